@@ -1,0 +1,47 @@
+"""Bandwidth of a port, in libvirt's units: kilobytes a second, bursts in KiB; directions as the guest sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated
+
+from vifplug.errors import Problem
+from vifplug.model.codec import Record
+from vifplug.model.names import between
+
+RATE_MAX = 2**54  # libvirt 11.3 virNetDevBandwidthRateValidate; kB/s
+BURST_MAX = 0xFFFFFFFF >> 10  # the same; KiB
+
+Rate = Annotated[int, between(1, RATE_MAX, "kB/s")]
+Burst = Annotated[int, between(1, BURST_MAX, "KiB")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit(Record):
+    """One direction: ``average`` and ``peak`` in kB/s, ``burst`` in KiB, ``floor`` a guaranteed rate in kB/s."""
+
+    average: Rate | None = None
+    peak: Rate | None = None
+    burst: Burst | None = None
+    floor: Rate | None = None
+
+    def rules(self) -> Iterator[Problem]:
+        if self.average is None and self.floor is None:
+            yield Problem("$.average", "is missing; wanted average, or floor for inbound traffic of a network")
+        if self.average is None and (self.peak or self.burst):
+            yield Problem("$.average", "is missing; peak and burst need it")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bandwidth(Record):
+    """``inbound`` is what the guest receives, ``outbound`` what it sends."""
+
+    inbound: Limit | None = None
+    outbound: Limit | None = None
+
+    def rules(self) -> Iterator[Problem]:
+        if self.inbound is None and self.outbound is None:
+            yield Problem("$", "wanted inbound or outbound, found neither")
+        if self.outbound and self.outbound.floor:
+            yield Problem("$.outbound.floor", "is for inbound traffic only")

@@ -1,0 +1,146 @@
+"""Names and numbers of the field, each with its normal form and its rule.
+
+Each ``parse_*`` takes what a person or a program wrote, returns the one normal form, and raises ValueError with a
+sentence that says what was wanted and what was found. The annotated types put them into records.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable
+from typing import Annotated
+
+IFNAME_BYTES = 15  # IFNAMSIZ - 1: linux/if.h
+SOCKET_PATH_BYTES = 107  # sizeof(sun_path) - 1: unix(7)
+MTU_MIN, MTU_MAX = 68, 65535  # RFC 791 section 3.1; ETH_MAX_MTU: linux/if_ether.h
+PROFILE_ID_BYTES = 39  # LIBVIRT_IFLA_VF_PORT_PROFILE_MAX - 1
+
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+_DEVICE = re.compile(r"[A-Za-z0-9_.\-+@]+")
+_PCI = re.compile(r"(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}):([01][0-9a-f])\.([0-7])")
+_ALIAS = re.compile(r"ua-[A-Za-z0-9_\-]+")
+
+
+def parse_mac(text: str) -> str:
+    """A unicast MAC address, lower case: ``52:54:00:12:34:56`` (IEEE 802: bit 0 of the first byte is 0)."""
+    mac = text.lower()
+    if not _MAC.fullmatch(mac):
+        raise ValueError(f"wanted a MAC address such as 52:54:00:12:34:56, found {text!r}")
+    if int(mac[:2], 16) & 1:
+        raise ValueError(f"wanted a unicast MAC address, found the multicast address {mac}")
+    if mac == "00:00:00:00:00:00":
+        raise ValueError("wanted a MAC address, found all zeros")
+    return mac
+
+
+def parse_uuid(text: str) -> str:
+    """A UUID, lower case with dashes; 32 hexadecimal digits, dashes optional (as libvirt's virUUIDParse)."""
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        raise ValueError(f"wanted a UUID, found {text!r}") from None
+
+
+def parse_device(text: str) -> str:
+    """A network device's name: 1 to 15 bytes, no slash, colon or space (linux/net/core/dev.c, dev_valid_name)."""
+    if len(text.encode()) > IFNAME_BYTES:
+        raise ValueError(f"wanted a device name of at most {IFNAME_BYTES} bytes, found {text!r} of {len(text.encode())}")
+    if not _DEVICE.fullmatch(text) or text in (".", ".."):
+        raise ValueError(f"wanted a device name of letters, digits and _ . - + @, found {text!r}")
+    return text
+
+
+def parse_pci(text: str) -> str:
+    """A PCI address, ``0000:81:02.3`` (domain:bus:slot.function); without a domain it is 0000."""
+    match = _PCI.fullmatch(text.lower())
+    if not match:
+        raise ValueError(f"wanted a PCI address such as 0000:81:02.3, found {text!r}")
+    domain, bus, slot, function = match.groups()
+    return f"{int(domain or '0', 16):04x}:{bus}:{slot}.{function}"
+
+
+def parse_socket_path(text: str) -> str:
+    """The absolute path of a UNIX socket: at most 107 bytes (unix(7)), printable."""
+    if not text.startswith("/") or not text.isprintable():
+        raise ValueError(f"wanted an absolute path, found {text!r}")
+    if len(text.encode()) > SOCKET_PATH_BYTES:
+        raise ValueError(f"wanted a socket path of at most {SOCKET_PATH_BYTES} bytes, found one of {len(text.encode())}")
+    return text
+
+
+def parse_profile_id(text: str) -> str:
+    """A port profile's name: 1 to 39 bytes (libvirt: virNetDevVPortProfile)."""
+    if not 1 <= len(text.encode()) <= PROFILE_ID_BYTES:
+        raise ValueError(f"wanted a profileid of 1 to {PROFILE_ID_BYTES} bytes, found {text!r}")
+    return text
+
+
+def parse_word(text: str) -> str:
+    """A name that goes into an XML attribute or a database: not empty, printable, at most 255 bytes."""
+    if not text or len(text.encode()) > 255 or not text.isprintable():
+        raise ValueError(f"wanted 1 to 255 bytes of printable text, found {text!r}")
+    return text
+
+
+def parse_model(text: str) -> str:
+    """A NIC model as libvirt's schema has it: letters, digits, - and _."""
+    if not re.fullmatch(r"[A-Za-z0-9\-_]+", text):
+        raise ValueError(f"wanted a NIC model such as virtio or e1000, found {text!r}")
+    return text
+
+
+def parse_alias(text: str) -> str:
+    """A user's own name for the device in the guest: libvirt drops one without ``ua-`` (device_conf.c)."""
+    if not _ALIAS.fullmatch(text):
+        raise ValueError(f"wanted an alias of ua- and letters, digits, _ or -, found {text!r}")
+    return text
+
+
+def parse_variable(text: str) -> str:
+    """The name of an nwfilter variable; libvirt drops any other (nwfilter_params.h, VALID_VARNAME)."""
+    if not re.fullmatch(r"[A-Za-z0-9_]+", text):
+        raise ValueError(f"wanted a variable name of letters, digits and _, found {text!r}")
+    return text
+
+
+def parse_variable_value(text: str) -> str:
+    """The value of an nwfilter variable; libvirt drops any other (nwfilter_params.h, VALID_VARVALUE)."""
+    if not re.fullmatch(r"[A-Za-z0-9_.:]+", text):
+        raise ValueError(f"wanted a value of letters, digits, _ . and :, found {text!r}")
+    return text
+
+
+def between(low: int, high: int, unit: str = "") -> Callable[[int], int]:
+    """A check for ``low..high``, both included."""
+
+    def check(number: int) -> int:
+        if not low <= number <= high:
+            raise ValueError(f"{number} is not {low}..{high}{unit and ' ' + unit}")
+        return number
+
+    return check
+
+
+Mac = Annotated[str, parse_mac]
+Uuid = Annotated[str, parse_uuid]
+DeviceName = Annotated[str, parse_device]
+PciAddress = Annotated[str, parse_pci]
+SocketPath = Annotated[str, parse_socket_path]
+Word = Annotated[str, parse_word]
+Model = Annotated[str, parse_model]
+Alias = Annotated[str, parse_alias]
+Mtu = Annotated[int, between(MTU_MIN, MTU_MAX, "bytes")]
+
+
+def default_target(vif_id: str) -> str:
+    """The host device's name where the document gives none: ``tap`` + the first 11 characters of the id."""
+    return "tap" + vif_id[:11]
+
+
+def host_mac(guest_mac: str) -> str:
+    """The MAC of the host's end: the guest's with a first byte of fe, or fa where that is taken.
+
+    A high address keeps a Linux bridge from taking it as its own (libvirt: virNetDevTapCreateInBridgePort).
+    """
+    return ("fa" if guest_mac.startswith("fe") else "fe") + guest_mac[2:]

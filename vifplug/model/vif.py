@@ -1,0 +1,311 @@
+"""The VIF: the document that everything begins with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
+
+from vifplug.errors import InvalidDocument, Problem
+from vifplug.model.bandwidth import Bandwidth
+from vifplug.model.codec import FrozenMap, Record, described
+from vifplug.model.guestxml import GuestElement
+from vifplug.model.names import (
+    Alias,
+    DeviceName,
+    Mac,
+    Model,
+    Mtu,
+    Uuid,
+    Word,
+    between,
+    default_target,
+    parse_device,
+    parse_variable,
+    parse_variable_value,
+)
+from vifplug.model.source import SOURCES
+from vifplug.model.virtualport import VirtualPort
+from vifplug.model.vlan import Vlan
+
+#: what ``target`` is before the id has been read: "give it the default name"
+DEFAULT: Final = ""
+
+#: the kernel's and QEMU's limit (MAX_TAP_QUEUES: linux/drivers/net/tun.c)
+MAX_QUEUES = 256
+
+VIRTIO = ("virtio", "virtio-transitional", "virtio-non-transitional")
+
+#: types whose VIF has no network device of its own on the host
+_WITHOUT_DEVICE = ("vhostuser", "hostdev")
+
+
+#: stands for a source whose problems are told already
+_WRONG: Final = object()
+
+
+def _target(name: str) -> str:
+    return name if name == DEFAULT else parse_device(name)
+
+
+def _power_of_two(size: int) -> int:
+    if size & (size - 1):
+        raise ValueError(f"{size} is not a power of two")
+    return size
+
+
+#: virtio 1.2 section 2.6: queue sizes are powers of two up to 32768; QEMU's floor is 256
+RingSize = Annotated[int, between(64, 32768), _power_of_two]
+
+HostOffload = Literal["csum", "gso", "tso4", "tso6", "ecn", "ufo", "mrg_rxbuf"]
+GuestOffload = Literal["csum", "tso4", "tso6", "ecn", "ufo"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Driver(Record):
+    """The guest NIC's backend: libvirt's ``<driver>``. ``queues`` of 1 is the same as none."""
+
+    name: Literal["qemu", "vhost", "vfio", "kvm", "xen"] | None = None
+    queues: Annotated[int, between(1, MAX_QUEUES, "queues")] | None = None
+    rx_queue_size: RingSize | None = None
+    tx_queue_size: RingSize | None = None
+    txmode: Literal["iothread", "timer"] | None = None
+    ioeventfd: bool | None = None
+    event_idx: bool | None = None
+    packed: bool | None = None
+    iommu: bool | None = None
+    ats: bool | None = None
+    page_per_vq: bool | None = None
+    rss: bool | None = None
+    rss_hash_report: bool | None = None
+    #: offloads by name (csum, tso4, ...): ``<host/>`` and ``<guest/>`` below ``<driver>``
+    host: FrozenMap[HostOffload, bool] = FrozenMap()
+    guest: FrozenMap[GuestOffload, bool] = FrozenMap()
+
+    def normal(self) -> Mapping[str, Any]:
+        return {"queues": None} if self.queues == 1 else {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilterParameter(Record):
+    """One variable of a filter; a name may come more than once (a list in nwfilter)."""
+
+    name: Annotated[str, parse_variable]
+    value: Annotated[str, parse_variable_value]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilterRef(Record):
+    """A libvirt nwfilter for the port. Written short: the filter's name. Parameters are kept in order of name."""
+
+    filter: Word
+    parameters: tuple[FilterParameter, ...] = ()
+
+    def normal(self) -> Mapping[str, Any]:
+        return {"parameters": tuple(sorted(self.parameters, key=lambda parameter: parameter.name))}
+
+    @classmethod
+    def shorthand(cls, value: Any) -> Mapping[str, Any] | None:
+        return {"filter": value} if isinstance(value, str) else None
+
+    @classmethod
+    def from_data(cls, data: object) -> Self:
+        if isinstance(data, Mapping) and isinstance(given := data.get("parameters"), Mapping):
+            data = {**data, "parameters": [{"name": name, "value": value} for name, value in given.items()]}
+        return super().from_data(data)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Port(Record):
+    """``isolated``: no traffic between this port and other isolated ports of the bridge."""
+
+    isolated: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class VfSettings(Record):
+    """What a physical function sets on its VF beside MAC and VLAN (``ip link set PF vf N``); rates in Mbit/s."""
+
+    trust: bool | None = None
+    spoof_check: bool | None = None
+    link_state: Literal["auto", "enable", "disable"] | None = None
+    min_tx_rate: Annotated[int, between(0, 2**32 - 1, "Mbit/s")] | None = None
+    max_tx_rate: Annotated[int, between(0, 2**32 - 1, "Mbit/s")] | None = None
+    vlan_qos: Annotated[int, between(0, 7)] | None = None
+    vlan_proto: Literal["802.1Q", "802.1ad"] | None = None
+
+    def rules(self) -> Iterator[Problem]:
+        if self.min_tx_rate and self.max_tx_rate and self.min_tx_rate > self.max_tx_rate:
+            yield Problem("$.min_tx_rate", f"{self.min_tx_rate} is more than max_tx_rate, {self.max_tx_rate}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instance(Record):
+    """The guest that a VIF belongs to."""
+
+    uuid: Uuid
+    name: Word | None = None
+    project_id: Word | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class VIF(Record):
+    """A virtual interface: what a guest is to have, and how it is connected (design: the VIF document).
+
+    ``source`` is the record of the VIF's type (vifplug.model.source); a third party's stays the mapping that was
+    given until its type is loaded. ``target`` of None leaves the device's name to libvirt. ``guest_xml`` holds
+    elements of the guest's ``<interface>`` that say nothing of the network (``<address>``, ``<rom>`` ...), verbatim.
+    """
+
+    id: Uuid
+    type: Word
+    mac: Mac
+    target: Annotated[str, _target] | None = DEFAULT
+    tap_owner: Literal["vifplug", "libvirt"] | None = None
+    source: Any = FrozenMap()
+    model: Model | None = None
+    driver: Driver | None = None
+    mtu: Mtu | None = None
+    vlan: Vlan | None = None
+    virtualport: VirtualPort | None = None
+    bandwidth: Bandwidth | None = None
+    filterref: FilterRef | None = None
+    port: Port | None = None
+    trust_guest_rx_filters: bool | None = None
+    link_state: Literal["up", "down"] | None = None
+    boot_order: Annotated[int, between(1, 2**31 - 1)] | None = None
+    alias: Alias | None = None
+    vf: VfSettings | None = None
+    external_ids: FrozenMap[Word, Word] = FrozenMap()
+    guest_xml: tuple[GuestElement, ...] = ()
+
+    def __post_init__(self) -> None:
+        source, problems = _source(self.type, self.source)
+        object.__setattr__(self, "source", source)
+        _all_at_once(problems, super().__post_init__)
+
+    @classmethod
+    def from_data(cls, data: object) -> Self:
+        if not isinstance(data, Mapping):
+            return super().from_data(data)
+        source, problems = _source(data.get("type"), data.get("source", FrozenMap()))
+        return _all_at_once(problems, lambda: super(VIF, cls).from_data({**data, "source": source}))
+
+    @property
+    def device(self) -> str:
+        """The name of the device on the host."""
+        return self.target or default_target(self.id)
+
+    @property
+    def queues(self) -> int:
+        return (self.driver and self.driver.queues) or 1
+
+    def normal(self) -> Mapping[str, Any]:
+        changes: dict[str, Any] = {}
+        if self.target == DEFAULT:
+            changes["target"] = None if self.type in _WITHOUT_DEVICE else default_target(self.id)
+        if self.virtualport:
+            changes["virtualport"] = self.virtualport.completed(self.id)
+        if self.driver == Driver():
+            changes["driver"] = None
+        return changes
+
+    def rules(self) -> Iterator[Problem]:
+        if self.target is None and self.tap_owner == "vifplug" and self.type not in _WITHOUT_DEVICE:
+            yield Problem("$.target", "wanted a device name: only libvirt can be left to choose one, found null")
+        if self.virtualport and self.type != "network":
+            yield from (problem.under("$.virtualport") for problem in self.virtualport.missing())
+        yield from self._driver_rules()
+        if self.bandwidth and self.bandwidth.inbound and self.bandwidth.inbound.floor and self.type != "network":
+            yield Problem("$.bandwidth.inbound.floor", f"is for type network only, found on type {self.type}")
+
+    def _driver_rules(self) -> Iterator[Problem]:
+        """libvirt reads ``<driver>`` of virtio models only, and drops it silently elsewhere (9.0: domain_conf.c)."""
+        if self.type in _WITHOUT_DEVICE or self.model in VIRTIO or not self.driver:
+            return
+        for name in self.driver.to_data():
+            yield Problem(f"$.driver.{name}", f"needs a virtio model, found {self.model or 'no model'}")
+
+    @classmethod
+    def from_json(cls, document: str | bytes | Mapping[str, Any]) -> VIF:
+        """The VIF of a JSON document, as text or as the object that it holds.
+
+        Raises InvalidDocument with every problem and its path.
+        """
+        if isinstance(document, Mapping):
+            return cls.from_data(document)
+        if not document.strip():
+            raise InvalidDocument([Problem("$", "wanted a VIF document, found nothing")])
+        try:
+            data = json.loads(document, object_pairs_hook=_unique)
+        except RecursionError:
+            raise InvalidDocument([Problem("$", "is nested too deeply for a VIF document")]) from None
+        except ValueError as error:
+            raise InvalidDocument([Problem("$", f"is not JSON: {error}")]) from None
+        if not isinstance(data, Mapping):
+            raise InvalidDocument([Problem("$", f"wanted one VIF document, found {described(data)}")])
+        return cls.from_data(data)
+
+    @classmethod
+    def from_xml(cls, text: str | bytes, *, id: str | None = None) -> VIF:
+        """The VIF of a libvirt ``<interface>`` element; see `vifplug.guest.read`."""
+        from vifplug.guest import read
+
+        return read.vif(text, vif_id=id)
+
+    def to_json(self) -> str:
+        """The document, from which `from_json` makes an equal VIF."""
+        return json.dumps(self.to_data(), ensure_ascii=False)
+
+    def to_data(self) -> dict[str, Any]:
+        data = super().to_data()
+        if self.target == default_target(self.id):
+            del data["target"]
+        elif self.target is None and self.type in _WITHOUT_DEVICE:
+            del data["target"]
+        return data
+
+
+def _source(type_name: Any, source: Any) -> tuple[Any, list[Problem]]:
+    """The source as its type's record, and what is wrong with it; frozen plain data for a third party's type."""
+    cls = SOURCES.get(type_name) if isinstance(type_name, str) else None
+    if cls is None or isinstance(source, cls) or source is _WRONG:
+        return _frozen(source), []
+    try:
+        return cls.from_data(source), []
+    except InvalidDocument as error:
+        return _WRONG, [problem.under("$.source") for problem in error.problems]
+
+
+T = TypeVar("T")
+
+
+def _all_at_once(problems: list[Problem], make: Callable[[], T]) -> T:
+    """What ``make`` makes; its problems and those known before, in one error."""
+    try:
+        made = make()
+    except InvalidDocument as error:
+        raise InvalidDocument(dict.fromkeys([*problems, *error.problems])) from None
+    if problems:
+        raise InvalidDocument(problems)
+    return made
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, unless a key comes twice: JSON readers differ in which of the two they take."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"key {key!r} comes twice")
+        found[key] = value
+    return found
+
+
+def _frozen(value: Any) -> Any:
+    """Plain data that can't change, for a ``source`` whose type is not loaded yet."""
+    if isinstance(value, Mapping):
+        return FrozenMap({key: _frozen(each) for key, each in value.items()})
+    if isinstance(value, (list, tuple)):
+        return tuple(_frozen(each) for each in value)
+    return value

@@ -1,0 +1,105 @@
+"""VLANs of one port: an access VLAN, a trunk, or a trunk with a native VLAN.
+
+libvirt's own schema lets through what no switch can do (two native tags, id 4095), so the rules are this module's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from vifplug.errors import Problem
+from vifplug.model.codec import Record
+from vifplug.model.names import between
+
+#: IEEE 802.1Q-2018 table 9-2: 0 is no VLAN, 4095 is reserved
+VlanId = Annotated[int, between(1, 4094)]
+
+_PART = re.compile(r"(\d+)(?:-(\d+))?([ut]?)")
+_NATIVE: dict[str, str | None] = {"": None, "u": "untagged", "t": "tagged"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tag(Record):
+    """One VLAN. With ``native_mode`` it is the native VLAN: the guest's untagged frames belong to it.
+
+    ``untagged``: its frames reach the guest without a tag; ``tagged``: with one.
+    """
+
+    id: VlanId
+    native_mode: Literal["tagged", "untagged"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vlan(Record):
+    """``tags``, and whether they are a trunk. Several tags are one whatever ``trunk`` says (as in libvirt).
+
+    Written short: ``1011`` is the access VLAN 1011; ``"101u,1011-1015"`` is a trunk of 101 and 1011 to 1015 with 101
+    native and untagged (``t``: native and tagged).
+    """
+
+    tags: tuple[Tag, ...]
+    trunk: bool | None = None
+
+    @property
+    def native(self) -> Tag | None:
+        """The native tag, if there is one."""
+        return next((tag for tag in self.tags if tag.native_mode), None)
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        return tuple(tag.id for tag in self.tags)
+
+    @property
+    def access(self) -> int | None:
+        """The one VLAN of an access port; None on a trunk and where there is a native VLAN."""
+        return None if self.trunk or self.native else self.tags[0].id
+
+    def normal(self) -> Mapping[str, Any]:
+        return {"trunk": len(self.tags) > 1 if self.trunk is None else self.trunk}
+
+    def rules(self) -> Iterator[Problem]:
+        natives = [tag.id for tag in self.tags if tag.native_mode]
+        if not self.tags:
+            yield Problem("$.tags", "wanted at least one tag, found none")
+        if len(natives) > 1:
+            yield Problem("$.tags", f"wanted at most one native VLAN, found {_listed(natives)}")
+        if repeated := sorted({tag_id for tag_id in self.ids if self.ids.count(tag_id) > 1}):
+            yield Problem("$.tags", f"wanted each VLAN once, found {_listed(repeated)} more than once")
+        if self.trunk is False and len(self.tags) > 1:
+            yield Problem("$.trunk", f"wanted true, or one tag only, found false with {len(self.tags)} tags")
+
+    @classmethod
+    def shorthand(cls, value: Any) -> Mapping[str, Any] | None:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return {"tags": [{"id": value}]}
+        if isinstance(value, str):
+            return _from_text(value)
+        return None
+
+
+def _from_text(text: str) -> Mapping[str, Any]:
+    parts = [part.strip() for part in text.split(",")]
+    tags = [tag for part in parts for tag in _tags(part)]
+    trunk = len(parts) > 1 or "-" in text or any("native_mode" in tag for tag in tags)
+    return {"tags": tags, "trunk": trunk}
+
+
+def _tags(part: str) -> list[dict[str, Any]]:
+    match = _PART.fullmatch(part)
+    if not match:
+        raise ValueError(f"wanted VLANs such as 1011 or '101u,1011-1015', found {part!r}")
+    first, last, mode = int(match[1]), int(match[2] or match[1]), _NATIVE[match[3]]
+    if last < first:
+        raise ValueError(f"wanted a range with its lower end first, found {part!r}")
+    if match[2] and mode:
+        raise ValueError(f"wanted one native VLAN, found the range {part!r} marked native")
+    if last > 4094:
+        raise ValueError(f"{last} is not 1..4094")
+    return [{"id": tag_id, **({"native_mode": mode} if mode else {})} for tag_id in range(first, last + 1)]
+
+
+def _listed(ids: Iterable[int]) -> str:
+    return ", ".join(map(str, ids))

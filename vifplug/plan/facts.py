@@ -1,0 +1,37 @@
+"""What a VIF type may know of the host: a read-only view, small enough to be a plain object in a test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, kw_only=True)
+class VirtualFunctionFacts:
+    """Where a VF hangs: ``pf`` is the netdev of its physical function, ``number`` its index there.
+
+    ``device`` is the VF's own netdev (None when it is bound to vfio-pci), ``representor`` the netdev that stands for
+    it in the embedded switch (None where there is none: a NIC in legacy mode).
+    """
+
+    address: str
+    pf: str
+    number: int
+    device: str | None = None
+    representor: str | None = None
+
+
+class Facts(Protocol):
+    """The questions that the types ask. Answers are looked up when asked, not before."""
+
+    def virtual_function(self, address: str) -> VirtualFunctionFacts:
+        """The VF at a PCI address. Raises Missing when there is no such VF here."""
+        ...
+
+    def virtual_function_of(self, device: str) -> VirtualFunctionFacts | None:
+        """The VF that a netdev is; None when the device is no VF (or is not there)."""
+        ...
+
+    def datapath_type(self, bridge: str) -> str | None:
+        """Bridge.datapath_type of an Open vSwitch bridge (``system`` where the column is empty); None: no bridge."""
+        ...

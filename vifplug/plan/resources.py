@@ -1,0 +1,322 @@
+"""The vocabulary of host state: what a VIF type can ask for, and what a host backend can observe and apply.
+
+Each resource is a frozen record with an identity, ``(kind, name)``. The same record says what is wanted and what was
+found, so a difference is a comparison of two records. In a wanted record None means "not asked: leave it alone".
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from vifplug.model.codec import FrozenMap, Record
+from vifplug.model.names import DeviceName, Mac, Mtu, Uuid
+
+Identity = tuple[str, str]
+
+#: No router advertisement from a guest may reach the host's own stack. Written before the device is up.
+HARDENED: FrozenMap[str, str] = FrozenMap({"ipv6/disable_ipv6": "1"})
+
+
+class Life(enum.Enum):
+    """How a resource comes and goes."""
+
+    MADE = "made"  #: vifplug makes it, marks it as its own, and removes it
+    SET = "set"  #: it exists; vifplug changes settings, remembers what they were, and puts them back
+    ENSURED = "ensured"  #: made when it is not there; never removed
+
+
+def fixed(**kwargs: Any) -> Any:
+    """A field that can't change in place: another value means to remove the resource and make it anew."""
+    return field(metadata={"fixed": True}, **kwargs)
+
+
+def cleared(empty: Any, **kwargs: Any) -> Any:
+    """A field that may stay unasked (None); ``empty`` is what it goes back to when it was asked and no longer is."""
+    return field(default=None, metadata={"empty": empty}, **kwargs)
+
+
+def locating(**kwargs: Any) -> Any:
+    """A field that helps to find or make the resource and is never compared."""
+    return field(metadata={"compared": False}, **kwargs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resource(Record):
+    """One thing on the host. ``owner`` is the id of the VIF that it is for."""
+
+    kind: ClassVar[str]
+    life: ClassVar[Life] = Life.MADE
+    #: True where all steps of a backend are one transaction; such steps come after all others
+    batched: ClassVar[bool] = False
+    #: True for what libvirt undoes when a guest starts: applied by settle, checked while a guest runs.
+    settled: ClassVar[bool] = False
+
+    name: str
+    owner: str = locating(default="")
+
+    @property
+    def identity(self) -> Identity:
+        return (self.kind, self.name)
+
+    @property
+    def claim(self) -> str | None:
+        """What no other VIF may have at the same time; None where sharing is fine or the owner's mark decides."""
+        return None
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device(Resource):
+    """A kernel link that vifplug makes. Its alias is ``vifplug:<owner>`` (IFLA_IFALIAS): the mark of ownership."""
+
+    name: DeviceName
+    mtu: Mtu | None = None
+    up: bool = True
+    #: /proc/sys/net/<family>/conf/<name>/<key>, as ``family/key``: value; written before the device is up
+    sysctls: FrozenMap[str, str] = HARDENED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tap(Device):
+    """A persistent tap. ``user`` and ``group`` are the numeric ids that may open it (TUNSETOWNER, TUNSETGROUP)."""
+
+    kind = "tap"
+    mac: Mac | None = None
+    multi_queue: bool = fixed(default=False)
+    user: int | None = fixed(default=0)
+    group: int | None = fixed(default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Macvtap(Device):
+    """A macvtap on ``lower``. ``mode`` is libvirt's word: vepa, bridge, private or passthrough.
+
+    ``user`` owns /dev/tap<ifindex>. The macvtap has the guest's own MAC.
+    """
+
+    kind = "macvtap"
+    lower: DeviceName = fixed()
+    mode: str = fixed(default="vepa")
+    mac: Mac | None = None
+    queues: int | None = fixed(default=None)
+    user: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class VethPair(Device):
+    """Two ends of one wire, ``name`` and ``peer``; every setting holds for both."""
+
+    kind = "veth"
+    peer: DeviceName = fixed()
+    promiscuous: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bridge(Device):
+    """A Linux bridge that vifplug makes for one VIF (the hybrid form). Times are in seconds."""
+
+    kind = "bridge"
+    ageing_time: int | None = None
+    forward_delay: int | None = None
+    stp: bool | None = None
+    multicast_snooping: bool | None = None
+    vlan_filtering: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BridgeVlan(Record):
+    """One VLAN of a bridge port (BRIDGE_VLAN_INFO): frames of ``id`` pass; ``pvid`` takes untagged ones in."""
+
+    id: int
+    pvid: bool = False
+    untagged: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class BridgePort(Resource):
+    """The membership of device ``name`` in Linux bridge ``bridge``, and its port flags."""
+
+    kind = "bridge-port"
+    name: DeviceName
+    bridge: DeviceName
+    isolated: bool | None = cleared(False)
+    hairpin: bool | None = cleared(False)
+    learning: bool | None = cleared(True)
+    #: all of the port's VLANs, by id; needs a bridge with vlan_filtering on
+    vlans: tuple[BridgeVlan, ...] | None = cleared((BridgeVlan(id=1, pvid=True, untagged=True),))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LowerDevice(Resource):
+    """A device that has to exist: a macvtap's, a VF's representor, a Linux bridge.
+
+    ``up``: it has to be up, and stays so, since others may have come to rely on it. ``mac`` is set for passthrough
+    only, and put back.
+    """
+
+    kind = "lower-device"
+    life = Life.SET
+    name: DeviceName
+    up: bool | None = field(default=True, metadata={"kept": True})
+    mac: Mac | None = None
+    #: one macvtap only: mode passthrough
+    exclusive: bool = locating(default=False)
+
+    @property
+    def claim(self) -> str | None:
+        return f"device {self.name}" if self.exclusive else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class VirtualFunction(Resource):
+    """The settings of an SR-IOV VF, made through its PF. ``name`` is the VF's PCI address; rates are Mbit/s."""
+
+    kind = "vf"
+    life = Life.SET
+    pf: DeviceName = locating()
+    number: int = locating()
+    mac: str | None = None
+    vlan: int | None = cleared(0)
+    vlan_qos: int | None = cleared(0)
+    vlan_proto: str | None = cleared("802.1Q")
+    trust: bool | None = cleared(False)
+    spoof_check: bool | None = cleared(True)
+    link_state: str | None = cleared("auto")
+    min_tx_rate: int | None = cleared(0)
+    max_tx_rate: int | None = cleared(0)
+
+    @property
+    def claim(self) -> str | None:
+        return f"VF {self.name}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VhostSocket(Resource):
+    """Where a vhost-user socket will be: ``name`` is its path. Its directory has an owner, a group and a mode.
+
+    ``stale``: a socket file is there and nobody listens on it. A live socket is never removed.
+    """
+
+    kind = "vhost-socket"
+    user: int | None = None
+    group: int | None = None
+    mode: int | None = None
+    stale: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class OvsBridge(Resource):
+    """An Open vSwitch bridge: made where there is none, with ``datapath_type``; one that exists is never altered."""
+
+    kind = "ovs-bridge"
+    batched = True
+    life = Life.ENSURED
+    name: DeviceName
+    datapath_type: str | None = locating(default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OvsVlan(Record):
+    """Port.vlan_mode, tag and trunks (ovs-vswitchd.conf.db(5)). ``OvsVlan()`` is a port with none of them."""
+
+    mode: str | None = None
+    tag: int | None = None
+    trunks: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class OvsQos(Record):
+    """A QoS row and its Queue 0. ``OvsQos()``, without a type, is a port without QoS."""
+
+    type: str | None = None
+    other_config: FrozenMap[str, str] = FrozenMap()
+    queue: FrozenMap[str, str] = FrozenMap()
+    external_ids: FrozenMap[str, str] = FrozenMap()
+
+
+@dataclass(frozen=True, kw_only=True)
+class OvsPolicing(Record):
+    """Interface.ingress_policing_rate (kbit/s) and _burst (kbit); 0 is off."""
+
+    rate: int = 0
+    burst: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class OvsPort(Resource):
+    """A port of one interface on an Open vSwitch bridge, with everything about it.
+
+    In the maps only the keys that are named are managed; a value of None means that the key must not be there.
+    ``role`` tells the ports of one VIF apart; with ``owner`` it gives the row UUIDs.
+    """
+
+    kind = "ovs-port"
+    batched = True
+    bridge: DeviceName
+    role: str = locating(default="")
+    type: str = ""
+    vlan: OvsVlan | None = cleared(OvsVlan())
+    external_ids: FrozenMap[str, str | None] = FrozenMap()
+    options: FrozenMap[str, str | None] = FrozenMap()
+    other_config: FrozenMap[str, str | None] = FrozenMap()
+    #: Interface.mtu_request, bytes; 0: none
+    mtu_request: int | None = cleared(0)
+    qos: OvsQos | None = cleared(OvsQos())
+    policing: OvsPolicing | None = cleared(OvsPolicing())
+    #: Interface.error, or what an ofport of -1 means: wanted empty, so that an error is a difference
+    error: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OvsQdisc(Resource):
+    """The kernel's root qdisc of an Open vSwitch port with QoS: libvirt replaces it when the guest starts.
+
+    Applied by having ovs-vswitchd build it anew: clear Port.qos, commit, set it, commit (libvirt does so since 6.9).
+    """
+
+    kind = "ovs-qdisc"
+    life = Life.SET
+    batched = True
+    settled = True
+    role: str = locating(default="")
+    root: str = "htb"
+
+
+RESOURCES: dict[str, type[Resource]] = {
+    cls.kind: cls
+    for cls in (Tap, Macvtap, VethPair, Bridge, BridgePort, LowerDevice, VirtualFunction, VhostSocket)
+    + (OvsBridge, OvsPort, OvsQdisc)
+}
+
+_ROWS = uuid.UUID("6f0b7b5e-4c1b-5c9f-9d7e-1d2c3b4a5f60")
+
+
+def ovs_uuid(row: str, owner: Uuid, role: str = "") -> str:
+    """The UUID of one of the rows of a VIF's port; ``row`` is port, interface, qos or queue.
+
+    It follows from the VIF's id, so retry, check and unplug need no look-up, and whether an interrupted transaction
+    took place is settled by asking for it (RFC 7047 has no sub-select; insert with uuid: OVS 2.13).
+    """
+    return str(uuid.uuid5(_ROWS, f"{row}:{owner}:{role}"))
+
+
+def mark(owner: str) -> str:
+    """The alias of every kernel device that vifplug makes."""
+    return f"vifplug:{owner}"
+
+
+def to_json(resources: Iterable[Resource]) -> str:
+    """The resources as text, for the record of what is plugged."""
+    return json.dumps([{"kind": resource.kind, **resource.to_data()} for resource in resources])
+
+
+def from_json(text: str, kinds: Mapping[str, type[Resource]] = RESOURCES) -> list[Resource]:
+    """The resources that `to_json` wrote. Raises KeyError for a kind that is not among ``kinds``."""
+    return [kinds[data.pop("kind")].from_data(data) for data in json.loads(text)]

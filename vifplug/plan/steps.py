@@ -1,0 +1,236 @@
+"""(wanted, observed) -> differences -> ordered steps, each with its undo.
+
+A step is a pair: the resource before and after. Making is ``(None, wanted)``, changing is ``(found, wanted)``,
+removing is ``(found, None)``; so the undo of a step is the pair turned round, and a plan is undone by the undos of
+its steps in reverse.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vifplug.errors import Conflict, Held, Missing
+from vifplug.model.codec import FrozenMap
+from vifplug.plan.resources import Identity, Life, Resource
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observed:
+    """What the machine has under one identity.
+
+    ``resource`` is None when it is something else altogether; ``foreign`` then, or when the owner is another, says
+    what it is and whose (``a veth without vifplug's mark``). ``held``: a guest has it open.
+    """
+
+    resource: Resource | None
+    foreign: str = ""
+    held: bool = False
+
+
+Observation = Mapping[Identity, Observed]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One change of one resource, from ``before`` to ``after``; None means that it is not there."""
+
+    before: Resource | None
+    after: Resource | None
+
+    @property
+    def subject(self) -> Resource:
+        """The resource that the step is about."""
+        resource = self.after or self.before
+        assert resource is not None
+        return resource
+
+    def undo(self) -> Step:
+        return Step(self.after, self.before)
+
+    def __str__(self) -> str:
+        if self.before is None:
+            return f"make {self.subject}"
+        if self.after is None:
+            return f"remove {self.subject}"
+        changes = "; ".join(
+            f"{each.path} from {_shown(each.found)} to {_shown(each.wanted)}" for each in compare(self.after, self.before)
+        )
+        return f"set {self.subject}: {changes}"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that is not as it has to be: where, what was wanted and what was found (None: nothing there)."""
+
+    vif_id: str
+    path: str
+    wanted: Any
+    found: Any
+
+    def __str__(self) -> str:
+        return f"{self.path}: wanted {_shown(self.wanted)}, found {_shown(self.found)}"
+
+
+def compare(wanted: Resource, found: Resource) -> Iterator[Difference]:
+    """Every asked field of ``wanted`` that ``found`` does not have, by field (``mtu``) or key (``options.a``)."""
+    for field in dataclasses.fields(wanted):
+        want, have = getattr(wanted, field.name), getattr(found, field.name)
+        if field.name == "name" or not field.metadata.get("compared", True) or want is None:
+            continue
+        if isinstance(want, FrozenMap):
+            for key, value in want.items():
+                if have.get(key) != value:
+                    yield Difference(wanted.owner, f"{field.name}.{key}", value, have.get(key))
+        elif want != have:
+            yield Difference(wanted.owner, field.name, want, have)
+
+
+def differences(wanted: Iterable[Resource], observed: Observation) -> list[Difference]:
+    """Where the machine is not as wanted; the paths begin with the resource (``tap tap0: mtu``)."""
+    found: list[Difference] = []
+    for resource in wanted:
+        seen = observed.get(resource.identity)
+        if seen is None:
+            found.append(Difference(resource.owner, str(resource), "there", None))
+        elif seen.resource is None or seen.foreign:
+            found.append(Difference(resource.owner, str(resource), "vifplug's own", seen.foreign))
+        else:
+            found += [
+                dataclasses.replace(difference, path=f"{resource}: {difference.path}")
+                for difference in compare(resource, seen.resource)
+            ]
+    return found
+
+
+def plan(wanted: Sequence[Resource], observed: Observation) -> list[Step]:
+    """The steps that make ``wanted`` true, in the order in which it is given.
+
+    Raises Conflict when something of another owner is in the way, Held when a guest holds what has to be made anew,
+    Missing when a resource that has to exist does not. Raises before any step is taken.
+    """
+    steps: list[Step] = []
+    for resource in wanted:
+        steps += _toward(resource, observed.get(resource.identity))
+    return steps
+
+
+def removal(wanted: Sequence[Resource], observed: Observation, originals: Mapping[Identity, Resource]) -> list[Step]:
+    """The steps that take ``wanted`` back, in reverse order: what was made goes, what was set is put back.
+
+    A setting is put back only where it still has the value that vifplug gave it: what somebody else has changed since
+    is theirs. What is not there, or is another owner's, is left alone.
+    """
+    steps: list[Step] = []
+    for resource in reversed(wanted):
+        seen = observed.get(resource.identity)
+        if seen is None or seen.resource is None or seen.foreign:
+            continue
+        if resource.life is Life.MADE:
+            steps.append(Step(seen.resource, None))
+        elif resource.life is Life.SET and (original := originals.get(resource.identity)):
+            restored = _restored(resource, seen.resource, original)
+            if restored != seen.resource:
+                steps.append(Step(seen.resource, restored))
+    return steps
+
+
+def originals(wanted: Iterable[Resource], observed: Observation) -> dict[Identity, Resource]:
+    """What has to be remembered before the first change: the found state of everything that is only set."""
+    return {
+        resource.identity: seen.resource
+        for resource in wanted
+        if resource.life is Life.SET and (seen := observed.get(resource.identity)) and seen.resource
+    }
+
+
+def with_former(wanted: Sequence[Resource], former: Iterable[Resource]) -> list[Resource]:
+    """``wanted``, in which what ``former`` managed and ``wanted`` does not is explicitly wanted empty.
+
+    So that an update which drops a VLAN clears the VLAN, while a VLAN that nobody ever asked for is left alone.
+    """
+    before = {resource.identity: resource for resource in former}
+    return [_emptied(resource, before.get(resource.identity)) for resource in wanted]
+
+
+def dropped(wanted: Iterable[Resource], former: Sequence[Resource]) -> list[Resource]:
+    """What ``former`` had and ``wanted`` no longer has."""
+    kept = {resource.identity for resource in wanted}
+    return [resource for resource in former if resource.identity not in kept]
+
+
+def batched_last(taken: Iterable[Step]) -> list[Step]:
+    """Steps of several VIFs, each once, ordered so that what one transaction can take comes together, at the end."""
+    return sorted(dict.fromkeys(taken), key=lambda step: step.subject.batched)
+
+
+def batched_first(taken: Iterable[Step]) -> list[Step]:
+    """The same for taking back: the switch lets go of a device before the device goes."""
+    return sorted(dict.fromkeys(taken), key=lambda step: not step.subject.batched)
+
+
+def _toward(wanted: Resource, seen: Observed | None) -> list[Step]:
+    if seen is None:
+        if wanted.life is Life.SET:
+            raise Missing(f"{wanted} is not on this host, and VIF {wanted.owner} needs it: make it, or correct the VIF's source")
+        return [Step(None, _merged(wanted, None))]
+    if seen.resource is None or seen.foreign:
+        raise Conflict(
+            f"{wanted} for VIF {wanted.owner} is taken: found {seen.foreign}; "
+            "choose another target, or have its owner remove it"
+        )
+    changes = list(compare(wanted, seen.resource))
+    if not changes:
+        return []
+    if _fixed(wanted) & {change.path.partition(".")[0] for change in changes}:
+        if seen.held:
+            told = "; ".join(map(str, changes))
+            raise Held(f"{wanted} of VIF {wanted.owner} must be made anew ({told}), and a running guest holds it")
+        return [Step(seen.resource, None), Step(None, _merged(wanted, None))]
+    return [Step(seen.resource, _merged(wanted, seen.resource))]
+
+
+def _fixed(resource: Resource) -> set[str]:
+    return {field.name for field in dataclasses.fields(resource) if field.metadata.get("fixed")}
+
+
+def _merged(wanted: Resource, found: Resource | None) -> Resource:
+    """The whole state after the step: ``wanted``, and from ``found`` what it does not ask for."""
+    changes: dict[str, Any] = {}
+    for field in dataclasses.fields(wanted):
+        want, have = getattr(wanted, field.name), getattr(found, field.name, None)
+        if isinstance(want, FrozenMap):
+            both = {**(have or {}), **want}
+            changes[field.name] = FrozenMap({key: value for key, value in both.items() if value is not None})
+        elif want is None:
+            changes[field.name] = have
+    return wanted.replace(**changes)
+
+
+def _restored(wanted: Resource, found: Resource, original: Resource) -> Resource:
+    ours = {
+        field.name: getattr(original, field.name)
+        for field in dataclasses.fields(wanted)
+        if field.metadata.get("compared", True)
+        and not field.metadata.get("kept")
+        and getattr(wanted, field.name) is not None
+        and getattr(wanted, field.name) == getattr(found, field.name)
+    }
+    return found.replace(**ours)
+
+
+def _emptied(wanted: Resource, former: Resource | None) -> Resource:
+    changes: dict[str, Any] = {}
+    for field in dataclasses.fields(wanted) if former else ():
+        want, had = getattr(wanted, field.name), getattr(former, field.name)
+        if isinstance(want, FrozenMap) and (gone := had.keys() - want.keys()):
+            changes[field.name] = FrozenMap({**want, **dict.fromkeys(sorted(gone))})
+        elif want is None and had is not None and "empty" in field.metadata:
+            changes[field.name] = field.metadata["empty"]
+    return wanted.replace(**changes) if changes else wanted
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value is None or value == "" else str(value)

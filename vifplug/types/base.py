@@ -1,0 +1,131 @@
+"""What a VIF type is: two pure functions, and data about itself.
+
+plug, unplug, update, check, plan and rollback all follow from ``desired``, for a third party's type as for ours.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from vifplug.errors import Missing, Problem, Unsupported
+from vifplug.guest.interface import Interface
+from vifplug.model.codec import FrozenMap, Record
+from vifplug.model.vif import VIF, Instance
+from vifplug.plan.facts import Facts, VirtualFunctionFacts
+from vifplug.plan.resources import Resource
+
+#: The version of this interface. A type states the one it was written for; another major version is not loaded.
+API_VERSION = (1, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """One configuration option of a type, in its group ``[vifplug_<name>]``.
+
+    ``user`` and ``group`` take a name or a number and ``mode`` an octal text; the type gets the number.
+    """
+
+    name: str
+    help: str
+    kind: Literal["str", "int", "float", "bool", "user", "group", "mode"] = "str"
+    default: Any = None
+    choices: Sequence[Any] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the configuration says to every type. ``tap_owner`` of None leaves it to the type's own default."""
+
+    tap_owner: str | None = None
+    tap_user: int = 0
+    tap_group: int | None = None
+    datapath_type: str | None = None
+    default_qos_type: str | None = None
+
+
+class NoFacts:
+    """The facts where there is no host: whoever asks is told so."""
+
+    def virtual_function(self, address: str) -> VirtualFunctionFacts:
+        raise Missing(f"no VF {address}: no host was given to look on")
+
+    def virtual_function_of(self, device: str) -> VirtualFunctionFacts | None:
+        return None
+
+    def datapath_type(self, bridge: str) -> str | None:
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What surrounds a VIF: its guest, the type's own options, the common settings, and the host's facts."""
+
+    instance: Instance | None = None
+    options: Mapping[str, Any] = FrozenMap()
+    settings: Settings = Settings()
+    facts: Facts = NoFacts()
+
+
+class VIFType(abc.ABC):
+    """One consolidated VIF type. Stateless; its methods are pure and never see the machine."""
+
+    #: the entry point's name and the document's ``type``
+    name: ClassVar[str]
+    #: the record of the document's ``source``
+    source: ClassVar[type[Record]]
+    api_version: ClassVar[tuple[int, int]] = API_VERSION
+    options: ClassVar[Sequence[Option]] = ()
+    #: keys of the document that this type can't honour, and why; a VIF that has one is refused
+    refuses: ClassVar[Mapping[str, str]] = {}
+    #: who makes the tap where neither document nor configuration say; None where there is no tap
+    tap_owner: ClassVar[str | None] = None
+
+    @abc.abstractmethod
+    def interface(self, vif: VIF, context: Context) -> Interface:
+        """The guest's ``<interface>`` element."""
+
+    @abc.abstractmethod
+    def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
+        """What must hold on the host, in the order in which it is made; taken back in reverse."""
+
+    def problems(self, vif: VIF, context: Context) -> Iterator[Problem]:
+        """What this type can't honour of ``vif`` beyond ``refuses``."""
+        return iter(())
+
+    def owner(self, vif: VIF, context: Context) -> str | None:
+        """Who makes the tap: the document's word, else the configuration's, else the type's default."""
+        return vif.tap_owner or (self.tap_owner and (context.settings.tap_owner or self.tap_owner))
+
+    def check(self, vif: VIF, context: Context) -> None:
+        """Raises Unsupported with everything that this type can't honour of ``vif``."""
+        problems = [
+            Problem(f"$.{key}", f"can't be honoured by type {self.name}: {reason}")
+            for key, reason in self.refuses.items()
+            if _asked(getattr(vif, key))
+        ]
+        problems += self.problems(vif, context)
+        if problems:
+            raise Unsupported(problems, f"VIF {vif.id}")
+
+
+NO_VF = "only hostdev and direct in mode passthrough have a virtual function"
+NOT_A_VF_DRIVER = ("vfio", "kvm", "xen")
+
+
+def nic_problems(vif: VIF) -> Iterator[Problem]:
+    """What no emulated NIC can honour."""
+    if vif.driver and vif.driver.name in NOT_A_VF_DRIVER:
+        yield Problem("$.driver.name", f"{vif.driver.name} is for type hostdev; wanted qemu or vhost")
+
+
+def target_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
+    """A tap that vifplug makes needs a name."""
+    if owner == "vifplug" and vif.target is None:
+        yield Problem("$.target", "wanted a device name for the tap that vifplug makes, found null")
+
+
+def _asked(value: Any) -> bool:
+    return value not in (None, (), FrozenMap())

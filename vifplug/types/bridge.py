@@ -1,0 +1,156 @@
+"""bridge: a tap on a Linux bridge or on an Open vSwitch bridge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from vifplug.errors import Problem
+from vifplug.guest.interface import Interface
+from vifplug.model.codec import FrozenMap
+from vifplug.model.source import BridgeSource
+from vifplug.model.vif import VIF
+from vifplug.model.virtualport import MIDONET
+from vifplug.model.vlan import Vlan
+from vifplug.plan.resources import HARDENED, BridgePort, BridgeVlan, LowerDevice, OvsQdisc, Resource, VethPair
+from vifplug.plan.resources import Bridge as LinuxBridge
+from vifplug.types import openvswitch
+from vifplug.types.base import NO_VF, Context, Option, VIFType, nic_problems, target_problems
+from vifplug.types.ethernet import tap, tap_interface
+
+#: A per-port bridge must not answer ARP for the host's other addresses (net/ipv4: ip-sysctl).
+_QUIET = FrozenMap({**HARDENED, "ipv4/arp_ignore": "1", "ipv4/arp_announce": "2"})
+
+
+class Bridge(VIFType):
+    """A guest on a switch of the host. The virtualport's type says which kind of switch ``source.bridge`` is."""
+
+    name = "bridge"
+    source = BridgeSource
+    tap_owner = "vifplug"
+    refuses = {"vf": NO_VF}
+    options = (
+        Option(name="hairpin", kind="bool", help="Let a Linux bridge send a frame back out of the port it came in on."),
+        Option(name="learning", kind="bool", help="Let a Linux bridge learn MAC addresses on the port."),
+    )
+
+    def problems(self, vif: VIF, context: Context) -> Iterator[Problem]:
+        owner = self.owner(vif, context)
+        yield from nic_problems(vif)
+        yield from target_problems(vif, owner)
+        if openvswitch.on_openvswitch(vif):
+            yield from _openvswitch_problems(vif)
+        else:
+            yield from _linux_problems(vif, owner)
+
+    def interface(self, vif: VIF, context: Context) -> Interface:
+        owner, on_ovs = self.owner(vif, context), openvswitch.on_openvswitch(vif)
+        if owner == "vifplug":
+            return tap_interface(vif, owner, bandwidth=None if on_ovs and not vif.source.hybrid else vif.bandwidth)
+        if vif.source.hybrid:
+            source = {"bridge": _hybrid(vif, "qbr")}
+            return Interface.of(vif, "bridge", source, target=vif.target, bandwidth=vif.bandwidth)
+        return Interface.of(
+            vif,
+            "bridge",
+            {"bridge": vif.source.bridge},
+            vlan=vif.vlan,
+            virtualport=vif.virtualport,
+            bandwidth=vif.bandwidth,
+            isolated=vif.port.isolated if vif.port else None,
+            target=vif.target,
+        )
+
+    def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
+        ours = self.owner(vif, context) == "vifplug"
+        if vif.source.hybrid:
+            return _hybrid_desired(vif, context, ours)
+        if openvswitch.on_openvswitch(vif):
+            return _openvswitch_desired(vif, context, ours)
+        return _linux_desired(vif, context) if ours else ()
+
+
+def _openvswitch_problems(vif: VIF) -> Iterator[Problem]:
+    if vif.port and vif.port.isolated:
+        yield Problem("$.port.isolated", "needs a Linux bridge, found virtualport openvswitch")
+    if vif.filterref and not vif.source.hybrid:
+        yield Problem("$.filterref", "nwfilter can't see an Open vSwitch port; set source.hybrid, or leave it out")
+
+
+def _linux_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
+    profile = vif.virtualport and vif.virtualport.type
+    if profile == MIDONET and owner == "vifplug":
+        yield Problem("$.virtualport.type", "libvirt binds midonet ports (mm-ctl); set tap_owner to libvirt")
+    elif profile and profile != MIDONET:
+        yield Problem("$.virtualport.type", f"{profile} is for types direct and hostdev: a bridge has no use for it")
+    if vif.source.hybrid:
+        yield Problem("$.source.hybrid", "needs virtualport openvswitch: a hybrid port joins the two kinds of bridge")
+    if vif.external_ids:
+        yield Problem("$.external_ids", "needs virtualport openvswitch: they are columns of its Interface table")
+    if profile == MIDONET and vif.vlan:
+        yield Problem("$.vlan", "can't be honoured on a midonet port")
+
+
+def _openvswitch_desired(vif: VIF, context: Context, ours: bool) -> Iterator[Resource]:
+    if ours:
+        yield tap(vif, context)
+    yield openvswitch.bridge(vif.source.bridge, context)
+    if ours:
+        port = openvswitch.port(vif, context, vif.device, vif.source.bridge)
+        yield port
+        if port.qos and port.qos.type == "linux-htb":
+            yield OvsQdisc(name=vif.device, owner=vif.id)
+
+
+def _linux_desired(vif: VIF, context: Context) -> Iterator[Resource]:
+    yield LowerDevice(name=vif.source.bridge, owner=vif.id, up=None)
+    yield tap(vif, context)
+    yield _bridge_port(vif, context, vif.source.bridge)
+
+
+def _bridge_port(vif: VIF, context: Context, bridge: str) -> BridgePort:
+    return BridgePort(
+        name=vif.device,
+        owner=vif.id,
+        bridge=bridge,
+        isolated=vif.port.isolated if vif.port else None,
+        hairpin=context.options.get("hairpin"),
+        learning=context.options.get("learning"),
+        vlans=None if vif.vlan is None or vif.source.hybrid else bridge_vlans(vif.vlan),
+    )
+
+
+def bridge_vlans(vlan: Vlan) -> tuple[BridgeVlan, ...]:
+    """The VLANs of a Linux bridge port: an access VLAN and an untagged native one are PVID and leave untagged."""
+    untagged = vlan.access or (vlan.native and vlan.native.native_mode == "untagged" and vlan.native.id)
+    pvid = vlan.access or (vlan.native and vlan.native.id)
+    return tuple(BridgeVlan(id=tag, pvid=tag == pvid, untagged=tag == untagged) for tag in sorted(vlan.ids))
+
+
+def _hybrid(vif: VIF, prefix: str) -> str:
+    """qbr, qvb or qvo and the first 11 characters of the id: the names that Neutron and nova know."""
+    return prefix + vif.id[:11]
+
+
+def _hybrid_desired(vif: VIF, context: Context, ours: bool) -> Iterator[Resource]:
+    """guest - tap - qbr (Linux bridge) - qvb = veth = qvo - Open vSwitch.
+
+    The bridge forgets addresses at once (ageing 0), or it would go on sending to a guest that has migrated away.
+    """
+    qbr, qvb, qvo = (_hybrid(vif, prefix) for prefix in ("qbr", "qvb", "qvo"))
+    yield LinuxBridge(
+        name=qbr,
+        owner=vif.id,
+        mtu=vif.mtu,
+        sysctls=_QUIET,
+        ageing_time=0,
+        forward_delay=0,
+        stp=False,
+        multicast_snooping=False,
+    )
+    yield VethPair(name=qvo, peer=qvb, owner=vif.id, mtu=vif.mtu, promiscuous=True)
+    yield BridgePort(name=qvb, owner=vif.id, bridge=qbr)
+    if ours:
+        yield tap(vif, context)
+        yield _bridge_port(vif, context, qbr)
+    yield openvswitch.bridge(vif.source.bridge, context)
+    yield openvswitch.port(vif, context, qvo, vif.source.bridge).replace(qos=None, policing=None)

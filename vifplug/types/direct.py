@@ -1,0 +1,102 @@
+"""direct: a macvtap on a device of the host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from vifplug.errors import Missing, Problem
+from vifplug.guest.interface import Interface
+from vifplug.model.source import DirectSource
+from vifplug.model.vif import VIF
+from vifplug.model.virtualport import QBG, QBH
+from vifplug.plan.resources import LowerDevice, Macvtap, Resource
+from vifplug.types.base import NO_VF, Context, VIFType, nic_problems, target_problems
+from vifplug.types.ethernet import tap_interface
+from vifplug.types.hostdev import vf_vlan_problems, virtual_function
+
+
+class Direct(VIFType):
+    """A macvtap in mode vepa, bridge, private or passthrough.
+
+    libvirt makes it by default, since it takes it up only when the guest's CPUs run: one that is up on both hosts
+    during a migration would have the guest's MAC twice.
+    """
+
+    name = "direct"
+    source = DirectSource
+    tap_owner = "libvirt"
+    refuses = {
+        "mtu": "libvirt has none for it; the guest takes the lower device's",
+        "filterref": "nwfilter can't see a macvtap",
+        "port": "isolation is a Linux bridge port's",
+        "external_ids": "it has no Open vSwitch port",
+    }
+
+    def problems(self, vif: VIF, context: Context) -> Iterator[Problem]:
+        owner = self.owner(vif, context)
+        yield from nic_problems(vif)
+        yield from target_problems(vif, owner)
+        yield from _profile_problems(vif, owner)
+        if vif.source.mode == "passthrough":
+            yield from vf_vlan_problems(vif)
+        else:
+            yield from _shared_problems(vif)
+        if owner == "vifplug" and vif.bandwidth:
+            yield Problem("$.bandwidth", "libvirt would shape the wrong direction of a macvtap; set tap_owner libvirt")
+        if owner == "libvirt" and vif.vf and (vif.vf.vlan_qos is not None or vif.vf.vlan_proto):
+            yield Problem("$.vf", "libvirt writes the VLAN without QoS and protocol; set tap_owner to vifplug")
+
+    def interface(self, vif: VIF, context: Context) -> Interface:
+        owner = self.owner(vif, context)
+        if owner == "vifplug":
+            return tap_interface(vif, owner)
+        return Interface.of(
+            vif,
+            "direct",
+            {"dev": vif.source.dev, "mode": vif.source.mode},
+            vlan=vif.vlan,
+            virtualport=vif.virtualport,
+            bandwidth=vif.bandwidth,
+            target=vif.target,
+        )
+
+    def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
+        ours = self.owner(vif, context) == "vifplug"
+        passthrough = vif.source.mode == "passthrough"
+        if vif.vf or (vif.vlan and ours):
+            yield _virtual_function(vif, context, ours)
+        mac = vif.mac if ours and passthrough else None
+        yield LowerDevice(name=vif.source.dev, owner=vif.id, mac=mac, exclusive=passthrough)
+        if ours:
+            yield Macvtap(
+                name=vif.device,
+                owner=vif.id,
+                lower=vif.source.dev,
+                mode=vif.source.mode,
+                mac=vif.mac,
+                queues=vif.queues if vif.queues > 1 else None,
+                user=context.settings.tap_user,
+            )
+
+
+def _profile_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
+    profile = vif.virtualport and vif.virtualport.type
+    if profile and profile not in (QBG, QBH):
+        yield Problem("$.virtualport.type", f"wanted 802.1Qbg or 802.1Qbh: a macvtap joins no {profile} switch")
+    elif profile and owner == "vifplug":
+        yield Problem("$.virtualport", "libvirt associates the port profile; set tap_owner to libvirt")
+
+
+def _shared_problems(vif: VIF) -> Iterator[Problem]:
+    if vif.vlan:
+        mode = vif.source.mode
+        yield Problem("$.vlan", f"needs mode passthrough on a virtual function: {mode} shares the device; found {mode}")
+    if vif.vf:
+        yield Problem("$.vf", NO_VF)
+
+
+def _virtual_function(vif: VIF, context: Context, ours: bool) -> Resource:
+    facts = context.facts.virtual_function_of(vif.source.dev)
+    if facts is None:
+        raise Missing(f"device {vif.source.dev} is no virtual function: vlan and vf of VIF {vif.id} need one")
+    return virtual_function(vif, facts, mac=None, with_vlan=ours)

@@ -1,0 +1,65 @@
+"""ethernet: a tap that is connected in a manner that is not libvirt's business."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from vifplug.errors import Problem
+from vifplug.guest.interface import Interface
+from vifplug.model.names import host_mac
+from vifplug.model.source import EthernetSource
+from vifplug.model.vif import VIF
+from vifplug.plan.resources import Resource, Tap
+from vifplug.types.base import NO_VF, Context, VIFType, nic_problems, target_problems
+
+
+class Ethernet(VIFType):
+    """A generic tap, made by vifplug (persistent) or by libvirt."""
+
+    name = "ethernet"
+    source = EthernetSource
+    tap_owner = "vifplug"
+    refuses = {
+        "vlan": "it is on no switch that vifplug knows; set the VLAN where the tap is connected, or use type bridge",
+        "virtualport": "libvirt has none for it; use type bridge",
+        "port": "isolation is a Linux bridge port's; use type bridge",
+        "vf": NO_VF,
+        "external_ids": "it has no Open vSwitch port",
+    }
+
+    def problems(self, vif: VIF, context: Context) -> Iterator[Problem]:
+        yield from nic_problems(vif)
+        yield from target_problems(vif, self.owner(vif, context))
+
+    def interface(self, vif: VIF, context: Context) -> Interface:
+        return tap_interface(vif, self.owner(vif, context), bandwidth=vif.bandwidth)
+
+    def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
+        if self.owner(vif, context) == "vifplug":
+            yield tap(vif, context)
+
+
+def tap(vif: VIF, context: Context) -> Tap:
+    """The tap of ``vif``, as every tap that vifplug makes.
+
+    Its MAC can't become a bridge's, it always has an owner (the kernel lets any local user open one that has none),
+    and it is multi-queue exactly when the element says so (libvirt's open fails otherwise).
+    """
+    return Tap(
+        name=vif.device,
+        owner=vif.id,
+        mac=host_mac(vif.mac),
+        mtu=vif.mtu,
+        multi_queue=vif.queues > 1,
+        user=context.settings.tap_user,
+        group=context.settings.tap_group,
+    )
+
+
+def tap_interface(vif: VIF, owner: str | None, **changes: object) -> Interface:
+    """``<interface type='ethernet'>`` on a tap; libvirt must not manage one that is vifplug's.
+
+    Without managed='no' libvirt deletes a tap that it finds, or its port (9.0: qemuInterfaceEthernetConnect).
+    """
+    managed = False if owner == "vifplug" else None
+    return Interface.of(vif, "ethernet", None, target=vif.target, target_managed=managed, **changes)

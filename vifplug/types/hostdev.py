@@ -1,0 +1,116 @@
+"""hostdev: an SR-IOV virtual function given to the guest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from vifplug.errors import Missing, Problem
+from vifplug.guest.interface import Interface
+from vifplug.model.source import HostDeviceSource
+from vifplug.model.vif import VIF, VfSettings
+from vifplug.model.virtualport import QBH
+from vifplug.plan.facts import VirtualFunctionFacts
+from vifplug.plan.resources import LowerDevice, Resource, VirtualFunction
+from vifplug.types import openvswitch
+from vifplug.types.base import NOT_A_VF_DRIVER, Context, VIFType
+
+
+class HostDevice(VIFType):
+    """A VF by its PCI address. MAC and VLAN are set through its physical function, before the guest has it.
+
+    The guest sees the VF itself, so ``model`` has no meaning and is not in the element (as in nova).
+    """
+
+    name = "hostdev"
+    source = HostDeviceSource
+    refuses = {
+        "bandwidth": "libvirt has none for it; use vf.max_tx_rate",
+        "filterref": "the traffic passes no kernel device of the host",
+        "mtu": "libvirt has none for it; the guest sets its own",
+        "port": "isolation is a Linux bridge port's",
+        "tap_owner": "it has no tap",
+        "target": "it has no device on the host once the guest has it",
+    }
+
+    def problems(self, vif: VIF, context: Context) -> Iterator[Problem]:
+        yield from _driver_problems(vif)
+        profile = vif.virtualport and vif.virtualport.type
+        if profile and profile != QBH and not (vif.source.bridge and openvswitch.on_openvswitch(vif)):
+            wanted = "openvswitch" if vif.source.bridge else "802.1Qbh"
+            yield Problem("$.virtualport.type", f"wanted {wanted}: the only one for this hostdev, found {profile}")
+        if vif.vlan and profile == QBH:
+            yield Problem("$.vlan", "can't be set beside virtualport 802.1Qbh: the port profile has the VLAN")
+        if not vif.source.bridge:
+            yield from vf_vlan_problems(vif)
+            if vif.external_ids:
+                yield Problem("$.external_ids", "needs source.bridge: they are on the representor's port")
+
+    def interface(self, vif: VIF, context: Context) -> Interface:
+        switched = vif.source.bridge is not None
+        return Interface.of(
+            vif,
+            "hostdev",
+            {},
+            managed=vif.source.managed,
+            address=vif.source.address,
+            vlan=None if switched else vif.vlan,
+            virtualport=None if switched else vif.virtualport,
+            model=None,
+        )
+
+    def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
+        facts = context.facts.virtual_function(vif.source.address)
+        profiled = vif.virtualport is not None and vif.virtualport.type == QBH
+        yield virtual_function(vif, facts, mac=None if profiled else vif.mac, with_vlan=vif.source.bridge is None)
+        if vif.source.bridge:
+            representor = _representor(vif, facts)
+            yield LowerDevice(name=representor, owner=vif.id)
+            yield openvswitch.bridge(vif.source.bridge, context)
+            yield openvswitch.port(vif, context, representor, vif.source.bridge)
+
+
+def virtual_function(vif: VIF, facts: VirtualFunctionFacts, *, mac: str | None, with_vlan: bool) -> VirtualFunction:
+    """The VF's settings. A VLAN that is not asked for is left as it is: unset is not 0."""
+    vf = vif.vf or VfSettings()
+    vlan = vif.vlan.access if vif.vlan and with_vlan else None
+    return VirtualFunction(
+        name=facts.address,
+        owner=vif.id,
+        pf=facts.pf,
+        number=facts.number,
+        mac=mac,
+        vlan=vlan,
+        vlan_qos=vf.vlan_qos,
+        vlan_proto=vf.vlan_proto,
+        trust=vf.trust,
+        spoof_check=vf.spoof_check,
+        link_state=vf.link_state,
+        min_tx_rate=vf.min_tx_rate,
+        max_tx_rate=vf.max_tx_rate,
+    )
+
+
+def vf_vlan_problems(vif: VIF) -> Iterator[Problem]:
+    """A VF carries one VLAN, which its PF adds and removes (libvirt: no trunking on SR-IOV devices)."""
+    if vif.vlan and vif.vlan.access is None:
+        yield Problem("$.vlan", "wanted one access VLAN: a virtual function carries no trunk and no native VLAN")
+    for key in ("vlan_qos", "vlan_proto"):
+        if vif.vf and getattr(vif.vf, key) is not None and not vif.vlan:
+            yield Problem(f"$.vf.{key}", "needs a vlan")
+
+
+def _driver_problems(vif: VIF) -> Iterator[Problem]:
+    for key, value in (vif.driver.to_data() if vif.driver else {}).items():
+        if key != "name":
+            yield Problem(f"$.driver.{key}", "is for virtio NICs; a hostdev takes driver.name only")
+        elif value not in NOT_A_VF_DRIVER:
+            yield Problem("$.driver.name", f"wanted vfio, found {value}")
+
+
+def _representor(vif: VIF, facts: VirtualFunctionFacts) -> str:
+    if facts.representor is None:
+        raise Missing(
+            f"VF {facts.address} has no representor to plug into bridge {vif.source.bridge}: "
+            f"put the eswitch of {facts.pf} into switchdev mode, or leave source.bridge out"
+        )
+    return facts.representor

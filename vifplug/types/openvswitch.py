@@ -1,0 +1,103 @@
+"""What every type's Open vSwitch port has in common: the contract that OVN, Neutron and libvirt read."""
+
+from __future__ import annotations
+
+import uuid
+
+from vifplug.model.bandwidth import Bandwidth, Limit
+from vifplug.model.codec import FrozenMap
+from vifplug.model.vif import VIF
+from vifplug.model.virtualport import OPENVSWITCH, VirtualPort
+from vifplug.model.vlan import Vlan
+from vifplug.plan.resources import OvsBridge, OvsPolicing, OvsPort, OvsQos, OvsVlan
+from vifplug.types.base import Context
+
+#: os-vif's namespace for the id of its QoS rows, so that its unplug finds a row that vifplug made
+_OSVIF_QOS = uuid.UUID("68da264a-847f-42a8-8ab0-5e774aee3d95")
+
+#: Neutron's trunk bridges: its trunk driver reads bridge_name from the ports on them
+_TRUNK_BRIDGE = "tbr-"
+
+
+def on_openvswitch(vif: VIF) -> bool:
+    return vif.virtualport is not None and vif.virtualport.type == OPENVSWITCH
+
+
+def bridge(name: str, context: Context) -> OvsBridge:
+    return OvsBridge(name=name, datapath_type=context.settings.datapath_type)
+
+
+def port(vif: VIF, context: Context, name: str, bridge_name: str) -> OvsPort:
+    """The port ``name`` of ``vif``: VLAN, identity and, where asked, QoS and policing."""
+    return OvsPort(
+        name=name,
+        owner=vif.id,
+        bridge=bridge_name,
+        vlan=vlan(vif.vlan),
+        external_ids=external_ids(vif, context, bridge_name),
+        qos=qos(vif.bandwidth) or default_qos(context, name, bridge_name),
+        policing=policing(vif.bandwidth),
+    )
+
+
+def external_ids(vif: VIF, context: Context, bridge_name: str) -> FrozenMap[str, str | None]:
+    """Interface.external_ids: iface-id and so on (ovs-vswitchd.conf.db(5), "Configuration for Hypervisors")."""
+    profile = vif.virtualport or VirtualPort(type=OPENVSWITCH)
+    ids = {"iface-id": profile.interfaceid or vif.id, "attached-mac": vif.mac, "iface-status": "active"}
+    if context.instance:
+        ids |= {"vm-id": context.instance.uuid, "vm-uuid": context.instance.uuid}
+    if profile.profileid:
+        ids["port-profile"] = profile.profileid
+    if bridge_name.startswith(_TRUNK_BRIDGE):
+        ids["bridge_name"] = bridge_name
+    return FrozenMap({**ids, **vif.external_ids})
+
+
+def vlan(wanted: Vlan | None) -> OvsVlan | None:
+    """The VLAN columns. A trunk always lists its VLANs: an empty list would mean all 4094."""
+    if wanted is None:
+        return None
+    if wanted.access:
+        return OvsVlan(mode="access", tag=wanted.access)
+    trunks = tuple(sorted(wanted.ids))
+    if native := wanted.native:
+        return OvsVlan(mode=f"native-{native.native_mode}", tag=native.id, trunks=trunks)
+    return OvsVlan(mode="trunk", trunks=trunks)
+
+
+def qos(bandwidth: Bandwidth | None) -> OvsQos | None:
+    """What the guest receives, as linux-htb in bit/s, as libvirt writes it (virNetDevOpenvswitchSetTxQos).
+
+    Other than libvirt, an average without a peak is a limit: it is max-rate as well.
+    """
+    limit = bandwidth.inbound if bandwidth else None
+    if limit is None or limit.average is None:
+        return None
+    config = {"min-rate": limit.average * 8000, "max-rate": (limit.peak or limit.average) * 8000}
+    if limit.burst:
+        config["burst"] = limit.burst * 8192
+    texts = FrozenMap({key: str(value) for key, value in config.items()})
+    return OvsQos(type="linux-htb", other_config=texts, queue=texts)
+
+
+def policing(bandwidth: Bandwidth | None) -> OvsPolicing | None:
+    """What the guest sends, as ingress policing at the average, in kbit (virNetDevOpenvswitchSetRxQos).
+
+    A policer has one rate: ``peak`` has no meaning for it, in libvirt neither.
+    """
+    limit: Limit | None = bandwidth.outbound if bandwidth else None
+    if limit is None or limit.average is None:
+        return None
+    return OvsPolicing(rate=limit.average * 8, burst=(limit.burst or 0) * 8)
+
+
+def default_qos(context: Context, device: str, bridge_name: str) -> OvsQos | None:
+    """The QoS of a port that asked for none, on the kernel's datapath: os-vif's default_qos_type.
+
+    With linux-noop Open vSwitch leaves the device's own qdisc alone.
+    """
+    wanted = context.settings.default_qos_type
+    if wanted is None or context.facts.datapath_type(bridge_name) not in ("system", ""):
+        return None
+    ids = {"id": str(uuid.uuid5(_OSVIF_QOS, device)), "_type": wanted}
+    return OvsQos(type=wanted, external_ids=FrozenMap(ids))

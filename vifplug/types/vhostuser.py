@@ -1,0 +1,99 @@
+"""vhostuser: a NIC whose rings are shared with a userspace switch through a UNIX socket."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Iterator
+
+from vifplug.errors import Problem
+from vifplug.guest.interface import Interface
+from vifplug.model.codec import FrozenMap
+from vifplug.model.source import VhostUserSource
+from vifplug.model.vif import VIF, VIRTIO
+from vifplug.plan.resources import OvsPort, Resource, VhostSocket
+from vifplug.types import openvswitch
+from vifplug.types.base import NO_VF, Context, Option, VIFType, nic_problems
+
+
+class VhostUser(VIFType):
+    """A vhost-user NIC. With ``source.bridge`` the other end is an Open vSwitch bridge with a DPDK datapath."""
+
+    name = "vhostuser"
+    source = VhostUserSource
+    refuses = {
+        "bandwidth": "no kernel device carries the traffic, so there is nothing to shape",
+        "filterref": "no kernel device carries the traffic, so nwfilter can't see it",
+        "port": "isolation is a Linux bridge port's",
+        "tap_owner": "it has no tap",
+        "vf": NO_VF,
+    }
+    options = (
+        Option(name="socket_dir_user", kind="user", help="User that owns the directory of the sockets that QEMU makes."),
+        Option(name="socket_dir_group", kind="group", help="Group of the directory of the sockets that QEMU makes."),
+        Option(name="socket_dir_mode", kind="mode", help="Mode of the directory of the sockets that QEMU makes, octal."),
+    )
+
+    def problems(self, vif: VIF, context: Context) -> Iterator[Problem]:
+        yield from nic_problems(vif)
+        if vif.model and vif.model not in VIRTIO:
+            yield Problem("$.model", f"wanted virtio: vhost-user has no other frontend, found {vif.model}")
+        if not vif.source.bridge:
+            yield from _unswitched_problems(vif)
+        elif vif.virtualport and not openvswitch.on_openvswitch(vif):
+            yield Problem("$.virtualport.type", f"wanted openvswitch, found {vif.virtualport.type}")
+        if vif.source.bridge and vif.source.mode == "client" and vif.target not in (None, _basename(vif)):
+            yield Problem(
+                "$.target",
+                f"wanted {_basename(vif)}: Open vSwitch names its own socket after the port, found {vif.target}",
+            )
+
+    def interface(self, vif: VIF, context: Context) -> Interface:
+        source = {"type": "unix", "path": vif.source.path, "mode": vif.source.mode}
+        return Interface.of(
+            vif,
+            "vhostuser",
+            source,
+            reconnect=vif.source.reconnect,
+            target=vif.target,
+            model=vif.model or "virtio",
+        )
+
+    def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
+        if vif.source.mode == "server":
+            yield _socket(vif, context)
+        if vif.source.bridge:
+            yield openvswitch.bridge(vif.source.bridge, context)
+            yield _port(vif, context)
+
+
+def _unswitched_problems(vif: VIF) -> Iterator[Problem]:
+    for key in ("vlan", "virtualport", "external_ids"):
+        if getattr(vif, key):
+            yield Problem(f"$.{key}", "needs source.bridge: without it vifplug has no switch to tell")
+
+
+def _basename(vif: VIF) -> str:
+    return posixpath.basename(vif.source.path)
+
+
+def _socket(vif: VIF, context: Context) -> VhostSocket:
+    options = context.options
+    return VhostSocket(
+        name=vif.source.path,
+        owner=vif.id,
+        user=options.get("socket_dir_user"),
+        group=options.get("socket_dir_group"),
+        mode=options.get("socket_dir_mode"),
+    )
+
+
+def _port(vif: VIF, context: Context) -> OvsPort:
+    """Open vSwitch takes the role that QEMU does not: dpdkvhostuserclient for a QEMU that is the server."""
+    server = vif.source.mode == "server"
+    name = vif.device if server else _basename(vif)
+    return openvswitch.port(vif, context, name, vif.source.bridge).replace(
+        type="dpdkvhostuserclient" if server else "dpdkvhostuser",
+        options=FrozenMap({"vhost-server-path": vif.source.path} if server else {}),
+        mtu_request=vif.mtu,
+        qos=None,
+    )
