@@ -1,0 +1,32 @@
+"""A host of the test's own, on this kernel and a real Open vSwitch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from vifplug.testing.host import PrivateHost
+
+
+@pytest.fixture(scope="module")
+def module_host() -> Iterator[PrivateHost]:
+    if os.geteuid() != 0:
+        pytest.skip("needs root, for a network namespace of its own")
+    with PrivateHost() as host:
+        yield host
+
+
+@pytest.fixture
+def host(module_host: PrivateHost) -> Iterator[PrivateHost]:
+    """The module's host; the test leaves it as it found it, or fails."""
+    links, bridges = module_host.links(), set(module_host.ovs.ctl("list-br").split())
+    yield module_host
+    assert module_host.driver.list() == []
+    for bridge in set(module_host.ovs.ctl("list-br").split()):
+        assert module_host.ports(bridge) == set()
+        if bridge not in bridges:
+            module_host.ovs.ctl("del-br", bridge)
+    assert module_host.links() == links
+    assert module_host.ovs.ctl("--bare", "--columns=_uuid", "list", "qos").strip() == ""

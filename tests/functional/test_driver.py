@@ -1,0 +1,255 @@
+"""The main job on real parts: plugged, observed with the field's own tools, checked, updated, unplugged to nothing."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from vifplug import VIF, Instance, errors
+from vifplug.testing.host import PrivateHost
+
+GUEST = Instance(uuid="77777777-aaaa-4bbb-8ccc-dddddddddddd", name="web-1")
+ID = "9c4e2f10-6a1b-4c2d-9e3f-7a8b9c0d1e2f"
+OTHER = "1b2c3d4e-6a1b-4c2d-9e3f-7a8b9c0d1e2f"
+TAP = "tap9c4e2f10-6a"
+
+
+def vif(type: str = "bridge", *, on_ovs: bool = False, **keys: Any) -> VIF:
+    document = {"id": ID, "type": type, "mac": "52:54:00:12:34:56", "model": "virtio", **keys}
+    if type == "bridge":
+        document.setdefault("source", {"bridge": "br-int" if on_ovs else "br0"})
+    if on_ovs:
+        document["virtualport"] = {"type": "openvswitch", **document.get("virtualport", {})}
+    return VIF.from_json(document)
+
+
+@pytest.fixture
+def linux_bridge(host: PrivateHost) -> Any:
+    host.ip("link", "add", "br0", "type", "bridge")
+    yield "br0"
+    host.ip("link", "del", "br0")
+
+
+def link(host: PrivateHost, name: str) -> dict[str, Any]:
+    [found] = json.loads(host.ip("-d", "-j", "link", "show", "dev", name))
+    return dict(found)
+
+
+def settled_twice(host: PrivateHost, wanted: VIF) -> None:
+    """Plugged, it checks clean, and plugging again changes nothing."""
+    first = host.driver.plug(wanted, GUEST)
+    assert first.changed
+    assert host.driver.check(wanted.id) == []
+    again = host.driver.plug(wanted, GUEST)
+    assert not again.changed and again.steps == () and again.interface_xml == first.interface_xml
+
+
+def test_a_tap_on_open_vswitch_has_its_vlan_identity_and_hardening(host: PrivateHost) -> None:
+    wanted = vif(on_ovs=True, vlan=10, mtu=1450, driver={"queues": 4}, virtualport={"profileid": "gold"})
+    settled_twice(host, wanted)
+    assert host.ports("br-int") == {TAP}
+    assert host.port(TAP, "tag", "Port") == "10"
+    assert host.port(TAP, "vlan_mode", "Port") == "access"
+    ids = host.port(TAP, "external_ids")
+    for word in (f'iface-id="{ID}"', 'attached-mac="52:54:00:12:34:56"', "iface-status=active", "port-profile=gold"):
+        assert word in ids
+    assert f'vm-id="{GUEST.uuid}"' in ids and f'vm-uuid="{GUEST.uuid}"' in ids
+    tap = link(host, TAP)
+    assert tap["address"] == "fe:54:00:12:34:56" and tap["mtu"] == 1450 and "UP" in tap["flags"]
+    assert tap["ifalias"] == f"vifplug:{ID}"
+    assert tap["linkinfo"]["info_data"]["multi_queue"] is True and tap["linkinfo"]["info_data"]["persist"] is True
+    assert host.driver.unplug(ID)
+    assert host.driver.unplug(ID) == ()
+
+
+@pytest.mark.parametrize(
+    ("vlan", "mode", "tag", "trunks"),
+    [
+        (10, "access", "10", "[]"),
+        ("10,20", "trunk", "[]", "[10, 20]"),
+        ("10u,20", "native-untagged", "10", "[10, 20]"),
+        ("10t,20", "native-tagged", "10", "[10, 20]"),
+        ({"tags": [{"id": 10}], "trunk": True}, "trunk", "[]", "[10]"),
+        ({"tags": [{"id": 10, "native_mode": "untagged"}]}, "native-untagged", "10", "[10]"),
+    ],
+)
+def test_each_form_of_vlan_is_in_the_switch(host: PrivateHost, vlan: Any, mode: str, tag: str, trunks: str) -> None:
+    host.driver.plug(vif(on_ovs=True, vlan=vlan))
+    found = tuple(host.port(TAP, column, "Port") for column in ("vlan_mode", "tag", "trunks"))
+    assert found == (mode, tag, trunks)
+    host.driver.unplug(ID)
+
+
+def test_bandwidth_makes_rows_that_go_with_the_port(host: PrivateHost) -> None:
+    limits = {"inbound": {"average": 1000, "peak": 5000, "burst": 512}}
+    settled_twice(host, vif(on_ovs=True, bandwidth=limits))
+    rows = host.ovs.ctl("--columns=type,other_config", "list", "qos")
+    assert "linux-htb" in rows and 'max-rate="40000000"' in rows and 'min-rate="8000000"' in rows
+    assert host.driver.update(vif(on_ovs=True, bandwidth={"inbound": {"average": 2000}})).changed
+    assert 'max-rate="16000000"' in host.ovs.ctl("--columns=other_config", "list", "qos")
+    host.driver.update(vif(on_ovs=True))
+    assert host.ovs.ctl("list", "qos") == "" and host.ovs.ctl("list", "queue") == ""
+    host.driver.unplug(ID)
+
+
+def test_an_existing_bridge_is_never_altered(host: PrivateHost) -> None:
+    host.ovs.ctl("add-br", "br-int", "--", "set", "bridge", "br-int", "datapath_type=netdev", "fail_mode=secure")
+    before = host.ovs.ctl("list", "bridge", "br-int")
+    host.driver.plug(vif(on_ovs=True))
+    host.driver.unplug(ID)
+    assert host.ovs.ctl("list", "bridge", "br-int") == before
+
+
+def test_a_tap_that_libvirt_makes_needs_the_bridge_only(host: PrivateHost) -> None:
+    plugged = host.driver.plug(vif(on_ovs=True, vlan=10, tap_owner="libvirt"))
+    assert "<interface type='bridge'>" in plugged.interface_xml and "<tag id='10'/>" in plugged.interface_xml
+    assert host.ports("br-int") == set() and TAP not in host.links()
+    host.driver.unplug(ID)
+    assert "br-int" in host.ovs.ctl("list-br")
+
+
+def test_a_tap_on_a_linux_bridge_has_its_port_flags(host: PrivateHost, linux_bridge: str) -> None:
+    settled_twice(host, vif(port={"isolated": True}))
+    port = link(host, TAP)
+    assert port["master"] == linux_bridge
+    assert port["linkinfo"]["info_slave_data"]["isolated"] is True
+    host.driver.unplug(ID)
+
+
+def test_a_missing_linux_bridge_is_named_and_nothing_is_made(host: PrivateHost) -> None:
+    with pytest.raises(errors.Missing, match="br0"):
+        host.driver.plug(vif())
+    assert TAP not in host.links()
+
+
+def test_the_hybrid_form_joins_both_kinds_of_bridge(host: PrivateHost) -> None:
+    settled_twice(host, vif(on_ovs=True, source={"bridge": "br-int", "hybrid": True}, filterref="clean-traffic", mtu=1450))
+    assert host.ports("br-int") == {"qvo9c4e2f10-6a"}
+    qbr, qvb, qvo = (link(host, prefix + ID[:11]) for prefix in ("qbr", "qvb", "qvo"))
+    data = qbr["linkinfo"]["info_data"]
+    assert (data["ageing_time"], data["forward_delay"], data["stp_state"], data["mcast_snooping"]) == (0, 0, 0, 0)
+    assert qvb["master"] == link(host, TAP)["master"] == "qbr9c4e2f10-6a"
+    assert qbr["mtu"] == qvb["mtu"] == qvo["mtu"] == 1450
+    assert qvo["promiscuity"] and qvb["promiscuity"]
+    host.driver.unplug(ID)
+
+
+def test_ethernet_is_a_tap_and_nothing_else(host: PrivateHost) -> None:
+    settled_twice(host, vif("ethernet"))
+    assert "master" not in link(host, TAP)
+    host.driver.unplug(ID)
+
+
+@pytest.mark.parametrize("mode", ["vepa", "bridge", "private", "passthrough"])
+def test_a_macvtap_made_beforehand(host: PrivateHost, mode: str) -> None:
+    host.ip("link", "add", "up0", "type", "veth", "peer", "name", "up1")
+    before = link(host, "up0")["address"]
+    settled_twice(host, vif("direct", tap_owner="vifplug", source={"dev": "up0", "mode": mode}))
+    macvtap = link(host, TAP)
+    assert macvtap["linkinfo"]["info_kind"] == "macvtap"
+    assert macvtap["linkinfo"]["info_data"]["mode"] == ("passthru" if mode == "passthrough" else mode)
+    assert macvtap["address"] == "52:54:00:12:34:56" and "UP" in macvtap["flags"]
+    assert (link(host, "up0")["address"] == before) is (mode != "passthrough")
+    host.driver.unplug(ID)
+    assert link(host, "up0")["address"] == before
+    host.ip("link", "del", "up0")
+
+
+def test_two_passthrough_vifs_on_one_device_conflict(host: PrivateHost) -> None:
+    host.ip("link", "add", "up0", "type", "veth", "peer", "name", "up1")
+    host.driver.plug(vif("direct", source={"dev": "up0", "mode": "passthrough"}))
+    second = vif("direct", id=OTHER, source={"dev": "up0", "mode": "passthrough"})
+    with pytest.raises(errors.Conflict, match=ID):
+        host.driver.plug(second)
+    host.driver.unplug(ID)
+    host.driver.plug(second)
+    host.driver.unplug(OTHER)
+    host.ip("link", "del", "up0")
+
+
+def test_vhostuser_on_a_switch_without_dpdk_is_no_success(host: PrivateHost) -> None:
+    source = {"path": f"{host.directory}/vhost/sock", "mode": "server", "bridge": "br-int"}
+    with pytest.raises(errors.StepFailed, match="could not open network device"):
+        host.driver.plug(vif("vhostuser", source=source))
+    assert host.ports("br-int") == set()
+
+
+def test_check_tells_the_truth_and_update_mends_it(host: PrivateHost) -> None:
+    wanted = vif(on_ovs=True, vlan=10)
+    host.driver.plug(wanted, GUEST)
+    host.ovs.ctl("set", "port", TAP, "tag=20")
+    host.ip("link", "set", TAP, "mtu", "1300")
+    paths = {difference.path for difference in host.driver.check()}
+    assert paths == {f"ovs-port {TAP}: vlan"}
+    host.driver.update(wanted)
+    assert host.driver.check() == [] and host.port(TAP, "tag", "Port") == "10"
+    host.ovs.ctl("del-port", TAP)
+    [difference] = host.driver.check(ID)
+    assert (difference.path, difference.wanted, difference.found) == (f"ovs-port {TAP}", "there", None)
+    host.driver.update(wanted)
+    assert host.port(TAP, "tag", "Port") == "10"
+    host.driver.unplug(ID)
+
+
+def test_update_changes_in_place(host: PrivateHost) -> None:
+    host.driver.plug(vif(on_ovs=True, vlan=10), GUEST)
+    ofport, row = host.port(TAP, "ofport"), host.port(TAP, "_uuid")
+    host.driver.update(vif(on_ovs=True, vlan="20u,30"))
+    assert (host.port(TAP, "ofport"), host.port(TAP, "_uuid")) == (ofport, row)
+    assert f'vm-uuid="{GUEST.uuid}"' in host.port(TAP, "external_ids"), "the instance is remembered"
+    host.driver.update(vif(on_ovs=True))
+    assert host.port(TAP, "vlan_mode", "Port") == "[]" and host.port(TAP, "trunks", "Port") == "[]"
+    host.driver.unplug(ID)
+
+
+def test_a_vlan_that_was_never_asked_for_is_left_alone(host: PrivateHost) -> None:
+    """Neutron's agent sets the tag itself: replugging must not take it away."""
+    host.driver.plug(vif(on_ovs=True))
+    host.ovs.ctl("set", "port", TAP, "tag=7")
+    assert host.driver.check() == []
+    assert not host.driver.plug(vif(on_ovs=True)).changed
+    assert host.port(TAP, "tag", "Port") == "7"
+    host.driver.unplug(ID)
+
+
+def test_what_is_not_ours_is_left_alone(host: PrivateHost) -> None:
+    host.ip("tuntap", "add", "dev", TAP, "mode", "tap")
+    with pytest.raises(errors.Conflict, match=TAP):
+        host.driver.plug(vif("ethernet"))
+    assert host.driver.list() == []
+    host.ip("link", "del", TAP)
+
+
+def test_a_port_of_that_name_on_another_bridge_is_a_conflict(host: PrivateHost) -> None:
+    host.ovs.ctl("add-br", "br-other", "--", "set", "bridge", "br-other", "datapath_type=netdev")
+    host.ovs.ctl("add-port", "br-other", TAP, "--", "set", "interface", TAP, "type=patch", "options:peer=none")
+    with pytest.raises(errors.Conflict, match="br-other"):
+        host.driver.plug(vif(on_ovs=True))
+    assert host.ports("br-other") == {TAP} and host.driver.list() == []
+    host.ovs.ctl("del-br", "br-other")
+
+
+def test_a_batch_is_one_transaction(host: PrivateHost) -> None:
+    host.driver.plug(vif(on_ovs=True))
+    count = int(host.ovs.ctl("get", "open_vswitch", ".", "next_cfg"))
+    ids = [f"{number:08x}-6a1b-4c2d-9e3f-7a8b9c0d1e2f" for number in range(20)]
+    wanted = [vif(on_ovs=True, id=each, mac=f"52:54:00:00:01:{n:02x}", vlan=n + 1) for n, each in enumerate(ids)]
+    host.driver.plug_many([(each, GUEST) for each in wanted])
+    assert int(host.ovs.ctl("get", "open_vswitch", ".", "next_cfg")) == count + 1
+    assert len(host.ports("br-int")) == 21
+    for each in [*ids, ID]:
+        host.driver.unplug(each)
+
+
+def test_unplug_without_a_record_finds_what_carries_the_id(host: PrivateHost) -> None:
+    host.driver.plug(vif(on_ovs=True, source={"bridge": "br-int", "hybrid": True}))
+    (host.directory / "state").rename(host.directory / "lost")
+    with host.new_driver() as amnesiac:
+        assert amnesiac.list() == []
+        assert amnesiac.unplug(ID)
+    (host.directory / "state").rename(host.directory / "empty")
+    (host.directory / "lost").rename(host.directory / "state")
+    host.driver.close()
+    assert host.driver.unplug(ID) == ()

@@ -1,0 +1,266 @@
+"""The driver's guarantees on a machine in memory: undo at every step, intent, claims, holds, batches."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vifplug import VIF, Instance, VIFDriver, errors
+from vifplug import conf as options
+from vifplug.host.machine import Machine
+from vifplug.host.memory import MemoryBackend
+from vifplug.plan import resources
+from vifplug.plan.resources import LowerDevice, OvsPort, Tap, VirtualFunction
+from vifplug.plan.steps import Step
+
+ID = "9c4e2f10-6a1b-4c2d-9e3f-7a8b9c0d1e2f"
+OTHER = "1b2c3d4e-6a1b-4c2d-9e3f-7a8b9c0d1e2f"
+TAP = "tap9c4e2f10-6a"
+
+
+class Bench:
+    """A driver on a machine in memory."""
+
+    def __init__(self, state_path: Path) -> None:
+        self.memory = MemoryBackend()
+        conf = options.load([])
+        conf.set_override("state_path", str(state_path), group="vifplug")
+        conf.set_override("default_qos_type", None, group="vifplug_ovs")
+        machine = Machine({kind: lambda: self.memory for kind in resources.RESOURCES})
+        self.driver = VIFDriver(conf, machine=machine)
+
+    def there(self) -> set[str]:
+        """What is on the machine, but for bridges that were ensured."""
+        kinds = resources.RESOURCES
+        return {name for kind, name in self.memory.there if kinds[kind].life is resources.Life.MADE}
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path / "state")
+    yield made
+    made.driver.close()
+
+
+def vif(type: str = "bridge", **keys: Any) -> VIF:
+    document: dict[str, Any] = {"id": ID, "type": type, "mac": "52:54:00:12:34:56", **keys}
+    if type == "bridge":
+        document.setdefault("source", {"bridge": "br-int"})
+        document.setdefault("virtualport", {"type": "openvswitch"})
+    return VIF.from_json(document)
+
+
+HYBRID = {"source": {"bridge": "br-int", "hybrid": True}}
+
+
+@pytest.mark.parametrize("failing", range(6))
+def test_a_step_that_fails_undoes_all_before_it(bench: Bench, failing: int) -> None:
+    count = itertools.count()
+    bench.memory.fail_on = lambda step: next(count) == failing
+    with pytest.raises(errors.StepFailed):
+        bench.driver.plug(vif(**HYBRID))
+    assert bench.there() == set() and bench.driver.list() == []
+    bench.memory.fail_on = ()
+    assert bench.driver.plug(vif(**HYBRID)).changed
+    assert len(bench.there()) == 4
+
+
+def test_a_failed_update_brings_back_what_was(bench: Bench) -> None:
+    bench.driver.plug(vif(vlan=10, mtu=1400))
+    before = bench.memory.there
+    bench.memory.fail_on = {("ovs-port", TAP)}
+    with pytest.raises(errors.StepFailed):
+        bench.driver.update(vif(vlan=20, mtu=1500))
+    assert bench.memory.there == before
+    assert bench.driver.show(ID).vif == vif(vlan=10, mtu=1400) and bench.driver.show(ID).state == "plugged"
+
+
+def test_what_can_not_be_undone_is_told_and_stays_recorded(bench: Bench) -> None:
+    def fails(step: Step) -> bool:
+        return isinstance(step.subject, OvsPort) or (isinstance(step.subject, Tap) and step.after is None)
+
+    bench.memory.fail_on = fails
+    with pytest.raises(errors.PartlyDone, match=TAP) as caught:
+        bench.driver.plug(vif())
+    assert caught.value.exit_code == 6 and len(caught.value.left) == 1
+    assert bench.driver.show(ID).state == "plugging"
+    bench.memory.fail_on = ()
+    bench.driver.unplug(ID)
+    assert bench.there() == set() and bench.driver.list() == []
+
+
+def test_a_conflict_is_a_conflict_and_nothing_is_made(bench: Bench) -> None:
+    bench.memory.place(Tap(name=TAP), foreign="a tap without the mark of vifplug")
+    with pytest.raises(errors.Conflict, match="without the mark"):
+        bench.driver.plug(vif())
+    assert bench.driver.list() == []
+
+
+def test_an_error_that_nobody_expected_is_undone_as_well(bench: Bench) -> None:
+    def fails(step: Step) -> bool:
+        if isinstance(step.subject, OvsPort) and step.after:
+            raise KeyboardInterrupt
+        return False
+
+    bench.memory.fail_on = fails
+    with pytest.raises(KeyboardInterrupt):
+        bench.driver.plug(vif())
+    assert bench.there() == set() and bench.driver.list() == []
+
+
+def test_unplug_refuses_while_a_guest_holds_the_tap(bench: Bench) -> None:
+    bench.driver.plug(vif())
+    seen = bench.memory.there["tap", TAP].resource
+    assert seen
+    bench.memory.place(seen, held=True)
+    with pytest.raises(errors.Held, match=TAP):
+        bench.driver.unplug(ID)
+    assert TAP in bench.there()
+    assert bench.driver.unplug(ID, force=True)
+    assert bench.there() == set()
+
+
+def test_a_held_tap_is_not_made_anew_under_its_guest(bench: Bench) -> None:
+    bench.driver.plug(vif(model="virtio"))
+    seen = bench.memory.there["tap", TAP].resource
+    assert seen
+    bench.memory.place(seen, held=True)
+    with pytest.raises(errors.Held, match="made anew"):
+        bench.driver.update(vif(model="virtio", driver={"queues": 4}))
+    assert bench.driver.update(vif(model="virtio", vlan=10)).changed
+
+
+def test_unplug_goes_on_past_a_failure_and_can_be_repeated(bench: Bench) -> None:
+    bench.driver.plug(vif(**HYBRID))
+    bench.memory.fail_on = {("veth", "qvo9c4e2f10-6a")}
+    with pytest.raises(errors.PartlyDone, match="qvo9c4e2f10-6a"):
+        bench.driver.unplug(ID)
+    assert bench.there() == {"qvo9c4e2f10-6a"}
+    assert bench.driver.show(ID).state == "unplugging"
+    assert [(d.path, d.found) for d in bench.driver.check(ID)][0] == ("state", "unplugging")
+    bench.memory.fail_on = ()
+    bench.driver.unplug(ID)
+    assert bench.there() == set() and bench.driver.list() == []
+
+
+def test_original_settings_come_back_field_by_field(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = {"address": "0000:81:02.3", "pf": "ens1", "number": 3}
+    monkeypatch.setattr(bench.driver._facts, "virtual_function", lambda address: _facts(facts))
+    original = VirtualFunction(
+        name="0000:81:02.3", pf="ens1", number=3, mac="02:00:00:00:00:01", vlan=0, trust=False, spoof_check=True
+    )
+    bench.memory.place(original)
+    bench.driver.plug(vif("hostdev", source={"address": "0000:81:02.3"}, vlan=42, vf={"trust": True}))
+    seen = bench.memory.there["vf", "0000:81:02.3"].resource
+    assert isinstance(seen, VirtualFunction)
+    assert (seen.mac, seen.vlan, seen.trust, seen.spoof_check) == ("52:54:00:12:34:56", 42, True, True)
+    bench.memory.place(seen.replace(spoof_check=False, vlan=7))
+    bench.driver.unplug(ID)
+    after = bench.memory.there["vf", "0000:81:02.3"].resource
+    assert isinstance(after, VirtualFunction)
+    assert (after.mac, after.trust) == ("02:00:00:00:00:01", False)
+    assert (after.vlan, after.spoof_check) == (7, False), "what somebody else has set since is theirs"
+
+
+def test_one_function_is_never_given_twice(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = {"address": "0000:81:02.3", "pf": "ens1", "number": 3}
+    monkeypatch.setattr(bench.driver._facts, "virtual_function", lambda address: _facts(facts))
+    bench.memory.place(VirtualFunction(name="0000:81:02.3", pf="ens1", number=3, mac="02:00:00:00:00:01"))
+    bench.driver.plug(vif("hostdev", source={"address": "0000:81:02.3"}))
+    with pytest.raises(errors.Conflict, match=ID):
+        bench.driver.plug(vif("hostdev", id=OTHER, source={"address": "0000:81:02.3"}))
+    assert [entry.vif.id for entry in bench.driver.list()] == [ID]
+
+
+def _facts(fields: dict[str, Any]) -> Any:
+    from vifplug.plan.facts import VirtualFunctionFacts
+
+    return VirtualFunctionFacts(**fields)
+
+
+def test_a_lower_device_is_shared_and_stays_up(bench: Bench) -> None:
+    bench.memory.place(LowerDevice(name="eth0", up=False))
+    source = {"dev": "eth0", "mode": "bridge"}
+    bench.driver.plug(vif("direct", source=source))
+    bench.driver.plug(vif("direct", id=OTHER, source=source))
+    bench.driver.unplug(ID)
+    lower = bench.memory.there["lower-device", "eth0"].resource
+    assert isinstance(lower, LowerDevice) and lower.up is True
+
+
+def test_a_missing_device_is_named(bench: Bench) -> None:
+    with pytest.raises(errors.Missing, match="eth7"):
+        bench.driver.plug(vif("direct", source={"dev": "eth7"}))
+
+
+def test_a_batch_is_all_or_none(bench: Bench) -> None:
+    bench.memory.place(Tap(name="tap1b2c3d4e-6a"), foreign="a bridge")
+    with pytest.raises(errors.Conflict):
+        bench.driver.plug_many([(vif(), None), (vif(id=OTHER), None)])
+    assert bench.there() == {"tap1b2c3d4e-6a"} and bench.driver.list() == []
+
+
+def test_a_batch_refuses_one_device_or_one_vif_twice(bench: Bench) -> None:
+    with pytest.raises(errors.InvalidRequest, match="by both"):
+        bench.driver.plug_many([(vif(), None), (vif(id=OTHER, target=TAP), None)])
+    with pytest.raises(errors.InvalidRequest, match="more than once"):
+        bench.driver.plug_many([(vif(), None), (vif(), None)])
+
+
+def test_progress_is_told(bench: Bench) -> None:
+    told: list[tuple[int, int]] = []
+    bench.driver.plug_many([(vif(), None), (vif(id=OTHER), None)], progress=lambda *each: told.append(each))
+    assert told[-1] == (5, 5) and told == sorted(told)
+
+
+def test_a_plan_changes_nothing_and_says_what_would(bench: Bench) -> None:
+    planned = bench.driver.plan(vif())
+    assert [str(step) for step in planned.steps] == [f"make tap {TAP}", "make ovs-bridge br-int", f"make ovs-port {TAP}"]
+    assert bench.there() == set() and bench.driver.list() == []
+    bench.driver.plug(vif())
+    assert bench.driver.plan(vif()).steps == ()
+
+
+def test_update_and_settle_and_show_need_a_record(bench: Bench) -> None:
+    for call in (lambda: bench.driver.update(vif()), lambda: bench.driver.settle(ID), lambda: bench.driver.show(ID)):
+        with pytest.raises(errors.NotPlugged, match=ID):
+            call()
+    with pytest.raises(errors.InvalidRequest, match="UUID"):
+        bench.driver.unplug("no-uuid")
+
+
+def test_the_instance_of_the_plug_is_kept_by_an_update(bench: Bench) -> None:
+    guest = Instance(uuid="77777777-aaaa-4bbb-8ccc-dddddddddddd")
+    bench.driver.plug(vif(), guest)
+    bench.driver.update(vif(vlan=3))
+    assert bench.driver.show(ID).instance == guest
+
+
+def test_settle_does_again_what_the_start_of_a_guest_undid(bench: Bench) -> None:
+    bench.driver.plug(vif(bandwidth={"inbound": {"average": 1000}}))
+    seen = bench.memory.there["tap", TAP].resource
+    assert seen
+    bench.memory.place(resources.OvsQdisc(name=TAP, owner=ID, root="noqueue"))
+    assert bench.driver.check(ID) == [], "before the guest runs, it is no difference"
+    bench.memory.place(seen, held=True)
+    [difference] = bench.driver.check(ID)
+    assert (difference.path, difference.wanted, difference.found) == (f"ovs-qdisc {TAP}: root", "htb", "noqueue")
+    assert bench.driver.settle(ID)
+    assert bench.driver.check(ID) == [] and bench.driver.settle(ID) == ()
+
+
+def test_a_rename_takes_the_old_device_away(bench: Bench) -> None:
+    bench.driver.plug(vif())
+    bench.driver.update(vif(target="net0"))
+    assert bench.there() == {"net0"}
+    bench.driver.unplug(ID)
+    assert bench.there() == set()
+
+
+def test_named_networks_are_refused_for_now(bench: Bench) -> None:
+    with pytest.raises(errors.InvalidRequest, match="network"):
+        bench.driver.plug(vif("network", source={"network": "red"}))

@@ -1,0 +1,43 @@
+"""vifplug connects virtual machines to networks: a VIF goes in, the guest's element and true host state come out.
+
+::
+
+    with VIFDriver() as driver:
+        plugged = driver.plug(VIF.from_json(document), Instance(uuid=...))
+        plugged.interface_xml
+
+Everything here is loaded when it is first used, so ``import vifplug`` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vifplug import errors as errors
+    from vifplug.driver import VIFDriver as VIFDriver
+    from vifplug.element import interface_xml as interface_xml
+    from vifplug.model.vif import VIF as VIF
+    from vifplug.model.vif import Instance as Instance
+
+__all__ = ["VIF", "Instance", "VIFDriver", "errors", "interface_xml"]
+
+_HOMES = {
+    "VIF": "vifplug.model.vif",
+    "Instance": "vifplug.model.vif",
+    "VIFDriver": "vifplug.driver",
+    "interface_xml": "vifplug.element",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "errors":
+        return importlib.import_module("vifplug.errors")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'vifplug' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,37 @@
+"""The guest's element of a VIF, without a host: document in, ``<interface>`` out."""
+
+from __future__ import annotations
+
+from vifplug import plugins
+from vifplug.guest import write
+from vifplug.guest.interface import Interface
+from vifplug.model.vif import VIF
+from vifplug.types.base import Context, Settings
+
+
+def interface_xml(vif: VIF, settings: Settings | None = None, types: plugins.Types | None = None) -> str:
+    """libvirt's ``<interface>`` for ``vif``; touches nothing.
+
+    A VIF of type network gives the form that names the network. Raises UnknownType and Unsupported.
+    """
+    if vif.type == "network":
+        return write.element(_network(vif))
+    kind, vif = (types or plugins.Types()).bind(vif)
+    context = Context(settings=settings or Settings())
+    kind.check(vif, context)
+    return write.element(kind.interface(vif, context))
+
+
+def _network(vif: VIF) -> Interface:
+    """``<interface type='network'>``: what was asked, for libvirt to resolve."""
+    source = {key: value for key, value in vif.source.to_data().items() if value}
+    return Interface.of(
+        vif,
+        "network",
+        source,
+        vlan=vif.vlan,
+        virtualport=vif.virtualport,
+        bandwidth=vif.bandwidth,
+        isolated=vif.port.isolated if vif.port else None,
+        target=vif.target,
+    )

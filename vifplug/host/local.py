@@ -1,0 +1,111 @@
+"""This host: its backends put together, and the facts about it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import platform
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from vifplug.errors import HostNotReady
+from vifplug.host.door import Backend
+from vifplug.host.machine import Machine
+from vifplug.plan import resources
+from vifplug.plan.facts import VirtualFunctionFacts
+from vifplug.plan.resources import Resource
+
+if TYPE_CHECKING:
+    from vifplug.host.ovs.settings import OvsSettings
+
+_LINKS = (
+    resources.Tap,
+    resources.Macvtap,
+    resources.VethPair,
+    resources.Bridge,
+    resources.BridgePort,
+    resources.LowerDevice,
+)
+_OVS = (resources.OvsBridge, resources.OvsPort, resources.OvsQdisc)
+
+
+def machine(ovs: OvsSettings, extra: Mapping[str, Callable[[], Backend]]) -> Machine:
+    """The host that this process runs on (its network namespace). ``extra``: third parties' backends, by kind."""
+
+    @functools.cache
+    def links() -> Any:
+        from vifplug.host.links import LinkBackend
+
+        return LinkBackend()
+
+    def functions() -> Any:
+        from vifplug.host.vf import VirtualFunctionBackend
+
+        return VirtualFunctionBackend()
+
+    def sockets() -> Any:
+        from vifplug.host.sockets import SocketBackend
+
+        return SocketBackend()
+
+    def switch() -> Any:
+        from vifplug.host.ovs.backend import OvsBackend
+
+        return OvsBackend(ovs, root_qdisc=lambda device: links().root_qdisc(device))
+
+    return Machine(
+        {
+            **{cls.kind: links for cls in _LINKS},
+            **{cls.kind: switch for cls in _OVS},
+            resources.VirtualFunction.kind: functions,
+            resources.VhostSocket.kind: sockets,
+            **extra,
+        }
+    )
+
+
+class HostFacts:
+    """The facts that VIF types ask for, and what the host offers; every answer is looked up anew."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+
+    def virtual_function(self, address: str) -> VirtualFunctionFacts:
+        from vifplug.host.sysfs import Sysfs
+
+        return Sysfs().virtual_function(address)
+
+    def virtual_function_of(self, device: str) -> VirtualFunctionFacts | None:
+        from vifplug.host.sysfs import Sysfs
+
+        return Sysfs().virtual_function_of(device)
+
+    def datapath_type(self, bridge: str) -> str | None:
+        return self._switch.datapath_type(bridge)
+
+    def find(self, owner: str) -> list[Resource]:
+        """Everything on this host that carries the mark of VIF ``owner``, in the order in which it is made."""
+        links: Any = self._machine.backend(resources.Tap.kind)
+        return [*links.find(owner), *self._switch.find(owner)]
+
+    def host_info(self) -> dict[str, Any]:
+        """Kernel, SR-IOV and Open vSwitch of this host, as plain data."""
+        from vifplug.host.sysfs import Sysfs
+
+        return {
+            "host": platform.node(),
+            "kernel": platform.release(),
+            "open_vswitch": self._open_vswitch(),
+            "sriov": [dataclasses.asdict(function) for function in Sysfs().physical_functions()],
+        }
+
+    def _open_vswitch(self) -> dict[str, Any]:
+        """What Open vSwitch says of itself; where it does not answer, why."""
+        try:
+            return {"reachable": True, **dataclasses.asdict(self._switch.facts())}
+        except HostNotReady as error:
+            return {"reachable": False, "reason": str(error)}
+
+    @property
+    def _switch(self) -> Any:
+        return self._machine.backend(resources.OvsPort.kind)

@@ -1,0 +1,76 @@
+"""A private host for tests: a network namespace, an Open vSwitch on its devices, a state directory, and a driver.
+
+    with PrivateHost() as host:
+        host.driver.plug(vif)
+        host.ovs.ctl("show"); host.ip("link")
+
+Nothing of the machine's own network is touched. The thread that enters is in the namespace until it leaves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from vifplug import conf as options
+from vifplug.driver import VIFDriver
+from vifplug.testing import netns
+from vifplug.testing.ovs import PrivateOvs
+
+
+class PrivateHost:
+    """``timeout`` (seconds) and ``wait`` are those of [vifplug_ovs]; ``extra`` is more text for the configuration."""
+
+    def __init__(self, *, timeout: float = 10, wait: str = "ofport", extra: str = "") -> None:
+        self._timeout, self._wait, self._extra = timeout, wait, extra
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as stack:
+            self.directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vifplug-host-")))
+            [self.namespace] = stack.enter_context(netns.named())
+            self.ovs = stack.enter_context(PrivateOvs(netns=self.namespace))
+            stack.enter_context(netns.inside(self.namespace))
+            self.config = self.directory / "vifplug.conf"
+            self.config.write_text(self._configuration())
+            self.driver = stack.enter_context(self.new_driver())
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def new_driver(self) -> VIFDriver:
+        """Another driver of this host, as a second process would have. The caller closes it."""
+        return VIFDriver(options.load([str(self.config)]))
+
+    def ip(self, *arguments: str) -> str:
+        """What ``ip ARGUMENTS`` prints in this host's namespace."""
+        return netns.ip("-n", self.namespace, *arguments)
+
+    def links(self) -> set[str]:
+        """The names of the devices, but for ``lo``, Open vSwitch's own and the kernel's fallback tunnels."""
+        names = {line.split(":")[1].partition("@")[0].strip() for line in self.ip("-o", "link").splitlines()}
+        return {name for name in names if name != "lo" and not name.startswith("ovs-")}
+
+    def ports(self, bridge: str) -> set[str]:
+        """The ports of an Open vSwitch bridge; none where there is no such bridge."""
+        bridges = self.ovs.ctl("list-br").split()
+        return set(self.ovs.ctl("list-ports", bridge).split()) if bridge in bridges else set()
+
+    def port(self, name: str, column: str, table: str = "Interface") -> str:
+        """One column of a port, as ``ovs-vsctl get`` prints it."""
+        return self.ovs.ctl("get", table, name, column).strip()
+
+    def _configuration(self) -> str:
+        return (
+            f"[vifplug]\nstate_path = {self.directory / 'state'}\n"
+            f"networks_dir = {self.directory / 'networks.d'}\n"
+            f"[vifplug_ovs]\nconnection = {self.ovs.connection}\ntimeout = {self._timeout}\n"
+            f"wait = {self._wait}\ndatapath_type = netdev\n{self._extra}\n"
+        )
