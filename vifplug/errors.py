@@ -96,7 +96,7 @@ class HostNotReady(VifplugError):
 
 
 class Unavailable(HostNotReady):
-    """A server that is needed can't be reached or did not answer in time, and nothing was sent to it."""
+    """A server that is needed can't be reached or did not do its part in time; what was sent to it was taken back."""
 
     retryable = True
 
