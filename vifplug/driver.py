@@ -10,7 +10,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from vifplug import plugins
-from vifplug.errors import Conflict, Held, HostNotReady, InvalidRequest, NotPlugged, PartlyDone, StepFailed, VifplugError
+from vifplug.errors import (
+    Conflict,
+    Held,
+    HostNotReady,
+    InvalidRequest,
+    NotPlugged,
+    PartlyDone,
+    StepFailed,
+    VifplugError,
+)
 from vifplug.guest import write
 from vifplug.model.names import parse_uuid
 from vifplug.model.vif import VIF, Instance
@@ -77,7 +86,7 @@ class _Job:
             state=state,
             asked=self.vif.to_json(),
             actual=self.actual.to_json(),
-            instance=self.instance and json.dumps(self.instance.to_data()),
+            instance=json.dumps(self.instance.to_data()) if self.instance else None,
             interface_xml=self.interface_xml,
             wanted=resources.to_json(self.wanted),
             originals=resources.to_json(self.originals.values()),
@@ -269,7 +278,7 @@ class VIFDriver:
             job.removals = steps.batched_first(steps.removal(dropped, observed, recorded))
             job.additions = steps.plan(wanted, observed)
 
-    def _former(self, job: _Job) -> list[Resource]:
+    def _former(self, job: _Job) -> Sequence[Resource]:
         return resources.from_json(job.former.wanted, self._kinds) if job.former else []
 
     def _originals(self, record: Record | None) -> dict[Identity, Resource]:
@@ -301,11 +310,12 @@ class VIFDriver:
         if not left:
             left += self._restore_records(jobs)
         if left:
-            raise PartlyDone(f"{error}; not undone: {'; '.join(left)}; plug or unplug again to mend it", left) from error
+            told = f"{error}; not undone: {'; '.join(left)}; plug or unplug again to mend it"
+            raise PartlyDone(told, left) from error
         if isinstance(error, VifplugError) and not isinstance(error, (Conflict, HostNotReady, StepFailed)):
             raise StepFailed(f"{error}; all that was done has been undone") from error
 
-    def _take_back(self, undos: Iterable[Step]) -> list[str]:
+    def _take_back(self, undos: Iterable[Step]) -> Sequence[str]:
         """Take each step; what could not be taken, in words."""
         left = []
         for step in undos:
@@ -322,9 +332,10 @@ class VIFDriver:
         except VifplugError:
             left = self._take_back(step for step in taken if step not in done)
             if left:
-                raise PartlyDone(f"VIF {vif_id} is not wholly unplugged: {'; '.join(left)}; unplug it again", left) from None
+                told = f"VIF {vif_id} is not wholly unplugged: {'; '.join(left)}; unplug it again"
+                raise PartlyDone(told, left) from None
 
-    def _restore_records(self, jobs: Sequence[_Job]) -> list[str]:
+    def _restore_records(self, jobs: Sequence[_Job]) -> Sequence[str]:
         try:
             self._store.put([job.former for job in jobs if job.former])
             self._store.delete([job.vif.id for job in jobs if not job.former])
@@ -379,8 +390,9 @@ def _check_distinct(jobs: Sequence[_Job]) -> None:
     owners: dict[Identity, str] = {}
     for job in jobs:
         for resource in job.wanted:
-            if resource.life is Life.MADE and owners.setdefault(resource.identity, job.vif.id) != job.vif.id:
-                raise InvalidRequest(f"{resource} is wanted by both VIF {owners[resource.identity]} and VIF {job.vif.id}")
+            owner = owners.setdefault(resource.identity, job.vif.id)
+            if resource.life is Life.MADE and owner != job.vif.id:
+                raise InvalidRequest(f"{resource} is wanted by both VIF {owner} and VIF {job.vif.id}")
     ids = [job.vif.id for job in jobs]
     if repeated := sorted({each for each in ids if ids.count(each) > 1}):
         raise InvalidRequest(f"VIF {repeated[0]} comes more than once in one batch")

@@ -1,4 +1,4 @@
-"""Servers that are absent, hung, killed or restarted: an answer in time, never a false success, never a half-made port."""
+"""Servers absent, hung, killed or restarted: an answer in time, never a false success, never a half-made port."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_ovs_vswitchd_is_not_running(host: PrivateHost) -> None:
     host.driver.plug(vif())
     host.driver.unplug(ID)
     host.ovs.kill("ovs-vswitchd")
-    with pytest.raises(errors.Unavailable, match="ovs-vswitchd is not running.*taken back"):
+    with pytest.raises(errors.Unavailable, match=r"ovs-vswitchd is not running.*taken back"):
         host.driver.plug(vif())
     assert nothing_is_left(host)
     host.ovs.start("ovs-vswitchd")
@@ -80,7 +80,7 @@ def test_ovs_vswitchd_hangs(host: PrivateHost) -> None:
     host.driver.unplug(ID)
     host.ovs.pause("ovs-vswitchd")
     begun = time.monotonic()
-    with pytest.raises(errors.Unavailable, match="ovs-vswitchd .* did not apply it in time"):
+    with pytest.raises(errors.Unavailable, match=r"ovs-vswitchd .* did not apply it in time"):
         host.driver.plug(vif())
     assert time.monotonic() - begun < 8
     assert host.driver.list() == [] and host.ports("br-int") == set()

@@ -125,7 +125,8 @@ def test_a_missing_linux_bridge_is_named_and_nothing_is_made(host: PrivateHost) 
 
 
 def test_the_hybrid_form_joins_both_kinds_of_bridge(host: PrivateHost) -> None:
-    settled_twice(host, vif(on_ovs=True, source={"bridge": "br-int", "hybrid": True}, filterref="clean-traffic", mtu=1450))
+    source = {"bridge": "br-int", "hybrid": True}
+    settled_twice(host, vif(on_ovs=True, source=source, filterref="clean-traffic", mtu=1450))
     assert host.ports("br-int") == {"qvo9c4e2f10-6a"}
     qbr, qvb, qvo = (link(host, prefix + ID[:11]) for prefix in ("qbr", "qvb", "qvo"))
     data = qbr["linkinfo"]["info_data"]

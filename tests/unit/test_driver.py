@@ -141,7 +141,8 @@ def test_unplug_goes_on_past_a_failure_and_can_be_repeated(bench: Bench) -> None
         bench.driver.unplug(ID)
     assert bench.there() == {"qvo9c4e2f10-6a"}
     assert bench.driver.show(ID).state == "unplugging"
-    assert [(d.path, d.found) for d in bench.driver.check(ID)][0] == ("state", "unplugging")
+    first = bench.driver.check(ID)[0]
+    assert (first.path, first.found) == ("state", "unplugging")
     bench.memory.fail_on = ()
     bench.driver.unplug(ID)
     assert bench.there() == set() and bench.driver.list() == []
@@ -219,7 +220,8 @@ def test_progress_is_told(bench: Bench) -> None:
 
 def test_a_plan_changes_nothing_and_says_what_would(bench: Bench) -> None:
     planned = bench.driver.plan(vif())
-    assert [str(step) for step in planned.steps] == [f"make tap {TAP}", "make ovs-bridge br-int", f"make ovs-port {TAP}"]
+    told = [str(step) for step in planned.steps]
+    assert told == [f"make tap {TAP}", "make ovs-bridge br-int", f"make ovs-port {TAP}"]
     assert bench.there() == set() and bench.driver.list() == []
     bench.driver.plug(vif())
     assert bench.driver.plan(vif()).steps == ()

@@ -81,7 +81,8 @@ class HostFacts:
         return Sysfs().virtual_function_of(device)
 
     def datapath_type(self, bridge: str) -> str | None:
-        return self._switch.datapath_type(bridge)
+        found: str | None = self._switch.datapath_type(bridge)
+        return found
 
     def find(self, owner: str) -> list[Resource]:
         """Everything on this host that carries the mark of VIF ``owner``, in the order in which it is made."""

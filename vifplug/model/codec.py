@@ -120,15 +120,17 @@ def joined(values: Iterable[object], last: str = "or") -> str:
 Convert = Callable[[Any, str, list[Problem]], Any]
 
 
-@functools.cache
-def _converters(cls: type) -> dict[str, Convert]:
+def _make_converters(cls: Any) -> dict[str, Convert]:
     hints = typing.get_type_hints(cls, include_extras=True)
     return {field.name: _converter(hints[field.name]) for field in dataclasses.fields(cls) if field.init}
 
 
-@functools.cache
-def _required(cls: type) -> tuple[str, ...]:
+def _find_required(cls: Any) -> tuple[str, ...]:
     return tuple(f.name for f in dataclasses.fields(cls) if f.init and _default(f) is dataclasses.MISSING)
+
+
+_converters: Callable[[Any], dict[str, Convert]] = functools.cache(_make_converters)
+_required: Callable[[Any], tuple[str, ...]] = functools.cache(_find_required)
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:

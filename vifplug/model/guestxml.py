@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Protocol, Self
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
 
 from vifplug.model.codec import joined
 
@@ -42,21 +42,6 @@ _TEXT_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\n": "&#
 _ATTRIBUTE_ESCAPES = str.maketrans({**_ESCAPES, "\n": "&#10;", "\r": "&#13;", "\t": "&#9;"})
 
 
-class Element(Protocol):
-    """What lxml's elements and the standard library's have in common."""
-
-    tag: str
-    text: str | None
-    tail: str | None
-
-    @property
-    def attrib(self) -> Mapping[str, str]: ...
-
-    def __iter__(self) -> Iterator[Self]: ...
-
-    def __len__(self) -> int: ...
-
-
 def quoted(value: str) -> str:
     """A printable value as an attribute has it, escaped as libvirt does (virBufferEscapeString)."""
     return value if _SPECIAL.isdisjoint(value) else "".join(_ESCAPES.get(char, char) for char in value)
@@ -67,10 +52,11 @@ def tag(element: str) -> str:
     return element[1 : element.index(">")].partition(" ")[0].removesuffix("/")
 
 
-def printed(element: Element, indent: str = "", *, attributes: Mapping[str, str] | None = None) -> str:
+def printed(element: Any, indent: str = "", *, attributes: Mapping[str, str] | None = None) -> str:
     """The normal form of an element: single quotes, two spaces a level, as libvirt prints.
 
-    ``attributes`` stand in for its own. Raises ValueError for what no element of libvirt's has: a namespace, text beside elements, many levels.
+    ``element`` is lxml's or the standard library's; ``attributes`` stand in for its own. Raises ValueError for
+    what no element of libvirt's has: a namespace, text beside elements, many levels.
     """
     name = element.tag
     given = element.attrib if attributes is None else attributes

@@ -44,8 +44,8 @@ def parse_uuid(text: str) -> str:
 
 def parse_device(text: str) -> str:
     """A network device's name: 1 to 15 bytes, no slash, colon or space (linux/net/core/dev.c, dev_valid_name)."""
-    if len(text.encode()) > IFNAME_BYTES:
-        raise ValueError(f"wanted a device name of at most {IFNAME_BYTES} bytes, found {text!r} of {len(text.encode())}")
+    if (size := len(text.encode())) > IFNAME_BYTES:
+        raise ValueError(f"wanted a device name of at most {IFNAME_BYTES} bytes, found {text!r} of {size}")
     if not _DEVICE.fullmatch(text) or text in (".", ".."):
         raise ValueError(f"wanted a device name of letters, digits and _ . - + @, found {text!r}")
     return text
@@ -64,8 +64,8 @@ def parse_socket_path(text: str) -> str:
     """The absolute path of a UNIX socket: at most 107 bytes (unix(7)), printable."""
     if not text.startswith("/") or not text.isprintable():
         raise ValueError(f"wanted an absolute path, found {text!r}")
-    if len(text.encode()) > SOCKET_PATH_BYTES:
-        raise ValueError(f"wanted a socket path of at most {SOCKET_PATH_BYTES} bytes, found one of {len(text.encode())}")
+    if (size := len(text.encode())) > SOCKET_PATH_BYTES:
+        raise ValueError(f"wanted a socket path of at most {SOCKET_PATH_BYTES} bytes, found one of {size}")
     return text
 
 

@@ -13,7 +13,6 @@ from vifplug.model.codec import FrozenMap, Record, described
 from vifplug.model.guestxml import GuestElement
 from vifplug.model.names import (
     Alias,
-    DeviceName,
     Mac,
     Model,
     Mtu,
@@ -260,9 +259,8 @@ class VIF(Record):
 
     def to_data(self) -> dict[str, Any]:
         data = super().to_data()
-        if self.target == default_target(self.id):
-            del data["target"]
-        elif self.target is None and self.type in _WITHOUT_DEVICE:
+        default = None if self.type in _WITHOUT_DEVICE else default_target(self.id)
+        if self.target == default:
             del data["target"]
         return data
 

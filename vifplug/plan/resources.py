@@ -79,8 +79,9 @@ class Device(Resource):
     name: DeviceName
     mtu: Mtu | None = None
     up: bool = True
-    #: /proc/sys/net/<family>/conf/<name>/<key>, as ``family/key``: value; written before the device is up
-    sysctls: FrozenMap[str, str] = HARDENED
+    #: /proc/sys/net/<family>/conf/<name>/<key>, as ``family/key``: value; written before the device is up. One that
+    #: is no longer asked keeps its value: a sysctl can't be absent, and what the kernel began with is not known
+    sysctls: FrozenMap[str, str] = field(default=HARDENED, metadata={"kept": True})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,6 +231,9 @@ class OvsVlan(Record):
     tag: int | None = None
     trunks: tuple[int, ...] = ()
 
+    def normal(self) -> dict[str, Any]:
+        return {"trunks": tuple(sorted(set(self.trunks)))}
+
 
 @dataclass(frozen=True, kw_only=True)
 class OvsQos(Record):
@@ -291,8 +295,10 @@ class OvsQdisc(Resource):
 
 RESOURCES: dict[str, type[Resource]] = {
     cls.kind: cls
-    for cls in (Tap, Macvtap, VethPair, Bridge, BridgePort, LowerDevice, VirtualFunction, VhostSocket)
-    + (OvsBridge, OvsPort, OvsQdisc)
+    for cls in (
+        *(Tap, Macvtap, VethPair, Bridge, BridgePort, LowerDevice, VirtualFunction, VhostSocket),
+        *(OvsBridge, OvsPort, OvsQdisc),
+    )
 }
 
 _ROWS = uuid.UUID("6f0b7b5e-4c1b-5c9f-9d7e-1d2c3b4a5f60")

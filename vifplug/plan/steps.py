@@ -55,10 +55,11 @@ class Step:
             return f"make {self.subject}"
         if self.after is None:
             return f"remove {self.subject}"
-        changes = "; ".join(
-            f"{each.path} from {_shown(each.found)} to {_shown(each.wanted)}" for each in compare(self.after, self.before)
+        changes = (
+            f"{each.path} from {_shown(each.found)} to {_shown(each.wanted)}"
+            for each in compare(self.after, self.before)
         )
-        return f"set {self.subject}: {changes}"
+        return f"set {self.subject}: {'; '.join(changes)}"
 
 
 @dataclass(frozen=True)
@@ -174,7 +175,8 @@ def batched_first(taken: Iterable[Step]) -> list[Step]:
 def _toward(wanted: Resource, seen: Observed | None) -> list[Step]:
     if seen is None:
         if wanted.life is Life.SET:
-            raise Missing(f"{wanted} is not on this host, and VIF {wanted.owner} needs it: make it, or correct the VIF's source")
+            told = f"{wanted} is not on this host, and VIF {wanted.owner} needs it"
+            raise Missing(f"{told}: make it, or correct the VIF's source")
         return [Step(None, _merged(wanted, None))]
     if seen.resource is None or seen.foreign:
         raise Conflict(
@@ -225,6 +227,8 @@ def _emptied(wanted: Resource, former: Resource | None) -> Resource:
     changes: dict[str, Any] = {}
     for field in dataclasses.fields(wanted) if former else ():
         want, had = getattr(wanted, field.name), getattr(former, field.name)
+        if field.metadata.get("kept"):
+            continue
         if isinstance(want, FrozenMap) and (gone := had.keys() - want.keys()):
             changes[field.name] = FrozenMap({**want, **dict.fromkeys(sorted(gone))})
         elif want is None and had is not None and "empty" in field.metadata:

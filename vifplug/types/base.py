@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 from vifplug.errors import Missing, Problem, Unsupported
 from vifplug.guest.interface import Interface
 from vifplug.model.codec import FrozenMap, Record
-from vifplug.model.vif import VIF, Instance
+from vifplug.model.vif import VIF, Instance, Port
 from vifplug.plan.facts import Facts, VirtualFunctionFacts
 from vifplug.plan.resources import Resource
 
@@ -128,4 +128,5 @@ def target_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
 
 
 def _asked(value: Any) -> bool:
-    return value not in (None, (), FrozenMap())
+    """Whether a value asks for something; ``<port isolated='no'/>`` asks for what is so anyway."""
+    return value not in (None, (), FrozenMap(), Port(isolated=False))

@@ -42,7 +42,7 @@ def port(vif: VIF, context: Context, name: str, bridge_name: str) -> OvsPort:
 
 def external_ids(vif: VIF, context: Context, bridge_name: str) -> FrozenMap[str, str | None]:
     """Interface.external_ids: iface-id and so on (ovs-vswitchd.conf.db(5), "Configuration for Hypervisors")."""
-    profile = vif.virtualport or VirtualPort(type=OPENVSWITCH)
+    profile = vif.virtualport or VirtualPort()
     ids = {"iface-id": profile.interfaceid or vif.id, "attached-mac": vif.mac, "iface-status": "active"}
     if context.instance:
         ids |= {"vm-id": context.instance.uuid, "vm-uuid": context.instance.uuid}

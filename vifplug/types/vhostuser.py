@@ -28,9 +28,9 @@ class VhostUser(VIFType):
         "vf": NO_VF,
     }
     options = (
-        Option(name="socket_dir_user", kind="user", help="User that owns the directory of the sockets that QEMU makes."),
+        Option(name="socket_dir_user", kind="user", help="Owner of the directory of the sockets that QEMU makes."),
         Option(name="socket_dir_group", kind="group", help="Group of the directory of the sockets that QEMU makes."),
-        Option(name="socket_dir_mode", kind="mode", help="Mode of the directory of the sockets that QEMU makes, octal."),
+        Option(name="socket_dir_mode", kind="mode", help="Mode of the directory of the sockets that QEMU makes."),
     )
 
     def problems(self, vif: VIF, context: Context) -> Iterator[Problem]:
@@ -73,7 +73,8 @@ def _unswitched_problems(vif: VIF) -> Iterator[Problem]:
 
 
 def _basename(vif: VIF) -> str:
-    return posixpath.basename(vif.source.path)
+    path: str = vif.source.path
+    return posixpath.basename(path)
 
 
 def _socket(vif: VIF, context: Context) -> VhostSocket:
