@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import struct
+import subprocess
 from typing import Any
 
 import pytest
 
 from vifplug import VIF, Instance, errors
+from vifplug.testing import netns
 from vifplug.testing.host import PrivateHost
 
 GUEST = Instance(uuid="77777777-aaaa-4bbb-8ccc-dddddddddddd", name="web-1")
@@ -254,3 +259,72 @@ def test_unplug_without_a_record_finds_what_carries_the_id(host: PrivateHost) ->
     (host.directory / "lost").rename(host.directory / "state")
     host.driver.close()
     assert host.driver.unplug(ID) == ()
+
+
+@pytest.fixture
+def guest() -> Any:
+    """A stand-in for a guest: opens a tap by its name, as QEMU does, and holds it."""
+    held: list[int] = []
+
+    def hold(name: str, *, multi_queue: bool = False) -> None:
+        flags = 0x5002 | (0x100 if multi_queue else 0)  # IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, IFF_MULTI_QUEUE
+        held.append(os.open("/dev/net/tun", os.O_RDWR))
+        fcntl.ioctl(held[-1], 0x400454CA, struct.pack("16sH22x", name.encode(), flags))  # TUNSETIFF
+
+    yield hold
+    for descriptor in held:
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize("queues", [1, 2])
+def test_a_tap_that_a_guest_holds_is_not_unplugged(host: PrivateHost, guest: Any, queues: int) -> None:
+    host.driver.plug(vif(on_ovs=True, driver={"queues": queues}))
+    guest(TAP, multi_queue=queues > 1)
+    with pytest.raises(errors.Held, match=TAP):
+        host.driver.unplug(ID)
+    assert TAP in host.links() and host.ports("br-int") == {TAP} and host.driver.check() == []
+    with_vlan = vif(on_ovs=True, driver={"queues": queues}, vlan=7)
+    assert host.driver.update(with_vlan).changed, "a VLAN changes under a guest"
+    assert host.driver.unplug(ID, force=True)
+
+
+def test_settle_rebuilds_the_qdisc_that_the_start_of_a_guest_replaced(host: PrivateHost, guest: Any) -> None:
+    host.driver.plug(vif(on_ovs=True, bandwidth={"inbound": {"average": 1000}}))
+    assert "htb" in qdisc(host)
+    guest(TAP)
+    assert host.driver.check(ID) == []
+    netns.run("tc", "-n", host.namespace, "qdisc", "replace", "dev", TAP, "root", "handle", "0:", "noqueue")
+    [difference] = host.driver.check(ID)
+    assert (difference.wanted, difference.found) == ("htb", "noqueue")
+    assert host.driver.settle(ID)
+    assert "htb" in qdisc(host) and host.driver.check(ID) == [] and host.driver.settle(ID) == ()
+    host.driver.unplug(ID, force=True)
+
+
+def qdisc(host: PrivateHost) -> str:
+    return netns.run("tc", "-n", host.namespace, "qdisc", "show", "dev", TAP, "root")
+
+
+def test_vlans_of_a_linux_bridge_port(host: PrivateHost, linux_bridge: str) -> None:
+    """On a kernel with bridge VLAN filtering they are there; on one without, that is what is said."""
+    try:
+        host.ip("link", "set", "br0", "type", "bridge", "vlan_filtering", "1")
+    except subprocess.CalledProcessError:
+        with pytest.raises(errors.KernelLacks, match="this kernel has no bridge VLAN filtering"):
+            host.driver.plug(vif(vlan=10))
+        assert TAP not in host.links()
+        return
+    settled_twice(host, vif(vlan="10u,20"))
+    [port] = json.loads(netns.run("bridge", "-n", host.namespace, "-j", "vlan", "show", "dev", TAP))
+    assert {each["vlan"]: set(each.get("flags", ())) for each in port["vlans"]} == {
+        10: {"PVID", "Egress Untagged"},
+        20: set(),
+    }
+    host.driver.unplug(ID)
+
+
+def test_host_info_tells_what_this_host_offers(host: PrivateHost) -> None:
+    info = host.driver.host_info()
+    assert info["open_vswitch"]["reachable"] and info["open_vswitch"]["vswitchd"]
+    assert set(info["types"]) >= {"bridge", "ethernet", "vhostuser", "hostdev", "direct"}
+    assert json.loads(json.dumps(info)) == info

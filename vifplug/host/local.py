@@ -8,7 +8,6 @@ import platform
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from vifplug.errors import HostNotReady
 from vifplug.host.door import Backend
 from vifplug.host.machine import Machine
 from vifplug.plan import resources
@@ -96,16 +95,9 @@ class HostFacts:
         return {
             "host": platform.node(),
             "kernel": platform.release(),
-            "open_vswitch": self._open_vswitch(),
+            "open_vswitch": self._switch.status(),
             "sriov": [dataclasses.asdict(function) for function in Sysfs().physical_functions()],
         }
-
-    def _open_vswitch(self) -> dict[str, Any]:
-        """What Open vSwitch says of itself; where it does not answer, why."""
-        try:
-            return {"reachable": True, **dataclasses.asdict(self._switch.facts())}
-        except HostNotReady as error:
-            return {"reachable": False, "reason": str(error)}
 
     @property
     def _switch(self) -> Any:

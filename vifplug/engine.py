@@ -1,0 +1,239 @@
+"""The engine behind every verb: observe, plan, write the intent, take the steps, write the record; or undo it all.
+
+It knows resources and records and nothing of VIF types: what is wanted comes in, and steps come out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from vifplug.errors import Conflict, Held, HostNotReady, InvalidRequest, PartlyDone, StepFailed, VifplugError
+from vifplug.model.vif import VIF, Instance
+from vifplug.plan import resources, steps
+from vifplug.plan.resources import Identity, Life, Resource
+from vifplug.plan.steps import Difference, Observation, Step
+from vifplug.store import Record, State, Store
+
+if TYPE_CHECKING:
+    from vifplug.host.machine import Machine, Progress
+
+
+@dataclass(kw_only=True)
+class Job:
+    """One VIF on its way: what is wanted of it, what is recorded of it, and the steps between."""
+
+    vif: VIF
+    actual: VIF
+    instance: Instance | None
+    interface_xml: str
+    wanted: Sequence[Resource]
+    former: Record | None = None
+    originals: Mapping[Identity, Resource] = field(default_factory=dict)
+    removals: Sequence[Step] = ()
+    additions: Sequence[Step] = ()
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return (*self.removals, *self.additions)
+
+    def record(self, state: State) -> Record:
+        return Record(
+            vif_id=self.vif.id,
+            state=state,
+            asked=self.vif.to_json(),
+            actual=self.actual.to_json(),
+            instance=json.dumps(self.instance.to_data()) if self.instance else None,
+            interface_xml=self.interface_xml,
+            wanted=resources.to_json(self.wanted),
+            originals=resources.to_json(self.originals.values()),
+            claims=tuple(claim for resource in self.wanted if (claim := resource.claim)),
+            changed_at=time.time(),
+        )
+
+    def is_recorded(self) -> bool:
+        """Whether the record says just this already."""
+        return self.former is not None and self.former == dataclasses.replace(
+            self.record("plugged"), changed_at=self.former.changed_at
+        )
+
+
+class Engine:
+    """Brings a machine to what jobs want. Callers hold the locks of the VIFs. Thread-safe, as machine and store are.
+
+    ``kinds`` are the resource classes by kind, third parties' included.
+    """
+
+    def __init__(self, machine: Machine, store: Store, kinds: Mapping[str, type[Resource]]) -> None:
+        self._machine = machine
+        self._store = store
+        self._kinds = kinds
+
+    def recall(self, record: Record) -> Job:
+        """The job that left this record."""
+        return Job(
+            vif=VIF.from_json(record.asked),
+            actual=VIF.from_json(record.actual),
+            instance=instance_of(record),
+            interface_xml=record.interface_xml,
+            wanted=resources.from_json(record.wanted, self._kinds),
+            former=record,
+        )
+
+    def prepare(self, jobs: Sequence[Job], *, settle: bool = False) -> None:
+        """Observe once for all jobs, and plan the steps of each. Raises before anything is changed.
+
+        ``settle``: with what is applied only when a guest has started.
+        """
+        _check_distinct(jobs)
+        former = {job.vif.id: self._former(job) for job in jobs}
+        gone = {job.vif.id: lasting(steps.dropped(job.wanted, former[job.vif.id])) for job in jobs}
+        wanted = {job.vif.id: list(job.wanted) if settle else lasting(job.wanted) for job in jobs}
+        observed = self._machine.observe([r for job in jobs for r in (*wanted[job.vif.id], *gone[job.vif.id])])
+        for job in jobs:
+            key, recorded = job.vif.id, self._originals(job.former)
+            _refuse_held(gone[key], observed, key)
+            job.originals = {**steps.originals(lasting(job.wanted), observed), **_kept(recorded, job.wanted)}
+            job.removals = steps.removal(gone[key], observed, recorded)
+            job.additions = steps.plan(steps.with_former(wanted[key], former[key]), observed)
+
+    def carry_out(self, jobs: Sequence[Job], state: State, progress: Progress | None = None) -> None:
+        """Write the intent, take the steps, write the record; or undo all of it.
+
+        Raises Conflict and HostNotReady when all was undone after one, StepFailed after another failure, PartlyDone
+        when something is left.
+        """
+        pending = [job for job in jobs if job.steps or not job.is_recorded()]
+        if not pending:
+            return
+        removals = steps.batched_first(step for job in jobs for step in job.removals)
+        additions = steps.batched_last(step for job in jobs for step in job.additions)
+        self._store.put([job.record(state) for job in pending])
+        done: list[Step] = []
+        try:
+            self._machine.apply([*removals, *additions], done, progress)
+            self._store.put([job.record("plugged") for job in pending])
+        except BaseException as error:
+            self._undo(pending, done, error)
+            raise
+
+    def take_down(self, vif_id: str, record: Record | None, found: Sequence[Resource], *, force: bool) -> list[Step]:
+        """Take back what is recorded of a VIF, or without a record what was found; the steps that were taken.
+
+        A failure is not undone: the rest is taken back all the same. Raises Held, unless ``force``, and PartlyDone
+        when something is left; the record then stays, so that the next attempt goes on from there.
+        """
+        wanted = lasting(resources.from_json(record.wanted, self._kinds) if record else found)
+        observed = self._machine.observe(wanted)
+        if not force:
+            _refuse_held(wanted, observed, vif_id)
+        taken = steps.batched_first(steps.removal(wanted, observed, self._originals(record)))
+        if record:
+            self._store.put([dataclasses.replace(record, state="unplugging")])
+        self._take_all(vif_id, taken)
+        if record:
+            self._store.delete([vif_id])
+        return taken
+
+    def differences(self, records: Iterable[Record]) -> list[Difference]:
+        """Where the machine is not as recorded; what a guest's start undoes counts only while a guest runs."""
+        wanted = [(record, resources.from_json(record.wanted, self._kinds)) for record in records]
+        observed = self._machine.observe([resource for _, each in wanted for resource in each])
+        found: list[Difference] = []
+        for record, each in wanted:
+            if record.state != "plugged":
+                found.append(Difference(record.vif_id, "state", "plugged", record.state))
+            held = any(seen.held for resource in each if (seen := observed.get(resource.identity)))
+            found += steps.differences(each if held else lasting(each), observed)
+        return found
+
+    def _former(self, job: Job) -> list[Resource]:
+        return resources.from_json(job.former.wanted, self._kinds) if job.former else []
+
+    def _originals(self, record: Record | None) -> dict[Identity, Resource]:
+        found = resources.from_json(record.originals, self._kinds) if record else []
+        return {resource.identity: resource for resource in found}
+
+    def _undo(self, jobs: Sequence[Job], done: Sequence[Step], error: BaseException) -> None:
+        """Take back the steps that were taken and the records, and raise what that comes to."""
+        left = list(error.left) if isinstance(error, PartlyDone) else []
+        left += self._attempt(step.undo() for step in reversed(done))
+        if not left:
+            left += self._restore_records(jobs)
+        if left:
+            told = f"{error}; not undone: {'; '.join(left)}; plug or unplug again to mend it"
+            raise PartlyDone(told, left) from error
+        if isinstance(error, VifplugError) and not isinstance(error, (Conflict, HostNotReady, StepFailed)):
+            raise StepFailed(f"{error}; all that was done has been undone") from error
+
+    def _take_all(self, vif_id: str, taken: Sequence[Step]) -> None:
+        """Take the steps, together where they can be; after a failure the remaining ones each alone."""
+        done: list[Step] = []
+        try:
+            self._machine.apply(taken, done)
+        except VifplugError:
+            if left := self._attempt(step for step in taken if step not in done):
+                told = f"VIF {vif_id} is not wholly unplugged: {'; '.join(left)}; unplug it again"
+                raise PartlyDone(told, left) from None
+
+    def _attempt(self, taken: Iterable[Step]) -> list[str]:
+        """Take each step whatever becomes of the others; what could not be taken, in words."""
+        left = []
+        for step in taken:
+            try:
+                self._machine.apply([step], [])
+            except VifplugError as error:
+                left.append(f"{step} ({error})")
+        return left
+
+    def _restore_records(self, jobs: Sequence[Job]) -> list[str]:
+        try:
+            self._store.put([job.former for job in jobs if job.former])
+            self._store.delete([job.vif.id for job in jobs if not job.former])
+        except VifplugError as error:
+            return [f"the record of {', '.join(job.vif.id for job in jobs)} ({error})"]
+        return []
+
+
+def instance_of(record: Record) -> Instance | None:
+    """The guest that a recorded VIF belongs to."""
+    return Instance.from_data(json.loads(record.instance)) if record.instance else None
+
+
+def lasting(wanted: Iterable[Resource]) -> list[Resource]:
+    """Those that hold whether or not a guest runs."""
+    return [resource for resource in wanted if not resource.settled]
+
+
+def _check_distinct(jobs: Sequence[Job]) -> None:
+    """No VIF twice in a batch, and no device for two of them."""
+    ids: set[str] = set()
+    owners: dict[Identity, str] = {}
+    for job in jobs:
+        if job.vif.id in ids:
+            raise InvalidRequest(f"VIF {job.vif.id} comes more than once in one batch")
+        ids.add(job.vif.id)
+        for resource in job.wanted:
+            owner = owners.setdefault(resource.identity, job.vif.id)
+            if resource.life is Life.MADE and owner != job.vif.id:
+                raise InvalidRequest(f"{resource} is wanted by both VIF {owner} and VIF {job.vif.id}")
+
+
+def _refuse_held(wanted: Iterable[Resource], observed: Observation, vif_id: str) -> None:
+    for resource in wanted:
+        seen = observed.get(resource.identity)
+        if seen and seen.held and not seen.foreign:
+            raise Held(
+                f"{resource} of VIF {vif_id} is held by a running guest: stop the guest or detach the interface first, "
+                "or unplug with force"
+            )
+
+
+def _kept(originals: Mapping[Identity, Resource], wanted: Iterable[Resource]) -> dict[Identity, Resource]:
+    """The originals that are still needed: of what is wanted still."""
+    identities = {resource.identity for resource in wanted}
+    return {identity: resource for identity, resource in originals.items() if identity in identities}
