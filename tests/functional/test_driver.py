@@ -328,3 +328,11 @@ def test_host_info_tells_what_this_host_offers(host: PrivateHost) -> None:
     assert info["open_vswitch"]["reachable"] and info["open_vswitch"]["vswitchd"]
     assert set(info["types"]) >= {"bridge", "ethernet", "vhostuser", "hostdev", "direct"}
     assert json.loads(json.dumps(info)) == info
+
+
+def test_a_bridge_that_has_lost_its_last_port_will_do(host: PrivateHost, linux_bridge: str) -> None:
+    """Its address is then 00:00:00:00:00:00 (linux/net/bridge/br_stp_if.c: br_stp_recalculate_bridge_id)."""
+    for _ in range(2):
+        settled_twice(host, vif())
+        host.driver.unplug(ID)
+    assert link(host, linux_bridge)["address"] == "00:00:00:00:00:00"

@@ -103,7 +103,7 @@ class Macvtap(Device):
     """
 
     kind = "macvtap"
-    lower: DeviceName = fixed()
+    lower: str = fixed()
     mode: str = fixed(default="vepa")
     mac: Mac | None = None
     queues: int | None = fixed(default=None)
@@ -115,7 +115,7 @@ class VethPair(Device):
     """Two ends of one wire, ``name`` and ``peer``; every setting holds for both."""
 
     kind = "veth"
-    peer: DeviceName = fixed()
+    peer: str = fixed()
     promiscuous: bool | None = None
 
 
@@ -146,7 +146,7 @@ class BridgePort(Resource):
 
     kind = "bridge-port"
     name: DeviceName
-    bridge: DeviceName
+    bridge: str
     isolated: bool | None = cleared(False)
     hairpin: bool | None = cleared(False)
     learning: bool | None = cleared(True)
@@ -166,7 +166,8 @@ class LowerDevice(Resource):
     life = Life.SET
     name: DeviceName
     up: bool | None = field(default=True, metadata={"kept": True})
-    mac: Mac | None = None
+    #: as found it may be anything: an empty bridge has all zeros
+    mac: str | None = None
     #: one macvtap only: mode passthrough
     exclusive: bool = locating(default=False)
 
@@ -263,7 +264,7 @@ class OvsPort(Resource):
 
     kind = "ovs-port"
     batched = True
-    bridge: DeviceName
+    bridge: str
     role: str = locating(default="")
     type: str = ""
     vlan: OvsVlan | None = cleared(OvsVlan())

@@ -147,13 +147,21 @@ def originals(wanted: Iterable[Resource], observed: Observation) -> dict[Identit
     }
 
 
-def with_former(wanted: Sequence[Resource], former: Iterable[Resource]) -> list[Resource]:
-    """``wanted``, in which what ``former`` managed and ``wanted`` does not is explicitly wanted empty.
+def with_former(
+    wanted: Sequence[Resource], former: Iterable[Resource], originals: Mapping[Identity, Resource]
+) -> list[Resource]:
+    """``wanted``, in which what ``former`` managed and ``wanted`` does not is explicitly wanted as it was, or empty.
 
-    So that an update which drops a VLAN clears the VLAN, while a VLAN that nobody ever asked for is left alone.
+    So that an update which drops a VLAN clears the VLAN, and one that drops a VF's trust puts the original back, while
+    what nobody ever asked for is left alone.
     """
     before = {resource.identity: resource for resource in former}
-    return [_emptied(resource, before.get(resource.identity)) for resource in wanted]
+    return [
+        _emptied(resource, before[resource.identity], originals.get(resource.identity))
+        if resource.identity in before
+        else resource
+        for resource in wanted
+    ]
 
 
 def dropped(wanted: Iterable[Resource], former: Sequence[Resource]) -> list[Resource]:
@@ -223,16 +231,17 @@ def _restored(wanted: Resource, found: Resource, original: Resource) -> Resource
     return found.replace(**ours)
 
 
-def _emptied(wanted: Resource, former: Resource | None) -> Resource:
+def _emptied(wanted: Resource, former: Resource, original: Resource | None) -> Resource:
     changes: dict[str, Any] = {}
-    for field in dataclasses.fields(wanted) if former else ():
+    for field in dataclasses.fields(wanted):
         want, had = getattr(wanted, field.name), getattr(former, field.name)
         if field.metadata.get("kept"):
             continue
         if isinstance(want, FrozenMap) and (gone := had.keys() - want.keys()):
-            changes[field.name] = FrozenMap({**want, **dict.fromkeys(sorted(gone))})
-        elif want is None and had is not None and "empty" in field.metadata:
-            changes[field.name] = field.metadata["empty"]
+            old = getattr(original, field.name, {})
+            changes[field.name] = FrozenMap({**want, **{key: old.get(key) for key in sorted(gone)}})
+        elif want is None and had is not None:
+            changes[field.name] = getattr(original, field.name, field.metadata.get("empty"))
     return wanted.replace(**changes) if changes else wanted
 
 
