@@ -1,0 +1,59 @@
+# make demo, make test: the first run installs what is missing; see CONTRIBUTING.md.
+
+PYTHON ?= python3
+JOBS ?= 2
+TESTS ?= tests
+BIN := $(CURDIR)/.venv/bin
+# Root's rights, which links and namespaces need, without leaving root's bytecode in another user's tree.
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo -E env PYTHONDONTWRITEBYTECODE=1)
+INSTALLED := .venv/installed-$(shell cat requirements.txt setup.cfg setup.py pyproject.toml | sha256sum | cut -c1-16)
+
+.PHONY: demo test lint types imports unit bench sample-config clean packages-demo packages-test
+.NOTPARALLEL:
+export PYTHON
+
+demo: packages-demo $(INSTALLED)
+	@$(AS_ROOT) $(BIN)/vifplug demo
+
+# pytest last: its closing line is the result.
+test: packages-test lint types imports unit
+
+unit: packages-test $(INSTALLED)
+	$(AS_ROOT) $(BIN)/python -m pytest --numprocesses $(JOBS) $(TESTS)
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(INSTALLED)
+	$(BIN)/mypy
+
+imports: $(INSTALLED)
+	$(BIN)/lint-imports --no-logo
+
+bench: packages-test $(INSTALLED)
+	@for file in benchmarks/*.py; do $(AS_ROOT) $(BIN)/python "$$file" || exit; done
+
+sample-config: $(INSTALLED)
+	$(BIN)/oslo-config-generator --config-file etc/vifplug/vifplug-config-generator.conf
+
+packages-demo:
+	@tools/debian-packages build demo
+
+packages-test:
+	@tools/debian-packages build demo test
+
+# The name has a digest of all that decides what is in it: another digest, another installation.
+$(INSTALLED): | packages-demo
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "vifplug needs Python 3.11 or later and $(PYTHON) is older: name another, as in make test PYTHON=python3.12" >&2; \
+	    exit 1; }
+	rm -f .venv/installed-*
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $@
+
+GENERATED := .venv build dist examples/*/build examples/*/*.egg-info .eggs vifplug.egg-info .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+clean:
+	rm -rf $(GENERATED) 2>/dev/null || sudo rm -rf $(GENERATED)
+	find . -name __pycache__ -prune -exec rm -rf {} +
