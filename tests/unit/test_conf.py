@@ -1,0 +1,168 @@
+"""Options: their defaults, what is refused and how that is said, and the sample file that documents them."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from oslo_config import cfg, generator
+
+from vifplug import conf as options
+from vifplug.errors import InvalidConfig, NotPermitted
+from vifplug.types.base import Option
+from vifplug.types.bridge import Bridge
+from vifplug.types.vhostuser import VhostUser
+
+ROOT = Path(__file__).resolve().parents[2]
+Load = Callable[[str], cfg.ConfigOpts]
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Load:
+    """Options as a file of that text says, and nothing else on this machine."""
+
+    def load(text: str) -> cfg.ConfigOpts:
+        (tmp_path / "t.conf").write_text(text)
+        loaded = options.load([str(tmp_path / "t.conf")], [str(_made(tmp_path / "none.d"))])
+        options.register(loaded, [Bridge, VhostUser])
+        return loaded
+
+    return load
+
+
+def _made(directory: Path) -> Path:
+    directory.mkdir(exist_ok=True)
+    return directory
+
+
+def test_defaults_are_those_that_others_rely_on(load: Load) -> None:
+    found = options.settings(load(""))
+    assert (found.state_path, found.networks_dir) == ("/var/lib/vifplug", "/etc/vifplug/networks.d")
+    assert (found.tap_owner, found.enabled_types, found.tap_user, found.tap_group) == (None, None, 0, None)
+    assert (found.ovs.connection, found.ovs.timeout, found.ovs.wait) == ("unix:/run/openvswitch/db.sock", 10, "ofport")
+
+
+def test_importing_registers_nothing() -> None:
+    assert "vifplug" not in cfg.CONF
+
+
+def test_values_are_plain_and_ids_are_numbers(load: Load) -> None:
+    nobody = pwd.getpwnam("nobody").pw_uid
+    found = options.settings(
+        load(
+            "[vifplug]\ntap_user=nobody\ntap_group=36\nenabled_types=bridge,direct\n[vifplug_vhostuser]\n"
+            "socket_dir_user=nobody\nsocket_dir_mode=0750\n[vifplug_bridge]\nhairpin=true\n"
+        ),
+        [Bridge, VhostUser()],
+    )
+    assert (found.tap_user, found.tap_group, found.enabled_types) == (nobody, 36, ("bridge", "direct"))
+    assert found.types["vhostuser"] == {"socket_dir_user": nobody, "socket_dir_group": None, "socket_dir_mode": 0o750}
+    assert found.types["bridge"] == {"hairpin": True, "learning": None}
+    assert hash(found) == hash(found)
+
+
+@pytest.mark.parametrize(
+    ("group", "name", "value", "allowed"),
+    [
+        ("vifplug", "state_path", "var/lib", "an absolute path"),
+        ("vifplug", "tap_owner", "qemu", "vifplug or libvirt"),
+        ("vifplug", "tap_user", "no-such-user", "the name or the number of a user of this host"),
+        ("vifplug", "tap_group", "4294967295", "the name or the number of a group of this host"),
+        ("vifplug", "lock_timeout", "soon", "a number at least 0 and at most 3600"),
+        ("vifplug", "lock_timeout", "nan", "a number at least 0 and at most 3600"),
+        ("vifplug_ovs", "timeout", "0", "a number at least 0.1 and at most 3600"),
+        ("vifplug_ovs", "wait", "forever", "none, ofport or ovn-installed"),
+        ("vifplug_ovs", "datapath_type", "dpdk", "system or netdev"),
+        ("vifplug_ovs", "connection", "/run/openvswitch/db.sock", "unix:PATH, tcp:HOST:PORT or ssl:HOST:PORT"),
+        ("vifplug_vhostuser", "socket_dir_mode", "0798", "a mode of three octal digits, such as 0755"),
+        ("vifplug_bridge", "hairpin", "maybe", "true or false"),
+    ],
+)
+def test_a_wrong_value_is_told_with_option_value_file_and_what_is_allowed(
+    load: Load, tmp_path: Path, group: str, name: str, value: str, allowed: str
+) -> None:
+    loaded = load(f"[{group}]\n{name} = {value}\n")
+    with pytest.raises(InvalidConfig) as caught:
+        options.settings(loaded, [Bridge, VhostUser])
+    told = str(caught.value)
+    assert f"[{group}] {name} is {value!r} in {tmp_path / 't.conf'} and has to be" in told
+    assert allowed in told
+
+
+def test_all_wrong_values_are_told_at_once(load: Load) -> None:
+    with pytest.raises(InvalidConfig, match=r"state_path.*timeout"):
+        options.settings(load("[vifplug]\nstate_path=x\n[vifplug_ovs]\ntimeout=-1\n"))
+
+
+def test_an_ssl_remote_needs_its_files(load: Load) -> None:
+    with pytest.raises(InvalidConfig, match="ssl_ca"):
+        options.settings(load("[vifplug_ovs]\nconnection=ssl:10.0.0.1:6640\n"))
+
+
+def test_an_options_kind_has_choices(load: Load) -> None:
+    class Chooser(Bridge):
+        name = "chooser"
+        options = (Option(name="colour", help="which", choices=("red", "green")),)
+
+    loaded = load("[vifplug_chooser]\ncolour = blue\n")
+    options.register(loaded, [Chooser])
+    with pytest.raises(InvalidConfig, match=r"\[vifplug_chooser\] colour is 'blue' in .* has to be red or green"):
+        options.settings(loaded, [Chooser])
+
+
+def test_a_file_that_is_missing_or_no_configuration_is_named(tmp_path: Path) -> None:
+    broken, binary = tmp_path / "broken.conf", tmp_path / "binary.conf"
+    broken.write_text("state_path = /x\n")
+    binary.write_bytes(b"\xd0\xff\x00")
+    for path in (tmp_path / "missing.conf", broken, binary, tmp_path):
+        with pytest.raises(InvalidConfig, match="configuration: ") as caught:
+            options.load([str(path)])
+        assert "\n" not in str(caught.value)
+        assert path == binary or str(path) in str(caught.value)
+
+
+def test_a_file_that_may_not_be_read_is_told_so(tmp_path: Path) -> None:
+    """As another user, in a process of its own: root may read everything."""
+    (tmp_path / "secret.conf").write_text("[vifplug]\n")
+    (tmp_path / "secret.conf").chmod(0)
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to become another user")
+    code = f"""
+import os
+from vifplug import conf
+os.chdir({str(tmp_path)!r})
+os.setuid(65534)
+conf.load(["secret.conf"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert NotPermitted.__name__ in done.stderr
+    assert "secret.conf" in done.stderr
+
+
+def test_registering_twice_does_no_harm(load: Load) -> None:
+    loaded = load("")
+    options.register(loaded, [Bridge])
+    options.register(loaded, [Bridge()])
+    assert options.settings(loaded, [Bridge]).types["bridge"]["hairpin"] is None
+
+
+def test_every_option_has_a_help_text() -> None:
+    for group, listed in options.list_opts():
+        for option in listed:
+            assert option.help and option.help.endswith("."), f"[{group}] {option.name}"
+
+
+def test_the_sample_configuration_is_what_the_generator_makes(tmp_path: Path) -> None:
+    """When this fails: make sample-config."""
+    if not list(metadata.entry_points(group="oslo.config.opts", name="vifplug")):
+        pytest.skip("vifplug is not installed, so the generator can't find it: pip install --editable .")
+    made = tmp_path / "sample"
+    arguments = ["--config-file", str(ROOT / "etc/vifplug/vifplug-config-generator.conf"), "--output-file", str(made)]
+    generator.main(arguments)
+    assert made.read_text() == (ROOT / "etc/vifplug/vifplug.conf.sample").read_text()

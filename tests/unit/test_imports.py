@@ -1,0 +1,36 @@
+"""Importing vifplug costs little: what is heavy is loaded by the room that needs it, when it is needed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAVY = {
+    *("asyncio", "cliff", "lxml", "multiprocessing", "oslo_config", "oslo_log", "ovs", "ovsdbapp", "pyroute2"),
+    *("sqlite3", "ssl", "stevedore", "subprocess", "tenacity"),
+}
+
+
+def _modules(statement: str) -> set[str]:
+    """The modules that are loaded in a fresh interpreter after ``statement``."""
+    code = f"import sys; {statement}; print(' '.join(sys.modules))"
+    command = [sys.executable, "-S", "-c", f"import sys; sys.path[:0] = {[str(ROOT), *sys.path]!r}; {code}"]
+    return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+
+
+def test_importing_vifplug_loads_nothing_heavy() -> None:
+    loaded = _modules("import vifplug")
+    assert not HEAVY & {name.partition(".")[0] for name in loaded}
+    assert len(loaded) < 120
+
+
+def test_the_model_needs_the_standard_library_only() -> None:
+    loaded = _modules("from vifplug import errors; from vifplug.model.vif import VIF")
+    assert not HEAVY & {name.partition(".")[0] for name in loaded}
+
+
+def test_the_record_loads_no_framework() -> None:
+    loaded = _modules("import vifplug.store")
+    assert not (HEAVY - {"sqlite3"}) & {name.partition(".")[0] for name in loaded}
