@@ -1,0 +1,457 @@
+"""The record of what is plugged: kept over crashes and upgrades, shared by threads and processes, clear in failure."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import multiprocessing
+import os
+import sqlite3
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from vifplug import store as module
+from vifplug.errors import Busy, Conflict, StoreFailed
+from vifplug.store import Record, Store
+
+ROOT = Path(__file__).resolve().parents[2]
+SPAWN = multiprocessing.get_context("spawn")
+FORK = multiprocessing.get_context("fork")
+
+
+def record(vif_id: str = "", **changes: object) -> Record:
+    base = Record(
+        vif_id=vif_id or str(uuid.uuid4()),
+        state="plugged",
+        asked='{"type": "bridge", "name": "Gerät"}',
+        actual="{}",
+        instance=None,
+        interface_xml="",
+        wanted="[]",
+        originals="[]",
+        claims=(),
+        changed_at=1700000000.25,
+    )
+    return dataclasses.replace(base, **changes)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    made = Store(tmp_path / "state")
+    yield made
+    made.close()
+
+
+# -- records ------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_put_is_what_is_got(store: Store) -> None:
+    first = record("b", instance='{"uuid": "x"}', claims=("z", "a"))
+    store.put([first, record("a", state="updating")])
+    assert store.get("b") == first
+    assert [each.vif_id for each in store.all()] == ["a", "b"]
+    assert [each.vif_id for each in store.unfinished()] == ["a"]
+    assert store.get("c") is None
+
+
+def test_a_record_is_replaced_and_forgotten(store: Store) -> None:
+    store.put([record("a"), record("b")])
+    store.put([record("a", state="unplugging")])
+    store.delete(["b", "never there"])
+    assert store.all() == [record("a", state="unplugging")]
+
+
+def test_a_put_of_several_writes_all_or_none(store: Store) -> None:
+    with pytest.raises(StoreFailed):
+        store.put([record("a"), record("b", state="no such state")])
+    assert store.all() == []
+
+
+def test_records_are_there_after_reopening(store: Store, tmp_path: Path) -> None:
+    store.put([record("a")])
+    store.close()
+    assert store.get("a") == Store(tmp_path / "state").get("a") == record("a")
+
+
+def test_the_directory_is_made_for_its_owner_only(store: Store, tmp_path: Path) -> None:
+    store.all()
+    assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
+
+
+def test_opening_is_left_to_the_first_use(tmp_path: Path) -> None:
+    Store(tmp_path / "state")
+    assert not (tmp_path / "state").exists()
+
+
+# -- claims -------------------------------------------------------------------------------------------------------
+
+
+def test_a_claim_is_held_by_one_vif(store: Store) -> None:
+    store.put([record("a", claims=("VF 0000:81:02.3",))])
+    with pytest.raises(Conflict, match=r"VF 0000:81:02\.3 is wanted by VIF b and taken by VIF a"):
+        store.put([record("c"), record("b", claims=("VF 0000:81:02.3",))])
+    assert [each.vif_id for each in store.all()] == ["a"]
+    store.put([record("a", claims=("VF 0000:81:02.3",))])
+
+
+def test_a_claim_ends_with_its_record_or_when_it_is_no_longer_made(store: Store) -> None:
+    store.put([record("a", claims=("x", "y"))])
+    store.put([record("a", claims=("y",)), record("b", claims=("x",))])
+    store.delete(["a"])
+    store.put([record("c", claims=("y",))])
+    assert {each.vif_id: each.claims for each in store.all()} == {"b": ("x",), "c": ("y",)}
+
+
+def test_claims_change_hands_within_one_put(store: Store) -> None:
+    store.put([record("a", claims=("x",)), record("b", claims=("y",))])
+    store.put([record("a", claims=("y",)), record("b", claims=("x",))])
+    assert [each.claims for each in store.all()] == [("y",), ("x",)]
+
+
+# -- threads, processes, forks ------------------------------------------------------------------------------------
+
+
+def test_eight_threads_write_and_read(store: Store) -> None:
+    def work(number: int) -> None:
+        for index in range(20):
+            store.put([record(f"{number}-{index}")])
+            assert store.get(f"{number}-{index}")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    assert len(store.all()) == 160
+
+
+def _fill(path: str, number: int) -> None:
+    mine = Store(path)
+    for index in range(10):
+        mine.put([record(f"{number}-{index}")])
+
+
+def test_eight_processes_open_a_new_store_at_once_and_write(tmp_path: Path) -> None:
+    processes = [FORK.Process(target=_fill, args=(str(tmp_path / "state"), number)) for number in range(8)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0] * 8
+    assert len(Store(tmp_path / "state").all()) == 80
+
+
+def _put_in_child(store: Store) -> None:
+    store.put([record("child")])
+    store.close()
+
+
+def test_a_store_is_used_on_both_sides_of_a_fork(store: Store) -> None:
+    store.put([record("before")])
+    child = FORK.Process(target=_put_in_child, args=(store,))
+    child.start()
+    child.join(30)
+    store.put([record("parent")])
+    assert child.exitcode == 0
+    assert {each.vif_id for each in store.all()} == {"before", "child", "parent"}
+
+
+def test_what_was_put_survives_the_death_of_the_process(tmp_path: Path) -> None:
+    code = f"""
+        import os, signal
+        from tests.unit.test_store import Store, record
+        store = Store({str(tmp_path / "state")!r})
+        store.put([record("kept")])
+        with store._transaction() as database:
+            database.execute("DELETE FROM vif")
+            os.kill(os.getpid(), signal.SIGKILL)
+    """
+    assert _python(code).returncode == -9
+    assert [each.vif_id for each in Store(tmp_path / "state").all()] == ["kept"]
+
+
+def _python(code: str, *prefix: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*prefix, sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        timeout=60,
+    )
+
+
+# -- schemas ------------------------------------------------------------------------------------------------------
+
+
+def test_a_database_of_an_earlier_schema_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the first release's file and a made-up second schema: the one after next is proved today."""
+    Store(tmp_path).put([record("old")])
+    second = (lambda database: database.execute("ALTER TABLE vif ADD COLUMN colour TEXT DEFAULT 'red'") and None,)
+    monkeypatch.setattr(module, "MIGRATIONS", module.MIGRATIONS + second)
+    upgraded = Store(tmp_path)
+    assert upgraded.get("old") == record("old")
+    with contextlib.closing(sqlite3.connect(tmp_path / "vifplug.db")) as raw:
+        assert raw.execute("PRAGMA user_version").fetchone() == (2,)
+        assert raw.execute("SELECT colour FROM vif").fetchall() == [("red",)]
+
+
+#: The database of the first release, as it was: this text never changes.
+SCHEMA_1 = """
+    CREATE TABLE vif (vif_id TEXT PRIMARY KEY,
+        state TEXT NOT NULL CHECK (state IN ('plugging', 'plugged', 'updating', 'unplugging')), asked TEXT NOT NULL,
+        actual TEXT NOT NULL, instance TEXT, interface_xml TEXT NOT NULL, wanted TEXT NOT NULL, originals TEXT NOT NULL,
+        claims TEXT NOT NULL, changed_at REAL NOT NULL) WITHOUT ROWID;
+    CREATE TABLE claim (claim TEXT PRIMARY KEY, vif_id TEXT NOT NULL) WITHOUT ROWID;
+    CREATE INDEX claim_of_vif ON claim (vif_id);
+    CREATE INDEX vif_unfinished ON vif (vif_id) WHERE state != 'plugged';
+    INSERT INTO vif VALUES ('a', 'plugged', '{}', '{}', NULL, '', '[]', '[]', '["x"]', 1.5);
+    INSERT INTO claim VALUES ('x', 'a');
+    PRAGMA user_version = 1;
+"""
+
+
+def test_the_first_releases_database_is_read(tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "vifplug.db")) as raw:
+        raw.executescript(SCHEMA_1)
+    store = Store(tmp_path)
+    assert [(each.vif_id, each.claims, each.changed_at) for each in store.all()] == [("a", ("x",), 1.5)]
+    with pytest.raises(Conflict):
+        store.put([record("b", claims=("x",))])
+
+
+def test_a_failing_migration_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Store(tmp_path).put([record("old")])
+
+    def half(database: sqlite3.Connection) -> None:
+        database.execute("DELETE FROM vif")
+        database.execute("no SQL")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "MIGRATIONS", (*module.MIGRATIONS, half))
+        with pytest.raises(StoreFailed):
+            Store(tmp_path).all()
+    assert Store(tmp_path).all() == [record("old")]
+
+
+def test_a_later_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
+    Store(tmp_path).put([record("new")])
+    with contextlib.closing(sqlite3.connect(tmp_path / "vifplug.db")) as raw:
+        raw.execute("PRAGMA user_version = 99")
+    with pytest.raises(StoreFailed, match=r"schema 99 and this vifplug knows those up to 1: install"):
+        Store(tmp_path).put([record("mine")])
+    with contextlib.closing(sqlite3.connect(tmp_path / "vifplug.db")) as raw:
+        assert raw.execute("SELECT vif_id FROM vif").fetchall() == [("new",)]
+
+
+# -- bad days -----------------------------------------------------------------------------------------------------
+
+
+def test_a_file_in_the_place_of_the_directory_is_named(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("")
+    for use in (lambda store: store.all(), lambda store: store.lock(["a"], 0).__enter__()):
+        with pytest.raises(StoreFailed, match="state is not a directory"):
+            use(Store(tmp_path / "state"))
+    with pytest.raises(StoreFailed, match="is not a directory"):
+        Store(tmp_path / "state" / "below").all()
+
+
+def test_a_damaged_database_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "vifplug.db").write_bytes(b"this is no database" * 1000)
+    with pytest.raises(StoreFailed, match=r"vifplug\.db, can't be used: it is damaged: restore it"):
+        Store(tmp_path).all()
+
+
+def test_another_user_is_told_what_to_do(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to become another user")
+    code = f"""
+        import os
+        from vifplug.errors import StoreFailed
+        from vifplug.store import Store
+        os.setuid(65534)
+        for use in (lambda store: store.all(), lambda store: store.lock(["a"], 0).__enter__()):
+            try:
+                use(Store({str(tmp_path / "state")!r}))
+            except StoreFailed as error:
+                print(error)
+    """
+    Store(tmp_path / "state").all()
+    told = _python(code).stdout.splitlines()
+    assert len(told) == 2
+    assert all("user 65534 may not write there: run as root" in line for line in told)
+
+
+def _on_a_file_system_of_its_own(tmp_path: Path, code: str) -> list[str]:
+    """Run code on a tmpfs of 256 KiB at $STATE, in a mount namespace of its own; the lines that it prints."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to mount a file system")
+    head = f"""
+        import os, subprocess
+        from tests.unit.test_store import *
+        state = {str(tmp_path)!r}
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", state], check=True)
+    """
+    done = _python(textwrap.dedent(head) + textwrap.dedent(code), "unshare", "--mount", "--propagation", "private")
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_a_full_disk_is_told_and_what_was_there_stays(tmp_path: Path) -> None:
+    told = _on_a_file_system_of_its_own(
+        tmp_path,
+        """
+        store = Store(state)
+        store.put([record("first")])
+        try:
+            for index in range(1000):
+                store.put([record(f"{index:03}", wanted="x" * 1000)])
+        except StoreFailed as error:
+            print(error)
+        kept = len(store.all())
+        print(kept == index + 1, store.get("first") == record("first"))
+        store.close()
+        print(len(Store(state).all()) == kept)
+        """,
+    )
+    assert told[0].endswith("vifplug.db, can't be used: its file system is full: free some space and try again")
+    assert told[1:] == ["True True", "True"]
+
+
+def test_a_disk_that_is_full_from_the_start_is_told(tmp_path: Path) -> None:
+    told = _on_a_file_system_of_its_own(
+        tmp_path,
+        """
+        with contextlib.suppress(OSError), open(state + "/ballast", "wb", buffering=0) as ballast:
+            while True:
+                ballast.write(bytes(4096))
+        try:
+            Store(state).put([record("first")])
+        except StoreFailed as error:
+            print(error)
+        """,
+    )
+    assert told[0].endswith("its file system is full: free some space and try again")
+
+
+def test_a_read_only_file_system_is_told(tmp_path: Path) -> None:
+    told = _on_a_file_system_of_its_own(
+        tmp_path,
+        """
+        with contextlib.closing(Store(state)) as store:
+            store.put([record("first")])
+        subprocess.run(["mount", "-o", "remount,ro", state], check=True)
+        for path in (state, state + "/new"):
+            try:
+                Store(path).put([record("second")])
+            except StoreFailed as error:
+                print(error)
+        """,
+    )
+    assert len(told) == 2
+    assert all("its file system is read-only: set [vifplug] state_path" in line for line in told)
+
+
+# -- locks --------------------------------------------------------------------------------------------------------
+
+
+def test_a_locked_vif_is_busy_for_another_thread_and_others_are_not(store: Store) -> None:
+    with store.lock(["a"], 1):
+        with (
+            pytest.raises(Busy, match="VIF a is being worked on by another thread of this process"),
+            store.lock("a", 0),
+        ):
+            pass
+        with store.lock(["b"], 0):
+            pass
+    with store.lock(["a"], 0):
+        pass
+
+
+def _hold(path: str, held: object, done: object) -> None:
+    with Store(path).lock(["a", "b"], 5):
+        held.set()  # type: ignore[attr-defined]
+        done.wait(60)  # type: ignore[attr-defined]
+
+
+def test_a_vif_locked_by_another_process_is_busy_and_the_process_is_named(store: Store, tmp_path: Path) -> None:
+    held, done = SPAWN.Event(), SPAWN.Event()
+    process = SPAWN.Process(target=_hold, args=(str(tmp_path / "state"), held, done))
+    process.start()
+    assert held.wait(60)
+    started = time.monotonic()
+    busy = pytest.raises(Busy, match=f"VIF b is being worked on by process {process.pid}; try again")
+    with busy, store.lock(["c", "b"], 0.2):
+        pass
+    assert time.monotonic() - started >= 0.2
+    with store.lock(["c"], 0):  # what was taken before the busy one has been given back
+        pass
+    process.kill()
+    process.join(60)
+    with store.lock(["a", "b"], 5):  # the kernel has released those of the dead process
+        pass
+
+
+def test_a_lock_is_waited_for(store: Store) -> None:
+    entered, order = threading.Event(), []
+
+    def first() -> None:
+        with store.lock(["a"], 5):
+            entered.set()
+            time.sleep(0.1)
+            order.append("first")
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    entered.wait(5)
+    with store.lock(["a"], 30):
+        order.append("second")
+    thread.join()
+    assert order == ["first", "second"]
+
+
+def test_locks_of_several_vifs_never_wait_for_each_other(store: Store) -> None:
+    """Eight threads take overlapping sets, named in different orders, and count under the lock."""
+    counts = dict.fromkeys("abcd", 0)
+
+    def work(number: int) -> None:
+        names = "abcd"[number % 4 :] + "abcd"[: number % 4]
+        for _ in range(10):
+            with store.lock(names[:3], 60):
+                for name in names[:3]:
+                    before = counts[name]
+                    time.sleep(0)
+                    counts[name] = before + 1
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    assert counts == dict.fromkeys("abcd", 60)
+
+
+def test_a_thousand_vifs_are_locked_at_once_with_one_file(store: Store, tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    with store.lock(map(str, range(1000)), 5):
+        assert len(os.listdir("/proc/self/fd")) <= before + 1
+        with pytest.raises(Busy), store.lock(["999"], 0):
+            pass
+    assert [path.name for path in (tmp_path / "state").glob("*.lock")] == ["vifplug.lock"]
+
+
+def _sleep_then_leave(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+def test_a_child_forked_under_a_lock_does_not_keep_it(store: Store) -> None:
+    with store.lock(["a"], 1):
+        child = FORK.Process(target=_sleep_then_leave, args=(5,))
+        child.start()
+    with store.lock(["a"], 0):
+        pass
+    child.kill()
+    child.join(10)

@@ -1,0 +1,82 @@
+"""Locks on VIFs, exclusive among all threads and processes of a host: bytes of one file.
+
+Open file description locks (fcntl(2), Linux 3.15) exclude threads as they do processes; one descriptor holds any
+number of them; the kernel releases those of a process that dies, so there is nothing stale and nothing to tidy up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import struct
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from vifplug.errors import Busy
+
+#: struct flock of fcntl(2): type, whence, start, length, pid (0, as F_OFD_SETLK wants it)
+_FLOCK = struct.Struct("hhqqi4x")
+#: Seconds between two attempts, from the first to the longest: the kernel has no lock call that waits for a time.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.05
+
+
+@contextlib.contextmanager
+def held(descriptor: int, vif_ids: Iterable[str], timeout: float) -> Iterator[None]:
+    """Hold the VIFs' bytes of the open file ``descriptor``. Raises Busy after ``timeout`` seconds in all.
+
+    They are taken in ascending order, so that no two callers wait for each other.
+    """
+    deadline = time.monotonic() + timeout
+    try:
+        for offset, vif_id in sorted((_offset(each), each) for each in vif_ids):
+            if not _taken(descriptor, offset, deadline):
+                holder = _holder(descriptor, offset)
+                raise Busy(f"VIF {vif_id} is being worked on by {holder}; try again when it is done")
+        yield
+    finally:  # closing is not enough: a child forked meanwhile has the same open file description
+        _set(descriptor, fcntl.F_UNLCK, 0, 0)
+
+
+def _offset(vif_id: str) -> int:
+    """The byte that stands for a VIF. Two VIFs with one byte, less likely than 1 in 2**50, would only wait in turn."""
+    return int.from_bytes(hashlib.sha256(vif_id.encode()).digest()[:7])
+
+
+def _taken(descriptor: int, offset: int, deadline: float) -> bool:
+    pause = _FIRST_PAUSE
+    while not _tried(descriptor, offset):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
+        pause = min(2 * pause, _LONGEST_PAUSE)
+    return True
+
+
+def _tried(descriptor: int, offset: int) -> bool:
+    try:
+        _set(descriptor, fcntl.F_WRLCK, offset, 1)
+    except OSError as error:
+        if error.errno in (errno.EAGAIN, errno.EACCES):
+            return False
+        raise
+    return True
+
+
+def _set(descriptor: int, kind: int, start: int, length: int) -> None:
+    """Change the lock on a range; a length of 0 is up to the end, wherever that is."""
+    fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _FLOCK.pack(kind, os.SEEK_SET, start, length, 0))
+
+
+def _holder(descriptor: int, offset: int) -> str:
+    """Who holds a byte, from the locks that /proc/PID/fdinfo shows (proc(5)); the lock itself does not tell."""
+    lock = f":{os.fstat(descriptor).st_ino} {offset} {offset}\n"
+    for info in Path("/proc").glob("[0-9]*/fdinfo/*"):
+        with contextlib.suppress(OSError):  # a process that has ended since, or one of another user
+            if lock in info.read_text():
+                pid = int(info.parts[2])
+                return "another thread of this process" if pid == os.getpid() else f"process {pid}"
+    return "another process"
