@@ -2,7 +2,7 @@
 
 They say nothing of the network: where the device sits in the guest (``<address>``, ``<rom>``, ``<acpi>``), how QEMU
 opens or tunes it (``<backend>``, ``<tune>``, ``<coalesce>``, ``<teaming>``), scripts of libvirt's. See
-doc/decisions/verbatim-elements.md.
+doc/decisions/0001-verbatim-elements.md.
 """
 
 from __future__ import annotations

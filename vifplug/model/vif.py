@@ -63,7 +63,10 @@ GuestOffload = Literal["csum", "tso4", "tso6", "ecn", "ufo"]
 
 @dataclass(frozen=True, kw_only=True)
 class Driver(Record):
-    """The guest NIC's backend: libvirt's ``<driver>``. ``queues`` of 1 is the same as none."""
+    """The guest NIC's backend: libvirt's ``<driver>``. ``queues`` of 1 is the same as none.
+
+    Only virtio has one, so a VIF with a driver and no model is a virtio NIC.
+    """
 
     name: Literal["qemu", "vhost", "vfio", "kvm", "xen"] | None = None
     queues: Annotated[int, between(1, MAX_QUEUES, "queues")] | None = None
@@ -208,6 +211,8 @@ class VIF(Record):
             changes["virtualport"] = self.virtualport.completed(self.id)
         if self.driver == Driver():
             changes["driver"] = None
+        elif self.driver and self.model is None and self.type not in _WITHOUT_DEVICE:
+            changes["model"] = VIRTIO[0]
         return changes
 
     def rules(self) -> Iterator[Problem]:
@@ -224,7 +229,7 @@ class VIF(Record):
         if self.type in _WITHOUT_DEVICE or self.model in VIRTIO or not self.driver:
             return
         for name in self.driver.to_data():
-            yield Problem(f"$.driver.{name}", f"needs a virtio model, found {self.model or 'no model'}")
+            yield Problem(f"$.driver.{name}", f"needs a virtio model, found {self.model}")
 
     @classmethod
     def from_json(cls, document: str | bytes | Mapping[str, Any]) -> VIF:

@@ -1,0 +1,354 @@
+"""The model's own rules, one by one: names, VLANs, bandwidth, virtualports, sources, the VIF."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from vifplug.errors import InvalidDocument
+from vifplug.model import names
+from vifplug.model.bandwidth import Bandwidth, Limit
+from vifplug.model.codec import FrozenMap, joined
+from vifplug.model.guestxml import parse_guest_element
+from vifplug.model.source import HostDeviceSource, Reconnect, VhostUserSource
+from vifplug.model.vif import VIF, Driver, FilterRef
+from vifplug.model.virtualport import VirtualPort
+from vifplug.model.vlan import Vlan
+
+ID = "3f8a1c52-77d0-4a6e-9b1d-0c2e5f6a7b81"
+DOCUMENT: dict[str, Any] = {"id": ID, "type": "bridge", "mac": "52:54:00:11:22:33", "source": {"bridge": "br0"}}
+
+
+def vif(**more: Any) -> VIF:
+    return VIF.from_json({**DOCUMENT, **more})
+
+
+def problems(**more: Any) -> dict[str, str]:
+    with pytest.raises(InvalidDocument) as refusal:
+        vif(**more)
+    return {problem.path: problem.message for problem in refusal.value.problems}
+
+
+# -- names --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("parse", "given", "normal"),
+    [
+        (names.parse_mac, "52:54:00:AB:CD:EF", "52:54:00:ab:cd:ef"),
+        (names.parse_uuid, ID.upper().replace("-", ""), ID),
+        (names.parse_pci, "81:02.3", "0000:81:02.3"),
+        (names.parse_pci, "0000:81:1F.7", "0000:81:1f.7"),
+        (names.parse_pci, "10000:01:00.0", "10000:01:00.0"),
+        (names.parse_pci, "00000001:01:00.0", "0001:01:00.0"),
+        (names.parse_device, "eth0.10", "eth0.10"),
+        (names.parse_socket_path, "/run/v.sock", "/run/v.sock"),
+        (names.parse_alias, "ua-net_0", "ua-net_0"),
+    ],
+)
+def test_a_name_has_one_normal_form(parse: Any, given: str, normal: str) -> None:
+    assert parse(given) == normal
+    assert parse(normal) == normal
+
+
+@pytest.mark.parametrize(
+    ("parse", "given"),
+    [
+        (names.parse_mac, "01:00:5e:00:00:01"),
+        (names.parse_mac, "00:00:00:00:00:00"),
+        (names.parse_mac, "52-54-00-11-22-33"),
+        (names.parse_uuid, "x"),
+        (names.parse_pci, "0000:81:20.0"),
+        (names.parse_pci, "0000:81:02.8"),
+        (names.parse_device, ""),
+        (names.parse_device, "sixteen-bytes-it"),
+        (names.parse_device, "a/b"),
+        (names.parse_device, "a b"),
+        (names.parse_device, ".."),
+        (names.parse_device, "é" * 8),
+        (names.parse_socket_path, "relative"),
+        (names.parse_socket_path, "/" + "x" * 107),
+        (names.parse_socket_path, "/a\0b"),
+        (names.parse_socket_path, "/a\nb"),
+        (names.parse_profile_id, "é" * 20),
+        (names.parse_profile_id, ""),
+        (names.parse_alias, "net0"),
+        (names.parse_alias, "ua-"),
+        (names.parse_alias, "ua-a b"),
+        (names.parse_word, "a\nb"),
+        (names.parse_model, "a b"),
+    ],
+)
+def test_a_wrong_name_is_refused_with_a_sentence(parse: Any, given: str) -> None:
+    with pytest.raises(ValueError, match=r"wanted|found"):
+        parse(given)
+
+
+def test_the_hosts_mac_is_the_guests_with_a_high_first_byte() -> None:
+    assert names.host_mac("52:54:00:11:22:33") == "fe:54:00:11:22:33"
+    assert names.host_mac("fe:54:00:11:22:33") == "fa:54:00:11:22:33"
+
+
+# -- vlan ---------------------------------------------------------------------------------------------------------
+
+
+def test_several_tags_are_a_trunk_and_one_is_not() -> None:
+    assert Vlan.from_data({"tags": [{"id": 1}, {"id": 2}]}).trunk is True
+    assert Vlan.from_data({"tags": [{"id": 1}]}).trunk is False
+
+
+def test_a_native_vlan_makes_no_access_port() -> None:
+    vlan = Vlan.from_data("101u,1011-1013")
+    assert (vlan.access, vlan.native and vlan.native.id, vlan.ids) == (None, 101, (101, 1011, 1012, 1013))
+
+
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [
+        (0, "$.tags[0].id"),
+        (4095, "$.tags[0].id"),
+        ("5-4", "$"),
+        ("1-2u", "$"),
+        ({"tags": []}, "$.tags"),
+        ({"tags": [{"id": 5}, {"id": 5}]}, "$.tags"),
+        ({"tags": [{"id": 1, "native_mode": "tagged"}, {"id": 2, "native_mode": "untagged"}]}, "$.tags"),
+        ({"trunk": False, "tags": [{"id": 1}, {"id": 2}]}, "$.trunk"),
+        ({"tags": [{"id": 1, "native_mode": "both"}]}, "$.tags[0].native_mode"),
+        ({"tags": [{"id": "1"}]}, "$.tags[0].id"),
+    ],
+)
+def test_a_vlan_that_no_switch_can_do_is_refused_at_its_path(given: Any, path: str) -> None:
+    with pytest.raises(InvalidDocument) as refusal:
+        Vlan.from_data(given)
+    assert path in {problem.path for problem in refusal.value.problems}
+
+
+# -- bandwidth ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"inbound": {}},
+        {"inbound": {"peak": 5}},
+        {"inbound": {"floor": 5, "peak": 5}},
+        {"inbound": {"average": 0}},
+        {"inbound": {"average": 2**54 + 1}},
+        {"inbound": {"average": 1, "burst": 4194304}},
+        {"outbound": {"average": 1, "floor": 1}},
+        {"inbound": {"average": True}},
+        {"inbound": {"average": 1.5}},
+    ],
+)
+def test_a_bandwidth_that_libvirt_would_refuse_is_refused(given: Any) -> None:
+    with pytest.raises(InvalidDocument):
+        Bandwidth.from_data(given)
+
+
+def test_a_guaranteed_rate_needs_no_average() -> None:
+    assert Bandwidth(inbound=Limit(floor=5)).to_data() == {"inbound": {"floor": 5}}
+
+
+# -- virtualport --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("given", "number"), [("0x0b", 11), ("013", 11), (11, 11), ("11", 11)])
+def test_numbers_of_a_profile_come_in_cs_notation(given: Any, number: int) -> None:
+    assert VirtualPort(managerid=given).managerid == number
+
+
+def test_an_openvswitch_port_takes_the_vifs_id() -> None:
+    port = vif(virtualport={"type": "openvswitch"}).virtualport
+    assert port is not None
+    assert port.interfaceid == ID
+
+
+@pytest.mark.parametrize(
+    ("port", "path"),
+    [
+        ({}, "$.virtualport.type"),
+        ({"type": "802.1Qbg", "managerid": 1, "typeid": 2}, "$.virtualport.typeidversion"),
+        ({"type": "802.1Qbh"}, "$.virtualport.profileid"),
+        ({"type": "midonet"}, "$.virtualport.interfaceid"),
+        ({"type": "802.1qbg"}, "$.virtualport.type"),
+        ({"type": "openvswitch", "managerid": 1}, "$.virtualport.managerid"),
+        ({"type": "802.1Qbg", "managerid": 256, "typeid": 2, "typeidversion": 1}, "$.virtualport.managerid"),
+    ],
+)
+def test_a_profile_that_no_switch_takes_is_refused(port: Any, path: str) -> None:
+    assert path in problems(virtualport=port)
+
+
+@pytest.mark.parametrize("port", [{}, {"type": "802.1Qbh"}, {"type": "802.1Qbg", "managerid": 1}, {"profileid": "p"}])
+def test_a_network_may_give_what_the_vif_leaves_out(port: Any) -> None:
+    assert vif(type="network", source={"network": "n"}, virtualport=port).virtualport is not None
+
+
+# -- source, driver, filter ---------------------------------------------------------------------------------------
+
+
+def test_a_reconnecting_client_says_when() -> None:
+    with pytest.raises(InvalidDocument, match="timeout"):
+        Reconnect(enabled=True)
+    assert Reconnect(enabled=False, timeout=5) == Reconnect(enabled=False)
+
+
+def test_a_server_does_not_reconnect() -> None:
+    with pytest.raises(InvalidDocument, match="reconnect"):
+        VhostUserSource(path="/s", mode="server", reconnect=Reconnect(enabled=True, timeout=1))
+    assert VhostUserSource(path="/s", mode="server", reconnect=Reconnect(enabled=False))
+
+
+def test_a_hostdev_is_managed_unless_said() -> None:
+    assert HostDeviceSource(address="81:02.3") == HostDeviceSource(address="0000:81:02.3", managed=True)
+
+
+def test_one_queue_is_no_driver_at_all() -> None:
+    assert vif(model="virtio", driver={"queues": 1}) == vif(model="virtio")
+    assert (vif().queues, vif(model="virtio", driver={"queues": 4}).queues) == (1, 4)
+
+
+@pytest.mark.parametrize(
+    "driver", [{"queues": 257}, {"queues": 0}, {"rx_queue_size": 100}, {"host": {"x": True}}, {"guest": {"gso": True}}]
+)
+def test_a_driver_that_no_guest_can_have_is_refused(driver: Any) -> None:
+    with pytest.raises(InvalidDocument):
+        Driver.from_data(driver)
+
+
+def test_a_driver_needs_a_virtio_model() -> None:
+    assert problems(model="e1000", driver={"rx_queue_size": 256}) == {
+        "$.driver.rx_queue_size": "needs a virtio model, found e1000"
+    }
+
+
+def test_a_driver_without_a_model_is_virtios() -> None:
+    assert vif(driver={"queues": 4}) == vif(model="virtio", driver={"queues": 4})
+    assert vif(driver={"queues": 1}).model is None
+
+
+def test_a_filters_variables_are_in_order_of_name_and_keep_that_of_their_values() -> None:
+    given = [{"name": "b", "value": "1"}, {"name": "a", "value": "2"}, {"name": "a", "value": "1"}]
+    found = FilterRef.from_data({"filter": "f", "parameters": given}).parameters
+    assert [(each.name, each.value) for each in found] == [("a", "2"), ("a", "1"), ("b", "1")]
+
+
+def test_a_filter_is_written_short() -> None:
+    assert FilterRef.from_data("f") == FilterRef(filter="f")
+    assert FilterRef.from_data({"filter": "f", "parameters": {"IP": "1"}}).parameters[0].name == "IP"
+
+
+# -- elements that are kept ---------------------------------------------------------------------------------------
+
+
+def test_a_kept_element_has_one_form() -> None:
+    loose = '<coalesce >\n<rx>  <frames max="7"></frames></rx>\n\n</coalesce>'
+    assert parse_guest_element(loose) == "<coalesce>\n  <rx>\n    <frames max='7'/>\n  </rx>\n</coalesce>"
+    assert parse_guest_element(parse_guest_element(loose)) == parse_guest_element(loose)
+
+
+def test_what_a_kept_element_says_survives_escaping() -> None:
+    assert parse_guest_element("<script path='/a&#10;&amp;&apos;b'/>") == "<script path='/a&#10;&amp;&apos;b'/>"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "",
+        "rom",
+        "<rom/><rom/>",
+        "<rom",
+        "<vlan><tag id='1'/></vlan>",
+        "<interface/>",
+        "<x:rom xmlns:x='y'/>",
+        "<rom xmlns='y'/>",
+        "<!DOCTYPE rom><rom/>",
+        "<!DOCTYPE rom [<!ENTITY a 'b'>]><rom bar='&a;'/>",
+        "<rom bar='off'/><!-- c -->",
+        "<tune>x<sndbuf>1</sndbuf></tune>",
+        "<tune>" + "<a>" * 600 + "</a>" * 600 + "</tune>",
+        "\ud800",
+    ],
+)
+def test_what_is_not_one_element_to_keep_is_refused(wrong: str) -> None:
+    assert "$.guest_xml[0]" in problems(guest_xml=[wrong])
+
+
+# -- the VIF ------------------------------------------------------------------------------------------------------
+
+
+def test_the_device_is_named_after_the_id() -> None:
+    assert vif().target == vif().device == "tap3f8a1c52-77"
+    assert "target" not in vif().to_data()
+
+
+@pytest.mark.parametrize("target", ["tap3f8a1c52-77", "vhu0", None])
+def test_a_target_that_is_not_the_default_is_said(target: str | None) -> None:
+    source = {"path": "/s", "mode": "client"}
+    document = vif(type="vhostuser", source=source, target=target)
+    assert VIF.from_json(document.to_json()).target == target
+
+
+def test_a_vif_can_be_a_key_and_a_changed_copy_is_another() -> None:
+    assert {vif(): 1}[vif()] == 1
+    assert vif().replace(mtu=1400) != vif()
+    assert vif().replace(mtu=1400).mtu == 1400
+
+
+def test_every_problem_is_told_at_once_and_once() -> None:
+    with pytest.raises(InvalidDocument) as refusal:
+        vif(mac="x", mtu=1, frob=1, source={"bridge": "a/b", "x": 1}, vlan=0)
+    paths = [problem.path for problem in refusal.value.problems]
+    assert sorted(paths) == ["$.frob", "$.mac", "$.mtu", "$.source.bridge", "$.source.x", "$.vlan.tags[0].id"]
+
+
+def test_what_is_missing_is_named() -> None:
+    with pytest.raises(InvalidDocument) as refusal:
+        VIF.from_json({"type": "bridge"})
+    assert {"$.id", "$.mac", "$.source.bridge"} <= {problem.path for problem in refusal.value.problems}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", "x", "[]", "1", "null", '"x"', '{"id": 1, "id": 2}', "[" * 100_000, b"\xff", "{" + '"a":{' * 20_000],
+)
+def test_what_is_no_document_is_refused_in_one_sentence(text: str | bytes) -> None:
+    with pytest.raises(InvalidDocument) as refusal:
+        VIF.from_json(text)
+    assert [problem.path for problem in refusal.value.problems] == ["$"]
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_third_partys_source_stays_as_it_was_given() -> None:
+    given = vif(type="acme", source={"lane": [1, {"x": None}]})
+    assert given.source == {"lane": (1, {"x": None})}
+    assert VIF.from_json(given.to_json()) == given
+    assert hash(given)
+
+
+def test_a_guaranteed_rate_is_for_networks() -> None:
+    rate = {"inbound": {"average": 1, "floor": 1}}
+    assert "$.bandwidth.inbound.floor" in problems(bandwidth=rate)
+    assert vif(type="network", source={"network": "n"}, bandwidth=rate)
+
+
+def test_a_tap_of_vifplugs_needs_a_name() -> None:
+    assert "$.target" in problems(tap_owner="vifplug", target=None)
+    assert vif(tap_owner="libvirt", target=None).target is None
+
+
+def test_a_document_names_its_keys_in_the_design_and_no_other() -> None:
+    data = json.loads(vif(vlan=5, port={"isolated": True}).to_json())
+    assert set(data) == {"id", "type", "mac", "source", "vlan", "port"}
+
+
+def test_a_frozen_map_is_a_mapping_that_can_be_hashed() -> None:
+    assert FrozenMap({"a": 1}) == {"a": 1}
+    assert hash(FrozenMap({"a": 1, "b": 2})) == hash(FrozenMap({"b": 2, "a": 1}))
+
+
+def test_an_enumeration_reads_like_a_sentence() -> None:
+    assert [joined([]), joined("a"), joined("ab"), joined("abc")] == ["nothing", "a", "a or b", "a, b or c"]
