@@ -1,0 +1,127 @@
+"""Reads a libvirt ``<interface>``: what libvirt would make of it, or every reason why not.
+
+What libvirt normalises when a guest is defined is normalised here, what it drops is dropped (a generated target name,
+``<driver>`` of a model that is not virtio ...), what it refuses is refused. What its schema does not know is an error
+that names the element, where libvirt is silent. Elements that the model does not cover are kept verbatim. Asked of
+libvirt 9.0 for each option on each type; paths in errors are those of the VIF document.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from vifplug.errors import InvalidDocument, Problem
+from vifplug.guest import xml
+from vifplug.guest.fields import Reader
+from vifplug.guest.interface import Interface
+from vifplug.model.names import parse_uuid
+from vifplug.model.vif import VIF
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element
+
+#: the namespace of the ids of VIFs that have none of their own: such an id is uuid5(this, the MAC in lower case)
+MAC_NAMESPACE: Final = uuid.UUID("5e9a9c2b-4f3d-5b1e-9c57-6d2a1f0e8b34")
+
+T = TypeVar("T")
+
+
+def interface(text: str | bytes | _Element) -> Interface:
+    """The element as a record. Raises InvalidDocument with every problem, UnknownType for a type of no use here."""
+    reader = _reader(text)
+    made = _attempt(lambda: Interface.from_data(reader.fields), reader.problems)
+    return _finished(made, reader.problems)
+
+
+def vif(text: str | bytes | _Element, *, vif_id: str | None = None) -> VIF:
+    """The VIF that the element describes; raises as `interface` does.
+
+    Its id is ``vif_id``, else the virtualport's interfaceid or instanceid, else one that follows from the MAC. The
+    element keeps its form: the VIF's ``tap_owner`` is ``vifplug`` only for ``<target managed='no'/>``.
+    """
+    reader = _reader(text)
+    _attempt(lambda: Interface.from_data(reader.fields), reader.problems)
+    made = _attempt(lambda: VIF.from_data(_document(reader.fields, vif_id)), reader.problems)
+    return _finished(made, reader.problems)
+
+
+def _reader(text: str | bytes | _Element) -> Reader:
+    return Reader(xml.parse(text, "interface"))
+
+
+def _document(fields: Mapping[str, Any], vif_id: str | None) -> dict[str, Any]:
+    """The VIF document of an element's fields."""
+    same = ("type", "mac", "model", "driver", "mtu", "vlan", "virtualport", "bandwidth", "filterref", "link_state")
+    more = ("trust_guest_rx_filters", "boot_order", "alias")
+    document = {name: fields[name] for name in (*same, *more) if name in fields}
+    document["id"] = vif_id or _id(fields)
+    document["target"] = fields.get("target")
+    document["source"] = _source(fields)
+    if fields["type"] in ("bridge", "direct", "ethernet", "network"):
+        document["tap_owner"] = "vifplug" if fields.get("target_managed") is False else "libvirt"
+    if "isolated" in fields:
+        document["port"] = {"isolated": fields["isolated"]}
+    return {**document, "guest_xml": fields["extra"]}
+
+
+def _id(fields: Mapping[str, Any]) -> str:
+    port = fields.get("virtualport") or {}
+    for name in ("interfaceid", "instanceid"):
+        with contextlib.suppress(ValueError):  # a wrong one is told as the port's
+            return parse_uuid(port.get(name, ""))
+    return str(uuid.uuid5(MAC_NAMESPACE, str(fields.get("mac")).lower()))
+
+
+def _source(fields: Mapping[str, Any]) -> dict[str, Any]:
+    source = {name: value for name, value in fields.get("source", {}).items() if name != "type"}
+    if fields["type"] == "hostdev":
+        return {"address": fields.get("address"), "managed": fields.get("managed", False)}
+    if fields["type"] == "vhostuser" and "reconnect" in fields:
+        source["reconnect"] = fields["reconnect"]
+    return source
+
+
+#: where a problem of an Interface's field lies in the VIF document
+_PATHS = (
+    ("$.extra", "$.guest_xml"),
+    ("$.isolated", "$.port.isolated"),
+    ("$.address", "$.source.address"),
+    ("$.reconnect", "$.source.reconnect"),
+)
+
+
+def _attempt(make: Callable[[], T], problems: list[Problem]) -> T | None:
+    """What ``make`` makes; None, with its problems noted, where it can't."""
+    try:
+        return make()
+    except InvalidDocument as error:
+        problems += [_renamed(problem) for problem in error.problems]
+        return None
+
+
+def _finished(made: T | None, problems: list[Problem]) -> T:
+    """What was made, unless there is a problem."""
+    if problems or made is None:
+        raise InvalidDocument(_once(problems), "interface")
+    return made
+
+
+def _once(problems: list[Problem]) -> list[Problem]:
+    """Each problem once: what the schema found missing in an element the model then misses too."""
+    told = {problem.path for problem in problems if problem.message.endswith("found none")}
+    again = "is missing"
+    return [
+        problem
+        for problem in dict.fromkeys(problems)
+        if not (problem.message == again and told & {problem.path, problem.path.rpartition(".")[0]})
+    ]
+
+
+def _renamed(problem: Problem) -> Problem:
+    for start, instead in _PATHS:
+        if problem.path.startswith(start):
+            return Problem(instead + problem.path.removeprefix(start), problem.message)
+    return problem

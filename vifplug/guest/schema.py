@@ -1,0 +1,169 @@
+"""Which attributes and children libvirt's schema gives the parts of ``<interface>`` that the model covers.
+
+What is not in the schema libvirt's parser skips without a word, so a typing error would change what a guest gets.
+Here it is an error that names the element. Source: interface in domaincommon.rng, 9.0 to 12.5.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from vifplug.errors import Problem
+from vifplug.model import guestxml
+from vifplug.model.codec import joined
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """What an element holds: the attributes that it must and may have, and its children.
+
+    ``key`` is what its path in the VIF document adds to that of the element around it. ``many``: it may come often.
+    A child of None is not looked into.
+    """
+
+    key: str = ""
+    must: tuple[str, ...] = ()
+    may: tuple[str, ...] = ()
+    children: Mapping[str, Shape | None] = field(default_factory=dict)
+    many: bool = False
+
+
+_VIRTIO = ("iommu", "ats", "packed", "page_per_vq", "rss", "rss_hash_report")
+_DRIVER = ("name", "queues", "rx_queue_size", "tx_queue_size", "txmode", "ioeventfd", "event_idx", *_VIRTIO)
+_OFFLOADS = ("csum", "tso4", "tso6", "ecn", "ufo")
+_RATES = ("average", "peak", "burst", "floor")
+_PARAMETERS = ("managerid", "typeid", "typeidversion", "instanceid", "interfaceid", "profileid")
+#: in the <source> of a running guest; not configuration (dropped by libvirt from an inactive one)
+_STATUS = ("portid", "macTableManager")
+
+#: the elements that the model covers
+COVERED: dict[str, Shape] = {
+    "mac": Shape(key=".mac", must=("address",)),
+    "vlan": Shape(
+        key=".vlan",
+        may=("trunk",),
+        children={"tag": Shape(key=".tags", must=("id",), may=("nativeMode",), many=True)},
+    ),
+    "virtualport": Shape(key=".virtualport", may=("type",), children={"parameters": Shape(may=_PARAMETERS)}),
+    "bandwidth": Shape(
+        key=".bandwidth",
+        children={"inbound": Shape(key=".inbound", may=_RATES), "outbound": Shape(key=".outbound", may=_RATES)},
+    ),
+    "port": Shape(key=".port", may=("isolated",)),
+    "target": Shape(key=".target", must=("dev",), may=("managed",)),
+    "model": Shape(key=".model", must=("type",)),
+    "driver": Shape(
+        key=".driver",
+        may=_DRIVER,
+        children={
+            "host": Shape(key=".host", may=(*_OFFLOADS, "gso", "mrg_rxbuf")),
+            "guest": Shape(key=".guest", may=_OFFLOADS),
+        },
+    ),
+    "filterref": Shape(
+        key=".filterref",
+        must=("filter",),
+        children={"parameter": Shape(key=".parameters", must=("name", "value"), many=True)},
+    ),
+    "link": Shape(key=".link_state", must=("state",)),
+    "mtu": Shape(key=".mtu", must=("size",)),
+    "boot": Shape(key=".boot_order", must=("order",)),
+    "alias": Shape(key=".alias", must=("name",)),
+}
+
+#: ``<source>``, by the interface's type
+SOURCES: dict[str, Shape] = {
+    "bridge": Shape(key=".source", must=("bridge",), may=("network", "portgroup", *_STATUS)),
+    "network": Shape(key=".source", must=("network",), may=("portgroup", "bridge", *_STATUS)),
+    "direct": Shape(key=".source", must=("dev",), may=("mode", "network", "portgroup", "portid")),
+    "ethernet": Shape(key=".source", children={"ip": None, "route": None}),
+    "vhostuser": Shape(
+        key=".source",
+        must=("type", "path", "mode"),
+        children={"reconnect": Shape(key=".reconnect", must=("enabled",), may=("timeout",))},
+    ),
+    "hostdev": Shape(
+        key=".source",
+        may=("missing",),
+        children={"address": Shape(key=".address", must=("type",), may=("domain", "bus", "slot", "function"))},
+    ),
+}
+TYPES = tuple(SOURCES)
+
+#: what people write instead (older texts, and the seeds of this project)
+_MEANT = {
+    "portprofile": "virtualport",
+    "portprofie": "virtualport",
+    "vportprofile": "virtualport",
+    "virtualportprofile": "virtualport",
+    "bridge": "source",
+}
+
+
+def problems(interface: _Element, kind: str) -> Iterator[Problem]:
+    """What ``interface``, of type ``kind``, has that the schema does not, and what it lacks."""
+    return _problems(interface, _interface(kind), "$")
+
+
+@functools.cache
+def _interface(kind: str) -> Shape:
+    """The shape of the whole element; those kept verbatim are not looked into."""
+    managed = ("managed",) if kind == "hostdev" else ()
+    verbatim = dict.fromkeys(guestxml.TAGS)
+    return Shape(
+        may=("type", "trustGuestRxFilters", *managed), children={**verbatim, **COVERED, "source": SOURCES[kind]}
+    )
+
+
+def _problems(element: _Element, shape: Shape, path: str) -> Iterator[Problem]:
+    yield from _attributes(element, shape, path)
+    yield from _text(element, path)
+    seen: dict[str, int] = {}
+    for child in element:
+        name = _name(child)
+        index = seen[name] = seen.get(name, -1) + 1
+        inner = shape.children.get(name)
+        if name not in shape.children:
+            yield _unknown(element, name, shape, path)
+        elif index and not (inner.many if inner else name in guestxml.REPEATED):
+            yield Problem(path, f"wanted <{name}> once in <{_name(element)}>, found it again")
+        elif inner:
+            yield from _problems(child, inner, path + inner.key + (f"[{index}]" if inner.many else ""))
+
+
+def _attributes(element: _Element, shape: Shape, path: str) -> Iterator[Problem]:
+    known = (*shape.must, *shape.may)
+    for name in shape.must:
+        if name not in element.attrib:
+            yield Problem(path, f"wanted attribute {name} in <{_name(element)}>, found none")
+    for name in map(str, element.attrib):
+        if name not in known:
+            wanted = f"wanted {joined(known)}" if known else "it has no attributes"
+            yield Problem(path, f"attribute {name} is not known in <{_name(element)}>; {wanted}")
+
+
+def _unknown(element: _Element, name: str, shape: Shape, path: str) -> Problem:
+    if name in _MEANT:
+        wanted = f"; wanted <{_MEANT[name]}>"
+    elif _name(element) == "interface":  # too many to name
+        wanted = ": libvirt has no such element"
+    else:
+        wanted = f"; wanted {joined(f'<{child}>' for child in shape.children)}" if shape.children else ""
+    return Problem(path, f"<{name}> is not known in <{_name(element)}>{wanted}")
+
+
+def _text(element: _Element, path: str) -> Iterator[Problem]:
+    text = "".join([element.text or "", *(child.tail or "" for child in element)]).strip()
+    if text:
+        wanted = ", wanted <tag id='...'/>" if _name(element) == "vlan" else ""
+        yield Problem(path, f"<{_name(element)}> holds the text {text[:40]!r}{wanted}")
+
+
+def _name(element: _Element) -> str:
+    return str(element.tag)

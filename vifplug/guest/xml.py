@@ -1,0 +1,60 @@
+"""From untrusted text to an XML element: no entities, no document type, no network, no files."""
+
+from __future__ import annotations
+
+from lxml import etree
+
+from vifplug.errors import InvalidDocument, Problem
+from vifplug.model.codec import described
+
+#: far above any <interface>: one with all 4094 VLANs has 100 kB
+MAX_BYTES = 1 << 20
+
+
+def parse(text: str | bytes | etree._Element, wanted: str) -> etree._Element:
+    """The root element, which has to be called ``wanted``. Raises InvalidDocument with one sentence.
+
+    An element of another parser's is read anew, so that what comes out has no comments and nothing around it.
+    """
+    data = _bytes(text)
+    if not data.strip():
+        raise _refused(f"wanted an <{wanted}> element, found nothing")
+    if len(data) > MAX_BYTES:
+        raise _refused(f"wanted an <{wanted}> element of at most {MAX_BYTES} bytes, found {len(data)}")
+    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
+        raise _refused("has a document type or entities, which are not read: give the element alone")
+    try:
+        root = etree.fromstring(data, _parser())
+    except (etree.XMLSyntaxError, ValueError) as error:
+        raise _refused(f"is not XML in UTF-8: {error}") from None
+    if root.tag != wanted:
+        raise _refused(_wrong_root(str(root.tag), wanted))
+    return root
+
+
+def _bytes(text: str | bytes | etree._Element) -> bytes:
+    if isinstance(text, str):
+        return text.encode("utf-8", "surrogatepass")
+    return text if isinstance(text, bytes) else etree.tostring(text, encoding="utf-8", with_tail=False)
+
+
+def _parser() -> etree.XMLParser:
+    """One that reads nothing but the text it is given; the encoding is fixed, so that the checks above hold."""
+    return etree.XMLParser(
+        encoding="utf-8",
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        huge_tree=False,
+        remove_comments=True,
+        remove_pis=True,
+    )
+
+
+def _wrong_root(found: str, wanted: str) -> str:
+    inside = ", which holds several" if found in ("domain", "devices", "domstatus") else ""
+    return f"wanted one <{wanted}> element, found {described(found)[1:-1]}{inside}: give the <{wanted}> alone"
+
+
+def _refused(sentence: str) -> InvalidDocument:
+    return InvalidDocument([Problem("$", sentence)])
