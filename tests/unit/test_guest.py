@@ -268,7 +268,6 @@ def test_an_element_without_a_mac_is_refused_with_the_reason() -> None:
 @pytest.mark.parametrize(
     ("kind", "more"),
     [
-        ("direct", "<filterref filter='f'/>"),
         ("bridge", "<driver name='vfio'/>"),
         ("bridge", "<model type='e1000'/><driver name='vhost' queues='4'/>"),
         ("bridge", "<model type='virtio'/><driver queues='1'/>"),
@@ -354,3 +353,16 @@ def test_a_verbatim_element_comes_to_libvirts_place_with_the_right_indentation()
 def test_no_record_of_an_element_exists_that_libvirt_would_refuse_or_drop_from(wrong: dict[str, object]) -> None:
     with pytest.raises(InvalidDocument):
         Interface.from_data({"mac": "52:54:00:11:22:33", **wrong})
+
+
+@pytest.mark.parametrize("kind", ["direct", "hostdev", "vhostuser"])
+def test_a_filter_that_libvirt_would_drop_without_a_word_is_refused(kind: str) -> None:
+    """A guest that its owner believes to be filtered, and that is not, is worse than one that does not start."""
+    source = {
+        "direct": "<source dev='eth0'/>",
+        "hostdev": "<source><address type='pci' domain='0' bus='7' slot='0' function='1'/></source>",
+        "vhostuser": "<source type='unix' path='/s' mode='client'/><model type='virtio'/>",
+    }[kind]
+    text = f"<interface type='{kind}'><mac address='52:54:00:11:22:33'/>{source}<filterref filter='f'/></interface>"
+    with pytest.raises(InvalidDocument, match="filterref"):
+        read.interface(text)

@@ -152,7 +152,7 @@ class Reader:
 
     def _filterref(self) -> None:
         element = self._elements.get("filterref")
-        if element is not None and self.type in rules.WITH_FILTER:
+        if element is not None:
             parameters = [dict(parameter.attrib) for parameter in element.findall("parameter")]
             self.fields["filterref"] = {**_given(filter=element.get("filter")), "parameters": parameters}
 

@@ -38,7 +38,7 @@ class Bridge(VIFType):
         yield from nic_problems(vif)
         yield from target_problems(vif, owner)
         if openvswitch.on_openvswitch(vif):
-            yield from _openvswitch_problems(vif)
+            yield from _openvswitch_problems(vif, owner)
         else:
             yield from _linux_problems(vif, owner)
 
@@ -69,11 +69,13 @@ class Bridge(VIFType):
         return _linux_desired(vif, context) if ours else ()
 
 
-def _openvswitch_problems(vif: VIF) -> Iterator[Problem]:
+def _openvswitch_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
     if vif.port and vif.port.isolated:
         yield Problem("$.port.isolated", "needs a Linux bridge, found virtualport openvswitch")
     if vif.filterref and not vif.source.hybrid:
         yield Problem("$.filterref", "nwfilter can't see an Open vSwitch port; set source.hybrid, or leave it out")
+    if vif.external_ids and owner == "libvirt" and not vif.source.hybrid:
+        yield Problem("$.external_ids", "libvirt makes the port, with its own external_ids; set tap_owner to vifplug")
 
 
 def _linux_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:

@@ -29,7 +29,6 @@ class HostDevice(VIFType):
         "mtu": "libvirt has none for it; the guest sets its own",
         "port": "isolation is a Linux bridge port's",
         "tap_owner": "it has no tap",
-        "target": "it has no device on the host once the guest has it",
     }
 
     def problems(self, vif: VIF, context: Context) -> Iterator[Problem]:
@@ -40,7 +39,9 @@ class HostDevice(VIFType):
             yield Problem("$.virtualport.type", f"wanted {wanted}: the only one for this hostdev, found {profile}")
         if vif.vlan and profile == QBH:
             yield Problem("$.vlan", "can't be set beside virtualport 802.1Qbh: the port profile has the VLAN")
-        if not vif.source.bridge:
+        if vif.source.bridge:
+            yield from _switched_problems(vif)
+        else:
             yield from vf_vlan_problems(vif)
             if vif.external_ids:
                 yield Problem("$.external_ids", "needs source.bridge: they are on the representor's port")
@@ -52,6 +53,7 @@ class HostDevice(VIFType):
             "hostdev",
             {},
             managed=vif.source.managed,
+            target=vif.target,
             address=vif.source.address,
             vlan=None if switched else vif.vlan,
             virtualport=None if switched else vif.virtualport,
@@ -97,6 +99,14 @@ def vf_vlan_problems(vif: VIF) -> Iterator[Problem]:
     for key in ("vlan_qos", "vlan_proto"):
         if vif.vf and getattr(vif.vf, key) is not None and not vif.vlan:
             yield Problem(f"$.vf.{key}", "needs a vlan")
+
+
+def _switched_problems(vif: VIF) -> Iterator[Problem]:
+    for key in ("vlan_qos", "vlan_proto"):
+        if vif.vf and getattr(vif.vf, key) is not None:
+            yield Problem(
+                f"$.vf.{key}", "needs a VLAN of the VF's own: with source.bridge it is the representor's port's"
+            )
 
 
 def _driver_problems(vif: VIF) -> Iterator[Problem]:
