@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from vifplug.errors import Missing
 from vifplug.model.codec import FrozenMap, Record
 from vifplug.model.names import DeviceName, Mac, Mtu, Uuid
 
@@ -325,5 +326,12 @@ def to_json(resources: Iterable[Resource]) -> str:
 
 
 def from_json(text: str, kinds: Mapping[str, type[Resource]] = RESOURCES) -> list[Resource]:
-    """The resources that `to_json` wrote. Raises KeyError for a kind that is not among ``kinds``."""
-    return [kinds[data.pop("kind")].from_data(data) for data in json.loads(text)]
+    """The resources that `to_json` wrote. Raises Missing for a kind that is not among ``kinds``."""
+    return [_kind(data.pop("kind"), kinds).from_data(data) for data in json.loads(text)]
+
+
+def _kind(kind: str, kinds: Mapping[str, type[Resource]]) -> type[Resource]:
+    if kind not in kinds:
+        told = f"the record has a resource of kind {kind!r}, and no plugin that is installed and can be loaded has it"
+        raise Missing(f"{told}: install the package that VIFs were plugged with")
+    return kinds[kind]

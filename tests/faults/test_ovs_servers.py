@@ -1,0 +1,394 @@
+"""Open vSwitch on bad days: absent, elsewhere, forbidden, restarted, killed, hung. Nothing is guessed and nothing left.
+
+"Within the timeout" is checked generously: the machine may be busy, and the wrong answer is to wait for ever.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.ovs_support import backend, found, new_id, no_qdisc, port, reach, rows, unplug
+from vifplug import errors
+from vifplug.host.ovs.backend import OvsBackend
+from vifplug.host.ovs.settings import OvsSettings
+from vifplug.plan.resources import OvsBridge, OvsPort, OvsQos, OvsVlan
+from vifplug.plan.steps import Step
+from vifplug.testing.ovs import PrivateOvs
+
+SHAPED = OvsQos(type="linux-htb", other_config={"max-rate": "8000000"})
+
+
+@pytest.fixture
+def ovs() -> Iterator[PrivateOvs]:
+    with PrivateOvs() as switch:
+        switch.ctl("add-br", "br0")
+        yield switch
+
+
+def at(connection: str, timeout: float = 1.0, **settings: str) -> OvsBackend:
+    return OvsBackend(OvsSettings(connection=connection, timeout=timeout, **settings), no_qdisc)
+
+
+def failing(wanted: type[Exception], work: Callable[[], object], *, within: float = 20.0) -> str:
+    """The sentence of the error that ``work`` raises, in time."""
+    begun = time.monotonic()
+    with pytest.raises(wanted) as raised:
+        work()
+    assert time.monotonic() - begun < within
+    assert type(raised.value) is wanted and "\n" not in str(raised.value)
+    return str(raised.value)
+
+
+# -- not reachable ------------------------------------------------------------------------------------------------
+
+
+def test_a_path_where_nothing_is_is_told(tmp_path: Path) -> None:
+    told = failing(errors.Unavailable, lambda: reach(at(f"unix:{tmp_path}/none.sock"), port()))
+    assert re.search(r"none\.sock can't be reached: no such file; start Open vSwitch", told)
+
+
+def test_a_socket_that_nobody_listens_on_is_told(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as left_over:
+        left_over.bind(str(tmp_path / "old.sock"))
+    told = failing(errors.Unavailable, lambda: reach(at(f"unix:{tmp_path}/old.sock"), port()))
+    assert "nobody listens there; start ovsdb-server" in told
+
+
+def test_no_permission_is_told(ovs: PrivateOvs) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to give it up")
+    child = os.fork()
+    if child == 0:  # a process without rights; nothing but the outcome may leave here
+        outcome = 1
+        try:
+            os.setgroups([])
+            os.setresgid(65534, 65534, 65534)
+            os.setresuid(65534, 65534, 65534)
+            at(ovs.connection).observe([port()])
+        except errors.NotPermitted as error:
+            outcome = 0 if "no permission" in str(error) else 2
+        finally:
+            os._exit(outcome)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_another_servers_socket_is_told(ovs: PrivateOvs) -> None:
+    """The control socket of ovsdb-server speaks JSON-RPC too, and it isn't the database."""
+    told = failing(errors.Unavailable, lambda: reach(at(f"unix:{ovs.directory}/ovsdb-server.ctl"), port()))
+    assert "does not answer as the Open vSwitch database" in told and "it is another server" in told
+
+
+def test_a_server_that_says_nothing_is_told_in_time(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "silent.sock"))
+        silent.listen()
+        told = failing(errors.Unavailable, lambda: reach(at(f"unix:{tmp_path}/silent.sock", 0.3), port()))
+    assert "wanted a reply within 0.3 s" in told
+
+
+@pytest.mark.parametrize(
+    ("connection", "told"),
+    [("/run/x.sock", "wanted unix:FILE"), ("unix:", "wanted unix:FILE"), ("tcp:127.0.0.1", "wanted HOST:PORT"),
+     ("tcp:h:0", "wanted HOST:PORT"), ("ssl:h:6640", "ssl_ca"), (f"unix:/{'x' * 107}", "at most 107 bytes"),
+     ("unix:/run/a,", "wanted unix:FILE")],
+)  # fmt: skip
+def test_a_wrong_connection_says_what_is_allowed(connection: str, told: str) -> None:
+    assert told in failing(errors.InvalidConfig, lambda: OvsSettings(connection=connection))
+
+
+def test_wrong_settings_say_what_is_allowed() -> None:
+    assert "none, ofport or ovn-installed" in failing(errors.InvalidConfig, lambda: OvsSettings(wait="yes"))
+    assert "more than 0 seconds" in failing(errors.InvalidConfig, lambda: OvsSettings(timeout=0))
+
+
+def test_the_first_remote_that_answers_is_used(ovs: PrivateOvs, tmp_path: Path) -> None:
+    several = f"unix:{tmp_path}/none.sock, {ovs.connection}"
+    wanted = port()
+    door = at(several, 5)
+    reach(door, wanted)
+    assert found(door, wanted) is not None
+    door.close()
+    told = failing(errors.Unavailable, lambda: at(f"unix:{tmp_path}/a,unix:{tmp_path}/b").observe([wanted]))
+    assert "/a can't" in told and "/b can't" in told
+
+
+def test_status_tells_of_no_database_and_does_not_raise(tmp_path: Path) -> None:
+    status = at(f"unix:{tmp_path}/none.sock").status()
+    assert status["reachable"] is False and "no such file" in status["reason"]
+
+
+def test_tcp_works() -> None:
+    with PrivateOvs(options=["--remote=ptcp:0:127.0.0.1"]) as ovs:
+        ovs.ctl("add-br", "br0")
+        with backend(ovs, connection=f"tcp:127.0.0.1:{ovs.port()}") as door:
+            reach(door, port())
+
+
+def test_tls_works_and_another_ca_is_refused(tmp_path: Path) -> None:
+    for name in ("ours", "other"):
+        _certificate(tmp_path, name)
+    key, certificate, other = (str(tmp_path / name) for name in ("ours.key", "ours.crt", "other.crt"))
+    options = [f"--private-key={key}", f"--certificate={certificate}", f"--ca-cert={certificate}"]
+    with PrivateOvs(options=[*options, "--remote=pssl:0:127.0.0.1"]) as ovs:
+        ovs.ctl("add-br", "br0")
+        remote = f"ssl:127.0.0.1:{ovs.port()}"
+        with backend(ovs, connection=remote, ssl_ca=certificate, ssl_certificate=certificate, ssl_key=key) as door:
+            reach(door, port())
+        with backend(ovs, connection=remote, ssl_ca=other, ssl_certificate=certificate, ssl_key=key) as door:
+            assert "certificate verify failed" in failing(errors.Unavailable, lambda: reach(door, port()))
+
+
+def _certificate(directory: Path, name: str) -> None:
+    """A certificate that is its own CA."""
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", f"/CN={name}", "-keyout", directory / f"{name}.key", "-out", directory / f"{name}.crt"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+
+
+# -- ovsdb-server stops, dies, hangs ------------------------------------------------------------------------------
+
+
+def test_a_restart_of_the_database_is_not_noticed(ovs: PrivateOvs) -> None:
+    with backend(ovs, timeout=20) as door:
+        for _ in range(3):
+            wanted = port(qos=SHAPED)
+            reach(door, wanted)
+            ovs.stop("ovsdb-server")
+            failing(errors.Unavailable, lambda wanted=wanted: found(door, wanted))
+            ovs.start("ovsdb-server")
+            assert found(door, wanted) is not None
+            unplug(door, wanted)
+
+
+def test_killed_in_a_stream_of_plugs_every_outcome_is_what_it_is_said_to_be(ovs: PrivateOvs) -> None:
+    """Success: it is there. Unavailable: it is not. PartlyDone: it says that it does not know."""
+    told: list[tuple[OvsPort, str]] = []
+    stop = threading.Event()
+
+    def stream() -> None:
+        door = at(ovs.connection, 10, wait="none")
+        while not stop.is_set():
+            wanted = port()
+            try:
+                door.apply([Step(None, wanted)], [])
+                told.append((wanted, "done"))
+            except errors.VifplugError as error:
+                told.append((wanted, type(error).__name__))
+                time.sleep(0.005)
+        door.close()
+
+    threads = [threading.Thread(target=stream) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for _ in range(4):
+        time.sleep(0.1)
+        ovs.kill("ovsdb-server")
+        ovs.start("ovsdb-server")
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert {outcome for _, outcome in told} <= {"done", "Unavailable"} and len(told) > 20
+    with backend(ovs) as door:
+        there = door.observe([wanted for wanted, _ in told])
+    assert [wanted.identity in there for wanted, _ in told] == [outcome == "done" for _, outcome in told]
+
+
+def test_a_database_that_hangs_takes_no_request_and_is_named_in_time(ovs: PrivateOvs) -> None:
+    wanted = port()
+    with backend(ovs, timeout=0.7) as door:
+        reach(door, port())
+        time.sleep(0.6)  # an idle connection is tried before a request is entrusted to it
+        ovs.pause("ovsdb-server")
+        assert "hangs" in failing(errors.Unavailable, lambda: door.apply([Step(None, wanted)], []))
+        assert "hangs" in failing(errors.Unavailable, lambda: found(door, wanted))
+        ovs.resume("ovsdb-server")
+        assert found(door, wanted) is None, "nothing was left in the queue of the server"
+
+
+def test_a_database_that_hangs_with_a_request_leaves_an_unknown_outcome_and_says_so(ovs: PrivateOvs) -> None:
+    wanted = port()
+    with backend(ovs, timeout=0.4, wait="none") as door:
+        done: list[Step] = []
+        assert found(door, wanted) is None
+        ovs.pause("ovsdb-server")
+        with pytest.raises(errors.PartlyDone, match="not known whether") as raised:
+            door.apply([Step(None, wanted)], done)
+        assert raised.value.left == (f"perhaps ovs-port {wanted.name}",) and done == []
+        ovs.resume("ovsdb-server")
+        deadline = time.monotonic() + 20
+        while found(door, wanted) is None:  # what was sent is executed once the server goes on
+            assert time.monotonic() < deadline
+        door.apply([Step(None, wanted)], [])
+        unplug(door, wanted)
+        assert found(door, wanted) is None
+
+
+def test_a_database_that_goes_while_vswitchd_is_awaited_leaves_something_and_says_what(ovs: PrivateOvs) -> None:
+    wanted = port()
+    with backend(ovs, timeout=3) as door:
+        ovs.pause("ovs-vswitchd")
+        killer = threading.Timer(0.3, lambda: ovs.kill("ovsdb-server"))
+        killer.start()
+        told = failing(errors.PartlyDone, lambda: door.apply([Step(None, wanted)], []))
+        killer.join()
+        assert "could not be taken back" in told
+        ovs.start("ovsdb-server")
+        assert found(door, wanted) is not None
+        ovs.resume("ovs-vswitchd")
+
+
+class Scripted(threading.Thread):
+    """A server that a real one can't be made to be: it answers each request with what ``script`` says, in turn."""
+
+    def __init__(self, path: Path, script: list[list[str]]) -> None:
+        super().__init__(daemon=True)
+        self.heard: list[str] = []
+        self._script = script
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.bind(str(path))
+        self._socket.listen()
+        self.start()
+
+    def run(self) -> None:
+        line, _ = self._socket.accept()
+        self._socket.close()
+        for answers in self._script:
+            self.heard.append(line.recv(1 << 16).decode())
+            for answer in answers:
+                line.sendall(answer.encode())
+        line.close()
+
+
+MONITORED = '{"id":"cur_cfg","error":null,"result":{"Open_vSwitch":{"u":{"new":{"cur_cfg":1}}}}}'
+
+
+def test_the_servers_own_echo_is_answered_in_the_middle_of_a_request(tmp_path: Path) -> None:
+    """ovsdb-server asks whether a client of TCP is still there; an update and split messages may come as well."""
+    update = '{"id":null,"method":"update","params":["cur_cfg",{"Open_vSwitch":{"u":{"new":{"cur_cfg":7}}}}]}'
+    reply = '{"id":1,"error":null,"result":[{"rows":[]}]}'
+    script = [[MONITORED], [update, '{"id":"e","method":"echo","params":["x"]}'], [reply[:20], reply[20:]]]
+    server = Scripted(tmp_path / "s.sock", script)
+    assert at(f"unix:{tmp_path}/s.sock", 10).datapath_type("br0") is None
+    server.join()
+    assert server.heard[2] == '{"id":"e","result":["x"],"error":null}'
+
+
+@pytest.mark.parametrize("last", ["", "[1, 2]"], ids=["silence", "no object"])
+def test_a_server_that_goes_with_a_request_and_never_returns_leaves_an_unknown_outcome(
+    tmp_path: Path, last: str
+) -> None:
+    server = Scripted(tmp_path / "s.sock", [[MONITORED], [last]])
+    door = at(f"unix:{tmp_path}/s.sock", 0.5)
+    told = failing(errors.PartlyDone, lambda: door.apply([Step(None, port())], []))
+    server.join()
+    assert "it may have been executed or not" in told and "nobody listens" in told
+
+
+# -- ovs-vswitchd -------------------------------------------------------------------------------------------------
+
+
+def test_without_vswitchd_a_plug_says_so_and_leaves_nothing(ovs: PrivateOvs) -> None:
+    before = rows(ovs)
+    ovs.stop("ovs-vswitchd")
+    bridge, wanted = OvsBridge(name="br1", owner=new_id()), port(bridge="br1", qos=SHAPED)
+    with backend(ovs, timeout=30) as door:
+        done: list[Step] = []
+        told = failing(
+            errors.Unavailable, lambda: door.apply([Step(None, bridge), Step(None, wanted)], done), within=15
+        )
+        assert "ovs-vswitchd is not running" in told and "it was taken back" in told
+        assert rows(ovs) == before and done == []
+        assert door.status()["vswitchd"] is False
+
+
+def test_without_vswitchd_a_change_is_taken_back_and_a_removal_succeeds(ovs: PrivateOvs) -> None:
+    wanted = port(qos=SHAPED, vlan=OvsVlan(tag=5))
+    with backend(ovs, timeout=30) as door:
+        reach(door, wanted)
+        before = found(door, wanted)
+        ovs.stop("ovs-vswitchd")
+        change = wanted.replace(vlan=OvsVlan(tag=6), qos=OvsQos())
+        assert "not running" in failing(errors.Unavailable, lambda: reach(door, change), within=15)
+        assert found(door, wanted) == before
+        unplug(door, wanted)
+        assert found(door, wanted) is None
+
+
+def test_with_wait_none_vswitchd_is_not_asked(ovs: PrivateOvs) -> None:
+    ovs.stop("ovs-vswitchd")
+    with backend(ovs, wait="none") as door:
+        wanted = port()
+        reach(door, wanted)
+        assert found(door, wanted) is not None
+
+
+def test_a_vswitchd_that_hangs_is_told_apart_and_what_was_written_is_taken_back(ovs: PrivateOvs) -> None:
+    before = rows(ovs)
+    ovs.pause("ovs-vswitchd")
+    with backend(ovs, timeout=1.5) as door:
+        told = failing(errors.Unavailable, lambda: reach(door, port(qos=SHAPED)))
+        assert "ovs-vswitchd is connected and did not apply it" in told and "taken back" in told
+    ovs.resume("ovs-vswitchd")
+    assert rows(ovs) == before
+
+
+def test_a_busy_vswitchd_is_waited_for(ovs: PrivateOvs) -> None:
+    ovs.pause("ovs-vswitchd")
+    going_on = threading.Timer(1.6, lambda: ovs.resume("ovs-vswitchd"))
+    going_on.start()
+    with backend(ovs, timeout=30) as door:
+        reach(door, port())
+    going_on.join()
+
+
+def test_a_device_that_does_not_work_is_named_and_the_port_is_taken_back(ovs: PrivateOvs) -> None:
+    before = rows(ovs)
+    wrong, right = port(type="dpdkvhostuserclient", options={"vhost-server-path": "/x"}), port()
+    with backend(ovs) as door:
+        told = failing(errors.StepFailed, lambda: reach(door, right, wrong))
+        assert f"{wrong.name} on bridge br0 does not work" in told and "could not open network device" in told
+        assert rows(ovs) == before
+
+
+def test_a_device_that_does_not_work_is_a_difference_and_can_be_mended(ovs: PrivateOvs) -> None:
+    with backend(ovs) as door:
+        wanted = port()
+        reach(door, wanted)
+        ovs.ctl("--", "set", "Interface", wanted.name, "type=nonsense")
+        broken = found(door, wanted)
+        assert broken.type == "nonsense" and "could not open" in broken.error
+        reach(door, wanted)
+        assert found(door, wanted).error == ""
+        ovs.ctl("--", "set", "Interface", wanted.name, "type=nonsense")
+        still = wanted.replace(type="nonsense")
+        assert "does not work" in failing(errors.StepFailed, lambda: reach(door, still))
+
+
+def test_ovn_installed_is_waited_for(ovs: PrivateOvs) -> None:
+    wanted = port()
+    controller = threading.Timer(
+        0.2, lambda: ovs.ctl("set", "Interface", wanted.name, "external_ids:ovn-installed=true")
+    )
+    with backend(ovs, wait="ovn-installed", timeout=20) as door:
+        controller.start()
+        reach(door, wanted)
+        controller.join()
+        assert found(door, wanted).external_ids == {}
+
+
+def test_without_ovn_installed_the_port_is_taken_back(ovs: PrivateOvs) -> None:
+    before = rows(ovs)
+    with backend(ovs, wait="ovn-installed", timeout=0.4) as door:
+        assert "no ovn-installed=true" in failing(errors.Unavailable, lambda: reach(door, port()))
+    assert rows(ovs) == before

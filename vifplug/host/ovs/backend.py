@@ -1,0 +1,185 @@
+"""Open vSwitch behind the door: bridges, ports with all that belongs to them, and their root qdiscs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+from vifplug.errors import HostNotReady, Missing, PartlyDone, StepFailed, VifplugError
+from vifplug.host.ovs import reading, verbs
+from vifplug.host.ovs.api import Api
+from vifplug.host.ovs.change import Change, commands
+from vifplug.host.ovs.pool import Pool
+from vifplug.host.ovs.settings import OvsSettings
+from vifplug.host.ovs.values import atoms
+from vifplug.host.ovs.vswitchd import is_running
+from vifplug.host.ovs.wire import DATABASE, Operation, Unknown
+from vifplug.plan.resources import Identity, OvsBridge, OvsPort, OvsQdisc, Resource
+from vifplug.plan.steps import Observed, Step
+
+#: Columns of Open_vSwitch that ovs-vswitchd fills, and their names in `OvsBackend.status`.
+_OFFERS = {"datapath_types": "datapath_types", "iface_types": "interface_types"}
+
+
+class OvsBackend:
+    """The door to Open vSwitch. Thread-safe.
+
+    ``root_qdisc`` tells the kind of a device's root qdisc in the kernel (``htb``); None when it can't be told.
+    """
+
+    resources: ClassVar[tuple[type[Resource], ...]] = (OvsBridge, OvsPort, OvsQdisc)
+
+    def __init__(self, settings: OvsSettings, root_qdisc: Callable[[str], str | None]) -> None:
+        self.settings = settings
+        self._root_qdisc = root_qdisc
+        self._pool = Pool(settings)
+        #: ovsdbapp's own API on the same connections
+        self.api = Api(self._pool)
+
+    def close(self) -> None:
+        self._pool.close()
+
+    # -- observe ----------------------------------------------------------------------------------------------------
+
+    def observe(self, wanted: Sequence[Resource]) -> dict[Identity, Observed]:
+        """What there is of ``wanted``: one transaction of look-ups, however many ports the host has."""
+        stored = [resource for resource in wanted if not isinstance(resource, OvsQdisc)]
+        queries = [_query(resource) for resource in stored]
+        answers = iter(self._pool.select(*(each for query in queries for each in query)) if queries else [])
+        found: dict[Identity, Observed] = {}
+        for resource, query in zip(stored, queries, strict=True):
+            seen = self._read(resource, [next(answers) for _ in query])
+            # Under the VIF's row there may be a port of another name: that is not the one asked for.
+            if seen is not None and seen.name == resource.name:
+                found[resource.identity] = Observed(resource=seen)
+        for qdisc in wanted:
+            if isinstance(qdisc, OvsQdisc) and (root := self._root_qdisc(qdisc.name)) is not None:
+                found[qdisc.identity] = Observed(resource=qdisc.replace(root=root))
+        return found
+
+    def find(self, owner: str) -> list[OvsPort]:
+        """The ports that carry the mark of a VIF. This scans all interfaces: for an unplug without a record only."""
+        where = [["external_ids", "includes", ["map", [[reading.OWNER, owner]]]]]
+        columns = ["name", "external_ids"]
+        [marked] = self._pool.select({"op": "select", "table": "Interface", "where": where, "columns": columns})
+        roles = [dict(row["external_ids"][1]).get(reading.ROLE, "") for row in marked]
+        ports = verbs.see(self.api, [(owner, role) for role in sorted(set(roles))]) if roles else []
+        return [seen.port for seen in ports if seen.port is not None]
+
+    def datapath_type(self, bridge: str) -> str | None:
+        """Bridge.datapath_type, ``system`` where the column is empty; None: there is no such bridge."""
+        [found] = self._pool.select(reading.look_bridge(bridge))
+        return str(found[0]["datapath_type"] or "system") if found else None
+
+    def status(self) -> dict[str, Any]:
+        """What this host's Open vSwitch offers, as plain data; ``reachable`` is False, with ``reason``, without it."""
+        select = {"op": "select", "table": DATABASE, "where": [], "columns": ["ovs_version", *_OFFERS]}
+        try:
+            [found] = self._pool.select(select)
+            with self._pool.connection() as connection:
+                running = is_running(connection, self._pool.deadline())
+        except (HostNotReady, Unknown) as error:
+            return {"reachable": False, "reason": str(error)}
+        offers = {name: sorted(atoms(found[0][column])) for column, name in _OFFERS.items()}
+        return {
+            "reachable": True,
+            "vswitchd": running,
+            "version": next(iter(atoms(found[0]["ovs_version"])), None),
+        } | offers
+
+    # -- apply ------------------------------------------------------------------------------------------------------
+
+    def apply(self, steps: Sequence[Step], done: list[Step]) -> None:
+        """Take all steps on bridges and ports as one transaction, then those on qdiscs, one by one."""
+        stored = [step for step in steps if not isinstance(step.subject, OvsQdisc)]
+        if stored:
+            self._change(stored)
+            done.extend(stored)
+        removed = {_key(step.before) for step in stored if step.after is None}
+        for step in steps:
+            if isinstance(step.subject, OvsQdisc):
+                if _key(step.subject) not in removed:
+                    self._rebuild(step)
+                done.append(step)
+
+    def _change(self, steps: Sequence[Step]) -> None:
+        deadline = self._pool.deadline()
+        finished: list[verbs.Verb] = []
+        for phase in commands(self.api, [self._with_defaults(step) for step in steps]):
+            try:
+                Change(self.api, phase, wait=self.settings.wait, deadline=deadline).run()
+            except VifplugError as error:
+                self._take_back(finished, error)
+                raise
+            finished += phase
+
+    def _take_back(self, finished: Sequence[verbs.Verb], error: VifplugError) -> None:
+        inverse = [command.inverse() for command in reversed(finished) if command.wrote]
+        if not inverse:
+            return
+        try:
+            Change(self.api, inverse, wait="none", deadline=self._pool.deadline()).run()
+        except VifplugError as failure:
+            told = f"{error}; and what was done before could not be taken back: {failure}"
+            raise PartlyDone(told, [str(command.subject) for command in finished]) from error
+
+    def _with_defaults(self, step: Step) -> Step:
+        bridge = step.after
+        if isinstance(bridge, OvsBridge) and bridge.datapath_type is None and self.settings.datapath_type:
+            return Step(step.before, bridge.replace(datapath_type=self.settings.datapath_type))
+        return step
+
+    # -- root qdiscs ------------------------------------------------------------------------------------------------
+
+    def _rebuild(self, step: Step) -> None:
+        """Have ovs-vswitchd build the root qdisc anew. A root that Port.qos does not build is nobody's to put back."""
+        qdisc = step.after
+        assert isinstance(qdisc, OvsQdisc)
+        keys = reading.Keys.of(qdisc.owner, qdisc.role)
+        shaper = reading.shaper(keys, self._pool.select(*reading.look_shaper(keys)))
+        if shaper is None:
+            raise Missing(f"{qdisc} of VIF {qdisc.owner} can't be built: its Open vSwitch port has no QoS of the VIF's")
+        # ovs-vswitchd.conf.db.5: QoS types are linux-htb, linux-hfsc, ...; the kernel's kinds are htb, hfsc, ...
+        if shaper.removeprefix("linux-") != qdisc.root:
+            return
+        self._toggle(qdisc, on=False)
+        try:
+            self._toggle(qdisc, on=True)
+        except VifplugError as error:
+            if not self._is_shaped(keys):
+                told = f"{qdisc}: its QoS was switched off and could not be switched on again: {error}; update the VIF"
+                raise PartlyDone(told, [f"{qdisc} without its QoS"]) from error
+            raise
+        if (found := self._root_qdisc(qdisc.name)) != qdisc.root:
+            raise StepFailed(f"{qdisc} is {found or 'none'} after ovs-vswitchd built it anew; wanted {qdisc.root}")
+
+    def _toggle(self, qdisc: OvsQdisc, *, on: bool) -> None:
+        command = verbs.SetQos(self.api, qdisc, on=on)
+        Change(self.api, [command], wait="ofport", deadline=self._pool.deadline()).run()
+
+    def _is_shaped(self, keys: reading.Keys) -> bool:
+        try:
+            return reading.shaper(keys, self._pool.select(*reading.look_shaper(keys))) is not None
+        except HostNotReady:
+            return False
+
+    # -- reading ----------------------------------------------------------------------------------------------------
+
+    def _read(self, resource: Resource, answers: list[list[dict[str, Any]]]) -> Resource | None:
+        if isinstance(resource, OvsBridge):
+            return reading.read_bridge(answers[0][0], resource.owner) if answers[0] else None
+        assert isinstance(resource, OvsPort)
+        return verbs.read(self.api, resource.owner, resource.role, answers).port
+
+
+def _query(resource: Resource) -> list[Operation]:
+    if isinstance(resource, OvsBridge):
+        return [reading.look_bridge(resource.name)]
+    assert isinstance(resource, OvsPort)
+    return reading.look(resource.owner, resource.role)
+
+
+def _key(resource: Resource | None) -> tuple[str, str]:
+    """What a port and its qdisc have in common."""
+    assert isinstance(resource, (OvsBridge, OvsPort, OvsQdisc))
+    return (resource.name, resource.owner)

@@ -1,0 +1,123 @@
+"""A pool of connections: a thread takes one, uses it alone, and gives it back."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from vifplug.errors import Unavailable
+from vifplug.host.ovs.settings import OvsSettings
+from vifplug.host.ovs.wire import Connection, NotDelivered, Operation, Refused, Reply, Unknown
+
+T = TypeVar("T")
+
+#: An idle connection is asked with an echo before a request is entrusted to it: a server that hangs then has nothing
+#: of ours in its queue, so the outcome is known. Seconds.
+_IDLE = 0.5
+
+
+class Pool:
+    """Connections to one database, opened when needed. Thread-safe; after a fork the child opens its own."""
+
+    def __init__(self, settings: OvsSettings) -> None:
+        self.settings = settings
+        self._free: list[Connection] = []  # append and pop of a list are atomic
+        self._process = os.getpid()
+
+    def close(self) -> None:
+        """Close what is not in use; the next request opens anew."""
+        while self._free:
+            self._free.pop().close()
+
+    def transact(self, operations: Sequence[Operation], deadline: float | None = None) -> list[Reply]:
+        """One transaction on a connection of the pool. Raises Refused, Unknown, Unavailable, NotPermitted."""
+        until = self.deadline() if deadline is None else deadline
+        return self._run(lambda connection: connection.transact(operations, until), until)
+
+    def call(self, method: str, params: list[Any]) -> Any:
+        """One request of any method. Raises as `transact`."""
+        until = self.deadline()
+        return self._run(lambda connection: connection.call(method, params, until), until)
+
+    def select(self, *operations: Operation, deadline: float | None = None) -> list[list[dict[str, Any]]]:
+        """The rows of each of some select operations. A read that found no answer is a server that is not there."""
+        try:
+            return [reply["rows"] for reply in self.transact(operations, deadline)]
+        except Unknown as unknown:
+            raise self.silent(unknown) from unknown
+
+    def deadline(self) -> float:
+        return time.monotonic() + self.settings.timeout
+
+    def silent(self, unknown: Exception) -> Unavailable:
+        """The error for a question that was delivered and not answered."""
+        return Unavailable(
+            f"the Open vSwitch database at {self.settings.connection} did not answer within "
+            f"{self.settings.timeout:g} s: {unknown}; ovsdb-server hangs or was stopped"
+        )
+
+    @contextmanager
+    def connection(self, deadline: float | None = None) -> Iterator[Connection]:
+        """A connection for more than one request; it goes back to the pool unless it failed."""
+        taken = self._take(self.deadline() if deadline is None else deadline) or Connection(self.settings)
+        try:
+            yield taken
+        except Refused:
+            self._free.append(taken)
+            raise
+        except BaseException:
+            taken.close()
+            raise
+        self._free.append(taken)
+
+    def _run(self, work: Callable[[Connection], T], deadline: float) -> T:
+        pooled = self._take(deadline)
+        if pooled is not None:
+            try:
+                return self._use(pooled, work)
+            except NotDelivered:
+                pass  # it went stale between the look and the request: certainly nothing was executed
+        return self._use(Connection(self.settings), work)
+
+    def _use(self, connection: Connection, work: Callable[[Connection], T]) -> T:
+        try:
+            result = work(connection)
+        except Refused:
+            self._free.append(connection)
+            raise
+        except BaseException:
+            connection.close()
+            raise
+        self._free.append(connection)
+        return result
+
+    def _take(self, deadline: float) -> Connection | None:
+        if self._process != os.getpid():
+            self.close()
+            self._process = os.getpid()
+        while self._free:
+            try:
+                connection = self._free.pop()
+            except IndexError:
+                return None
+            if connection.alive() and self._answers(connection, deadline):
+                return connection
+            connection.close()
+        return None
+
+    def _answers(self, connection: Connection, deadline: float) -> bool:
+        if time.monotonic() - connection.used < _IDLE:
+            return True
+        try:
+            connection.call("echo", [], deadline)
+        except NotDelivered:
+            return False
+        except Unknown as unknown:
+            if unknown.lost:
+                return False
+            connection.close()
+            raise self.silent(unknown) from unknown
+        return True

@@ -1,0 +1,62 @@
+"""What an operator can choose about Open vSwitch, checked when it is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vifplug.errors import InvalidConfig
+from vifplug.model.codec import joined
+from vifplug.model.names import SOCKET_PATH_BYTES
+
+WAITS = ("none", "ofport", "ovn-installed")
+#: ovs-vswitchd.8, "active" connection methods: unix:FILE, tcp:HOST:PORT, ssl:HOST:PORT
+METHODS = ("unix", "tcp", "ssl")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OvsSettings:
+    """How Open vSwitch is reached and how long a change may take.
+
+    ``connection`` is one remote or several, separated by commas: ``unix:FILE``, ``tcp:HOST:PORT``,
+    ``ssl:HOST:PORT``. ``timeout`` is in seconds and bounds each observe and each apply. ``wait`` says what an apply
+    waits for: ``none`` (the database has it), ``ofport`` (ovs-vswitchd has applied it), ``ovn-installed``
+    (ovn-controller has installed its flows as well). ``datapath_type`` is for bridges that vifplug makes. The three
+    ``ssl`` files are PEM, and needed for ssl remotes. Raises InvalidConfig.
+    """
+
+    connection: str = "unix:/run/openvswitch/db.sock"
+    timeout: float = 10.0
+    wait: str = "ofport"
+    datapath_type: str | None = None
+    ssl_ca: str | None = None
+    ssl_certificate: str | None = None
+    ssl_key: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.wait not in WAITS:
+            raise InvalidConfig(f"the Open vSwitch option wait is {self.wait!r}; wanted {joined(WAITS)}")
+        if not self.timeout > 0:
+            raise InvalidConfig(f"the Open vSwitch option timeout is {self.timeout}; wanted more than 0 seconds")
+        for remote in self.remotes:
+            self._check(remote)
+
+    @property
+    def remotes(self) -> tuple[str, ...]:
+        return tuple(remote.strip() for remote in self.connection.split(","))
+
+    def _check(self, remote: str) -> None:
+        method, _, address = remote.partition(":")
+        told = f"the Open vSwitch option connection has {remote!r}"
+        if method not in METHODS or not address:
+            raise InvalidConfig(f"{told}; wanted unix:FILE, tcp:HOST:PORT or ssl:HOST:PORT")
+        if method == "unix" and (len(address.encode()) > SOCKET_PATH_BYTES or "\0" in address):
+            raise InvalidConfig(f"{told}; wanted a path of at most {SOCKET_PATH_BYTES} bytes")
+        if method != "unix" and not _is_port(address.rpartition(":")):
+            raise InvalidConfig(f"{told}; wanted HOST:PORT after {method}:")
+        if method == "ssl" and not (self.ssl_ca and self.ssl_certificate and self.ssl_key):
+            raise InvalidConfig(f"{told}; an ssl remote needs the options ssl_ca, ssl_certificate and ssl_key")
+
+
+def _is_port(parts: tuple[str, str, str]) -> bool:
+    host, _, port = parts
+    return bool(host) and port.isdecimal() and 0 < int(port) < 65536

@@ -1,0 +1,58 @@
+"""ovs-vswitchd, seen through the database: has it applied what was written, and if not, is it there at all."""
+
+from __future__ import annotations
+
+import enum
+import time
+
+from vifplug.errors import Unavailable
+from vifplug.host.ovs.pool import Pool
+from vifplug.host.ovs.wire import Connection, Unknown
+
+#: The lock that a running ovs-vswitchd holds (vswitchd/bridge.c, bridge_init).
+LOCK = "ovs_vswitchd"
+#: How long cur_cfg may stand still before it is asked whether an ovs-vswitchd is there. Seconds.
+_PATIENCE = 1.0
+#: Between two tries to reach a database that is being restarted. Seconds.
+_PAUSE = 0.05
+
+
+class Silent(enum.Enum):
+    """Why ovs-vswitchd has not applied a configuration."""
+
+    ABSENT = "ovs-vswitchd is not running"
+    BUSY = "ovs-vswitchd is connected and did not apply it in time (it hangs, or has too much to do)"
+
+
+def applied(pool: Pool, number: int, deadline: float) -> Silent | None:
+    """Wait until ovs-vswitchd has applied configuration ``number``: None, or why not.
+
+    ABSENT is told early, BUSY at the deadline. A restart of the database meanwhile is waited for. Raises Unavailable
+    when it does not come back.
+    """
+    while True:
+        try:
+            with pool.connection(deadline) as connection:
+                return _wait(connection, number, deadline)
+        except (Unknown, Unavailable) as error:
+            if time.monotonic() + _PAUSE >= deadline:
+                raise pool.silent(error) from error
+        time.sleep(_PAUSE)
+
+
+def is_running(connection: Connection, deadline: float) -> bool:
+    """Whether some ovs-vswitchd is connected: its lock can't be had. (It is given back at once.)"""
+    got = connection.call("lock", [LOCK], deadline)["locked"]
+    connection.call("unlock", [LOCK], deadline)
+    return not got
+
+
+def _wait(connection: Connection, number: int, deadline: float) -> Silent | None:
+    while True:
+        seen = connection.cur_cfg
+        if connection.wait_cfg(number, min(deadline, time.monotonic() + _PATIENCE)):
+            return None
+        if connection.cur_cfg == seen and not is_running(connection, time.monotonic() + _PATIENCE):
+            return Silent.ABSENT
+        if time.monotonic() >= deadline:
+            return Silent.BUSY

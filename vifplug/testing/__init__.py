@@ -1,0 +1,1 @@
+"""For tests of vifplug and of what is built on it: a conformance suite for VIF types, namespaces, a private switch."""
