@@ -1,0 +1,86 @@
+"""The machines that the contract is tried on: memory, and this kernel in a network namespace of the test's own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from vifplug.host.door import Backend
+from vifplug.host.links import LinkBackend
+from vifplug.host.memory import MemoryBackend
+from vifplug.plan.resources import Resource
+from vifplug.plan.steps import Observed, Step, plan
+from vifplug.testing import netns
+
+OWNER = "0d9c1e5a-7a1c-4b52-9a53-1f2f5e0c7b11"
+OTHER = "7e1b8d4c-02f6-4c0d-8f57-b2a9d3c4e522"
+
+
+@dataclass
+class Bench:
+    """A machine under test, and the few moves that every test makes."""
+
+    backend: Backend
+    kernel: bool
+    done: list[Step] = field(default_factory=list)
+
+    def see(self, resource: Resource) -> Observed | None:
+        return self.backend.observe([resource]).get(resource.identity)
+
+    def plan(self, *wanted: Resource) -> list[Step]:
+        return plan(wanted, self.backend.observe(wanted))
+
+    def apply(self, *steps: Step) -> None:
+        self.backend.apply(steps, self.done)
+
+    def reach(self, *wanted: Resource) -> list[Step]:
+        """Plan and apply, resource by resource; the steps that were taken."""
+        steps: list[Step] = []
+        for resource in wanted:
+            planned = self.plan(resource)
+            self.apply(*planned)
+            steps += planned
+        return steps
+
+    def undo(self, steps: Sequence[Step]) -> None:
+        self.apply(*(step.undo() for step in reversed(steps)))
+
+
+@pytest.fixture
+def namespace() -> Iterator[None]:
+    """The test runs in a fresh network namespace."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, for a network namespace of its own")
+    with netns.entered():
+        yield
+
+
+@pytest.fixture
+def kernel(namespace: None) -> Iterator[Bench]:
+    backend = LinkBackend()
+    yield Bench(backend, kernel=True)
+    backend.close()
+
+
+@pytest.fixture
+def memory() -> Bench:
+    return Bench(MemoryBackend(), kernel=False)
+
+
+@pytest.fixture(params=["memory", "kernel"])
+def bench(request: pytest.FixtureRequest) -> Bench:
+    chosen: Bench = request.getfixturevalue(request.param)
+    return chosen
+
+
+@pytest.fixture
+def owner() -> str:
+    return OWNER
+
+
+@pytest.fixture
+def other() -> str:
+    return OTHER

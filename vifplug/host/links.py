@@ -1,0 +1,83 @@
+"""Backend for kernel links: the devices that vifplug makes, lower devices, and ports of Linux bridges."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from vifplug.host.devices import DeviceBackend
+from vifplug.host.netlink import Netlink
+from vifplug.host.netlink_messages import Link
+from vifplug.host.ports import BridgePortBackend
+from vifplug.host.stepwise import Stepwise
+from vifplug.plan.resources import Bridge, BridgePort, Device, Identity, Macvtap, Resource, Tap, VethPair, mark
+from vifplug.plan.steps import Observed
+
+
+class LinkBackend(Stepwise):
+    """The links of the network namespace in which it is first used."""
+
+    resources: ClassVar[tuple[type[Resource], ...]] = DeviceBackend.resources + BridgePortBackend.resources
+
+    def __init__(self, netlink: Netlink | None = None) -> None:
+        self._netlink = netlink or Netlink()
+        self._devices = DeviceBackend(self._netlink)
+        self._ports = BridgePortBackend(self._netlink)
+
+    def observe(self, wanted: Sequence[Resource]) -> dict[Identity, Observed]:
+        """See `vifplug.host.door.Backend.observe`."""
+        found: dict[Identity, Observed] = {}
+        for part in (self._devices, self._ports):
+            if theirs := [resource for resource in wanted if isinstance(resource, part.resources)]:
+                found |= part.observe(theirs)
+        return found
+
+    def make(self, after: Resource) -> None:
+        """See `Stepwise.make`."""
+        self._part(after).make(after)
+
+    def change(self, before: Resource, after: Resource) -> None:
+        """See `Stepwise.change`."""
+        self._part(after).change(before, after)
+
+    def remove(self, before: Resource) -> None:
+        """See `Stepwise.remove`."""
+        self._part(before).remove(before)
+
+    def close(self) -> None:
+        """See `vifplug.host.door.Backend.close`."""
+        self._netlink.close()
+
+    def root_qdisc(self, device: str) -> str | None:
+        """The kind of the root qdisc (``noqueue``, ``htb``); None when there is no such device.
+
+        Equivalent to: tc qdisc show dev DEVICE root
+        """
+        link = self._netlink.links([device]).get(device)
+        return link.qdisc if link else None
+
+    def find(self, owner: str) -> list[Resource]:
+        """Every device that carries the mark of a VIF, as it is. Looks at all links: for an unplug without a record."""
+        links = self._netlink.with_alias(mark(owner))
+        below = self._netlink.named(link.link for link in links if link.link)
+        asked = filter(None, (_asked(link, owner, below.get(link.link or 0)) for link in links))
+        seen = self._devices.observe(list({each.identity: each for each in asked}.values()))
+        return [each.resource for each in seen.values() if each.resource]
+
+    def _part(self, resource: Resource) -> Stepwise:
+        return self._ports if isinstance(resource, BridgePort) else self._devices
+
+
+def _asked(link: Link, owner: str, below: Link | None) -> Device | None:
+    """The resource that a marked link is, as a question to `observe`. The two ends of a veth pair are one."""
+    match link.kind:
+        case "tun":
+            return Tap(name=link.name, owner=owner)
+        case "bridge":
+            return Bridge(name=link.name, owner=owner)
+        case "macvtap":
+            return Macvtap(name=link.name, owner=owner, lower=below.name if below else "-")
+        case "veth" if below:
+            first, second = sorted((link.name, below.name))
+            return VethPair(name=first, peer=second, owner=owner)
+    return None

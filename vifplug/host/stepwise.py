@@ -1,0 +1,84 @@
+"""What the backends that take one step at a time have in common: do, read back, and take back what went wrong."""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+from collections.abc import Sequence
+
+from vifplug import errors
+from vifplug.plan.resources import Identity, Resource
+from vifplug.plan.steps import Observed, Step, compare
+
+
+class Stepwise(abc.ABC):
+    """A backend whose steps are taken one by one, each verified by observing it again."""
+
+    @abc.abstractmethod
+    def observe(self, wanted: Sequence[Resource]) -> dict[Identity, Observed]:
+        """See `vifplug.host.door.Backend.observe`."""
+
+    @abc.abstractmethod
+    def make(self, after: Resource) -> None:
+        """Make what is not there. Leaves nothing behind when it fails."""
+
+    @abc.abstractmethod
+    def change(self, before: Resource, after: Resource) -> None:
+        """Write what differs. May fail half-way."""
+
+    @abc.abstractmethod
+    def remove(self, before: Resource) -> None:
+        """Remove it; what is gone already is no error."""
+
+    def apply(self, steps: Sequence[Step], done: list[Step]) -> None:
+        """See `vifplug.host.door.Backend.apply`."""
+        for step in steps:
+            self._take(step)
+            done.append(step)
+
+    def _take(self, step: Step) -> None:
+        if step.after is None:
+            self.remove(step.subject)
+        elif step.before is None:
+            self.make(step.after)
+            try:
+                self._verify(step.after)
+            except errors.VifplugError as error:
+                self._put_back(step, error)
+                raise
+        else:
+            try:
+                self.change(step.before, step.after)
+                self._verify(step.after)
+            except errors.VifplugError as error:
+                self._put_back(step, error)
+                raise
+
+    def _verify(self, after: Resource) -> None:
+        if found := self._differs(after):
+            raise errors.StepFailed(f"{after} of VIF {after.owner} is not as it was set: {found}")
+
+    def _differs(self, wanted: Resource) -> str:
+        """What is not as wanted, in words; empty when all is."""
+        seen = self.observe([wanted]).get(wanted.identity)
+        if seen is None:
+            return "wanted it there, found nothing"
+        if seen.resource is None or seen.foreign:
+            return f"wanted vifplug's own, found {seen.foreign}"
+        return "; ".join(map(str, compare(wanted, seen.resource)))
+
+    def _put_back(self, step: Step, cause: errors.VifplugError) -> None:
+        """Undo a step that failed half-way. Raises PartlyDone when that fails as well."""
+        told = ""
+        try:
+            if step.before is None:
+                self.remove(step.subject)
+            elif self._differs(step.before):
+                with contextlib.suppress(errors.VifplugError):  # what counts is what is found afterwards
+                    self.change(step.subject, step.before)
+                told = self._differs(step.before)
+        except errors.VifplugError as error:
+            told = str(error)
+        if told:
+            sentence = f"{cause}; and it could not be put back: {told}"
+            raise errors.PartlyDone(sentence, [f"{step.subject} of VIF {step.subject.owner}"]) from cause

@@ -1,0 +1,80 @@
+"""Throw-away network namespaces for tests: nothing in them reaches the machine's own links.
+
+`entered` moves the calling thread into a namespace without a name; threads and processes that it starts are in it as
+well, and sockets that are opened in it stay in it. `named` makes namespaces that ip(8) knows, for tests in which
+several hosts talk to each other. Both need CAP_SYS_ADMIN.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import subprocess
+import uuid
+from collections.abc import Iterator, Sequence
+
+CLONE_NEWNET = 0x40000000  # linux/sched.h
+_libc = ctypes.CDLL(None, use_errno=True)  # os.unshare and os.setns are in Python from 3.12 on
+
+
+@contextlib.contextmanager
+def entered() -> Iterator[None]:
+    """The calling thread is in a fresh network namespace, in which ``lo`` is up; on exit it is back where it was.
+
+    The namespace, with all its links, goes when its last thread, process and socket have gone: close what you opened.
+    """
+    with _way_home():
+        _checked(_libc.unshare(CLONE_NEWNET))
+        ip("link", "set", "dev", "lo", "up")
+        yield
+
+
+@contextlib.contextmanager
+def _way_home() -> Iterator[None]:
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield
+    finally:
+        _checked(_libc.setns(home, CLONE_NEWNET))
+        os.close(home)
+
+
+@contextlib.contextmanager
+def inside(name: str) -> Iterator[None]:
+    """The calling thread is in the namespace ``name`` of ip(8); on exit it is back where it was."""
+    with _way_home():
+        there = os.open(f"/run/netns/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            _checked(_libc.setns(there, CLONE_NEWNET))
+        finally:
+            os.close(there)
+        yield
+
+
+@contextlib.contextmanager
+def named(count: int = 1) -> Iterator[Sequence[str]]:
+    """``count`` fresh namespaces under /run/netns, ``lo`` up in each; removed on exit."""
+    names = [f"vifplug-{uuid.uuid4().hex[:12]}" for _ in range(count)]
+    with contextlib.ExitStack() as stack:
+        for name in names:
+            ip("netns", "add", name)
+            stack.callback(ip, "netns", "delete", name)
+            ip("-n", name, "link", "set", "dev", "lo", "up")
+        yield names
+
+
+def ip(*arguments: str) -> str:
+    """What ``ip ARGUMENTS`` prints. Raises subprocess.CalledProcessError."""
+    return run("ip", *arguments)
+
+
+def run(*command: str) -> str:
+    """What a command prints. Raises subprocess.CalledProcessError, with its complaint in ``stderr``."""
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def _checked(result: int) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
