@@ -17,6 +17,8 @@ MTU_MIN, MTU_MAX = 68, 65535  # RFC 791 section 3.1; ETH_MAX_MTU: linux/if_ether
 PROFILE_ID_BYTES = 39  # LIBVIRT_IFLA_VF_PORT_PROFILE_MAX - 1
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+#: what the kernel refuses, and what /proc/sys/net/*/conf has for all devices and for new ones
+_NO_DEVICES = (".", "..", "all", "default")
 _DEVICE = re.compile(r"[A-Za-z0-9_.\-+@]+")
 _PCI = re.compile(r"(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}):([01][0-9a-f])\.([0-7])")
 _ALIAS = re.compile(r"ua-[A-Za-z0-9_\-]+")
@@ -46,7 +48,7 @@ def parse_device(text: str) -> str:
     """A network device's name: 1 to 15 bytes, no slash, colon or space (linux/net/core/dev.c, dev_valid_name)."""
     if (size := len(text.encode())) > IFNAME_BYTES:
         raise ValueError(f"wanted a device name of at most {IFNAME_BYTES} bytes, found {text!r} of {size}")
-    if not _DEVICE.fullmatch(text) or text in (".", ".."):
+    if not _DEVICE.fullmatch(text) or text in _NO_DEVICES:
         raise ValueError(f"wanted a device name of letters, digits and _ . - + @, found {text!r}")
     return text
 
