@@ -173,8 +173,11 @@ def test_a_sysctl_that_the_kernel_does_not_know_is_refused_and_leaves_nothing(ke
 
 @pytest.mark.parametrize("name", ["all", "default"])
 def test_the_names_that_stand_for_all_devices_are_refused(kernel: Any, name: str) -> None:
-    with pytest.raises(errors.Conflict, match=name):
-        kernel.reach(TAP.replace(name=name))
+    with pytest.raises(errors.InvalidDocument, match=name):
+        TAP.replace(name=name)
+    with pytest.raises(errors.StepFailed, match="v0"):  # the kernel refuses such a link by itself
+        kernel.reach(VethPair(name="v0", peer=name, owner=OWNER))
+    assert "v0" not in ip("link")
     assert sysctl("all") == sysctl("default") == "0"
 
 

@@ -67,6 +67,7 @@ def test_a_name_has_one_normal_form(parse: Any, given: str, normal: str) -> None
         (names.parse_device, "a/b"),
         (names.parse_device, "a b"),
         (names.parse_device, ".."),
+        (names.parse_device, "all"),
         (names.parse_device, "é" * 8),
         (names.parse_socket_path, "relative"),
         (names.parse_socket_path, "/" + "x" * 107),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from vifplug.errors import Problem, UnknownType
-from vifplug.guest import rules, schema
+from vifplug.guest import schema
 from vifplug.model import guestxml
 from vifplug.model.codec import described, joined
 from vifplug.model.vif import VIRTIO

@@ -9,8 +9,6 @@ from vifplug import errors
 from vifplug.model.codec import FrozenMap
 
 _NET = Path("/proc/sys/net")
-#: The kernel's own directories: a device of that name gets none (net/ipv4/devinet.c, sysctl_dev_name_is_allowed)
-_RESERVED = frozenset({"all", "default"})
 
 
 def read(device: str, wanted: Mapping[str, str]) -> FrozenMap[str, str]:
@@ -56,8 +54,6 @@ def _write(device: str, key: str, value: str) -> None:
 
 def _path(device: str, key: str) -> Path:
     family, _, name = key.partition("/")
-    if device in _RESERVED:
-        raise errors.Conflict(f"{device}: the kernel keeps this name for all devices; choose another device name")
     return _NET / family / "conf" / device / name
 
 

@@ -94,10 +94,14 @@ def policing(bandwidth: Bandwidth | None) -> OvsPolicing | None:
 def default_qos(context: Context, device: str, bridge_name: str) -> OvsQos | None:
     """The QoS of a port that asked for none, on the kernel's datapath: os-vif's default_qos_type.
 
-    With linux-noop Open vSwitch leaves the device's own qdisc alone.
+    With linux-noop Open vSwitch leaves the device's own qdisc alone. A bridge that is not there yet will be as the
+    configuration has it.
     """
     wanted = context.settings.default_qos_type
-    if wanted is None or context.facts.datapath_type(bridge_name) not in ("system", ""):
+    if wanted is None:
+        return None
+    datapath = context.facts.datapath_type(bridge_name) or context.settings.datapath_type
+    if datapath not in ("system", "", None):
         return None
     ids = {"id": str(uuid.uuid5(_OSVIF_QOS, device)), "_type": wanted}
     return OvsQos(type=wanted, external_ids=FrozenMap(ids))
