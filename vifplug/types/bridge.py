@@ -134,7 +134,7 @@ def _hybrid(vif: VIF, prefix: str) -> str:
 
 
 def _hybrid_desired(vif: VIF, context: Context, ours: bool) -> Iterator[Resource]:
-    """guest - tap - qbr (Linux bridge) - qvb = veth = qvo - Open vSwitch.
+    """guest - tap - qbr (Linux bridge) - qvb = veth = qvo - Open vSwitch; bandwidth is libvirt's to set on the tap.
 
     The bridge forgets addresses at once (ageing 0), or it would go on sending to a guest that has migrated away.
     """
@@ -155,4 +155,4 @@ def _hybrid_desired(vif: VIF, context: Context, ours: bool) -> Iterator[Resource
         yield tap(vif, context)
         yield _bridge_port(vif, context, qbr)
     yield openvswitch.bridge(vif.source.bridge, context)
-    yield openvswitch.port(vif, context, qvo, vif.source.bridge).replace(qos=None, policing=None)
+    yield openvswitch.port(vif.replace(bandwidth=None), context, qvo, vif.source.bridge)
