@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from vifplug import plugins
 from vifplug.guest import write
 from vifplug.guest.interface import Interface
+from vifplug.model.codec import FrozenMap
 from vifplug.model.vif import VIF
 from vifplug.types.base import Context, Settings
 
 
-def interface_xml(vif: VIF, settings: Settings | None = None, types: plugins.Types | None = None) -> str:
-    """libvirt's ``<interface>`` for ``vif``; touches nothing.
+def interface_xml(
+    vif: VIF,
+    settings: Settings | None = None,
+    types: plugins.Types | None = None,
+    options: Mapping[str, Any] = FrozenMap(),
+) -> str:
+    """libvirt's ``<interface>`` for ``vif``; touches nothing. ``options`` are the values of its type's own options.
 
     A VIF of type network gives the form that names the network. Raises UnknownType and Unsupported.
     """
     if vif.type == "network":
         return write.element(_network(vif))
     kind, vif = (types or plugins.Types()).bind(vif)
-    context = Context(settings=settings or Settings())
+    context = Context(settings=settings or Settings(), options=options)
     kind.check(vif, context)
     return write.element(kind.interface(vif, context))
 

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class Job:
-    """One VIF on its way: what is wanted of it, what is recorded of it, and the steps between."""
+    """One VIF on its way: what is wanted of it, what is recorded of it, and the steps between.
+
+    ``intent`` is what may be there until it is done: what is wanted, and what is recorded and no longer wanted.
+    """
 
     vif: VIF
     actual: VIF
@@ -33,6 +36,7 @@ class Job:
     interface_xml: str
     wanted: Sequence[Resource]
     former: Record | None = None
+    intent: Sequence[Resource] = ()
     originals: Mapping[Identity, Resource] = field(default_factory=dict)
     removals: Sequence[Step] = ()
     additions: Sequence[Step] = ()
@@ -42,6 +46,7 @@ class Job:
         return (*self.removals, *self.additions)
 
     def record(self, state: State) -> Record:
+        wanted = self.wanted if state == "plugged" else self.intent
         return Record(
             vif_id=self.vif.id,
             state=state,
@@ -49,9 +54,9 @@ class Job:
             actual=self.actual.to_json(),
             instance=json.dumps(self.instance.to_data()) if self.instance else None,
             interface_xml=self.interface_xml,
-            wanted=resources.to_json(self.wanted),
-            originals=resources.to_json(self.originals.values()),
-            claims=tuple(claim for resource in self.wanted if (claim := resource.claim)),
+            wanted=resources.to_json(wanted),
+            originals=resources.to_json(_kept(self.originals, wanted).values()),
+            claims=tuple(dict.fromkeys(claim for resource in wanted if (claim := resource.claim))),
             changed_at=time.time(),
         )
 
@@ -97,9 +102,11 @@ class Engine:
         for job in jobs:
             key, recorded = job.vif.id, self._originals(job.former)
             _refuse_held(gone[key], observed, key)
-            job.originals = {**steps.originals(lasting(job.wanted), observed), **_kept(recorded, job.wanted)}
+            job.originals = {**steps.originals(lasting(job.wanted), observed), **recorded}
+            full = steps.with_former(job.wanted, former[key], recorded)
+            job.intent = [*full, *steps.dropped(job.wanted, former[key])]
             job.removals = steps.removal(gone[key], observed, recorded)
-            job.additions = steps.plan(steps.with_former(wanted[key], former[key]), observed)
+            job.additions = steps.plan(full if settle else lasting(full), observed)
 
     def carry_out(self, jobs: Sequence[Job], state: State, progress: Progress | None = None) -> None:
         """Write the intent, take the steps, write the record; or undo all of it.
@@ -148,7 +155,8 @@ class Engine:
             if record.state != "plugged":
                 found.append(Difference(record.vif_id, "state", "plugged", record.state))
             held = any(seen.held for resource in each if (seen := observed.get(resource.identity)))
-            found += steps.differences(each if held else lasting(each), observed)
+            differences = steps.differences(each if held else lasting(each), observed)
+            found += [dataclasses.replace(one, vif_id=record.vif_id) for one in differences]  # a bridge has no owner
         return found
 
     def _former(self, job: Job) -> list[Resource]:

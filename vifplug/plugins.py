@@ -5,18 +5,20 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import importlib.metadata
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
-from typing import Any, get_args, get_type_hints
+from typing import Any, NoReturn, get_args, get_type_hints
 
 from stevedore.named import NamedExtensionManager
 
 from vifplug.errors import HostNotReady, InvalidConfig, InvalidDocument, UnknownType
 from vifplug.model.codec import Record, joined
 from vifplug.model.vif import VIF
+from vifplug.plan import resources
 from vifplug.plan.resources import Resource
 from vifplug.types.base import API_VERSION, Option, VIFType
 
@@ -160,17 +162,28 @@ def load_type(point: EntryPoint) -> VIFType:
 
 
 def load_resources() -> Mapping[str, Any]:
-    """The backends of third parties' kinds of resource, by kind. Raises InvalidConfig, BrokenPlugin."""
-    found = {name: _loaded(point) for name, point in unambiguous(entry_points(RESOURCES), "resource kind").items()}
-    for name, backend in found.items():
-        if problem := resource_problem(name, backend):
-            raise InvalidConfig(f"resource kind {name!r} {problem}")
-    return found
+    """The backends of third parties' kinds of resource, by kind. Raises InvalidConfig when a kind has two.
+
+    One that is broken is not fatal to the others: it raises BrokenPlugin when it is first needed.
+    """
+    found = unambiguous(entry_points(RESOURCES), "resource kind")
+    return {kind: load_backend(kind, point) for kind, point in found.items()}
+
+
+def load_backend(kind: str, point: EntryPoint) -> Any:
+    """The backend class behind an entry point; for a broken one, a function that raises what is wrong with it."""
+    try:
+        backend = _loaded(point)
+        if problem := resource_problem(kind, backend):
+            raise BrokenPlugin(f"{origin(point)} {problem}")
+    except BrokenPlugin as error:
+        return functools.partial(_raise, error)
+    return backend
 
 
 def resource_kinds(backends: Mapping[str, Any]) -> dict[str, type[Resource]]:
     """The resource classes of third parties' backends, by kind."""
-    return {resource.kind: resource for backend in backends.values() for resource in backend.resources}
+    return {resource.kind: resource for backend in backends.values() for resource in getattr(backend, "resources", ())}
 
 
 def type_problem(name: str, cls: Any) -> str:
@@ -208,9 +221,15 @@ def refusal_problem(refuses: Mapping[str, str]) -> str:
 
 def resource_problem(kind: str, backend: Any) -> str:
     """What keeps ``backend`` from being the backend of a resource kind; empty when nothing does."""
-    resources = getattr(backend, "resources", ())
-    kinds = [r.kind for r in resources if inspect.isclass(r) and issubclass(r, Resource)]
+    if kind in resources.RESOURCES:
+        return f"is registered for kind {kind!r}, which is vifplug's own"
+    found = getattr(backend, "resources", ())
+    kinds = [each.kind for each in found if inspect.isclass(each) and issubclass(each, Resource)]
     return "" if kind in kinds else f"is registered for kind {kind!r} and has {joined(kinds)}"
+
+
+def _raise(error: BrokenPlugin) -> NoReturn:
+    raise error
 
 
 def _loaded(point: EntryPoint) -> Any:

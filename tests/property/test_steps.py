@@ -29,6 +29,7 @@ from vifplug.plan.resources import (
 from vifplug.plan.steps import Observed, Step
 
 State = dict[Identity, Resource]
+Case = tuple[list[Resource], State]
 OWNER = "0a1b2c3d-1111-4222-8333-444455556666"
 
 
@@ -47,15 +48,15 @@ def maps(*keys: str) -> st.SearchStrategy[FrozenMap[str, str]]:
     return st.dictionaries(st.sampled_from(keys), st.sampled_from(["0", "1"])).map(FrozenMap)
 
 
-def resource(*, whole: bool) -> st.SearchStrategy[Resource]:
-    """A resource; a ``whole`` one, as a machine has it, leaves nothing unasked."""
+def kinds(*, whole: bool) -> list[st.SearchStrategy[Resource]]:
+    """Resources, a strategy for each kind; ``whole`` ones, as a machine has them, leave nothing unasked."""
 
     def some(*values: Any) -> st.SearchStrategy[Any]:
         return st.sampled_from(values) if whole else maybe(*values)
 
     vlans = some(OvsVlan(), OvsVlan(mode="access", tag=7), OvsVlan(mode="trunk", trunks=(7, 8)))
     sysctls = maps("ipv4/forwarding", "ipv4/proxy_arp").map(lambda extra: FrozenMap({**HARDENED, **extra}))
-    return st.one_of(
+    return [
         one(Tap, mtu=some(1400, 1500), multi_queue=st.booleans(), user=some(0, 1), up=st.booleans(), sysctls=sysctls),
         one(
             OvsPort,
@@ -82,17 +83,37 @@ def resource(*, whole: bool) -> st.SearchStrategy[Resource]:
             trust=some(False, True),
         ),
         one(OvsBridge, datapath_type=some("system", "netdev")),
-    )
+    ]
 
 
 def distinct(found: Iterable[Resource]) -> list[Resource]:
     return list({each.identity: each for each in found}.values())
 
 
-wanteds = st.lists(resource(whole=False), max_size=8).map(distinct)
-states: st.SearchStrategy[State] = st.lists(resource(whole=True), max_size=10).map(
-    lambda found: {each.identity: each for each in found}
+def hosts(wanted: Iterable[Resource]) -> st.SearchStrategy[State]:
+    """Machines on which everything is that ``wanted`` only sets, and some other things."""
+    needed = [(each.name, WHOLE[each.kind]) for each in wanted if each.life is Life.SET]
+    there = [kind.map(lambda found, name=name: found.replace(name=name)) for name, kind in needed]
+    others = st.lists(st.one_of(list(WHOLE.values())), max_size=10)
+    return st.builds(
+        lambda found, *more: {each.identity: each for each in (*found, *more)},
+        others,
+        *there,
+    )
+
+
+WHOLE = dict(
+    zip(("tap", "ovs-port", "bridge-port", "lower-device", "vf", "ovs-bridge"), kinds(whole=True), strict=True)
 )
+wanteds = st.lists(st.one_of(kinds(whole=False)), max_size=8).map(distinct)
+cases: st.SearchStrategy[Case] = wanteds.flatmap(lambda wanted: st.tuples(st.just(wanted), hosts(wanted)))
+#: one resource as it was wanted, and as it is wanted now
+pairs = st.one_of([st.tuples(kind, kind) for kind in kinds(whole=False)]).map(
+    lambda pair: (pair[0], pair[1].replace(name=pair[0].name))
+)
+updates: st.SearchStrategy[tuple[list[tuple[Resource, Resource]], State]] = st.lists(
+    pairs, min_size=1, max_size=4
+).flatmap(lambda both: st.tuples(st.just(both), hosts(had for had, _ in both)))
 
 
 # -- the machine --------------------------------------------------------------------------------------------------
@@ -114,11 +135,6 @@ def taken(state: State, done: Sequence[Step]) -> State:
     return after
 
 
-def plannable(wanted: Iterable[Resource], state: State) -> None:
-    """What is only set has to be there."""
-    assume(all(each.identity in state for each in wanted if each.life is Life.SET))
-
-
 def asked(resource: Resource) -> dict[str, Any]:
     """The fields that a wanted resource asks for."""
     values = {field.name: getattr(resource, field.name) for field in dataclasses.fields(resource)}
@@ -128,37 +144,37 @@ def asked(resource: Resource) -> dict[str, Any]:
 # -- the laws -----------------------------------------------------------------------------------------------------
 
 
-@given(wanteds, states)
-def test_a_plan_converges_in_one_pass(wanted: list[Resource], state: State) -> None:
-    plannable(wanted, state)
+@given(cases)
+def test_a_plan_converges_in_one_pass(case: Case) -> None:
+    wanted, state = case
     after = observed(taken(state, steps.plan(wanted, observed(state))))
     assert steps.differences(wanted, after) == []
     assert steps.plan(wanted, after) == []
 
 
-@given(states)
+@given(hosts([]))
 def test_what_holds_needs_no_step(state: State) -> None:
     assert steps.plan(list(state.values()), observed(state)) == []
 
 
-@given(wanteds, states)
-def test_undo_after_do_is_nothing(wanted: list[Resource], state: State) -> None:
-    plannable(wanted, state)
+@given(cases)
+def test_undo_after_do_is_nothing(case: Case) -> None:
+    wanted, state = case
     done = steps.plan(wanted, observed(state))
     assert taken(taken(state, done), [step.undo() for step in reversed(done)]) == state
 
 
-@given(wanteds, states, st.integers(0, 20))
-def test_what_was_done_before_a_failure_can_be_undone(wanted: list[Resource], state: State, failed: int) -> None:
-    plannable(wanted, state)
+@given(cases, st.integers(0, 20))
+def test_what_was_done_before_a_failure_can_be_undone(case: Case, failed: int) -> None:
+    wanted, state = case
     done = steps.plan(wanted, observed(state))[:failed]
     assert taken(taken(state, done), [step.undo() for step in reversed(done)]) == state
 
 
-@given(wanteds, states)
-def test_what_nobody_asked_for_is_left_alone(wanted: list[Resource], state: State) -> None:
+@given(cases)
+def test_what_nobody_asked_for_is_left_alone(case: Case) -> None:
     """Other resources, and the fields that are not asked of those that are changed in place."""
-    plannable(wanted, state)
+    wanted, state = case
     done = steps.plan(wanted, observed(state))
     after = taken(state, done)
     for identity in state.keys() - {each.identity for each in wanted}:
@@ -174,19 +190,17 @@ def test_what_nobody_asked_for_is_left_alone(wanted: list[Resource], state: Stat
                     assert before == now
 
 
-@given(wanteds, states)
-def test_steps_are_in_the_order_of_what_is_wanted(wanted: list[Resource], state: State) -> None:
-    plannable(wanted, state)
+@given(cases)
+def test_steps_are_in_the_order_of_what_is_wanted(case: Case) -> None:
+    wanted, state = case
     order = [each.identity for each in wanted]
     places = [order.index(step.subject.identity) for step in steps.plan(wanted, observed(state))]
     assert places == sorted(places)
 
 
-@given(wanteds, states)
-def test_removal_takes_back_all_that_was_made_and_puts_back_all_that_was_set(
-    wanted: list[Resource], state: State
-) -> None:
-    plannable(wanted, state)
+@given(cases)
+def test_removal_takes_back_all_that_was_made_and_puts_back_all_that_was_set(case: Case) -> None:
+    wanted, state = case
     state = {key: each for key, each in state.items() if each.life is not Life.MADE}
     before = steps.originals(wanted, observed(state))
     plugged = taken(state, steps.plan(wanted, observed(state)))
@@ -197,11 +211,9 @@ def test_removal_takes_back_all_that_was_made_and_puts_back_all_that_was_set(
             assert without_kept(each) == without_kept(state[identity])
 
 
-@given(wanteds, states, st.data())
-def test_removal_leaves_what_somebody_else_has_changed_since(
-    wanted: list[Resource], state: State, data: st.DataObject
-) -> None:
-    plannable(wanted, state)
+@given(cases, st.data())
+def test_removal_leaves_what_somebody_else_has_changed_since(case: Case, data: st.DataObject) -> None:
+    wanted, state = case
     before = steps.originals(wanted, observed(state))
     plugged = taken(state, steps.plan(wanted, observed(state)))
     functions = [each for each in plugged.values() if isinstance(each, VirtualFunction)]
@@ -213,19 +225,20 @@ def test_removal_leaves_what_somebody_else_has_changed_since(
     assert isinstance(found, VirtualFunction) and found.vlan == 99
 
 
-@given(wanteds, states)
-def test_removing_again_does_nothing(wanted: list[Resource], state: State) -> None:
-    plannable(wanted, state)
+@given(cases)
+def test_removing_again_does_nothing(case: Case) -> None:
+    wanted, state = case
     before = steps.originals(wanted, observed(state))
     plugged = taken(state, steps.plan(wanted, observed(state)))
     left = taken(plugged, steps.removal(wanted, observed(plugged), before))
     assert steps.removal(wanted, observed(left), before) == []
 
 
-@given(wanteds, wanteds, states)
-def test_an_update_is_as_good_as_unplugging_first(former: list[Resource], wanted: list[Resource], state: State) -> None:
+@given(updates)
+def test_an_update_is_as_good_as_unplugging_first(case: tuple[list[tuple[Resource, Resource]], State]) -> None:
     """What is no longer asked is as it was, or empty; what neither asked for is left alone."""
-    plannable([*former, *wanted], state)
+    both, state = case
+    former, wanted = distinct(had for had, _ in both), distinct(want for _, want in both)
     before = steps.originals([*former, *wanted], observed(state))
     plugged = taken(state, steps.plan(former, observed(state)))
     full = steps.with_former(wanted, former, before)
@@ -252,9 +265,9 @@ def _holds_no_more(want: Resource, had: Resource, now: Resource, state: State) -
                 assert value == field.metadata["empty"]
 
 
-@given(wanteds, states)
-def test_a_batch_keeps_the_order_of_steps_and_takes_each_once(wanted: list[Resource], state: State) -> None:
-    plannable(wanted, state)
+@given(cases)
+def test_a_batch_keeps_the_order_of_steps_and_takes_each_once(case: Case) -> None:
+    wanted, state = case
     plan = steps.plan(wanted, observed(state))
     for ordered, first in ((steps.batched_last([*plan, *plan]), False), (steps.batched_first([*plan, *plan]), True)):
         for batched in (False, True):

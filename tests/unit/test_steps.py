@@ -1,0 +1,245 @@
+"""Differences, steps and their undo, and what stops a plan before anything is touched."""
+
+from __future__ import annotations
+
+import pytest
+
+from vifplug.errors import Conflict, Held, Missing
+from vifplug.model.codec import FrozenMap
+from vifplug.plan import steps
+from vifplug.plan.resources import (
+    HARDENED,
+    LowerDevice,
+    OvsBridge,
+    OvsPort,
+    OvsVlan,
+    Resource,
+    Tap,
+    VirtualFunction,
+)
+from vifplug.plan.steps import Difference, Observed, Step
+
+VIF = "0a1b2c3d-1111-4222-8333-444455556666"
+TAP = Tap(name="tap0", owner=VIF, mtu=1500)
+PORT = OvsPort(name="tap0", owner=VIF, bridge="br-int", vlan=OvsVlan(mode="access", tag=7))
+LOWER = LowerDevice(name="ens1", owner=VIF)
+VF = VirtualFunction(name="0000:81:02.3", owner=VIF, pf="ens1", number=3, trust=True)
+
+
+def there(*found: Resource, held: bool = False) -> dict[tuple[str, str], Observed]:
+    return {each.identity: Observed(resource=each, held=held) for each in found}
+
+
+def paths(wanted: Resource, found: Resource) -> dict[str, tuple[object, object]]:
+    return {each.path: (each.wanted, each.found) for each in steps.compare(wanted, found)}
+
+
+# -- compare ------------------------------------------------------------------------------------------------------
+
+
+def test_fields_are_compared_by_name_and_maps_by_key() -> None:
+    wanted = PORT.replace(options=FrozenMap({"a": "1", "b": "2", "gone": None}))
+    found = PORT.replace(vlan=OvsVlan(), options=FrozenMap({"a": "1", "b": "3", "gone": "x", "other": "y"}))
+    assert paths(wanted, found) == {
+        "vlan": (OvsVlan(mode="access", tag=7), OvsVlan()),
+        "options.b": ("2", "3"),
+        "options.gone": (None, "x"),
+    }
+
+
+def test_what_is_not_asked_is_no_difference() -> None:
+    assert paths(PORT.replace(vlan=None), PORT) == {}
+    assert paths(TAP.replace(mtu=None), TAP) == {}
+
+
+def test_a_key_that_must_not_be_there_and_is_not_is_no_difference() -> None:
+    assert paths(PORT.replace(options=FrozenMap({"gone": None})), PORT) == {}
+
+
+def test_false_and_zero_are_asked() -> None:
+    wanted = VF.replace(trust=False, vlan=0)
+    assert paths(wanted, VF.replace(vlan=7)) == {"trust": (False, True), "vlan": (0, 7)}
+
+
+def test_what_helps_to_find_a_resource_is_never_compared() -> None:
+    assert paths(VF, VF.replace(pf="ens2", number=4)) == {}
+    assert paths(TAP, TAP.replace(owner="")) == {}
+    assert paths(OvsBridge(name="br0", datapath_type="netdev"), OvsBridge(name="br0", datapath_type="system")) == {}
+
+
+def test_a_port_in_error_differs() -> None:
+    assert paths(PORT, PORT.replace(error="could not open network device tap0")) == {
+        "error": ("", "could not open network device tap0")
+    }
+
+
+def test_differences_name_the_resource_its_vif_and_both_values() -> None:
+    found = steps.differences([TAP, PORT, LOWER], {**there(TAP.replace(mtu=1400)), ("lower-device", "ens1"): Observed(
+        resource=None, foreign="a wireless device")})  # fmt: skip
+    assert list(map(str, found)) == [
+        "tap tap0: mtu: wanted 1500, found 1400",
+        "ovs-port tap0: wanted there, found nothing",
+        "lower-device ens1: wanted vifplug's own, found a wireless device",
+    ]
+    assert {each.vif_id for each in found} == {VIF}
+
+
+def test_an_empty_text_is_told_as_nothing() -> None:
+    assert str(Difference(VIF, "ovs-port tap0: error", "", "no such device")).endswith(
+        "wanted nothing, found no such device"
+    )
+
+
+# -- plan ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_not_there_is_made_and_what_differs_is_set() -> None:
+    assert steps.plan([TAP, PORT], there(TAP.replace(mtu=1400))) == [Step(TAP.replace(mtu=1400), TAP), Step(None, PORT)]
+
+
+def test_what_is_not_asked_keeps_its_value() -> None:
+    found = TAP.replace(mac="fe:54:00:00:00:01", mtu=1400, sysctls=FrozenMap({**HARDENED, "ipv4/forwarding": "1"}))
+    [step] = steps.plan([TAP], there(found))
+    assert step.after == found.replace(mtu=1500)
+
+
+def test_a_key_that_must_not_be_there_is_not_in_the_step() -> None:
+    [step] = steps.plan([PORT.replace(options=FrozenMap({"gone": None, "a": "1"}))], {})
+    assert isinstance(step.after, OvsPort) and step.after.options == {"a": "1"}
+
+
+def test_what_can_not_be_changed_in_place_is_made_anew() -> None:
+    found = TAP.replace(multi_queue=True)
+    assert steps.plan([TAP], there(found)) == [Step(found, None), Step(None, TAP)]
+
+
+def test_what_a_guest_holds_is_not_made_anew() -> None:
+    with pytest.raises(Held) as caught:
+        steps.plan([PORT, TAP], there(TAP.replace(multi_queue=True), held=True))
+    assert str(caught.value) == (
+        f"tap tap0 of VIF {VIF} must be made anew (multi_queue: wanted False, found True), and a running guest holds it"
+    )
+
+
+def test_what_a_guest_holds_is_changed_in_place() -> None:
+    found = TAP.replace(mtu=1400)
+    assert steps.plan([TAP], there(found, held=True)) == [Step(found, TAP)]
+
+
+@pytest.mark.parametrize("resource", [None, TAP], ids=["another thing", "another owner's"])
+def test_what_is_somebody_elses_is_a_conflict_that_says_whose(resource: Tap | None) -> None:
+    seen = {TAP.identity: Observed(resource=resource, foreign="a tap without vifplug's mark")}
+    with pytest.raises(Conflict) as caught:
+        steps.plan([PORT, TAP], seen)
+    assert str(caught.value) == (
+        f"tap tap0 for VIF {VIF} is taken: found a tap without vifplug's mark; "
+        "choose another target, or have its owner remove it"
+    )
+
+
+def test_what_is_only_set_has_to_be_there() -> None:
+    with pytest.raises(Missing, match=f"lower-device ens1 is not on this host, and VIF {VIF} needs it"):
+        steps.plan([TAP, LOWER], {})
+
+
+def test_an_existing_bridge_is_left_as_it_is() -> None:
+    found = OvsBridge(name="br-int", datapath_type="system")
+    assert steps.plan([OvsBridge(name="br-int", datapath_type="netdev")], there(found)) == []
+
+
+# -- a step -------------------------------------------------------------------------------------------------------
+
+
+def test_the_undo_of_a_step_is_the_step_turned_round() -> None:
+    step = Step(TAP.replace(mtu=1400), TAP)
+    assert step.undo() == Step(TAP, TAP.replace(mtu=1400)) and step.undo().undo() == step
+
+
+def test_a_step_says_what_it_does() -> None:
+    assert str(Step(None, TAP)) == "make tap tap0"
+    assert str(Step(TAP, None)) == "remove tap tap0"
+    assert str(Step(TAP.replace(mtu=1400), TAP)) == "set tap tap0: mtu from 1400 to 1500"
+
+
+# -- removal ------------------------------------------------------------------------------------------------------
+
+
+def test_removal_goes_backwards_and_puts_settings_back() -> None:
+    original = VF.replace(trust=False, vlan=5)
+    found = VF.replace(vlan=5)
+    bridge = OvsBridge(name="br-int")
+    taken = steps.removal([VF, TAP, bridge, PORT], there(found, TAP, bridge, PORT), {VF.identity: original})
+    assert taken == [Step(PORT, None), Step(TAP, None), Step(found, original)]
+
+
+def test_what_is_gone_or_somebody_elses_is_not_removed() -> None:
+    seen = {TAP.identity: Observed(resource=TAP, foreign="a tap marked for another VIF")}
+    assert steps.removal([TAP, PORT, VF], seen, {VF.identity: VF}) == []
+
+
+def test_a_setting_that_somebody_changed_since_is_theirs() -> None:
+    original = VF.replace(trust=False, vlan=5)
+    wanted = VF.replace(vlan=7)
+    [step] = steps.removal([wanted], there(wanted.replace(vlan=9)), {VF.identity: original})
+    assert step.after == original.replace(vlan=9)
+
+
+def test_without_an_original_a_setting_stays() -> None:
+    assert steps.removal([VF], there(VF), {}) == []
+
+
+def test_a_lower_device_stays_up() -> None:
+    """Others may have come to rely on it."""
+    wanted = LOWER.replace(mac="52:54:00:00:00:01")
+    original = LOWER.replace(up=False, mac="52:54:00:00:00:99")
+    [step] = steps.removal([wanted], there(wanted), {LOWER.identity: original})
+    assert step.after == original.replace(up=True)
+
+
+def test_originals_are_of_what_is_only_set_and_there() -> None:
+    found = VF.replace(trust=False)
+    assert steps.originals([TAP, VF, LOWER], there(TAP, found)) == {VF.identity: found}
+
+
+# -- an update ----------------------------------------------------------------------------------------------------
+
+
+def test_an_update_that_drops_a_vlan_clears_it() -> None:
+    assert steps.with_former([PORT.replace(vlan=None)], [PORT], {}) == [PORT.replace(vlan=OvsVlan())]
+
+
+def test_what_never_was_asked_is_not_cleared() -> None:
+    bare = PORT.replace(vlan=None)
+    assert steps.with_former([bare], [bare], {}) == [bare]
+    assert steps.with_former([bare], [], {}) == [bare]
+    assert steps.with_former([bare], [PORT.replace(name="tap1")], {}) == [bare]
+
+
+def test_a_key_that_is_dropped_must_not_be_there() -> None:
+    former = PORT.replace(external_ids=FrozenMap({"a": "1", "b": "2"}))
+    [full] = steps.with_former([PORT.replace(external_ids=FrozenMap({"a": "1"}))], [former], {})
+    assert isinstance(full, OvsPort) and full.external_ids == {"a": "1", "b": None}
+
+
+def test_a_dropped_setting_of_what_was_there_before_goes_back_to_what_it_was() -> None:
+    """Not to the kernel's default, which it may not have had."""
+    original = VF.replace(trust=True, mac="52:54:00:00:00:99")
+    former = VF.replace(trust=False, mac="52:54:00:00:00:01")
+    [full] = steps.with_former([VF.replace(trust=None)], [former], {VF.identity: original})
+    assert full == VF.replace(trust=True, mac="52:54:00:00:00:99")
+
+
+def test_a_dropped_sysctl_stays() -> None:
+    """A sysctl can't be absent, and what the kernel began with is not known."""
+    former = TAP.replace(sysctls=FrozenMap({**HARDENED, "ipv4/proxy_arp": "1"}))
+    assert steps.with_former([TAP], [former], {}) == [TAP]
+
+
+def test_what_an_update_no_longer_wants_at_all_is_dropped() -> None:
+    assert steps.dropped([TAP], [PORT, TAP, VF]) == [PORT, VF]
+
+
+def test_steps_that_are_one_transaction_come_last_and_go_first() -> None:
+    make_port, make_tap = Step(None, PORT), Step(None, TAP)
+    assert steps.batched_last([make_port, make_tap, make_port]) == [make_tap, make_port]
+    assert steps.batched_first([make_tap, make_port, make_tap]) == [make_port, make_tap]
