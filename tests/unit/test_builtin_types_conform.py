@@ -1,0 +1,115 @@
+"""The five types that come with vifplug pass the suite that third parties are given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from vifplug.plan.facts import VirtualFunctionFacts
+from vifplug.testing.conformance import VIFTypeConformance
+from vifplug.types.base import Context, NoFacts, Settings
+from vifplug.types.bridge import Bridge
+from vifplug.types.direct import Direct
+from vifplug.types.ethernet import Ethernet
+from vifplug.types.hostdev import HostDevice
+from vifplug.types.vhostuser import VhostUser
+
+VF = VirtualFunctionFacts(address="0000:81:02.3", pf="ens1f0", number=3, representor="pf0vf3")
+OVS = {"virtualport": {"type": "openvswitch"}}
+QOS = {"inbound": {"average": 1000, "peak": 5000, "burst": 1024}, "outbound": {"average": 128, "burst": 256}}
+
+
+@dataclass(frozen=True)
+class Host(NoFacts):
+    """A host with one VF."""
+
+    function: VirtualFunctionFacts = field(default=VF)
+
+    def virtual_function(self, address: str) -> VirtualFunctionFacts:
+        return self.function
+
+    def virtual_function_of(self, device: str) -> VirtualFunctionFacts | None:
+        return self.function
+
+
+def document(kind: str, **keys: Any) -> dict[str, Any]:
+    return {"id": "0a1b2c3d-1111-4222-8333-444455556666", "type": kind, "mac": "52:54:00:12:34:56", **keys}
+
+
+def bridge(**keys: Any) -> dict[str, Any]:
+    return document("bridge", **{"source": {"bridge": "br-int"}, "model": "virtio", **keys})
+
+
+def hostdev(**keys: Any) -> dict[str, Any]:
+    return document("hostdev", **{"source": {"address": "0000:81:02.3"}, **keys})
+
+
+def direct(**keys: Any) -> dict[str, Any]:
+    return document("direct", **{"source": {"dev": "ens1f0"}, **keys})
+
+
+def vhostuser(mode: str, **keys: Any) -> dict[str, Any]:
+    source = {"path": "/run/vhu/vhu0a1b2c3d", "mode": mode, "bridge": "br-int"}
+    return document("vhostuser", **{"source": source, **OVS, **keys})
+
+
+class TestBridge(VIFTypeConformance):
+    kind = Bridge
+    examples = (
+        bridge(),
+        bridge(vlan=1011, port={"isolated": True}, mtu=9000, driver={"queues": 4}),
+        bridge(vlan="101u,1011-1015", bandwidth=QOS, filterref="clean-traffic"),
+        bridge(**OVS, vlan="101t,1011", bandwidth=QOS, external_ids={"a": "b"}),
+        bridge(**OVS, source={"bridge": "br-int", "hybrid": True}, filterref="clean-traffic", vlan=7, mtu=1450),
+        bridge(tap_owner="libvirt", **OVS, vlan="1,2"),
+        bridge(tap_owner="libvirt"),
+    )
+    refused = (bridge(**OVS, port={"isolated": True}), bridge(external_ids={"a": "b"}), bridge(source={}))
+
+
+class TestEthernet(VIFTypeConformance):
+    kind = Ethernet
+    examples = (
+        document("ethernet", model="virtio", mtu=1400, driver={"queues": 2}, target="tap-db1"),
+        document("ethernet", tap_owner="libvirt"),
+    )
+    refused = (document("ethernet", vlan=5),)
+
+
+class TestVhostUser(VIFTypeConformance):
+    kind = VhostUser
+    examples = (vhostuser("server", vlan=7), vhostuser("client"), vhostuser("server", model="virtio", mtu=9000))
+    refused = (vhostuser("client", target="other"), vhostuser("server", model="e1000"))
+
+
+class TestHostDevice(VIFTypeConformance):
+    kind = HostDevice
+    context = Context(facts=Host())
+    examples = (
+        hostdev(),
+        hostdev(vlan=7, vf={"trust": True, "spoof_check": False, "vlan_qos": 3, "max_tx_rate": 100}),
+        hostdev(source={"address": "0000:81:02.3", "bridge": "br-int"}, **OVS, vlan="1-4"),
+    )
+    refused = (hostdev(vlan="1-4"), hostdev(vf={"vlan_qos": 1}))
+
+
+class TestDirect(VIFTypeConformance):
+    kind = Direct
+    context = Context(facts=Host())
+    examples = (
+        direct(),
+        direct(tap_owner="vifplug", model="virtio", driver={"queues": 2}),
+        direct(tap_owner="vifplug", source={"dev": "ens1f0", "mode": "passthrough"}, vlan=7, vf={"trust": True}),
+    )
+    refused = (direct(vlan=5), direct(mtu=1500))
+
+
+@pytest.mark.parametrize("suite", [TestBridge, TestEthernet])
+def test_the_suite_has_teeth_whatever_the_settings_say(suite: type[VIFTypeConformance]) -> None:
+    """A setting that is for the type can't make its examples fail."""
+    case = suite()
+    for example in suite.examples:
+        kind, vif, _ = case._case(example)
+        kind.check(vif, Context(settings=Settings(tap_owner="vifplug")))

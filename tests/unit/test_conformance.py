@@ -1,0 +1,581 @@
+"""The mistakes that an author of a VIF type is likely to make: each fails the suite, with a readable sentence."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import inspect
+import socket
+import subprocess
+import sys
+import textwrap
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from vifplug.errors import Missing, Problem
+from vifplug.guest.interface import Interface
+from vifplug.model.codec import FrozenMap, Record
+from vifplug.model.names import DeviceName
+from vifplug.model.vif import VIF
+from vifplug.plan.resources import BridgePort, LowerDevice, OvsPort, Resource, Tap
+from vifplug.testing import purity, schema
+from vifplug.testing.conformance import VIFTypeConformance
+from vifplug.types.base import Context, Option, VIFType
+from vifplug.types.ethernet import tap, tap_interface
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleSource(Record):
+    """A Linux bridge."""
+
+    bridge: DeviceName
+
+
+class Sample(VIFType):
+    """A tap on a Linux bridge: a type without a mistake, which the others vary."""
+
+    name = "sample"
+    source = SampleSource
+    tap_owner = "vifplug"
+    refuses: ClassVar[Mapping[str, str]] = {"vlan": "it has none"}
+    options = (Option(name="hairpin", kind="bool", help="Send frames back where they came from."),)
+
+    def interface(self, vif: VIF, context: Context) -> Interface:
+        return tap_interface(vif, "vifplug")
+
+    def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
+        yield LowerDevice(name=vif.source.bridge, owner=vif.id, up=None)
+        yield tap(vif, context)
+        yield BridgePort(name=vif.device, owner=vif.id, bridge=vif.source.bridge)
+
+    def problems(self, vif: VIF, context: Context) -> Iterator[Problem]:
+        if vif.link_state:
+            yield Problem("$.link_state", "is not for this type")
+
+
+EXAMPLE = {
+    "id": "0a1b2c3d-1111-4222-8333-444455556666",
+    "type": "sample",
+    "mac": "52:54:00:12:34:56",
+    "model": "virtio",
+    "source": {"bridge": "br0"},
+}
+
+
+def suite(kind: type[VIFType], example: Mapping[str, Any] = EXAMPLE, **refusal: Any) -> VIFTypeConformance:
+    """The suite that an author would write for ``kind``."""
+
+    class Suite(VIFTypeConformance):
+        examples = (example,)
+        refused = ({**EXAMPLE, **(refusal or {"link_state": "down"})},)
+
+    Suite.kind = kind
+    return Suite()
+
+
+def failures(case: VIFTypeConformance) -> dict[str, str]:
+    """What each test of a suite says, for those that fail."""
+    found: dict[str, str] = {}
+    for name, test in inspect.getmembers(case, inspect.ismethod):
+        if not name.startswith("test_"):
+            continue
+        arguments = {"example": case.examples[:1], "refusal": case.refused[:1]}
+        documents = next((arguments[key] for key in inspect.signature(test).parameters), ())
+        try:
+            test(*documents)
+        except pytest.fail.Exception as failure:
+            found[name] = str(failure)
+        except pytest.skip.Exception:
+            continue
+    return found
+
+
+def test_a_type_without_a_mistake_passes() -> None:
+    assert failures(suite(Sample)) == {}
+
+
+def test_a_method_that_is_missing_is_named() -> None:
+    class Half(VIFType):
+        """A type that has one half only."""
+
+        name = "sample"
+        source = SampleSource
+
+        def interface(self, vif: VIF, context: Context) -> Interface:
+            return tap_interface(vif, "vifplug")
+
+    found = failures(suite(Half))  # type: ignore[type-abstract]
+    assert found == {"test_vifplug_loads_the_type": "Half does not define desired"}
+
+
+def test_a_source_that_is_a_plain_dataclass_is_refused() -> None:
+    @dataclass(frozen=True)
+    class Plain:
+        bridge: str = "br0"
+
+    class Typed(Sample):
+        """A type whose source is checked by nobody."""
+
+        source = Plain  # type: ignore[assignment]
+
+    message = failures(suite(Typed))["test_vifplug_loads_the_type"]
+    assert "wants source to be a Record class" in message and "Plain" in message
+
+
+def test_an_option_of_another_library_is_refused() -> None:
+    from oslo_config import cfg
+
+    class Configured(Sample):
+        """A type that brings options of oslo.config's own."""
+
+        options = (cfg.StrOpt("hairpin", help="..."),)  # type: ignore[assignment]
+
+    assert "wants options to be Option records" in failures(suite(Configured))["test_vifplug_loads_the_type"]
+
+
+def test_a_default_that_the_option_does_not_allow_is_refused() -> None:
+    class Configured(Sample):
+        """A type whose option can't have the default that it states."""
+
+        options = (Option(name="retries", kind="int", default="many", help="How often."),)
+
+    assert "wrong default" in failures(suite(Configured))["test_its_options_have_allowed_defaults"]
+
+
+def test_missing_documentation_is_asked_for() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Bare(Record):
+        bridge: DeviceName
+
+    class Silent(Sample):
+        source = Bare
+        options = (Option(name="hairpin", kind="bool", help=""),)
+
+    message = failures(suite(Silent))["test_it_says_what_it_is"]
+    assert message.splitlines() == [
+        "Silent has no docstring: say what kind of connection it is",
+        "Bare, the source of Silent, has no docstring: say what its fields mean",
+        "option hairpin has no help: operators read it in the sample configuration",
+    ]
+
+
+def test_a_refused_key_that_no_document_has_is_refused() -> None:
+    class Strict(Sample):
+        """A type that refuses a key with a typing error in it."""
+
+        refuses: ClassVar[Mapping[str, str]] = {"vlans": "it has none"}
+
+    assert "refuses vlans" in failures(suite(Strict))["test_vifplug_loads_the_type"]
+
+
+def test_a_check_that_forgets_the_base_class_does_not_refuse() -> None:
+    class Overridden(Sample):
+        """A type that checks by itself."""
+
+        def check(self, vif: VIF, context: Context) -> None:
+            return None
+
+    found = failures(suite(Overridden))
+    assert "does check call super().check?" in found["test_it_refuses_what_it_says"]
+    assert "is not refused" in found["test_the_document_is_refused_with_a_path"]
+
+
+def test_a_refusal_by_a_bare_exception_is_refused() -> None:
+    class Raising(Sample):
+        """A type that raises what an operator can't read."""
+
+        def problems(self, vif: VIF, context: Context) -> Iterator[Problem]:
+            if vif.link_state:
+                raise ValueError("no links")
+            return iter(())
+
+    message = failures(suite(Raising))["test_the_document_is_refused_with_a_path"]
+    assert message == (
+        "check raised ValueError: no links; "
+        "a refusal is a vifplug.errors.Problem, with its path, that `problems` yields"
+    )
+
+
+def test_a_source_that_swallows_unknown_keys_is_refused() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Lax(Record):
+        """A source that takes what it knows and drops the rest."""
+
+        bridge: DeviceName
+
+        @classmethod
+        def from_data(cls, data: object) -> Lax:
+            assert isinstance(data, Mapping)
+            return cls(bridge=data["bridge"])
+
+    class Relaxed(Sample):
+        """A type with such a source."""
+
+        source = Lax
+
+    assert "unknown key no_such_key" in failures(suite(Relaxed))["test_it_refuses_what_it_says"]
+
+
+def test_a_resource_without_an_owner_is_named() -> None:
+    class Ownerless(Sample):
+        """A type whose tap nobody could find again."""
+
+        def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
+            yield Tap(name=vif.device)
+
+    message = failures(suite(Ownerless))["test_its_resources_are_known_and_owned"]
+    assert message == "tap tap0a1b2c3d-11 has owner '', and has to have the VIF's id: owner=vif.id"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beacon(Resource):
+    """A kind of resource that no backend looks after."""
+
+    kind = "beacon"
+
+
+class Lit(Sample):
+    """A type with a kind of resource of its own."""
+
+    def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
+        yield Beacon(name=vif.device, owner=vif.id)
+
+
+def test_an_unknown_kind_of_resource_is_named() -> None:
+    message = failures(suite(Lit))["test_its_resources_are_known_and_owned"]
+    assert message.startswith("beacon tap0a1b2c3d-11 is of a kind that no backend looks after; known are bridge, ")
+
+
+def test_a_kind_of_resource_of_the_authors_own_passes_when_it_is_given() -> None:
+    case = suite(Lit)
+    type(case).resources = (Beacon,)
+    assert failures(case) == {}
+
+
+def test_a_tap_that_libvirt_would_delete_is_named() -> None:
+    class Managed(Sample):
+        """A type that forgets managed='no'."""
+
+        def interface(self, vif: VIF, context: Context) -> Interface:
+            return Interface.of(vif, "ethernet", None, target=vif.target)
+
+    message = failures(suite(Managed))["test_its_element_is_accepted_by_libvirt"]
+    assert "must say managed='no'" in message and "tap tap0a1b2c3d-11" in message
+
+
+def test_a_tap_in_the_form_that_libvirt_makes_itself_is_named() -> None:
+    class Doubled(Sample):
+        """A type whose tap is made twice."""
+
+        def interface(self, vif: VIF, context: Context) -> Interface:
+            return Interface.of(vif, "bridge", {"bridge": vif.source.bridge}, target=vif.target)
+
+    message = failures(suite(Doubled))["test_its_element_is_accepted_by_libvirt"]
+    assert "the element has type bridge" in message and "as ethernet only" in message
+
+
+def test_an_element_with_another_target_mac_or_queues_than_the_tap_is_named() -> None:
+    class Crossed(Sample):
+        """A type that mixes up its names."""
+
+        def interface(self, vif: VIF, context: Context) -> Interface:
+            return tap_interface(vif, "vifplug").replace(target="tap-other", mac="52:54:00:00:00:99")
+
+        def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
+            yield tap(vif, context).replace(multi_queue=True)
+
+    lines = failures(suite(Crossed))["test_its_element_is_accepted_by_libvirt"].splitlines()
+    assert lines == [
+        "the element has MAC 52:54:00:00:00:99, and the guest is to have 52:54:00:12:34:56",
+        "the element has target tap-other, and tap tap0a1b2c3d-11 is made",
+        "tap tap0a1b2c3d-11 has multi_queue=True and the element 1 queues: libvirt could not open it",
+    ]
+
+
+@pytest.mark.skipif(not schema.installed(), reason="libvirt's schemas (package libvirt0) are not installed")
+def test_an_element_that_libvirts_schema_refuses_is_named() -> None:
+    class Odd(Sample):
+        """A type with a form of element that libvirt doesn't have."""
+
+        def interface(self, vif: VIF, context: Context) -> Interface:
+            return Interface.of(vif, "routed", None)
+
+    message = failures(suite(Odd))["test_its_element_is_accepted_by_libvirt"]
+    assert "libvirt's schema refuses the element" in message and "<interface type='routed'>" in message
+
+
+def test_a_device_that_is_not_hardened_is_named() -> None:
+    class Soft(Sample):
+        """A type that replaces the sysctls where it means to add one."""
+
+        def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
+            yield tap(vif, context).replace(sysctls=FrozenMap({"ipv4/proxy_arp": "1"}))
+
+    message = failures(suite(Soft))["test_its_devices_are_hardened"]
+    assert "is not hardened" in message and "add to vifplug.plan.resources.HARDENED" in message
+
+
+@pytest.mark.parametrize(
+    ("touch", "event"),
+    [
+        (lambda: Path("/proc/sys/net/ipv4/ip_forward").read_text(), "open("),
+        (lambda: socket.socket(socket.AF_UNIX), "socket.__new__("),
+        (lambda: subprocess.run(["true"], check=True), "subprocess.Popen("),
+        (lambda: list(Path("/sys/class/net").iterdir()), "os."),
+    ],
+    ids=["file", "socket", "process", "directory"],
+)
+def test_a_type_that_looks_at_the_machine_itself_is_named(touch: Any, event: str) -> None:
+    class Curious(Sample):
+        """A type that does not ask the facts."""
+
+        def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
+            touch()
+            yield tap(vif, context)
+
+    message = failures(suite(Curious))["test_it_touches_nothing"]
+    assert message.startswith(f"desired touches the machine: {event}") and "ask context.facts" in message
+
+
+def test_looking_at_the_machine_can_not_be_hidden_by_a_default() -> None:
+    class Sly(Sample):
+        """A type that goes on when it can't look."""
+
+        def interface(self, vif: VIF, context: Context) -> Interface:
+            with contextlib.suppress(Exception):
+                Path("/etc/acme.conf").read_text()
+            return tap_interface(vif, "vifplug")
+
+    assert "interface touches the machine" in failures(suite(Sly))["test_it_touches_nothing"]
+
+
+def test_importing_late_is_not_touching(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "late_module.py").write_text("VALUE = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with purity.enforced():
+        import late_module  # type: ignore[import-not-found]
+    assert late_module.VALUE == 1
+
+
+def test_after_enforcing_the_thread_may_open_files_again(tmp_path: Path) -> None:
+    with pytest.raises(purity.Impure), purity.enforced():
+        (tmp_path / "x").write_text("x")
+    (tmp_path / "x").write_text("x")
+
+
+def test_an_answer_that_changes_is_named() -> None:
+    class Fickle(Sample):
+        """A type that makes up a name each time."""
+
+        def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
+            yield tap(vif, context).replace(name="tap" + uuid.uuid4().hex[:8])
+
+    assert "desired gives another answer each time" in failures(suite(Fickle))["test_it_is_deterministic"]
+
+
+def test_a_type_that_remembers_is_named() -> None:
+    class Counting(Sample):
+        """A type with a state."""
+
+        seen = 0
+
+        def interface(self, vif: VIF, context: Context) -> Interface:
+            self.seen += 1
+            return tap_interface(vif, "vifplug", boot_order=self.seen)
+
+    assert "interface gives another answer each time" in failures(suite(Counting))["test_it_is_deterministic"]
+
+
+def test_one_name_for_every_vif_is_named() -> None:
+    class Fixed(Sample):
+        """A type that can be plugged once."""
+
+        def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
+            yield Tap(name="acme0", owner=vif.id)
+
+    message = failures(suite(Fixed))["test_its_devices_have_good_names"]
+    assert "both get the device acme0: make the name from vif.device or vif.id" in message
+
+
+def test_a_name_that_is_given_in_the_source_may_be_shared() -> None:
+    class Given(Sample):
+        """A type whose device is named by the document."""
+
+        def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
+            yield Tap(name=vif.source.bridge, owner=vif.id)
+
+    assert "test_its_devices_have_good_names" not in failures(suite(Given))
+
+
+def test_a_name_that_no_device_can_have_is_named() -> None:
+    class Long(Sample):
+        """A type with names of 16 bytes and more."""
+
+        def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
+            yield Tap(name=f"acme-{vif.device}", owner=vif.id)
+
+    message = failures(suite(Long))["test_its_devices_have_good_names"]
+    assert "desired built a record that is not valid" in message
+    assert "$.name: wanted a device name of at most 15 bytes" in message
+
+
+def test_a_port_with_a_name_that_no_device_can_have_is_named() -> None:
+    class Long(Sample):
+        """A type whose port is too long for a device."""
+
+        def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
+            yield OvsPort(name=f"acme-{vif.device}", owner=vif.id, bridge="br-int")
+
+    assert "has a name of more than 15 bytes" in failures(suite(Long))["test_its_devices_have_good_names"]
+
+
+def test_resources_in_the_wrong_order_are_named() -> None:
+    class Reversed(Sample):
+        """A type that joins its tap to the bridge before there is one."""
+
+        def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
+            return list(super().desired(vif, context))[::-1]
+
+    message = failures(suite(Reversed))["test_its_resources_are_in_order"]
+    assert message == (
+        "bridge-port tap0a1b2c3d-11 needs tap0a1b2c3d-11, which comes after it: what is needed comes first"
+    )
+
+
+def test_one_resource_with_two_meanings_is_named() -> None:
+    class Torn(Sample):
+        """A type that wants two things of one tap."""
+
+        def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
+            yield tap(vif, context).replace(mtu=1400)
+            yield tap(vif, context).replace(mtu=1500)
+
+    assert "tap tap0a1b2c3d-11 comes more than once" in failures(suite(Torn))["test_its_resources_are_in_order"]
+
+
+def test_what_is_no_resource_is_named() -> None:
+    class Loose(Sample):
+        """A type that returns a command where a resource is wanted."""
+
+        def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
+            return ["ip link add acme0"]  # type: ignore[list-item]
+
+    class Nothing(Sample):
+        """A type that forgets to return."""
+
+        def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:  # type: ignore[empty-body]
+            pass
+
+    name = "test_plugging_converges_and_leaves_nothing"
+    assert "and gave 'ip link add acme0'" in failures(suite(Loose))[name]
+    assert failures(suite(Nothing))[name] == "desired has to give resources, and returned None"
+
+
+def test_what_is_no_element_is_named() -> None:
+    class Textual(Sample):
+        """A type that writes XML by itself."""
+
+        def interface(self, vif: VIF, context: Context) -> Interface:
+            return "<interface/>"  # type: ignore[return-value]
+
+    message = failures(suite(Textual))["test_its_element_is_accepted_by_libvirt"]
+    assert message == "interface has to return a vifplug.guest.interface.Interface, and returned '<interface/>'"
+
+
+def test_facts_that_the_suite_was_not_given_are_asked_for() -> None:
+    class Asking(Sample):
+        """A type that wants to know of a VF."""
+
+        def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
+            context.facts.virtual_function("0000:81:02.3")
+            yield tap(vif, context)
+
+    message = failures(suite(Asking))["test_plugging_converges_and_leaves_nothing"]
+    assert message == f"desired raised {Missing.__name__}: no VF 0000:81:02.3: no host was given to look on"
+
+
+def test_a_resource_that_does_not_hold_after_it_was_set_is_named() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Drifting(Resource):
+        """A resource that never has the value that is wanted."""
+
+        kind = "drifting"
+        level: int = 0
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            object.__setattr__(self, "level", next(levels))
+
+    levels = iter(range(1000))
+
+    class Restless(Sample):
+        """A type whose state never holds."""
+
+        def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
+            yield Drifting(name="x", owner=vif.id)
+
+    assert "is not as wanted" in failures(suite(Restless))["test_plugging_converges_and_leaves_nothing"]
+
+
+def test_an_example_of_another_type_or_with_a_mistake_is_named() -> None:
+    other = failures(suite(Sample, {**EXAMPLE, "type": "bridge"}))["test_the_example_is_accepted"]
+    wrong = failures(suite(Sample, {**EXAMPLE, "vlan": 4095, "source": {"bridge": "a/b"}}))
+    assert other == "the example has type 'bridge', and the type is 'sample'"
+    assert wrong["test_the_example_is_accepted"].startswith("the example is not a valid document: $.vlan")
+    refused = failures(suite(Sample, {**EXAMPLE, "link_state": "down"}))
+    assert "$.link_state: is not for this type" in refused["test_the_example_is_accepted"]
+
+
+def test_a_suite_without_an_example_fails() -> None:
+    class Empty(VIFTypeConformance):
+        kind = Sample
+
+    with pytest.raises(pytest.fail.Exception, match="give at least one VIF document"):
+        Empty().test_there_is_an_example()
+
+
+def test_a_refusal_that_is_accepted_fails() -> None:
+    assert failures(suite(Sample, boot_order=1)) == {
+        "test_the_document_is_refused_with_a_path": "is not refused, and `refused` says it has to be"
+    }
+
+
+def test_the_type_gets_the_defaults_of_its_options_and_what_the_suite_sets() -> None:
+    class Optional(Sample):
+        """A type with an option that a user's name may give."""
+
+        options = (
+            Option(name="user", kind="user", default="root", help="Whose."),
+            Option(name="level", kind="int", default=3, help="How high."),
+        )
+
+    case = suite(Optional)
+    type(case).context = dataclasses.replace(Context(), options={"level": 5})
+    assert dict(case._context().options) == {"user": 0, "level": 5}
+
+
+def test_pytest_runs_the_suite_once_for_each_document(tmp_path: Path) -> None:
+    """As a third party runs it: their own file, pytest, and nothing else."""
+    module = """
+        import sys; sys.path.insert(0, {tests!r})
+        from test_conformance import EXAMPLE, Sample
+        from vifplug.testing.conformance import VIFTypeConformance
+
+        class TestSample(VIFTypeConformance):
+            kind = Sample
+            examples = (EXAMPLE, dict(EXAMPLE, mtu=1400))
+            refused = (dict(EXAMPLE, link_state="down"),)
+    """
+    file = tmp_path / "test_sample.py"
+    file.write_text(textwrap.dedent(module.format(tests=str(Path(__file__).parent))))
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(file)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    names = [name for name in dir(VIFTypeConformance) if name.startswith("test_")]
+    tests = [inspect.signature(getattr(VIFTypeConformance, name)).parameters for name in names]
+    wanted = sum(2 if "example" in parameters else 1 for parameters in tests)
+    assert done.returncode == 0 and f"{wanted} passed" in done.stdout, done.stdout + done.stderr

@@ -1,0 +1,352 @@
+"""Third parties' plugins: found where they are installed, checked when they are loaded, and never fatal to others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.site import Site
+
+PREAMBLE = """
+    from __future__ import annotations
+    from vifplug.model.codec import Record
+    from vifplug.types.base import Option, VIFType
+    from dataclasses import dataclass
+
+    @dataclass(frozen=True, kw_only=True)
+    class Source(Record):
+        level: int = 0
+
+    class Good(VIFType):
+        name = "good"
+        source = Source
+        def interface(self, vif, context): ...
+        def desired(self, vif, context): return ()
+"""
+
+REPORT = """
+    from vifplug import plugins
+    answer = {
+        report.origin.name: [report.origin.distribution, report.origin.version, report.reason]
+        for report in plugins.Types().report()
+    }
+"""
+
+REFUSED = """
+    from vifplug import errors, plugins
+    try:
+        plugins.Types({enabled})
+        answer = ""
+    except errors.InvalidConfig as error:
+        answer = str(error)
+"""
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path / "site")
+
+
+def good(site: Site, name: str = "acme", kind: str = "good") -> None:
+    """A distribution with one type that can be loaded."""
+    code = PREAMBLE.replace('"good"', f'"{kind}"')
+    site.install(name, "1.2", {"vifplug.types": {kind: f"{name}:Good"}}, code)
+
+
+def reason(site: Site, code: str, kind: str = "bad") -> str:
+    """Why a type with this code is left out, beside a good one that is not."""
+    good(site)
+    site.install("broken", "0.3", {"vifplug.types": {kind: "broken:Bad"}}, PREAMBLE + code)
+    report: dict[str, Any] = site.ask(REPORT)
+    assert report["good"] == ["acme", "1.2", ""]
+    assert report[kind][:2] == ["broken", "0.3"]
+    return str(report[kind][2])
+
+
+def test_a_type_is_listed_with_its_distribution_and_version(site: Site) -> None:
+    good(site)
+    assert site.ask(REPORT)["good"] == ["acme", "1.2", ""]
+
+
+def test_a_type_that_can_not_be_imported_is_reported_with_its_reason(site: Site) -> None:
+    told = reason(site, "    import acme_hardware_sdk\n")
+    assert told == (
+        "broken 0.3 (broken:Bad) can't be imported: ModuleNotFoundError: No module named 'acme_hardware_sdk'"
+    )
+
+
+def test_whatever_a_module_raises_when_it_is_imported_is_reported(site: Site) -> None:
+    assert "RuntimeError: no licence" in reason(site, "    raise RuntimeError('no licence')\n")
+
+
+def test_an_entry_point_to_nothing_is_reported(site: Site) -> None:
+    assert "AttributeError" in reason(site, "")
+
+
+WRONG = {
+    "is no subclass of vifplug.types.base.VIFType": "class Bad: name = 'bad'",
+    "does not define desired and interface": "class Bad(VIFType): name = 'bad'; source = Source",
+    "says name = 'worse' and is registered as 'bad'": "class Bad(Good): name = 'worse'",
+    "says name = None and is registered as 'bad'": "class Bad(Good): name = None",
+    "was written for plugin interface (2, 0); this vifplug has (1, 0)": (
+        "class Bad(Good): name = 'bad'; api_version = (2, 0)"
+    ),
+    "was written for plugin interface 1; this vifplug has (1, 0)": "class Bad(Good): name = 'bad'; api_version = 1",
+    "wants source to be a Record class, found <class 'dict'>": "class Bad(Good): name = 'bad'; source = dict",
+    "wants options to be Option records, found 'level'": "class Bad(Good): name = 'bad'; options = ('level',)",
+    "wants the kind of option a to be str, int, float, bool, user, group or mode, found 'port'": (
+        "class Bad(Good): name = 'bad'; options = (Option(name='a', help='h', kind='port'),)"
+    ),
+    "refuses mtus, and a VIF document has only ": "class Bad(Good): name = 'bad'; refuses = {'mtus': 'none'}",
+    "can't be constructed: OSError: no daemon": (
+        "class Bad(Good):\n        name = 'bad'\n        def __init__(self): raise OSError('no daemon')"
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def reasons(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Why each of WRONG is left out: all installed side by side, in one interpreter."""
+    site = Site(tmp_path_factory.mktemp("wrong"))
+    for number, code in enumerate(WRONG.values()):
+        site.install(
+            f"broken{number}",
+            "0.3",
+            {"vifplug.types": {f"bad{number}": f"broken{number}:Bad"}},
+            PREAMBLE
+            + f"""
+    {code.replace("'bad'", f"'bad{number}'")}
+""",
+        )
+    report: dict[str, Any] = site.ask(REPORT)
+    return [report[f"bad{number}"][2].replace(f"'bad{number}'", "'bad'") for number in range(len(WRONG))]
+
+
+@pytest.mark.parametrize(("number", "told"), list(enumerate(WRONG)))
+def test_a_class_that_is_no_such_type_is_reported(reasons: list[str], number: int, told: str) -> None:
+    assert reasons[number].startswith(f"broken{number} 0.3 (broken{number}:Bad) {told}")
+
+
+def test_a_broken_type_can_not_be_used_and_says_why(site: Site) -> None:
+    site.install("broken", "0.3", {"vifplug.types": {"bad": "broken:Bad"}}, "import acme_hardware_sdk")
+    answer = site.ask(
+        """
+        from vifplug import errors, plugins
+        try:
+            plugins.Types().get("bad")
+        except errors.UnknownType as error:
+            answer = str(error)
+        """
+    )
+    assert answer.startswith("type 'bad' can't be used: broken 0.3 (broken:Bad) can't be imported")
+
+
+def test_a_newer_minor_version_of_the_interface_is_accepted(site: Site) -> None:
+    code = PREAMBLE + "    class Newer(Good): name = 'newer'; api_version = (1, 9)\n"
+    site.install("acme", "1.2", {"vifplug.types": {"newer": "acme:Newer"}}, code)
+    assert site.ask(REPORT)["newer"] == ["acme", "1.2", ""]
+
+
+@pytest.mark.parametrize("order", [("acme", "zeta"), ("zeta", "acme")])
+def test_two_distributions_with_one_name_are_refused_in_whatever_order(tmp_path: Path, order: tuple[str, str]) -> None:
+    sites = [Site(tmp_path / name) for name in order]
+    for site, name in zip(sites, order, strict=True):
+        good(site, name)
+    told = Site(tmp_path / "first", *(site.path for site in sites)).ask(REFUSED.format(enabled=""))
+    assert "VIF type 'good' comes from both" in told and "uninstall one of them" in told
+    assert "acme 1.2 (acme:Good)" in told and "zeta 1.2 (zeta:Good)" in told
+
+
+def test_two_distributions_with_one_name_are_refused_when_others_stand_between(tmp_path: Path) -> None:
+    """stevedore's own check compares neighbours only."""
+    paths = []
+    for name, kind in (("acme", "good"), ("between", "other"), ("zeta", "good")):
+        paths.append(tmp_path / name)
+        good(Site(paths[-1]), name, kind)
+    told = Site(tmp_path / "first", *paths).ask(REFUSED.format(enabled=""))
+    assert "acme 1.2" in told and "zeta 1.2" in told
+
+
+def test_one_distribution_that_is_seen_twice_is_fine(tmp_path: Path) -> None:
+    """As in a source tree whose package is installed as well; the first on the path counts."""
+    tree, installed = Site(tmp_path / "tree"), Site(tmp_path / "installed")
+    good(tree)
+    installed.install("acme", "1.1", {"vifplug.types": {"good": "acme.old:Good"}})
+    found = Site(tmp_path / "first", tree.path, installed.path).ask(REPORT)
+    assert found["good"] == ["acme", "1.2", ""]
+
+
+def test_enabled_types_limits_what_is_found(site: Site) -> None:
+    good(site)
+    good(site, "zeta", "other")
+    answer = site.ask(
+        """
+        from vifplug import errors, plugins
+        types = plugins.Types(["good"])
+        answer = [[report.origin.name for report in types.report()], [kind.name for kind in types.loaded()]]
+        try:
+            types.get("other")
+        except errors.UnknownType as error:
+            answer.append(str(error))
+        """
+    )
+    assert answer == [["good"], ["good"], "type 'other' is not known here; wanted good"]
+
+
+def test_a_broken_type_that_is_not_enabled_is_not_even_imported(site: Site) -> None:
+    good(site)
+    site.install("broken", "0.3", {"vifplug.types": {"bad": "broken:Bad"}}, "print('imported'); raise ImportError")
+    answer = site.ask("from vifplug import plugins\nanswer = [k.name for k in plugins.Types(['good']).loaded()]")
+    assert answer == ["good"]
+
+
+def test_enabling_a_type_that_is_not_installed_is_refused(site: Site) -> None:
+    good(site)
+    told = site.ask(REFUSED.format(enabled="['good', 'gone', 'lost']"))
+    assert told.startswith("[vifplug] enabled_types has gone or lost; installed are ") and "good" in told
+
+
+def test_a_source_is_bound_to_the_types_own_record(site: Site) -> None:
+    good(site)
+    answer = site.ask(
+        """
+        from vifplug import VIF, errors, plugins
+        base = {"id": "0a1b2c3d-1111-4222-8333-444455556666", "type": "good", "mac": "52:54:00:00:00:01"}
+        types = plugins.Types()
+        vif = VIF.from_json({**base, "source": {"level": 3}})
+        kind, bound = types.bind(vif)
+        answer = [type(bound.source).__name__, bound.source.level, types.bind(bound)[1] == bound]
+        answer.append(VIF.from_json(bound.to_json()) == vif)
+        try:
+            types.bind(VIF.from_json({**base, "source": {"level": "high", "height": 2}}))
+        except errors.InvalidDocument as error:
+            answer.append([problem.path for problem in error.problems])
+        """
+    )
+    assert answer == ["Source", 3, True, True, ["$.source.height", "$.source.level"]]
+
+
+BEACON = """
+    from dataclasses import dataclass
+    from vifplug.host.memory import MemoryBackend
+    from vifplug.plan.resources import Resource
+
+    @dataclass(frozen=True, kw_only=True)
+    class Beacon(Resource):
+        kind = "beacon"
+        level: int = 0
+
+    class Beacons(MemoryBackend):
+        resources = (Beacon,)
+"""
+
+KINDS = """
+    from vifplug import errors, plugins
+    try:
+        backends = plugins.load_resources()
+        kinds = {kind: cls.__name__ for kind, cls in plugins.resource_kinds(backends).items()}
+        answer = [sorted(backends), kinds, [type(make()).__name__ for make in backends.values()]]
+    except errors.VifplugError as error:
+        answer = [type(error).__name__, str(error), error.exit_code]
+"""
+
+
+def test_a_kind_of_resource_comes_with_its_backend(site: Site) -> None:
+    site.install("acme", "1.2", {"vifplug.resources": {"beacon": "acme:Beacons"}}, BEACON)
+    assert site.ask(KINDS) == [["beacon"], {"beacon": "Beacon"}, ["Beacons"]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("lamp", "is registered for kind 'lamp' and has beacon"),
+        ("tap", "is registered for kind 'tap', which is vifplug's own"),
+    ],
+)
+def test_a_backend_for_another_kind_than_it_has_is_refused_when_it_is_needed(site: Site, kind: str, told: str) -> None:
+    site.install("acme", "1.2", {"vifplug.resources": {kind: "acme:Beacons"}}, BEACON)
+    assert site.ask(KINDS) == ["BrokenPlugin", f"acme 1.2 (acme:Beacons) {told}", 3]
+
+
+def test_two_backends_for_one_kind_are_refused(tmp_path: Path) -> None:
+    sites = [Site(tmp_path / name) for name in ("acme", "zeta")]
+    for site in sites:
+        name = site.path.name
+        site.install(name, "1.2", {"vifplug.resources": {"beacon": f"{name}:Beacons"}}, BEACON)
+    kind, told, _ = Site(tmp_path / "first", *(site.path for site in sites)).ask(KINDS)
+    assert kind == "InvalidConfig" and "resource kind 'beacon' comes from both acme 1.2" in told
+
+
+def test_a_backend_that_can_not_be_imported_says_whose_it_is(site: Site) -> None:
+    site.install("acme", "1.2", {"vifplug.resources": {"beacon": "acme:Beacons"}}, "import acme_hardware_sdk")
+    kind, told, _ = site.ask(KINDS)
+    assert kind == "BrokenPlugin" and told.startswith("acme 1.2 (acme:Beacons) can't be imported: ModuleNotFoundError")
+
+
+LIT = f"""{PREAMBLE}
+    {BEACON}
+
+    class Lit(Good):
+        name = "lit"
+        def interface(self, vif, context):
+            from vifplug.types.ethernet import tap_interface
+            return tap_interface(vif, None)
+        def desired(self, vif, context):
+            return [Beacon(name=vif.device, owner=vif.id, level=vif.source.level)]
+"""
+
+DRIVE = """
+    from vifplug import VIF, VIFDriver, conf, errors
+    options = conf.load([])
+    options.set_override("state_path", {state!r}, group="vifplug")
+    base = {{"id": "0a1b2c3d-1111-4222-8333-444455556666", "type": "lit", "mac": "52:54:00:00:00:01"}}
+    vif = VIF.from_json({{**base, "source": {{"level": 3}}}})
+    answer = []
+    with VIFDriver(options) as driver:
+        for verb in {verbs}:
+            try:
+                answer.append(verb(driver, vif))
+            except errors.VifplugError as error:
+                answer.append(f"{{type(error).__name__}}: {{error}}")
+"""
+STEPS = "lambda driver, vif: list(map(str, driver.plug(vif).steps))"
+
+
+def test_a_type_with_a_kind_of_its_own_is_plugged_checked_updated_and_unplugged(site: Site, tmp_path: Path) -> None:
+    points = {"vifplug.resources": {"beacon": "acme:Beacons"}, "vifplug.types": {"lit": "acme:Lit"}}
+    site.install("acme", "1.2", points, LIT)
+    verbs = f"""[
+        {STEPS}, {STEPS}, lambda driver, vif: driver.check(),
+        lambda driver, vif: list(map(str, driver.update(vif.replace(source={{"level": 4}})).steps)),
+        lambda driver, vif: list(map(str, driver.unplug(vif.id))), lambda driver, vif: driver.list(),
+    ]"""
+    beacon = "beacon tap0a1b2c3d-11"
+    assert site.ask(DRIVE.format(state=str(tmp_path / "state"), verbs=verbs)) == [
+        [f"make {beacon}"],
+        [],
+        [],
+        [f"set {beacon}: level from 3 to 4"],
+        [f"remove {beacon}"],
+        [],
+    ]
+
+
+def test_a_type_whose_kind_of_resource_is_broken_says_why_and_others_work(site: Site, tmp_path: Path) -> None:
+    points = {"vifplug.resources": {"beacon": "sdk:Beacons"}, "vifplug.types": {"lit": "acme:Lit"}}
+    site.install("acme", "1.2", points, LIT)
+    site.install("sdk", "0.1", {}, "import acme_hardware_sdk")
+    verbs = f"[lambda driver, vif: driver.list(), {STEPS}, lambda driver, vif: driver.list()]"
+    listed, told, left = site.ask(DRIVE.format(state=str(tmp_path / "state"), verbs=verbs))
+    assert listed == left == []
+    assert told.startswith("BrokenPlugin: acme 1.2 (sdk:Beacons) can't be imported: ModuleNotFoundError")
+
+
+def test_a_record_whose_kind_of_resource_is_no_longer_installed_says_so(site: Site, tmp_path: Path) -> None:
+    points = {"vifplug.resources": {"beacon": "acme:Beacons"}, "vifplug.types": {"lit": "acme:Lit"}}
+    site.install("acme", "1.2", points, LIT)
+    site.ask(DRIVE.format(state=str(tmp_path / "state"), verbs=f"[{STEPS}]"))
+    verbs = "[lambda driver, vif: driver.check(), lambda driver, vif: driver.unplug(vif.id)]"
+    for told in Site(tmp_path / "without").ask(DRIVE.format(state=str(tmp_path / "state"), verbs=verbs)):
+        assert told.startswith("Missing: the record has a resource of kind 'beacon'") and "install the package" in told

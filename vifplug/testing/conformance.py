@@ -1,0 +1,170 @@
+"""A test suite for a VIF type of your own. It needs pytest, and nothing of the host.
+
+::
+
+    from vifplug.testing.conformance import VIFTypeConformance
+    from acme_vif import Routed
+
+    class TestRouted(VIFTypeConformance):
+        kind = Routed
+        examples = ({"id": "...", "type": "routed", "mac": "52:54:00:00:00:01", "source": {"address": "10.0.0.5"}},)
+        refused = ({"id": "...", "type": "routed", "mac": "52:54:00:00:00:01", "source": {"address": "no address"}},)
+
+Give an example for each feature that the type has, and for each of its tap owners. A failure is a sentence that says
+what to mend; the laws themselves are in `vifplug.testing.laws` and `convergence`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import pytest
+
+from vifplug.errors import InvalidDocument, VifplugError
+from vifplug.model.codec import FrozenMap
+from vifplug.model.vif import VIF
+from vifplug.plan.resources import RESOURCES, Resource
+from vifplug.plugins import bound, type_problem
+from vifplug.testing import convergence, laws
+from vifplug.types.base import Context, VIFType
+
+Document = Mapping[str, Any]
+
+
+class VIFTypeConformance:
+    """Inherit from it in a class whose name begins with Test, and say what to test.
+
+    ``context`` gives the settings, and the facts if the type asks for any; options that it doesn't give have their
+    defaults. ``resources`` are resource classes of your own.
+    """
+
+    kind: ClassVar[type[VIFType]]
+    examples: ClassVar[Sequence[Document]] = ()
+    refused: ClassVar[Sequence[Document]] = ()
+    context: ClassVar[Context] = Context()
+    resources: ClassVar[Sequence[type[Resource]]] = ()
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """A test for each document."""
+        for argument, documents in (("example", self.examples), ("refusal", self.refused)):
+            if argument in metafunc.fixturenames:
+                metafunc.parametrize(argument, documents, ids=range(len(documents)))
+
+    # -- the class ----------------------------------------------------------------------------------------------
+
+    def test_vifplug_loads_the_type(self) -> None:
+        """Every method, name, source, options and plugin interface are as `vifplug types` wants them."""
+        if problem := self._problem():
+            pytest.fail(f"{self.kind.__name__} {problem}", pytrace=False)
+
+    def test_it_says_what_it_is(self) -> None:
+        """The type, its source and its options are documented."""
+        _hold(_undocumented(self.kind))
+
+    def test_its_options_have_allowed_defaults(self) -> None:
+        self._options()
+
+    def test_there_is_an_example(self) -> None:
+        if not self.examples:
+            pytest.fail("give at least one VIF document in `examples`: without one nothing is tested", pytrace=False)
+
+    # -- each example -------------------------------------------------------------------------------------------
+
+    def test_the_example_is_accepted(self, example: Document) -> None:
+        _hold(laws.accepted(*self._case(example)))
+
+    def test_it_is_written_and_read_without_loss(self, example: Document) -> None:
+        _hold(laws.round_trip(*self._case(example)))
+
+    def test_it_is_deterministic(self, example: Document) -> None:
+        _hold(laws.deterministic(*self._case(example)))
+
+    def test_it_touches_nothing(self, example: Document) -> None:
+        _hold(laws.pure(*self._case(example)))
+
+    def test_its_resources_are_known_and_owned(self, example: Document) -> None:
+        kinds = {**RESOURCES, **{resource.kind: resource for resource in self.resources}}
+        _hold(laws.known_kinds(*self._case(example), kinds))
+
+    def test_its_devices_have_good_names(self, example: Document) -> None:
+        _hold(laws.named(*self._case(example)))
+
+    def test_its_devices_are_hardened(self, example: Document) -> None:
+        _hold(laws.hardened(*self._case(example)))
+
+    def test_its_resources_are_in_order(self, example: Document) -> None:
+        _hold(laws.ordered(*self._case(example)))
+
+    def test_its_element_is_accepted_by_libvirt(self, example: Document) -> None:
+        _hold(laws.element(*self._case(example)))
+
+    def test_plugging_converges_and_leaves_nothing(self, example: Document) -> None:
+        _hold(convergence.converges(*self._case(example)))
+
+    def test_it_refuses_what_it_says(self, example: Document) -> None:
+        _hold(laws.refusals(*self._case(example)))
+
+    # -- each refusal -------------------------------------------------------------------------------------------
+
+    def test_the_document_is_refused_with_a_path(self, refusal: Document) -> None:
+        _hold(laws.refused(self._instance(), refusal, self._context()))
+
+    # -- helpers ------------------------------------------------------------------------------------------------
+
+    def _problem(self) -> str:
+        return type_problem(getattr(self.kind, "name", "?"), self.kind)
+
+    def _instance(self) -> VIFType:
+        if problem := self._problem():
+            pytest.skip(f"the type can't be loaded: it {problem}")
+        return self.kind()
+
+    def _context(self) -> Context:
+        return dataclasses.replace(self.context, options=FrozenMap({**self._options(), **self.context.options}))
+
+    def _options(self) -> Mapping[str, Any]:
+        """The defaults of the type's options, read as the driver reads them."""
+        from oslo_config import cfg
+
+        from vifplug import conf
+
+        self._instance()
+        options = cfg.ConfigOpts()
+        try:
+            conf.register(options, [self.kind])
+            options([], default_config_files=[], default_config_dirs=[])
+            return conf.settings(options, [self.kind]).types[self.kind.name]
+        except (ValueError, cfg.Error, VifplugError) as error:
+            pytest.fail(f"an option of {self.kind.__name__} has a wrong default: {error}", pytrace=False)
+
+    def _case(self, example: Document) -> tuple[VIFType, VIF, Context]:
+        kind = self._instance()
+        if example.get("type") != kind.name:
+            pytest.fail(f"the example has type {example.get('type')!r}, and the type is {kind.name!r}", pytrace=False)
+        try:
+            return kind, bound(VIF.from_json(example), kind), self._context()
+        except InvalidDocument as error:
+            pytest.fail(f"the example is not a valid document: {error}", pytrace=False)
+
+
+def _undocumented(kind: type[VIFType]) -> Iterable[str]:
+    if not kind.__dict__.get("__doc__"):
+        yield f"{kind.__name__} has no docstring: say what kind of connection it is"
+    source = getattr(kind, "source", None)
+    if source and (source.__doc__ or "").startswith((f"{source.__name__}(", "Base of every frozen record")):
+        yield f"{source.__name__}, the source of {kind.__name__}, has no docstring: say what its fields mean"
+    for option in getattr(kind, "options", ()):
+        if not getattr(option, "help", ""):
+            yield f"option {getattr(option, 'name', option)} has no help: operators read it in the sample configuration"
+
+
+def _hold(complaints: Iterable[str]) -> None:
+    """Fail with every complaint, a line each."""
+    try:
+        told = list(complaints)
+    except laws.Broken as error:
+        told = [str(error)]
+    if told:
+        pytest.fail("\n".join(told), pytrace=False)

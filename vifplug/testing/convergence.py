@@ -1,0 +1,77 @@
+"""The law of laws: what is wanted comes true in one pass, and is taken back to nothing. On a machine in memory."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from vifplug.host.memory import MemoryBackend
+from vifplug.model.codec import joined
+from vifplug.model.vif import VIF
+from vifplug.plan import steps
+from vifplug.plan.resources import Life, Resource
+from vifplug.plan.steps import Step
+from vifplug.testing import laws
+from vifplug.types.base import Context, VIFType
+
+
+def converges(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
+    """Plugged in one pass; twice is the same as once; what is undone, or unplugged, leaves nothing."""
+    found = laws.wanted(kind, vif, context)
+    machine = _prepared(found)
+    before = machine.observe(found)
+    taken = laws.called("plugging", lambda: _plugged(found, machine))
+    after = machine.observe(found)
+    if left := steps.differences(found, after):
+        yield f"after plugging it is not as wanted: {'; '.join(map(str, left))}"
+        return
+    if again := steps.plan(found, after):
+        yield f"plugging twice changes something again: {'; '.join(map(str, again))}"
+    machine.apply([step.undo() for step in reversed(taken)], [])
+    if (undone := machine.observe(found)) != before:
+        yield f"undoing a plug leaves {_told(undone, before)}"
+    yield from _unplugged(found)
+
+
+def _prepared(found: Iterable[Resource]) -> MemoryBackend:
+    """A machine in memory on which everything is there that vifplug only sets."""
+    machine = MemoryBackend()
+    for resource in found:
+        if resource.life is Life.SET:
+            machine.place(_untouched(resource))
+    return machine
+
+
+def _untouched(resource: Resource) -> Resource:
+    """The resource as it might be before vifplug comes: nothing of what is asked."""
+    unasked = {
+        field.name: field.metadata.get("empty", field.default)
+        for field in dataclasses.fields(resource)
+        if field.metadata.get("compared", True) and not _required(field)
+    }
+    return resource.replace(**unasked)
+
+
+def _required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING
+
+
+def _plugged(found: Sequence[Resource], machine: MemoryBackend) -> list[Step]:
+    taken = steps.batched_last(steps.plan(found, machine.observe(found)))
+    machine.apply(taken, [])
+    return taken
+
+
+def _unplugged(found: Sequence[Resource]) -> Iterator[str]:
+    machine = _prepared(found)
+    originals = steps.originals(found, machine.observe(found))
+    _plugged(found, machine)
+    machine.apply(steps.batched_first(steps.removal(found, machine.observe(found), originals)), [])
+    made = [resource for resource in found if resource.life is Life.MADE]
+    if left := machine.observe(made):
+        yield f"unplugging leaves {joined(' '.join(each) for each in left)}"
+
+
+def _told(observed: steps.Observation, before: steps.Observation) -> str:
+    return joined(" ".join(each) for each in observed if observed[each] != before.get(each)) if observed else "less"

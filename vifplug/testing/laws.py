@@ -1,0 +1,257 @@
+"""The laws that every VIF type keeps. Each takes the type and one VIF, and says in sentences what breaks the law.
+
+`vifplug.testing.conformance` makes tests of them; they are plain functions, so any test framework can.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from vifplug.errors import InvalidDocument, InvalidRequest
+from vifplug.guest import write
+from vifplug.guest.interface import Interface
+from vifplug.model.codec import joined
+from vifplug.model.names import IFNAME_BYTES
+from vifplug.model.vif import VIF
+from vifplug.plan import resources
+from vifplug.plan.resources import BridgePort, Device, Life, LowerDevice, Macvtap, OvsPort, Resource, Tap, VethPair
+from vifplug.plugins import bound
+from vifplug.testing import purity, schema
+from vifplug.types.base import Context, VIFType
+
+#: a value for each key of the document that a type may refuse
+SAMPLES: Mapping[str, Any] = {
+    "target": "tap-sample",
+    "tap_owner": "vifplug",
+    "model": "virtio",
+    "driver": {"name": "vhost"},
+    "mtu": 1400,
+    "vlan": 1011,
+    "virtualport": {"type": "openvswitch"},
+    "bandwidth": {"inbound": {"average": 1000}},
+    "filterref": "clean-traffic",
+    "port": {"isolated": True},
+    "trust_guest_rx_filters": True,
+    "link_state": "down",
+    "boot_order": 1,
+    "alias": "ua-sample",
+    "vf": {"trust": True},
+    "external_ids": {"sample": "sample"},
+    "guest_xml": ["<rom bar='off'/>"],
+}
+_MODEL = {"driver": {"model": "virtio"}}  # a driver needs a virtio model
+_OTHER_ID = "f0e1d2c3-b4a5-4697-8879-6a5b4c3d2e1f"
+
+
+class Broken(Exception):
+    """A law is broken in a way that leaves nothing more to look at; ``str()`` is the sentence."""
+
+
+def called(name: str, call: Callable[[], Any]) -> Any:
+    """What a type's method gives. Raises Broken, which says what it raised instead."""
+    try:
+        return call()
+    except InvalidDocument as error:
+        raise Broken(f"{name} built a record that is not valid: {error}") from error
+    except Exception as error:  # whatever a type raises is the news
+        raise Broken(f"{name} raised {type(error).__name__}: {error}") from error
+
+
+def wanted(kind: VIFType, vif: VIF, context: Context) -> list[Resource]:
+    """What ``desired`` gives, as a list of resources. Raises Broken."""
+    found = called("desired", lambda: kind.desired(vif, context))
+    if not isinstance(found, Iterable):
+        raise Broken(f"desired has to give resources, and returned {found!r}")
+    listed: list[Resource] = called("desired", lambda: list(found))
+    if others := [each for each in listed if not isinstance(each, Resource)]:
+        raise Broken(f"desired has to give records of vifplug.plan.resources, and gave {others[0]!r}")
+    return listed
+
+
+def interface(kind: VIFType, vif: VIF, context: Context) -> Interface:
+    """What ``interface`` gives. Raises Broken."""
+    found = called("interface", lambda: kind.interface(vif, context))
+    if not isinstance(found, Interface):
+        raise Broken(f"interface has to return a vifplug.guest.interface.Interface, and returned {found!r}")
+    return found
+
+
+def accepted(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
+    """A document that is an example is not refused."""
+    try:
+        kind.check(vif, context)
+    except InvalidRequest as error:
+        yield f"the example is refused: {error}"
+
+
+def round_trip(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
+    """A VIF is the same after it has been written and read, and so are its resources."""
+    again = bound(VIF.from_json(vif.to_json()), kind)
+    if again != vif:
+        yield f"the VIF comes back from JSON as {again!r}, and was {vif!r}"
+    found = wanted(kind, vif, context)
+    if unread := _unread(found):
+        yield f"the resources come back from JSON as {unread}, and were {found}"
+
+
+def deterministic(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
+    """The same VIF gives the same answer every time, from every instance of the type."""
+    for name, ask in (("interface", interface), ("desired", wanted)):
+        answers = [ask(each, vif, context) for each in (kind, kind, type(kind)())]
+        if any(answer != answers[0] for answer in answers):
+            other = next(answer for answer in answers if answer != answers[0])
+            yield f"{name} gives another answer each time: {answers[0]} and {other}"
+
+
+def pure(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
+    """A type computes: it opens no file, socket or process. What it needs of the host it asks ``context.facts``."""
+    for name, ask in (("check", _checked), ("interface", interface), ("desired", wanted)):
+        try:
+            with purity.enforced():
+                ask(kind, vif, context)
+        except purity.Impure as error:
+            yield f"{name} touches the machine: {error}; ask context.facts, or make it a resource"
+
+
+def known_kinds(kind: VIFType, vif: VIF, context: Context, kinds: Mapping[str, type[Resource]]) -> Iterator[str]:
+    """Every resource is of a kind that some backend looks after, and says whose it is, unless all share it."""
+    for resource in wanted(kind, vif, context):
+        if kinds.get(resource.kind) is not type(resource):
+            yield f"{resource} is of a kind that no backend looks after; known are {joined(sorted(kinds))}"
+        if resource.owner != vif.id and resource.life is not Life.ENSURED:
+            yield f"{resource} has owner {resource.owner!r}, and has to have the VIF's id: owner=vif.id"
+
+
+def named(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
+    """Devices have names that the kernel takes, and no two VIFs the same."""
+    found = wanted(kind, vif, context)
+    for resource in found:
+        if isinstance(resource, OvsPort) and resource.type in ("", "internal") and _too_long(resource.name):
+            yield f"{resource} has a name of more than {IFNAME_BYTES} bytes, which no device can have"
+    data = {key: value for key, value in vif.to_data().items() if key != "target"} | {"id": _OTHER_ID}
+    other = wanted(kind, bound(VIF.from_data(data), kind), context)
+    given = json.dumps(data)
+    for name in sorted(_names(found) & _names(other)):
+        if name not in given:
+            yield f"VIFs {vif.id} and {_OTHER_ID} both get the device {name}: make the name from vif.device or vif.id"
+
+
+def hardened(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
+    """No router advertisement of a guest reaches the host: what is made has disable_ipv6 set before it is up."""
+    for resource in wanted(kind, vif, context):
+        if isinstance(resource, Device) and not resource.sysctls.items() >= resources.HARDENED.items():
+            yield (
+                f"{resource} is not hardened: its sysctls are {dict(resource.sysctls)}; "
+                "add to vifplug.plan.resources.HARDENED, do not replace it"
+            )
+
+
+def ordered(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
+    """Resources come in the order in which they can be made, each identity once."""
+    found = wanted(kind, vif, context)
+    identities = [resource.identity for resource in found]
+    for repeated in sorted({each for each in identities if identities.count(each) > 1}):
+        yield f"{' '.join(repeated)} comes more than once: one identity has one record"
+    made = {name: index for index, resource in enumerate(found) for name in _made_by(resource)}
+    for index, resource in enumerate(found):
+        for need in sorted(need for need in _needs(resource) if made.get(need, -1) > index):
+            yield f"{resource} needs {need}, which comes after it: what is needed comes first"
+
+
+def element(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
+    """The element is one that libvirt accepts, for this guest, and it fits what is made on the host."""
+    found = interface(kind, vif, context)
+    if found.mac != vif.mac:
+        yield f"the element has MAC {found.mac}, and the guest is to have {vif.mac}"
+    if schema.installed() and (complaint := schema.complaint(write.element(found))):
+        yield f"libvirt's schema refuses the element: {complaint}; it is {write.element(found)}"
+    for resource in wanted(kind, vif, context):
+        if isinstance(resource, (Tap, Macvtap)):
+            yield from _fits(found, resource, vif)
+
+
+def refusals(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
+    """Every key that the type says it refuses is refused, with its path; so is a key that its source doesn't have."""
+    for key in kind.refuses:
+        asked = {**vif.to_data(), **_MODEL.get(key, {}), key: SAMPLES[key]}
+        if f"$.{key}" not in called("check", functools.partial(_refused, kind, asked, context)):
+            yield f"{key} is among `refuses`, and a VIF that has one is not refused: does check call super().check?"
+    data = vif.to_data()
+    unknown = {**data, "source": {**data.get("source", {}), "no_such_key": "x"}}
+    if "$.source.no_such_key" not in called("check", lambda: _refused(kind, unknown, context)):
+        yield "a source with the unknown key no_such_key is not refused: let vifplug.model.codec.Record read it"
+
+
+def refused(kind: VIFType, document: Mapping[str, Any], context: Context) -> Iterator[str]:
+    """A document that can't be honoured is refused before anything is touched, with a path for each problem."""
+    try:
+        problems = called("check", lambda: _refused(kind, document, context))
+    except Broken as error:
+        yield f"{error}; a refusal is a vifplug.errors.Problem, with its path, that `problems` yields"
+        return
+    if not problems:
+        yield "is not refused, and `refused` says it has to be"
+
+
+# -- helpers ------------------------------------------------------------------------------------------------------
+
+
+def _checked(kind: VIFType, vif: VIF, context: Context) -> None:
+    with contextlib.suppress(InvalidRequest):  # `accepted` says so
+        kind.check(vif, context)
+
+
+def _unread(found: Sequence[Resource]) -> list[Resource]:
+    kinds = {resource.kind: type(resource) for resource in found}
+    again = resources.from_json(resources.to_json(found), kinds)
+    return [] if again == found else again
+
+
+def _too_long(name: str) -> bool:
+    return len(name.encode()) > IFNAME_BYTES
+
+
+def _made_by(resource: Resource) -> list[str]:
+    """The devices that a resource makes."""
+    if not isinstance(resource, Device):
+        return []
+    return [resource.name, resource.peer] if isinstance(resource, VethPair) else [resource.name]
+
+
+def _names(found: Iterable[Resource]) -> set[str]:
+    """The devices that are a VIF's own: what was there before, such as a VF's representor, has its name already."""
+    listed = list(found)
+    ports = {each.name for each in listed if isinstance(each, OvsPort)}
+    there = {each.name for each in listed if isinstance(each, LowerDevice)}
+    return ports.union(*map(_made_by, listed)) - there
+
+
+def _needs(resource: Resource) -> set[str]:
+    if isinstance(resource, BridgePort):
+        return {resource.name, resource.bridge}
+    return {resource.lower} if isinstance(resource, Macvtap) else set()
+
+
+def _fits(found: Interface, tap: Tap | Macvtap, vif: VIF) -> Iterator[str]:
+    """libvirt >= 9.0 takes a device that is there in one form only, and deletes it unless told not to manage it."""
+    if found.type != "ethernet":
+        yield f"the element has type {found.type}, and libvirt takes a device that is there, {tap}, as ethernet only"
+    elif found.target_managed is not False:
+        yield f"the element must say managed='no' (target_managed=False), or libvirt deletes {tap}"
+    if found.target != tap.name:
+        yield f"the element has target {found.target}, and {tap} is made"
+    if isinstance(tap, Tap) and tap.multi_queue != (vif.queues > 1):
+        yield f"{tap} has multi_queue={tap.multi_queue} and the element {vif.queues} queues: libvirt could not open it"
+
+
+def _refused(kind: VIFType, document: Mapping[str, Any], context: Context) -> list[str]:
+    """The paths of what is wrong with a document, wherever that is noticed; empty when it is fine."""
+    try:
+        kind.check(bound(VIF.from_data(document), kind), context)
+    except InvalidDocument as error:
+        return [problem.path for problem in error.problems]
+    return []
