@@ -209,6 +209,8 @@ class VIF(Record):
             changes["target"] = None if self.type in _WITHOUT_DEVICE else default_target(self.id)
         if self.virtualport:
             changes["virtualport"] = self.virtualport.completed(self.id)
+        if self.type == "hostdev":
+            changes["model"] = None  # the guest sees the function itself: nothing is emulated
         if self.driver == Driver():
             changes["driver"] = None
         elif self.driver and self.model is None and self.type not in _WITHOUT_DEVICE:

@@ -16,10 +16,7 @@ from vifplug.types.base import NOT_A_VF_DRIVER, Context, VIFType
 
 
 class HostDevice(VIFType):
-    """A VF by its PCI address. MAC and VLAN are set through its physical function, before the guest has it.
-
-    The guest sees the VF itself, so ``model`` has no meaning and is not in the element (as in nova).
-    """
+    """A VF by its PCI address. MAC and VLAN are set through its physical function, before the guest has it."""
 
     name = "hostdev"
     source = HostDeviceSource
@@ -57,7 +54,6 @@ class HostDevice(VIFType):
             address=vif.source.address,
             vlan=None if switched else vif.vlan,
             virtualport=None if switched else vif.virtualport,
-            model=None,
         )
 
     def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
