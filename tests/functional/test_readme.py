@@ -1,0 +1,68 @@
+"""The README is true: its commands and its code are run as they stand there."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.command import VIFPLUG
+from vifplug import errors
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a network namespace of its own")
+
+
+def section(title: str) -> str:
+    found = re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", README, re.DOTALL | re.MULTILINE)
+    assert found, title
+    return found[1]
+
+
+def blocks(language: str, text: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+
+def run(script: str, directory: Path) -> subprocess.CompletedProcess[str]:
+    """A shell in a network namespace of its own, with this environment's programs."""
+    path = f"{Path(VIFPLUG).parent}{os.pathsep}{os.environ['PATH']}"
+    command = ["unshare", "--net", "sh", "-e", "-c", script]
+    environment = {**os.environ, "PATH": path}
+    return subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=False)
+
+
+@needs_root
+def test_a_first_vif_by_hand(tmp_path: Path) -> None:
+    text = section("A first VIF by hand")
+    done = run("\n".join(blocks("sh", text)), tmp_path)
+    assert (done.returncode, done.stderr) == (0, ""), done
+    [element] = blocks("xml", text)
+    assert element in done.stdout and element == (tmp_path / "web.xml").read_text()
+    for said in ("make tap tap4e0b62d3-6c", "isolated on", "9000", "the VIF is as recorded", "no VIF is plugged"):
+        assert said in done.stdout, said
+
+
+@needs_root
+def test_from_python(tmp_path: Path) -> None:
+    (tmp_path / "library.py").write_text("".join(blocks("python", section("From Python"))))
+    setup = blocks("sh", section("A first VIF by hand"))[0]
+    done = run(f"{setup}\n{sys.executable} library.py", tmp_path)
+    assert (done.returncode, done.stderr) == (0, ""), done
+    assert "<interface type='ethernet'>" in done.stdout and "True make tap tap4e0b62d3-6c" in done.stdout
+
+
+def test_the_exit_codes_are_those_of_the_errors() -> None:
+    told = {int(code) for code in re.findall(r"^\| (\d) \|", section("Exit codes"), re.MULTILINE)}
+    families = (errors.InvalidRequest, errors.HostNotReady, errors.Conflict, errors.StepFailed, errors.PartlyDone)
+    assert told == {0, 1, *(family.exit_code for family in families)}
+
+
+def test_the_rooms_and_files_that_it_names_are_there() -> None:
+    for name in re.findall(r"`((?:vifplug|doc|examples|etc)/[\w./-]+|[A-Z]+\.md|bindep\.txt)`", README):
+        assert (ROOT / name).exists(), name

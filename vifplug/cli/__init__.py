@@ -1,0 +1,1 @@
+"""The ``vifplug`` command: parse, call, print. Everything it does, the library does as well."""

@@ -1,0 +1,225 @@
+"""The application: global options, the configuration, and errors as one sentence and an exit code.
+
+Beside the exit codes of `vifplug.errors`: 70 a bug in vifplug, 74 the answer could not be written (sysexits.h),
+130 interrupted, 141 the reader of the answer has gone, 143 terminated (128 + signal, as shells have it).
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import functools
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, NoReturn, TextIO
+
+from cliff import app
+from cliff.command import Command
+from cliff.commandmanager import CommandManager
+from cliff.help import HelpExit
+
+from vifplug.errors import InvalidDocument, InvalidRequest, VifplugError
+from vifplug.model.codec import joined
+
+if TYPE_CHECKING:
+    from oslo_config import cfg
+
+    from vifplug.conf import Settings
+    from vifplug.driver import VIFDriver
+    from vifplug.types.base import VIFType
+
+BUG, INTERRUPTED, READER_GONE = 70, 130, 141
+
+DESCRIPTION = "Plug virtual machines into networks: the guest's libvirt element, and the host state that must hold."
+
+EPILOG = """exit codes:
+  0  done, or nothing to do                 4  conflict with another owner
+  1  check found differences                5  a step failed; all was undone
+  2  the request is wrong                   6  a step failed; something is left
+  3  the host is not ready                 70  a bug in vifplug"""
+
+
+class Told(InvalidRequest):
+    """The request is wrong, and every reason has been told already."""
+
+
+class NotWritten(VifplugError):
+    """The answer could not be written: a full disk, say."""
+
+    exit_code = 74
+
+
+class ReaderGone(Exception):
+    """Whoever read the answer wants no more of it (`vifplug list | head`): nothing that has to be told."""
+
+
+class App(app.App):
+    """``vifplug``. Its commands get the configuration and the driver from here, when they first ask."""
+
+    NAME = "vifplug"
+    LOG = logging.getLogger(NAME)
+
+    def __init__(
+        self, version: str, commands: CommandManager, *, stdout: TextIO | None = None, stderr: TextIO | None = None
+    ) -> None:
+        super().__init__(DESCRIPTION, version, commands, stdout=stdout, stderr=stderr, deferred_help=True)
+        self.options = argparse.Namespace(debug=False)
+
+    def build_option_parser(
+        self, description: str | None, version: str | None, argparse_kwargs: dict[str, object] | None = None
+    ) -> argparse.ArgumentParser:
+        layout = {
+            "usage": "vifplug [--config-file FILE]... [--config-dir DIR]... [-v | -q] [--debug] VERB ...",
+            "epilog": EPILOG,
+            "formatter_class": argparse.RawDescriptionHelpFormatter,
+            "allow_abbrev": False,
+        }
+        parser = super().build_option_parser(description, version, {**layout, **(argparse_kwargs or {})})
+        parser.add_argument(
+            "--config-file", action="append", default=[], metavar="FILE", help="Read this configuration file."
+        )
+        parser.add_argument(
+            "--config-dir", action="append", default=[], metavar="DIR", help="Read the *.conf files of this directory."
+        )
+        return refusing(parser)
+
+    # -- what commands use ------------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def conf(self) -> cfg.ConfigOpts:
+        """The configuration, as the files say. Raises InvalidConfig, NotPermitted."""
+        from vifplug import conf
+
+        return conf.load(self.options.config_file, self.options.config_dir)
+
+    def settings(self, kinds: Sequence[VIFType] = ()) -> Settings:
+        """The checked values of vifplug's own options, and of those of the given VIF types. Raises InvalidConfig."""
+        from vifplug import conf
+
+        conf.register(self.conf, kinds)
+        return conf.settings(self.conf, kinds)
+
+    def driver(self) -> VIFDriver:
+        """A driver for this configuration, with logging set up; the caller closes it."""
+        from vifplug.cli import logs
+        from vifplug.driver import VIFDriver
+
+        conf = self.conf
+        logs.set_up(self.options)
+        return VIFDriver(conf)
+
+    def complain(self, error: VifplugError, about: str = "") -> int:
+        """Say what went wrong, on stderr, one line for each problem; the exit code that it comes to."""
+        if self.options.debug:
+            traceback.print_exception(error, file=self.stderr)
+        for sentence in sentences(error):
+            self.say(f"{about}: {sentence}" if about else sentence)
+        return error.exit_code
+
+    def say(self, sentence: str) -> None:
+        """One line on stderr."""
+        print(f"{self.NAME}: {' '.join(sentence.split())}", file=self.stderr)
+
+    # -- running ----------------------------------------------------------------------------------------------
+
+    def run(self, argv: list[str]) -> int:
+        return self.guard(lambda: self._parse_and_run(argv))
+
+    def guard(self, work: Callable[[], int]) -> int:
+        """Do ``work``; its exit code, or that of the error that it raises, which is told."""
+        try:
+            code = work()
+            with writing(self.stdout):
+                return code
+        except Told as error:
+            return error.exit_code
+        except NotWritten as error:
+            _forget_output()
+            return self.complain(error)
+        except VifplugError as error:
+            return self.complain(error)
+        except KeyboardInterrupt:
+            self.say("interrupted")
+            return INTERRUPTED
+        except ReaderGone:
+            _forget_output()
+            return READER_GONE
+        except Exception as error:  # noqa: BLE001 - an operator gets a sentence, whatever happens
+            return self._bug(error)
+
+    def _parse_and_run(self, argv: list[str]) -> int:
+        self.options, words = self.parser.parse_known_args(argv)
+        if self.options.deferred_help and words:  # "vifplug plug --help" is "vifplug help plug"
+            self.options.deferred_help = False
+            words = ["help", words[0]]
+        try:
+            self.print_help_if_requested()
+            if not words:
+                raise InvalidRequest("wanted a verb, found none; `vifplug --help` lists them")
+            return self.run_subcommand(words)
+        except HelpExit:
+            return 0
+
+    def run_subcommand(self, argv: list[str]) -> int:
+        """cliff's own would turn every error into exit code 1."""
+        factory, name, arguments = self._found(argv)
+        if name == "help" and arguments:
+            self._found(arguments)
+        command = factory(self, self.options, cmd_name=name)
+        parser = refusing(command.get_parser(f"{self.NAME} {name}"))
+        return command.run(parser.parse_args(arguments))
+
+    def _found(self, argv: list[str]) -> tuple[type[Command], str, list[str]]:
+        try:
+            return self.command_manager.find_command(argv)
+        except ValueError:
+            raise self._unknown(argv[0]) from None
+
+    def _unknown(self, word: str) -> InvalidRequest:
+        if word.startswith("-"):
+            return InvalidRequest(f"option {word} is not known here; `vifplug --help` lists those before the verb")
+        near = joined(self.get_fuzzy_matches(word)[:3])
+        return InvalidRequest(f"{word!r} is no verb; did you mean {near}? `vifplug --help` lists them")
+
+    def _bug(self, error: Exception) -> int:
+        if self.options.debug:
+            traceback.print_exception(error, file=self.stderr)
+        self.say(f"this is a bug in vifplug: {type(error).__name__}: {error}; please report it with what --debug says")
+        return BUG
+
+
+def refusing(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """``parser``, which from now on raises InvalidRequest instead of printing its usage and exiting."""
+
+    def refuse(message: str) -> NoReturn:
+        raise InvalidRequest(f"{message}; see `{parser.prog} --help`")
+
+    parser.error = refuse  # type: ignore[method-assign]
+    return parser
+
+
+def sentences(error: VifplugError) -> Sequence[str]:
+    """What an error says, one sentence for each thing that is wrong."""
+    if isinstance(error, InvalidDocument) and error.problems:
+        return [f"{error.subject}: {problem}" if error.subject else str(problem) for problem in error.problems]
+    return [str(error)]
+
+
+@contextlib.contextmanager
+def writing(stream: TextIO) -> Iterator[None]:
+    """Around what writes to ``stream``. Raises ReaderGone, NotWritten where it could not all be written."""
+    try:
+        yield
+        stream.flush()
+    except BrokenPipeError as error:
+        raise ReaderGone from error
+    except OSError as error:
+        raise NotWritten(f"the verb is done, and its answer could not be written: {error.strerror}") from error
+
+
+def _forget_output() -> None:
+    """So that Python's flush at exit has nowhere to fail."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

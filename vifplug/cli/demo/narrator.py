@@ -1,0 +1,54 @@
+"""How the demo speaks: headings, sentences, commands with what they print, and expectations."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from typing import TextIO
+
+from vifplug.cli.app import writing
+from vifplug.errors import VifplugError
+
+WIDTH = 100
+
+_BOLD, _DIM, _GREEN, _RED, _PLAIN = "\033[1m", "\033[2m", "\033[32m", "\033[31m", "\033[0m"  # ECMA-48: SGR
+
+
+class Disappointed(VifplugError):
+    """Something did not come out as the demo says it does."""
+
+
+class Narrator:
+    """Writes to ``stream``, in colour where that is a terminal (and NO_COLOR is not set: no-color.org)."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._coloured = stream.isatty() and not os.environ.get("NO_COLOR")
+
+    def title(self, text: str) -> None:
+        self._print("\n" + self._in(_BOLD, text) + "\n" + self._in(_BOLD, "-" * len(text)))
+
+    def say(self, text: str) -> None:
+        """A paragraph."""
+        self._print("\n" + textwrap.fill(" ".join(text.split()), WIDTH))
+
+    def shell(self, command: str, output: str) -> None:
+        """A command, and what it printed. A long command goes on in a further line, as a shell takes it."""
+        rows = textwrap.wrap(f"  $ {command}", WIDTH, break_long_words=False, break_on_hyphens=False)
+        self._print("\n" + self._in(_BOLD, " \\\n      ".join(rows)))
+        if output.strip():
+            self._print(self._in(_DIM, textwrap.indent(output.rstrip("\n"), "  ")))
+
+    def expect(self, what: str, holds: bool) -> None:
+        """Tell an expectation and whether it came true. Raises Disappointed when it did not."""
+        mark = self._in(_GREEN, "ok") if holds else self._in(_RED, "FAILED")
+        self._print(f"  {mark}  {what}")
+        if not holds:
+            raise Disappointed(f"the demo expected that {what}, and it did not come true")
+
+    def _in(self, style: str, text: str) -> str:
+        return f"{style}{text}{_PLAIN}" if self._coloured else text
+
+    def _print(self, text: str) -> None:
+        with writing(self._stream):
+            print(text, file=self._stream)

@@ -1,0 +1,121 @@
+"""The throw-away host: a network namespace with an Open vSwitch, a Linux bridge and a network card of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from vifplug.cli.demo.vifs import PLAIN, UPLINK
+from vifplug.errors import HostNotReady, Missing, NotPermitted
+from vifplug.testing import netns
+from vifplug.testing.ovs import PrivateOvs
+
+#: programs, and the Debian package that has each
+PROGRAMS = {
+    "ip": "iproute2",
+    "bridge": "iproute2",
+    "nsenter": "util-linux",
+    "ping": "iputils-ping",
+    "ovsdb-server": "openvswitch-switch",
+    "ovs-vswitchd": "openvswitch-switch",
+    "ovs-vsctl": "openvswitch-switch",
+    "ovsdb-tool": "openvswitch-switch",
+}
+
+PLAIN_ADDRESS, WIRE_ADDRESS = "198.51.100.1", "203.0.113.1"  # RFC 5737: for documentation
+_SKIPPED = 0x76696670  # a group of links that no other link is in
+
+_CONFIG = """\
+[vifplug]
+state_path = {directory}/state
+
+[vifplug_ovs]
+connection = {connection}
+datapath_type = netdev
+"""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """``netns`` is the namespace's name; ``directory`` has vifplug.conf and takes what comes; ``ovs`` is the switch."""
+
+    netns: str
+    directory: Path
+    ovs: PrivateOvs
+
+
+def check_ready() -> None:
+    """Raises NotPermitted, Missing where the demo can't be set up here."""
+    if os.geteuid() != 0:
+        raise NotPermitted("the demo makes network namespaces, and only root may: run it with sudo")
+    os.environ["PATH"] += ":/usr/sbin:/sbin"  # where Debian has the servers, and su does not look
+    for program, package in PROGRAMS.items():
+        if shutil.which(program) is None:
+            raise Missing(f"the demo needs {program}, and it is not in PATH: install {package}")
+
+
+@contextlib.contextmanager
+def stage() -> Iterator[Stage]:
+    """The host, while the ``with`` lasts; nothing of it is left. Raises HostNotReady where none can be made."""
+    with contextlib.ExitStack() as stack:
+        try:
+            host = _set_up(stack)
+        except subprocess.CalledProcessError as error:
+            said = " ".join(error.stderr.split())
+            raise HostNotReady(f"the demo's host can't be made here: {shlex.join(error.cmd)} says: {said}") from error
+        yield host
+
+
+def _set_up(stack: contextlib.ExitStack) -> Stage:
+    directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vifplug-demo-")))
+    [name] = stack.enter_context(netns.named())
+    ovs = stack.enter_context(PrivateOvs(netns=name))
+    _skip_link_indexes(name, _claimed_indexes(stack))
+    _furnish(name)
+    (directory / "vifplug.conf").write_text(_CONFIG.format(directory=directory, connection=ovs.connection))
+    return Stage(name, directory, ovs)
+
+
+def _furnish(name: str) -> None:
+    """What a host has before vifplug comes: a Linux bridge with an address, a network card and its far end."""
+    for command in (
+        f"link add {PLAIN} type bridge",
+        f"address add {PLAIN_ADDRESS}/24 dev {PLAIN}",
+        f"link set dev {PLAIN} up",
+        f"link add {UPLINK} type veth peer name wire",
+        f"address add {WIRE_ADDRESS}/24 dev wire",
+        "link set dev wire up",
+    ):
+        netns.ip("-n", name, *command.split())
+
+
+def _skip_link_indexes(name: str, first: int) -> None:
+    """Have the next link of the namespace get the number ``first``, or one more."""
+    pairs = [f"link add skip{each} group {_SKIPPED} type veth\n" for each in range(first // 2)]
+    batch = ["ip", "-n", name, "-batch", "-"]
+    subprocess.run(batch, input="".join(pairs), text=True, capture_output=True, check=True)
+    netns.ip("-n", name, "link", "delete", "group", str(_SKIPPED))
+
+
+def _claimed_indexes(stack: contextlib.ExitStack) -> int:
+    """The first of fifty numbers that no macvtap of the machine has, and no other demo takes as long as this one lasts.
+
+    A macvtap's character device is /dev/tap<number>, and /dev is the same in all namespaces: of two macvtaps with
+    one number, the second has none.
+    """
+    taken = {int(path.name[3:]) for path in Path("/dev").glob("tap[0-9]*")}
+    for first in range(50, 1000, 50):
+        claim = stack.enter_context(socket.socket(socket.AF_UNIX))
+        with contextlib.suppress(OSError):
+            claim.bind(f"\0vifplug-demo-{first}")  # an abstract name: nothing to tidy up (unix(7))
+            if taken.isdisjoint(range(first, first + 50)):
+                return first
+    raise HostNotReady("too many macvtaps are on this machine for one more: /dev/tap50 to /dev/tap999 are taken")

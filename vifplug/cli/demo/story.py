@@ -1,0 +1,174 @@
+"""What the demo shows, act by act. Run by `command` inside the stage's network namespace."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from vifplug.cli.demo import guests, stage, vifs
+from vifplug.cli.demo.guests import Guest
+from vifplug.cli.demo.narrator import Narrator
+from vifplug.cli.main import application
+from vifplug.errors import Conflict
+
+#: The guests that are started, with their network cards. Those of 192.0.2.0/24 would all talk, were there no VLANs;
+#: router sees one half of it on each of its cards.
+CARDS = {
+    "web": {"eth0": "192.0.2.1/24"},
+    "db": {"eth0": "192.0.2.2/24"},
+    "mail": {"eth0": "192.0.2.130/24"},
+    "router": {"eth0": "192.0.2.3/25", "eth0.20": "192.0.2.131/25"},
+    "anna": {"eth0": "198.51.100.2/24"},
+    "bert": {"eth0": "198.51.100.3/24"},
+    "direct": {"eth0": "203.0.113.2/24"},
+}
+WEB, DB, MAIL, ROUTER_10, ROUTER_20 = "192.0.2.1", "192.0.2.2", "192.0.2.130", "192.0.2.3", "192.0.2.131"
+BERT = "198.51.100.3"
+
+
+class Story:
+    """The acts, in order. Each raises Disappointed when something is not as it is told."""
+
+    def __init__(self, narrator: Narrator, directory: Path) -> None:
+        self._tell = narrator
+        self._documents = vifs.documents(str(directory))
+        os.chdir(directory)
+        for name, document in self._documents.items():
+            Path(f"{name}.json").write_text(json.dumps(document, indent=2))
+
+    def play(self) -> int:
+        """All of it; the demo's exit code."""
+        self._tell.say(
+            "All of this happens in a network namespace of its own, with an Open vSwitch of its own: nothing of this "
+            "machine is touched. What begins with $ is a command that is really run."
+        )
+        self.plug_one()
+        self.plug_all()
+        self.look()
+        with self.all_guests() as running:
+            self.talk(running)
+            self.break_and_mend(running)
+            self.refuse()
+        self.unplug()
+        self._tell.say("That was all of it. The namespace and its switch go now; nothing is left on this machine.")
+        return 0
+
+    # -- acts ---------------------------------------------------------------------------------------------------
+
+    def plug_one(self) -> None:
+        self._tell.title("One VIF")
+        self._tell.say(
+            "A VIF is a virtual network interface: what a guest is to have, and where it is connected. It is a small "
+            "document. This one asks for a port in VLAN 10 of an Open vSwitch bridge:"
+        )
+        self.shell("cat web.json")
+        self._tell.say(
+            "Plugging it makes the host's side true (a tap, the bridge, the port with its VLAN), and prints what goes "
+            "into the guest's libvirt definition:"
+        )
+        self.vifplug("plug", "web.json")
+        self._tell.say("Once more: all holds already, so nothing is done.")
+        self.vifplug("plug", "web.json", "-f", "table", "-c", "device", "-c", "changed")
+
+    def plug_all(self) -> None:
+        self._tell.title("VIFs of every kind, in one batch")
+        self._tell.say(
+            "db is in VLAN 10 as well, mail in VLAN 20, router in both (a trunk: VLAN 10 untagged, 20 tagged). anna "
+            "and bert are on a Linux bridge, isolated from each other. plain is a tap and no more, direct a macvtap on "
+            "the network card, and dpdk a vhost-user socket. All are plugged, or none."
+        )
+        files = [f"{name}.json" for name in self._documents]
+        self.vifplug("plug", *files, "-f", "table", "-c", "device", "-c", "steps")
+        self.vifplug("list", "-c", "vif_id", "-c", "type", "-c", "device", "-c", "state")
+
+    def look(self) -> None:
+        self._tell.title("What the host says")
+        self._tell.say("Not vifplug's word for it. Open vSwitch:")
+        self.shell("ovs-vsctl --format=table --columns=name,vlan_mode,tag,trunks find Port 'vlan_mode!=[]'")
+        self._tell.say("The kernel: which bridge ports are isolated, and every device with vifplug's mark.")
+        self.shell("grep . /sys/class/net/*/brport/isolated")
+        self.shell("grep vifplug /sys/class/net/*/ifalias")
+
+    def talk(self, guest: Mapping[str, Guest]) -> None:
+        self._tell.title("Guests that talk, and guests that don't")
+        self._tell.say("A small process stands for each guest: it opens the tap as QEMU does. They ping each other.")
+        self._tell.expect("web reaches db: both are in VLAN 10", guest["web"].reaches(DB))
+        self._tell.expect("mail, in VLAN 20, does not reach web", guest["mail"].is_cut_off_from(WEB))
+        self._tell.expect("web does not reach mail", guest["web"].is_cut_off_from(MAIL))
+        self._tell.expect("router, untagged, reaches web in VLAN 10", guest["web"].reaches(ROUTER_10))
+        self._tell.expect("router, with tag 20, reaches mail in VLAN 20", guest["mail"].reaches(ROUTER_20))
+        self._tell.expect("anna reaches the host on the Linux bridge", guest["anna"].reaches(stage.PLAIN_ADDRESS))
+        self._tell.expect("bert reaches it, too", guest["bert"].reaches(stage.PLAIN_ADDRESS))
+        self._tell.expect("anna does not reach bert: both are isolated", guest["anna"].is_cut_off_from(BERT))
+        self._tell.expect("direct reaches the far end of the network card", guest["direct"].reaches(stage.WIRE_ADDRESS))
+
+    def break_and_mend(self, guest: Mapping[str, Guest]) -> None:
+        self._tell.title("Something breaks")
+        self.vifplug("check")
+        self._tell.say("Somebody puts web's port into VLAN 99, and deletes db's:")
+        self.shell("ovs-vsctl set Port tap-web tag=99")
+        self.shell("ovs-vsctl del-port tap-db")
+        self._tell.expect("web does not reach db any more", guest["web"].is_cut_off_from(DB))
+        self._tell.say("check compares the host with the record:")
+        self.vifplug("check", exit_code=1)
+        self._tell.say("update mends it, in place: the guests keep their taps.")
+        for name in ("web", "db"):
+            self.vifplug("update", f"{name}.json", "-f", "table", "-c", "device", "-c", "steps")
+        self.vifplug("check")
+        self._tell.expect("web reaches db again", guest["web"].reaches(DB))
+
+    def refuse(self) -> None:
+        self._tell.title("What vifplug refuses")
+        self._tell.say("To take a tap away from a guest that runs:")
+        self.vifplug("unplug", self._documents["web"]["id"], exit_code=Conflict.exit_code)
+        self._tell.say("What can't be right, before anything is touched:")
+        Path("wrong.json").write_text(json.dumps({**self._documents["web"], "vlan": 4095, "colour": "red"}))
+        self.vifplug("plug", "wrong.json", exit_code=2)
+
+    def unplug(self) -> None:
+        self._tell.title("All of it taken back")
+        self._tell.say("The guests have ended.")
+        self.vifplug("unplug", *(each["id"] for each in self._documents.values()))
+        self._tell.expect("no port is left on the switch", self.shell(f"ovs-vsctl list-ports {vifs.SWITCH}") == "")
+        self._tell.expect("no tap or macvtap is left", "tap-" not in self.shell("ls /sys/class/net"))
+        self.vifplug("list")
+
+    # -- means --------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def all_guests(self) -> Iterator[Mapping[str, Guest]]:
+        """Every guest of CARDS, running."""
+        with contextlib.ExitStack() as stack:
+            yield {
+                name: stack.enter_context(guests.running(name, f"tap-{name}", self._documents[name]["mac"], cards))
+                for name, cards in CARDS.items()
+            }
+
+    def vifplug(self, *words: str, exit_code: int = 0) -> None:
+        """Run a verb, show it as it would be typed, and hold it to its exit code."""
+        output = io.StringIO()
+        code = application(stdout=output, stderr=output).run(["--config-file", "vifplug.conf", *words])
+        self._tell.shell(" ".join(["vifplug", *words]), output.getvalue())
+        if code or exit_code:
+            self._tell.expect(f"the exit code is {exit_code}", code == exit_code)
+
+    def shell(self, command: str) -> str:
+        """Run a shell's command and show it; what it prints."""
+        output = subprocess.run(["sh", "-c", command], check=True, stdout=subprocess.PIPE, text=True).stdout
+        self._tell.shell(command, output)
+        return output
+
+
+def main(directory: str) -> int:
+    """Tell the whole story; the exit code of the demo."""
+    return application().guard(Story(Narrator(sys.stdout), Path(directory)).play)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

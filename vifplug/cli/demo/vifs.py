@@ -1,0 +1,44 @@
+"""The demo's VIF documents. Written to files, and plugged from there, as anybody would."""
+
+from __future__ import annotations
+
+from typing import Any
+
+SWITCH = "br-demo"  # Open vSwitch: vifplug makes it
+PLAIN = "br-plain"  # a Linux bridge: it has to be there
+UPLINK = "uplink"  # a network card, for the macvtap
+
+_OPENVSWITCH = {"type": "openvswitch"}
+
+
+def documents(directory: str) -> dict[str, dict[str, Any]]:
+    """Every VIF document, by name. ``directory`` is where the vhost-user socket goes."""
+    tagged = [{"id": 10, "native_mode": "untagged"}, {"id": 20}]
+    socket = {"path": f"{directory}/vhost/dpdk.sock", "mode": "server"}
+    found: dict[str, dict[str, Any]] = {
+        "web": {"type": "bridge", "source": {"bridge": SWITCH}, "virtualport": _OPENVSWITCH, "vlan": 10},
+        "db": {"type": "bridge", "source": {"bridge": SWITCH}, "virtualport": _OPENVSWITCH, "vlan": 10},
+        "mail": {"type": "bridge", "source": {"bridge": SWITCH}, "virtualport": _OPENVSWITCH, "vlan": 20},
+        "router": {
+            "type": "bridge",
+            "source": {"bridge": SWITCH},
+            "virtualport": _OPENVSWITCH,
+            "vlan": {"trunk": True, "tags": tagged},
+        },
+        "anna": {"type": "bridge", "source": {"bridge": PLAIN}, "port": {"isolated": True}},
+        "bert": {"type": "bridge", "source": {"bridge": PLAIN}, "port": {"isolated": True}},
+        "plain": {"type": "ethernet"},
+        "direct": {"type": "direct", "source": {"dev": UPLINK, "mode": "bridge"}, "tap_owner": "vifplug"},
+        "dpdk": {"type": "vhostuser", "source": socket},
+    }
+    return {name: _completed(number, name, document) for number, (name, document) in enumerate(found.items(), 1)}
+
+
+def vif_id(number: int) -> str:
+    return f"{number:08d}-0000-4000-8000-000000000000"
+
+
+def _completed(number: int, name: str, document: dict[str, Any]) -> dict[str, Any]:
+    own = {"id": vif_id(number), "type": document["type"], "mac": f"52:54:00:00:00:{number:02x}"}
+    named = {} if document["type"] == "vhostuser" else {"target": f"tap-{name}"}
+    return {**own, **named, **document, "model": "virtio"}

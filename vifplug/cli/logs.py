@@ -1,0 +1,40 @@
+"""Logging of the command: oslo.log, so that the usual options ([DEFAULT] log_file, use_journal ...) work."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+
+from oslo_config import cfg
+from oslo_log import log
+
+from vifplug.errors import InvalidConfig
+
+#: by the number of -v, -q being 0
+_LEVELS = (logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG)
+
+
+def set_up(options: argparse.Namespace) -> None:
+    """Send log records where the configuration files say; where they don't, warnings go to stderr, tersely.
+
+    Raises InvalidConfig for a wrong value.
+    """
+    conf = cfg.ConfigOpts()
+    log.register_options(conf)
+    conf.set_default("use_stderr", True)
+    conf.set_default("default_log_levels", ["=WARNING"])  # other libraries: the root logger
+    conf.set_default("logging_default_format_string", "vifplug: %(levelname)s: %(message)s")
+    conf.set_default("logging_exception_prefix", "vifplug: ")
+    try:
+        conf(_arguments(options), project="vifplug")
+        log.setup(conf, "vifplug")
+    except (cfg.Error, log.LogConfigError, ValueError, TypeError, OSError) as error:
+        raise InvalidConfig(f"logging: {error}") from error
+    level = logging.DEBUG if options.debug else _LEVELS[min(options.verbose_level, 3)]
+    logging.getLogger("vifplug").setLevel(level)
+
+
+def _arguments(options: argparse.Namespace) -> list[str]:
+    words = [word for path in options.config_file for word in ("--config-file", path)]
+    words += [word for path in options.config_dir for word in ("--config-dir", path)]
+    return [*words, *(["--log-file", options.log_file] if options.log_file else [])]

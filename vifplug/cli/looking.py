@@ -1,0 +1,135 @@
+"""The verbs that only look: xml, check, list, show, types, host-info."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from vifplug.cli.output import FILE, Lister, PrintsElement, Shown, ShowOne, data, lines
+
+if TYPE_CHECKING:
+    from vifplug.driver import Entry
+
+Answer = tuple[Sequence[str], Iterable[Any]]
+
+DIFFERENT = 1
+NOTHING = "no VIF is plugged"
+
+
+class Xml(PrintsElement, ShowOne):
+    """print the guest's interface element of a VIF, touching nothing."""
+
+    columns = ("vif_id", "interface_xml")
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument("file", metavar="FILE", help=FILE)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Answer:
+        from vifplug.cli import documents
+
+        [(vif, element)] = documents.read_all(self.app, [parsed_args.file])
+        return self.columns, (vif.id, element)
+
+
+class Check(Lister):
+    """compare the host with what is recorded; exit code 1 where they differ."""
+
+    columns = ("vif_id", "path", "wanted", "found")
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument("ids", nargs="*", metavar="ID", help="the id of a VIF; none: all that are plugged")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Answer:
+        with self.app.driver() as driver:
+            ids = parsed_args.ids or [None]
+            found = [difference for vif_id in ids for difference in driver.check(vif_id)]
+            self.checked = len(parsed_args.ids) or len(driver.list())
+        self.exit_code = DIFFERENT if found else 0
+        return self.columns, [(each.vif_id, each.path, _value(each.wanted), _value(each.found)) for each in found]
+
+    def nothing(self) -> str:
+        return _all_well(self.checked)
+
+
+class List(Lister):
+    """list the VIFs that are recorded on this host."""
+
+    columns = ("vif_id", "type", "device", "instance", "state")
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Answer:
+        with self.app.driver() as driver:
+            return self.columns, [_listed(entry) for entry in driver.list()]
+
+    def nothing(self) -> str:
+        return NOTHING
+
+
+class Show(ShowOne):
+    """show what is recorded of one VIF."""
+
+    columns = ("vif_id", "state", "changed_at", "instance", "vif", "actual", "interface_xml", "resources")
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument("id", metavar="ID", help="the id of a VIF")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Answer:
+        with self.app.driver() as driver:
+            entry = driver.show(parsed_args.id)
+        return self.columns, (
+            entry.vif.id,
+            entry.state,
+            datetime.datetime.fromtimestamp(entry.changed_at, datetime.UTC).isoformat(timespec="seconds"),
+            data(entry.instance),
+            data(entry.vif),
+            data(entry.actual),
+            entry.interface_xml,
+            lines(entry.resources),
+        )
+
+
+class Types(Lister):
+    """list the VIF types that are installed, and why any of them can't be used."""
+
+    columns = ("name", "distribution", "version", "target", "problem")
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Answer:
+        from vifplug import plugins
+
+        report = plugins.Types(self.app.settings().enabled_types).report()
+        origins = [(each.origin, each.reason) for each in report]
+        return self.columns, [(at.name, at.distribution, at.version, at.target, why) for at, why in origins]
+
+
+class HostInfo(ShowOne):
+    """show what this host offers: types, kernel, Open vSwitch, SR-IOV."""
+
+    columns = ("host", "kernel", "open_vswitch", "sriov", "types")
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Answer:
+        with self.app.driver() as driver:
+            info = driver.host_info()
+        return self.columns, [data(info[name]) for name in self.columns]
+
+
+def _listed(entry: Entry) -> tuple[Any, ...]:
+    guest = entry.instance
+    shown = Shown(guest, (guest.name or guest.uuid) if guest else "")
+    return entry.vif.id, entry.vif.type, data(entry.actual.target), shown, entry.state
+
+
+def _value(value: Any) -> Shown:
+    return Shown(value, "nothing" if value is None else str(value))
+
+
+def _all_well(count: int) -> str:
+    if count == 0:
+        return NOTHING
+    return "the VIF is as recorded" if count == 1 else f"all {count} VIFs are as recorded"

@@ -1,0 +1,171 @@
+"""What verbs answer, for people and for programs: cliff's formats, and libvirt's element as it stands."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, TextIO
+
+import stevedore
+from cliff import columns, command, display, lister, show
+from cliff.formatters import base
+from stevedore.extension import Extension
+
+from vifplug.cli.app import App, writing
+from vifplug.errors import InvalidRequest
+from vifplug.model.codec import Record, joined
+
+if TYPE_CHECKING:
+    _Column = columns.FormattableColumn[Any]
+    _Display = display.DisplayCommandBase[Any]
+else:  # not generic in cliff before 4.12
+    _Column = columns.FormattableColumn
+    _Display = display.DisplayCommandBase
+
+#: what is said of FILE arguments
+FILE = "a VIF, as a JSON document or as libvirt's <interface> element; - is standard input"
+
+#: the format that is the element and nothing else
+XML = "xml"
+#: formats that can hold data within data, so that they hold everything
+STRUCTURED = ("json", "yaml")
+
+
+class Shown(_Column):
+    """A value of a row: plain data for a program, and a text for a person."""
+
+    def __init__(self, value: Any, text: str) -> None:
+        super().__init__(plain(value))
+        self._text = text
+
+    def human_readable(self) -> str:
+        return self._text
+
+
+def lines(values: Iterable[object]) -> Shown:
+    """Several texts: a list for a program, a line each for a person."""
+    texts = [str(value) for value in values]
+    return Shown(texts, "\n".join(texts))
+
+
+def data(value: Any) -> Shown:
+    """Data within data: for a person, an indented outline."""
+    return Shown(value, "\n".join(_outline(plain(value))))
+
+
+def plain(value: Any) -> Any:
+    """``value`` in JSON's types."""
+    if isinstance(value, Record):
+        return value.to_data()
+    if isinstance(value, Mapping):
+        return {key: plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(each) for each in value]
+    return value
+
+
+class Elements(base.ListFormatter, base.SingleFormatter):
+    """Prints the column ``interface_xml`` of each row, so that a file which takes it has the elements alone."""
+
+    def add_argument_group(self, parser: argparse.ArgumentParser) -> None:
+        return None
+
+    def emit_list(
+        self,
+        column_names: Sequence[str],
+        data: Iterable[Sequence[Any]],
+        stdout: TextIO,
+        parsed_args: argparse.Namespace,
+    ) -> None:
+        for row in data:
+            self.emit_one(column_names, row, stdout, parsed_args)
+
+    def emit_one(
+        self, column_names: Sequence[str], data: Sequence[Any], stdout: TextIO, parsed_args: argparse.Namespace
+    ) -> None:
+        print(dict(zip(column_names, data, strict=True))["interface_xml"], file=stdout)
+
+
+class Verb(command.Command):
+    """Base of all verbs. ``exit_code`` is what the verb comes to where nothing is raised."""
+
+    app: App
+    exit_code = 0
+
+    def get_epilog(self) -> str:
+        """None. cliff would read the metadata of every installed distribution to name the verb's."""
+        return ""
+
+
+class _Answering(Verb, _Display):
+    """A verb with an answer. ``columns`` are all that it has, ``brief`` those of a table where none are chosen."""
+
+    columns: ClassVar[Sequence[str]]
+    brief: ClassVar[Sequence[str]] = ()
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        unknown = [name for name in parsed_args.columns if self._normalize_column_name(name) not in self.columns]
+        if unknown:
+            raise InvalidRequest(f"column {unknown[0]!r} is not known here; wanted {joined(self.columns)}")
+        if parsed_args.formatter == XML:
+            parsed_args.columns = []
+        elif not parsed_args.columns and parsed_args.formatter not in STRUCTURED:
+            parsed_args.columns = list(self.brief)
+        super().run(parsed_args)
+        return self.exit_code
+
+
+class Lister(_Answering, lister.Lister):
+    """A verb that answers with a list."""
+
+    def produce_output(
+        self, parsed_args: argparse.Namespace, column_names: Sequence[str], data: Iterable[Sequence[Any]]
+    ) -> int:
+        rows = list(data)
+        with writing(self.app.stdout):
+            if rows or parsed_args.formatter != "table":
+                return super().produce_output(parsed_args, column_names, rows)
+            if sentence := self.nothing():
+                print(sentence, file=self.app.stdout)
+        return 0
+
+    def nothing(self) -> str:
+        """What a person is told instead of an empty table."""
+        return ""
+
+
+class ShowOne(_Answering, show.ShowOne):
+    """A verb that answers with one thing."""
+
+    def produce_output(self, parsed_args: argparse.Namespace, column_names: Sequence[str], data: Sequence[Any]) -> int:
+        with writing(self.app.stdout):
+            return super().produce_output(parsed_args, column_names, data)
+
+
+class PrintsElement(_Answering):
+    """A verb whose answer is first of all the element: format xml, unless another is asked for."""
+
+    @property
+    def formatter_default(self) -> str:
+        return XML
+
+    def _load_formatter_plugins(self) -> stevedore.ExtensionManager[Any]:
+        manager = super()._load_formatter_plugins()
+        manager.extensions.append(Extension(XML, None, Elements, Elements()))  # type: ignore[arg-type]
+        return manager
+
+
+def _outline(value: Any, indent: str = "") -> list[str]:
+    """``key: value`` lines; what is not an object stands as in JSON, a text without its quotes."""
+    if not isinstance(value, dict):
+        return [] if value is None else [indent + _scalar(value)]
+    found = []
+    for key, each in value.items():
+        nested = isinstance(each, dict) and each
+        found += [f"{indent}{key}:", *_outline(each, indent + "  ")] if nested else [f"{indent}{key}: {_scalar(each)}"]
+    return found
+
+
+def _scalar(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
