@@ -124,9 +124,26 @@ def test_a_tap_on_a_linux_bridge_has_its_port_flags(host: PrivateHost, linux_bri
 
 
 def test_a_missing_linux_bridge_is_named_and_nothing_is_made(host: PrivateHost) -> None:
-    with pytest.raises(errors.Missing, match="br0"):
-        host.driver.plug(vif())
+    for owner in ("vifplug", "libvirt"):
+        with pytest.raises(errors.Missing, match="br0"):
+            host.driver.plug(vif(tap_owner=owner))
     assert TAP not in host.links()
+
+
+def test_a_linux_bridge_is_not_taken_for_an_open_vswitch_one(host: PrivateHost, linux_bridge: str) -> None:
+    """Open vSwitch stores a bridge of any name, and then can't make its device."""
+    with pytest.raises(errors.StepFailed, match=r"ovs-bridge br0 does not work.*another device of that name"):
+        host.driver.plug(vif(on_ovs=True, source={"bridge": linux_bridge}))
+    assert host.driver.list() == [] and TAP not in host.links()
+    assert linux_bridge not in host.ovs.ctl("list-br").split()
+
+
+def test_an_open_vswitch_bridge_is_not_taken_for_a_linux_one(host: PrivateHost) -> None:
+    host.ovs.ctl("add-br", "br-int", "--", "set", "bridge", "br-int", "datapath_type=netdev")
+    with pytest.raises(errors.Missing, match="add a virtualport of type openvswitch"):
+        host.driver.plug(vif(source={"bridge": "br-int"}))
+    assert host.driver.list() == [] and TAP not in host.links()
+    host.ovs.ctl("del-br", "br-int")
 
 
 def test_the_hybrid_form_joins_both_kinds_of_bridge(host: PrivateHost) -> None:

@@ -191,8 +191,8 @@ def test_isolation_hairpin_and_learning_are_the_ports() -> None:
     assert (member.isolated, member.hairpin, member.learning) == (True, True, False)
 
 
-def test_a_tap_on_a_linux_bridge_that_libvirt_makes_wants_nothing_of_us() -> None:
-    assert desired("bridge", tap_owner="libvirt") == []
+def test_a_tap_on_a_linux_bridge_that_libvirt_makes_wants_the_bridge_there() -> None:
+    assert desired("bridge", tap_owner="libvirt") == [LowerDevice(name="br0", owner=ID, up=None)]
 
 
 # -- bridge: Open vSwitch -----------------------------------------------------------------------------------------

@@ -66,7 +66,7 @@ class Bridge(VIFType):
             return _hybrid_desired(vif, context, ours)
         if openvswitch.on_openvswitch(vif):
             return _openvswitch_desired(vif, context, ours)
-        return _linux_desired(vif, context) if ours else ()
+        return _linux_desired(vif, context, ours)
 
 
 def _openvswitch_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
@@ -103,10 +103,11 @@ def _openvswitch_desired(vif: VIF, context: Context, ours: bool) -> Iterator[Res
             yield OvsQdisc(name=vif.device, owner=vif.id)
 
 
-def _linux_desired(vif: VIF, context: Context) -> Iterator[Resource]:
+def _linux_desired(vif: VIF, context: Context, ours: bool) -> Iterator[Resource]:
     yield LowerDevice(name=vif.source.bridge, owner=vif.id, up=None)
-    yield tap(vif, context)
-    yield _bridge_port(vif, context, vif.source.bridge)
+    if ours:
+        yield tap(vif, context)
+        yield _bridge_port(vif, context, vif.source.bridge)
 
 
 def _bridge_port(vif: VIF, context: Context, bridge: str) -> BridgePort:

@@ -47,6 +47,7 @@ class Change:
         _check_read_back(ports)
         if self._wait != "none":
             self._await_vswitchd(number)
+            self._check_bridges()
             self._check_status(ports, number)
         if self._wait == "ovn-installed":
             self._await_flows(ports)
@@ -87,6 +88,15 @@ class Change:
         if any(command.needs_vswitchd for command in self._commands):
             raise Unavailable(f"{_told(self._commands)} was stored, and {found}")
         LOG.warning("%s is removed from the database, and %s", _told(self._commands), found)
+
+    def _check_bridges(self) -> None:
+        """A bridge that is made here has to work: one whose name a kernel device has already does not."""
+        made = [command.bridge for command in self._commands if isinstance(command, EnsureBridge) and command.wrote]
+        looks = [reading.look_bridge_status(bridge.name) for bridge in made]
+        for bridge, found in zip(made, self._api.pool.select(*looks) if looks else [], strict=True):
+            if found and (error := reading.Status.of(found[0]).error):
+                told = f"{bridge} does not work: ovs-vswitchd says: {error}"
+                raise StepFailed(f"{told}; is there another device of that name?")
 
     def _check_status(self, ports: Sequence[PlugPort], number: int) -> None:
         for port, status in zip(ports, self._final(ports, number), strict=True):

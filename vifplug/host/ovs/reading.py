@@ -72,6 +72,12 @@ def look_status(port: OvsPort) -> Operation:
     return ops.select("Interface", interface, ["name", "ofport", "error", "external_ids"])
 
 
+def look_bridge_status(name: str) -> Operation:
+    """The same for the local port of a bridge that vifplug made; nothing is found of a bridge that others made."""
+    interface = ovs_uuid("bridge-interface", name)
+    return ops.select("Interface", interface, ["name", "ofport", "error", "external_ids"])
+
+
 @dataclass(frozen=True)
 class Status:
     """What ovs-vswitchd (``ofport``, ``error``) and ovn-controller (``installed``) say of a port."""
