@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from vifplug.plan import resources
 from vifplug.plan.resources import Resource
 from vifplug.plan.steps import Difference, Step
 from vifplug.store import Record, State, Store
-from vifplug.types.base import Context
+from vifplug.types.base import Context, VIFType
 
 if TYPE_CHECKING:
     from oslo_config import cfg
@@ -47,7 +47,8 @@ class Plugged:
 class Entry:
     """What is recorded of one VIF. ``state`` is ``plugged``, or what was begun and not finished.
 
-    ``changed_at`` is in seconds since the epoch.
+    ``changed_at`` is in seconds since the epoch. ``resources`` is what has to hold on the host; `VIFDriver.list` leaves
+    it out.
     """
 
     vif: VIF
@@ -55,8 +56,8 @@ class Entry:
     instance: Instance | None
     state: State
     interface_xml: str
-    resources: tuple[Resource, ...]
     changed_at: float
+    resources: tuple[Resource, ...] = ()
 
 
 class VIFDriver:
@@ -101,7 +102,10 @@ class VIFDriver:
     # -- verbs that change the host ---------------------------------------------------------------------------
 
     def plug(self, vif: VIF, instance: Instance | None = None) -> Plugged:
-        """Make the host side of ``vif`` true. Twice is the same as once; the second time nothing is changed."""
+        """Make the host side of ``vif`` true. Twice is the same as once; the second time nothing is changed.
+
+        The guest that an earlier plug named is kept where ``instance`` is not given.
+        """
         return self.plug_many([(vif, instance)])[0]
 
     def plug_many(
@@ -111,11 +115,11 @@ class VIFDriver:
 
         ``progress`` is called with the number of steps taken and to be taken.
         """
-        jobs = [self._job(vif, instance) for vif, instance in pairs]
-        with self._store.lock([job.vif.id for job in jobs], self._settings.lock_timeout):
-            for job in jobs:
-                job.former = self._store.get(job.vif.id)
-            self._engine.prepare(jobs)
+        pairs = list(pairs)
+        for vif, instance in pairs:
+            self._understood(vif, instance)
+        with self._store.lock([vif.id for vif, _ in pairs], self._settings.lock_timeout):
+            jobs = self._prepared(pairs)
             self._engine.carry_out(jobs, "plugging", progress)
         return [_plugged(job) for job in jobs]
 
@@ -124,11 +128,10 @@ class VIFDriver:
 
         Raises NotPlugged when it isn't plugged, Held when a device would have to be made anew under its guest.
         """
+        self._understood(vif, instance)
         with self._store.lock([vif.id], self._settings.lock_timeout):
-            former = self._recorded(vif.id)
-            job = self._job(vif, instance or instance_of(former))
-            job.former = former
-            self._engine.prepare([job])
+            self._recorded(vif.id)
+            [job] = self._prepared([(vif, instance)])
             self._engine.carry_out([job], "updating")
         return _plugged(job)
 
@@ -161,10 +164,11 @@ class VIFDriver:
 
     def plan(self, vif: VIF, instance: Instance | None = None) -> Plugged:
         """What plugging ``vif`` would do now; nothing is changed. Raises what plugging would raise beforehand."""
-        job = self._job(vif, instance)
-        job.former = self._store.get(vif.id)
-        self._engine.prepare([job])
-        return _plugged(job)
+        return self.plan_many([(vif, instance)])[0]
+
+    def plan_many(self, pairs: Iterable[tuple[VIF, Instance | None]]) -> list[Plugged]:
+        """What `plug_many` would do now."""
+        return [_plugged(job) for job in self._prepared(pairs)]
 
     def check(self, vif_id: str | None = None) -> list[Difference]:
         """Where the host is not as recorded, of one VIF or of all. Raises NotPlugged for one that is not recorded."""
@@ -173,11 +177,12 @@ class VIFDriver:
 
     def list(self) -> list[Entry]:
         """Everything that is recorded, by id."""
-        return [self._entry(record) for record in self._store.all()]
+        return [_entry(record) for record in self._store.all()]
 
     def show(self, vif_id: str) -> Entry:
         """What is recorded of one VIF. Raises NotPlugged."""
-        return self._entry(self._recorded(_as_vif_id(vif_id)))
+        record = self._recorded(_as_vif_id(vif_id))
+        return dataclasses.replace(_entry(record), resources=tuple(self._engine.recall(record).wanted))
 
     def host_info(self) -> dict[str, Any]:
         """What this host offers, as plain data for other programs: types, Open vSwitch, kernel, SR-IOV."""
@@ -186,16 +191,31 @@ class VIFDriver:
 
     # -- documents and records --------------------------------------------------------------------------------
 
-    def _job(self, vif: VIF, instance: Instance | None) -> Job:
-        """What is wanted of ``vif``. Raises InvalidRequest, or Missing when the host lacks what it needs."""
+    def _prepared(self, pairs: Iterable[tuple[VIF, Instance | None]]) -> Sequence[Job]:
+        """The jobs of a batch, with what is recorded of their VIFs, observed and planned."""
+        formers = [(vif, instance, self._store.get(vif.id)) for vif, instance in pairs]
+        jobs = [
+            self._job(vif, instance or (instance_of(former) if former else None), former)
+            for vif, instance, former in formers
+        ]
+        self._engine.prepare(jobs)
+        return jobs
+
+    def _job(self, vif: VIF, instance: Instance | None, former: Record | None) -> Job:
+        """What is wanted of ``vif``. Raises Missing when the host lacks what it needs."""
+        kind, vif, context = self._understood(vif, instance)
+        element = write.element(kind.interface(vif, context))
+        wanted = list(kind.desired(vif, context))
+        return Job(vif=vif, actual=vif, instance=instance, interface_xml=element, wanted=wanted, former=former)
+
+    def _understood(self, vif: VIF, instance: Instance | None) -> tuple[VIFType, VIF, Context]:
+        """The VIF's type, the VIF with its source as the type's, and its surroundings. Raises InvalidRequest."""
         if vif.type == "network":
             raise InvalidRequest(f"VIF {vif.id} is of type network, and named networks can't be plugged yet")
         kind, vif = self._types.bind(vif)
         context = dataclasses.replace(self._context, instance=instance, options=self._settings.types[kind.name])
         kind.check(vif, context)
-        element = write.element(kind.interface(vif, context))
-        wanted = list(kind.desired(vif, context))
-        return Job(vif=vif, actual=vif, instance=instance, interface_xml=element, wanted=wanted)
+        return kind, vif, context
 
     def _recorded(self, vif_id: str) -> Record:
         record = self._store.get(vif_id)
@@ -203,17 +223,16 @@ class VIFDriver:
             raise NotPlugged(f"VIF {vif_id} is not plugged on this host; `vifplug list` says which are")
         return record
 
-    def _entry(self, record: Record) -> Entry:
-        job = self._engine.recall(record)
-        return Entry(
-            vif=job.vif,
-            actual=job.actual,
-            instance=job.instance,
-            state=record.state,
-            interface_xml=job.interface_xml,
-            resources=tuple(job.wanted),
-            changed_at=record.changed_at,
-        )
+
+def _entry(record: Record) -> Entry:
+    return Entry(
+        vif=VIF.from_json(record.asked),
+        actual=VIF.from_json(record.actual),
+        instance=instance_of(record),
+        state=record.state,
+        interface_xml=record.interface_xml,
+        changed_at=record.changed_at,
+    )
 
 
 def _plugged(job: Job) -> Plugged:

@@ -12,7 +12,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from vifplug.errors import Conflict, Held, HostNotReady, InvalidRequest, PartlyDone, StepFailed, VifplugError
+from vifplug.errors import (
+    Conflict,
+    Held,
+    HostNotReady,
+    InvalidRequest,
+    Missing,
+    PartlyDone,
+    StepFailed,
+    VifplugError,
+)
 from vifplug.model.vif import VIF, Instance
 from vifplug.plan import resources, steps
 from vifplug.plan.resources import Identity, Life, Resource
@@ -125,7 +134,7 @@ class Engine:
             self._machine.apply([*removals, *additions], done, progress)
             self._store.put([job.record("plugged") for job in pending])
         except BaseException as error:
-            self._undo(pending, done, error)
+            self._undo(pending, [*removals, *additions], done, error)
             raise
 
     def take_down(self, vif_id: str, record: Record | None, found: Sequence[Resource], *, force: bool) -> list[Step]:
@@ -148,9 +157,14 @@ class Engine:
 
     def differences(self, records: Iterable[Record]) -> list[Difference]:
         """Where the machine is not as recorded; what a guest's start undoes counts only while a guest runs."""
-        wanted = [(record, resources.from_json(record.wanted, self._kinds)) for record in records]
-        observed = self._machine.observe([resource for _, each in wanted for resource in each])
         found: list[Difference] = []
+        wanted: list[tuple[Record, list[Resource]]] = []
+        for record in records:
+            try:
+                wanted.append((record, resources.from_json(record.wanted, self._kinds)))
+            except Missing as error:  # one VIF of a type that was uninstalled hides no other
+                found.append(Difference(record.vif_id, "resources", "known kinds", str(error)))
+        observed = self._machine.observe([resource for _, each in wanted for resource in each])
         for record, each in wanted:
             if record.state != "plugged":
                 found.append(Difference(record.vif_id, "state", "plugged", record.state))
@@ -166,17 +180,36 @@ class Engine:
         found = resources.from_json(record.originals, self._kinds) if record else []
         return {resource.identity: resource for resource in found}
 
-    def _undo(self, jobs: Sequence[Job], done: Sequence[Step], error: BaseException) -> None:
-        """Take back the steps that were taken and the records, and raise what that comes to."""
+    def _undo(self, jobs: Sequence[Job], planned: Sequence[Step], done: Sequence[Step], error: BaseException) -> None:
+        """Take back the steps that were taken and the records, and raise what that comes to.
+
+        The records go last: who is killed meanwhile leaves the intent, which names all that may be there.
+        """
         left = list(error.left) if isinstance(error, PartlyDone) else []
+        if not isinstance(error, VifplugError):  # a step that was cut short has not cleaned up after itself
+            left += self._attempt_cut_short(step for step in reversed(planned) if step not in done)
         left += self._attempt(step.undo() for step in reversed(done))
         if not left:
             left += self._restore_records(jobs)
-        if left:
+        if left and isinstance(error, Exception):
             told = f"{error}; not undone: {'; '.join(left)}; plug or unplug again to mend it"
             raise PartlyDone(told, left) from error
         if isinstance(error, VifplugError) and not isinstance(error, (Conflict, HostNotReady, StepFailed)):
             raise StepFailed(f"{error}; all that was done has been undone") from error
+
+    def _attempt_cut_short(self, planned: Iterable[Step]) -> list[str]:
+        """Take back what is there of steps of which it is not known how far they came."""
+        left = []
+        for step in planned:
+            try:
+                seen = self._machine.observe([step.subject]).get(step.subject.identity)
+                found = seen.resource if seen else None
+                if steps.is_at(step.before, found):
+                    continue
+                left += self._attempt([Step(found, step.before)])
+            except VifplugError as error:
+                left.append(f"perhaps {step} ({error})")
+        return left
 
     def _take_all(self, vif_id: str, taken: Sequence[Step]) -> None:
         """Take the steps, together where they can be; after a failure the remaining ones each alone."""

@@ -13,6 +13,7 @@
     |
     |-- HostNotReady                exit 3: the host lacks something; nothing was touched
     |   |-- Unavailable             a server could not be reached or did not answer (retry helps)
+    |   |   `-- Absent              there is no such server here: its socket does not exist
     |   |-- NotPermitted            the process lacks a right, such as CAP_NET_ADMIN
     |   |-- Missing                 a bridge or device that has to exist does not
     |   |-- KernelLacks             this kernel has no support for it
@@ -99,6 +100,10 @@ class Unavailable(HostNotReady):
     """A server that is needed can't be reached or did not do its part in time; what was sent to it was taken back."""
 
     retryable = True
+
+
+class Absent(Unavailable):
+    """There is no such server on this host: the socket that it would listen on does not exist."""
 
 
 class NotPermitted(HostNotReady):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 from typing import Any
 
@@ -39,6 +41,28 @@ def test_no_ovsdb_server(host: PrivateHost) -> None:
     host.ovs.start("ovsdb-server")
     assert host.driver.plug(vif()).changed, "it is found again at once"
     host.driver.unplug(ID)
+
+
+def test_a_host_without_open_vswitch_unplugs_what_is_not_there(host: PrivateHost) -> None:
+    config = host.config.read_text()
+    host.config.write_text(config.replace("db.sock", "no-such.sock"))
+    with host.new_driver() as driver:
+        driver.plug(vif(type="ethernet", virtualport=None, source={}))
+        assert driver.unplug(ID) and driver.unplug(ID) == ()
+        assert driver.check() == []
+
+
+def test_a_plug_that_is_interrupted_while_it_waits_leaves_nothing(host: PrivateHost) -> None:
+    """What was committed is taken back, although the step never came to its end."""
+    host.driver.plug(vif())
+    host.driver.unplug(ID)
+    host.ovs.pause("ovs-vswitchd")
+    timer = threading.Timer(0.7, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        host.driver.plug(vif())
+    host.ovs.resume("ovs-vswitchd")
+    assert nothing_is_left(host)
 
 
 def test_ovsdb_server_restarts_between_plugs(host: PrivateHost) -> None:

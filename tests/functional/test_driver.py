@@ -125,9 +125,10 @@ def test_a_tap_on_a_linux_bridge_has_its_port_flags(host: PrivateHost, linux_bri
 
 def test_a_missing_linux_bridge_is_named_and_nothing_is_made(host: PrivateHost) -> None:
     for owner in ("vifplug", "libvirt"):
-        with pytest.raises(errors.Missing, match="br0"):
-            host.driver.plug(vif(tap_owner=owner))
-    assert TAP not in host.links()
+        for bridge, found in (("br0", "br0 is not on this host"), ("lo", "which is no bridge")):
+            with pytest.raises(errors.Missing, match=found):
+                host.driver.plug(vif(tap_owner=owner, source={"bridge": bridge}))
+    assert TAP not in host.links() and host.driver.list() == []
 
 
 def test_a_linux_bridge_is_not_taken_for_an_open_vswitch_one(host: PrivateHost, linux_bridge: str) -> None:

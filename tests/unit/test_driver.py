@@ -112,6 +112,61 @@ def test_an_error_that_nobody_expected_is_undone_as_well(bench: Bench) -> None:
     assert bench.there() == set() and bench.driver.list() == []
 
 
+@pytest.mark.parametrize("failing", range(6))
+def test_a_step_that_is_cut_short_is_taken_back(bench: Bench, failing: int) -> None:
+    """Ctrl-C, or a bug, after the machine has changed and before the step counts as done."""
+    count, write = itertools.count(), bench.memory._write
+
+    def interrupted(step: Step) -> None:
+        write(step)
+        if next(count) == failing:
+            raise KeyboardInterrupt
+
+    bench.memory._write = interrupted  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        bench.driver.plug(vif(**HYBRID))
+    assert bench.there() == set() and bench.driver.list() == []
+
+
+def test_an_interrupted_update_brings_back_what_was(bench: Bench) -> None:
+    bench.driver.plug(vif(vlan=10))
+    before, write = bench.memory.there, bench.memory._write
+
+    def interrupted(step: Step) -> None:
+        write(step)
+        bench.memory._write = write  # type: ignore[method-assign]
+        raise KeyboardInterrupt
+
+    bench.memory._write = interrupted  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        bench.driver.update(vif(vlan=20))
+    assert bench.memory.there == before and bench.driver.show(ID).vif == vif(vlan=10)
+
+
+def test_two_vhost_user_vifs_share_no_socket(bench: Bench) -> None:
+    source = {"path": "/run/vhost/s", "mode": "server"}
+    bench.driver.plug(vif("vhostuser", source=source))
+    with pytest.raises(errors.Conflict, match=ID):
+        bench.driver.plug(vif("vhostuser", id=OTHER, source=source))
+
+
+def test_a_plan_of_a_batch_is_refused_as_its_plug_would_be(bench: Bench) -> None:
+    with pytest.raises(errors.InvalidRequest, match="by both"):
+        bench.driver.plan_many([(vif(), None), (vif(id=OTHER, target=TAP), None)])
+
+
+def test_the_guest_of_the_first_plug_is_kept_by_the_second(bench: Bench) -> None:
+    guest = Instance(uuid="77777777-aaaa-4bbb-8ccc-dddddddddddd")
+    bench.driver.plug(vif(), guest)
+    assert not bench.driver.plug(vif()).changed and bench.driver.show(ID).instance == guest
+
+
+def test_a_step_tells_the_keys_that_it_takes_away(bench: Bench) -> None:
+    bench.driver.plug(vif(external_ids={"rack": "7"}))
+    [step] = bench.driver.update(vif()).steps
+    assert str(step) == f"set ovs-port {TAP}: external_ids.rack from 7 to nothing"
+
+
 def test_unplug_refuses_while_a_guest_holds_the_tap(bench: Bench) -> None:
     bench.driver.plug(vif())
     seen = bench.memory.there["tap", TAP].resource

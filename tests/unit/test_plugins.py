@@ -347,6 +347,11 @@ def test_a_record_whose_kind_of_resource_is_no_longer_installed_says_so(site: Si
     points = {"vifplug.resources": {"beacon": "acme:Beacons"}, "vifplug.types": {"lit": "acme:Lit"}}
     site.install("acme", "1.2", points, LIT)
     site.ask(DRIVE.format(state=str(tmp_path / "state"), verbs=f"[{STEPS}]"))
-    verbs = "[lambda driver, vif: driver.check(), lambda driver, vif: driver.unplug(vif.id)]"
-    for told in Site(tmp_path / "without").ask(DRIVE.format(state=str(tmp_path / "state"), verbs=verbs)):
-        assert told.startswith("Missing: the record has a resource of kind 'beacon'") and "install the package" in told
+    verbs = "[lambda driver, vif: str(driver.check()[0]), lambda driver, vif: driver.list()[0].vif.type,"
+    verbs += " lambda driver, vif: driver.unplug(vif.id)]"
+    checked, listed, unplugged = Site(tmp_path / "without").ask(
+        DRIVE.format(state=str(tmp_path / "state"), verbs=verbs)
+    )
+    for told in (checked, unplugged):
+        assert "the record has a resource of kind 'beacon'" in told and "install the package" in told
+    assert listed == "lit", "one such record hides nothing else"

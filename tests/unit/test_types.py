@@ -159,7 +159,7 @@ def test_the_document_says_who_makes_the_tap_then_the_configuration_then_the_typ
 
 def test_a_linux_bridge_has_to_exist_and_is_not_touched() -> None:
     found = desired("bridge")
-    assert found[0] == LowerDevice(name="br0", owner=ID, up=None)
+    assert found[0] == LowerDevice(name="br0", owner=ID, up=None, link_kind="bridge")
     assert [type(each) for each in found[1:]] == [Tap, BridgePort]
     assert found[2] == BridgePort(name=DEV, owner=ID, bridge="br0")
 
@@ -192,7 +192,8 @@ def test_isolation_hairpin_and_learning_are_the_ports() -> None:
 
 
 def test_a_tap_on_a_linux_bridge_that_libvirt_makes_wants_the_bridge_there() -> None:
-    assert desired("bridge", tap_owner="libvirt") == [LowerDevice(name="br0", owner=ID, up=None)]
+    bridge = LowerDevice(name="br0", owner=ID, up=None, link_kind="bridge")
+    assert desired("bridge", tap_owner="libvirt") == [bridge]
 
 
 # -- bridge: Open vSwitch -----------------------------------------------------------------------------------------
@@ -414,7 +415,7 @@ def test_a_representor_is_plugged_into_the_switch_and_the_vlan_is_its_ports() ->
     keys = {"source": {"address": "0000:81:02.3", "bridge": "br-int"}, "virtualport": {"type": "openvswitch"}}
     function, representor, switch, found = desired("hostdev", context(Host(switched)), **keys, vlan="5,7")
     assert isinstance(function, VirtualFunction) and (function.mac, function.vlan) == (MAC, None)
-    assert representor == LowerDevice(name="pf0vf3", owner=ID)
+    assert representor == LowerDevice(name="pf0vf3", owner=ID, sysctls=HARDENED)
     assert switch == OvsBridge(name="br-int")
     assert isinstance(found, OvsPort) and found.name == "pf0vf3"
     assert found.vlan == OvsVlan(mode="trunk", trunks=(5, 7)) and found.external_ids["attached-mac"] == MAC

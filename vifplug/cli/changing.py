@@ -31,7 +31,7 @@ class Plug(PrintsElement, Lister):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = _instance_options(super().get_parser(prog_name))
         parser.add_argument("files", nargs="+", metavar="FILE", help=FILE)
-        parser.add_argument("--dry-run", action="store_true", help="change nothing; say what would be done")
+        parser.add_argument("--dry-run", action="store_true", help="change nothing; say, as a table, what would be done")
         parser.set_defaults(formatter=None)
         return parser
 
@@ -47,7 +47,7 @@ class Plug(PrintsElement, Lister):
         pairs = [(vif, instance) for vif, _ in documents.read_all(self.app, parsed_args.files)]
         with self.app.driver() as driver:
             if parsed_args.dry_run:
-                return PLUGGED, [_plugged(driver.plan(vif, instance)) for vif, instance in pairs]
+                return PLUGGED, list(map(_plugged, driver.plan_many(pairs)))
             with Meter(self.app.stderr, f"plugging {len(pairs)} VIFs", shown=len(pairs) > 1) as meter:
                 return PLUGGED, list(map(_plugged, driver.plug_many(pairs, progress=meter.show)))
 

@@ -171,6 +171,7 @@ class DeviceBackend(Stepwise):
 
     def _change_lower(self, before: LowerDevice, after: LowerDevice) -> None:
         mac, up = _new(before, after, "mac"), _new(before, after, "up")
+        sysctls.write(after.name, {k: v for k, v in after.sysctls.items() if before.sysctls.get(k) != v})
         try:
             self._netlink.set([(after.name, Settings(mac=mac, up=up))])
         except Refused:
@@ -208,12 +209,21 @@ def _observed(wanted: Resource, links: Mapping[str, Link], others: Mapping[int, 
     if link is None:
         return None
     if isinstance(wanted, LowerDevice):
-        return Observed(resource=wanted.replace(up=link.up, mac=link.mac))
+        return _observed_lower(wanted, link)
     assert isinstance(wanted, Device)
     if stranger := _stranger(link, wanted):
         return Observed(resource=None, foreign=stranger)
     held = isinstance(wanted, Tap) and (link.carrier or bool(link.data.get("IFLA_TUN_NUM_QUEUES")))
     return Observed(resource=_found(wanted, link, links, others), held=held)
+
+
+def _observed_lower(wanted: LowerDevice, link: Link) -> Observed:
+    if wanted.link_kind not in (None, link.kind):
+        found = f"a {link.kind or 'network'} device of that name, which is no {wanted.link_kind}"
+        hint = "; for an Open vSwitch bridge add a virtualport of type openvswitch"
+        return Observed(resource=None, foreign=found + (hint if wanted.link_kind == "bridge" else ""))
+    values = sysctls.read(link.name, wanted.sysctls)
+    return Observed(resource=wanted.replace(up=link.up, mac=link.mac, sysctls=values))
 
 
 def _stranger(link: Link, wanted: Device) -> str:

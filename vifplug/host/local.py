@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import platform
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from vifplug.errors import Absent
 from vifplug.host.door import Backend
 from vifplug.host.machine import Machine
 from vifplug.plan import resources
@@ -86,7 +88,10 @@ class HostFacts:
     def find(self, owner: str) -> list[Resource]:
         """Everything on this host that carries the mark of VIF ``owner``, in the order in which it is made."""
         links: Any = self._machine.backend(resources.Tap.kind)
-        return [*links.find(owner), *self._switch.find(owner)]
+        found: list[Resource] = links.find(owner)
+        with contextlib.suppress(Absent):  # a host without Open vSwitch has no ports on it
+            found += self._switch.find(owner)
+        return found
 
     def host_info(self) -> dict[str, Any]:
         """Kernel, SR-IOV and Open vSwitch of this host, as plain data."""

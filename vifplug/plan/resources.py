@@ -171,6 +171,10 @@ class LowerDevice(Resource):
     mac: str | None = None
     #: one macvtap only: mode passthrough
     exclusive: bool = locating(default=False)
+    #: what it has to be (IFLA_INFO_KIND), such as ``bridge``; None: anything
+    link_kind: str | None = locating(default=None)
+    #: as those of a device that vifplug makes; they stay
+    sysctls: FrozenMap[str, str] = field(default=FrozenMap(), metadata={"kept": True})
 
     @property
     def claim(self) -> str | None:
@@ -212,6 +216,10 @@ class VhostSocket(Resource):
     group: int | None = None
     mode: int | None = None
     stale: bool = False
+
+    @property
+    def claim(self) -> str | None:
+        return f"socket {self.name}"
 
 
 @dataclass(frozen=True, kw_only=True)

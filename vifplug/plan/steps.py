@@ -55,11 +55,9 @@ class Step:
             return f"make {self.subject}"
         if self.after is None:
             return f"remove {self.subject}"
-        changes = (
-            f"{each.path} from {_shown(each.found)} to {_shown(each.wanted)}"
-            for each in compare(self.after, self.before)
-        )
-        return f"set {self.subject}: {'; '.join(changes)}"
+        changes = [*compare(self.after, self.before), *_taken_away(self.before, self.after)]
+        told = (f"{each.path} from {_shown(each.found)} to {_shown(each.wanted)}" for each in changes)
+        return f"set {self.subject}: {'; '.join(told)}"
 
 
 @dataclass(frozen=True)
@@ -89,6 +87,15 @@ def compare(wanted: Resource, found: Resource) -> Iterator[Difference]:
             yield Difference(wanted.owner, field.name, want, have)
 
 
+def _taken_away(before: Resource, after: Resource) -> Iterator[Difference]:
+    """The keys of ``before``'s maps that ``after`` no longer has."""
+    for field in dataclasses.fields(before):
+        had, has = getattr(before, field.name), getattr(after, field.name)
+        if isinstance(had, FrozenMap):
+            for key in had.keys() - has.keys():
+                yield Difference(after.owner, f"{field.name}.{key}", None, had[key])
+
+
 def differences(wanted: Iterable[Resource], observed: Observation) -> list[Difference]:
     """Where the machine is not as wanted; the paths begin with the resource (``tap tap0: mtu``)."""
     found: list[Difference] = []
@@ -104,6 +111,13 @@ def differences(wanted: Iterable[Resource], observed: Observation) -> list[Diffe
                 for difference in compare(resource, seen.resource)
             ]
     return found
+
+
+def is_at(state: Resource | None, found: Resource | None) -> bool:
+    """Whether what was found is the state of one side of a step; None is "not there"."""
+    if state is None or found is None:
+        return state is found
+    return not any(compare(state, found))
 
 
 def plan(wanted: Sequence[Resource], observed: Observation) -> list[Step]:
@@ -186,6 +200,8 @@ def _toward(wanted: Resource, seen: Observed | None) -> list[Step]:
             told = f"{wanted} is not on this host, and VIF {wanted.owner} needs it"
             raise Missing(f"{told}: make it, or correct the VIF's source")
         return [Step(None, _merged(wanted, None))]
+    if wanted.life is Life.SET and (seen.resource is None or seen.foreign):
+        raise Missing(f"VIF {wanted.owner} needs {wanted}, found {seen.foreign}")
     if seen.resource is None or seen.foreign:
         raise Conflict(
             f"{wanted} for VIF {wanted.owner} is taken: found {seen.foreign}; "

@@ -104,7 +104,7 @@ def _openvswitch_desired(vif: VIF, context: Context, ours: bool) -> Iterator[Res
 
 
 def _linux_desired(vif: VIF, context: Context, ours: bool) -> Iterator[Resource]:
-    yield LowerDevice(name=vif.source.bridge, owner=vif.id, up=None)
+    yield LowerDevice(name=vif.source.bridge, owner=vif.id, up=None, link_kind="bridge")
     if ours:
         yield tap(vif, context)
         yield _bridge_port(vif, context, vif.source.bridge)

@@ -10,7 +10,7 @@ from vifplug.model.source import HostDeviceSource
 from vifplug.model.vif import VIF, VfSettings
 from vifplug.model.virtualport import QBH
 from vifplug.plan.facts import VirtualFunctionFacts
-from vifplug.plan.resources import LowerDevice, Resource, VirtualFunction
+from vifplug.plan.resources import HARDENED, LowerDevice, Resource, VirtualFunction
 from vifplug.types import openvswitch
 from vifplug.types.base import NOT_A_VF_DRIVER, Context, VIFType
 
@@ -62,7 +62,7 @@ class HostDevice(VIFType):
         yield virtual_function(vif, facts, mac=None if profiled else vif.mac, with_vlan=vif.source.bridge is None)
         if vif.source.bridge:
             representor = _representor(vif, facts)
-            yield LowerDevice(name=representor, owner=vif.id)
+            yield LowerDevice(name=representor, owner=vif.id, sysctls=HARDENED)
             yield openvswitch.bridge(vif.source.bridge, context)
             yield openvswitch.port(vif, context, representor, vif.source.bridge)
 

@@ -7,7 +7,7 @@ import socket
 import ssl
 import time
 
-from vifplug.errors import HostNotReady, NotPermitted, Unavailable
+from vifplug.errors import Absent, HostNotReady, NotPermitted, Unavailable
 from vifplug.host.ovs.settings import OvsSettings
 
 
@@ -45,7 +45,7 @@ def unreachable(remote: str, error: OSError, timeout: float) -> HostNotReady:
     if isinstance(error, PermissionError):
         return NotPermitted(f"{told}: this process has no permission; run as root or with access to that socket")
     if isinstance(error, FileNotFoundError):
-        return Unavailable(f"{told}: no such file; start Open vSwitch, or correct the option connection")
+        return Absent(f"{told}: no such file; start Open vSwitch, or correct the option connection")
     if isinstance(error, ConnectionRefusedError):
         return Unavailable(f"{told}: nobody listens there; start ovsdb-server, or correct the option connection")
     if isinstance(error, TimeoutError) or error.errno == errno.EAGAIN:
