@@ -145,7 +145,7 @@ class VIFDriver:
             job = self._engine.recall(self._recorded(vif_id))
             self._engine.prepare([job], settle=True)
             self._engine.carry_out([job], "updating")
-        return job.steps
+        return job.change.steps
 
     def unplug(self, vif_id: str, *, force: bool = False) -> tuple[Step, ...]:
         """Take back everything of a VIF: what was made goes, what was set is put back. The id alone is enough.
@@ -157,8 +157,7 @@ class VIFDriver:
         vif_id = _as_vif_id(vif_id)
         with self._store.lock([vif_id], self._settings.lock_timeout):
             record = self._store.get(vif_id)
-            found = [] if record else self._facts.find(vif_id)
-            return tuple(self._engine.take_down(vif_id, record, found, force=force))
+            return tuple(self._engine.take_down(vif_id, record, self._facts.find, force=force))
 
     # -- verbs that only look ---------------------------------------------------------------------------------
 
@@ -236,7 +235,7 @@ def _entry(record: Record) -> Entry:
 
 
 def _plugged(job: Job) -> Plugged:
-    return Plugged(vif=job.vif, actual=job.actual, interface_xml=job.interface_xml, steps=job.steps)
+    return Plugged(vif=job.vif, actual=job.actual, interface_xml=job.interface_xml, steps=job.change.steps)
 
 
 def _as_vif_id(text: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -24,12 +24,17 @@ from vifplug.errors import (
 )
 from vifplug.model.vif import VIF, Instance
 from vifplug.plan import resources, steps
-from vifplug.plan.resources import Identity, Life, Resource
+from vifplug.plan.change import Change, change
+from vifplug.plan.resources import Device, Identity, Life, Resource
 from vifplug.plan.steps import Difference, Observation, Step
 from vifplug.store import Record, State, Store
 
 if TYPE_CHECKING:
     from vifplug.host.machine import Machine, Progress
+
+
+#: From a VIF's id to everything on the host that carries its mark
+Find = Callable[[str], Sequence[Resource]]
 
 
 @dataclass(kw_only=True)
@@ -47,12 +52,7 @@ class Job:
     former: Record | None = None
     intent: Sequence[Resource] = ()
     originals: Mapping[Identity, Resource] = field(default_factory=dict)
-    removals: Sequence[Step] = ()
-    additions: Sequence[Step] = ()
-
-    @property
-    def steps(self) -> tuple[Step, ...]:
-        return (*self.removals, *self.additions)
+    change: Change = Change()
 
     def record(self, state: State) -> Record:
         wanted = self.wanted if state == "plugged" else self.intent
@@ -114,8 +114,7 @@ class Engine:
             job.originals = {**steps.originals(lasting(job.wanted), observed), **recorded}
             full = steps.with_former(job.wanted, former[key], recorded)
             job.intent = [*full, *steps.dropped(job.wanted, former[key])]
-            job.removals = steps.removal(gone[key], observed, recorded)
-            job.additions = steps.plan(full if settle else lasting(full), observed)
+            job.change = change(full if settle else lasting(full), lasting(former[key]), observed, recorded)
 
     def carry_out(self, jobs: Sequence[Job], state: State, progress: Progress | None = None) -> None:
         """Write the intent, take the steps, write the record; or undo all of it.
@@ -123,28 +122,34 @@ class Engine:
         Raises Conflict and HostNotReady when all was undone after one, StepFailed after another failure, PartlyDone
         when something is left.
         """
-        pending = [job for job in jobs if job.steps or not job.is_recorded()]
+        pending = [job for job in jobs if job.change.steps or not job.is_recorded()]
         if not pending:
             return
-        removals = steps.batched_first(step for job in jobs for step in job.removals)
-        additions = steps.batched_last(step for job in jobs for step in job.additions)
+        releases = [step for job in jobs for step in job.change.releases]
+        removals = steps.batched_first(step for job in jobs for step in job.change.removals)
+        additions = steps.batched_last(step for job in jobs for step in job.change.additions)
         self._store.put([job.record(state) for job in pending])
         done: list[Step] = []
         try:
+            self._machine.apply(releases, done)
             self._machine.apply([*removals, *additions], done, progress)
             self._store.put([job.record("plugged") for job in pending])
         except BaseException as error:
-            self._undo(pending, [*removals, *additions], done, error)
+            self._undo(pending, [*releases, *removals, *additions], done, error)
             raise
 
-    def take_down(self, vif_id: str, record: Record | None, found: Sequence[Resource], *, force: bool) -> list[Step]:
-        """Take back what is recorded of a VIF, or without a record what was found; the steps that were taken.
+    def take_down(self, vif_id: str, record: Record | None, find: Find, *, force: bool) -> list[Step]:
+        """Take back what is recorded of a VIF; the steps that were taken.
 
-        A failure is not undone: the rest is taken back all the same. Raises Held, unless ``force``, and PartlyDone
-        when something is left; the record then stays, so that the next attempt goes on from there.
+        ``find`` is asked for what carries the VIF's mark where there is no record, or where a recorded device is not
+        found under its name. A failure is not undone: the rest is taken back all the same. Raises Held, unless
+        ``force``, and PartlyDone when something is left; the record then stays, so that the next attempt goes on.
         """
-        wanted = lasting(resources.from_json(record.wanted, self._kinds) if record else found)
+        wanted = lasting(resources.from_json(record.wanted, self._kinds) if record else find(vif_id))
         observed = self._machine.observe(wanted)
+        if any(isinstance(each, Device) and each.identity not in observed for each in wanted):
+            wanted = list({each.identity: each for each in (*wanted, *find(vif_id))}.values())
+            observed = self._machine.observe(wanted)
         if not force:
             _refuse_held(wanted, observed, vif_id)
         taken = steps.batched_first(steps.removal(wanted, observed, self._originals(record)))
@@ -192,7 +197,7 @@ class Engine:
         if not left:
             left += self._restore_records(jobs)
         if left and isinstance(error, Exception):
-            told = f"{error}; not undone: {'; '.join(left)}; plug or unplug again to mend it"
+            told = f"{str(error) or 'interrupted'}; not undone: {'; '.join(left)}; plug or unplug again to mend it"
             raise PartlyDone(told, left) from error
         if isinstance(error, VifplugError) and not isinstance(error, (Conflict, HostNotReady, StepFailed)):
             raise StepFailed(f"{error}; all that was done has been undone") from error

@@ -510,10 +510,10 @@ def test_a_listing_that_was_interrupted_is_tried_again_and_then_given_up(
         return None if interruptions >= 0 else scan(self, message)
 
     monkeypatch.setattr(rtsocket.RtSocket, "_scan", interrupted)
-    assert netlink.with_alias("nobody") == []
+    assert netlink.marked("nobody", 1) == []
     interruptions = 99
     with pytest.raises(errors.Unavailable, match="try again"):
-        netlink.with_alias("nobody")
+        netlink.marked("nobody", 1)
 
 
 def test_the_root_qdisc_is_told(kernel: Any) -> None:

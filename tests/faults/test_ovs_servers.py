@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ovs_support import backend, found, new_id, no_qdisc, port, reach, rows, unplug
+from tests.support.ovs import backend, found, new_id, no_qdisc, port, reach, rows, unplug
 from vifplug import errors
 from vifplug.host.ovs.backend import OvsBackend
 from vifplug.host.ovs.settings import OvsSettings
@@ -52,7 +52,7 @@ def failing(wanted: type[Exception], work: Callable[[], object], *, within: floa
 
 
 def test_a_path_where_nothing_is_is_told(tmp_path: Path) -> None:
-    told = failing(errors.Unavailable, lambda: reach(at(f"unix:{tmp_path}/none.sock"), port()))
+    told = failing(errors.Absent, lambda: reach(at(f"unix:{tmp_path}/none.sock"), port()))
     assert re.search(r"none\.sock can't be reached: no such file; start Open vSwitch", told)
 
 
@@ -165,7 +165,7 @@ def test_a_restart_of_the_database_is_not_noticed(ovs: PrivateOvs) -> None:
             wanted = port(qos=SHAPED)
             reach(door, wanted)
             ovs.stop("ovsdb-server")
-            failing(errors.Unavailable, lambda wanted=wanted: found(door, wanted))
+            failing(errors.Absent, lambda wanted=wanted: found(door, wanted))
             ovs.start("ovsdb-server")
             assert found(door, wanted) is not None
             unplug(door, wanted)

@@ -197,7 +197,7 @@ def birth_group(owner: str) -> int:
 
 
 def _names(resource: Resource) -> tuple[str, ...]:
-    return (resource.name, resource.peer) if isinstance(resource, VethPair) else (resource.name,)
+    return resource.links if isinstance(resource, Device) else (resource.name,)
 
 
 def _referred(links: Iterable[Link]) -> list[int]:

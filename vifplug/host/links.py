@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from vifplug.host.devices import DeviceBackend
+from vifplug.host.devices import DeviceBackend, birth_group
 from vifplug.host.netlink import Netlink
 from vifplug.host.netlink_messages import Link
 from vifplug.host.ports import BridgePortBackend
@@ -58,7 +58,7 @@ class LinkBackend(Stepwise):
 
     def find(self, owner: str) -> list[Resource]:
         """Every device that carries the mark of a VIF, as it is. Looks at all links: for an unplug without a record."""
-        links = self._netlink.with_alias(mark(owner))
+        links = self._netlink.marked(mark(owner), birth_group(owner))
         below = self._netlink.named(link.link for link in links if link.link)
         asked = filter(None, (_asked(link, owner, below.get(link.link or 0)) for link in links))
         seen = self._devices.observe(list({each.identity: each for each in asked}.values()))

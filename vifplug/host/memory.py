@@ -48,6 +48,11 @@ class MemoryBackend:
             marks = {each.identity: each.owner for each in wanted}
         return {identity: _seen(each, marks[identity]) for identity, each in there.items() if each}
 
+    def find(self, owner: str) -> list[Resource]:
+        """What is marked for a VIF."""
+        found = (seen.resource for seen in self.there.values())
+        return [each for each in found if each and each.life is Life.MADE and each.owner == owner]
+
     def apply(self, steps: Sequence[Step], done: list[Step]) -> None:
         """See `vifplug.host.door.Backend.apply`."""
         for step in steps:

@@ -32,12 +32,10 @@ class Netlink:
         found = self._read([messages.read_request(index=index) for index in wanted])
         return {index: link for index, link in zip(wanted, found, strict=True) if link}
 
-    def with_alias(self, alias: str) -> list[Link]:
-        """Every link with this alias: a scan of all links, of which only the ones that match are decoded."""
-        replies = self._socket.dump(messages.list_request())
-        return [
-            link for reply in replies if alias.encode() in reply and (link := messages.parsed(reply)).alias == alias
-        ]
+    def marked(self, alias: str, group: int) -> list[Link]:
+        """Every link with this alias, or with none and in this group: a scan of all links."""
+        links = map(messages.parsed, self._socket.dump(messages.list_request()))
+        return [link for link in links if link.alias == alias or (not link.alias and link.group == group)]
 
     def create(self, name: str, settings: Settings) -> None:
         """Make a link; Refused with EEXIST when the name is taken.

@@ -28,7 +28,7 @@ class Life(enum.Enum):
 
     MADE = "made"  #: vifplug makes it, marks it as its own, and removes it
     SET = "set"  #: it exists; vifplug changes settings, remembers what they were, and puts them back
-    ENSURED = "ensured"  #: made when it is not there; never removed
+    ENSURED = "ensured"  #: made when it is not there, and left there
 
 
 def fixed(**kwargs: Any) -> Any:
@@ -65,6 +65,11 @@ class Resource(Record):
         return (self.kind, self.name)
 
     @property
+    def goes(self) -> bool:
+        """Whether one that is only ensured is taken back when nobody uses it any more."""
+        return False
+
+    @property
     def claim(self) -> str | None:
         """What no other VIF may have at the same time; None where sharing is fine or the owner's mark decides."""
         return None
@@ -78,11 +83,16 @@ class Device(Resource):
     """A kernel link that vifplug makes. Its alias is ``vifplug:<owner>`` (IFLA_IFALIAS): the mark of ownership."""
 
     name: DeviceName
-    mtu: Mtu | None = None
+    mtu: Mtu | None = cleared(1500)  # ETH_DATA_LEN: linux/if_ether.h
     up: bool = True
     #: /proc/sys/net/<family>/conf/<name>/<key>, as ``family/key``: value; written before the device is up. One that
     #: is no longer asked keeps its value: a sysctl can't be absent, and what the kernel began with is not known
     sysctls: FrozenMap[str, str] = field(default=HARDENED, metadata={"kept": True})
+
+    @property
+    def links(self) -> tuple[str, ...]:
+        """The names of the kernel links that it is."""
+        return (self.name,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +128,10 @@ class VethPair(Device):
     kind = "veth"
     peer: str = fixed()
     promiscuous: bool | None = None
+
+    @property
+    def links(self) -> tuple[str, ...]:
+        return (self.name, self.peer)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,6 +245,12 @@ class OvsBridge(Resource):
     life = Life.ENSURED
     name: DeviceName
     datapath_type: str | None = locating(default=None)
+    #: it goes with its last port, if vifplug made it
+    transient: bool = locating(default=False)
+
+    @property
+    def goes(self) -> bool:
+        return self.transient
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -284,6 +304,8 @@ class OvsPort(Resource):
     mtu_request: int | None = cleared(0)
     qos: OvsQos | None = cleared(OvsQos())
     policing: OvsPolicing | None = cleared(OvsPolicing())
+    #: the step ends only when ovs-vswitchd has done it, whatever the configuration says
+    awaited: bool = locating(default=False)
     #: Interface.error, or what an ofport of -1 means: wanted empty, so that an error is a difference
     error: str = ""
 

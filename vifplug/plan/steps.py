@@ -143,7 +143,7 @@ def removal(wanted: Sequence[Resource], observed: Observation, originals: Mappin
         seen = observed.get(resource.identity)
         if seen is None or seen.resource is None or seen.foreign:
             continue
-        if resource.life is Life.MADE:
+        if resource.life is Life.MADE or resource.goes:
             steps.append(Step(seen.resource, None))
         elif resource.life is Life.SET and (original := originals.get(resource.identity)):
             restored = _restored(resource, seen.resource, original)

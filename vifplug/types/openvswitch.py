@@ -24,7 +24,9 @@ def on_openvswitch(vif: VIF) -> bool:
 
 
 def bridge(name: str, context: Context) -> OvsBridge:
-    return OvsBridge(name=name, datapath_type=context.settings.datapath_type)
+    """The bridge, made where there is none. One of Neutron's trunk bridges goes with its last port."""
+    transient = name.startswith(_TRUNK_BRIDGE)
+    return OvsBridge(name=name, datapath_type=context.settings.datapath_type, transient=transient)
 
 
 def port(vif: VIF, context: Context, name: str, bridge_name: str) -> OvsPort:

@@ -45,7 +45,7 @@ class Change:
         """Raises the error for what is not as it was written, or does not work."""
         ports = [command for command in self._commands if isinstance(command, PlugPort)]
         _check_read_back(ports)
-        if self._wait != "none":
+        if self._wait != "none" or any(command.awaited for command in self._commands):
             self._await_vswitchd(number)
             self._check_bridges()
             self._check_status(ports, number)
@@ -85,7 +85,7 @@ class Change:
             found = str(error)
         if found is None:
             return
-        if any(command.needs_vswitchd for command in self._commands):
+        if any(command.needs_vswitchd or command.awaited for command in self._commands):
             raise Unavailable(f"{_told(self._commands)} was stored, and {found}")
         LOG.warning("%s is removed from the database, and %s", _told(self._commands), found)
 

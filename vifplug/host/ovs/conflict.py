@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def explained(api: Api, failure: CommandRefused) -> VifplugError:
-    """The house's error for a refused transaction. Nothing was changed."""
+    """vifplug's own error for a refused transaction. Nothing was changed."""
     refused, command = failure.refused, failure.command
     if (name := taken_name(refused)) is not None:
         return _taken(api, name, failure)

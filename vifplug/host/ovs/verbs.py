@@ -29,6 +29,8 @@ class Verb(Command):
     wrote = False
     #: Done means that ovs-vswitchd has applied it; what is removed is done once the database no longer has it.
     needs_vswitchd = True
+    #: Done means so whatever the operator's choice of what to wait for.
+    awaited = False
     subject: Resource
 
     def inverse(self) -> Verb:
@@ -48,6 +50,7 @@ class PlugPort(Verb):
     def __init__(self, api: Api, before: OvsPort | None, after: OvsPort) -> None:
         super().__init__(api)
         self.subject = self.after = after
+        self.awaited = after.awaited
         self.origin = self.have = reading.assumed(before)
         self.differences: list[Difference] = []
         self._undecided = False
@@ -111,6 +114,7 @@ class UnplugPort(Verb):
     def __init__(self, api: Api, port: OvsPort) -> None:
         super().__init__(api)
         self.subject = self.port = port
+        self.awaited = port.awaited
         self._undecided = False
 
     def build(self, transaction: Transaction) -> None:

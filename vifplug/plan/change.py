@@ -1,0 +1,112 @@
+"""From what is recorded of a VIF to what is wanted of it: which steps, and which of them must be over before others.
+
+Resources hang on each other by name. A device that is made anew takes its place in a bridge or switch with it, though
+the switch goes on naming it; a device that stays keeps what a switch that it leaves has set up on it. Both are dealt
+with here, so that no type and no backend has to know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from vifplug.plan.resources import (
+    BridgePort,
+    Device,
+    Identity,
+    OvsPolicing,
+    OvsPort,
+    OvsQos,
+    Resource,
+)
+from vifplug.plan.steps import Observation, Observed, Step, dropped, plan, removal
+
+#: what sets up nothing on the device itself (ovs-vswitchd.conf.db(5), QoS)
+_UNSHAPED = (None, "linux-noop")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """The steps of one VIF. ``releases`` have to be over, also for ovs-vswitchd, before a device is touched."""
+
+    releases: tuple[Step, ...] = ()
+    removals: tuple[Step, ...] = ()
+    additions: tuple[Step, ...] = ()
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return (*self.releases, *self.removals, *self.additions)
+
+
+def change(
+    wanted: Sequence[Resource],
+    former: Sequence[Resource],
+    observed: Observation,
+    originals: Mapping[Identity, Resource],
+) -> Change:
+    """The steps from what is observed to ``wanted``; what ``former`` had and ``wanted`` has not is taken back.
+
+    Raises what `plan` raises, before any step is taken.
+    """
+    gone = dropped(wanted, former)
+    unshaped = list(_unshaped(gone, wanted, observed))
+    observed = {**observed, **{step.subject.identity: Observed(resource=step.after) for step in unshaped}}
+    removals = removal(gone, observed, originals)
+    observed = _without(observed, _freed(wanted, observed, removals))
+    remade = _remade(wanted, observed)
+    cut_off = [
+        resource for resource in wanted if isinstance(resource, (BridgePort, OvsPort)) and resource.name in remade
+    ]
+    detached = list(_detached(cut_off, observed))
+    observed = _without(observed, (resource.identity for resource in cut_off))
+    return Change(
+        releases=(*unshaped, *detached),
+        removals=tuple(removals),
+        additions=tuple(plan(wanted, observed)),
+    )
+
+
+def _unshaped(gone: Iterable[Resource], wanted: Iterable[Resource], observed: Observation) -> Iterator[Step]:
+    """A port that goes while its device stays: ovs-vswitchd leaves qdiscs behind, unless it is told to clear them."""
+    staying = _names(wanted)
+    for port in gone:
+        seen = observed.get(port.identity)
+        if isinstance(port, OvsPort) and port.name in staying and _shapes(port) and seen and seen.resource:
+            clear = seen.resource.replace(qos=OvsQos(), policing=OvsPolicing(), awaited=True)
+            yield Step(seen.resource, clear)
+
+
+def _shapes(port: OvsPort) -> bool:
+    return bool((port.qos and port.qos.type not in _UNSHAPED) or (port.policing and port.policing.rate))
+
+
+def _freed(wanted: Iterable[Resource], observed: Observation, removals: Iterable[Step]) -> Iterator[Identity]:
+    """Devices that are another kind's now, and whose name the removals make free."""
+    names = _names(step.subject for step in removals)
+    for resource in wanted:
+        seen = observed.get(resource.identity)
+        if isinstance(resource, Device) and resource.name in names and seen and seen.resource is None:
+            yield resource.identity
+
+
+def _remade(wanted: Iterable[Resource], observed: Observation) -> set[str]:
+    """The names of the devices that have to be made, for the first time or anew."""
+    devices = (each for each in wanted if isinstance(each, Device))
+    return _names(each for each in devices if any(step.before is None for step in plan([each], observed)))
+
+
+def _detached(cut_off: Iterable[Resource], observed: Observation) -> Iterator[Step]:
+    """The switch's ports of devices that are made anew: it has to let go of the old device first."""
+    for port in cut_off:
+        seen = observed.get(port.identity)
+        if isinstance(port, OvsPort) and seen and seen.resource and not seen.foreign:
+            yield Step(seen.resource.replace(awaited=True), None)
+
+
+def _names(resources: Iterable[Resource]) -> set[str]:
+    return {name for resource in resources if isinstance(resource, Device) for name in resource.links}
+
+
+def _without(observed: Observation, identities: Iterable[Identity]) -> Observation:
+    left_out = set(identities)
+    return {identity: seen for identity, seen in observed.items() if identity not in left_out}
