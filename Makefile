@@ -53,7 +53,7 @@ $(INSTALLED): | packages-demo
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	touch $@
 
-GENERATED := .venv build dist examples/*/build examples/*/*.egg-info .eggs vifplug.egg-info .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+GENERATED := .venv build dist examples/*/build examples/*/*.egg-info .eggs vifplug.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 clean:
 	rm -rf $(GENERATED) 2>/dev/null || sudo rm -rf $(GENERATED)
 	find . -name __pycache__ -prune -exec rm -rf {} +

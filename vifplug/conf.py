@@ -111,7 +111,8 @@ OPTIONS: tuple[cfg.Opt, ...] = (
         "networks_dir",
         PATH,
         default="/etc/vifplug/networks.d",
-        help="Directory of the named networks, one file each, in libvirt's <network> format.",
+        help="Directory of the named networks, one file each, in libvirt's <network> format. They come with a later "
+        "release: nothing reads this option yet.",
     ),
     cfg.StrOpt(
         "tap_owner",

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.ovs_support import backend, found, new_id, no_qdisc, port, reach, rows, undo, unplug
+from tests.support.ovs import backend, found, new_id, no_qdisc, port, reach, rows, undo, unplug
 from vifplug import errors
 from vifplug.host.ovs import reading
 from vifplug.host.ovs.backend import OvsBackend

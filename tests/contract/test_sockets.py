@@ -15,7 +15,7 @@ import pytest
 from vifplug import errors
 from vifplug.host.sockets import SocketBackend, is_stale
 from vifplug.plan.resources import VhostSocket
-from vifplug.plan.steps import Step, plan, removal
+from vifplug.plan.steps import Step, differences, plan, removal
 
 OWNER = "0d9c1e5a-7a1c-4b52-9a53-1f2f5e0c7b11"
 backend = SocketBackend()
@@ -46,6 +46,12 @@ def reach(resource: VhostSocket) -> list[Step]:
     return steps
 
 
+def rights(directory: Path) -> tuple[int, int, int]:
+    """Owner, group and mode."""
+    status = directory.stat()
+    return status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)
+
+
 def leave_stale(path: Path) -> None:
     """What a killed process leaves: the file, without anybody behind it."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,14 +68,55 @@ def test_the_directory_is_made_and_making_it_again_is_nothing(path: Path) -> Non
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a directory away")
-def test_owner_group_and_mode_are_set_and_put_back(path: Path) -> None:
-    reach(wanted(path, user=0, group=0, mode=0o755))
-    steps = reach(wanted(path, user=64055, group=107, mode=0o750))
-    status = path.parent.stat()
-    assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (64055, 107, 0o750)
-    backend.apply([step.undo() for step in reversed(steps)], [])
-    status = path.parent.stat()
-    assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (0, 0, 0o755)
+def test_a_directory_that_is_made_gets_owner_group_and_mode_and_its_parents_do_not(path: Path) -> None:
+    old = os.umask(0o077)
+    try:
+        reach(wanted(path, user=64055, group=107, mode=0o750))
+    finally:
+        os.umask(old)
+    assert rights(path.parent) == (64055, 107, 0o750)
+    assert rights(path.parent.parent) == (0, 0, 0o755)
+
+
+@pytest.mark.parametrize("mode", [0o1777, 0o755])
+def test_a_directory_that_was_there_is_never_altered(path: Path, mode: int) -> None:
+    """/tmp, say: whoever writes documents must not be able to take it from everybody else."""
+    path.parent.mkdir(parents=True)
+    path.parent.chmod(mode)
+    before = rights(path.parent)
+    told = (
+        rf"directory {path.parent} has mode {mode:04o}, and VIF .* wanted mode 0750: change it, or .*socket_dir_mode$"
+    )
+    with pytest.raises(errors.HostNotReady, match=told):
+        reach(wanted(path, mode=0o750))
+    with pytest.raises(errors.HostNotReady, match=r"has owner \d+, and VIF .* wanted owner 65534: .*socket_dir_user$"):
+        reach(wanted(path, user=65534))
+    assert rights(path.parent) == before
+
+
+def test_a_directory_that_came_meanwhile_is_not_altered(path: Path) -> None:
+    """Between looking and making."""
+    path.parent.mkdir(parents=True, mode=0o711)
+    before = rights(path.parent)
+    with pytest.raises(errors.HostNotReady, match="has mode"):
+        backend.apply([Step(None, wanted(path, mode=0o750))], [])
+    assert rights(path.parent) == before
+
+
+def test_a_later_change_of_the_directory_is_told(path: Path) -> None:
+    resource = wanted(path, mode=0o750)
+    reach(resource)
+    path.parent.chmod(0o700)
+    [found] = differences([resource], backend.observe([resource]))
+    assert (found.path, found.wanted, found.found) == (f"{resource}: mode", 0o750, 0o700)
+
+
+def test_a_stale_socket_stays_where_the_directory_is_refused(path: Path) -> None:
+    leave_stale(path)
+    path.parent.chmod(0o711)
+    with pytest.raises(errors.HostNotReady):
+        reach(wanted(path, mode=0o750))
+    assert path.is_socket()
 
 
 def test_what_is_not_asked_of_a_directory_is_left_alone(path: Path) -> None:
@@ -137,9 +184,32 @@ def test_removal_takes_a_stale_socket_and_leaves_the_directory(path: Path) -> No
         assert [each.name for each in path.parent.iterdir()] == ["b.sock"]
 
 
-def test_undo_of_making_leaves_a_directory_that_others_may_use(path: Path) -> None:
+def test_undo_of_making_removes_the_directories_that_were_made(path: Path) -> None:
     steps = reach(wanted(path))
     backend.apply([step.undo() for step in steps], [])
+    assert path.parent.parent.parent.is_dir()
+    assert not path.parent.parent.exists()
+
+
+def test_undo_of_making_leaves_a_directory_that_others_use(path: Path) -> None:
+    steps = reach(wanted(path))
+    (path.parent / "b.sock").write_text("")
+    backend.apply([step.undo() for step in steps], [])
+    assert [each.name for each in path.parent.iterdir()] == ["b.sock"]
+
+
+def test_two_sockets_of_one_new_directory_are_made_and_undone_together(path: Path) -> None:
+    both = [wanted(path, mode=0o750), wanted(path.with_name("b.sock"), mode=0o750)]
+    steps = plan(both, backend.observe(both))
+    backend.apply(steps, [])
+    assert plan(both, backend.observe(both)) == []
+    backend.apply([step.undo() for step in reversed(steps)], [])
+    assert not path.parent.exists()
+
+
+def test_removal_leaves_a_directory_that_the_same_process_made(path: Path) -> None:
+    reach(wanted(path, mode=0o750))
+    backend.apply(removal([wanted(path)], backend.observe([wanted(path)]), {}), [])
     assert path.parent.is_dir()
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.ovs_support import found, new_id, port, reach, rows, undo, unplug
+from tests.support.ovs import found, new_id, port, reach, rows, undo, unplug
 from vifplug import errors
 from vifplug.host.ovs.backend import OvsBackend
 from vifplug.host.ovs.settings import OvsSettings

@@ -63,6 +63,15 @@ def test_the_exit_codes_are_those_of_the_errors() -> None:
     assert told == {0, 1, *(family.exit_code for family in families)}
 
 
-def test_the_rooms_and_files_that_it_names_are_there() -> None:
-    for name in re.findall(r"`((?:vifplug|doc|examples|etc)/[\w./-]+|[A-Z]+\.md|bindep\.txt)`", README):
-        assert (ROOT / name).exists(), name
+def there(name: str) -> bool:
+    """Whether a file is there, or a directory with something in it beside bytecode."""
+    path = ROOT / name
+    return path.is_file() or any(each.is_file() and each.suffix != ".pyc" for each in path.rglob("*"))
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_the_rooms_and_files_that_it_names_are_there(page: str) -> None:
+    text = (ROOT / page).read_text()
+    names = re.findall(r"`((?:vifplug|doc|examples|etc|tests)/[\w./-]+|\w+\.(?:md|txt|cfg|toml|py))`", text)
+    assert len(names) > 5
+    assert [name for name in names if not there(name) and not there(f"vifplug/{name}")] == []

@@ -31,7 +31,9 @@ class Plug(PrintsElement, Lister):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = _instance_options(super().get_parser(prog_name))
         parser.add_argument("files", nargs="+", metavar="FILE", help=FILE)
-        parser.add_argument("--dry-run", action="store_true", help="change nothing; say, as a table, what would be done")
+        parser.add_argument(
+            "--dry-run", action="store_true", help="change nothing; say, as a table, what would be done"
+        )
         parser.set_defaults(formatter=None)
         return parser
 

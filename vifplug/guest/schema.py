@@ -96,7 +96,7 @@ SOURCES: dict[str, Shape] = {
 }
 TYPES = tuple(SOURCES)
 
-#: what people write instead (older texts, and the seeds of this project)
+#: what is written instead in texts that people copy from (mailing lists, OpenStack's wiki)
 _MEANT = {
     "portprofile": "virtualport",
     "portprofie": "virtualport",
