@@ -77,7 +77,6 @@ def _first_schema(database: sqlite3.Connection) -> None:
     )
     database.execute("CREATE TABLE claim (claim TEXT PRIMARY KEY, vif_id TEXT NOT NULL) WITHOUT ROWID")
     database.execute("CREATE INDEX claim_of_vif ON claim (vif_id)")
-    database.execute("CREATE INDEX vif_unfinished ON vif (vif_id) WHERE state != 'plugged'")
 
 
 #: ``MIGRATIONS[n]`` brings schema n (PRAGMA user_version) to n + 1. One that was released is never changed.
@@ -96,7 +95,7 @@ _inherited: list[sqlite3.Connection] = []
 class Store:
     """What is plugged on this host, in ``state_path``. Thread-safe and fork-safe; opened when it is first used.
 
-    All methods raise StoreFailed, and then have changed nothing.
+    All methods raise StoreFailed, `put` also Conflict and `lock` Busy; each has then changed nothing.
     """
 
     def __init__(self, state_path: str | os.PathLike[str]) -> None:
@@ -115,10 +114,6 @@ class Store:
     def all(self) -> list[Record]:
         """All records, by id."""
         return self._query("ORDER BY vif_id")
-
-    def unfinished(self) -> list[Record]:
-        """The records of what was begun and not finished, by id. A lock holder may still be at work on them."""
-        return self._query("WHERE state != 'plugged' ORDER BY vif_id")
 
     def put(self, records: Iterable[Record]) -> None:
         """Write the records over those of the same VIFs: all or none, and on the disk when it returns.
@@ -211,6 +206,7 @@ def _claim(database: sqlite3.Connection, claim: str, vif_id: str) -> None:
 def _open(directory: Path, path: Path) -> _Connection:
     """A connection to the database, which is made or brought to the present schema when it has to be."""
     with _directory_locked(directory):
+        _make_file(path)
         connection = sqlite3.connect(
             path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False, factory=_Connection
         )
@@ -222,6 +218,15 @@ def _open(directory: Path, path: Path) -> _Connection:
             connection.close()
             raise
     return connection
+
+
+def _make_file(path: Path) -> None:
+    """An empty database for its owner only; SQLite gives its -wal and -shm the same mode.
+
+    Never opens one that is there: closing it would end SQLite's locks on it (howtocorrupt.html, section 2.2).
+    """
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def _make(directory: Path) -> None:

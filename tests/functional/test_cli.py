@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -187,7 +188,9 @@ def test_one_vif_that_is_refused_does_not_keep_the_others(host: PrivateHost, run
 
 
 def test_unplugging_what_is_no_id_is_refused(run: Run) -> None:
-    assert run("unplug", "web").complaints == ["the id of a VIF: wanted a UUID, found 'web'"]
+    assert run("unplug", "web").complaints == [
+        "the id of a VIF: wanted a UUID of 32 hexadecimal digits, dashes optional, found 'web'"
+    ]
 
 
 def test_update_brings_a_plugged_vif_to_its_document(host: PrivateHost, run: Run, file: Files) -> None:
@@ -236,6 +239,20 @@ def test_check_tells_differences_and_exits_with_1(host: PrivateHost, run: Run, f
     assert "mode access, tag 99" in run("check", WEB).out
 
 
+def test_check_of_several_goes_on_after_one_that_is_not_plugged(host: PrivateHost, run: Run, file: Files) -> None:
+    run("plug", file())
+    answer = run("check", DB, WEB)
+    assert (answer.code, answer.out) == (2, "the VIF is as recorded\n")
+    assert [DB in each for each in answer.complaints] == [True]
+    host.ovs.ctl("set", "Port", "tap-web", "tag=99")
+    for ids in ((DB, WEB), (WEB, DB)):
+        answer = run("check", *ids)
+        assert (answer.code, len(answer.complaints)) == (2, 1)
+        assert "mode access, tag 99" in answer.out
+    nothing = run("check", DB)
+    assert (nothing.code, nothing.out) == (2, "")
+
+
 def test_list_and_show_tell_what_is_recorded(run: Run, file: Files) -> None:
     assert run("list").out == "no VIF is plugged\n"
     run("plug", file())
@@ -253,6 +270,25 @@ def test_host_info_is_plain_data(run: Run) -> None:
     assert set(info["types"]) >= {"bridge", "direct", "ethernet", "hostdev", "vhostuser"}
     assert info["kernel"] == os.uname().release
     assert set(info) == {"host", "kernel", "open_vswitch", "sriov", "types"}
+
+
+@pytest.mark.parametrize(
+    ("option", "told"), [((), "WARNING ERROR"), (("-q",), "ERROR"), (("-v",), "INFO WARNING ERROR")]
+)
+def test_quiet_logs_what_its_help_says(option: Sequence[str], told: str) -> None:
+    code = """
+import logging, sys
+from cliff.commandmanager import CommandManager
+from vifplug.cli import app, logs
+parser = app.App("0", CommandManager("none")).parser
+logs.set_up(parser.parse_args(sys.argv[1:]))
+for level in ("DEBUG", "INFO", "WARNING", "ERROR"):
+    logging.getLogger("vifplug.test").log(logging.getLevelName(level), "x")
+print(" ".join(parser.format_help().split()))
+"""
+    done = subprocess.run([sys.executable, "-c", code, *option], capture_output=True, text=True, check=True)
+    assert [line.split()[1].rstrip(":") for line in done.stderr.splitlines()] == told.split()
+    assert "-q, --quiet Log errors only: no warnings." in done.stdout
 
 
 LISTS = (("plug", "FILE"), ("list",), ("check",), ("types",))

@@ -163,7 +163,10 @@ def test_wrong_usage_is_told_in_a_sentence(words: tuple[str, ...], sentence: str
     ("words", "sentence"),
     [
         (("--instance-name", "web-1"), "--instance-name needs --instance-uuid"),
-        (("--instance-uuid", "web-1"), "the instance: $.uuid: wanted a UUID, found 'web-1'"),
+        (
+            ("--instance-uuid", "web-1"),
+            "the instance: $.uuid: wanted a UUID of 32 hexadecimal digits, dashes optional, found 'web-1'",
+        ),
     ],
 )
 def test_a_wrong_instance_is_refused(web: Path, words: tuple[str, ...], sentence: str) -> None:

@@ -33,7 +33,8 @@ macs = (
 devices = st.text(LETTERS + "_.-", min_size=1, max_size=15).filter(
     lambda name: name not in (".", "..") and not name.startswith(OWN_NAMES)
 )
-paths = st.text(LETTERS + "_.-+&'\"<>,:%/", min_size=1, max_size=90).map(lambda name: f"/{name}")
+_names = st.text(LETTERS + "_.-+&'\"<>,:%", min_size=1, max_size=25).filter(lambda name: name not in (".", ".."))
+paths = st.lists(_names, min_size=1, max_size=4).map(lambda names: "/" + "/".join(names))
 words = st.text(LETTERS + "_.-", min_size=1, max_size=20)
 profile_ids = st.text(st.characters(categories=("L", "N", "P", "S")), min_size=1, max_size=39).filter(
     lambda name: len(name.encode()) <= 39

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.property import strategies
 from tests.support import libvirt
 from vifplug import interface_xml
-from vifplug.errors import InvalidDocument, InvalidRequest, Unsupported
+from vifplug.errors import InvalidDocument, InvalidRequest, UnknownType, Unsupported
 from vifplug.guest import read, schema, write
 from vifplug.guest.interface import Interface
 from vifplug.model import guestxml
@@ -119,3 +120,93 @@ def trees(draw: st.DrawFn, depth: int = 2) -> str:
 @given(st.sampled_from((*strategies.TYPES, "user", "", "x")), st.lists(trees(), max_size=4))
 def test_the_right_names_in_the_wrong_places_are_read_or_refused(kind: str, inner: list[str]) -> None:
     refuses(f"<interface type='{kind}'>{''.join(inner)}</interface>")
+
+
+ID = "aaaaaaaa-0000-4000-8000-000000000001"
+PORT = {"type": "openvswitch", "interfaceid": ID, "profileid": "p"}
+PARAMETERS = [{"name": "IP", "value": "10.0.0.1"}]
+NIC = {"id": ID, "mac": "52:54:00:00:00:01", "model": "virtio", "driver": {"name": "vhost"}, "alias": "ua-net"}
+#: documents that have every key that holds a text
+DOCUMENTS: list[dict[str, Any]] = [
+    {**NIC, "type": "bridge", "source": {"bridge": "br"}, "virtualport": PORT, "external_ids": {"a": "b"}, "vlan": "5"},
+    {**NIC, "type": "bridge", "source": {"bridge": "br"}, "target": "t", "filterref": {"filter": "f"}},
+    {**NIC, "type": "bridge", "source": {"bridge": "br"}, "tap_owner": "libvirt", "link_state": "up"},
+    {
+        **NIC,
+        "type": "ethernet",
+        "filterref": {"filter": "f", "parameters": PARAMETERS},
+        "guest_xml": ["<acpi index='1'/>"],
+    },
+    {**NIC, "type": "network", "source": {"network": "n", "portgroup": "g"}, "virtualport": PORT},
+    {
+        **NIC,
+        "type": "direct",
+        "source": {"dev": "d", "mode": "vepa"},
+        "virtualport": {"type": "802.1Qbh", "profileid": "p"},
+    },
+    {
+        **NIC,
+        "type": "direct",
+        "source": {"dev": "d", "mode": "passthrough"},
+        "virtualport": {"type": "802.1Qbg", "managerid": "1", "typeid": "2", "typeidversion": "3", "instanceid": ID},
+        "vf": {"link_state": "auto", "vlan_proto": "802.1Q"},
+    },
+    {
+        **NIC,
+        "type": "vhostuser",
+        "source": {"path": "/run/a.sock", "mode": "client", "bridge": "br"},
+        "target": "a.sock",
+    },
+    {"id": ID, "mac": NIC["mac"], "type": "hostdev", "source": {"address": "81:02.3"}, "driver": {"name": "vfio"}},
+]
+
+
+def _texts(data: Any) -> list[tuple[Any, ...]]:
+    """The paths of all texts in plain data."""
+    if isinstance(data, str):
+        return [()]
+    pairs = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    return [(key, *path) for key, value in pairs for path in _texts(value)]
+
+
+def _replaced(data: Any, path: tuple[Any, ...], text: str) -> Any:
+    if not path:
+        return text
+    copied = dict(data) if isinstance(data, dict) else list(data)
+    copied[path[0]] = _replaced(data[path[0]], path[1:], text)
+    return copied
+
+
+PLACES = [(document, path) for document in DOCUMENTS for path in _texts(document)]
+#: every character, those that XML, C and terminals trip over often
+any_text = st.text(
+    st.characters() | st.characters(categories=["Cs", "Cc", "Cf", "Zs"]) | st.sampled_from("/-_.:<&'\"0\u0665aé")
+)
+
+
+def _beyond_the_schema(key: Any, text: str) -> bool:
+    """libvirt's parser takes more than its schema, and so does the model."""
+    return key in ("filter", "portgroup") or (key in ("target", "bridge", "dev") and not {"+", "@"}.isdisjoint(text))
+
+
+@pytest.mark.parametrize(("document", "path"), PLACES)
+@given(text=any_text)
+@example("\ud800")
+@example("a\x01b")
+@example("a\nb")
+@example("<&'\">")
+def test_any_text_under_any_key_gives_an_element_or_a_refusal(
+    document: dict[str, Any], path: tuple[Any, ...], text: str
+) -> None:
+    """The element is XML, says the text as it was given, and is valid by libvirt's schema."""
+    try:
+        vif = VIF.from_data(_replaced(document, path, text))
+        element = interface_xml(vif)
+    except InvalidDocument as error:
+        assert error.problems
+        assert not any("codec" in problem.message for problem in error.problems), "Python's own sentence"
+    except UnknownType:
+        assert path == ("type",)
+    else:
+        assert write.element(read.interface(element)) == element
+        assert rng.complaint(element) == "" or _beyond_the_schema(path[-1], text)

@@ -39,6 +39,7 @@ def problems(**more: Any) -> dict[str, str]:
     [
         (names.parse_mac, "52:54:00:AB:CD:EF", "52:54:00:ab:cd:ef"),
         (names.parse_uuid, ID.upper().replace("-", ""), ID),
+        (names.parse_profile_id, "Gerät 1 <a&b>", "Gerät 1 <a&b>"),
         (names.parse_pci, "81:02.3", "0000:81:02.3"),
         (names.parse_pci, "0000:81:1F.7", "0000:81:1f.7"),
         (names.parse_pci, "10000:01:00.0", "10000:01:00.0"),
@@ -60,6 +61,11 @@ def test_a_name_has_one_normal_form(parse: Any, given: str, normal: str) -> None
         (names.parse_mac, "00:00:00:00:00:00"),
         (names.parse_mac, "52-54-00-11-22-33"),
         (names.parse_uuid, "x"),
+        (names.parse_uuid, f"urn:uuid:{ID}"),
+        (names.parse_uuid, f"{{{ID}}}"),
+        (names.parse_uuid, "\u0660" * 32),
+        (names.parse_uuid, "1_" * 15 + "11"),
+        (names.parse_device, "\ud800"),
         (names.parse_pci, "0000:81:20.0"),
         (names.parse_pci, "0000:81:02.8"),
         (names.parse_device, ""),
@@ -73,17 +79,30 @@ def test_a_name_has_one_normal_form(parse: Any, given: str, normal: str) -> None
         (names.parse_socket_path, "/" + "x" * 107),
         (names.parse_socket_path, "/a\0b"),
         (names.parse_socket_path, "/a\nb"),
+        (names.parse_socket_path, "/\ud800"),
+        (names.parse_socket_path, "/"),
+        (names.parse_socket_path, "//"),
+        (names.parse_socket_path, "/run/x/"),
+        (names.parse_socket_path, "/run/.."),
+        (names.parse_socket_path, "/run/../a.sock"),
+        (names.parse_socket_path, "/run/./a.sock"),
+        (names.parse_socket_path, "/run//x"),
+        (names.parse_socket_path, "//run/x"),
         (names.parse_profile_id, "é" * 20),
         (names.parse_profile_id, ""),
+        (names.parse_profile_id, "a\x01b"),
+        (names.parse_profile_id, "a\nb"),
+        (names.parse_profile_id, "\ud800"),
         (names.parse_alias, "net0"),
         (names.parse_alias, "ua-"),
         (names.parse_alias, "ua-a b"),
         (names.parse_word, "a\nb"),
+        (names.parse_word, "\ud800"),
         (names.parse_model, "a b"),
     ],
 )
 def test_a_wrong_name_is_refused_with_a_sentence(parse: Any, given: str) -> None:
-    with pytest.raises(ValueError, match=r"wanted|found"):
+    with pytest.raises(ValueError, match=r"^wanted .* found "):
         parse(given)
 
 
@@ -112,6 +131,9 @@ def test_a_native_vlan_makes_no_access_port() -> None:
         (4095, "$.tags[0].id"),
         ("5-4", "$"),
         ("1-2u", "$"),
+        ("\u0665", "$"),
+        ("9" * 5000, "$"),
+        ("1-" + "9" * 5000, "$"),
         ({"tags": []}, "$.tags"),
         ({"tags": [{"id": 5}, {"id": 5}]}, "$.tags"),
         ({"tags": [{"id": 1, "native_mode": "tagged"}, {"id": 2, "native_mode": "untagged"}]}, "$.tags"),
@@ -124,6 +146,7 @@ def test_a_vlan_that_no_switch_can_do_is_refused_at_its_path(given: Any, path: s
     with pytest.raises(InvalidDocument) as refusal:
         Vlan.from_data(given)
     assert path in {problem.path for problem in refusal.value.problems}
+    assert all("wanted" in each.message or " is not 1..4094" in each.message for each in refusal.value.problems)
 
 
 # -- bandwidth ----------------------------------------------------------------------------------------------------
@@ -159,6 +182,12 @@ def test_a_guaranteed_rate_needs_no_average() -> None:
 @pytest.mark.parametrize(("given", "number"), [("0x0b", 11), ("013", 11), (11, 11), ("11", 11)])
 def test_numbers_of_a_profile_come_in_cs_notation(given: Any, number: int) -> None:
     assert VirtualPort(managerid=given).managerid == number
+
+
+@pytest.mark.parametrize("given", ["", "1_1", "\u0661", "0b11", "0o7", " 1", "08", "0x", "-1", "9" * 5000, True, 1.0])
+def test_other_notations_of_a_number_are_refused(given: Any) -> None:
+    with pytest.raises(InvalidDocument, match=r"^\$\.managerid: wanted a whole number, found "):
+        VirtualPort(managerid=given)
 
 
 def test_an_openvswitch_port_takes_the_vifs_id() -> None:
@@ -341,7 +370,7 @@ def test_a_tap_of_vifplugs_needs_a_name() -> None:
     assert vif(tap_owner="libvirt", target=None).target is None
 
 
-def test_a_document_names_its_keys_in_the_design_and_no_other() -> None:
+def test_a_document_has_the_keys_that_were_given_and_no_other() -> None:
     data = json.loads(vif(vlan=5, port={"isolated": True}).to_json())
     assert set(data) == {"id", "type", "mac", "source", "vlan", "port"}
 

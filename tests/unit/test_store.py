@@ -59,7 +59,6 @@ def test_what_is_put_is_what_is_got(store: Store) -> None:
     store.put([first, record("a", state="updating")])
     assert store.get("b") == first
     assert [each.vif_id for each in store.all()] == ["a", "b"]
-    assert [each.vif_id for each in store.unfinished()] == ["a"]
     assert store.get("c") is None
 
 
@@ -85,6 +84,20 @@ def test_records_are_there_after_reopening(store: Store, tmp_path: Path) -> None
 def test_the_directory_is_made_for_its_owner_only(store: Store, tmp_path: Path) -> None:
     store.all()
     assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
+
+
+def test_its_files_are_for_their_owner_only(tmp_path: Path) -> None:
+    """Also where the directory is another's choice, and whatever the umask."""
+    (tmp_path / "open").mkdir(mode=0o755)
+    old = os.umask(0)
+    try:
+        store = Store(tmp_path / "open")
+        with store.lock(["a"], 1):
+            store.put([record("a")])
+    finally:
+        os.umask(old)
+    files = {each.name: each.stat().st_mode & 0o777 for each in (tmp_path / "open").iterdir()}
+    assert files == dict.fromkeys(("vifplug.db", "vifplug.db-wal", "vifplug.db-shm", "vifplug.lock"), 0o600)
 
 
 def test_opening_is_left_to_the_first_use(tmp_path: Path) -> None:
@@ -210,7 +223,6 @@ SCHEMA_1 = """
         claims TEXT NOT NULL, changed_at REAL NOT NULL) WITHOUT ROWID;
     CREATE TABLE claim (claim TEXT PRIMARY KEY, vif_id TEXT NOT NULL) WITHOUT ROWID;
     CREATE INDEX claim_of_vif ON claim (vif_id);
-    CREATE INDEX vif_unfinished ON vif (vif_id) WHERE state != 'plugged';
     INSERT INTO vif VALUES ('a', 'plugged', '{}', '{}', NULL, '', '[]', '[]', '["x"]', 1.5);
     INSERT INTO claim VALUES ('x', 'a');
     PRAGMA user_version = 1;

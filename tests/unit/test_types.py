@@ -205,6 +205,31 @@ def test_the_tap_comes_before_the_bridge_and_the_port() -> None:
     assert found[1] == OvsBridge(name="br-int", datapath_type="netdev")
 
 
+RESERVED = ["iface-id", "attached-mac", "iface-status", "vm-id", "vm-uuid", "port-profile", "bridge_name"]
+RESERVED += ["vifplug-id", "vifplug-role", "ovn-installed", "ovn-installed-ts"]
+
+
+@pytest.mark.parametrize("key", RESERVED)
+@pytest.mark.parametrize(
+    ("type", "keys"),
+    [
+        ("bridge", OVS),
+        ("bridge", {**OVS, "source": {"bridge": "br-int", "hybrid": True}}),
+        ("hostdev", {"source": {"address": "0000:81:02.3", "bridge": "br-int"}}),
+        ("vhostuser", {"source": {"path": "/run/vhu/a", "mode": "server", "bridge": "br-int"}}),
+    ],
+)
+def test_an_external_id_that_is_not_the_documents_to_give_is_refused(type: str, keys: Any, key: str) -> None:
+    """They say whose port it is: another VIF's iface-id would take its flows."""
+    problems = refusal(type, **keys, external_ids={key: "x", "mine": "y"})
+    assert list(problems) == [f"$.external_ids.{key}"]
+    assert problems[f"$.external_ids.{key}"].startswith("can't be given: ")
+
+
+def test_an_external_id_of_anybody_elses_is_taken() -> None:
+    assert port(external_ids={"neutron-x": "y"}).external_ids["neutron-x"] == "y"
+
+
 OVS_VLANS = [
     (10, OvsVlan(mode="access", tag=10)),
     ("20,10", OvsVlan(mode="trunk", trunks=(10, 20))),

@@ -78,6 +78,7 @@ class App(app.App):
             "allow_abbrev": False,
         }
         parser = super().build_option_parser(description, version, {**layout, **(argparse_kwargs or {})})
+        parser._option_string_actions["--quiet"].help = "Log errors only: no warnings."  # cliff's means another level
         parser.add_argument(
             "--config-file", action="append", default=[], metavar="FILE", help="Read this configuration file."
         )

@@ -10,7 +10,7 @@ from oslo_log import log
 
 from vifplug.errors import InvalidConfig
 
-#: by the number of -v, -q being 0
+#: by the number of -v: -q is 0, and neither is 1
 _LEVELS = (logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG)
 
 

@@ -8,9 +8,11 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vifplug.cli.output import FILE, Lister, PrintsElement, Shown, ShowOne, data, lines
+from vifplug.errors import VifplugError
 
 if TYPE_CHECKING:
-    from vifplug.driver import Entry
+    from vifplug.driver import Entry, VIFDriver
+    from vifplug.plan.steps import Difference
 
 Answer = tuple[Sequence[str], Iterable[Any]]
 
@@ -39,6 +41,7 @@ class Check(Lister):
     """compare the host with what is recorded; exit code 1 where they differ."""
 
     columns = ("vif_id", "path", "wanted", "found")
+    checked = 0
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
@@ -47,14 +50,25 @@ class Check(Lister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Answer:
         with self.app.driver() as driver:
-            ids = parsed_args.ids or [None]
-            found = [difference for vif_id in ids for difference in driver.check(vif_id)]
-            self.checked = len(parsed_args.ids) or len(driver.list())
-        self.exit_code = DIFFERENT if found else 0
+            found = self._each(driver, parsed_args.ids) if parsed_args.ids else driver.check()
+            if not parsed_args.ids:
+                self.checked = len(driver.list())
+        self.exit_code = max(self.exit_code, DIFFERENT if found else 0)
         return self.columns, [(each.vif_id, each.path, _value(each.wanted), _value(each.found)) for each in found]
 
     def nothing(self) -> str:
-        return _all_well(self.checked)
+        return _all_well(self.checked) if self.checked or not self.exit_code else ""
+
+    def _each(self, driver: VIFDriver, ids: Iterable[str]) -> list[Difference]:
+        """The differences of the VIFs, each for itself: one that can't be checked does not hide the others'."""
+        found: list[Difference] = []
+        for vif_id in ids:
+            try:
+                found += driver.check(vif_id)
+                self.checked += 1
+            except VifplugError as error:
+                self.exit_code = max(self.exit_code, self.app.complain(error))
+        return found
 
 
 class List(Lister):

@@ -10,6 +10,7 @@ from vifplug.errors import Problem, UnknownType
 from vifplug.guest import schema
 from vifplug.model import guestxml
 from vifplug.model.codec import described, joined
+from vifplug.model.names import parse_c_number
 from vifplug.model.vif import VIRTIO
 from vifplug.model.virtualport import MIDONET
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 GENERATED = ("vnet", "macvtap", "macvlan")
 
 _NUMBER = re.compile(r"[0-9]{1,20}")
-_C_NUMBER = re.compile(r"0x[0-9a-f]{1,8}|[0-9]{1,10}", re.IGNORECASE)
 _SWITCHES = ("ioeventfd", "event_idx", "packed", "iommu", "ats", "page_per_vq", "rss", "rss_hash_report")
 _NUMBERS = ("queues", "rx_queue_size", "tx_queue_size")
 _YES = {"yes": True, "no": False}
@@ -248,10 +248,7 @@ def _number(text: str | None) -> int | str | None:
 
 
 def _c_number(text: str) -> int | None:
-    if not _C_NUMBER.fullmatch(text):
-        return None
-    octal = text.isdigit() and text.startswith("0") and len(text) > 1
     try:
-        return int(text, 8 if octal else 0)
+        return parse_c_number(text)
     except ValueError:
         return None

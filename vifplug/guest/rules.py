@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from vifplug.errors import Problem
 from vifplug.model import guestxml
 from vifplug.model.codec import joined
-from vifplug.model.vif import VIRTIO
+from vifplug.model.vif import VF_DRIVERS, VIRTIO
 
 if TYPE_CHECKING:
     from vifplug.guest.interface import Interface
@@ -33,7 +33,6 @@ SOURCE = {
     "direct": ("dev", "mode"),
     "vhostuser": ("type", "path", "mode"),
 }
-HOSTDEV_DRIVERS = ("vfio", "kvm", "xen")
 NIC_DRIVERS = ("qemu", "vhost")
 
 
@@ -103,7 +102,7 @@ def _nic(interface: Interface) -> Iterator[Problem]:
         yield from (Problem(f"$.driver.{name}", "has no meaning on type hostdev") for name in unknown)
     elif driver and interface.model not in VIRTIO:
         yield Problem("$.driver", f"needs a virtio model, found {interface.model or 'no model'}")
-    names = HOSTDEV_DRIVERS if interface.type == "hostdev" else NIC_DRIVERS
+    names = VF_DRIVERS if interface.type == "hostdev" else NIC_DRIVERS
     if "name" in driver and driver["name"] not in names:
         yield Problem("$.driver.name", f"wanted {joined(names)} on type {interface.type}, found {driver['name']}")
 

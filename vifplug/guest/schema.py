@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 from vifplug.errors import Problem
 from vifplug.model import guestxml
 from vifplug.model.codec import joined
+from vifplug.model.vif import GUEST_OFFLOADS, HOST_OFFLOADS
+from vifplug.model.virtualport import PARAMETERS
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -36,9 +38,7 @@ class Shape:
 
 _VIRTIO = ("iommu", "ats", "packed", "page_per_vq", "rss", "rss_hash_report")
 _DRIVER = ("name", "queues", "rx_queue_size", "tx_queue_size", "txmode", "ioeventfd", "event_idx", *_VIRTIO)
-_OFFLOADS = ("csum", "tso4", "tso6", "ecn", "ufo")
 _RATES = ("average", "peak", "burst", "floor")
-_PARAMETERS = ("managerid", "typeid", "typeidversion", "instanceid", "interfaceid", "profileid")
 #: in the <source> of a running guest; not configuration (dropped by libvirt from an inactive one)
 _STATUS = ("portid", "macTableManager")
 
@@ -50,7 +50,7 @@ COVERED: dict[str, Shape] = {
         may=("trunk",),
         children={"tag": Shape(key=".tags", must=("id",), may=("nativeMode",), many=True)},
     ),
-    "virtualport": Shape(key=".virtualport", may=("type",), children={"parameters": Shape(may=_PARAMETERS)}),
+    "virtualport": Shape(key=".virtualport", may=("type",), children={"parameters": Shape(may=PARAMETERS[None])}),
     "bandwidth": Shape(
         key=".bandwidth",
         children={"inbound": Shape(key=".inbound", may=_RATES), "outbound": Shape(key=".outbound", may=_RATES)},
@@ -62,8 +62,8 @@ COVERED: dict[str, Shape] = {
         key=".driver",
         may=_DRIVER,
         children={
-            "host": Shape(key=".host", may=(*_OFFLOADS, "gso", "mrg_rxbuf")),
-            "guest": Shape(key=".guest", may=_OFFLOADS),
+            "host": Shape(key=".host", may=HOST_OFFLOADS),
+            "guest": Shape(key=".guest", may=GUEST_OFFLOADS),
         },
     ),
     "filterref": Shape(

@@ -12,7 +12,7 @@ from typing import Any
 from vifplug.guest.interface import Interface
 from vifplug.model.bandwidth import Bandwidth, Limit
 from vifplug.model.guestxml import quoted, tag
-from vifplug.model.vif import Driver, FilterRef
+from vifplug.model.vif import GUEST_OFFLOADS, HOST_OFFLOADS, Driver, FilterRef
 from vifplug.model.virtualport import VirtualPort
 from vifplug.model.vlan import Vlan
 
@@ -29,8 +29,6 @@ _PLACES = (
 _PLACE = {name: place for place, names in _PLACES for name in names}
 _NOTHING = {place: "" for place, _ in _PLACES}
 
-_HOST = ("csum", "gso", "tso4", "tso6", "ecn", "ufo", "mrg_rxbuf")
-_GUEST = ("csum", "tso4", "tso6", "ecn", "ufo")
 #: ``name``, ``txmode`` ... in libvirt's order, and whether each is a switch (virDomainVirtioNetDriverFormat)
 _DRIVER = (
     ("name", False),
@@ -132,7 +130,7 @@ def _driver(driver: Driver) -> str:
     for name, switch in _DRIVER:
         if (value := getattr(driver, name)) is not None:
             start += f" {name}='{_on(value) if switch else value}'"
-    offloads = _offloads("host", _HOST, driver.host) + _offloads("guest", _GUEST, driver.guest)
+    offloads = _offloads("host", HOST_OFFLOADS, driver.host) + _offloads("guest", GUEST_OFFLOADS, driver.guest)
     return f"{start}>\n{offloads}  </driver>\n" if offloads else f"{start}/>\n"
 
 

@@ -56,7 +56,6 @@ class Link:
     queues: int = 1
     qdisc: str | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
-    port_kind: str = ""
     port: Mapping[str, Any] = field(default_factory=dict)
     vfs: Mapping[int, VfInfo] = field(default_factory=dict)
 
@@ -228,7 +227,6 @@ def parsed(reply: bytes) -> Link:
         queues=get("IFLA_NUM_RX_QUEUES") or 1,
         qdisc=get("IFLA_QDISC"),
         data=_nested(told.get("IFLA_INFO_DATA")),
-        port_kind=told.get("IFLA_INFO_SLAVE_KIND") or "",
         port=_nested(told.get("IFLA_INFO_SLAVE_DATA")),
         vfs=dict(_vfs(get("IFLA_VFINFO_LIST"))),
     )

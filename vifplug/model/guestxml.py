@@ -83,6 +83,8 @@ def parse_guest_element(text: str) -> str:
         raise ValueError("wanted one element, found a declaration, a comment or a processing instruction")
     try:
         element = ElementTree.fromstring(text)
+    except UnicodeEncodeError:
+        raise ValueError(f"wanted one element such as <rom bar='off'/>, found half a character in {text!r}") from None
     except (ElementTree.ParseError, ValueError) as error:
         raise ValueError(f"wanted one element such as <rom bar='off'/>, found what is not XML: {error}") from None
     if element.tag not in TAGS:

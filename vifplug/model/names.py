@@ -6,21 +6,26 @@ sentence that says what was wanted and what was found. The annotated types put t
 
 from __future__ import annotations
 
+import posixpath
 import re
 import uuid
 from collections.abc import Callable
 from typing import Annotated
+
+from vifplug.model.codec import described
 
 IFNAME_BYTES = 15  # IFNAMSIZ - 1: linux/if.h
 SOCKET_PATH_BYTES = 107  # sizeof(sun_path) - 1: unix(7)
 MTU_MIN, MTU_MAX = 68, 65535  # RFC 791 section 3.1; ETH_MAX_MTU: linux/if_ether.h
 PROFILE_ID_BYTES = 39  # LIBVIRT_IFLA_VF_PORT_PROFILE_MAX - 1
 
+_UUID = re.compile(r"[0-9a-f]{2}(-?[0-9a-f]{2}){15}")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 #: what the kernel refuses, and what /proc/sys/net/*/conf has for all devices and for new ones
 _NO_DEVICES = (".", "..", "all", "default")
 _DEVICE = re.compile(r"[A-Za-z0-9_.\-+@]+")
 _PCI = re.compile(r"(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}):([01][0-9a-f])\.([0-7])")
+_C_NUMBER = re.compile(r"0x[0-9a-f]{1,8}|0[0-7]{0,11}|[1-9][0-9]{0,9}", re.IGNORECASE)
 _ALIAS = re.compile(r"ua-[A-Za-z0-9_\-]+")
 
 
@@ -38,18 +43,17 @@ def parse_mac(text: str) -> str:
 
 def parse_uuid(text: str) -> str:
     """A UUID, lower case with dashes; 32 hexadecimal digits, dashes optional (as libvirt's virUUIDParse)."""
-    try:
-        return str(uuid.UUID(text))
-    except ValueError:
-        raise ValueError(f"wanted a UUID, found {text!r}") from None
+    if not _UUID.fullmatch(text.lower()):
+        raise ValueError(f"wanted a UUID of 32 hexadecimal digits, dashes optional, found {text!r}")
+    return str(uuid.UUID(text))
 
 
 def parse_device(text: str) -> str:
     """A network device's name: 1 to 15 bytes, no slash, colon or space (linux/net/core/dev.c, dev_valid_name)."""
-    if (size := len(text.encode())) > IFNAME_BYTES:
-        raise ValueError(f"wanted a device name of at most {IFNAME_BYTES} bytes, found {text!r} of {size}")
     if not _DEVICE.fullmatch(text) or text in _NO_DEVICES:
         raise ValueError(f"wanted a device name of letters, digits and _ . - + @, found {text!r}")
+    if (size := len(text)) > IFNAME_BYTES:
+        raise ValueError(f"wanted a device name of at most {IFNAME_BYTES} bytes, found {text!r} of {size}")
     return text
 
 
@@ -63,24 +67,29 @@ def parse_pci(text: str) -> str:
 
 
 def parse_socket_path(text: str) -> str:
-    """The absolute path of a UNIX socket: at most 107 bytes (unix(7)), printable."""
+    """The absolute path of a UNIX socket: at most 107 bytes (unix(7)), printable, in one form only.
+
+    The record tells sockets apart by their paths, so two spellings of one path would be two sockets.
+    """
     if not text.startswith("/") or not text.isprintable():
         raise ValueError(f"wanted an absolute path, found {text!r}")
+    if text != posixpath.normpath(text) or text.startswith("//") or not posixpath.basename(text):
+        raise ValueError(f"wanted the path of a file, without '//', '.', '..' or a '/' at its end, found {text!r}")
     if (size := len(text.encode())) > SOCKET_PATH_BYTES:
         raise ValueError(f"wanted a socket path of at most {SOCKET_PATH_BYTES} bytes, found one of {size}")
     return text
 
 
 def parse_profile_id(text: str) -> str:
-    """A port profile's name: 1 to 39 bytes (libvirt: virNetDevVPortProfile)."""
-    if not 1 <= len(text.encode()) <= PROFILE_ID_BYTES:
-        raise ValueError(f"wanted a profileid of 1 to {PROFILE_ID_BYTES} bytes, found {text!r}")
+    """A port profile's name: 1 to 39 bytes (libvirt: virNetDevVPortProfile), printable."""
+    if not text.isprintable() or not 1 <= len(text.encode()) <= PROFILE_ID_BYTES:
+        raise ValueError(f"wanted a profileid of 1 to {PROFILE_ID_BYTES} bytes of printable text, found {text!r}")
     return text
 
 
 def parse_word(text: str) -> str:
     """A name that goes into an XML attribute or a database: not empty, printable, at most 255 bytes."""
-    if not text or len(text.encode()) > 255 or not text.isprintable():
+    if not text.isprintable() or not 1 <= len(text.encode()) <= 255:
         raise ValueError(f"wanted 1 to 255 bytes of printable text, found {text!r}")
     return text
 
@@ -111,6 +120,13 @@ def parse_variable_value(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_.:]+", text):
         raise ValueError(f"wanted a value of letters, digits, _ . and :, found {text!r}")
     return text
+
+
+def parse_c_number(text: str) -> int:
+    """A number in C's notation, as libvirt reads it with base 0: ``11``, ``0x0b``, ``013``."""
+    if not _C_NUMBER.fullmatch(text):
+        raise ValueError(f"wanted a whole number, found {described(text)}")
+    return int(text, 8 if text.startswith("0") and text.isdigit() else 0)
 
 
 def between(low: int, high: int, unit: str = "") -> Callable[[int], int]:

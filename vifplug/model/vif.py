@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal, Self, TypeVar
+from typing import Annotated, Any, Final, Literal, Self, TypeVar, get_args
 
 from vifplug.errors import InvalidDocument, Problem
 from vifplug.model.bandwidth import Bandwidth
@@ -36,6 +36,9 @@ MAX_QUEUES = 256
 
 VIRTIO = ("virtio", "virtio-transitional", "virtio-non-transitional")
 
+#: drivers (``driver.name``) of a virtual function that the guest gets; the others are a virtio NIC's
+VF_DRIVERS = ("vfio", "kvm", "xen")
+
 #: types whose VIF has no network device of its own on the host
 _WITHOUT_DEVICE = ("vhostuser", "hostdev")
 
@@ -59,6 +62,9 @@ RingSize = Annotated[int, between(64, 32768), _power_of_two]
 
 HostOffload = Literal["csum", "gso", "tso4", "tso6", "ecn", "ufo", "mrg_rxbuf"]
 GuestOffload = Literal["csum", "tso4", "tso6", "ecn", "ufo"]
+#: their names, in libvirt's order
+HOST_OFFLOADS: tuple[str, ...] = get_args(HostOffload)
+GUEST_OFFLOADS: tuple[str, ...] = get_args(GuestOffload)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +159,7 @@ class Instance(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class VIF(Record):
-    """A virtual interface: what a guest is to have, and how it is connected (design: the VIF document).
+    """A virtual interface: what a guest is to have, and how it is connected.
 
     ``source`` is the record of the VIF's type (vifplug.model.source); a third party's stays the mapping that was
     given until its type is loaded. ``target`` of None leaves the device's name to libvirt. ``guest_xml`` holds

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from vifplug.errors import Problem
 from vifplug.model.codec import Record, described, joined
-from vifplug.model.names import Uuid, between, parse_profile_id
+from vifplug.model.names import Uuid, between, parse_c_number, parse_profile_id
 
 OPENVSWITCH, QBG, QBH, MIDONET = "openvswitch", "802.1Qbg", "802.1Qbh", "midonet"
 
@@ -28,14 +28,12 @@ REQUIRED = {QBG: ("managerid", "typeid", "typeidversion"), QBH: ("profileid",), 
 
 
 def _number(value: Any) -> int:
-    """An integer, or its text in C's notation: 11, ``"0x0b"``, ``"013"`` (libvirt reads these with base 0)."""
+    """An integer, or its text in C's notation."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    try:
-        octal = isinstance(value, str) and len(value) > 1 and value.startswith("0") and value.isdigit()
-        return int(value, 8 if octal else 0)
-    except (TypeError, ValueError):
-        raise ValueError(f"wanted a whole number, found {described(value)}") from None
+    if isinstance(value, str):
+        return parse_c_number(value)
+    raise ValueError(f"wanted a whole number, found {described(value)}")
 
 
 Byte = Annotated[Any, _number, between(0, 0xFF)]

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from vifplug.errors import Problem
-from vifplug.model.codec import Record
+from vifplug.model.codec import Record, described
 from vifplug.model.names import between
 
 #: IEEE 802.1Q-2018 table 9-2: 0 is no VLAN, 4095 is reserved
 VlanId = Annotated[int, between(1, 4094)]
 
-_PART = re.compile(r"(\d+)(?:-(\d+))?([ut]?)")
+_PART = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?([ut]?)")
 _NATIVE: dict[str, str | None] = {"": None, "u": "untagged", "t": "tagged"}
 
 
@@ -90,7 +90,7 @@ def _from_text(text: str) -> Mapping[str, Any]:
 def _tags(part: str) -> list[dict[str, Any]]:
     match = _PART.fullmatch(part)
     if not match:
-        raise ValueError(f"wanted VLANs such as 1011 or '101u,1011-1015', found {part!r}")
+        raise ValueError(f"wanted VLANs such as 1011 or '101u,1011-1015', found {described(part)}")
     first, last, mode = int(match[1]), int(match[2] or match[1]), _NATIVE[match[3]]
     if last < first:
         raise ValueError(f"wanted a range with its lower end first, found {part!r}")

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import enum
 import json
+import posixpath
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from vifplug.errors import Missing
-from vifplug.model.codec import FrozenMap, Record
+from vifplug.model.codec import FrozenMap, Record, joined
 from vifplug.model.names import DeviceName, Mac, Mtu, Uuid
 
 Identity = tuple[str, str]
@@ -68,6 +69,10 @@ class Resource(Record):
     def goes(self) -> bool:
         """Whether one that is only ensured is taken back when nobody uses it any more."""
         return False
+
+    def refusal(self, found: Resource) -> str:
+        """Why what was found is not brought to this, as a sentence; empty where it can be."""
+        return ""
 
     @property
     def claim(self) -> str | None:
@@ -220,7 +225,8 @@ class VirtualFunction(Resource):
 
 @dataclass(frozen=True, kw_only=True)
 class VhostSocket(Resource):
-    """Where a vhost-user socket will be: ``name`` is its path. Its directory has an owner, a group and a mode.
+    """Where a vhost-user socket will be: ``name`` is its path. Its directory has an owner, a group and a mode, which
+    are set when it is made: one that is there is never altered, since a document may name any.
 
     ``stale``: a socket file is there and nobody listens on it. A live socket is never removed.
     """
@@ -234,6 +240,23 @@ class VhostSocket(Resource):
     @property
     def claim(self) -> str | None:
         return f"socket {self.name}"
+
+    def refusal(self, found: Resource) -> str:
+        asked = {name: getattr(self, name) for name in ("mode", "user", "group")}
+        have = {name: getattr(found, name) for name, value in asked.items() if value is not None}
+        wrong = [name for name, value in have.items() if value != asked[name]]
+        if not wrong:
+            return ""
+        options = joined((f"socket_dir_{name}" for name in wrong), "and")
+        return (
+            f"directory {posixpath.dirname(self.name)} has {_rights(have, wrong)}, and VIF {self.owner} wanted "
+            f"{_rights(asked, wrong)}: change it, or [vifplug_vhostuser] {options}"
+        )
+
+
+def _rights(values: Mapping[str, int], names: Iterable[str]) -> str:
+    """Mode, owner and group in words."""
+    return joined((f"mode {values[name]:04o}" if name == "mode" else f"{name} {values[name]}" for name in names), "and")
 
 
 @dataclass(frozen=True, kw_only=True)

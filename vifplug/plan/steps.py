@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vifplug.errors import Conflict, Held, Missing
+from vifplug.errors import Conflict, Held, HostNotReady, Missing
 from vifplug.model.codec import FrozenMap
 from vifplug.plan.resources import Identity, Life, Resource
 
@@ -124,7 +124,8 @@ def plan(wanted: Sequence[Resource], observed: Observation) -> list[Step]:
     """The steps that make ``wanted`` true, in the order in which it is given.
 
     Raises Conflict when something of another owner is in the way, Held when a guest holds what has to be made anew,
-    Missing when a resource that has to exist does not. Raises before any step is taken.
+    Missing when a resource that has to exist does not, HostNotReady for what is there and is not vifplug's to alter.
+    Raises before any step is taken.
     """
     steps: list[Step] = []
     for resource in wanted:
@@ -210,6 +211,8 @@ def _toward(wanted: Resource, seen: Observed | None) -> list[Step]:
     changes = list(compare(wanted, seen.resource))
     if not changes:
         return []
+    if told := wanted.refusal(seen.resource):
+        raise HostNotReady(told)
     if _fixed(wanted) & {change.path.partition(".")[0] for change in changes}:
         if seen.held:
             told = "; ".join(map(str, changes))

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 from vifplug.errors import Missing, Problem, Unsupported
 from vifplug.guest.interface import Interface
 from vifplug.model.codec import FrozenMap, Record
-from vifplug.model.vif import VIF, Instance, Port
+from vifplug.model.vif import VF_DRIVERS, VIF, Instance, Port
 from vifplug.plan.facts import Facts, VirtualFunctionFacts
 from vifplug.plan.resources import Resource
 
@@ -112,12 +112,11 @@ class VIFType(abc.ABC):
 
 
 NO_VF = "only hostdev and direct in mode passthrough have a virtual function"
-NOT_A_VF_DRIVER = ("vfio", "kvm", "xen")
 
 
 def nic_problems(vif: VIF) -> Iterator[Problem]:
     """What no emulated NIC can honour."""
-    if vif.driver and vif.driver.name in NOT_A_VF_DRIVER:
+    if vif.driver and vif.driver.name in VF_DRIVERS:
         yield Problem("$.driver.name", f"{vif.driver.name} is for type hostdev; wanted qemu or vhost")
 
 

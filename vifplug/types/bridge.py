@@ -70,6 +70,7 @@ class Bridge(VIFType):
 
 
 def _openvswitch_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
+    yield from openvswitch.external_ids_problems(vif)
     if vif.port and vif.port.isolated:
         yield Problem("$.port.isolated", "needs a Linux bridge, found virtualport openvswitch")
     if vif.filterref and not vif.source.hybrid:

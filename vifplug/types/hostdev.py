@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator
 from vifplug.errors import Missing, Problem
 from vifplug.guest.interface import Interface
 from vifplug.model.source import HostDeviceSource
-from vifplug.model.vif import VIF, VfSettings
+from vifplug.model.vif import VF_DRIVERS, VIF, VfSettings
 from vifplug.model.virtualport import QBH
 from vifplug.plan.facts import VirtualFunctionFacts
 from vifplug.plan.resources import HARDENED, LowerDevice, Resource, VirtualFunction
 from vifplug.types import openvswitch
-from vifplug.types.base import NOT_A_VF_DRIVER, Context, VIFType
+from vifplug.types.base import Context, VIFType
 
 
 class HostDevice(VIFType):
@@ -38,6 +38,7 @@ class HostDevice(VIFType):
             yield Problem("$.vlan", "can't be set beside virtualport 802.1Qbh: the port profile has the VLAN")
         if vif.source.bridge:
             yield from _switched_problems(vif)
+            yield from openvswitch.external_ids_problems(vif)
         else:
             yield from vf_vlan_problems(vif)
             if vif.external_ids:
@@ -109,7 +110,7 @@ def _driver_problems(vif: VIF) -> Iterator[Problem]:
     for key, value in (vif.driver.to_data() if vif.driver else {}).items():
         if key != "name":
             yield Problem(f"$.driver.{key}", "is for virtio NICs; a hostdev takes driver.name only")
-        elif value not in NOT_A_VF_DRIVER:
+        elif value not in VF_DRIVERS:
             yield Problem("$.driver.name", f"wanted vfio, found {value}")
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
 
+from vifplug.errors import Problem
 from vifplug.model.bandwidth import Bandwidth, Limit
 from vifplug.model.codec import FrozenMap
 from vifplug.model.vif import VIF
@@ -17,6 +19,24 @@ _OSVIF_QOS = uuid.UUID("68da264a-847f-42a8-8ab0-5e774aee3d95")
 
 #: Neutron's trunk bridges: its trunk driver reads bridge_name from the ports on them
 _TRUNK_BRIDGE = "tbr-"
+
+_MARK = "it marks the port as vifplug's"
+_OVN = "it is ovn-controller's word on the port"
+_GUEST = "it comes from the instance that the VIF is plugged for"
+#: the keys of Interface.external_ids that no document gives, and why: who sets them takes another port's place
+_RESERVED = {
+    "iface-id": "it comes from virtualport.interfaceid, or is the VIF's id",
+    "attached-mac": "it is the VIF's mac",
+    "iface-status": "it is active while the VIF is plugged",
+    "vm-id": _GUEST,
+    "vm-uuid": _GUEST,
+    "port-profile": "it comes from virtualport.profileid",
+    "bridge_name": "it comes from source.bridge",
+    "vifplug-id": _MARK,
+    "vifplug-role": _MARK,
+    "ovn-installed": _OVN,
+    "ovn-installed-ts": _OVN,
+}
 
 
 def on_openvswitch(vif: VIF) -> bool:
@@ -40,6 +60,13 @@ def port(vif: VIF, context: Context, name: str, bridge_name: str) -> OvsPort:
         qos=qos(vif.bandwidth) or default_qos(context, name, bridge_name),
         policing=policing(vif.bandwidth),
     )
+
+
+def external_ids_problems(vif: VIF) -> Iterator[Problem]:
+    """A document's external_ids come beside those of the contract, and replace none."""
+    for key in vif.external_ids:
+        if key in _RESERVED:
+            yield Problem(f"$.external_ids.{key}", f"can't be given: {_RESERVED[key]}")
 
 
 def external_ids(vif: VIF, context: Context, bridge_name: str) -> FrozenMap[str, str | None]:

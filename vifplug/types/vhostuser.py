@@ -14,6 +14,11 @@ from vifplug.plan.resources import OvsPort, Resource, VhostSocket
 from vifplug.types import openvswitch
 from vifplug.types.base import NO_VF, Context, Option, VIFType, nic_problems
 
+_DIRECTORY = (
+    "the directory of the sockets that QEMU makes. Set where vifplug makes the directory; one that is there already is "
+    "refused where it differs, and never altered."
+)
+
 
 class VhostUser(VIFType):
     """A vhost-user NIC. With ``source.bridge`` the other end is an Open vSwitch bridge with a DPDK datapath."""
@@ -28,9 +33,9 @@ class VhostUser(VIFType):
         "vf": NO_VF,
     }
     options = (
-        Option(name="socket_dir_user", kind="user", help="Owner of the directory of the sockets that QEMU makes."),
-        Option(name="socket_dir_group", kind="group", help="Group of the directory of the sockets that QEMU makes."),
-        Option(name="socket_dir_mode", kind="mode", help="Mode of the directory of the sockets that QEMU makes."),
+        Option(name="socket_dir_user", kind="user", help=f"Owner of {_DIRECTORY}"),
+        Option(name="socket_dir_group", kind="group", help=f"Group of {_DIRECTORY}"),
+        Option(name="socket_dir_mode", kind="mode", help=f"Mode of {_DIRECTORY}"),
     )
 
     def problems(self, vif: VIF, context: Context) -> Iterator[Problem]:
@@ -41,6 +46,8 @@ class VhostUser(VIFType):
             yield from _unswitched_problems(vif)
         elif vif.virtualport and not openvswitch.on_openvswitch(vif):
             yield Problem("$.virtualport.type", f"wanted openvswitch, found {vif.virtualport.type}")
+        if vif.source.bridge:
+            yield from openvswitch.external_ids_problems(vif)
         if vif.source.bridge and vif.source.mode == "client" and vif.target not in (None, _basename(vif)):
             yield Problem(
                 "$.target",
