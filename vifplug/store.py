@@ -167,17 +167,32 @@ class Store:
             yield database
 
     def _connection(self) -> _Connection:
-        """This thread's connection, opened in this process and not closed since."""
-        now = (os.getpid(), self._epoch)
-        held: tuple[tuple[int, int], _Connection] | None = getattr(self._local, "held", None)
-        if held and held[0] == now:
+        """This thread's connection, opened in this process, not closed since, and to the file that is there now."""
+        process = os.getpid()
+        held: tuple[_Place, _Connection] | None = getattr(self._local, "held", None)
+        if held and held[0] == (process, self._epoch, _inode(self._path)):
             return held[1]
-        if held and held[0][0] != now[0]:
+        if held and held[0][0] != process:
             _inherited.append(held[1])
+        elif held:
+            held[1].close()
         connection = _open(self._directory, self._path)
-        self._local.held = (now, connection)
-        self._opened.setdefault(now[0], weakref.WeakSet()).add(connection)
+        self._local.held = ((process, self._epoch, _inode(self._path)), connection)
+        self._opened.setdefault(process, weakref.WeakSet()).add(connection)
         return connection
+
+
+#: The process, how often the store was closed before, and the database's inode
+_Place = tuple[int, int, tuple[int, int] | None]
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    """Which file it is: what is written to one that was removed is in no one's record."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 # -- rows ---------------------------------------------------------------------------------------------------------

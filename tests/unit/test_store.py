@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import multiprocessing
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -467,3 +468,14 @@ def test_a_child_forked_under_a_lock_does_not_keep_it(store: Store) -> None:
         pass
     child.kill()
     child.join(10)
+
+
+def test_a_record_that_was_removed_under_an_open_store_is_begun_anew(tmp_path: Path) -> None:
+    """What is written is there for the next process too, and not in a file that has no name any more."""
+    store = Store(tmp_path / "state")
+    store.put([record("a")])
+    shutil.rmtree(tmp_path / "state")
+    assert store.all() == []
+    store.put([record("b")])
+    assert [each.vif_id for each in Store(tmp_path / "state").all()] == ["b"]
+    store.close()
