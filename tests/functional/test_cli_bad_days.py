@@ -281,7 +281,7 @@ BROKEN_TYPE = """
 
 
 TYPE_WITH_OPTION = """
-    from vifplug.model.vif import Driver
+    from vifplug.model.nic import Driver
     from vifplug.types.base import Option
     from vifplug.types.ethernet import Ethernet
 

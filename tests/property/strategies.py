@@ -14,7 +14,8 @@ from vifplug.guest.interface import Interface
 from vifplug.model import source
 from vifplug.model.bandwidth import Bandwidth, Limit
 from vifplug.model.codec import FrozenMap
-from vifplug.model.vif import VIF, VIRTIO, Driver, FilterParameter, FilterRef, Port, VfSettings
+from vifplug.model.nic import VIRTIO, Driver, FilterParameter, FilterRef, Port, VfSettings
+from vifplug.model.vif import VIF
 from vifplug.model.virtualport import VirtualPort
 from vifplug.model.vlan import Tag, Vlan
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from vifplug import VIF, errors, interface_xml
+from vifplug.model.nic import Driver, VfSettings
 from vifplug.model.source import SOURCES, Reconnect
-from vifplug.model.vif import Driver, VfSettings
 from vifplug.model.virtualport import PARAMETERS
 from vifplug.model.vlan import Vlan
 from vifplug.testing import schema

@@ -12,8 +12,9 @@ from vifplug.model import names
 from vifplug.model.bandwidth import Bandwidth, Limit
 from vifplug.model.codec import FrozenMap, joined
 from vifplug.model.guestxml import parse_guest_element
+from vifplug.model.nic import Driver, FilterRef
 from vifplug.model.source import HostDeviceSource, Reconnect, VhostUserSource
-from vifplug.model.vif import VIF, Driver, FilterRef
+from vifplug.model.vif import VIF
 from vifplug.model.virtualport import VirtualPort
 from vifplug.model.vlan import Vlan
 

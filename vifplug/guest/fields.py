@@ -11,7 +11,7 @@ from vifplug.guest import schema
 from vifplug.model import guestxml
 from vifplug.model.codec import described, joined
 from vifplug.model.names import parse_c_number
-from vifplug.model.vif import VIRTIO
+from vifplug.model.nic import VIRTIO
 from vifplug.model.virtualport import MIDONET
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from vifplug.model.bandwidth import Bandwidth
 from vifplug.model.codec import FrozenMap, Record
 from vifplug.model.guestxml import GuestElement
 from vifplug.model.names import Alias, DeviceName, Mac, Model, Mtu, PciAddress, Word, between
+from vifplug.model.nic import Driver, FilterRef, Port
 from vifplug.model.source import Reconnect
-from vifplug.model.vif import VIF, Driver, FilterRef, Port
+from vifplug.model.vif import VIF
 from vifplug.model.virtualport import VirtualPort
 from vifplug.model.vlan import Vlan
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from vifplug.errors import Problem
 from vifplug.model import guestxml
 from vifplug.model.codec import joined
-from vifplug.model.vif import VF_DRIVERS, VIRTIO
+from vifplug.model.nic import VF_DRIVERS, VIRTIO
 
 if TYPE_CHECKING:
     from vifplug.guest.interface import Interface

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from vifplug.errors import Problem
 from vifplug.model import guestxml
 from vifplug.model.codec import joined
-from vifplug.model.vif import GUEST_OFFLOADS, HOST_OFFLOADS
+from vifplug.model.nic import GUEST_OFFLOADS, HOST_OFFLOADS
 from vifplug.model.virtualport import PARAMETERS
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import Any
 from vifplug.guest.interface import Interface
 from vifplug.model.bandwidth import Bandwidth, Limit
 from vifplug.model.guestxml import quoted, tag
-from vifplug.model.vif import GUEST_OFFLOADS, HOST_OFFLOADS, Driver, FilterRef
+from vifplug.model.nic import GUEST_OFFLOADS, HOST_OFFLOADS, Driver, FilterRef
 from vifplug.model.virtualport import VirtualPort
 from vifplug.model.vlan import Vlan
 

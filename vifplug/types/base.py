@@ -13,7 +13,8 @@ from typing import Any, ClassVar, Literal
 from vifplug.errors import Missing, Problem, Unsupported
 from vifplug.guest.interface import Interface
 from vifplug.model.codec import FrozenMap, Record
-from vifplug.model.vif import VF_DRIVERS, VIF, Instance, Port
+from vifplug.model.nic import VF_DRIVERS, Port
+from vifplug.model.vif import VIF, Instance
 from vifplug.plan.facts import Facts, VirtualFunctionFacts
 from vifplug.plan.resources import Resource
 

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 
 from vifplug.errors import Missing, Problem
 from vifplug.guest.interface import Interface
+from vifplug.model.nic import VF_DRIVERS, VfSettings
 from vifplug.model.source import HostDeviceSource
-from vifplug.model.vif import VF_DRIVERS, VIF, VfSettings
+from vifplug.model.vif import VIF
 from vifplug.model.virtualport import QBH
 from vifplug.plan.facts import VirtualFunctionFacts
 from vifplug.plan.resources import HARDENED, LowerDevice, Resource, VirtualFunction

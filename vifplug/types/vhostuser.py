@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator
 from vifplug.errors import Problem
 from vifplug.guest.interface import Interface
 from vifplug.model.codec import FrozenMap
+from vifplug.model.nic import VIRTIO
 from vifplug.model.source import VhostUserSource
-from vifplug.model.vif import VIF, VIRTIO
+from vifplug.model.vif import VIF
 from vifplug.plan.resources import OvsPort, Resource, VhostSocket
 from vifplug.types import openvswitch
 from vifplug.types.base import NO_VF, Context, Option, VIFType, nic_problems
