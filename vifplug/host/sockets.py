@@ -72,8 +72,8 @@ class SocketBackend(Stepwise):
     def close(self) -> None:
         """Nothing is kept open."""
 
-    def _verify(self, after: Resource) -> None:
-        super()._verify(after.replace(stale=False))
+    def _verify(self, after: Resource, before: Resource | None = None) -> None:
+        super()._verify(after.replace(stale=False), before)
 
 
 def is_stale(path: Path) -> bool:

@@ -49,23 +49,29 @@ class Stepwise(abc.ABC):
         else:
             try:
                 self.change(step.before, step.after)
-                self._verify(step.after)
+                self._verify(step.after, step.before)
             except errors.VifplugError as error:
                 self._put_back(step, error)
                 raise
 
-    def _verify(self, after: Resource) -> None:
-        if found := self._differs(after):
+    def _verify(self, after: Resource, before: Resource | None = None) -> None:
+        if found := self._differs(after, before):
             raise errors.StepFailed(f"{after} of VIF {after.owner} is not as it was set: {found}")
 
-    def _differs(self, wanted: Resource) -> str:
-        """What is not as wanted, in words; empty when all is."""
+    def _differs(self, wanted: Resource, other: Resource | None = None) -> str:
+        """What is not as wanted, in words; empty when all is.
+
+        ``other`` is the far side of a change: what both sides have alike is not the change's business, and may have
+        moved since it was observed (the MAC of a VF follows that of its own device).
+        """
         seen = self.observe([wanted]).get(wanted.identity)
         if seen is None:
             return "wanted it there, found nothing"
         if seen.resource is None or seen.foreign:
             return f"wanted vifplug's own, found {seen.foreign}"
-        return "; ".join(map(str, compare(wanted, seen.resource)))
+        changed = {each.path for each in compare(wanted, other)} if other else None
+        found = (each for each in compare(wanted, seen.resource) if changed is None or each.path in changed)
+        return "; ".join(map(str, found))
 
     def _put_back(self, step: Step, cause: errors.VifplugError) -> None:
         """Undo a step that failed half-way. Raises PartlyDone when that fails as well."""
@@ -73,10 +79,10 @@ class Stepwise(abc.ABC):
         try:
             if step.before is None:
                 self.remove(step.subject)
-            elif self._differs(step.before):
+            elif self._differs(step.before, step.after):
                 with contextlib.suppress(errors.VifplugError):  # what counts is what is found afterwards
                     self.change(step.subject, step.before)
-                told = self._differs(step.before)
+                told = self._differs(step.before, step.after)
         except errors.VifplugError as error:
             told = str(error)
         if told:
