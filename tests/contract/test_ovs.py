@@ -553,3 +553,19 @@ def test_a_pool_reuses_its_connection(ovs: PrivateOvs) -> None:
     assert len(pool._free) == 1
     pool.close()
     assert pool._free == []
+
+
+# -- kinds of port ------------------------------------------------------------------------------------------------
+
+
+def test_a_patch_joins_two_bridges(ovs: PrivateOvs, door: OvsBackend) -> None:
+    """Two ports of one VIF, told apart by their roles, that name each other."""
+    owner, other = new_id(), OvsBridge(name="br-patch")
+    inner = port("to-outer", owner=owner, role="inner", type="patch", options={"peer": "to-inner"})
+    outer = port("to-inner", owner=owner, role="outer", type="patch", options={"peer": "to-outer"}, bridge=other.name)
+    steps = reach(door, other, inner, outer)
+    assert (found(door, inner).type, found(door, inner).error, found(door, outer).bridge) == ("patch", "", "br-patch")
+    assert "peer=to-inner" in ovs.ctl("get", "Interface", "to-outer", "options")
+    assert reach(door, other, inner, outer) == []
+    undo(door, steps)
+    assert found(door, inner) is None and found(door, other) is None
