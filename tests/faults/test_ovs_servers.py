@@ -172,7 +172,7 @@ def test_a_restart_of_the_database_is_not_noticed(ovs: PrivateOvs) -> None:
 
 
 def test_killed_in_a_stream_of_plugs_every_outcome_is_what_it_is_said_to_be(ovs: PrivateOvs) -> None:
-    """Success: it is there. Unavailable: it is not. PartlyDone: it says that it does not know."""
+    """Success: it is there. Unavailable (or Absent, for its socket): it is not."""
     told: list[tuple[OvsPort, str]] = []
     stop = threading.Event()
 
@@ -198,7 +198,7 @@ def test_killed_in_a_stream_of_plugs_every_outcome_is_what_it_is_said_to_be(ovs:
     stop.set()
     for thread in threads:
         thread.join()
-    assert {outcome for _, outcome in told} <= {"done", "Unavailable"} and len(told) > 20
+    assert {outcome for _, outcome in told} <= {"done", "Unavailable", "Absent"} and len(told) > 20
     with backend(ovs) as door:
         there = door.observe([wanted for wanted, _ in told])
     assert [wanted.identity in there for wanted, _ in told] == [outcome == "done" for _, outcome in told]
@@ -392,3 +392,42 @@ def test_without_ovn_installed_the_port_is_taken_back(ovs: PrivateOvs) -> None:
     with backend(ovs, wait="ovn-installed", timeout=0.4) as door:
         assert "no ovn-installed=true" in failing(errors.Unavailable, lambda: reach(door, port()))
     assert rows(ovs) == before
+
+
+def test_a_read_whose_connection_ends_is_asked_again(ovs: PrivateOvs, tmp_path: Path) -> None:
+    """A server that takes the question and goes away without an answer: the next one is asked."""
+    path = str(tmp_path / "first.sock")
+    with socket.socket(socket.AF_UNIX) as listener, backend(ovs) as door:
+        listener.bind(path)
+        listener.listen()
+        wanted = port()
+        reach(door, wanted)
+        asking = at(f"unix:{path}", 5)
+        served: list[bytes] = []
+
+        def serve() -> None:
+            for answers in (False, True):
+                client, _ = listener.accept()
+                with client, socket.socket(socket.AF_UNIX) as server:
+                    server.connect(ovs.connection.removeprefix("unix:"))
+                    served.append(_relay(client, server, answers=answers))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        assert found(asking, wanted) is not None
+        asking.close()
+        thread.join()
+        assert len(served) == 2
+        unplug(door, wanted)
+
+
+def _relay(client: socket.socket, server: socket.socket, *, answers: bool) -> bytes:
+    """Pass the greeting on, and then, if it ``answers``, one question; what the client last said."""
+    question = b""
+    for turn in range(2):
+        question = client.recv(1 << 16)
+        if turn and not answers:
+            return question
+        server.sendall(question)
+        client.sendall(server.recv(1 << 20))
+    return question

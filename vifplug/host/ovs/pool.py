@@ -43,11 +43,22 @@ class Pool:
         return self._run(lambda connection: connection.call(method, params, until), until)
 
     def select(self, *operations: Operation, deadline: float | None = None) -> list[list[dict[str, Any]]]:
-        """The rows of each of some select operations. A read that found no answer is a server that is not there."""
+        """The rows of each of some select operations. A read that found no answer is a server that is not there.
+
+        A connection that ended under the question is replaced once: asking again does no harm, as writing would.
+        """
+        until = self.deadline() if deadline is None else deadline
         try:
-            return [reply["rows"] for reply in self.transact(operations, deadline)]
+            replies = self.transact(operations, until)
         except Unknown as unknown:
-            raise self.silent(unknown) from unknown
+            if not unknown.lost:
+                raise self.silent(unknown) from unknown
+            self.close()
+            try:
+                replies = self.transact(operations, until)
+            except Unknown as again:
+                raise self.silent(again) from again
+        return [reply["rows"] for reply in replies]
 
     def deadline(self) -> float:
         return time.monotonic() + self.settings.timeout
