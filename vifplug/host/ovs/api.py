@@ -15,11 +15,11 @@ from typing import Any
 
 from ovsdbapp.schema.open_vswitch import api as open_vswitch
 
-from vifplug.host.ovs import commands, reads
+from vifplug.host.ovs import commands, ops, reads
 from vifplug.host.ovs.pool import Pool
 from vifplug.host.ovs.reads import Read
 from vifplug.host.ovs.row import Row, missing
-from vifplug.host.ovs.transaction import Command, Transaction, where
+from vifplug.host.ovs.transaction import Command, Transaction
 from vifplug.host.ovs.values import RowNotFound, Schema, atoms
 from vifplug.host.ovs.vswitchd import applied
 from vifplug.host.ovs.wire import DATABASE
@@ -91,7 +91,7 @@ class Api(open_vswitch.API):  # type: ignore[misc]
 
     def read(self, table: str, row: uuid.UUID | None, columns: Sequence[str]) -> dict[str, Any]:
         """Columns of one row, in OVSDB's notation. Raises RowNotFound."""
-        [rows] = self.pool.select({"op": "select", "table": table, "where": where(row), "columns": list(columns)})
+        [rows] = self.pool.select(ops.select(table, str(row), list(columns)))
         if not rows:
             raise missing(table, row)
         return rows[0]

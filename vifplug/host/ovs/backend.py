@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from vifplug.errors import HostNotReady, Missing, PartlyDone, StepFailed, VifplugError
-from vifplug.host.ovs import reading, verbs
+from vifplug.host.ovs import ops, reading, verbs
 from vifplug.host.ovs.api import Api
 from vifplug.host.ovs.change import Change, commands
 from vifplug.host.ovs.pool import Pool
@@ -62,7 +62,7 @@ class OvsBackend:
         where = [["external_ids", "includes", ["map", [[reading.OWNER, owner]]]]]
         columns = ["name", "external_ids"]
         [marked] = self._pool.select({"op": "select", "table": "Interface", "where": where, "columns": columns})
-        roles = [dict(row["external_ids"][1]).get(reading.ROLE, "") for row in marked]
+        roles = [ops.pairs(row["external_ids"]).get(reading.ROLE, "") for row in marked]
         ports = verbs.see(self.api, [(owner, role) for role in sorted(set(roles))]) if roles else []
         return [seen.port for seen in ports if seen.port is not None]
 

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from vifplug.host.ovs import ops
 from vifplug.host.ovs.row import Row
 from vifplug.host.ovs.transaction import Command, Transaction, existing, where
 from vifplug.host.ovs.values import RowNotFound, encode, reference
@@ -227,7 +228,7 @@ class Destroy(Command):
 
     def build(self, transaction: Transaction) -> None:
         row = transaction.row(self.table, self.record)
-        transaction.add_op({"op": "delete", "table": self.table, "where": where(row)})
+        transaction.add_op(ops.delete(self.table, str(row)))
 
 
 class SetController(Command):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vifplug.errors import Conflict, InvalidRequest, Missing, StepFailed, VifplugError
-from vifplug.host.ovs import reading
+from vifplug.host.ovs import ops, reading
 from vifplug.host.ovs.commands import holds, taken_name
 from vifplug.host.ovs.transaction import CommandRefused
 from vifplug.host.ovs.verbs import EnsureBridge, PlugPort
@@ -47,15 +47,13 @@ def _wanted(failure: CommandRefused) -> str:
 
 def _holder(api: Api, name: str, row: str) -> str | None:
     """What has the name, verified: the interface, its port, its bridge and its owner."""
-    columns = ["name", "external_ids"]
-    where = [["_uuid", "==", ["uuid", row]]]
-    [interfaces] = api.pool.select({"op": "select", "table": "Interface", "where": where, "columns": columns})
+    [interfaces] = api.pool.select(ops.select("Interface", row, ["name", "external_ids"]))
     if not interfaces or interfaces[0]["name"] != name:
         return None
     [ports] = api.pool.select(holds("Port", "interfaces", row, ["_uuid"]))
     [bridges] = api.pool.select(reading.bridge_of(ports[0]["_uuid"][1])) if ports else [[]]
     on = f"bridge {bridges[0]['name']}" if bridges else "no bridge"
-    return f"a port {name} is on {on} and {_owner(dict(interfaces[0]['external_ids'][1]))}"
+    return f"a port {name} is on {on} and {_owner(ops.pairs(interfaces[0]['external_ids']))}"
 
 
 def _owner(external_ids: dict[str, Any]) -> str:

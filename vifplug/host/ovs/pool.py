@@ -74,28 +74,26 @@ class Pool:
     def connection(self, deadline: float | None = None) -> Iterator[Connection]:
         """A connection for more than one request; it goes back to the pool unless it failed."""
         taken = self._take(self.deadline() if deadline is None else deadline) or Connection(self.settings)
-        try:
+        with self._lent(taken):
             yield taken
-        except Refused:
-            self._free.append(taken)
-            raise
-        except BaseException:
-            taken.close()
-            raise
-        self._free.append(taken)
 
     def _run(self, work: Callable[[Connection], T], deadline: float) -> T:
         pooled = self._take(deadline)
         if pooled is not None:
             try:
-                return self._use(pooled, work)
+                with self._lent(pooled):
+                    return work(pooled)
             except NotDelivered:
                 pass  # it went stale between the look and the request: certainly nothing was executed
-        return self._use(Connection(self.settings), work)
+        fresh = Connection(self.settings)
+        with self._lent(fresh):
+            return work(fresh)
 
-    def _use(self, connection: Connection, work: Callable[[Connection], T]) -> T:
+    @contextmanager
+    def _lent(self, connection: Connection) -> Iterator[None]:
+        """It goes back to the pool, unless it failed; the server's refusal is no failure of the connection."""
         try:
-            result = work(connection)
+            yield
         except Refused:
             self._free.append(connection)
             raise
@@ -103,7 +101,6 @@ class Pool:
             connection.close()
             raise
         self._free.append(connection)
-        return result
 
     def _take(self, deadline: float) -> Connection | None:
         if self._process != os.getpid():

@@ -20,6 +20,7 @@ STATUS = ("ovn-installed", "ovn-installed-ts")
 _PORT = ["_uuid", "name", "tag", "vlan_mode", "trunks", "other_config", "qos"]
 _INTERFACE = ["name", "type", "external_ids", "options", "mtu_request", "ofport", "error"]
 _INTERFACE += ["ingress_policing_rate", "ingress_policing_burst"]
+_STATUS = ["name", "ofport", "error", "external_ids"]
 _QOS = ["_uuid", "type", "other_config", "external_ids", "queues"]
 _QUEUE = ["_uuid", "other_config"]
 
@@ -69,13 +70,13 @@ def look(owner: str, role: str, *, qos: bool = True) -> list[Operation]:
 def look_status(port: OvsPort) -> Operation:
     """The select for what ovs-vswitchd and ovn-controller say of a port."""
     interface = Keys.of(port.owner, port.role).interface
-    return ops.select("Interface", interface, ["name", "ofport", "error", "external_ids"])
+    return ops.select("Interface", interface, _STATUS)
 
 
 def look_bridge_status(name: str) -> Operation:
     """The same for the local port of a bridge that vifplug made; nothing is found of a bridge that others made."""
     interface = ovs_uuid("bridge-interface", name)
-    return ops.select("Interface", interface, ["name", "ofport", "error", "external_ids"])
+    return ops.select("Interface", interface, _STATUS)
 
 
 @dataclass(frozen=True)

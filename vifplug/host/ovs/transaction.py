@@ -13,7 +13,7 @@ from ovsdbapp import api as base
 from ovsdbapp import exceptions
 
 from vifplug.errors import HostNotReady
-from vifplug.host.ovs import ops
+from vifplug.host.ovs import ops, reading
 from vifplug.host.ovs.values import RowNotFound, reference
 from vifplug.host.ovs.wire import DATABASE, Operation, Refused, Reply, Unknown
 
@@ -116,7 +116,7 @@ class Transaction(base.Transaction):  # type: ignore[misc]
     def insert(self, table: str, row: dict[str, Any], name: str | None = None) -> uuid.UUID:
         """A new row; its UUID is chosen here, so that later commands can refer to it."""
         chosen = uuid.uuid4()
-        operation = {"op": "insert", "table": table, "uuid": str(chosen), "row": row}
+        operation = ops.insert(table, str(chosen), row)
         self.add_op(operation)
         self._inserted[chosen] = operation
         if name is not None:
@@ -127,7 +127,7 @@ class Transaction(base.Transaction):  # type: ignore[misc]
         if row in self._inserted:
             self._inserted[row]["row"].update(values)
         else:
-            self.add_op({"op": "update", "table": table, "where": where(row), "row": values})
+            self.add_op(ops.update(table, str(row), values))
 
     def merge(self, row: uuid.UUID, column: str, pairs: list[Any]) -> None:
         """Add pairs of a map to a row that is inserted in this transaction."""
@@ -136,7 +136,7 @@ class Transaction(base.Transaction):  # type: ignore[misc]
         written[column] = ["map", kept + pairs[1]]
 
     def mutate(self, table: str, condition: list[Any], *mutations: list[Any]) -> None:
-        self.add_op({"op": "mutate", "table": table, "where": condition, "mutations": list(mutations)})
+        self.add_op(ops.mutate(table, condition, *mutations))
 
     def is_new(self, row: uuid.UUID) -> bool:
         return row in self._inserted
@@ -205,9 +205,8 @@ class Transaction(base.Transaction):  # type: ignore[misc]
     def _bump(self) -> list[Operation]:
         """Equivalent to what ovs-vsctl adds: ask ovs-vswitchd to take notice, and learn the number to wait for."""
         self.wrote = any(operation["op"] not in ("select", "wait") for operation in self._operations)
-        bump = {"op": "mutate", "table": DATABASE, "where": [], "mutations": [["next_cfg", "+=", 1]]}
-        number = {"op": "select", "table": DATABASE, "where": [], "columns": ["next_cfg"]}
-        return [bump, number] if self.wrote else [number]
+        number = reading.look_next_cfg()
+        return [ops.mutate(DATABASE, [], ["next_cfg", "+=", 1]), number] if self.wrote else [number]
 
     def _finish(self, replies: list[Reply]) -> None:
         rows = replies[-1]["rows"]
