@@ -126,7 +126,10 @@ class DeviceBackend(Stepwise):
         last = Settings(alias=mark(after.owner), group=0, up=after.up or None, promiscuous=_promiscuous(after))
         self._netlink.set([(name, last) for name in _names(after)])
         if isinstance(after, Macvtap) and after.user is not None:
-            devnode.give(after.name, self._netlink.links([after.name])[after.name].index, after.user)
+            self._give_node(after, after.user)
+
+    def _give_node(self, macvtap: Macvtap, user: int) -> None:
+        devnode.give(macvtap.name, self._netlink.links([macvtap.name])[macvtap.name].index, user)
 
     def _creation(self, after: Device) -> Settings:
         born = Settings(kind=_KINDS[type(after)], mtu=after.mtu, group=birth_group(after.owner))
@@ -149,7 +152,7 @@ class DeviceBackend(Stepwise):
     # -- changing -------------------------------------------------------------------------------------------------
 
     def _change_link(self, before: Device, after: Device) -> None:
-        sysctls_changed = {key: value for key, value in after.sysctls.items() if before.sysctls.get(key) != value}
+        sysctls_changed = _new_sysctls(before, after)
         changed = Settings(
             alias=mark(after.owner),
             group=0,
@@ -167,11 +170,11 @@ class DeviceBackend(Stepwise):
             sysctls.write(name, sysctls_changed)
         self._netlink.set([(name, changed) for name in _names(after)])
         if isinstance(after, Macvtap) and (user := _new(before, after, "user")) is not None:
-            devnode.give(after.name, self._netlink.links([after.name])[after.name].index, user)
+            self._give_node(after, user)
 
     def _change_lower(self, before: LowerDevice, after: LowerDevice) -> None:
         mac, up = _new(before, after, "mac"), _new(before, after, "up")
-        sysctls.write(after.name, {k: v for k, v in after.sysctls.items() if before.sysctls.get(k) != v})
+        sysctls.write(after.name, _new_sysctls(before, after))
         try:
             self._netlink.set([(after.name, Settings(mac=mac, up=up))])
         except Refused:
@@ -327,3 +330,7 @@ def _new(before: Resource, after: Resource, name: str) -> Any:
     """The value of ``after`` where it differs; None where it does not, or where the kind has no such field."""
     value = getattr(after, name, None)
     return None if value == getattr(before, name, None) else value
+
+
+def _new_sysctls(before: Device | LowerDevice, after: Device | LowerDevice) -> dict[str, str]:
+    return {key: value for key, value in after.sysctls.items() if before.sysctls.get(key) != value}

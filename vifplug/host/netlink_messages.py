@@ -236,8 +236,8 @@ def _nested(value: Any) -> dict[str, Any]:
     return dict(value["attrs"]) if isinstance(value, dict) and "attrs" in value else {}
 
 
-_LINK_STATES = {0: "auto", 1: "enable", 2: "disable"}  # IFLA_VF_LINK_STATE_*: linux/if_link.h
-_VLAN_PROTOCOLS = {0x8100: "802.1Q", 0x88A8: "802.1ad"}  # linux/if_ether.h
+LINK_STATES = {0: "auto", 1: "enable", 2: "disable"}  # IFLA_VF_LINK_STATE_*: linux/if_link.h
+VLAN_PROTOCOLS = {0x8100: "802.1Q", 0x88A8: "802.1ad"}  # linux/if_ether.h
 _UNSAID = 0xFFFFFFFF  # the driver does not report it: rtnl_fill_vfinfo sets -1
 
 
@@ -257,10 +257,10 @@ def _vf(number: int, parts: Mapping[str, Any]) -> VfInfo:
         mac=parts["IFLA_VF_MAC"]["mac"],
         vlan=vlan.get("vlan", 0),
         vlan_qos=vlan.get("qos", 0),
-        vlan_proto=_VLAN_PROTOCOLS.get(listed.get("proto", 0x8100), "802.1Q"),
+        vlan_proto=VLAN_PROTOCOLS.get(listed.get("proto", 0x8100), "802.1Q"),
         trust=_flag(parts.get("IFLA_VF_TRUST", {}).get("trust")),
         spoof_check=_flag(parts.get("IFLA_VF_SPOOFCHK", {}).get("spoofchk")),
-        link_state=_LINK_STATES.get(parts.get("IFLA_VF_LINK_STATE", {}).get("link_state")),
+        link_state=LINK_STATES.get(parts.get("IFLA_VF_LINK_STATE", {}).get("link_state")),
         min_tx_rate=rate.get("min_tx_rate"),
         max_tx_rate=rate.get("max_tx_rate"),
     )

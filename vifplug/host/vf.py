@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import ClassVar
 
 from vifplug import errors
 from vifplug.host.netlink import Netlink
-from vifplug.host.netlink_messages import VfAttribute, VfInfo
+from vifplug.host.netlink_messages import LINK_STATES, VLAN_PROTOCOLS, VfAttribute, VfInfo
 from vifplug.host.rtsocket import Refused, explained
 from vifplug.host.stepwise import Stepwise
 from vifplug.model.codec import joined
 from vifplug.plan.resources import Identity, Resource, VirtualFunction
 from vifplug.plan.steps import Observed
 
-_FIELDS = (
-    "mac",
-    "vlan",
-    "vlan_qos",
-    "vlan_proto",
-    "trust",
-    "spoof_check",
-    "link_state",
-    "min_tx_rate",
-    "max_tx_rate",
-)
-_LINK_STATES = {"auto": 0, "enable": 1, "disable": 2}  # IFLA_VF_LINK_STATE_*: linux/if_link.h
-_PROTOCOLS = {"802.1Q": 0x8100, "802.1ad": 0x88A8}  # linux/if_ether.h
+_FIELDS = tuple(field.name for field in dataclasses.fields(VfInfo) if field.name != "number")
+_LINK_STATES = {word: number for number, word in LINK_STATES.items()}
+_PROTOCOLS = {word: number for number, word in VLAN_PROTOCOLS.items()}
 #: A VF without a MAC; drivers that refuse all zeros take the other (libvirt: virNetDevSetNetConfig)
 _NO_MAC, _NO_MAC_EITHER = "00:00:00:00:00:00", "02:00:00:00:00:00"
 
