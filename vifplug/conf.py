@@ -233,7 +233,7 @@ def load(config_files: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> c
     """
     conf = cfg.ConfigOpts()
     try:
-        conf(_arguments(config_files, config_dirs), project=PROJECT, prog=PROJECT)
+        conf(arguments(config_files, config_dirs), project=PROJECT, prog=PROJECT)
     except cfg.ConfigFilesPermissionDeniedError as error:
         raise NotPermitted(f"configuration: {_sentence(error)}; run as a user who may read it") from error
     except (cfg.Error, OSError, UnicodeDecodeError) as error:
@@ -291,7 +291,8 @@ def _option(option: Option) -> cfg.Opt:
     return cfg.Opt(option.name, kind, default=option.default, help=option.help)
 
 
-def _arguments(config_files: Iterable[str], config_dirs: Iterable[str]) -> list[str]:
+def arguments(config_files: Iterable[str], config_dirs: Iterable[str]) -> list[str]:
+    """The words that have oslo.config read these files and directories."""
     files = [word for path in config_files for word in ("--config-file", path)]
     return files + [word for path in config_dirs for word in ("--config-dir", path)]
 
@@ -324,7 +325,7 @@ def _as_written(conf: cfg.ConfigOpts, group: str, option: cfg.Opt) -> tuple[str 
     """An option's value as text, and where it comes from: read again as a text, because oslo.config keeps neither."""
     twin = cfg.ConfigOpts()
     twin.register_opt(cfg.StrOpt(option.name, dest=option.dest), group=group)
-    twin(_arguments(conf.config_file or (), conf.config_dir or ()), default_config_files=[], default_config_dirs=[])
+    twin(arguments(conf.config_file or (), conf.config_dir or ()), default_config_files=[], default_config_dirs=[])
     location = twin.get_location(option.dest, group)
     detail = getattr(location, "detail", "") if location and location.location.is_user_controlled else ""
     return cast("str | None", twin[group][option.dest]), f" in {detail}" if detail else ""

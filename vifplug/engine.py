@@ -105,15 +105,15 @@ class Engine:
         """
         _check_distinct(jobs)
         former = {job.vif.id: self._former(job) for job in jobs}
-        gone = {job.vif.id: lasting(steps.dropped(job.wanted, former[job.vif.id])) for job in jobs}
+        gone = {job.vif.id: steps.dropped(job.wanted, former[job.vif.id]) for job in jobs}
         wanted = {job.vif.id: list(job.wanted) if settle else lasting(job.wanted) for job in jobs}
-        observed = self._machine.observe([r for job in jobs for r in (*wanted[job.vif.id], *gone[job.vif.id])])
+        observed = self._machine.observe([r for job in jobs for r in (*wanted[job.vif.id], *lasting(gone[job.vif.id]))])
         for job in jobs:
             key, recorded = job.vif.id, self._originals(job.former)
-            _refuse_held(gone[key], observed, key)
+            _refuse_held(lasting(gone[key]), observed, key)
             job.originals = {**steps.originals(lasting(job.wanted), observed), **recorded}
             full = steps.with_former(job.wanted, former[key], recorded)
-            job.intent = [*full, *steps.dropped(job.wanted, former[key])]
+            job.intent = [*full, *gone[key]]
             job.change = change(full if settle else lasting(full), lasting(former[key]), observed, recorded)
 
     def carry_out(self, jobs: Sequence[Job], state: State, progress: Progress | None = None) -> None:

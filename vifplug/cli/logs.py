@@ -8,6 +8,7 @@ import logging
 from oslo_config import cfg
 from oslo_log import log
 
+from vifplug.conf import arguments
 from vifplug.errors import InvalidConfig
 
 #: by the number of -v: -q is 0, and neither is 1
@@ -35,6 +36,5 @@ def set_up(options: argparse.Namespace) -> None:
 
 
 def _arguments(options: argparse.Namespace) -> list[str]:
-    words = [word for path in options.config_file for word in ("--config-file", path)]
-    words += [word for path in options.config_dir for word in ("--config-dir", path)]
+    words = arguments(options.config_file, options.config_dir)
     return [*words, *(["--log-file", options.log_file] if options.log_file else [])]

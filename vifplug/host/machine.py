@@ -61,12 +61,11 @@ class Machine:
 
     def _runs(self, steps: Sequence[Step]) -> Iterable[tuple[Backend, list[Step]]]:
         """Neighbouring steps of one backend together, where it applies them in one transaction; else each alone."""
-        run: list[Step] = []
+        runs: list[tuple[Backend, list[Step]]] = []
         for step in steps:
             backend = self.backend(step.subject.kind)
-            if run and not (step.subject.batched and backend is self.backend(run[-1].subject.kind)):
-                yield self.backend(run[0].subject.kind), run
-                run = []
-            run.append(step)
-        if run:
-            yield self.backend(run[0].subject.kind), run
+            if runs and step.subject.batched and runs[-1][0] is backend:
+                runs[-1][1].append(step)
+            else:
+                runs.append((backend, [step]))
+        return runs

@@ -18,7 +18,7 @@ from vifplug.model.codec import joined
 from vifplug.model.names import IFNAME_BYTES
 from vifplug.model.vif import VIF
 from vifplug.plan import resources
-from vifplug.plan.resources import BridgePort, Device, Life, LowerDevice, Macvtap, OvsPort, Resource, Tap, VethPair
+from vifplug.plan.resources import BridgePort, Device, Life, LowerDevice, Macvtap, OvsPort, Resource, Tap
 from vifplug.plugins import bound
 from vifplug.testing import purity, schema
 from vifplug.types.base import Context, VIFType
@@ -217,9 +217,7 @@ def _too_long(name: str) -> bool:
 
 def _made_by(resource: Resource) -> list[str]:
     """The devices that a resource makes."""
-    if not isinstance(resource, Device):
-        return []
-    return [resource.name, resource.peer] if isinstance(resource, VethPair) else [resource.name]
+    return list(resource.links) if isinstance(resource, Device) else []
 
 
 def _names(found: Iterable[Resource]) -> set[str]:

@@ -43,17 +43,7 @@ class VhostUser(VIFType):
         yield from nic_problems(vif)
         if vif.model and vif.model not in VIRTIO:
             yield Problem("$.model", f"wanted virtio: vhost-user has no other frontend, found {vif.model}")
-        if not vif.source.bridge:
-            yield from _unswitched_problems(vif)
-        elif vif.virtualport and not openvswitch.on_openvswitch(vif):
-            yield Problem("$.virtualport.type", f"wanted openvswitch, found {vif.virtualport.type}")
-        if vif.source.bridge:
-            yield from openvswitch.external_ids_problems(vif)
-        if vif.source.bridge and vif.source.mode == "client" and vif.target not in (None, _basename(vif)):
-            yield Problem(
-                "$.target",
-                f"wanted {_basename(vif)}: Open vSwitch names its own socket after the port, found {vif.target}",
-            )
+        yield from _switched_problems(vif) if vif.source.bridge else _unswitched_problems(vif)
 
     def interface(self, vif: VIF, context: Context) -> Interface:
         source = {"type": "unix", "path": vif.source.path, "mode": vif.source.mode}
@@ -72,6 +62,17 @@ class VhostUser(VIFType):
         if vif.source.bridge:
             yield openvswitch.bridge(vif.source.bridge, context)
             yield _port(vif, context)
+
+
+def _switched_problems(vif: VIF) -> Iterator[Problem]:
+    if vif.virtualport and not openvswitch.on_openvswitch(vif):
+        yield Problem("$.virtualport.type", f"wanted openvswitch, found {vif.virtualport.type}")
+    yield from openvswitch.external_ids_problems(vif)
+    if vif.source.mode == "client" and vif.target not in (None, _basename(vif)):
+        yield Problem(
+            "$.target",
+            f"wanted {_basename(vif)}: Open vSwitch names its own socket after the port, found {vif.target}",
+        )
 
 
 def _unswitched_problems(vif: VIF) -> Iterator[Problem]:
