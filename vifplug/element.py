@@ -39,7 +39,7 @@ def _network(vif: VIF) -> Interface:
         "network",
         source,
         vlan=vif.vlan,
-        virtualport=vif.virtualport,
+        virtualport=vif.virtualport.completed(vif.id) if vif.virtualport else None,
         bandwidth=vif.bandwidth,
         isolated=vif.port.isolated if vif.port else None,
         target=vif.target,

@@ -16,11 +16,14 @@
     |   |   `-- Absent              there is no such server here: its socket does not exist
     |   |-- NotPermitted            the process lacks a right, such as CAP_NET_ADMIN
     |   |-- Missing                 a bridge or device that has to exist does not
+    |   |   |-- UnknownNetwork      this host has no (valid) definition of the network
+    |   |   `-- UnknownPortGroup    the network has no such portgroup
     |   |-- KernelLacks             this kernel has no support for it
     |   `-- StoreFailed             the record of what is plugged can't be read or written
     |
     |-- Conflict                    exit 4: another owner holds it; nothing was touched
     |   |-- Held                    a running guest has the device open
+    |   |-- PoolExhausted           other VIFs have all devices of the network: it says who
     |   `-- Busy                    another process works on the same VIF (retry helps)
     |
     |-- StepFailed                  exit 5: a step failed; everything that was done has been undone
@@ -114,6 +117,14 @@ class Missing(HostNotReady):
     """A bridge, device or file that has to be there is not."""
 
 
+class UnknownNetwork(Missing):
+    """This host does not define the network, or its definition is wrong: another host may have it."""
+
+
+class UnknownPortGroup(Missing):
+    """The network has no portgroup of that name."""
+
+
 class KernelLacks(HostNotReady):
     """The running kernel has no support for what was asked."""
 
@@ -130,6 +141,10 @@ class Conflict(VifplugError):
 
 class Held(Conflict):
     """A running guest has the device open."""
+
+
+class PoolExhausted(Conflict):
+    """Other VIFs have all usable devices of a network's pool."""
 
 
 class Busy(Conflict):

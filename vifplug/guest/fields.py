@@ -7,12 +7,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from vifplug.errors import Problem, UnknownType
-from vifplug.guest import schema
+from vifplug.guest import parts, schema
 from vifplug.model import guestxml
-from vifplug.model.codec import described, joined
-from vifplug.model.names import parse_c_number
+from vifplug.model.codec import joined
 from vifplug.model.nic import VIRTIO
-from vifplug.model.virtualport import MIDONET
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -20,11 +18,8 @@ if TYPE_CHECKING:
 #: names that libvirt itself gives, and drops from an inactive element (9.0: virDomainNetDefParseXML)
 GENERATED = ("vnet", "macvtap", "macvlan")
 
-_NUMBER = re.compile(r"[0-9]{1,20}")
 _SWITCHES = ("ioeventfd", "event_idx", "packed", "iommu", "ats", "page_per_vq", "rss", "rss_hash_report")
 _NUMBERS = ("queues", "rx_queue_size", "tx_queue_size")
-_YES = {"yes": True, "no": False}
-_ON = {"on": True, "off": False}
 _IN_SOURCE = {"bridge": ("bridge",), "network": ("network", "portgroup"), "direct": ("dev", "mode")}
 
 
@@ -48,9 +43,7 @@ class Reader:
     def _read(self, root: _Element) -> None:
         self._root(root)
         self._source()
-        self._vlan()
-        self._virtualport()
-        self._bandwidth()
+        self._connection()
         self._target()
         self._driver()
         self._filterref()
@@ -85,7 +78,7 @@ class Reader:
         reconnect = element.find("reconnect")
         if self.type == "vhostuser" and reconnect is not None:
             enabled = self._yes(reconnect, "enabled", "$.source.reconnect.enabled")
-            self.fields["reconnect"] = _given(enabled=enabled, timeout=_number(reconnect.get("timeout")))
+            self.fields["reconnect"] = parts.given(enabled=enabled, timeout=parts.number(reconnect.get("timeout")))
 
     def _host_device(self, source: _Element) -> None:
         address = source.find("address")
@@ -94,36 +87,13 @@ class Reader:
         elif address.get("type", "pci") != "pci":
             self._wrong("$.source.address", f"wanted type='pci' in <address>, found {address.get('type')!r}")
         else:
-            self._put("address", self._pci(address, "$.source.address"))
+            self._put("address", parts.pci(address, "$.source.address", self._wrong))
 
-    def _vlan(self) -> None:
-        element = self._elements.get("vlan")
-        if element is None:
-            return
-        tags = [_given(id=_number(tag.get("id")), native_mode=tag.get("nativeMode")) for tag in element.findall("tag")]
-        given = element.get("trunk")
-        trunk = self._word(given and given.lower(), _YES, "$.vlan.trunk")  # libvirt takes any case here alone
-        if trunk is False and any("native_mode" in tag for tag in tags):
-            self._wrong("$.vlan.trunk", "wanted yes, or no native VLAN, found no")
-        self.fields["vlan"] = _given(tags=tags, trunk=trunk)
-
-    def _virtualport(self) -> None:
-        element = self._elements.get("virtualport")
-        if element is None:
-            return
-        parameters = element.find("parameters")
-        given = dict(parameters.attrib) if parameters is not None else {}
-        if element.get("type") == MIDONET:  # libvirt drops what MidoNet does not take, and complains for no other
-            given = {name: value for name, value in given.items() if name == "interfaceid"}
-        if not given.get("profileid", "given"):
-            del given["profileid"]
-        self.fields["virtualport"] = {**_given(type=element.get("type")), **given}
-
-    def _bandwidth(self) -> None:
-        element = self._elements.get("bandwidth")
-        limits = {str(child.tag): _limit(child) for child in (element if element is not None else ())}
-        if limits := {name: limit for name, limit in limits.items() if limit is not None}:
-            self.fields["bandwidth"] = limits
+    def _connection(self) -> None:
+        """VLAN, virtualport and bandwidth: what a named network may say as well."""
+        for name, read in (("vlan", parts.vlan), ("virtualport", parts.virtualport), ("bandwidth", parts.bandwidth)):
+            if (element := self._elements.get(name)) is not None:
+                self._put(name, read(element, f"$.{name}", self._wrong))
 
     def _target(self) -> None:
         element = self._elements.get("target")
@@ -134,33 +104,33 @@ class Reader:
         if name == "":
             self._wrong("$.target", "wanted a device name, found ''")
         elif name is not None and (managed is False or not name.startswith(GENERATED)):
-            self.fields.update(_given(target=name, target_managed=managed))
+            self.fields.update(parts.given(target=name, target_managed=managed))
 
     def _driver(self) -> None:
         """libvirt reads ``<driver>`` of a virtio model only, and of a hostdev its name only; the rest it drops."""
         element = self._elements.get("driver")
         if element is None or (self.type != "hostdev" and self._get("model", "type") not in VIRTIO):
             return
-        driver: dict[str, Any] = _given(name=element.get("name"), txmode=element.get("txmode"))
-        driver |= {name: number for name in _NUMBERS if (number := _number(element.get(name)))}
+        driver: dict[str, Any] = parts.given(name=element.get("name"), txmode=element.get("txmode"))
+        driver |= {name: number for name in _NUMBERS if (number := parts.number(element.get(name)))}
         driver |= self._switches(element, _SWITCHES, "$.driver")
         for side in ("host", "guest"):
             if (offloads := element.find(side)) is not None:
                 driver[side] = self._switches(offloads, tuple(map(str, offloads.attrib)), f"$.driver.{side}")
-        kept = _given(name=driver.get("name")) if self.type == "hostdev" else driver
+        kept = parts.given(name=driver.get("name")) if self.type == "hostdev" else driver
         self._put("driver", kept or None)
 
     def _filterref(self) -> None:
         element = self._elements.get("filterref")
         if element is not None:
             parameters = [dict(parameter.attrib) for parameter in element.findall("parameter")]
-            self.fields["filterref"] = {**_given(filter=element.get("filter")), "parameters": parameters}
+            self.fields["filterref"] = {**parts.given(filter=element.get("filter")), "parameters": parameters}
 
     def _small(self) -> None:
         self._put("model", self._get("model", "type"))
         self._put("link_state", self._get("link", "state"))
-        self._put("mtu", _number(self._get("mtu", "size")) or None)
-        self._put("boot_order", _number(self._get("boot", "order")))
+        self._put("mtu", parts.number(self._get("mtu", "size")) or None)
+        self._put("boot_order", parts.number(self._get("boot", "order")))
         if (port := self._elements.get("port")) is not None:
             self._put("isolated", self._yes(port, "isolated", "$.port.isolated"))
         alias = self._get("alias", "name") or ""
@@ -187,7 +157,7 @@ class Reader:
 
     def _guest_address(self, address: _Element, attributes: dict[str, str]) -> dict[str, str]:
         """The attributes of the device's place in the guest, its numbers as libvirt prints them."""
-        if (place := self._pci(address, "$.guest_xml")) is None:
+        if (place := parts.pci(address, "$.guest_xml", self._wrong)) is None:
             return attributes
         numbers = (f"0x{number}" for number in re.split("[:.]", place))
         printed = {"type": "pci", **dict(zip(("domain", "bus", "slot", "function"), numbers, strict=True))}
@@ -207,48 +177,8 @@ class Reader:
         self.problems.append(Problem(path, message))
 
     def _yes(self, element: _Element, name: str, path: str) -> bool | None:
-        return self._word(element.get(name), _YES, path)
+        return parts.yes(element, name, path, self._wrong)
 
     def _switches(self, element: _Element, names: tuple[str, ...], path: str) -> dict[str, bool]:
-        found = {name: self._word(element.get(name), _ON, f"{path}.{name}") for name in names}
+        found = {name: parts.word(element.get(name), parts.ON, f"{path}.{name}", self._wrong) for name in names}
         return {name: value for name, value in found.items() if value is not None}
-
-    def _word(self, value: str | None, words: Mapping[str, bool], path: str) -> bool | None:
-        if value is not None and value not in words:
-            self._wrong(path, f"wanted {joined(words)}, found {described(value)}")
-        return words.get(value or "")
-
-    def _pci(self, element: _Element, path: str) -> str | None:
-        """The PCI address of ``<address>``, whose numbers come in any base of C's; those left out are 0."""
-        limits = {"domain": 0xFFFFFFFF, "bus": 0xFF, "slot": 0x1F, "function": 7}
-        values: list[int] = []
-        for name, limit in limits.items():
-            if (value := _c_number(element.get(name, "0"))) is None or value > limit:
-                self._wrong(path, f"wanted {name} of 0 to {limit:#x} in <address>, found {element.get(name)!r}")
-                return None
-            values.append(value)
-        return "{:04x}:{:02x}:{:02x}.{:x}".format(*values)
-
-
-def _limit(element: _Element) -> dict[str, Any] | None:
-    """One direction's rates; 0 means not given. None where no rate is left: libvirt limits nothing then."""
-    given = {name: _number(value) for name, value in element.attrib.items()}
-    rates = {str(name): value for name, value in given.items() if value != 0}
-    nothing = "average" in given and "average" not in rates and "floor" not in rates
-    return None if nothing else rates
-
-
-def _given(**values: Any) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _number(text: str | None) -> int | str | None:
-    """The number that ``text`` says, else the text, for the model to refuse."""
-    return int(text) if text is not None and _NUMBER.fullmatch(text) else text
-
-
-def _c_number(text: str) -> int | None:
-    try:
-        return parse_c_number(text)
-    except ValueError:
-        return None

@@ -107,7 +107,7 @@ class VIF(Record):
         changes: dict[str, Any] = {}
         if self.target == DEFAULT:
             changes["target"] = None if self.type in _WITHOUT_DEVICE else default_target(self.id)
-        if self.virtualport:
+        if self.virtualport and self.type != "network":  # there the network may still give the ids
             changes["virtualport"] = self.virtualport.completed(self.id)
         if self.type == "hostdev":
             changes["model"] = None  # the guest sees the function itself: nothing is emulated

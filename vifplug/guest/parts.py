@@ -1,0 +1,99 @@
+"""The parts that ``<interface>``, ``<network>`` and ``<portgroup>`` share, as plain data with libvirt's rules applied.
+
+Each takes its path in the document that is being read, and tells what is wrong to ``wrong(path, message)``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from vifplug.model.codec import described, joined
+from vifplug.model.names import parse_c_number
+from vifplug.model.virtualport import MIDONET
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element
+
+Wrong = Callable[[str, str], None]
+
+YES = {"yes": True, "no": False}
+ON = {"on": True, "off": False}
+
+_NUMBER = re.compile(r"[0-9]{1,20}")
+
+
+def vlan(element: _Element, path: str, wrong: Wrong) -> dict[str, Any]:
+    """``<vlan>``. libvirt takes ``trunk`` in any case, alone of all such words."""
+    tags = [given(id=number(tag.get("id")), native_mode=tag.get("nativeMode")) for tag in element.findall("tag")]
+    written = element.get("trunk")
+    trunk = word(written and written.lower(), YES, f"{path}.trunk", wrong)
+    if trunk is False and any("native_mode" in tag for tag in tags):
+        wrong(f"{path}.trunk", "wanted yes, or no native VLAN, found no")
+    return given(tags=tags, trunk=trunk)
+
+
+def virtualport(element: _Element, path: str, wrong: Wrong) -> dict[str, Any]:
+    """``<virtualport>``. What MidoNet does not take libvirt drops, and complains for no other."""
+    parameters = element.find("parameters")
+    found = dict(parameters.attrib) if parameters is not None else {}
+    if element.get("type") == MIDONET:
+        found = {name: value for name, value in found.items() if name == "interfaceid"}
+    if not found.get("profileid", "given"):
+        del found["profileid"]
+    return {**given(type=element.get("type")), **{str(name): str(value) for name, value in found.items()}}
+
+
+def bandwidth(element: _Element, path: str, wrong: Wrong) -> dict[str, Any] | None:
+    """``<bandwidth>``; None for one that limits nothing."""
+    limits = {str(child.tag): _limit(child) for child in element}
+    return {name: limit for name, limit in limits.items() if limit is not None} or None
+
+
+def yes(element: _Element, name: str, path: str, wrong: Wrong) -> bool | None:
+    """An attribute of yes or no; None where it is not given."""
+    return word(element.get(name), YES, path, wrong)
+
+
+def word(value: str | None, words: Mapping[str, bool], path: str, wrong: Wrong) -> bool | None:
+    if value is not None and value not in words:
+        wrong(path, f"wanted {joined(words)}, found {described(value)}")
+    return words.get(value or "")
+
+
+def pci(element: _Element, path: str, wrong: Wrong) -> str | None:
+    """The PCI address of ``<address>``, whose numbers come in any base of C's; those left out are 0."""
+    limits = {"domain": 0xFFFFFFFF, "bus": 0xFF, "slot": 0x1F, "function": 7}
+    values: list[int] = []
+    for name, limit in limits.items():
+        if (value := _c_number(element.get(name, "0"))) is None or value > limit:
+            wrong(path, f"wanted {name} of 0 to {limit:#x} in <address>, found {element.get(name)!r}")
+            return None
+        values.append(value)
+    return "{:04x}:{:02x}:{:02x}.{:x}".format(*values)
+
+
+def given(**values: Any) -> dict[str, Any]:
+    """Those that are not None."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def number(text: str | None) -> int | str | None:
+    """The number that ``text`` says, else the text, for the model to refuse."""
+    return int(text) if text is not None and _NUMBER.fullmatch(text) else text
+
+
+def _limit(element: _Element) -> dict[str, Any] | None:
+    """One direction's rates; 0 means not given. None where no rate is left: libvirt limits nothing then."""
+    found = {name: number(value) for name, value in element.attrib.items()}
+    rates = {str(name): value for name, value in found.items() if value != 0}
+    nothing = "average" in found and "average" not in rates and "floor" not in rates
+    return None if nothing else rates
+
+
+def _c_number(text: str) -> int | None:
+    try:
+        return parse_c_number(text)
+    except ValueError:
+        return None

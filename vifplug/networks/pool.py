@@ -1,0 +1,71 @@
+"""Picks a device of a pool: the least used one to share, or a free one to hold alone.
+
+The order is libvirt's (networkAllocatePort: the first of the least used, the first that is free); which devices count
+as used is not: an exclusive device is shared with nobody, whoever came first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from vifplug.errors import Missing, PoolExhausted
+from vifplug.model.codec import joined
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """A VIF that has a device; ``guest`` is its guest's name, where that is known. ``alone``: it shares with nobody."""
+
+    vif_id: str
+    guest: str = ""
+    alone: bool = False
+
+    def __str__(self) -> str:
+        return f"VIF {self.vif_id}" + (f" of guest {self.guest}" if self.guest else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolDevice:
+    """A device of a pool as it is now: why it can't be used (``problem``), who has it, how many may share it."""
+
+    name: str
+    problem: str = ""
+    limit: int | None = None
+    holders: tuple[Holder, ...] = ()
+
+
+def pick(what: str, devices: Sequence[PoolDevice], vif_id: str, *, alone: bool) -> str:
+    """The device for a VIF. ``alone``: it is to have it for itself. ``what`` names the network.
+
+    Raises PoolExhausted, which says who has each device, or Missing when none of them is usable at all.
+    """
+    reasons: list[str] = []
+    best: tuple[int, str] | None = None
+    for device in devices:
+        others = tuple(holder for holder in device.holders if holder.vif_id != vif_id)
+        if reason := _reason(device, others, alone):
+            reasons.append(f"{device.name} {reason}")
+        elif best is None or len(others) < best[0]:
+            best = (len(others), device.name)
+    if best:
+        return best[1]
+    told = f"{what} has no device for VIF {vif_id}: {'; '.join(reasons) or 'its pool is empty'}"
+    if any(device.holders and not device.problem for device in devices):
+        raise PoolExhausted(f"{told}; unplug one of these, or add a device to the network")
+    raise Missing(f"{told}; mend one of these, or add a device to the network")
+
+
+def _reason(device: PoolDevice, others: Sequence[Holder], alone: bool) -> str:
+    """Why a device can't be had; empty where it can."""
+    if device.problem:
+        return device.problem
+    if others and (alone or any(holder.alone for holder in others)):
+        return f"is held by {_listed(others)}"
+    if device.limit is not None and len(others) >= device.limit:
+        return f"is shared by {_listed(others)}, and {device.limit} is its maximum"
+    return ""
+
+
+def _listed(holders: Iterable[Holder]) -> str:
+    return joined(holders, "and")

@@ -1,0 +1,192 @@
+"""Reads a libvirt ``<network>``: every problem of it at once, each with the line that it is on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from vifplug.errors import InvalidDocument, Problem
+from vifplug.guest import parts, xml
+from vifplug.guest.schema import located, places
+from vifplug.model.codec import described, joined
+from vifplug.model.network import Network
+from vifplug.networks.schema import NETWORK, REFUSED
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element
+
+#: forward modes whose bridge, addresses, DHCP and firewall are libvirt's own work (None: no <forward>, isolated)
+LIBVIRTS_OWN = ("nat", "route", "open", None)
+
+_INSTEAD = (
+    "whose bridge, addresses and DHCP libvirt runs itself: leave its guests to libvirt, or name a bridge that the host "
+    "has, with <forward mode='bridge'/> and <bridge name='...'/>"
+)
+
+#: attributes of <bridge> that are for a bridge which libvirt makes
+_OF_LIBVIRTS_BRIDGE = ("zone", "stp", "delay")
+
+
+def network(text: str | bytes | _Element) -> Network:
+    """The network that the element defines.
+
+    Raises InvalidDocument with every problem, whose paths begin with ``line N``.
+    """
+    return _Reader(xml.parse(text, "network")).network()
+
+
+def name(text: str | bytes) -> str | None:
+    """The name that a definition gives, were it as wrong as it may; None where there is none."""
+    try:
+        return xml.parse(text, "network").findtext("name")
+    except InvalidDocument:
+        return None
+
+
+class _Reader:
+    """One element being read: plain data, and the problems so far with their lines."""
+
+    def __init__(self, root: _Element) -> None:
+        self._root = root
+        self._elements = {str(child.tag): child for child in reversed(root)}
+        self._lines: dict[str, int] = {}
+        for path, element in places(root, NETWORK, "$"):
+            self._lines.setdefault(path, _line(element))
+        self._problems: list[tuple[int, Problem]] = []
+
+    def network(self) -> Network:
+        self._refuse_libvirts_own()
+        self._problems += [(_line(element), problem) for element, problem in located(self._root, NETWORK, "$")]
+        data = self._data()
+        try:
+            made = Network.from_data(data)
+        except InvalidDocument as error:
+            self._problems += [(self._line_of(problem.path), problem) for problem in error.problems]
+        if self._problems:
+            raise InvalidDocument(self._told(), f"network {data['name']}" if data.get("name") else "network")
+        return made
+
+    def _told(self) -> Iterator[Problem]:
+        told: set[tuple[int, str]] = set()
+        for line, problem in sorted(self._problems, key=lambda each: each[0]):
+            again = problem.message == "is missing" and any(line == before for before, _ in told)
+            if not again and (line, str(problem)) not in told:
+                told.add((line, str(problem)))
+                yield Problem(f"line {line}: {problem.path}", problem.message)
+
+    def _refuse_libvirts_own(self) -> None:
+        forward = self._elements.get("forward")
+        mode = None if forward is None else forward.get("mode", "nat")
+        if mode in LIBVIRTS_OWN:
+            what = f"forward mode {mode}" if mode else "no <forward>: an isolated network"
+            line = _line(self._root if forward is None else forward)
+            subject = f"network {self._root.findtext('name') or 'without a name'}"
+            raise InvalidDocument([Problem(f"line {line}: $.mode", f"found {what}, {_INSTEAD}")], subject)
+
+    # -- from elements to plain data ------------------------------------------------------------------------------
+
+    def _data(self) -> dict[str, Any]:
+        self._refuse_parts()
+        return {
+            **parts.given(name=_text(self._elements.get("name")), uuid=_text(self._elements.get("uuid"))),
+            **self._forward(self._elements["forward"]),
+            **self._common(self._root, "$"),
+            **self._small(),
+            "portgroups": [
+                self._portgroup(group, f"$.portgroups[{index}]")
+                for index, group in enumerate(self._root.findall("portgroup"))
+            ],
+        }
+
+    def _forward(self, forward: _Element) -> dict[str, Any]:
+        devices = [
+            parts.given(dev=each.get("dev"), max=parts.number(each.get("max"))) for each in forward.findall("interface")
+        ]
+        first = forward.get("dev")
+        if first and devices and devices[0].get("dev") != first:
+            self._wrong("$.devices[0]", f"wanted {first}, as in <forward dev='{first}'>, found {devices[0].get('dev')}")
+        elif first and not devices:
+            devices = [{"dev": first}]
+        managed = parts.yes(forward, "managed", "$.managed", self._wrong)
+        found = {"devices": devices, "addresses": list(self._addresses(forward)), "managed": managed}
+        given = {name: value for name, value in found.items() if value}
+        pf, driver = forward.find("pf"), forward.find("driver")
+        return {
+            "mode": forward.get("mode"),
+            **given,
+            **parts.given(
+                pf=None if pf is None else pf.get("dev"), driver=None if driver is None else driver.get("name")
+            ),
+        }
+
+    def _addresses(self, forward: _Element) -> Iterator[str]:
+        for index, address in enumerate(forward.findall("address")):
+            path = f"$.addresses[{index}]"
+            if address.get("type", "pci") != "pci":
+                self._wrong(path, f"wanted type='pci' in <address>, found {described(address.get('type'))}")
+            elif found := parts.pci(address, path, self._wrong):
+                yield found
+
+    def _common(self, element: _Element, path: str) -> dict[str, Any]:
+        """What a network and a portgroup may both say."""
+        found: dict[str, Any] = parts.given(
+            trust_guest_rx_filters=parts.yes(
+                element, "trustGuestRxFilters", f"{path}.trust_guest_rx_filters", self._wrong
+            )
+        )
+        for key, read in (("vlan", parts.vlan), ("virtualport", parts.virtualport), ("bandwidth", parts.bandwidth)):
+            if (child := element.find(key)) is not None:
+                found |= parts.given(**{key: read(child, f"{path}.{key}", self._wrong)})
+        if path == "$" and found.pop("bandwidth", None):
+            message = "of a whole network shapes its bridge, which is the host's: give it to portgroups or to the VIFs"
+            self._wrong("$.bandwidth", message)
+        return found
+
+    def _small(self) -> dict[str, Any]:
+        bridge, mtu, port = (self._elements.get(each) for each in ("bridge", "mtu", "port"))
+        isolated = None if port is None else parts.yes(port, "isolated", "$.port.isolated", self._wrong)
+        return parts.given(
+            bridge=None if bridge is None else bridge.get("name"),
+            mtu=None if mtu is None else parts.number(mtu.get("size")),
+            port=None if isolated is None else {"isolated": isolated},
+        )
+
+    def _portgroup(self, group: _Element, path: str) -> dict[str, Any]:
+        """libvirt takes any word but ``yes``, in any case, for no default."""
+        default = (group.get("default") or "").lower() == "yes"
+        return {**parts.given(name=group.get("name"), default=default or None), **self._common(group, path)}
+
+    def _refuse_parts(self) -> None:
+        for child in self._root:
+            tag = str(child.tag)
+            if why := REFUSED.get(tag):
+                message = f"<{tag}> {why}, which is the host's here; leave it out"
+                self._problems.append((_line(child), Problem("$", message)))
+        bridge = self._elements.get("bridge")
+        if bridge is not None:
+            if given := [each for each in _OF_LIBVIRTS_BRIDGE if bridge.get(each) is not None]:
+                self._wrong(
+                    "$.bridge", f"{joined(given, 'and')} would alter the bridge, which is the host's; leave it out"
+                )
+            if bridge.get("macTableManager", "kernel") != "kernel":
+                found = described(bridge.get("macTableManager"))
+                self._wrong("$.bridge", f"wanted macTableManager='kernel', which alone vifplug has, found {found}")
+
+    # -- problems -------------------------------------------------------------------------------------------------
+
+    def _wrong(self, path: str, message: str) -> None:
+        self._problems.append((self._line_of(path), Problem(path, message)))
+
+    def _line_of(self, path: str) -> int:
+        """The line of the innermost element that a path leads through."""
+        while path not in self._lines and path != "$":
+            path = path[: max(path.rfind("."), path.rfind("["), 1)]
+        return self._lines[path]
+
+
+def _line(element: _Element) -> int:
+    return element.sourceline or 1
+
+
+def _text(element: _Element | None) -> str | None:
+    return None if element is None else (element.text or "").strip()

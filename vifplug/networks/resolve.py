@@ -1,0 +1,155 @@
+"""From the VIF that was asked for to the actual one: what a network makes of it on this host. Pure.
+
+Precedence and merging are libvirt's (networkAllocatePort, 9.0 and 11.3); doc/networks.md has what is different.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from vifplug.errors import InvalidDocument, InvalidRequest, Problem, UnknownPortGroup, Unsupported
+from vifplug.model.codec import joined
+from vifplug.model.names import parse_pci
+from vifplug.model.network import Network, PortGroup
+from vifplug.model.nic import Driver
+from vifplug.model.source import BridgeSource, DirectSource, HostDeviceSource
+from vifplug.model.vif import VIF
+from vifplug.model.virtualport import OPENVSWITCH, QBH, VirtualPort
+from vifplug.networks import merge
+from vifplug.networks.pool import PoolDevice, pick
+
+#: the Open vSwitch bridge of networks that name none, as OpenStack and OVN call it
+DEFAULT_BRIDGE = "br-int"
+
+
+def resolve(
+    vif: VIF,
+    network: Network,
+    devices: Iterable[PoolDevice | str] | None = None,
+    *,
+    held: str | None = None,
+    default_bridge: str = DEFAULT_BRIDGE,
+) -> VIF:
+    """The actual VIF: of type bridge, direct or hostdev, with what network and portgroup say merged in.
+
+    ``devices`` are those of the network's pool as they are now; by name they are free, and None stands for the names
+    in the definition. ``held`` is the device that the VIF already has: it keeps it, also when the pool no longer has
+    it. ``default_bridge`` is for a network that says openvswitch and names no bridge.
+
+    Raises UnknownPortGroup, Unsupported with all that can't be honoured, PoolExhausted, Missing, and InvalidRequest
+    for a VIF that is not of this network.
+    """
+    if vif.type != "network" or vif.source.network != network.name:
+        asked = f"network {vif.source.network}" if vif.type == "network" else f"type {vif.type}"
+        raise InvalidRequest(f"VIF {vif.id} is of {asked}: wanted one of network {network.name}")
+    group = _portgroup(vif, network)
+    vlan = merge.first(vif.vlan, group.vlan, network.vlan)
+    port, problems = merge.virtualport(_said(vif, network, group))
+    changes: dict[str, Any] = {
+        "vlan": vlan,
+        "virtualport": port,
+        "bandwidth": merge.first(vif.bandwidth, group.bandwidth),
+        "port": merge.first(vif.port, network.port),
+        "trust_guest_rx_filters": merge.first(
+            vif.trust_guest_rx_filters, group.trust_guest_rx_filters, network.trust_guest_rx_filters
+        ),
+    }
+    problems += _problems(network, changes)
+    if problems:
+        raise Unsupported(problems, f"VIF {vif.id} on network {network.name}")
+    changes |= _form(vif, network, default_bridge)
+    if network.form != "bridge":
+        device = held if _fits(held, network) else _picked(vif, network, devices, alone=is_alone(network, port))
+        changes["source"] = _pool_source(network, device or "")
+    try:
+        return vif.replace(type=network.form, **changes)
+    except InvalidDocument as error:
+        raise Unsupported(error.problems, f"VIF {vif.id} on network {network.name}") from None
+
+
+def is_alone(network: Network, port: VirtualPort | None) -> bool:
+    """Whether a VIF of the network has its device for itself."""
+    if network.mode == "private":
+        return port is not None and port.type == QBH
+    return network.mode in ("passthrough", "hostdev")
+
+
+def device_of(actual: VIF) -> str | None:
+    """The pool device that an actual VIF has."""
+    if isinstance(actual.source, DirectSource):
+        return actual.source.dev
+    return actual.source.address if isinstance(actual.source, HostDeviceSource) else None
+
+
+def _portgroup(vif: VIF, network: Network) -> PortGroup:
+    """The VIF's portgroup; an empty one where it names none and there is no default."""
+    group = network.portgroup(vif.source.portgroup)
+    if group is None and vif.source.portgroup is not None:
+        known = joined(each.name for each in network.portgroups) if network.portgroups else "none"
+        raise UnknownPortGroup(
+            f"VIF {vif.id} wants portgroup {vif.source.portgroup} of network {network.name}, which has {known}: "
+            "correct the VIF's source, or add the portgroup"
+        )
+    return group or PortGroup(name="none")
+
+
+def _said(vif: VIF, network: Network, group: PortGroup) -> list[merge.Said]:
+    return [
+        ("the VIF", vif.virtualport),
+        (f"network {network.name}", network.virtualport),
+        (f"portgroup {group.name}", group.virtualport),
+    ]
+
+
+def _problems(network: Network, merged: Mapping[str, Any]) -> Iterator[Problem]:
+    """What the network can't honour of what was merged."""
+    port, vlan, bandwidth = merged["virtualport"], merged["vlan"], merged["bandwidth"]
+    if port and (message := network.profile_problem(port.type)):
+        yield Problem("$.virtualport.type", message)
+    elif port:
+        yield from (problem.under("$.virtualport") for problem in port.missing())
+    if message := network.vlan_problem(vlan):
+        yield Problem("$.vlan", message)
+    elif vlan and network.form == "hostdev" and port:
+        yield Problem("$.vlan", f"can't be set beside virtualport {port.type}: the port profile has the VLAN")
+    if network.form == "bridge" and network.bridge is None and not (port and port.type == OPENVSWITCH):
+        yield Problem("$.virtualport.type", "wanted openvswitch, found none: the network names no bridge")
+    if bandwidth and bandwidth.inbound and bandwidth.inbound.floor:
+        yield Problem("$.bandwidth.inbound.floor", "is for networks that libvirt runs itself (nat, route, open)")
+
+
+def _form(vif: VIF, network: Network, default_bridge: str) -> dict[str, Any]:
+    """What depends on how the network connects its VIFs."""
+    if network.form == "bridge":
+        return {"source": BridgeSource(bridge=network.bridge or default_bridge), "mtu": vif.mtu or network.mtu}
+    if network.form == "direct":
+        return {}
+    driver = Driver(name=network.driver) if network.driver else None
+    return {"target": None, "tap_owner": None, "driver": driver}  # the guest sees the function itself: no tap, no NIC
+
+
+def _fits(held: str | None, network: Network) -> bool:
+    """Whether a device that the VIF has is of the kind that the network gives."""
+    with contextlib.suppress(ValueError):
+        return held is not None and (network.form == "hostdev") == (parse_pci(held) == held)
+    return held is not None and network.form == "direct"
+
+
+def _picked(vif: VIF, network: Network, devices: Iterable[PoolDevice | str] | None, *, alone: bool) -> str:
+    if devices is None and network.pf:
+        raise InvalidRequest(f"the devices of network {network.name} are those of {network.pf}: give `devices`")
+    known = network.members if devices is None else devices
+    pool = [_as_device(each, network) for each in known]
+    return pick(f"network {network.name}", pool, vif.id, alone=alone)
+
+
+def _as_device(device: PoolDevice | str, network: Network) -> PoolDevice:
+    return PoolDevice(name=device, limit=network.limit(device)) if isinstance(device, str) else device
+
+
+def _pool_source(network: Network, device: str) -> DirectSource | HostDeviceSource:
+    if network.mode == "hostdev":
+        return HostDeviceSource(address=device, managed=network.managed)
+    return DirectSource(dev=device, mode=network.mode)
