@@ -18,16 +18,20 @@ if TYPE_CHECKING:
     from vifplug import errors as errors
     from vifplug.driver import VIFDriver as VIFDriver
     from vifplug.element import interface_xml as interface_xml
+    from vifplug.model.network import Network as Network
     from vifplug.model.vif import VIF as VIF
     from vifplug.model.vif import Instance as Instance
+    from vifplug.networks.resolve import resolve as resolve
 
-__all__ = ["VIF", "Instance", "VIFDriver", "errors", "interface_xml"]
+__all__ = ["VIF", "Instance", "Network", "VIFDriver", "errors", "interface_xml", "resolve"]
 
 _HOMES = {
     "VIF": "vifplug.model.vif",
     "Instance": "vifplug.model.vif",
+    "Network": "vifplug.model.network",
     "VIFDriver": "vifplug.driver",
     "interface_xml": "vifplug.element",
+    "resolve": "vifplug.networks.resolve",
 }
 
 

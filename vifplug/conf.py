@@ -20,6 +20,8 @@ from oslo_config import types as kinds
 from vifplug.errors import InvalidConfig, NotPermitted
 from vifplug.host.ovs.settings import OvsSettings
 from vifplug.model.codec import FrozenMap, joined
+from vifplug.model.names import parse_device
+from vifplug.networks.resolve import DEFAULT_BRIDGE
 from vifplug.types import base
 from vifplug.types.base import Option, VIFType
 
@@ -86,6 +88,7 @@ PATH = matching(r"/[^\0]*", "an absolute path")
 _REMOTE = r"(unix:/[^\0,]+|(tcp|ssl):[^\s,]+:\d{1,5})"
 REMOTES = matching(rf"{_REMOTE}(,{_REMOTE})*", "unix:PATH, tcp:HOST:PORT or ssl:HOST:PORT, several with commas between")
 MODE = Described(lambda value: int(matching(r"0?[0-7]{3}", "")(value), 8), "a mode of three octal digits, such as 0755")
+BRIDGE = Described(parse_device, "the name of a bridge, of at most 15 bytes")
 USER = id_of("user", lambda name: pwd.getpwnam(name).pw_uid)
 GROUP = id_of("group", lambda name: grp.getgrnam(name).gr_gid)
 #: a type's kind of option as oslo.config's
@@ -111,8 +114,8 @@ OPTIONS: tuple[cfg.Opt, ...] = (
         "networks_dir",
         PATH,
         default="/etc/vifplug/networks.d",
-        help="Directory of the named networks, one file each, in libvirt's <network> format. They come with a later "
-        "release: nothing reads this option yet.",
+        help="Directory of the named networks: *.xml files, one network each, in libvirt's <network> format. They are "
+        "read again when they change.",
     ),
     cfg.StrOpt(
         "tap_owner",
@@ -185,6 +188,12 @@ OVS_OPTIONS: tuple[cfg.Opt, ...] = (
         help="Type of the QoS row of a port on the kernel's datapath for which no bandwidth is asked. linux-noop has "
         "Open vSwitch leave the qdisc of the device alone.",
     ),
+    cfg.Opt(
+        "integration_bridge",
+        BRIDGE,
+        default=DEFAULT_BRIDGE,
+        help="The Open vSwitch bridge of named networks that say openvswitch and name no bridge.",
+    ),
     cfg.Opt("ssl_ca", PATH, help="File of the CA certificate that ovsdb-server's certificate is checked against."),
     cfg.Opt("ssl_certificate", PATH, help="File of the certificate that is shown to ovsdb-server."),
     cfg.Opt("ssl_key", PATH, help="File of the private key of ssl_certificate."),
@@ -207,6 +216,7 @@ class Settings:
     lock_timeout: float
     ovs: OvsSettings
     default_qos_type: str | None
+    integration_bridge: str
     types: FrozenMap[str, FrozenMap[str, Any]]
 
     @property
@@ -263,6 +273,7 @@ def settings(conf: cfg.ConfigOpts, types: Iterable[Kind] = ()) -> Settings:
     return Settings(
         **own | {"enabled_types": enabled_types(conf)},
         default_qos_type=ovs.pop("default_qos_type"),
+        integration_bridge=ovs.pop("integration_bridge"),
         ovs=OvsSettings(**ovs),
         types=FrozenMap(dict(zip((each.name for each in types), map(FrozenMap, others), strict=True))),
     )

@@ -8,15 +8,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vifplug import plugins
+from vifplug.definitions import Definitions, Directory, Given
 from vifplug.engine import Engine, Job, instance_of
 from vifplug.errors import InvalidRequest, NotPlugged
 from vifplug.guest import write
 from vifplug.model.names import parse_uuid
+from vifplug.model.network import Network
 from vifplug.model.vif import VIF, Instance
 from vifplug.plan import resources
 from vifplug.plan.resources import Resource
 from vifplug.plan.steps import Difference, Step
-from vifplug.store import Record, State, Store
+from vifplug.resolver import Choice, Resolver
+from vifplug.store import Record, State, Store, Transaction
 from vifplug.types.base import Context, VIFType
 
 if TYPE_CHECKING:
@@ -60,17 +63,37 @@ class Entry:
     resources: tuple[Resource, ...] = ()
 
 
+@dataclass(frozen=True)
+class _Ask:
+    """What a caller asks for, and what is recorded."""
+
+    vif: VIF
+    instance: Instance | None
+    former: Record | None
+
+    @property
+    def guest(self) -> Instance | None:
+        return self.instance or (instance_of(self.former) if self.former else None)
+
+
 class VIFDriver:
     """Plugs VIFs on this host and remembers what it did. Thread-safe; processes of one host share the record.
 
-    ``conf`` is an oslo.config ConfigOpts; None reads the usual files. ``machine`` stands for the host: another than
-    this one is for tests.
+    ``conf`` is an oslo.config ConfigOpts; None reads the usual files. ``networks`` are the named networks, instead of
+    those in the directory that the configuration names. ``machine`` stands for the host: another than this one is for
+    tests.
 
     Errors, beside those that a verb names: InvalidRequest before anything is touched; HostNotReady and Conflict when
     nothing is changed in the end; StepFailed when a step failed and all was undone; PartlyDone when something is left.
     """
 
-    def __init__(self, conf: cfg.ConfigOpts | None = None, *, machine: Machine | None = None) -> None:
+    def __init__(
+        self,
+        conf: cfg.ConfigOpts | None = None,
+        *,
+        networks: Iterable[Network] | None = None,
+        machine: Machine | None = None,
+    ) -> None:
         from vifplug import conf as options
         from vifplug.host import local
 
@@ -87,6 +110,8 @@ class VIFDriver:
         self._store = Store(self._settings.state_path)
         kinds = {**resources.RESOURCES, **plugins.resource_kinds(extra)}
         self._engine = Engine(self._machine, self._store, kinds)
+        self.networks: Definitions = Directory(self._settings.networks_dir) if networks is None else Given(networks)
+        self._resolver = Resolver(self.networks, self._facts, self._settings.integration_bridge)
 
     def __enter__(self) -> VIFDriver:
         return self
@@ -117,21 +142,23 @@ class VIFDriver:
         """
         pairs = list(pairs)
         for vif, instance in pairs:
-            self._understood(vif, instance)
+            self._check(vif, instance)
         with self._store.lock([vif.id for vif, _ in pairs], self._settings.lock_timeout):
             jobs = self._prepared(pairs)
             self._engine.carry_out(jobs, "plugging", progress)
         return [_plugged(job) for job in jobs]
 
     def update(self, vif: VIF, instance: Instance | None = None) -> Plugged:
-        """Bring a plugged VIF to what ``vif`` now says, in place where that can be. The instance is kept if not given.
+        """Bring a plugged VIF to what ``vif``, and its network, now say, in place where that can be.
+
+        The instance is kept if not given, and so is the device of a pool.
 
         Raises NotPlugged when it isn't plugged, Held when a device would have to be made anew under its guest.
         """
-        self._understood(vif, instance)
+        self._check(vif, instance)
         with self._store.lock([vif.id], self._settings.lock_timeout):
             self._recorded(vif.id)
-            [job] = self._prepared([(vif, instance)])
+            [job] = self._prepared([(vif, instance)], anew=True)
             self._engine.carry_out([job], "updating")
         return _plugged(job)
 
@@ -167,12 +194,17 @@ class VIFDriver:
 
     def plan_many(self, pairs: Iterable[tuple[VIF, Instance | None]]) -> list[Plugged]:
         """What `plug_many` would do now."""
-        return [_plugged(job) for job in self._prepared(pairs)]
+        jobs = self._jobs(pairs, anew=False, dry=True)
+        self._engine.prepare(jobs)
+        return [_plugged(job) for job in jobs]
 
     def check(self, vif_id: str | None = None) -> list[Difference]:
-        """Where the host is not as recorded, of one VIF or of all. Raises NotPlugged for one that is not recorded."""
+        """Where the host is not as recorded, and a network no longer what it was, for one VIF or for all.
+
+        Raises NotPlugged for one that is not recorded.
+        """
         records = self._store.all() if vif_id is None else [self._recorded(_as_vif_id(vif_id))]
-        return self._engine.differences(records)
+        return [*self._engine.differences(records), *(each for one in records for each in self._resolver.changed(one))]
 
     def list(self) -> list[Entry]:
         """Everything that is recorded, by id."""
@@ -190,31 +222,58 @@ class VIFDriver:
 
     # -- documents and records --------------------------------------------------------------------------------
 
-    def _prepared(self, pairs: Iterable[tuple[VIF, Instance | None]]) -> Sequence[Job]:
-        """The jobs of a batch, with what is recorded of their VIFs, observed and planned."""
-        formers = [(vif, instance, self._store.get(vif.id)) for vif, instance in pairs]
-        jobs = [
-            self._job(vif, instance or (instance_of(former) if former else None), former)
-            for vif, instance, former in formers
-        ]
-        self._engine.prepare(jobs)
+    def _prepared(self, pairs: Iterable[tuple[VIF, Instance | None]], *, anew: bool = False) -> Sequence[Job]:
+        """The jobs of a batch, observed and planned; what they take of pools is theirs from here on."""
+        jobs = self._jobs(pairs, anew=anew)
+        try:
+            self._engine.prepare(jobs)
+        except BaseException:
+            self._engine.give_back(jobs)
+            raise
         return jobs
 
-    def _job(self, vif: VIF, instance: Instance | None, former: Record | None) -> Job:
-        """What is wanted of ``vif``. Raises Missing when the host lacks what it needs."""
-        kind, vif, context = self._understood(vif, instance)
-        element = write.element(kind.interface(vif, context))
-        wanted = list(kind.desired(vif, context))
-        return Job(vif=vif, actual=vif, instance=instance, interface_xml=element, wanted=wanted, former=former)
+    def _jobs(self, pairs: Iterable[tuple[VIF, Instance | None]], *, anew: bool, dry: bool = False) -> Sequence[Job]:
+        """What is wanted of each VIF, with what is recorded of it. Raises Missing when the host lacks what it needs.
+
+        Devices of pools are chosen in one transaction, with a record each that holds them; ``dry`` holds nothing.
+        """
+        asks = [_Ask(vif, instance, self._store.get(vif.id)) for vif, instance in pairs]
+        begun = [self._resolver.begin(ask.vif, ask.former, anew=anew) for ask in asks]
+        if not any(isinstance(each, Choice) for each in begun):
+            return [self._job(ask, actual) for ask, actual in zip(asks, begun, strict=True) if isinstance(actual, VIF)]
+        with self._store.transaction(dry=dry) as transaction:
+            return [self._chosen(ask, each, transaction) for ask, each in zip(asks, begun, strict=True)]
+
+    def _chosen(self, ask: _Ask, begun: VIF | Choice, transaction: Transaction) -> Job:
+        actual = begun.actual(transaction.holdings(begun.names)) if isinstance(begun, Choice) else begun
+        job = self._job(ask, actual)
+        if isinstance(begun, Choice) and (reservation := job.reservation()):
+            transaction.put([reservation])
+            job.reserved = True
+        return job
+
+    def _job(self, ask: _Ask, actual: VIF) -> Job:
+        kind, actual, context = self._understood(actual, ask.guest)
+        return Job(
+            vif=ask.vif if ask.vif.type == "network" else actual,
+            actual=actual,
+            instance=ask.guest,
+            interface_xml=write.element(kind.interface(actual, context)),
+            wanted=list(kind.desired(actual, context)),
+            former=ask.former,
+        )
 
     def _understood(self, vif: VIF, instance: Instance | None) -> tuple[VIFType, VIF, Context]:
         """The VIF's type, the VIF with its source as the type's, and its surroundings. Raises InvalidRequest."""
-        if vif.type == "network":
-            raise InvalidRequest(f"VIF {vif.id} is of type network, and named networks can't be plugged yet")
         kind, vif = self._types.bind(vif)
         context = dataclasses.replace(self._context, instance=instance, options=self._settings.types[kind.name])
         kind.check(vif, context)
         return kind, vif, context
+
+    def _check(self, vif: VIF, instance: Instance | None) -> None:
+        """Raises InvalidRequest before there is a lock or a record; what a network makes of a VIF is seen later."""
+        if vif.type != "network":
+            self._understood(vif, instance)
 
     def _recorded(self, vif_id: str) -> Record:
         record = self._store.get(vif_id)

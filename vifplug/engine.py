@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ from vifplug.store import Record, State, Store
 if TYPE_CHECKING:
     from vifplug.host.machine import Machine, Progress
 
+_log = logging.getLogger(__name__)
 
 #: From a VIF's id to everything on the host that carries its mark
 Find = Callable[[str], Sequence[Resource]]
@@ -53,6 +55,8 @@ class Job:
     intent: Sequence[Resource] = ()
     originals: Mapping[Identity, Resource] = field(default_factory=dict)
     change: Change = Change()
+    #: whether a record was written that holds what is wanted, before anything was planned
+    reserved: bool = False
 
     def record(self, state: State) -> Record:
         wanted = self.wanted if state == "plugged" else self.intent
@@ -65,9 +69,23 @@ class Job:
             interface_xml=self.interface_xml,
             wanted=resources.to_json(wanted),
             originals=resources.to_json(_kept(self.originals, wanted).values()),
-            claims=tuple(dict.fromkeys(claim for resource in wanted if (claim := resource.claim))),
+            claims=tuple(dict.fromkeys(name for resource in wanted for name in resource.claims)),
+            shares=tuple(dict.fromkeys(name for resource in wanted for name in resource.shares)),
             changed_at=time.time(),
         )
+
+    def reservation(self) -> Record | None:
+        """The record that holds what is wanted and keeps what is recorded, before anything was planned.
+
+        None where all of it is held already.
+        """
+        wanted = self.record("plugged")
+        if self.former is None:
+            return dataclasses.replace(wanted, state="plugging", wanted="[]")
+        claims = tuple(dict.fromkeys((*self.former.claims, *wanted.claims)))
+        shares = tuple(dict.fromkeys((*self.former.shares, *wanted.shares)))
+        reserved = dataclasses.replace(self.former, claims=claims, shares=shares)
+        return None if reserved == self.former else reserved
 
     def is_recorded(self) -> bool:
         """Whether the record says just this already."""
@@ -115,6 +133,12 @@ class Engine:
             full = steps.with_former(job.wanted, former[key], recorded)
             job.intent = [*full, *gone[key]]
             job.change = change(full if settle else lasting(full), lasting(former[key]), observed, recorded)
+
+    def give_back(self, jobs: Sequence[Job]) -> None:
+        """Put the records back as they were before what the jobs want was reserved."""
+        reserved = [job for job in jobs if job.reserved]
+        if reserved and (left := self._restore_records(reserved)):
+            _log.warning("not undone: %s", "; ".join(left))
 
     def carry_out(self, jobs: Sequence[Job], state: State, progress: Progress | None = None) -> None:
         """Write the intent, take the steps, write the record; or undo all of it.

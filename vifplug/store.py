@@ -33,7 +33,8 @@ class Record:
     ``asked`` and ``actual`` are the JSON of the VIF as it came and as it was resolved; ``instance`` that of its guest,
     ``interface_xml`` the element that the caller got.
     ``wanted`` and ``originals`` are JSON lists of resources: what has to hold, and what was there before.
-    ``claims`` names what no other VIF may have at the same time. ``changed_at`` is in seconds since the epoch.
+    ``claims`` names what no other VIF may have at the same time, ``shares`` what others may have as well unless one of
+    them claims it. ``changed_at`` is in seconds since the epoch.
     """
 
     vif_id: str
@@ -45,14 +46,28 @@ class Record:
     wanted: str
     originals: str
     claims: tuple[str, ...] = ()
+    shares: tuple[str, ...] = ()
     changed_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holding:
+    """That a VIF has what ``name`` names, ``alone`` or with others. ``instance`` is the JSON of its guest."""
+
+    name: str
+    vif_id: str
+    alone: bool
+    instance: str | None
 
 
 _COLUMNS = tuple(field.name for field in dataclasses.fields(Record))
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM vif"
 _PUT = f"INSERT OR REPLACE INTO vif ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
 
+_TUPLES = ("claims", "shares")
+
 _RELEASE = "DELETE FROM claim WHERE vif_id = ?"
+_HOLDINGS = "SELECT name, vif_id, alone, instance FROM claim JOIN vif USING (vif_id)"
 
 #: How long SQLite waits for the transactions of others, in seconds; one takes milliseconds.
 _PATIENCE = 30.0
@@ -79,8 +94,28 @@ def _first_schema(database: sqlite3.Connection) -> None:
     database.execute("CREATE INDEX claim_of_vif ON claim (vif_id)")
 
 
+def _shares(database: sqlite3.Connection) -> None:
+    """What a VIF has can be shared with others."""
+    database.execute("ALTER TABLE vif ADD COLUMN shares TEXT NOT NULL DEFAULT '[]'")
+    database.execute("ALTER TABLE claim RENAME TO old_claim")
+    database.execute("DROP INDEX claim_of_vif")
+    database.execute(
+        """
+        CREATE TABLE claim (
+            name TEXT NOT NULL,
+            vif_id TEXT NOT NULL,
+            alone INTEGER NOT NULL,
+            PRIMARY KEY (name, vif_id)
+        ) WITHOUT ROWID
+        """
+    )
+    database.execute("CREATE INDEX claim_of_vif ON claim (vif_id)")
+    database.execute("INSERT INTO claim SELECT claim, vif_id, 1 FROM old_claim")
+    database.execute("DROP TABLE old_claim")
+
+
 #: ``MIGRATIONS[n]`` brings schema n (PRAGMA user_version) to n + 1. One that was released is never changed.
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first_schema,)
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first_schema, _shares)
 
 
 class _Connection(sqlite3.Connection):
@@ -115,25 +150,39 @@ class Store:
         """All records, by id."""
         return self._query("ORDER BY vif_id")
 
+    def holdings(self, names: Iterable[str]) -> list[Holding]:
+        """Who has what is named."""
+        with _as_store_failure(self._path):
+            return _holdings(self._connection(), names)
+
+    def all_holdings(self) -> list[Holding]:
+        """Who has what."""
+        with _as_store_failure(self._path):
+            return _to_holdings(self._connection().execute(f"{_HOLDINGS} ORDER BY name, vif_id"))
+
     def put(self, records: Iterable[Record]) -> None:
         """Write the records over those of the same VIFs: all or none, and on the disk when it returns.
 
-        Raises Conflict, and writes none, when another VIF has one of their claims.
+        Raises Conflict, and writes none, when another VIF has what one of them claims, or claims what it shares.
         """
-        records = tuple(records)
-        with self._transaction() as database:
-            database.executemany(_PUT, map(_to_row, records))
-            database.executemany(_RELEASE, [(record.vif_id,) for record in records])
-            for record in records:
-                for claim in record.claims:
-                    _claim(database, claim, record.vif_id)
+        with self.transaction() as transaction:
+            transaction.put(records)
 
     def delete(self, ids: Iterable[str]) -> None:
-        """Forget the VIFs and their claims: all or none. One that is not known is no error."""
+        """Forget the VIFs and what they have: all or none. One that is not known is no error."""
         keys = [(each,) for each in ids]
-        with self._transaction() as database:
-            database.executemany("DELETE FROM vif WHERE vif_id = ?", keys)
-            database.executemany(_RELEASE, keys)
+        with self.transaction() as transaction:
+            transaction.database.executemany("DELETE FROM vif WHERE vif_id = ?", keys)
+            transaction.database.executemany(_RELEASE, keys)
+
+    @contextlib.contextmanager
+    def transaction(self, *, dry: bool = False) -> Iterator[Transaction]:
+        """What is read inside stays as it is until what is written is on the disk; others wait meanwhile.
+
+        ``dry``: in the end nothing is written.
+        """
+        with _as_store_failure(self._path), _transaction(self._connection(), dry=dry) as database:
+            yield Transaction(database)
 
     @contextlib.contextmanager
     def lock(self, vif_ids: Iterable[str], timeout: float) -> Iterator[None]:
@@ -161,11 +210,6 @@ class Store:
         with _as_store_failure(self._path):
             return [_to_record(row) for row in self._connection().execute(f"{_SELECT} {clause}", values)]
 
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with _as_store_failure(self._path), _transaction(self._connection()) as database:
-            yield database
-
     def _connection(self) -> _Connection:
         """This thread's connection, opened in this process, not closed since, and to the file that is there now."""
         process = os.getpid()
@@ -180,6 +224,28 @@ class Store:
         self._local.held = ((process, self._epoch, _inode(self._path)), connection)
         self._opened.setdefault(process, weakref.WeakSet()).add(connection)
         return connection
+
+
+class Transaction:
+    """A transaction of the store, as its ``with`` gives it."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self.database = database
+
+    def holdings(self, names: Iterable[str]) -> list[Holding]:
+        """See `Store.holdings`."""
+        return _holdings(self.database, names)
+
+    def put(self, records: Iterable[Record]) -> None:
+        """See `Store.put`."""
+        records = tuple(records)
+        self.database.executemany(_PUT, map(_to_row, records))
+        self.database.executemany(_RELEASE, [(record.vif_id,) for record in records])
+        for record in records:
+            for name in record.claims:
+                _hold(self.database, name, record.vif_id, alone=True)
+            for name in set(record.shares).difference(record.claims):
+                _hold(self.database, name, record.vif_id, alone=False)
 
 
 #: The process, how often the store was closed before, and the database's inode
@@ -200,19 +266,33 @@ def _inode(path: Path) -> tuple[int, int] | None:
 
 def _to_row(record: Record) -> tuple[Any, ...]:
     values = {column: getattr(record, column) for column in _COLUMNS}
-    return tuple((values | {"claims": json.dumps(record.claims)}).values())
+    return tuple((values | {name: json.dumps(values[name]) for name in _TUPLES}).values())
 
 
 def _to_record(row: Sequence[Any]) -> Record:
     values = dict(zip(_COLUMNS, row, strict=True))
-    return Record(**values | {"claims": tuple(json.loads(values["claims"]))})
+    return Record(**values | {name: tuple(json.loads(values[name])) for name in _TUPLES})
 
 
-def _claim(database: sqlite3.Connection, claim: str, vif_id: str) -> None:
-    holder = database.execute("SELECT vif_id FROM claim WHERE claim = ?", (claim,)).fetchone()
-    if holder and holder[0] != vif_id:
-        raise Conflict(f"{claim} is wanted by VIF {vif_id} and taken by VIF {holder[0]}: unplug that one first")
-    database.execute("INSERT OR REPLACE INTO claim VALUES (?, ?)", (claim, vif_id))
+def _hold(database: sqlite3.Connection, name: str, vif_id: str, *, alone: bool) -> None:
+    """Note that a VIF has something, unless another one has it and either is to be alone."""
+    others = "SELECT vif_id FROM claim WHERE name = ? AND vif_id != ? AND (? OR alone) LIMIT 1"
+    if holder := database.execute(others, (name, vif_id, alone)).fetchone():
+        raise Conflict(f"{name} is wanted by VIF {vif_id} and taken by VIF {holder[0]}: unplug that one first")
+    database.execute("INSERT OR REPLACE INTO claim VALUES (?, ?, ?)", (name, vif_id, alone))
+
+
+def _holdings(database: sqlite3.Connection, names: Iterable[str]) -> list[Holding]:
+    names = tuple(names)
+    places = ", ".join("?" * len(names))
+    return _to_holdings(database.execute(f"{_HOLDINGS} WHERE name IN ({places}) ORDER BY name, vif_id", names))
+
+
+def _to_holdings(rows: Iterable[Sequence[Any]]) -> list[Holding]:
+    return [
+        Holding(name=name, vif_id=vif_id, alone=bool(alone), instance=instance)
+        for name, vif_id, alone, instance in rows
+    ]
 
 
 # -- the database -------------------------------------------------------------------------------------------------
@@ -275,11 +355,11 @@ def _migrate(database: sqlite3.Connection, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _transaction(database: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+def _transaction(database: sqlite3.Connection, *, dry: bool = False) -> Iterator[sqlite3.Connection]:
     database.execute("BEGIN IMMEDIATE")
     try:
         yield database
-        database.execute("COMMIT")
+        database.execute("ROLLBACK" if dry else "COMMIT")
     except BaseException:
         if database.in_transaction:  # SQLite has rolled back by itself after some errors, such as a full disk
             database.execute("ROLLBACK")

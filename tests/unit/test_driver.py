@@ -316,8 +316,3 @@ def test_a_rename_takes_the_old_device_away(bench: Bench) -> None:
     assert bench.there() == {"net0"}
     bench.driver.unplug(ID)
     assert bench.there() == set()
-
-
-def test_named_networks_are_refused_for_now(bench: Bench) -> None:
-    with pytest.raises(errors.InvalidRequest, match="network"):
-        bench.driver.plug(vif("network", source={"network": "red"}))

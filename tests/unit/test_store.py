@@ -131,6 +131,31 @@ def test_claims_change_hands_within_one_put(store: Store) -> None:
     assert [each.claims for each in store.all()] == [("y",), ("x",)]
 
 
+def test_what_is_shared_has_many_holders_and_no_claim(store: Store) -> None:
+    store.put([record("a", shares=("x",)), record("b", shares=("x",), instance='{"uuid": "u"}')])
+    with pytest.raises(Conflict, match="x is wanted by VIF c and taken by VIF a"):
+        store.put([record("c", claims=("x",))])
+    assert [(each.vif_id, each.alone, each.instance) for each in store.holdings(["x", "y"])] == [
+        ("a", False, None),
+        ("b", False, '{"uuid": "u"}'),
+    ]
+    store.delete(["a", "b"])
+    store.put([record("c", claims=("x", "y"), shares=("x",))])
+    assert [(each.name, each.vif_id, each.alone) for each in store.all_holdings()] == [
+        ("x", "c", True),
+        ("y", "c", True),
+    ]
+    with pytest.raises(Conflict, match="x is wanted by VIF d and taken by VIF c"):
+        store.put([record("d", shares=("x",))])
+
+
+def test_what_was_only_tried_is_not_written(store: Store) -> None:
+    with store.transaction(dry=True) as transaction:
+        transaction.put([record("a", claims=("x",))])
+        assert [each.vif_id for each in transaction.holdings(["x"])] == ["a"]
+    assert store.all() == [] and store.all_holdings() == []
+
+
 # -- threads, processes, forks ------------------------------------------------------------------------------------
 
 
@@ -182,8 +207,8 @@ def test_what_was_put_survives_the_death_of_the_process(tmp_path: Path) -> None:
         from tests.unit.test_store import Store, record
         store = Store({str(tmp_path / "state")!r})
         store.put([record("kept")])
-        with store._transaction() as database:
-            database.execute("DELETE FROM vif")
+        with store.transaction() as transaction:
+            transaction.database.execute("DELETE FROM vif")
             os.kill(os.getpid(), signal.SIGKILL)
     """
     assert _python(code).returncode == -9
@@ -205,14 +230,14 @@ def _python(code: str, *prefix: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_database_of_an_earlier_schema_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the first release's file and a made-up second schema: the one after next is proved today."""
+    """With a made-up schema that comes next."""
     Store(tmp_path).put([record("old")])
-    second = (lambda database: database.execute("ALTER TABLE vif ADD COLUMN colour TEXT DEFAULT 'red'") and None,)
-    monkeypatch.setattr(module, "MIGRATIONS", module.MIGRATIONS + second)
+    following = (lambda database: database.execute("ALTER TABLE vif ADD COLUMN colour TEXT DEFAULT 'red'") and None,)
+    monkeypatch.setattr(module, "MIGRATIONS", module.MIGRATIONS + following)
     upgraded = Store(tmp_path)
     assert upgraded.get("old") == record("old")
     with contextlib.closing(sqlite3.connect(tmp_path / "vifplug.db")) as raw:
-        assert raw.execute("PRAGMA user_version").fetchone() == (2,)
+        assert raw.execute("PRAGMA user_version").fetchone() == (len(module.MIGRATIONS),)
         assert raw.execute("SELECT colour FROM vif").fetchall() == [("red",)]
 
 
@@ -237,6 +262,8 @@ def test_the_first_releases_database_is_read(tmp_path: Path) -> None:
     assert [(each.vif_id, each.claims, each.changed_at) for each in store.all()] == [("a", ("x",), 1.5)]
     with pytest.raises(Conflict):
         store.put([record("b", claims=("x",))])
+    with pytest.raises(Conflict):
+        store.put([record("b", shares=("x",))])
 
 
 def test_a_failing_migration_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,7 +284,7 @@ def test_a_later_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
     Store(tmp_path).put([record("new")])
     with contextlib.closing(sqlite3.connect(tmp_path / "vifplug.db")) as raw:
         raw.execute("PRAGMA user_version = 99")
-    with pytest.raises(StoreFailed, match=r"schema 99 and this vifplug knows those up to 1: install"):
+    with pytest.raises(StoreFailed, match=r"schema 99 and this vifplug knows those up to 2: install"):
         Store(tmp_path).put([record("mine")])
     with contextlib.closing(sqlite3.connect(tmp_path / "vifplug.db")) as raw:
         assert raw.execute("SELECT vif_id FROM vif").fetchall() == [("new",)]

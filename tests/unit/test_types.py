@@ -468,26 +468,39 @@ def test_with_a_port_profile_the_profile_gives_the_mac() -> None:
 
 @pytest.mark.parametrize("mode", ["vepa", "bridge", "private"])
 def test_a_macvtap_that_libvirt_makes_wants_its_lower_device_up(mode: str) -> None:
-    assert desired("direct", source={"dev": "ens1f0", "mode": mode}) == [LowerDevice(name="ens1f0", owner=ID, up=True)]
+    assert desired("direct", source={"dev": "ens1f0", "mode": mode}) == [SHARED]
 
 
 def test_a_macvtap_that_vifplug_makes_has_the_guests_own_mac() -> None:
     keys = {"tap_owner": "vifplug", "model": "virtio", "driver": {"queues": 2}}
     lower, macvtap = desired("direct", context(tap_user=64055), **keys)
-    assert lower == LowerDevice(name="ens1f0", owner=ID)
+    assert lower == SHARED
     assert macvtap == Macvtap(
         name=DEV, owner=ID, lower="ens1f0", mode="vepa", mac=MAC, queues=2, user=64055, sysctls=HARDENED
     )
 
+
+#: the test's facts have one VF, which is every device
+SHARED = LowerDevice(name="ens1f0", owner=ID, up=True, shared=True, function=VF.address)
+ALONE = LowerDevice(name="ens1f0", owner=ID, up=True, exclusive=True, function=VF.address)
 
 PASSTHROUGH = {"source": {"dev": "ens1f0", "mode": "passthrough"}}
 
 
 def test_a_device_that_is_passed_through_is_the_guests_alone() -> None:
     [lower] = desired("direct", **PASSTHROUGH)
-    assert lower.claim == "device ens1f0" and isinstance(lower, LowerDevice) and lower.mac is None
+    names = ("device ens1f0", f"VF {VF.address}")
+    assert (lower.claims, lower.shares) == (names, ()) and isinstance(lower, LowerDevice) and lower.mac is None
     shared = desired("direct")[0]
-    assert shared.claim is None
+    assert (shared.claims, shared.shares) == ((), names)
+
+
+def test_with_802_1qbh_a_private_macvtap_is_alone_on_its_device() -> None:
+    profile = {"type": "802.1Qbh", "profileid": "p"}
+    [lower] = desired("direct", source={"dev": "ens1f0", "mode": "private"}, virtualport=profile)
+    assert lower == ALONE
+    [lower] = desired("direct", source={"dev": "ens1f0", "mode": "vepa"}, virtualport=profile)
+    assert lower == SHARED
 
 
 def test_passed_through_by_vifplug_the_device_gets_the_guests_mac_and_the_vf_its_vlan() -> None:
@@ -499,7 +512,7 @@ def test_passed_through_by_vifplug_the_device_gets_the_guests_mac_and_the_vf_its
 
 
 def test_passed_through_by_libvirt_the_vlan_is_in_the_element() -> None:
-    assert desired("direct", **PASSTHROUGH, vlan=7) == [LowerDevice(name="ens1f0", owner=ID, exclusive=True)]
+    assert desired("direct", **PASSTHROUGH, vlan=7) == [ALONE]
     element = KINDS["direct"].interface(vif("direct", **PASSTHROUGH, vlan=7), context())
     assert element.vlan and element.vlan.access == 7
 

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from vifplug.errors import Absent
 from vifplug.host.door import Backend
 from vifplug.host.machine import Machine
+from vifplug.model.names import is_pci
+from vifplug.model.network import Network
 from vifplug.plan import resources
-from vifplug.plan.facts import VirtualFunctionFacts
-from vifplug.plan.resources import Resource
+from vifplug.plan.facts import Member, VirtualFunctionFacts
+from vifplug.plan.resources import LowerDevice, Resource
 
 if TYPE_CHECKING:
     from vifplug.host.ovs.settings import OvsSettings
@@ -84,6 +86,19 @@ class HostFacts:
     def datapath_type(self, bridge: str) -> str | None:
         found: str | None = self._switch.datapath_type(bridge)
         return found
+
+    def pool(self, network: Network) -> list[Member]:
+        """The devices of a network's pool, in order, as they are now."""
+        from vifplug.host import pools
+        from vifplug.host.sysfs import Sysfs
+
+        return pools.members(network, self._machine.observe, Sysfs())
+
+    def has_device(self, device: str) -> bool:
+        """Whether a network device, or the PCI device at an address, is there."""
+        from vifplug.host.sysfs import Sysfs
+
+        return Sysfs().has(device) if is_pci(device) else bool(self._machine.observe([LowerDevice(name=device)]))
 
     def find(self, owner: str) -> list[Resource]:
         """Everything on this host that carries the mark of VIF ``owner``, in the order in which it is made."""

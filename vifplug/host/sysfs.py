@@ -103,8 +103,23 @@ class Sysfs:
 
     def virtual_function_of(self, device: str) -> VirtualFunctionFacts | None:
         """The VF that a netdev is; None when it is none."""
+        address = self.function_of(device)
+        return self.virtual_function(address) if address else None
+
+    def function_of(self, device: str) -> str | None:
+        """The PCI address of the VF that a netdev is; None when it is none."""
         pci = self._net / device / "device"
-        return self.virtual_function(pci.resolve().name) if (pci / "physfn").exists() else None
+        return pci.resolve().name if (pci / "physfn").exists() else None
+
+    def functions_of(self, device: str) -> list[tuple[str, str | None]]:
+        """The VFs of a PF that is given by its netdev, by number: their addresses and netdevs."""
+        links = (self._net / device / "device").glob("virtfn*")
+        functions = [link.resolve() for link in sorted(links, key=lambda link: int(link.name.removeprefix("virtfn")))]
+        return [(function.name, next(iter(_netdevs(function)), None)) for function in functions]
+
+    def has(self, address: str) -> bool:
+        """Whether there is a PCI device at an address."""
+        return (self._pci / address).exists()
 
     def physical_functions(self) -> list[PhysicalFunction]:
         """Every PCI function that can have VFs, by address."""

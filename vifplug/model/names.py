@@ -66,6 +66,11 @@ def parse_pci(text: str) -> str:
     return f"{int(domain or '0', 16):04x}:{bus}:{slot}.{function}"
 
 
+def is_pci(name: str) -> bool:
+    """Whether a name is a PCI address in its normal form: no network device's name has a colon."""
+    return ":" in name
+
+
 def parse_socket_path(text: str) -> str:
     """The absolute path of a UNIX socket: at most 107 bytes (unix(7)), printable, in one form only.
 

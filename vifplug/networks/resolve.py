@@ -5,13 +5,12 @@ Precedence and merging are libvirt's (networkAllocatePort, 9.0 and 11.3); doc/ne
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from vifplug.errors import InvalidDocument, InvalidRequest, Problem, UnknownPortGroup, Unsupported
 from vifplug.model.codec import joined
-from vifplug.model.names import parse_pci
+from vifplug.model.names import is_pci
 from vifplug.model.network import Network, PortGroup
 from vifplug.model.nic import Driver
 from vifplug.model.source import BridgeSource, DirectSource, HostDeviceSource
@@ -61,7 +60,7 @@ def resolve(
         raise Unsupported(problems, f"VIF {vif.id} on network {network.name}")
     changes |= _form(vif, network, default_bridge)
     if network.form != "bridge":
-        device = held if _fits(held, network) else _picked(vif, network, devices, alone=is_alone(network, port))
+        device = held if fits(held, network) else _picked(vif, network, devices, alone=is_alone(network, port))
         changes["source"] = _pool_source(network, device or "")
     try:
         return vif.replace(type=network.form, **changes)
@@ -81,6 +80,11 @@ def device_of(actual: VIF) -> str | None:
     if isinstance(actual.source, DirectSource):
         return actual.source.dev
     return actual.source.address if isinstance(actual.source, HostDeviceSource) else None
+
+
+def fits(held: str | None, network: Network) -> bool:
+    """Whether a device that a VIF has is of the kind that the network gives."""
+    return held is not None and network.form == ("hostdev" if is_pci(held) else "direct")
 
 
 def _portgroup(vif: VIF, network: Network) -> PortGroup:
@@ -128,13 +132,6 @@ def _form(vif: VIF, network: Network, default_bridge: str) -> dict[str, Any]:
         return {}
     driver = Driver(name=network.driver) if network.driver else None
     return {"target": None, "tap_owner": None, "driver": driver}  # the guest sees the function itself: no tap, no NIC
-
-
-def _fits(held: str | None, network: Network) -> bool:
-    """Whether a device that the VIF has is of the kind that the network gives."""
-    with contextlib.suppress(ValueError):
-        return held is not None and (network.form == "hostdev") == (parse_pci(held) == held)
-    return held is not None and network.form == "direct"
 
 
 def _picked(vif: VIF, network: Network, devices: Iterable[PoolDevice | str] | None, *, alone: bool) -> str:

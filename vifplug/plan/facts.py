@@ -21,6 +21,18 @@ class VirtualFunctionFacts:
     representor: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A device of a pool: a network device, or a virtual function by its PCI address.
+
+    ``names`` are those under which a VIF may hold it (`Resource.claims`); ``problem`` says why it can't be used.
+    """
+
+    name: str
+    names: tuple[str, ...] = ()
+    problem: str = ""
+
+
 class Facts(Protocol):
     """The questions that the types ask. Answers are looked up when asked, not before."""
 

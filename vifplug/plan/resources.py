@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from vifplug.errors import Missing
 from vifplug.model.codec import FrozenMap, Record, joined
-from vifplug.model.names import DeviceName, Mac, Mtu, Uuid
+from vifplug.model.names import DeviceName, Mac, Mtu, PciAddress, Uuid
 
 Identity = tuple[str, str]
 
@@ -75,9 +75,14 @@ class Resource(Record):
         return ""
 
     @property
-    def claim(self) -> str | None:
-        """What no other VIF may have at the same time; None where sharing is fine or the owner's mark decides."""
-        return None
+    def claims(self) -> tuple[str, ...]:
+        """Names of what no other VIF may have at the same time; none where the owner's mark decides."""
+        return ()
+
+    @property
+    def shares(self) -> tuple[str, ...]:
+        """Names of what other VIFs may have as well, unless one of them claims it."""
+        return ()
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"
@@ -174,6 +179,11 @@ class BridgePort(Resource):
     vlans: tuple[BridgeVlan, ...] | None = cleared((BridgeVlan(id=1, pvid=True, untagged=True),))
 
 
+def names_of(device: str | None, function: str | None) -> tuple[str, ...]:
+    """The names, for `Resource.claims`, of a network device, a virtual function, or one that is both."""
+    return tuple(filter(None, (device and f"device {device}", function and f"VF {function}")))
+
+
 @dataclass(frozen=True, kw_only=True)
 class LowerDevice(Resource):
     """A device that has to exist: a macvtap's, a VF's representor, a Linux bridge.
@@ -188,16 +198,27 @@ class LowerDevice(Resource):
     up: bool | None = field(default=True, metadata={"kept": True})
     #: as found it may be anything: an empty bridge has all zeros
     mac: str | None = None
-    #: one macvtap only: mode passthrough
+    #: a macvtap's device: one that is alone on it (``exclusive``), or any number of them (``shared``)
     exclusive: bool = locating(default=False)
+    shared: bool = locating(default=False)
+    #: the virtual function that it is, by its PCI address: another VIF could have that by another name
+    function: PciAddress | None = locating(default=None)
     #: what it has to be (IFLA_INFO_KIND), such as ``bridge``; None: anything
     link_kind: str | None = locating(default=None)
     #: as those of a device that vifplug makes; they stay
     sysctls: FrozenMap[str, str] = field(default=FrozenMap(), metadata={"kept": True})
 
     @property
-    def claim(self) -> str | None:
-        return f"device {self.name}" if self.exclusive else None
+    def claims(self) -> tuple[str, ...]:
+        return self._names if self.exclusive else ()
+
+    @property
+    def shares(self) -> tuple[str, ...]:
+        return self._names if self.shared else ()
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return names_of(self.name, self.function)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,8 +240,8 @@ class VirtualFunction(Resource):
     max_tx_rate: int | None = cleared(0)
 
     @property
-    def claim(self) -> str | None:
-        return f"VF {self.name}"
+    def claims(self) -> tuple[str, ...]:
+        return names_of(None, self.name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,8 +259,8 @@ class VhostSocket(Resource):
     stale: bool = False
 
     @property
-    def claim(self) -> str | None:
-        return f"socket {self.name}"
+    def claims(self) -> tuple[str, ...]:
+        return (f"socket {self.name}",)
 
     def refusal(self, found: Resource) -> str:
         asked = {name: getattr(self, name) for name in ("mode", "user", "group")}

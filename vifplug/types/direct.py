@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 
 from vifplug.errors import Missing, Problem
@@ -62,11 +63,9 @@ class Direct(VIFType):
 
     def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
         ours = self.owner(vif, context) == "vifplug"
-        passthrough = vif.source.mode == "passthrough"
         if vif.vf or (vif.vlan and ours):
             yield _virtual_function(vif, context, ours)
-        mac = vif.mac if ours and passthrough else None
-        yield LowerDevice(name=vif.source.dev, owner=vif.id, mac=mac, exclusive=passthrough)
+        yield _lower_device(vif, context, ours)
         if ours:
             yield Macvtap(
                 name=vif.device,
@@ -93,6 +92,24 @@ def _shared_problems(vif: VIF) -> Iterator[Problem]:
         yield Problem("$.vlan", f"needs mode passthrough on a virtual function: {mode} shares the device; found {mode}")
     if vif.vf:
         yield Problem("$.vf", NO_VF)
+
+
+def _lower_device(vif: VIF, context: Context, ours: bool) -> LowerDevice:
+    """The device below. In mode passthrough, and with 802.1Qbh, no other macvtap may be on it (libvirt)."""
+    passthrough = vif.source.mode == "passthrough"
+    profile = vif.virtualport and vif.virtualport.type
+    alone = passthrough or (vif.source.mode == "private" and profile == QBH)
+    function = None
+    with contextlib.suppress(Missing):  # of a VF whose PF has no netdev nothing is known, nor needed
+        function = context.facts.virtual_function_of(vif.source.dev)
+    return LowerDevice(
+        name=vif.source.dev,
+        owner=vif.id,
+        mac=vif.mac if ours and passthrough else None,
+        exclusive=alone,
+        shared=not alone,
+        function=function.address if function else None,
+    )
 
 
 def _virtual_function(vif: VIF, context: Context, ours: bool) -> Resource:

@@ -1,0 +1,319 @@
+"""Named networks through the driver, on a machine in memory: devices of pools, and definitions that change."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vifplug import VIF, Instance, VIFDriver, errors
+from vifplug import conf as options
+from vifplug.host.machine import Machine
+from vifplug.host.memory import MemoryBackend
+from vifplug.plan import resources
+from vifplug.plan.resources import LowerDevice, OvsPort
+
+GUEST = Instance(uuid="77777777-aaaa-4bbb-8ccc-dddddddddddd", name="web-1")
+
+RED = """
+<network>
+  <name>red</name>
+  <forward mode='bridge'/>
+  <bridge name='br-red'/>
+  <virtualport type='openvswitch'/>
+  <portgroup name='engineering' default='yes'><vlan><tag id='{vlan}'/></vlan></portgroup>
+  <portgroup name='sales'><vlan><tag id='30'/></vlan></portgroup>
+</network>
+"""
+
+
+def pool(mode: str, *devices: str, more: str = "") -> str:
+    listed = "".join(f"<interface dev='{device}'/>" for device in devices)
+    return f"<network><name>pool</name><forward mode='{mode}'>{listed}</forward>{more}</network>"
+
+
+class Bench:
+    """A driver on a machine in memory, with a directory of networks."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.directory = path / "networks.d"
+        self.directory.mkdir()
+        self.memory = MemoryBackend()
+        self.driver = self.started()
+
+    def started(self) -> VIFDriver:
+        """Another driver on the same record: an agent that was started anew."""
+        conf = options.load([])
+        for name, value in {"state_path": self.path / "state", "networks_dir": self.directory}.items():
+            conf.set_override(name, str(value), group="vifplug")
+        conf.set_override("default_qos_type", None, group="vifplug_ovs")
+        return VIFDriver(conf, machine=Machine({kind: lambda: self.memory for kind in resources.RESOURCES}))
+
+    def define(self, text: str, name: str = "red") -> None:
+        (self.directory / f"{name}.xml").write_text(text)
+
+    def devices(self, *names: str, up: bool = True) -> None:
+        for name in names:
+            self.memory.place(LowerDevice(name=name, up=up))
+
+    def port(self, number: int = 1) -> OvsPort:
+        [seen] = [each for each in self.memory.there.values() if isinstance(each.resource, OvsPort)]
+        assert isinstance(seen.resource, OvsPort)
+        return seen.resource
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path)
+    yield made
+    made.driver.close()
+
+
+def vif(number: int = 1, network: str = "pool", portgroup: str | None = None, **keys: Any) -> VIF:
+    source = {"network": network} | ({"portgroup": portgroup} if portgroup else {})
+    id = f"00000000-0000-4000-8000-{number:012}"
+    return VIF.from_json({"id": id, "type": "network", "mac": f"52:54:00:00:00:{number:02x}", "source": source, **keys})
+
+
+def device(bench: Bench, number: int) -> str:
+    found: str = bench.driver.show(vif(number).id).actual.source.dev
+    return found
+
+
+# -- networks on a bridge -----------------------------------------------------------------------------------------
+
+
+def test_what_was_chosen_is_kept_apart_from_what_was_asked(bench: Bench) -> None:
+    bench.define(RED.format(vlan=10))
+    plugged = bench.driver.plug(vif(network="red"), GUEST)
+    assert plugged.vif == vif(network="red") and plugged.vif.type == "network"
+    assert (plugged.actual.type, plugged.actual.source.bridge) == ("bridge", "br-red")
+    port = bench.port()
+    assert port.bridge == "br-red" and port.vlan and port.vlan.tag == 10
+    assert port.external_ids["iface-id"] == vif().id
+    assert bench.driver.show(vif().id).vif == vif(network="red")
+    assert not bench.driver.plug(vif(network="red")).changed
+    bench.driver.unplug(vif().id)
+    assert bench.driver.list() == []
+
+
+def test_an_edited_portgroup_is_a_difference_until_the_vif_is_updated(bench: Bench) -> None:
+    bench.define(RED.format(vlan=10))
+    bench.driver.plug(vif(network="red"))
+    bench.define(RED.format(vlan=20))
+    [difference] = bench.driver.check()
+    assert difference.path == "network red: vlan" and "20" in str(difference.wanted) and "10" in str(difference.found)
+    assert not bench.driver.plug(vif(network="red")).changed
+    updated = bench.driver.update(vif(network="red"))
+    assert [step.before is not None and step.after is not None for step in updated.steps] == [True]
+    assert bench.port().vlan.tag == 20 and bench.driver.check() == []  # type: ignore[union-attr]
+
+
+def test_another_portgroup_is_another_document(bench: Bench) -> None:
+    bench.define(RED.format(vlan=10))
+    bench.driver.plug(vif(network="red"))
+    bench.driver.plug(vif(network="red", portgroup="sales"))
+    assert bench.port().vlan.tag == 30  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("edit", ["<network>", "", "<network><name>blue</name></network>", None])
+def test_a_plugged_vif_stays_whatever_becomes_of_its_definition(bench: Bench, edit: str | None) -> None:
+    bench.define(RED.format(vlan=10))
+    bench.driver.plug(vif(network="red"))
+    if edit is None:
+        (bench.directory / "red.xml").unlink()
+    else:
+        bench.define(edit)
+    assert not bench.driver.plug(vif(network="red")).changed
+    with pytest.raises(errors.UnknownNetwork, match="network red"):
+        bench.driver.update(vif(network="red"))
+    [difference] = bench.driver.check()
+    assert difference.path == "network red"
+    bench.driver.unplug(vif().id)
+    assert bench.driver.list() == []
+
+
+def test_an_unknown_network_or_portgroup_is_told_and_nothing_is_written(bench: Bench) -> None:
+    bench.define(RED.format(vlan=10))
+    bench.define("<network><name>blue</name><forward mode='nat'/></network>", "blue")
+    with pytest.raises(errors.UnknownNetwork, match=r"network green is not defined.*defined are red, and .*blue\.xml"):
+        bench.driver.plug(vif(network="green"))
+    with pytest.raises(errors.UnknownNetwork, match=r"network blue can't be used: .*blue\.xml: line 1.*nat"):
+        bench.driver.plug(vif(network="blue"))
+    with pytest.raises(errors.UnknownPortGroup, match="portgroup legal of network red, which has engineering or sales"):
+        bench.driver.plug(vif(network="red", portgroup="legal"))
+    assert bench.driver.list() == []
+
+
+def test_a_file_is_read_again_when_it_has_changed_and_only_then(bench: Bench) -> None:
+    bench.define(RED.format(vlan=10))
+    path = bench.directory / "red.xml"
+    os.utime(path, (1, 1))
+    first = bench.driver.networks.all()[0]
+    for vlan in range(11, 40):
+        bench.define(RED.format(vlan=vlan))
+        [again] = bench.driver.networks.all()
+        assert again.network and again.network.portgroups[0].vlan and again.network.portgroups[0].vlan.access == vlan
+    assert first != again
+
+
+def test_one_name_in_two_files_is_wrong_in_both(bench: Bench) -> None:
+    bench.define(RED.format(vlan=10))
+    bench.define(RED.format(vlan=20), "copy")
+    with pytest.raises(errors.UnknownNetwork, match=r"red is the name of the network in .*(red|copy)\.xml as well"):
+        bench.driver.plug(vif(network="red"))
+
+
+def test_networks_can_be_given_as_objects(bench: Bench) -> None:
+    from vifplug import Network
+
+    conf = options.load([])
+    conf.set_override("state_path", str(bench.path / "other"), group="vifplug")
+    network = Network(name="red", mode="vepa", devices=({"dev": "e0"},))  # type: ignore[arg-type]
+    bench.devices("e0")
+    machine = Machine({kind: lambda: bench.memory for kind in resources.RESOURCES})
+    with VIFDriver(conf, networks=[network], machine=machine) as driver:
+        assert driver.plug(vif(network="red")).actual.source.dev == "e0"
+
+
+# -- pools --------------------------------------------------------------------------------------------------------
+
+
+def test_a_shared_pool_gives_the_least_used_device_and_the_first_of_equals(bench: Bench) -> None:
+    bench.define(pool("vepa", "e0", "e1", "e2"))
+    bench.devices("e0", "e1", "e2")
+    for number in range(5):
+        bench.driver.plug(vif(number))
+    assert [device(bench, number) for number in range(5)] == ["e0", "e1", "e2", "e0", "e1"]
+    bench.driver.unplug(vif(1).id)
+    bench.driver.unplug(vif(4).id)
+    assert bench.driver.plug(vif(6)).actual.source.dev == "e1"
+
+
+def test_an_exclusive_device_is_held_alone_and_exhaustion_says_by_whom(bench: Bench) -> None:
+    bench.define(pool("passthrough", "e0", "e1", "e2", "e3"))
+    bench.devices("e0", "e1")
+    bench.devices("e3", up=False)
+    bench.driver.plug(vif(1), GUEST)
+    bench.driver.plug(vif(2))
+    told = (
+        f"network pool has no device for VIF {vif(3).id}: e0 is held by VIF {vif(1).id} of guest web-1; e1 is held by "
+        f"VIF {vif(2).id}; e2 is not on this host; e3 is down"
+    )
+    with pytest.raises(errors.PoolExhausted, match=re.escape(told)) as caught:
+        bench.driver.plug(vif(3))
+    assert caught.value.exit_code == 4 and len(bench.driver.list()) == 2
+    bench.driver.unplug(vif(1).id)
+    assert bench.driver.plug(vif(3)).actual.source.dev == "e0"
+
+
+def test_without_any_device_the_host_is_not_ready(bench: Bench) -> None:
+    bench.define(pool("vepa", "e0"))
+    with pytest.raises(errors.Missing, match="e0 is not on this host"):
+        bench.driver.plug(vif())
+    assert bench.driver.list() == []
+
+
+def test_an_exclusive_device_is_not_given_to_sharers_nor_a_shared_one_alone(bench: Bench) -> None:
+    """libvirt asks the newcomer alone (D7): a plain port lands on a device that an 802.1Qbh port has for itself."""
+    bench.define(pool("private", "e0", "e1"))
+    bench.devices("e0", "e1")
+    bench.driver.plug(vif(1, virtualport={"type": "802.1Qbh", "profileid": "p"}))
+    assert [bench.driver.plug(vif(number)).actual.source.dev for number in (2, 3)] == ["e1", "e1"]
+    with pytest.raises(errors.PoolExhausted):
+        bench.driver.plug(vif(4, virtualport={"type": "802.1Qbh", "profileid": "p"}))
+
+
+def test_a_device_that_a_vif_without_a_network_has_is_taken_as_well(bench: Bench) -> None:
+    bench.define(pool("passthrough", "e0", "e1"))
+    bench.devices("e0", "e1")
+    direct = {"id": vif(1).id, "mac": vif(1).mac, "type": "direct", "source": {"dev": "e0", "mode": "vepa"}}
+    bench.driver.plug(VIF.from_json(direct))
+    assert bench.driver.plug(vif(2)).actual.source.dev == "e1"
+    with pytest.raises(errors.Conflict, match="device e1 is wanted by VIF"):
+        bench.driver.update(VIF.from_json({**direct, "source": {"dev": "e1", "mode": "bridge"}}))
+
+
+def test_the_maximum_of_a_device(bench: Bench) -> None:
+    text = pool("bridge", "e0", "e1").replace("dev='e0'", "dev='e0' max='1'").replace("dev='e1'", "dev='e1' max='2'")
+    bench.define(text)
+    bench.devices("e0", "e1")
+    assert [bench.driver.plug(vif(n)).actual.source.dev for n in range(3)] == ["e0", "e1", "e1"]
+    with pytest.raises(errors.PoolExhausted, match=r"e0 is shared by VIF .*, and 1 is its maximum; e1 is shared by"):
+        bench.driver.plug(vif(4))
+
+
+def test_editing_and_removing_a_network_loses_no_allocation(bench: Bench) -> None:
+    """libvirt forgets who has what at any live update of a network (D1, D2)."""
+    bench.define(pool("passthrough", "e0", "e1"))
+    bench.devices("e0", "e1", "e2")
+    bench.driver.plug(vif(1))
+    bench.define(pool("passthrough", "e0", "e1", more="<portgroup name='new'/>"))
+    assert bench.driver.plug(vif(2)).actual.source.dev == "e1"
+    bench.define(pool("passthrough", "e1", "e2"))
+    (bench.directory / "red.xml").unlink()
+    bench.define(pool("passthrough", "e0", "e2"))
+    bench.driver = bench.started()
+    assert bench.driver.plug(vif(3)).actual.source.dev == "e2"
+    assert not bench.driver.update(vif(2)).changed and device(bench, 2) == "e1"
+    for number in (1, 2, 3):
+        bench.driver.unplug(vif(number).id)
+    assert bench.driver.plug(vif(4)).actual.source.dev == "e0"
+
+
+def test_what_fails_to_be_plugged_holds_no_device(bench: Bench) -> None:
+    bench.define(pool("passthrough", "e0"))
+    bench.devices("e0")
+    with pytest.raises(errors.Unsupported, match="mtu"):
+        bench.driver.plug(vif(1, mtu=9000))
+    bench.memory.place(resources.Macvtap(name="mine", lower="e0"), foreign="a macvtap of somebody else")
+    with pytest.raises(errors.Conflict, match="somebody else"):
+        bench.driver.plug(vif(1, tap_owner="vifplug", target="mine"))
+    assert bench.driver.list() == []
+    assert bench.driver.plug(vif(2)).actual.source.dev == "e0"
+
+
+def test_a_batch_takes_several_devices_or_none(bench: Bench) -> None:
+    bench.define(pool("passthrough", "e0", "e1"))
+    bench.devices("e0", "e1")
+    with pytest.raises(errors.PoolExhausted):
+        bench.driver.plug_many([(vif(number), None) for number in range(3)])
+    assert bench.driver.list() == []
+    planned = bench.driver.plan_many([(vif(1), None), (vif(2), None)])
+    assert [each.actual.source.dev for each in planned] == ["e0", "e1"] and bench.driver.list() == []
+    bench.driver.plug_many([(vif(1), None), (vif(2), None)])
+    assert [device(bench, number) for number in (1, 2)] == ["e0", "e1"]
+
+
+def test_a_vif_keeps_its_device_when_its_document_changes(bench: Bench) -> None:
+    bench.define(pool("vepa", "e0", "e1"))
+    bench.devices("e0", "e1")
+    bench.driver.plug(vif(1))
+    bench.driver.plug(vif(2))
+    updated = bench.driver.update(vif(2, link_state="down"))
+    assert updated.actual.source.dev == "e1" and "link state='down'" in updated.interface_xml
+
+
+def test_a_device_that_is_gone_for_good_is_no_allocation_any_more(bench: Bench) -> None:
+    """After a reboot with a card less: the guest gets another device instead of an error for ever."""
+    bench.define(pool("passthrough", "e0", "e1"))
+    bench.devices("e0", "e1")
+    bench.driver.plug(vif(1))
+    del bench.memory._there[("lower-device", "e0")]
+    assert bench.driver.plug(vif(1)).actual.source.dev == "e1"
+
+
+def test_another_mode_is_a_difference_and_an_update_moves_the_vif(bench: Bench) -> None:
+    bench.define(pool("vepa", "e0"))
+    bench.devices("e0")
+    bench.driver.plug(vif(1))
+    bench.define(RED.format(vlan=10).replace("red", "pool"))
+    assert {each.path for each in bench.driver.check()} >= {"network pool: type", "network pool: source"}
+    assert bench.driver.update(vif(1)).actual.type == "bridge"
+    bench.define(pool("passthrough", "e0"))
+    assert bench.driver.plug(vif(2)).actual.source.dev == "e0"

@@ -1,0 +1,137 @@
+"""The named networks that this host defines: files in libvirt's ``<network>`` format, or objects."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from vifplug.errors import InvalidDocument, Problem, UnknownNetwork
+from vifplug.model.codec import joined
+from vifplug.model.network import Network
+from vifplug.networks import read
+
+#: A file that was changed so recently, in seconds, may change again without another time stamp (the kernel's clock
+#: ticks every 1 to 10 ms): it is read again the next time.
+_RACY = 0.1
+
+#: What a file was when it was read: device, inode, size, and times in nanoseconds
+_Stamp = tuple[int, int, int, int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Definition:
+    """What one file, or object, defines; ``network`` is None where ``problems`` say why. ``place`` says where it is."""
+
+    name: str
+    place: str
+    network: Network | None = None
+    problems: tuple[Problem, ...] = ()
+
+    def __str__(self) -> str:
+        return "; ".join(map(str, self.problems))
+
+
+class Definitions(Protocol):
+    """The networks of a host."""
+
+    def all(self) -> Sequence[Definition]:
+        """Every definition, right or wrong, by name."""
+        ...
+
+
+class Directory:
+    """The ``*.xml`` files of a directory, read when they are asked for and again when they have changed. Thread-safe.
+
+    A directory that is not there has no networks.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._read: dict[str, tuple[_Stamp, Definition]] = {}
+        self._reading = threading.Lock()
+
+    def all(self) -> list[Definition]:
+        """See `Definitions.all`. A name that several files give is wrong in each of them."""
+        with self._reading:
+            found = list(self._files())
+            self._read = {path: entry for path, entry in self._read.items() if path in {each.place for each in found}}
+        places: dict[str, list[str]] = {}
+        for each in found:
+            places.setdefault(each.name, []).append(each.place)
+        return sorted((_unambiguous(each, places[each.name]) for each in found), key=lambda each: each.name)
+
+    def _files(self) -> Iterator[Definition]:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(self.path) as entries:
+            for entry in entries:
+                if entry.name.endswith(".xml") and not entry.name.startswith(".") and entry.is_file():
+                    yield self._file(entry.path)
+
+    def _file(self, path: str) -> Definition:
+        try:
+            stamp = _stamp(path)
+            known = self._read.get(path)
+            if known and known[0] == stamp:
+                return known[1]
+            definition = from_text(Path(path).read_bytes(), path)
+        except OSError as error:
+            return Definition(
+                name=Path(path).stem, place=path, problems=(Problem("$", f"can't be read: {error.strerror}"),)
+            )
+        if time.time() - max(stamp[-2:]) / 1e9 > _RACY:
+            self._read[path] = (stamp, definition)
+        return definition
+
+
+class Given:
+    """Networks as objects."""
+
+    def __init__(self, networks: Iterable[Network]) -> None:
+        self._networks = tuple(networks)
+
+    def all(self) -> list[Definition]:
+        """See `Definitions.all`."""
+        found = (Definition(name=each.name, place="given", network=each) for each in self._networks)
+        return sorted(found, key=lambda each: each.name)
+
+
+def get(definitions: Definitions, name: str) -> Network:
+    """The network of that name. Raises UnknownNetwork, which says what is wrong where there is a definition."""
+    known = definitions.all()
+    named = [each for each in known if each.name == name]
+    if named and named[0].network:
+        return named[0].network
+    if named:
+        raise UnknownNetwork(f"network {name} can't be used: {named[0].place}: {named[0]}")
+    broken = [each.place for each in known if not each.network]
+    told = (
+        f"network {name} is not defined on this host; defined are {joined([e.name for e in known if e.network], 'and')}"
+    )
+    raise UnknownNetwork(told + (f", and {joined(broken, 'and')} can't be read" if broken else ""))
+
+
+def from_text(text: bytes, place: str) -> Definition:
+    """What a file's text defines. Without a name of its own a broken one has the file's."""
+    try:
+        network = read.network(text)
+    except InvalidDocument as error:
+        return Definition(name=read.name(text) or Path(place).stem, place=place, problems=error.problems)
+    return Definition(name=network.name, place=place, network=network)
+
+
+def _unambiguous(definition: Definition, places: Sequence[str]) -> Definition:
+    if len(places) == 1:
+        return definition
+    others = joined((place for place in sorted(places) if place != definition.place), "and")
+    problem = Problem("$.name", f"{definition.name} is the name of the network in {others} as well; remove one")
+    return Definition(name=definition.name, place=definition.place, problems=(*definition.problems, problem))
+
+
+def _stamp(path: str) -> _Stamp:
+    found = os.stat(path)
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

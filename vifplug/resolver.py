@@ -1,0 +1,135 @@
+"""From what a VIF asks for to what it gets on this host: definitions, the record and the host's devices together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from vifplug import definitions
+from vifplug.definitions import Definitions
+from vifplug.errors import VifplugError
+from vifplug.model.network import Network
+from vifplug.model.vif import VIF
+from vifplug.networks.pool import Holder, PoolDevice
+from vifplug.networks.resolve import device_of, fits, resolve
+from vifplug.plan.facts import Member
+from vifplug.plan.steps import Difference
+from vifplug.store import Holding, Record
+
+
+class Pools(Protocol):
+    """Who knows the devices of this host."""
+
+    def pool(self, network: Network) -> list[Member]:
+        """The devices of a network's pool, in order, as they are now."""
+        ...
+
+    def has_device(self, device: str) -> bool:
+        """Whether a network device, or a PCI device, of that name is there."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """A VIF of which is to be decided which device of a pool it gets."""
+
+    vif: VIF
+    network: Network
+    members: Sequence[Member]
+
+    @property
+    def names(self) -> list[str]:
+        """Everything whose holders matter."""
+        return [name for member in self.members for name in member.names]
+
+    def actual(self, holdings: Iterable[Holding]) -> VIF:
+        """The VIF with the device that it gets. Raises PoolExhausted, Missing and what `resolve` raises."""
+        return resolve(self.vif, self.network, pool_view(self.network, self.members, holdings))
+
+
+class Resolver:
+    """Resolves VIFs of type network; others are what they are. ``default_bridge``: see `resolve`."""
+
+    def __init__(self, networks: Definitions, pools: Pools, default_bridge: str) -> None:
+        self.networks = networks
+        self._pools = pools
+        self._default_bridge = default_bridge
+
+    def begin(self, vif: VIF, former: Record | None, *, anew: bool) -> VIF | Choice:
+        """The actual VIF, or the choice that is left. ``anew``: as the network is now, not as it was when plugged.
+
+        A device that the VIF has it keeps, as long as it is there: editing a network ends no allocation.
+        """
+        if vif.type != "network":
+            return vif
+        recorded = _recorded(vif, former)
+        held = device_of(recorded) if recorded else None
+        if held is not None and not self._pools.has_device(held):
+            recorded = held = None
+        if recorded and former and not anew and VIF.from_json(former.asked) == vif:
+            return recorded
+        network = definitions.get(self.networks, vif.source.network)
+        if not network.pooled or fits(held, network):
+            return resolve(vif, network, held=held, default_bridge=self._default_bridge)
+        return Choice(vif=vif, network=network, members=self._pools.pool(network))
+
+    def changed(self, record: Record) -> Iterator[Difference]:
+        """Where a network now says something else than what a VIF was plugged with."""
+        vif = VIF.from_json(record.asked)
+        if vif.type != "network":
+            return
+        path = f"network {vif.source.network}"
+        try:
+            now = self.begin(vif, record, anew=True)
+        except VifplugError as error:
+            yield Difference(record.vif_id, path, "a definition that has a place for the VIF", str(error))
+            return
+        was = json.loads(record.actual)
+        if isinstance(now, Choice):
+            yield Difference(record.vif_id, f"{path}: source", f"a device of {now.network.mode}", was["source"])
+            return
+        says = now.to_data()
+        for key in says.keys() | was.keys():
+            if says.get(key) != was.get(key):
+                yield Difference(record.vif_id, f"{path}: {key}", says.get(key), was.get(key))
+
+
+def pool_view(network: Network, members: Iterable[Member], holdings: Iterable[Holding]) -> list[PoolDevice]:
+    """The devices of a pool, with who has them."""
+    by_name: dict[str, list[Holding]] = {}
+    for holding in holdings:
+        by_name.setdefault(holding.name, []).append(holding)
+    return [
+        PoolDevice(
+            name=member.name,
+            problem=member.problem,
+            limit=network.limit(member.name),
+            holders=_holders(holding for name in member.names for holding in by_name.get(name, ())),
+        )
+        for member in members
+    ]
+
+
+def _holders(holdings: Iterable[Holding]) -> tuple[Holder, ...]:
+    """Each VIF once, whatever the names under which it has the device."""
+    found: dict[str, Holder] = {}
+    for each in holdings:
+        alone = each.alone or (each.vif_id in found and found[each.vif_id].alone)
+        found[each.vif_id] = Holder(vif_id=each.vif_id, guest=_guest(each.instance), alone=alone)
+    return tuple(found.values())
+
+
+def _guest(instance: str | None) -> str:
+    data: dict[str, Any] = json.loads(instance) if instance else {}
+    return str(data.get("name") or data.get("uuid") or "")
+
+
+def _recorded(vif: VIF, former: Record | None) -> VIF | None:
+    """The actual VIF that is recorded, where it was asked of the same network."""
+    if former is None:
+        return None
+    asked = VIF.from_json(former.asked)
+    same = asked.type == "network" and asked.source.network == vif.source.network
+    return VIF.from_json(former.actual) if same else None
