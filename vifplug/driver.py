@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vifplug import plugins
-from vifplug.definitions import Definitions, Directory, Given
+from vifplug import definitions, plugins
+from vifplug.definitions import Definition, Definitions, Directory, Given
 from vifplug.engine import Engine, Job, instance_of
 from vifplug.errors import InvalidRequest, NotPlugged
 from vifplug.guest import write
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from oslo_config import cfg
 
     from vifplug.host.machine import Machine, Progress
+    from vifplug.networks.pool import PoolDevice
+    from vifplug.topology.view import Host
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,9 +218,47 @@ class VIFDriver:
         return dataclasses.replace(_entry(record), resources=tuple(self._engine.recall(record).wanted))
 
     def host_info(self) -> dict[str, Any]:
-        """What this host offers, as plain data for other programs: types, Open vSwitch, kernel, SR-IOV."""
+        """What this host offers, as plain data for other programs: networks, bridges, types, kernel, SR-IOV ..."""
         types = {report.origin.name: report.origin.version for report in self._types.report() if not report.reason}
-        return {**self._facts.host_info(), "types": types}
+        return {
+            **self._facts.host_info(),
+            "integration_bridge": self._settings.integration_bridge,
+            "networks": {each.name: self._offer(each) for each in self.networks.all()},
+            "types": types,
+        }
+
+    def _offer(self, definition: Definition) -> dict[str, Any]:
+        if definition.network is None:
+            return {"problem": str(definition)}
+        offer: dict[str, Any] = {"definition": definition.network.to_data()}
+        if definition.network.pooled:
+            from vifplug.networks import candidates
+
+            offer["pool"] = candidates.pool_data(self.pool(definition.name))
+        return offer
+
+    def pool(self, network: str) -> Sequence[PoolDevice]:
+        """The devices of a network's pool, and who has them; none for one on a bridge. Raises UnknownNetwork."""
+        return self._resolver.pool(definitions.get(self.networks, network), self._store.holdings)
+
+    def can_plug(self, vifs: Iterable[VIF]) -> Sequence[tuple[VIF, str]]:
+        """Why the VIFs of one guest could not be plugged here: each reason with its VIF. Nothing is changed.
+
+        More than `plan` it wants the bridges of Open vSwitch to be there: one that a plug makes leads nowhere.
+        """
+        from vifplug.admission import Admission
+
+        admission = Admission(self._resolver, self._machine, self._facts, self._store.holdings)
+        formers = [(vif, self._store.get(vif.id)) for vif in vifs]
+        return [(vif, each) for vif, former in formers for each in admission.reasons(vif, former, self._job_of)]
+
+    def topology(self) -> Host:
+        """Networks, bridges, devices, VIFs and guests of this host, as `vifplug.topology` draws them."""
+        from vifplug import picture
+
+        defined = self.networks.all()
+        pools = {each.name: self.pool(each.name) for each in defined if each.network and each.network.pooled}
+        return picture.host(self._facts.name, defined, self._facts.bridges(), pools, self.list())
 
     # -- documents and records --------------------------------------------------------------------------------
 
@@ -238,19 +278,28 @@ class VIFDriver:
         Devices of pools are chosen in one transaction, with a record each that holds them; ``dry`` holds nothing.
         """
         asks = [_Ask(vif, instance, self._store.get(vif.id)) for vif, instance in pairs]
-        begun = [self._resolver.begin(ask.vif, ask.former, anew=anew) for ask in asks]
-        if not any(isinstance(each, Choice) for each in begun):
-            return [self._job(ask, actual) for ask, actual in zip(asks, begun, strict=True) if isinstance(actual, VIF)]
-        with self._store.transaction(dry=dry) as transaction:
-            return [self._chosen(ask, each, transaction) for ask, each in zip(asks, begun, strict=True)]
+        jobs: dict[int, Job] = {}
+        choices: dict[int, Choice] = {}
+        for number, ask in enumerate(asks):
+            begun = self._resolver.begin(ask.vif, ask.former, anew=anew)
+            if isinstance(begun, Choice):
+                choices[number] = begun
+            else:
+                jobs[number] = self._job(ask, begun)
+        if choices:
+            with self._store.transaction(dry=dry) as transaction:
+                jobs |= {number: self._chosen(asks[number], each, transaction) for number, each in choices.items()}
+        return [jobs[number] for number in range(len(asks))]
 
-    def _chosen(self, ask: _Ask, begun: VIF | Choice, transaction: Transaction) -> Job:
-        actual = begun.actual(transaction.holdings(begun.names)) if isinstance(begun, Choice) else begun
-        job = self._job(ask, actual)
-        if isinstance(begun, Choice) and (reservation := job.reservation()):
+    def _chosen(self, ask: _Ask, choice: Choice, transaction: Transaction) -> Job:
+        job = self._job(ask, choice.actual(transaction.holdings(choice.names)))
+        if reservation := job.reservation():
             transaction.put([reservation])
             job.reserved = True
         return job
+
+    def _job_of(self, vif: VIF, actual: VIF, former: Record | None) -> Job:
+        return self._job(_Ask(vif, None, former), actual)
 
     def _job(self, ask: _Ask, actual: VIF) -> Job:
         kind, actual, context = self._understood(actual, ask.guest)

@@ -31,6 +31,22 @@ def interface_xml(
     return write.element(kind.interface(vif, context))
 
 
+def libvirts_xml(
+    vif: VIF,
+    settings: Settings | None = None,
+    types: plugins.Types | None = None,
+    options: Mapping[str, Any] = FrozenMap(),
+) -> str:
+    """The ``<interface>`` with which libvirt itself would do all the work: its form of an actual VIF.
+
+    Raises UnknownType, and InvalidDocument for what libvirt can't do.
+    """
+    kind, vif = (types or plugins.Types()).bind(vif)
+    if kind.tap_owner:
+        vif = vif.replace(tap_owner="libvirt")
+    return write.element(kind.interface(vif, Context(settings=settings or Settings(), options=options)))
+
+
 def _network(vif: VIF) -> Interface:
     """``<interface type='network'>``: what was asked, for libvirt to resolve."""
     source = {key: value for key, value in vif.source.to_data().items() if value}

@@ -167,3 +167,10 @@ class PartlyDone(VifplugError):
     def __init__(self, sentence: str, left: Iterable[str] = ()) -> None:
         self.left: tuple[str, ...] = tuple(left)
         super().__init__(sentence)
+
+
+def sentences(error: VifplugError) -> list[str]:
+    """What an error says, one sentence for each thing that is wrong."""
+    if isinstance(error, InvalidDocument) and error.problems:
+        return [f"{error.subject}: {problem}" if error.subject else str(problem) for problem in error.problems]
+    return [str(error)]

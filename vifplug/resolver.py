@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -74,6 +74,11 @@ class Resolver:
         if not network.pooled or fits(held, network):
             return resolve(vif, network, held=held, default_bridge=self._default_bridge)
         return Choice(vif=vif, network=network, members=self._pools.pool(network))
+
+    def pool(self, network: Network, holdings: Callable[[Iterable[str]], Iterable[Holding]]) -> list[PoolDevice]:
+        """The devices of a network's pool, and who has them."""
+        members = self._pools.pool(network) if network.pooled else []
+        return pool_view(network, members, holdings([name for member in members for name in member.names]))
 
     def changed(self, record: Record) -> Iterator[Difference]:
         """Where a network now says something else than what a VIF was plugged with."""

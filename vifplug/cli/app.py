@@ -21,7 +21,7 @@ from cliff.command import Command
 from cliff.commandmanager import CommandManager
 from cliff.help import HelpExit
 
-from vifplug.errors import InvalidDocument, InvalidRequest, VifplugError
+from vifplug.errors import InvalidRequest, VifplugError, sentences
 from vifplug.model.codec import joined
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class App(app.App):
         self.options, words = self.parser.parse_known_args(argv)
         if self.options.deferred_help and words:  # "vifplug plug --help" is "vifplug help plug"
             self.options.deferred_help = False
-            words = ["help", words[0]]
+            words = ["help", *self._found(words)[1].split()]
         try:
             self.print_help_if_requested()
             if not words:
@@ -182,6 +182,8 @@ class App(app.App):
     def _unknown(self, word: str) -> InvalidRequest:
         if word.startswith("-"):
             return InvalidRequest(f"option {word} is not known here; `vifplug --help` lists those before the verb")
+        if parts := [name for name, _ in self.command_manager if name.startswith(f"{word} ")]:
+            return InvalidRequest(f"{word} needs another word; wanted {joined(sorted(parts))}")
         near = joined(self.get_fuzzy_matches(word)[:3])
         return InvalidRequest(f"{word!r} is no verb; did you mean {near}? `vifplug --help` lists them")
 
@@ -200,13 +202,6 @@ def refusing(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 
     parser.error = refuse  # type: ignore[method-assign]
     return parser
-
-
-def sentences(error: VifplugError) -> Sequence[str]:
-    """What an error says, one sentence for each thing that is wrong."""
-    if isinstance(error, InvalidDocument) and error.problems:
-        return [f"{error.subject}: {problem}" if error.subject else str(problem) for problem in error.problems]
-    return [str(error)]
 
 
 @contextlib.contextmanager

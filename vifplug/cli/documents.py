@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from vifplug.cli.app import App, Told
-from vifplug.element import interface_xml
+from vifplug.element import interface_xml, libvirts_xml
 from vifplug.errors import InvalidDocument, InvalidRequest, Problem
 from vifplug.model.codec import FrozenMap
 from vifplug.model.vif import VIF
 from vifplug.plugins import Types
 
 STDIN = "-"
+
+T = TypeVar("T")
 
 #: A document has some hundred bytes. Who names a disk image by mistake is told so, and its gigabytes are not read.
 _LARGEST = 1 << 20
@@ -24,11 +27,37 @@ def read_all(app: App, paths: Sequence[str]) -> list[tuple[VIF, str]]:
     Raises Told once every problem of every file has been told.
     """
     types = Types(app.settings().enabled_types)
-    found: list[tuple[VIF, str]] = []
+    return _each(app, paths, lambda path: _with_element(app, read(path), types))
+
+
+def parse_all(app: App, paths: Sequence[str]) -> list[VIF]:
+    """The VIFs in the files. Raises Told once every problem of every file has been told."""
+    return _each(app, paths, read)
+
+
+def read_guest(app: App, path: str) -> tuple[list[VIF], list[str]]:
+    """The VIFs of a guest: one from a VIF's document, all from a domain. And why others can't be read.
+
+    Raises Told where there is nothing to read.
+    """
+    [(vifs, wrong)] = _each(app, [path], _guest)
+    return vifs, wrong
+
+
+def _guest(path: str) -> tuple[list[VIF], list[str]]:
+    from vifplug.guest import read as guest
+
+    content = _text(path)
+    if not content.startswith(b"<domain"):
+        return [_vif(content)], []
+    return guest.domain(content)
+
+
+def _each(app: App, paths: Sequence[str], make: Callable[[str], T]) -> list[T]:
+    found: list[T] = []
     for path in paths:
         try:
-            vif = read(path)
-            found.append((vif, _element(app, vif, types)))
+            found.append(make(path))
         except InvalidRequest as error:
             app.complain(error, about="standard input" if path == STDIN else path)
     if len(found) < len(paths):
@@ -38,9 +67,10 @@ def read_all(app: App, paths: Sequence[str]) -> list[tuple[VIF, str]]:
 
 def read(path: str) -> VIF:
     """The VIF in a file. Raises InvalidRequest when there is none."""
-    content = _content(path).removeprefix(codecs.BOM_UTF8).strip()
-    if not content:
-        raise InvalidDocument([Problem("$", "wanted a VIF document, found nothing")])
+    return _vif(_text(path))
+
+
+def _vif(content: bytes) -> VIF:
     if content.startswith(b"<"):
         return VIF.from_xml(content)
     if content.startswith(b"["):
@@ -51,10 +81,24 @@ def read(path: str) -> VIF:
         raise InvalidRequest(f"is not UTF-8 text: byte {error.start} is 0x{content[error.start]:02x}") from error
 
 
-def _element(app: App, vif: VIF, types: Types) -> str:
+def element(app: App, vif: VIF, types: Types | None = None, *, libvirts: bool = False) -> str:
+    """The element of a VIF under this configuration; ``libvirts``: the one with which libvirt would do all the work."""
+    types = types or Types(app.settings().enabled_types)
     kinds = [] if vif.type == "network" else [types.get(vif.type)]
     settings = app.settings(kinds)
-    return interface_xml(vif, settings.common, types, settings.types.get(vif.type, FrozenMap()))
+    spell = libvirts_xml if libvirts else interface_xml
+    return spell(vif, settings.common, types, settings.types.get(vif.type, FrozenMap()))
+
+
+def _with_element(app: App, vif: VIF, types: Types) -> tuple[VIF, str]:
+    return vif, element(app, vif, types)
+
+
+def _text(path: str) -> bytes:
+    content = _content(path).removeprefix(codecs.BOM_UTF8).strip()
+    if not content:
+        raise InvalidDocument([Problem("$", "wanted a VIF document, found nothing")])
+    return content
 
 
 def _content(path: str) -> bytes:

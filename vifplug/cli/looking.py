@@ -7,6 +7,7 @@ import datetime
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from vifplug.cli import placing
 from vifplug.cli.output import FILE, Lister, PrintsElement, Shown, ShowOne, data, lines
 from vifplug.errors import VifplugError
 
@@ -21,12 +22,15 @@ NOTHING = "no VIF is plugged"
 
 
 class Xml(PrintsElement, ShowOne):
-    """print the guest's interface element of a VIF, touching nothing."""
+    """print the guest's interface element of a VIF, touching nothing.
+
+    For a VIF of a named network it is the element of what the network makes of it, where the network is known.
+    """
 
     columns = ("vif_id", "interface_xml")
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = super().get_parser(prog_name)
+        parser = placing.network_option(super().get_parser(prog_name))
         parser.add_argument("file", metavar="FILE", help=FILE)
         return parser
 
@@ -34,6 +38,10 @@ class Xml(PrintsElement, ShowOne):
         from vifplug.cli import documents
 
         [(vif, element)] = documents.read_all(self.app, [parsed_args.file])
+        if vif.type == "network":
+            networks = placing.defined(self, parsed_args.network)
+            if parsed_args.network or any(each.name == vif.source.network for each in networks.all()):
+                element = documents.element(self.app, placing.resolved(vif, networks))
         return self.columns, (vif.id, element)
 
 
@@ -123,9 +131,19 @@ class Types(Lister):
 
 
 class HostInfo(ShowOne):
-    """show what this host offers: types, kernel, Open vSwitch, SR-IOV."""
+    """show what this host offers: networks and their pools, bridges, devices, types, kernel, Open vSwitch, SR-IOV."""
 
-    columns = ("host", "kernel", "open_vswitch", "sriov", "types")
+    columns = (
+        "host",
+        "kernel",
+        "open_vswitch",
+        "integration_bridge",
+        "bridges",
+        "devices",
+        "networks",
+        "sriov",
+        "types",
+    )
 
     def take_action(self, parsed_args: argparse.Namespace) -> Answer:
         with self.app.driver() as driver:

@@ -25,7 +25,7 @@ def main() -> int:
 
 def application(stdout: TextIO | None = None, stderr: TextIO | None = None) -> App:
     """The application; it writes to the process's own streams, or to others."""
-    commands = CommandManager("vifplug.cli", convert_underscores=False)
+    commands = CommandManager("vifplug.cli", convert_underscores=True)
     return App(importlib.metadata.version("vifplug"), commands, stdout=stdout, stderr=stderr)
 
 

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from vifplug.errors import InvalidDocument, Problem
+from vifplug.errors import InvalidDocument, InvalidRequest, Problem, sentences
 from vifplug.guest import xml
 from vifplug.guest.fields import Reader
 from vifplug.guest.interface import Interface
@@ -40,12 +40,28 @@ def vif(text: str | bytes | _Element, *, vif_id: str | None = None) -> VIF:
     """The VIF that the element describes; raises as `interface` does.
 
     Its id is ``vif_id``, else the virtualport's interfaceid or instanceid, else one that follows from the MAC. The
-    element keeps its form: the VIF's ``tap_owner`` is ``vifplug`` only for ``<target managed='no'/>``.
+    element keeps its form: the VIF's ``tap_owner`` is ``vifplug`` only for ``<target managed='no'/>``; type network
+    says nothing of the host, and so nothing of that.
     """
     reader = _reader(text)
     _attempt(lambda: Interface.from_data(reader.fields), reader.problems)
     made = _attempt(lambda: VIF.from_data(_document(reader.fields, vif_id)), reader.problems)
     return _finished(made, reader.problems)
+
+
+def domain(text: str | bytes) -> tuple[list[VIF], list[str]]:
+    """The VIFs of every ``<interface>`` of a guest, and why others can't be read, a sentence each.
+
+    Raises InvalidDocument for what is no ``<domain>``.
+    """
+    found: list[VIF] = []
+    wrong: list[str] = []
+    for number, element in enumerate(xml.parse(text, "domain").iterfind("devices/interface"), 1):
+        try:
+            found.append(vif(element))
+        except InvalidRequest as error:
+            wrong += [f"interface {number} of the domain: {sentence}" for sentence in sentences(error)]
+    return found, wrong
 
 
 def _reader(text: str | bytes | _Element) -> Reader:
@@ -60,7 +76,7 @@ def _document(fields: Mapping[str, Any], vif_id: str | None) -> dict[str, Any]:
     document["id"] = vif_id or _id(fields)
     document["target"] = fields.get("target")
     document["source"] = _source(fields)
-    if fields["type"] in ("bridge", "direct", "ethernet", "network"):
+    if fields["type"] in ("bridge", "direct", "ethernet"):
         document["tap_owner"] = "vifplug" if fields.get("target_managed") is False else "libvirt"
     if "isolated" in fields:
         document["port"] = {"isolated": fields["isolated"]}

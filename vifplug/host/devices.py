@@ -24,10 +24,10 @@ from vifplug.plan.resources import (
     Tap,
     VethPair,
     mark,
+    marked_for,
 )
 from vifplug.plan.steps import Observed
 
-_MARK = mark("")
 #: The kernel's kind (IFLA_INFO_KIND) of what vifplug makes
 _KINDS: dict[type[Resource], str] = {Tap: "tun", VethPair: "veth", Bridge: "bridge", Macvtap: "macvtap"}
 #: libvirt's mode -> the kernel's (linux/if_link.h, MACVLAN_MODE_*)
@@ -234,8 +234,8 @@ def _stranger(link: Link, wanted: Device) -> str:
     kind = "tap" if link.kind == "tun" and link.data.get("IFLA_TUN_TYPE") == tap.TYPE_TAP else link.kind
     if link.alias == mark(wanted.owner):
         marked = "with the mark of this VIF"
-    elif link.alias.startswith(_MARK):
-        marked = f"marked for VIF {link.alias.removeprefix(_MARK)}"
+    elif owner := marked_for(link.alias):
+        marked = f"marked for VIF {owner}"
     elif not link.alias and link.group == birth_group(wanted.owner):
         marked = "with the mark of this VIF"
     else:

@@ -56,6 +56,10 @@ class LinkBackend(Stepwise):
         link = self._netlink.links([device]).get(device)
         return link.qdisc if link else None
 
+    def all(self) -> list[Link]:
+        """Every link of the namespace: for pictures and reports, never for a plug."""
+        return self._netlink.all()
+
     def find(self, owner: str) -> list[Resource]:
         """Every device that carries the mark of a VIF, as it is. Looks at all links: for an unplug without a record."""
         links = self._netlink.marked(mark(owner), birth_group(owner))

@@ -9,13 +9,13 @@ import platform
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from vifplug.errors import Absent
+from vifplug.errors import Absent, NotPermitted, Unavailable
 from vifplug.host.door import Backend
 from vifplug.host.machine import Machine
 from vifplug.model.names import is_pci
 from vifplug.model.network import Network
 from vifplug.plan import resources
-from vifplug.plan.facts import Member, VirtualFunctionFacts
+from vifplug.plan.facts import BridgeFacts, Member, VirtualFunctionFacts
 from vifplug.plan.resources import LowerDevice, Resource
 
 if TYPE_CHECKING:
@@ -87,6 +87,11 @@ class HostFacts:
         found: str | None = self._switch.datapath_type(bridge)
         return found
 
+    @property
+    def name(self) -> str:
+        """The name of this host."""
+        return platform.node()
+
     def pool(self, network: Network) -> list[Member]:
         """The devices of a network's pool, in order, as they are now."""
         from vifplug.host import pools
@@ -102,22 +107,38 @@ class HostFacts:
 
     def find(self, owner: str) -> list[Resource]:
         """Everything on this host that carries the mark of VIF ``owner``, in the order in which it is made."""
-        links: Any = self._machine.backend(resources.Tap.kind)
-        found: list[Resource] = links.find(owner)
+        found: list[Resource] = self._links.find(owner)
         with contextlib.suppress(Absent):  # a host without Open vSwitch has no ports on it
             found += self._switch.find(owner)
         return found
 
     def host_info(self) -> dict[str, Any]:
-        """Kernel, SR-IOV and Open vSwitch of this host, as plain data."""
+        """Kernel, devices, bridges, SR-IOV and Open vSwitch of this host, as plain data."""
+        from vifplug.host import survey
         from vifplug.host.sysfs import Sysfs
 
+        bridges = {each.name: {"openvswitch": each.openvswitch, "mtu": each.mtu} for each in self.bridges()}
         return {
-            "host": platform.node(),
+            "host": self.name,
             "kernel": platform.release(),
             "open_vswitch": self._switch.status(),
+            "bridges": bridges,
+            "devices": survey.devices(self._links.all()),
             "sriov": [dataclasses.asdict(function) for function in Sysfs().physical_functions()],
         }
+
+    def bridges(self) -> list[BridgeFacts]:
+        """Every bridge of this host with its ports, by name; without Open vSwitch's where that can't be reached."""
+        from vifplug.host import survey
+
+        switched: list[BridgeFacts] = []
+        with contextlib.suppress(Unavailable, NotPermitted):
+            switched = self._switch.bridges()
+        return survey.bridges(self._links.all(), switched)
+
+    @property
+    def _links(self) -> Any:
+        return self._machine.backend(resources.Tap.kind)
 
     @property
     def _switch(self) -> Any:

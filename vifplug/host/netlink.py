@@ -34,8 +34,14 @@ class Netlink:
 
     def marked(self, alias: str, group: int) -> list[Link]:
         """Every link with this alias, or with none and in this group: a scan of all links."""
-        links = map(messages.parsed, self._socket.dump(messages.list_request()))
-        return [link for link in links if link.alias == alias or (not link.alias and link.group == group)]
+        return [link for link in self.all() if link.alias == alias or (not link.alias and link.group == group)]
+
+    def all(self) -> list[Link]:
+        """Every link.
+
+        Equivalent to: ip -details link show
+        """
+        return [messages.parsed(reply) for reply in self._socket.dump(messages.list_request())]
 
     def create(self, name: str, settings: Settings) -> None:
         """Make a link; Refused with EEXIST when the name is taken.

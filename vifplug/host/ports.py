@@ -12,7 +12,7 @@ from vifplug.host.netlink import Netlink
 from vifplug.host.netlink_messages import Link, Settings
 from vifplug.host.rtsocket import Refused, explained
 from vifplug.host.stepwise import Stepwise
-from vifplug.plan.resources import BridgePort, BridgeVlan, Identity, Resource, mark
+from vifplug.plan.resources import BridgePort, BridgeVlan, Identity, Resource, mark, marked_for
 from vifplug.plan.steps import Observed
 
 # linux/if_bridge.h, BRIDGE_VLAN_INFO_*
@@ -192,10 +192,11 @@ def _bits(vlan: BridgeVlan) -> tuple[int, int]:
 
 
 def _marked_for_another(link: Link, port: BridgePort) -> bool:
-    return link.alias.startswith(mark("")) and link.alias != mark(port.owner)
+    return marked_for(link.alias) not in (None, port.owner)
 
 
 def _stranger(link: Link, master: Link | None) -> str:
-    marked = f"marked for VIF {link.alias.removeprefix(mark(''))}" if link.alias.startswith(mark("")) else "unmarked"
+    owner = marked_for(link.alias)
+    marked = "unmarked" if owner is None else f"marked for VIF {owner}"
     place = f" in {master.kind or 'device'} {master.name}" if master else " in a bridge" if link.master else ""
     return f"device {link.name}, {marked}{place and ','}{place}"

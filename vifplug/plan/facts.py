@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from vifplug.model.vlan import Vlan
+
 
 @dataclass(frozen=True, kw_only=True)
 class VirtualFunctionFacts:
@@ -31,6 +33,25 @@ class Member:
     name: str
     names: tuple[str, ...] = ()
     problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BridgePortFacts:
+    """A port of a bridge. ``owner`` is the id of the VIF that it is marked for; ``vlan`` is Open vSwitch's only."""
+
+    name: str
+    vlan: Vlan | None = None
+    owner: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BridgeFacts:
+    """A bridge. ``mtu``, in bytes, is the smallest of its ports that are no guest's; None where there is none."""
+
+    name: str
+    openvswitch: bool
+    mtu: int | None = None
+    ports: tuple[BridgePortFacts, ...] = ()
 
 
 class Facts(Protocol):

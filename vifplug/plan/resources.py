@@ -394,6 +394,11 @@ def mark(owner: str) -> str:
     return f"vifplug:{owner}"
 
 
+def marked_for(alias: str) -> str | None:
+    """The owner that an alias names; None where it is no mark."""
+    return alias.removeprefix(mark("")) if alias.startswith(mark("")) else None
+
+
 def to_json(resources: Iterable[Resource]) -> str:
     """The resources as text, for the record of what is plugged."""
     return json.dumps([{"kind": resource.kind, **resource.to_data()} for resource in resources])

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from vifplug.errors import HostNotReady, Missing, PartlyDone, StepFailed, VifplugError
-from vifplug.host.ovs import ops, reading, verbs
+from vifplug.host.ovs import ops, reading, survey, verbs
 from vifplug.host.ovs.api import Api
 from vifplug.host.ovs.change import Change, commands
 from vifplug.host.ovs.pool import Pool
@@ -14,6 +14,7 @@ from vifplug.host.ovs.settings import OvsSettings
 from vifplug.host.ovs.values import atoms
 from vifplug.host.ovs.vswitchd import is_running
 from vifplug.host.ovs.wire import DATABASE, Operation, Unknown
+from vifplug.plan.facts import BridgeFacts
 from vifplug.plan.resources import Identity, OvsBridge, OvsPort, OvsQdisc, Resource
 from vifplug.plan.steps import Observed, Step
 
@@ -70,6 +71,10 @@ class OvsBackend:
         """Bridge.datapath_type, ``system`` where the column is empty; None: there is no such bridge."""
         [found] = self._pool.select(reading.look_bridge(bridge))
         return str(found[0]["datapath_type"] or "system") if found else None
+
+    def bridges(self) -> list[BridgeFacts]:
+        """Every bridge with its ports, by name. Reads all of them: for pictures and reports, never for a plug."""
+        return survey.bridges(*self._pool.select(*survey.QUERIES))
 
     def status(self) -> dict[str, Any]:
         """What this host's Open vSwitch offers, as plain data; ``reachable`` is False, with ``reason``, without it."""

@@ -1,0 +1,101 @@
+"""Whether this host can take a VIF, and every reason why not: what a plug would find out one by one."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
+
+from vifplug.engine import Job
+from vifplug.errors import UnknownPortGroup, VifplugError, sentences
+from vifplug.host.machine import Machine
+from vifplug.model.vif import VIF
+from vifplug.plan.facts import BridgeFacts
+from vifplug.plan.resources import OvsBridge, Resource
+from vifplug.plan.steps import plan
+from vifplug.resolver import Choice, Resolver
+from vifplug.store import Holding, Record
+
+#: From a VIF, its actual form and its record to the job of plugging it. Raises what plugging would raise first.
+MakeJob = Callable[[VIF, VIF, Record | None], Job]
+#: From names (`Resource.claims`) to who has what they name
+Holdings = Callable[[Iterable[str]], Iterable[Holding]]
+
+
+class Surveyor(Protocol):
+    """Who knows the bridges of this host."""
+
+    def bridges(self) -> list[BridgeFacts]:
+        """Every bridge, by name."""
+        ...
+
+
+class Admission:
+    """One look at the host, for one guest: what its first VIF would take is not there for its second."""
+
+    def __init__(self, resolver: Resolver, machine: Machine, surveyor: Surveyor, holdings: Holdings) -> None:
+        self._resolver = resolver
+        self._machine = machine
+        self._surveyor = surveyor
+        self._recorded = holdings
+        self._taken: list[Holding] = []
+
+    def reasons(self, vif: VIF, former: Record | None, make_job: MakeJob) -> list[str]:
+        """Why ``vif`` can't be plugged here, a sentence each; none where it can."""
+        try:
+            job = make_job(vif, self._actual(vif, former), former)
+        except UnknownPortGroup as error:
+            rest = self.reasons(vif.replace(source=vif.source.replace(portgroup=None)), former, make_job)
+            return list(dict.fromkeys([str(error), *rest]))
+        except VifplugError as error:
+            return sentences(error)
+        found = [*self._conflicts(job), *self._lacking(job), *self._too_small(job.actual)]
+        self._taken += _wanted(job)
+        return list(dict.fromkeys(found))
+
+    def _actual(self, vif: VIF, former: Record | None) -> VIF:
+        begun = self._resolver.begin(vif, former, anew=False)
+        return begun.actual(self._holdings(begun.names)) if isinstance(begun, Choice) else begun
+
+    def _holdings(self, names: Iterable[str]) -> list[Holding]:
+        wanted = set(names)
+        return [*self._recorded(wanted), *(each for each in self._taken if each.name in wanted)]
+
+    def _conflicts(self, job: Job) -> Iterator[str]:
+        """What another VIF has."""
+        wanted = {each.name: each for each in _wanted(job)}
+        for other in self._holdings(wanted):
+            if other.vif_id != job.vif.id and (other.alone or wanted[other.name].alone):
+                told = f"{other.name} is wanted by VIF {job.vif.id} and taken by VIF {other.vif_id}"
+                yield f"{told}: unplug that one first"
+
+    def _lacking(self, job: Job) -> Iterator[str]:
+        """What the host lacks, or has of another owner."""
+        for resource in job.wanted:
+            try:
+                yield from self._missing(job, resource)
+            except VifplugError as error:
+                yield from sentences(error)
+
+    def _missing(self, job: Job, resource: Resource) -> Iterator[str]:
+        observed = self._machine.observe([resource])
+        if isinstance(resource, OvsBridge) and not resource.transient and resource.identity not in observed:
+            told = f"Open vSwitch bridge {resource.name} is not on this host, and VIF {job.vif.id} needs it"
+            yield f"{told}: one that plugging makes leads nowhere"
+        plan([resource], observed)
+
+    def _too_small(self, actual: VIF) -> Iterator[str]:
+        bridge = self._bridges.get(getattr(actual.source, "bridge", None) or "")
+        if bridge and bridge.mtu and actual.mtu and actual.mtu > bridge.mtu:
+            yield f"VIF {actual.id} wants an MTU of {actual.mtu}, and what leaves bridge {bridge.name} has {bridge.mtu}"
+
+    @functools.cached_property
+    def _bridges(self) -> dict[str, BridgeFacts]:
+        return {bridge.name: bridge for bridge in self._surveyor.bridges()}
+
+
+def _wanted(job: Job) -> list[Holding]:
+    """What the VIF would have."""
+    record = job.record("plugged")
+    names = [(name, True) for name in record.claims] + [(name, False) for name in record.shares]
+    return [Holding(name=name, vif_id=job.vif.id, alone=alone, instance=record.instance) for name, alone in names]

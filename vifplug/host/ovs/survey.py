@@ -1,0 +1,56 @@
+"""All bridges and ports of Open vSwitch at a glance (ovs-vswitchd.conf.db.5). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from vifplug.errors import InvalidDocument
+from vifplug.host.ovs import ops, reading
+from vifplug.host.ovs.ops import Row
+from vifplug.host.ovs.values import atom, atoms
+from vifplug.model.vlan import Vlan
+from vifplug.plan.facts import BridgeFacts, BridgePortFacts
+
+#: what `bridges` is made from
+QUERIES = (
+    {"op": "select", "table": "Bridge", "where": [], "columns": ["name", "ports"]},
+    {
+        "op": "select",
+        "table": "Port",
+        "where": [],
+        "columns": ["_uuid", "name", "tag", "trunks", "vlan_mode", "interfaces"],
+    },
+    {"op": "select", "table": "Interface", "where": [], "columns": ["_uuid", "external_ids"]},
+)
+
+
+def bridges(found: Sequence[Row], ports: Sequence[Row], interfaces: Sequence[Row]) -> list[BridgeFacts]:
+    """Every bridge, by name, with its ports but for the one that it is itself."""
+    owners = {atom(row["_uuid"]): ops.pairs(row["external_ids"]).get(reading.OWNER) for row in interfaces}
+    known = {atom(row["_uuid"]): _port(row, owners) for row in ports}
+    return sorted((_bridge(row, known) for row in found), key=lambda bridge: bridge.name)
+
+
+def _bridge(row: Row, ports: Mapping[object, BridgePortFacts]) -> BridgeFacts:
+    own = sorted((ports[each] for each in atoms(row["ports"]) if each in ports), key=lambda port: port.name)
+    return BridgeFacts(
+        name=row["name"], openvswitch=True, ports=tuple(port for port in own if port.name != row["name"])
+    )
+
+
+def _port(row: Row, owners: Mapping[object, str | None]) -> BridgePortFacts:
+    found = (owners.get(interface) for interface in atoms(row["interfaces"]))
+    return BridgePortFacts(name=row["name"], vlan=vlan(row), owner=next(filter(None, found), None))
+
+
+def vlan(row: Row) -> Vlan | None:
+    """The VLANs of a Port row; None for all of them, and for what no VIF could ask for (VLAN 0)."""
+    tag, mode, trunks = ops.optional(row["tag"]), ops.optional(row["vlan_mode"]), atoms(row["trunks"])
+    try:
+        if tag is not None and mode in (None, "access"):
+            return Vlan.from_data(tag)
+        native = {tag: {"native_mode": mode.removeprefix("native-")}} if tag is not None and mode else {}
+        ids = sorted({*trunks, *native})
+        return Vlan.from_data({"tags": [{"id": each, **native.get(each, {})} for each in ids], "trunk": True})
+    except InvalidDocument:
+        return None

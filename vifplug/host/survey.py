@@ -1,0 +1,41 @@
+"""What a host has, at a glance: bridges with their ports, and devices that macvtaps could be on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from vifplug.host.netlink_messages import Link
+from vifplug.plan.facts import BridgeFacts, BridgePortFacts
+from vifplug.plan.resources import marked_for
+
+#: kinds of link (IFLA_INFO_KIND) that carry the traffic of something else: of guests, of containers, of a switch
+_INNER = ("tun", "veth", "macvtap", "macvlan", "bridge", "openvswitch")
+
+
+def bridges(links: Sequence[Link], switched: Iterable[BridgeFacts]) -> list[BridgeFacts]:
+    """Linux bridges from the links, and Open vSwitch ones with the MTU of their ports, by name."""
+    by_name = {link.name: link for link in links}
+    found = [_linux(link, links) for link in links if link.kind == "bridge"]
+    for bridge in switched:
+        wired = (by_name[port.name] for port in bridge.ports if port.name in by_name)
+        found.append(replace(bridge, mtu=_mtu(wired)))
+    return sorted(found, key=lambda bridge: bridge.name)
+
+
+def devices(links: Iterable[Link]) -> dict[str, dict[str, Any]]:
+    """Devices that have a wire, or stand for one: whether they are up, and their MTU in bytes."""
+    outer = (link for link in links if link.kind not in _INNER and link.name != "lo")
+    return {link.name: {"up": link.up, "mtu": link.mtu} for link in outer}
+
+
+def _linux(bridge: Link, links: Iterable[Link]) -> BridgeFacts:
+    members = sorted((link for link in links if link.master == bridge.index), key=lambda link: link.name)
+    ports = tuple(BridgePortFacts(name=link.name, owner=marked_for(link.alias)) for link in members)
+    return BridgeFacts(name=bridge.name, openvswitch=False, mtu=_mtu(members), ports=ports)
+
+
+def _mtu(ports: Iterable[Link]) -> int | None:
+    """The smallest MTU of the ports that are no guest's: what leaves the host has to fit through them."""
+    return min((port.mtu for port in ports if port.kind not in _INNER and not marked_for(port.alias)), default=None)

@@ -1,0 +1,108 @@
+"""What `vifplug.topology` draws, put together from what the host has and what is recorded. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+from vifplug.definitions import Definition
+from vifplug.model.vif import VIF, Instance
+from vifplug.networks.pool import PoolDevice
+from vifplug.networks.resolve import device_of, is_alone
+from vifplug.plan.facts import BridgeFacts
+from vifplug.topology import view
+from vifplug.topology.view import vlan_text
+
+
+class Plugged(Protocol):
+    """What is recorded of one VIF."""
+
+    @property
+    def vif(self) -> VIF: ...
+    @property
+    def actual(self) -> VIF: ...
+    @property
+    def instance(self) -> Instance | None: ...
+    @property
+    def state(self) -> str: ...
+
+
+def host(
+    name: str,
+    definitions: Iterable[Definition],
+    bridges: Iterable[BridgeFacts],
+    pools: Mapping[str, Sequence[PoolDevice]],
+    plugged: Sequence[Plugged],
+) -> view.Host:
+    """Everything on one picture. ``pools`` are the devices of the networks that have any, by the network's name."""
+    networks = list(definitions)
+    recorded = {each.vif.id: each.actual for each in plugged}
+    return view.Host(
+        name=name,
+        networks=tuple(_network(each, pools.get(each.name, ())) for each in networks),
+        bridges=tuple(_bridge(each, recorded) for each in bridges),
+        devices=tuple(_devices(networks, pools)),
+        vifs=tuple(map(_vif, plugged)),
+    )
+
+
+def _network(definition: Definition, pool: Iterable[PoolDevice]) -> view.Network:
+    network = definition.network
+    if network is None:
+        return view.Network(
+            name=definition.name, mode="", bridge=None, devices=(), vlan="", portgroups=(), problem=str(definition)
+        )
+    groups = (view.PortGroup(name=g.name, default=g.default, vlan=vlan_text(g.vlan)) for g in network.portgroups)
+    return view.Network(
+        name=network.name,
+        mode=network.mode,
+        bridge=network.bridge,
+        devices=tuple(device.name for device in pool),
+        vlan=vlan_text(network.vlan),
+        portgroups=tuple(groups),
+    )
+
+
+def _bridge(bridge: BridgeFacts, recorded: Mapping[str, VIF]) -> view.Bridge:
+    """A Linux bridge's VLANs are not read: those of a VIF's port are what the VIF has."""
+    ports = []
+    for port in bridge.ports:
+        actual = recorded.get(port.owner or "")
+        vlan = port.vlan if bridge.openvswitch or actual is None else actual.vlan
+        ports.append(view.Port(name=port.name, vlan=vlan_text(vlan), vif=port.owner if actual else None))
+    kind = "Open vSwitch" if bridge.openvswitch else "Linux"
+    return view.Bridge(name=bridge.name, kind=kind, ports=tuple(ports))
+
+
+def _devices(definitions: Iterable[Definition], pools: Mapping[str, Sequence[PoolDevice]]) -> list[view.Device]:
+    """Each device once, though several networks may have it in their pools."""
+    found: dict[str, view.Device] = {}
+    for definition in definitions:
+        for device in pools.get(definition.name, ()):
+            alone = any(holder.alone for holder in device.holders)
+            found[device.name] = view.Device(
+                name=device.name,
+                problem=device.problem,
+                limit=device.limit,
+                holders=tuple(holder.vif_id for holder in device.holders),
+                exclusive=alone or (definition.network is not None and is_alone(definition.network, None)),
+            )
+    return list(found.values())
+
+
+def _vif(plugged: Plugged) -> view.Vif:
+    asked, actual, guest = plugged.vif, plugged.actual, plugged.instance
+    named = asked.type == "network"
+    return view.Vif(
+        id=asked.id,
+        device=actual.target or device_of(actual) or "",
+        type=actual.type,
+        mac=actual.mac,
+        vlan=vlan_text(actual.vlan),
+        network=asked.source.network if named else None,
+        portgroup=asked.source.portgroup if named else None,
+        bridge=getattr(actual.source, "bridge", None),
+        dev=device_of(actual),
+        guest=(guest.name or guest.uuid) if guest else "",
+        state=plugged.state,
+    )

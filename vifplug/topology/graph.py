@@ -1,0 +1,185 @@
+"""What every picture shows of a host: boxes in five columns, and the edges between them.
+
+Sorted by name, so that the same host gives the same picture in whatever order it was looked at. What is only referred
+to (a network's bridge, a VIF's device) gets a box, too: a picture with a hole would hide the mistake.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from vifplug.topology import nodes as boxes
+from vifplug.topology.nodes import Kind, Node
+from vifplug.topology.view import Bridge, Host, Network, Port, Vif
+from vifplug.topology.words import counted, natural, plain
+
+EMPTY = "Nothing to draw: no named network, no bridge, no pool device and no VIF."
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Edge:
+    """From a box to one further right; ``broken`` where the network can't be used."""
+
+    source: str
+    target: str
+    vlan: str = ""
+    broken: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Graph:
+    """``nodes`` by id, in the order of columns, then of names; ``members``: the devices of each pool."""
+
+    host: str
+    nodes: Mapping[str, Node]
+    edges: tuple[Edge, ...]
+    members: Mapping[str, tuple[str, ...]]
+
+    def of(self, *kinds: Kind) -> list[Node]:
+        return [node for node in self.nodes.values() if node.kind in kinds]
+
+    def targets(self) -> dict[str, list[str]]:
+        """Each box -> where its edges lead; to each device where one leads to a pool."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for edge in self.edges:
+            found[edge.source] += self.members.get(edge.target, (edge.target,))
+        return found
+
+    def vlans(self) -> list[str]:
+        """Every VLAN of the picture once, access VLANs first."""
+        seen = {node.vlan for node in self.nodes.values()} | {edge.vlan for edge in self.edges}
+        return sorted(seen - {""}, key=lambda vlan: (not vlan.isdigit(), natural(vlan)))
+
+    def summary(self) -> str:
+        """``2 networks, 1 bridge, 8 VIFs``: what is there, and not what isn't."""
+        words: tuple[tuple[Kind, str], ...] = (
+            *(("network", "network"), ("portgroup", "portgroup"), ("bridge", "bridge")),
+            *(("device", "device"), ("vif", "VIF"), ("guest", "guest")),
+        )
+        return ", ".join(counted(number, word) for kind, word in words if (number := len(self.of(kind))))
+
+
+def graph(host: Host) -> Graph:
+    """The boxes and edges of a host."""
+    drawing = _Drawing(host=host)
+    drawing.networks()
+    drawing.others()
+    drawing.vifs()
+    ordered = sorted(drawing.nodes.values(), key=lambda node: node.column)
+    members = {pool: tuple(names) for pool, names in drawing.members.items()}
+    return Graph(
+        host=plain(host.name) or "this host",
+        nodes={node.id: node for node in ordered},
+        edges=tuple(dict.fromkeys(drawing.edges)),
+        members=members,
+    )
+
+
+class _Drawing:
+    """A graph in the making; ``nodes`` by what they stand for, such as ``("bridge", "br0")``."""
+
+    def __init__(self, *, host: Host) -> None:
+        self.host = host
+        self.nodes: dict[tuple[str, ...], Node] = {}
+        self.edges: list[Edge] = []
+        self.members: dict[str, list[str]] = defaultdict(list)
+        self._bridges = {bridge.name: bridge for bridge in host.bridges}
+        self._devices = {device.name: device for device in host.devices}
+        self._known = {vif.id: vif for vif in host.vifs}
+        self._own = _own_ports(host)
+
+    def networks(self) -> None:
+        for network in sorted(self.host.networks, key=lambda network: natural(network.name)):
+            source = self._add(("network", network.name), boxes.network(network))
+            line = Edge(source=source.id, target="", vlan=plain(network.vlan), broken=bool(network.problem))
+            targets = self._carriers(network)
+            for group in sorted(network.portgroups, key=lambda group: (not group.default, natural(group.name))):
+                node = self._add(("portgroup", network.name, group.name), boxes.portgroup(group))
+                own = replace(line, vlan=plain(group.vlan)) if group.vlan else line
+                self.edges.append(replace(own, target=node.id))
+                self._join(targets, replace(own, source=node.id))
+            # whoever asks for no portgroup gets the default one, or else the network as it is
+            if not any(group.default for group in network.portgroups):
+                self._join(targets, line)
+
+    def others(self) -> None:
+        """The bridges and devices that no network has named, and the ports that are no VIF's own."""
+        own = {(bridge, port.name) for bridge, port in self._own.values()}
+        for bridge in sorted(self.host.bridges, key=lambda bridge: natural(bridge.name)):
+            source = self._bridge(bridge.name)
+            for port in sorted(bridge.ports, key=lambda port: natural(port.name)):
+                if (bridge.name, port.name) not in own:
+                    node = self._add(
+                        ("port", bridge.name, port.name), boxes.port(port, self._known.get(port.vif or ""))
+                    )
+                    self.edges.append(Edge(source=source.id, target=node.id, vlan=node.vlan))
+        for name in sorted(self._devices, key=natural):
+            self._device(name)
+
+    def vifs(self) -> None:
+        held = {holder: device.name for device in self.host.devices for holder in device.holders}
+        for vif in sorted(self.host.vifs, key=lambda vif: (natural(vif.guest), natural(vif.device), vif.id)):
+            bridge, port = self._own.get(vif.id, (vif.bridge, None))
+            dev = vif.dev or (None if bridge else held.get(vif.id))
+            node = self._add(("vif", vif.id), boxes.vif(vif, port))
+            for source in (self._bridge(bridge) if bridge else None, self._device(dev) if dev else None):
+                if source:
+                    self.edges.append(Edge(source=source.id, target=node.id, vlan=node.vlan))
+            if vif.guest:
+                guest = self._add(("guest", vif.guest), boxes.guest(vif.guest))
+                self.edges.append(Edge(source=node.id, target=guest.id, vlan=node.vlan))
+
+    def _carriers(self, network: Network) -> list[Node]:
+        """What the traffic of a network goes through; whole pools stand for their devices.
+
+        So a portgroup has one edge and not fifty. A device is drawn in the pool of the first network that has it.
+        """
+        found = [self._bridge(network.bridge)] if network.bridge else []
+        names = sorted(set(network.devices), key=natural)
+        fresh = [name for name in names if ("device", name) not in self.nodes]
+        pool = self._add(("pool", network.name), boxes.pool(network)).id if len(fresh) > 1 else ""
+        devices = [self._device(name, pool=pool) for name in names]
+        wanted = {node.id for node in devices}
+        whole = [self._pool(pool) for pool, members in self.members.items() if wanted.issuperset(members)]
+        covered = {node.id for node in whole}
+        return [*found, *whole, *(node for node in devices if node.pool not in covered)]
+
+    def _pool(self, pool: str) -> Node:
+        return next(node for node in self.nodes.values() if node.id == pool)
+
+    def _bridge(self, name: str) -> Node:
+        seen = self._bridges.get(name) or Bridge(name=name, kind="", ports=())
+        return self._add(("bridge", name), boxes.bridge(seen))
+
+    def _device(self, name: str, *, pool: str = "") -> Node:
+        if node := self.nodes.get(("device", name)):
+            return node
+        seen = self._devices.get(name)
+        strangers = tuple(each for each in (seen.holders if seen else ()) if each not in self._known)
+        node = self._add(("device", name), replace(boxes.device(name, seen, strangers=strangers), pool=pool))
+        if pool:
+            self.members[pool].append(node.id)
+        return node
+
+    def _add(self, key: tuple[str, ...], node: Node) -> Node:
+        """The box that already stands for ``key``, or this one, with an id."""
+        if key not in self.nodes:
+            self.nodes[key] = boxes.cleaned(replace(node, id=f"{node.kind}{len(self.nodes)}"))
+        return self.nodes[key]
+
+    def _join(self, targets: Iterable[Node], line: Edge) -> None:
+        self.edges += [replace(line, target=node.id) for node in targets]
+
+
+def _own_ports(host: Host) -> dict[str, tuple[str, Port]]:
+    """VIF id -> the port that is drawn as one with the VIF: on its bridge, and of its name if there are several."""
+    vifs: Mapping[str, Vif] = {vif.id: vif for vif in host.vifs}
+    found: dict[str, tuple[str, Port]] = {}
+    for bridge in sorted(host.bridges, key=lambda bridge: natural(bridge.name)):
+        for port in sorted(bridge.ports, key=lambda port: natural(port.name)):
+            vif = vifs.get(port.vif or "")
+            if vif and vif.bridge in (None, bridge.name) and (vif.id not in found or port.name == vif.device):
+                found[vif.id] = (bridge.name, port)
+    return found

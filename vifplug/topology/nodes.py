@@ -1,0 +1,117 @@
+"""The boxes of a picture, and what is written in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from vifplug.topology.view import Bridge, Device, Network, Port, PortGroup, Vif
+from vifplug.topology.words import counted, plain, vlan_label
+
+Kind = Literal["network", "portgroup", "bridge", "device", "pool", "port", "vif", "guest"]
+
+COLUMNS: Mapping[Kind, int] = {
+    "network": 0,
+    "portgroup": 1,
+    "bridge": 2,
+    "device": 2,
+    "pool": 2,
+    "port": 3,
+    "vif": 3,
+    "guest": 4,
+}
+HEADINGS = ("Networks", "Portgroups", "Bridges and devices", "Ports and VIFs", "Guests")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Node:
+    """One box. ``id`` is letters and digits only; ``pool`` is the id of the pool that a device belongs to.
+
+    ``handle``: the name by which commands know it, where that is not the label.
+    """
+
+    id: str = ""
+    kind: Kind
+    label: str
+    details: tuple[str, ...] = ()
+    handle: str = ""
+    vlan: str = ""
+    problem: str = ""
+    pool: str = ""
+
+    @property
+    def column(self) -> int:
+        return COLUMNS[self.kind]
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """All that is known, the label first."""
+        return tuple(filter(None, (self.label, vlan_label(self.vlan), *self.details, self.handle, self.problem)))
+
+
+def cleaned(node: Node) -> Node:
+    """The same with every text on one line and fit for every format."""
+    details = tuple(filter(None, map(plain, node.details)))
+    vlan, problem, handle = plain(node.vlan), plain(node.problem), plain(node.handle)
+    label = plain(node.label) or handle or "(no name)"
+    return replace(node, label=label, details=details, vlan=vlan, problem=problem, handle=handle)
+
+
+def network(seen: Network) -> Node:
+    problem = f"broken: {seen.problem}" if seen.problem else ""
+    return Node(kind="network", label=seen.name, details=(f"{seen.mode} mode",), vlan=seen.vlan, problem=problem)
+
+
+def portgroup(seen: PortGroup) -> Node:
+    details = ("default portgroup",) if seen.default else ()
+    return Node(kind="portgroup", label=seen.name, details=details, vlan=seen.vlan)
+
+
+def bridge(seen: Bridge) -> Node:
+    if not seen.kind:
+        return Node(kind="bridge", label=seen.name, details=("bridge",), problem="not there")
+    details = (f"{seen.kind} bridge", counted(len(seen.ports), "port"))
+    return Node(kind="bridge", label=seen.name, details=details)
+
+
+def pool(seen: Network) -> Node:
+    return Node(kind="pool", label=f"pool of {seen.name}")
+
+
+def device(name: str, seen: Device | None, *, strangers: tuple[str, ...]) -> Node:
+    """``strangers``: the holders that are no VIF of this picture."""
+    if seen is None:
+        return Node(kind="device", label=name)
+    others = tuple(f"held by VIF {each}" for each in strangers)
+    return Node(kind="device", label=name, details=(_use(seen), *others), problem=seen.problem)
+
+
+def _use(seen: Device) -> str:
+    number = len(seen.holders)
+    if seen.exclusive:
+        return "held alone" if number == 1 else f"held by {number}, for one alone" if number else "free, for one alone"
+    if seen.limit is not None:
+        return f"{number} of {counted(seen.limit, 'VIF')}"
+    return f"shared by {counted(number, 'VIF')}" if number else "free, can be shared"
+
+
+def port(seen: Port, owner: Vif | None) -> Node:
+    """A port that is no VIF's own, such as an uplink, or the second port of a VIF that has two."""
+    told = f"belongs to VIF {owner.device or owner.id}" if owner else f"belongs to VIF {seen.vif}" if seen.vif else ""
+    return Node(kind="port", label=seen.name, details=(told or "no VIF's port",), vlan=seen.vlan)
+
+
+def vif(seen: Vif, own: Port | None) -> Node:
+    """``own``: its port on the bridge, which may have another VLAN than was asked for."""
+    asked = " / ".join(filter(None, (seen.network, seen.portgroup)))
+    problems = [] if seen.state == "plugged" else [seen.state or "state not known"]
+    if own and own.vlan and seen.vlan and own.vlan != seen.vlan:
+        problems.append(f"its port has {vlan_label(own.vlan)}")
+    details = (" · ".join(filter(None, (seen.type, seen.mac))), asked)
+    vlan, problem = seen.vlan or (own.vlan if own else ""), ", ".join(problems)
+    return Node(kind="vif", label=seen.device, details=details, handle=seen.id, vlan=vlan, problem=problem)
+
+
+def guest(name: str) -> Node:
+    return Node(kind="guest", label=name)

@@ -1,0 +1,114 @@
+"""What a picture of a host is made from: plain data, gathered by somebody else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from vifplug.model.vlan import Tag, Vlan
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PortGroup:
+    """A portgroup of a named network; ``vlan`` is a text for people, as everywhere here, and empty for none."""
+
+    name: str
+    default: bool
+    vlan: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Network:
+    """A named network. ``devices`` are netdev names or PCI addresses; ``problem``: why it can't be used."""
+
+    name: str
+    mode: str
+    bridge: str | None
+    devices: tuple[str, ...]
+    vlan: str
+    portgroups: tuple[PortGroup, ...]
+    problem: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Port:
+    """A port of a bridge. ``vif``: the id of the VIF whose port it is; None: an uplink, or another's port."""
+
+    name: str
+    vlan: str
+    vif: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bridge:
+    """``kind``: "Linux", "Open vSwitch", or empty for a bridge that is not there."""
+
+    name: str
+    kind: str
+    ports: tuple[Port, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Device:
+    """A NIC or VF that VIFs share (at most ``limit``) or hold alone; ``problem`` such as "is down"."""
+
+    name: str
+    problem: str
+    limit: int | None
+    holders: tuple[str, ...]
+    exclusive: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Vif:
+    """``bridge`` or ``dev`` is what it is connected to; ``guest`` is empty when not known."""
+
+    id: str
+    device: str
+    type: str
+    mac: str
+    vlan: str
+    network: str | None
+    portgroup: str | None
+    bridge: str | None
+    dev: str | None
+    guest: str
+    state: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Host:
+    """Everything that one picture shows. The order of its parts does not matter: the pictures sort by name."""
+
+    name: str
+    networks: tuple[Network, ...]
+    bridges: tuple[Bridge, ...]
+    devices: tuple[Device, ...]
+    vifs: tuple[Vif, ...]
+
+
+def vlan_text(vlan: Vlan | None) -> str:
+    """``10``, ``trunk 10, 20-30`` or ``trunk 5 (native, untagged), 6-9``; empty for no VLAN."""
+    if vlan is None:
+        return ""
+    parts = ", ".join(_run(run) for run in _runs(vlan.tags))
+    return f"trunk {parts}" if vlan.trunk else parts
+
+
+def _runs(tags: Iterable[Tag]) -> Iterator[list[Tag]]:
+    """The tags by id, cut where an id is missing and around the native VLAN."""
+    run: list[Tag] = []
+    for tag in sorted(tags, key=lambda tag: tag.id):
+        if run and (tag.native_mode or run[-1].native_mode or tag.id != run[-1].id + 1):
+            yield run
+            run = []
+        run.append(tag)
+    if run:
+        yield run
+
+
+def _run(run: list[Tag]) -> str:
+    first, last = run[0], run[-1]
+    if first.native_mode:
+        return f"{first.id} (native, {first.native_mode})"
+    return str(first.id) if first is last else f"{first.id}-{last.id}"
