@@ -34,6 +34,8 @@ class PrivateHost:
             [self.namespace] = stack.enter_context(netns.named())
             self.ovs = stack.enter_context(PrivateOvs(netns=self.namespace))
             stack.enter_context(netns.inside(self.namespace))
+            self.networks = self.directory / "networks.d"
+            self.networks.mkdir()
             self.config = self.directory / "vifplug.conf"
             self.config.write_text(self._configuration())
             self.driver = stack.enter_context(self.new_driver())
