@@ -85,7 +85,8 @@ class Admission:
         plan([resource], observed)
 
     def _too_small(self, actual: VIF) -> Iterator[str]:
-        bridge = self._bridges.get(getattr(actual.source, "bridge", None) or "")
+        name = getattr(actual.source, "bridge", None)
+        bridge = self._bridges.get(name) if name and actual.mtu else None
         if bridge and bridge.mtu and actual.mtu and actual.mtu > bridge.mtu:
             yield f"VIF {actual.id} wants an MTU of {actual.mtu}, and what leaves bridge {bridge.name} has {bridge.mtu}"
 

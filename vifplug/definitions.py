@@ -112,7 +112,7 @@ def get(definitions: Definitions, name: str) -> Network:
     told = (
         f"network {name} is not defined on this host; defined are {joined([e.name for e in known if e.network], 'and')}"
     )
-    raise UnknownNetwork(told + (f", and {joined(broken, 'and')} can't be read" if broken else ""))
+    raise UnknownNetwork(told + (f", and {joined(broken, 'and')} can't be used" if broken else ""))
 
 
 def from_text(text: bytes, place: str) -> Definition:

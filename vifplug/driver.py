@@ -164,6 +164,21 @@ class VIFDriver:
             self._engine.carry_out([job], "updating")
         return _plugged(job)
 
+    def update_network(self, name: str) -> Sequence[Plugged]:
+        """Bring all VIFs that were plugged into a network to what it says now, as one: all of them or none.
+
+        Raises UnknownNetwork, and what `update` raises.
+        """
+        definitions.get(self.networks, name)
+        with self._store.lock([vif.id for vif in self._plugged_into(name)], self._settings.lock_timeout):
+            jobs = self._prepared([(vif, None) for vif in self._plugged_into(name)], anew=True)
+            self._engine.carry_out(jobs, "updating")
+        return [_plugged(job) for job in jobs]
+
+    def _plugged_into(self, name: str) -> Sequence[VIF]:
+        asked = (VIF.from_json(record.asked) for record in self._store.all())
+        return [vif for vif in asked if vif.type == "network" and vif.source.network == name]
+
     def settle(self, vif_id: str) -> tuple[Step, ...]:
         """Do again what libvirt undid when the guest started: QoS on the tap, the settings of a VF.
 

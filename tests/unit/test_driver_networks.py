@@ -15,7 +15,8 @@ from vifplug import conf as options
 from vifplug.host.machine import Machine
 from vifplug.host.memory import MemoryBackend
 from vifplug.plan import resources
-from vifplug.plan.resources import LowerDevice, OvsPort
+from vifplug.plan.facts import BridgeFacts
+from vifplug.plan.resources import LowerDevice, OvsBridge, OvsPort
 
 GUEST = Instance(uuid="77777777-aaaa-4bbb-8ccc-dddddddddddd", name="web-1")
 
@@ -61,10 +62,16 @@ class Bench:
         for name in names:
             self.memory.place(LowerDevice(name=name, up=up))
 
-    def port(self, number: int = 1) -> OvsPort:
-        [seen] = [each for each in self.memory.there.values() if isinstance(each.resource, OvsPort)]
-        assert isinstance(seen.resource, OvsPort)
-        return seen.resource
+    def ports(self) -> list[OvsPort]:
+        return [each.resource for each in self.memory.there.values() if isinstance(each.resource, OvsPort)]
+
+    def port(self) -> OvsPort:
+        [port] = self.ports()
+        return port
+
+    def tags(self) -> dict[int, int | None]:
+        """The access VLAN of each VIF's port, by the VIF's number."""
+        return {int(port.owner[:8]): port.vlan.tag if port.vlan else None for port in self.ports()}
 
 
 @pytest.fixture
@@ -76,7 +83,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 
 def vif(number: int = 1, network: str = "pool", portgroup: str | None = None, **keys: Any) -> VIF:
     source = {"network": network} | ({"portgroup": portgroup} if portgroup else {})
-    id = f"00000000-0000-4000-8000-{number:012}"
+    id = f"{number:08}-0000-4000-8000-000000000000"
     return VIF.from_json({"id": id, "type": "network", "mac": f"52:54:00:00:00:{number:02x}", "source": source, **keys})
 
 
@@ -141,7 +148,9 @@ def test_a_plugged_vif_stays_whatever_becomes_of_its_definition(bench: Bench, ed
 def test_an_unknown_network_or_portgroup_is_told_and_nothing_is_written(bench: Bench) -> None:
     bench.define(RED.format(vlan=10))
     bench.define("<network><name>blue</name><forward mode='nat'/></network>", "blue")
-    with pytest.raises(errors.UnknownNetwork, match=r"network green is not defined.*defined are red, and .*blue\.xml"):
+    with pytest.raises(
+        errors.UnknownNetwork, match=r"network green is not defined.*defined are red, and .*blue\.xml can't be used"
+    ):
         bench.driver.plug(vif(network="green"))
     with pytest.raises(errors.UnknownNetwork, match=r"network blue can't be used: .*blue\.xml: line 1.*nat"):
         bench.driver.plug(vif(network="blue"))
@@ -317,3 +326,88 @@ def test_another_mode_is_a_difference_and_an_update_moves_the_vif(bench: Bench) 
     assert bench.driver.update(vif(1)).actual.type == "bridge"
     bench.define(pool("passthrough", "e0"))
     assert bench.driver.plug(vif(2)).actual.source.dev == "e0"
+
+
+def test_all_vifs_of_a_network_are_updated_together(bench: Bench) -> None:
+    bench.define(RED.format(vlan=10))
+    bench.define(RED.format(vlan=10).replace("red", "blue"), "blue")
+    for number in (1, 2):
+        bench.driver.plug(vif(number, network="red"))
+    bench.driver.plug(vif(3, network="blue"))
+    assert [each.changed for each in bench.driver.update_network("red")] == [False, False]
+    bench.define(RED.format(vlan=20))
+    bench.define(RED.format(vlan=20).replace("red", "blue"), "blue")
+    assert [each.changed for each in bench.driver.update_network("red")] == [True, True]
+    assert [difference.vif_id for difference in bench.driver.check()] == [vif(3).id]
+    bench.define(RED.format(vlan=30))
+    bench.memory.fail_on = lambda step: isinstance(step.subject, OvsPort) and step.subject.owner == vif(2).id
+    with pytest.raises(errors.StepFailed):
+        bench.driver.update_network("red")
+    assert bench.tags() == {1: 20, 2: 20, 3: 10}
+    with pytest.raises(errors.UnknownNetwork):
+        bench.driver.update_network("green")
+
+
+# -- whether a guest could come here ------------------------------------------------------------------------------
+
+
+class Bridges:
+    """The bridges of a host in memory."""
+
+    def __init__(self, *bridges: BridgeFacts) -> None:
+        self._bridges = list(bridges)
+
+    def bridges(self) -> list[BridgeFacts]:
+        return self._bridges
+
+
+def reasons(bench: Bench, *vifs: VIF) -> list[str]:
+    return [reason for _, reason in bench.driver.can_plug(vifs)]
+
+
+def test_what_could_be_plugged_has_no_reason_against_it(bench: Bench) -> None:
+    bench.define(pool("passthrough", "e0", "e1"))
+    bench.devices("e0", "e1")
+    assert reasons(bench, vif(1), vif(2)) == []
+    assert bench.driver.list() == [] and [each.holders for each in bench.driver.pool("pool")] == [(), ()]
+    bench.driver.plug(vif(1))
+    assert reasons(bench, vif(1)) == []  # which it is, already
+
+
+def test_every_reason_is_told_at_once(bench: Bench) -> None:
+    bench.define(pool("passthrough", "e0", "e1"))
+    bench.devices("e0")
+    bench.driver.plug(vif(1))
+    told = reasons(bench, vif(2, portgroup="legal"), vif(3, network="green"), vif(4, network="green", vlan=10))
+    assert len(told) == 4
+    assert "portgroup legal" in told[0] and "e0 is held by" in told[1] and "e1 is not on this host" in told[1]
+    assert all("network green is not defined" in reason for reason in told[2:])
+
+
+def test_what_the_first_vif_of_a_guest_takes_the_second_can_not_have(bench: Bench) -> None:
+    bench.define(pool("passthrough", "e0"))
+    bench.devices("e0")
+    assert [each.id for each, _ in bench.driver.can_plug([vif(1), vif(2)])] == [vif(2).id]
+    direct = {"id": vif(3).id, "mac": vif(3).mac, "type": "direct", "source": {"dev": "e0", "mode": "vepa"}}
+    told = reasons(bench, vif(1), VIF.from_json(direct))
+    assert len(told) == 1 and f"device e0 is wanted by VIF {vif(3).id} and taken by VIF {vif(1).id}" in told[0]
+
+
+def test_a_bridge_of_open_vswitch_has_to_be_there_and_mtu_has_to_fit(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.define(RED.format(vlan=10))
+    [told] = reasons(bench, vif(1, network="red"))
+    assert "Open vSwitch bridge br-red is not on this host" in told
+    bench.memory.place(OvsBridge(name="br-red"))
+    monkeypatch.setattr(bench.driver, "_facts", Bridges(BridgeFacts(name="br-red", openvswitch=True, mtu=1500)))
+    assert reasons(bench, vif(1, network="red")) == []
+    [told] = reasons(bench, vif(1, network="red", mtu=9000))
+    assert "wants an MTU of 9000, and what leaves bridge br-red has 1500" in told
+
+
+def test_what_libvirt_or_the_type_refuses_is_a_reason(bench: Bench) -> None:
+    bench.define(pool("vepa", "e0"))
+    bench.devices("e0")
+    told = reasons(bench, vif(1, mtu=9000, filterref="clean-traffic"))
+    assert len(told) == 2 and "$.mtu" in told[0] and "$.filterref" in told[1]

@@ -76,7 +76,7 @@ def test_without_either_the_id_follows_from_the_mac_in_any_case() -> None:
 
 @pytest.mark.parametrize("kind", WHERE)
 def test_an_element_keeps_its_form(kind: str) -> None:
-    owner = None if kind in ("vhostuser", "hostdev") else "libvirt"
+    owner = None if kind in ("vhostuser", "hostdev", "network") else "libvirt"
     assert (read.vif(text(kind)).type, read.vif(text(kind)).tap_owner) == (kind, owner)
 
 

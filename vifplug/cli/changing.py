@@ -73,6 +73,28 @@ class Update(PrintsElement, ShowOne):
             return PLUGGED, _plugged(driver.update(vif, _instance(parsed_args)))
 
 
+class NetworkUpdate(PrintsElement, Lister):
+    """bring every VIF of a network to what the network now says, in place where that can be: all of them or none.
+
+    Prints each one's interface element.
+    """
+
+    columns = PLUGGED
+    brief = PLUGGED_BRIEF
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument("name", metavar="NAME", help="the name of a network")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
+        with self.app.driver() as driver:
+            return PLUGGED, list(map(_plugged, driver.update_network(parsed_args.name)))
+
+    def nothing(self) -> str:
+        return "no VIF is plugged into the network"
+
+
 class Unplug(Lister):
     """take back everything of VIFs; the id is enough, and what is not there is no error.
 

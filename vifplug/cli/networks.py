@@ -104,7 +104,8 @@ class PoolShow(Lister):
             names = parsed_args.names or [each.name for each in driver.networks.all() if each.network]
             rows = [(name, device) for name in names for device in driver.pool(name)]
         return self.columns, [
-            (name, device.name, device.limit, lines(device.holders), device.problem) for name, device in rows
+            (name, device.name, Shown(device.limit, str(device.limit or "")), lines(device.holders), device.problem)
+            for name, device in rows
         ]
 
     def nothing(self) -> str:
@@ -134,7 +135,8 @@ def networks(paths: Iterable[str]) -> list[Network]:
 def _listed(definition: Definition, vifs: Sequence[str]) -> tuple[Any, ...]:
     network = definition.network
     if network is None:
-        return definition.name, "", "", lines(()), len(vifs), str(definition), definition.place
+        problem = Shown(str(definition), "see `vifplug network validate`")
+        return definition.name, "", "", lines(()), len(vifs), problem, definition.place
     on = network.bridge or network.pf or joined(network.members, "and") if network.bridge or network.pooled else ""
     return definition.name, network.mode, on, _groups(network), len(vifs), "", definition.place
 

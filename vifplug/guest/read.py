@@ -23,6 +23,9 @@ from vifplug.model.vif import VIF
 if TYPE_CHECKING:
     from lxml.etree import _Element
 
+#: types of interface that need nothing of the host (none: user)
+_WITHOUT_HOST = ("user", "null")
+
 #: the namespace of the ids of VIFs that have none of their own: such an id is uuid5(this, the MAC in lower case)
 MAC_NAMESPACE: Final = uuid.UUID("5e9a9c2b-4f3d-5b1e-9c57-6d2a1f0e8b34")
 
@@ -52,11 +55,14 @@ def vif(text: str | bytes | _Element, *, vif_id: str | None = None) -> VIF:
 def domain(text: str | bytes) -> tuple[list[VIF], list[str]]:
     """The VIFs of every ``<interface>`` of a guest, and why others can't be read, a sentence each.
 
+    Those that QEMU alone has, without a device of the host, are left out.
     Raises InvalidDocument for what is no ``<domain>``.
     """
     found: list[VIF] = []
     wrong: list[str] = []
     for number, element in enumerate(xml.parse(text, "domain").iterfind("devices/interface"), 1):
+        if element.get("type", "user") in _WITHOUT_HOST:
+            continue
         try:
             found.append(vif(element))
         except InvalidRequest as error:

@@ -10,8 +10,8 @@ from vifplug.host.netlink_messages import Link
 from vifplug.plan.facts import BridgeFacts, BridgePortFacts
 from vifplug.plan.resources import marked_for
 
-#: kinds of link (IFLA_INFO_KIND) that carry the traffic of something else: of guests, of containers, of a switch
-_INNER = ("tun", "veth", "macvtap", "macvlan", "bridge", "openvswitch")
+#: kinds of link (IFLA_INFO_KIND) that are a guest's, or a switch's own end
+_INNER = ("tun", "macvtap", "bridge", "openvswitch")
 
 
 def bridges(links: Sequence[Link], switched: Iterable[BridgeFacts]) -> list[BridgeFacts]:
@@ -25,9 +25,8 @@ def bridges(links: Sequence[Link], switched: Iterable[BridgeFacts]) -> list[Brid
 
 
 def devices(links: Iterable[Link]) -> dict[str, dict[str, Any]]:
-    """Devices that have a wire, or stand for one: whether they are up, and their MTU in bytes."""
-    outer = (link for link in links if link.kind not in _INNER and link.name != "lo")
-    return {link.name: {"up": link.up, "mtu": link.mtu} for link in outer}
+    """Devices that a macvtap could be on: whether they are up, and their MTU in bytes."""
+    return {link.name: {"up": link.up, "mtu": link.mtu} for link in links if _is_outer(link)}
 
 
 def _linux(bridge: Link, links: Iterable[Link]) -> BridgeFacts:
@@ -38,4 +37,8 @@ def _linux(bridge: Link, links: Iterable[Link]) -> BridgeFacts:
 
 def _mtu(ports: Iterable[Link]) -> int | None:
     """The smallest MTU of the ports that are no guest's: what leaves the host has to fit through them."""
-    return min((port.mtu for port in ports if port.kind not in _INNER and not marked_for(port.alias)), default=None)
+    return min((port.mtu for port in ports if _is_outer(port)), default=None)
+
+
+def _is_outer(link: Link) -> bool:
+    return link.kind not in _INNER and link.name != "lo" and not marked_for(link.alias)

@@ -72,7 +72,7 @@ class _Reader:
             again = problem.message == "is missing" and any(line == before for before, _ in told)
             if not again and (line, str(problem)) not in told:
                 told.add((line, str(problem)))
-                yield Problem(f"line {line}: {problem.path}", problem.message)
+                yield Problem(f"line {line}" + (f": {problem.path}" if problem.path != "$" else ""), problem.message)
 
     def _refuse_libvirts_own(self) -> None:
         forward = self._elements.get("forward")

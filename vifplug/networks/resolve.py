@@ -10,7 +10,7 @@ from typing import Any
 
 from vifplug.errors import InvalidDocument, InvalidRequest, Problem, UnknownPortGroup, Unsupported
 from vifplug.model.codec import joined
-from vifplug.model.names import is_pci
+from vifplug.model.names import default_target, is_pci
 from vifplug.model.network import Network, PortGroup
 from vifplug.model.nic import Driver
 from vifplug.model.source import BridgeSource, DirectSource, HostDeviceSource
@@ -126,10 +126,12 @@ def _problems(network: Network, merged: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _form(vif: VIF, network: Network, default_bridge: str) -> dict[str, Any]:
     """What depends on how the network connects its VIFs."""
+    target = None if vif.tap_owner == "libvirt" else default_target(vif.id)
     if network.form == "bridge":
-        return {"source": BridgeSource(bridge=network.bridge or default_bridge), "mtu": vif.mtu or network.mtu}
+        source = BridgeSource(bridge=network.bridge or default_bridge)
+        return {"source": source, "mtu": vif.mtu or network.mtu, "target": vif.target or target}
     if network.form == "direct":
-        return {}
+        return {"target": vif.target or target}
     driver = Driver(name=network.driver) if network.driver else None
     return {"target": None, "tap_owner": None, "driver": driver}  # the guest sees the function itself: no tap, no NIC
 

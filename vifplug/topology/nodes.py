@@ -60,7 +60,13 @@ def cleaned(node: Node) -> Node:
 
 def network(seen: Network) -> Node:
     problem = f"broken: {seen.problem}" if seen.problem else ""
-    return Node(kind="network", label=seen.name, details=(f"{seen.mode} mode",), vlan=seen.vlan, problem=problem)
+    return Node(
+        kind="network",
+        label=seen.name,
+        details=(f"{seen.mode} mode",) if seen.mode else (),
+        vlan=seen.vlan,
+        problem=problem,
+    )
 
 
 def portgroup(seen: PortGroup) -> Node:

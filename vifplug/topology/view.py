@@ -19,7 +19,10 @@ class PortGroup:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Network:
-    """A named network. ``devices`` are netdev names or PCI addresses; ``problem``: why it can't be used."""
+    """A named network. ``devices`` are netdev names or PCI addresses; ``problem``: why it can't be used.
+
+    One whose definition can't be read has no ``mode``.
+    """
 
     name: str
     mode: str
