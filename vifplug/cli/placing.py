@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -101,9 +102,10 @@ class Candidates(Lister):
         from vifplug.networks import candidates
 
         vifs, wrong = documents.read_guest(self.app, parsed_args.file)
+        search = candidates.Search(vifs)
         rows = []
         for name, info in _hosts(parsed_args.host):
-            reasons = [*wrong, *candidates.reasons(vifs, info)]
+            reasons = [*wrong, *search.reasons(info)]
             rows.append((name, not reasons, lines(reasons)))
         self.exit_code = 0 if any(fits for _, fits, _ in rows) else NO
         return self.columns, sorted(rows, key=lambda row: (not row[1], row[0]))
@@ -149,7 +151,7 @@ def _hosts(paths: Iterable[str]) -> Iterator[tuple[str, Any]]:
     """Every published document with its host's name. Raises InvalidRequest."""
     for path in _files(paths):
         try:
-            content = json.loads(Path(path).read_bytes())
+            content = _parsed(Path(path).read_bytes())
         except OSError as error:
             raise InvalidRequest(f"{path}: can't be read: {error.strerror}") from error
         except ValueError as error:
@@ -163,3 +165,12 @@ def _hosts(paths: Iterable[str]) -> Iterator[tuple[str, Any]]:
 def _files(paths: Iterable[str]) -> Iterator[str]:
     for path in paths:
         yield from map(str, sorted(Path(path).glob("*.json"))) if Path(path).is_dir() else [path]
+
+
+def _parsed(text: bytes) -> Any:
+    """JSON without the garbage collector: it would look for garbage again and again, where all is new (4 x slower)."""
+    gc.disable()
+    try:
+        return json.loads(text)
+    finally:
+        gc.enable()

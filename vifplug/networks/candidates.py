@@ -5,19 +5,18 @@ It tells what can be told from afar; `can-plug` on the host itself has the last 
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from vifplug.errors import InvalidDocument, UnknownNetwork, VifplugError, sentences
+from vifplug.errors import VifplugError, sentences
 from vifplug.model.codec import joined
 from vifplug.model.network import Network
 from vifplug.model.vif import VIF
 from vifplug.model.virtualport import OPENVSWITCH
-from vifplug.networks.pool import Holder, PoolDevice
-from vifplug.networks.resolve import device_of, is_alone, resolve
+from vifplug.networks.pool import Holder, PoolDevice, pick
+from vifplug.networks.resolve import DEFAULT_BRIDGE, is_alone, resolve
 
 HostInfo = Mapping[str, Any]
 
@@ -35,73 +34,94 @@ def pool_data(devices: Iterable[PoolDevice]) -> list[dict[str, Any]]:
     ]
 
 
-def reasons(vifs: Sequence[VIF], host: HostInfo) -> list[str]:
-    """Why a host can't take all of a guest's VIFs, a sentence each; none where it can, as far as it says."""
-    return list(_Host(host).reasons(vifs))
+class Search:
+    """One guest's VIFs, tried on many hosts; what is the same on all of them is looked at once."""
 
+    def __init__(self, vifs: Sequence[VIF]) -> None:
+        self._vifs = vifs
+        self._tried: dict[tuple[str, str], _Trial] = {}
 
-class _Host:
-    """One host while a guest's VIFs are tried on it, one after the other."""
+    def reasons(self, host: HostInfo) -> list[str]:
+        """Why a host can't take all of the VIFs, a sentence each; none where it can, as far as it says."""
+        pools: dict[str, list[PoolDevice]] = {}
+        return [reason for vif in self._vifs for reason in self._of(vif, host, pools)]
 
-    def __init__(self, info: HostInfo) -> None:
-        self._info = info
-        self._pools: dict[str, list[PoolDevice]] = {}
+    def _of(self, vif: VIF, host: HostInfo, pools: dict[str, list[PoolDevice]]) -> Iterator[str]:
+        """``pools``: those of the host that were looked at, without what the guest's other VIFs would take."""
+        if vif.type != "network":
+            yield from _lacking(vif, host)
+            return
+        trial = self._trial(vif, host)
+        yield from trial.problems
+        if trial.actual is None:
+            return
+        if trial.alone is None:
+            yield from _lacking(trial.actual, host)
+            return
+        if trial.actual.type not in host.get("types", ()):
+            yield _no_type(trial.actual)
+        name = vif.source.network
+        pool = pools.setdefault(name, _pool(host["networks"][name]))
+        try:
+            taken = pick(f"network {name}", pool, vif.id, alone=trial.alone)
+        except VifplugError as error:
+            yield str(error)
+        else:
+            holder = Holder(vif_id=vif.id, alone=trial.alone)
+            pools[name] = [replace(p, holders=(*p.holders, holder)) if p.name == taken else p for p in pool]
 
-    def reasons(self, vifs: Iterable[VIF]) -> Iterator[str]:
-        for vif in vifs:
-            try:
-                actual = self._resolved(vif) if vif.type == "network" else vif
-            except VifplugError as error:
-                yield from sentences(error)
-            else:
-                yield from self._lacking(actual)
-
-    def _resolved(self, vif: VIF) -> VIF:
-        network = self._network(vif.source.network)
-        if not network.pooled:
-            return resolve(vif, network, default_bridge=self._info.get("integration_bridge") or "br-int")
-        pool = self._pools.setdefault(network.name, _pool(self._info["networks"][network.name]))
-        actual = resolve(vif, network, pool)
-        holder = Holder(vif_id=vif.id, alone=is_alone(network, actual.virtualport))
-        taken = device_of(actual)
-        self._pools[network.name] = [
-            replace(each, holders=(*each.holders, holder)) if each.name == taken else each for each in pool
-        ]
-        return actual
-
-    def _network(self, name: str) -> Network:
-        networks: Mapping[str, Any] = self._info.get("networks") or {}
+    def _trial(self, vif: VIF, host: HostInfo) -> _Trial:
+        name, networks = vif.source.network, host.get("networks") or {}
         if name not in networks:
             known = joined(networks, "and") if networks else "none"
-            raise UnknownNetwork(f"network {name} is not defined there; defined are {known}")
+            return _Trial((f"network {name} is not defined there; defined are {known}",))
         if "definition" not in networks[name]:
-            raise UnknownNetwork(f"network {name} can't be used there: {networks[name].get('problem')}")
-        return _parsed(json.dumps(networks[name]["definition"]))
-
-    def _lacking(self, actual: VIF) -> Iterator[str]:
-        if actual.type not in self._info.get("types", ()):
-            yield f"VIF type {actual.type} is not installed there"
-        if bridge := getattr(actual.source, "bridge", None):
-            yield from self._bridge_lacking(actual, bridge)
-        if actual.type == "direct" and actual.source.dev not in self._info.get("devices", ()):
-            yield f"device {actual.source.dev} is not there"
-
-    def _bridge_lacking(self, actual: VIF, name: str) -> Iterator[str]:
-        bridge = self._info.get("bridges", {}).get(name)
-        switched = actual.type != "bridge" or (actual.virtualport and actual.virtualport.type == OPENVSWITCH)
-        kind = "Open vSwitch" if switched else "Linux"
-        if bridge is None or bridge["openvswitch"] != bool(switched):
-            yield f"{kind} bridge {name} is not there"
-        elif actual.mtu and bridge["mtu"] and actual.mtu > bridge["mtu"]:
-            yield f"VIF {actual.id} wants an MTU of {actual.mtu}, and what leaves bridge {name} has {bridge['mtu']}"
+            return _Trial((f"network {name} can't be used there: {networks[name].get('problem')}",))
+        definition = {key: value for key, value in networks[name]["definition"].items() if key != "uuid"}
+        key = (vif.id, json.dumps([definition, host.get("integration_bridge")]))
+        if key not in self._tried:
+            self._tried[key] = _tried(vif, definition, host.get("integration_bridge") or DEFAULT_BRIDGE)
+        return self._tried[key]
 
 
-@functools.lru_cache(maxsize=1024)  # hosts of one kind define a network alike
-def _parsed(definition: str) -> Network:
+@dataclass(frozen=True)
+class _Trial:
+    """What a network makes of a VIF were its pool free; ``alone`` is None for one on a bridge."""
+
+    problems: tuple[str, ...] = ()
+    actual: VIF | None = None
+    alone: bool | None = None
+
+
+def _tried(vif: VIF, definition: Mapping[str, Any], default_bridge: str) -> _Trial:
     try:
-        return Network.from_data(json.loads(definition))
-    except InvalidDocument as error:
-        raise UnknownNetwork(f"the network as it is published can't be used: {error}") from None
+        network = Network.from_data(definition)
+        actual = resolve(vif, network, network.members or ["any"], default_bridge=default_bridge)
+    except VifplugError as error:
+        return _Trial(tuple(sentences(error)))
+    return _Trial(actual=actual, alone=is_alone(network, actual.virtualport) if network.pooled else None)
+
+
+def _lacking(actual: VIF, host: HostInfo) -> Iterator[str]:
+    if actual.type not in host.get("types", ()):
+        yield _no_type(actual)
+    if bridge := getattr(actual.source, "bridge", None):
+        yield from _bridge_lacking(actual, bridge, host)
+    if actual.type == "direct" and actual.source.dev not in host.get("devices", ()):
+        yield f"device {actual.source.dev} is not there"
+
+
+def _no_type(actual: VIF) -> str:
+    return f"VIF type {actual.type} is not installed there"
+
+
+def _bridge_lacking(actual: VIF, name: str, host: HostInfo) -> Iterator[str]:
+    bridge = host.get("bridges", {}).get(name)
+    switched = actual.type != "bridge" or (actual.virtualport is not None and actual.virtualport.type == OPENVSWITCH)
+    if bridge is None or bridge["openvswitch"] != switched:
+        yield f"{'Open vSwitch' if switched else 'Linux'} bridge {name} is not there"
+    elif actual.mtu and bridge["mtu"] and actual.mtu > bridge["mtu"]:
+        yield f"VIF {actual.id} wants an MTU of {actual.mtu}, and what leaves bridge {name} has {bridge['mtu']}"
 
 
 def _pool(published: Mapping[str, Any]) -> list[PoolDevice]:

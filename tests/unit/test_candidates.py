@@ -1,0 +1,140 @@
+"""Which hosts could take a guest, from what they publish: each reason, and the pools while one guest is tried."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from vifplug import VIF
+from vifplug.networks.candidates import Search
+
+RED = {
+    "name": "red",
+    "mode": "bridge",
+    "bridge": "br-red",
+    "virtualport": {"type": "openvswitch"},
+    "portgroups": [{"name": "sales", "vlan": {"tags": [{"id": 10}]}}],
+}
+POOL = {"name": "pool", "mode": "passthrough", "devices": [{"dev": "e0"}, {"dev": "e1"}]}
+OTHER = {"vif_id": "f" * 8 + "-0000-4000-8000-000000000000", "alone": True}
+
+HOST: dict[str, Any] = {
+    "host": "one",
+    "integration_bridge": "br-ex",
+    "bridges": {"br-red": {"openvswitch": True, "mtu": 1500}, "br0": {"openvswitch": False, "mtu": None}},
+    "devices": {"e0": {"up": True, "mtu": 1500}},
+    "types": {"bridge": "1", "direct": "1"},
+    "networks": {
+        "red": {"definition": RED},
+        "pool": {
+            "definition": POOL,
+            "pool": [
+                {"name": "e0", "problem": "", "max": None, "holders": [OTHER]},
+                {"name": "e1", "problem": "", "max": None, "holders": []},
+            ],
+        },
+        "broken": {"problem": "line 3: $.mode: is missing"},
+    },
+}
+
+
+def vif(number: int = 1, network: str = "red", portgroup: str | None = None, **keys: Any) -> VIF:
+    source = {"network": network, "portgroup": portgroup}
+    document = {"type": "network", "source": source, **keys}
+    return VIF.from_json(
+        {"id": f"{number:08}-0000-4000-8000-000000000000", "mac": f"52:54:00:00:00:{number:02x}", **document}
+    )
+
+
+def bridge(**keys: Any) -> VIF:
+    return vif(type="bridge", **{"source": {"bridge": "br-red"}, "virtualport": {"type": "openvswitch"}, **keys})
+
+
+def host(**changes: Any) -> dict[str, Any]:
+    return {**copy.deepcopy(HOST), **changes}
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        vif(),
+        vif(portgroup="sales"),
+        vif(network="pool"),
+        vif(mtu=1500),
+        bridge(),
+        bridge(source={"bridge": "br0"}, virtualport=None, mtu=9000),
+        vif(type="direct", source={"dev": "e0"}),
+    ],
+    ids=str,
+)
+def test_a_host_that_has_everything_fits(wanted: VIF) -> None:
+    assert Search([wanted]).reasons(HOST) == []
+
+
+@pytest.mark.parametrize(
+    ("wanted", "reason"),
+    [
+        (vif(network="green"), "network green is not defined there; defined are red, pool and broken"),
+        (vif(network="broken"), "network broken can't be used there: line 3"),
+        (vif(portgroup="legal"), "portgroup legal of network red, which has sales"),
+        (vif(virtualport={"type": "802.1Qbg"}), "$.virtualport.type: the VIF says 802.1Qbg and network red says"),
+        (vif(mtu=9000), "wants an MTU of 9000, and what leaves bridge br-red has 1500"),
+        (bridge(source={"bridge": "br-blue"}), "Open vSwitch bridge br-blue is not there"),
+        (bridge(source={"bridge": "br0"}), "Open vSwitch bridge br0 is not there"),
+        (bridge(virtualport=None), "Linux bridge br-red is not there"),
+        (vif(type="direct", source={"dev": "e9"}), "device e9 is not there"),
+        (vif(type="ethernet", source={}), "VIF type ethernet is not installed there"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_host_that_lacks_something_says_what(wanted: VIF, reason: str) -> None:
+    [told] = Search([wanted]).reasons(HOST)
+    assert reason in told
+
+
+def test_the_guests_vifs_share_what_the_host_has_and_the_next_guest_starts_anew() -> None:
+    search = Search([vif(1, network="pool"), vif(2, network="pool")])
+    for _ in range(2):
+        [told] = search.reasons(HOST)
+        assert f"for VIF {vif(2).id}: e0 is held by VIF ffffffff" in told and f"e1 is held by VIF {vif(1).id}" in told
+    roomy = host()
+    roomy["networks"]["pool"]["pool"][0]["holders"] = []
+    assert search.reasons(roomy) == []
+    assert HOST["networks"]["pool"]["pool"][1]["holders"] == []
+
+
+def test_a_vif_that_is_there_already_fits() -> None:
+    mine = host()
+    mine["networks"]["pool"]["pool"] = [
+        {"name": "e0", "problem": "", "max": None, "holders": [{"vif_id": vif().id, "alone": True}]}
+    ]
+    assert Search([vif(network="pool")]).reasons(mine) == []
+
+
+def test_definitions_that_differ_are_told_apart_and_a_uuid_is_no_difference() -> None:
+    search = Search([vif(portgroup="sales")])
+    assert search.reasons(HOST) == []
+    other = host()
+    other["networks"]["red"]["definition"]["portgroups"] = []
+    [told] = search.reasons(other)
+    assert "which has none" in told
+    same = host()
+    same["networks"]["red"]["definition"]["uuid"] = "1" * 32
+    assert search.reasons(same) == []
+
+
+def test_a_network_without_a_bridge_is_on_the_hosts_own() -> None:
+    seed = host()
+    del seed["networks"]["red"]["definition"]["bridge"]
+    assert Search([vif()]).reasons(seed) == ["Open vSwitch bridge br-ex is not there"]
+    seed["bridges"]["br-ex"] = {"openvswitch": True, "mtu": None}
+    assert Search([vif()]).reasons(seed) == []
+
+
+def test_what_a_host_of_another_version_publishes_is_no_crash() -> None:
+    assert Search([vif()]).reasons({"host": "old"}) == ["network red is not defined there; defined are none"]
+    wrong = host()
+    wrong["networks"]["red"]["definition"] = {"name": "red", "mode": "teleport"}
+    assert any("$.mode" in reason for reason in Search([vif()]).reasons(wrong))
