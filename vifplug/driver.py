@@ -11,16 +11,15 @@ from vifplug import definitions, plugins
 from vifplug.definitions import Definition, Definitions, Directory, Given
 from vifplug.engine import Engine, Job, instance_of
 from vifplug.errors import InvalidRequest, NotPlugged
-from vifplug.guest import write
+from vifplug.jobs import Jobs
 from vifplug.model.names import parse_uuid
 from vifplug.model.network import Network
 from vifplug.model.vif import VIF, Instance
 from vifplug.plan import resources
 from vifplug.plan.resources import Resource
 from vifplug.plan.steps import Difference, Step
-from vifplug.resolver import Choice, Resolver
-from vifplug.store import Record, State, Store, Transaction
-from vifplug.types.base import Context, VIFType
+from vifplug.resolver import Resolver
+from vifplug.store import Record, State, Store
 
 if TYPE_CHECKING:
     from oslo_config import cfg
@@ -65,19 +64,6 @@ class Entry:
     resources: tuple[Resource, ...] = ()
 
 
-@dataclass(frozen=True)
-class _Ask:
-    """What a caller asks for, and what is recorded."""
-
-    vif: VIF
-    instance: Instance | None
-    former: Record | None
-
-    @property
-    def guest(self) -> Instance | None:
-        return self.instance or (instance_of(self.former) if self.former else None)
-
-
 class VIFDriver:
     """Plugs VIFs on this host and remembers what it did. Thread-safe; processes of one host share the record.
 
@@ -108,12 +94,12 @@ class VIFDriver:
         extra = plugins.load_resources()
         self._machine = machine or local.machine(self._settings.ovs, extra)
         self._facts = local.HostFacts(self._machine)
-        self._context = Context(settings=self._settings.common, facts=self._facts)
         self._store = Store(self._settings.state_path)
         kinds = {**resources.RESOURCES, **plugins.resource_kinds(extra)}
         self._engine = Engine(self._machine, self._store, kinds)
         self.networks: Definitions = Directory(self._settings.networks_dir) if networks is None else Given(networks)
         self._resolver = Resolver(self.networks, self._facts, self._settings.integration_bridge)
+        self._jobs = Jobs(self._types, self._settings, self._facts, self._resolver, self._store)
 
     def __enter__(self) -> VIFDriver:
         return self
@@ -144,7 +130,7 @@ class VIFDriver:
         """
         pairs = list(pairs)
         for vif, instance in pairs:
-            self._check(vif, instance)
+            self._jobs.check(vif, instance)
         with self._store.lock([vif.id for vif, _ in pairs], self._settings.lock_timeout):
             jobs = self._prepared(pairs)
             self._engine.carry_out(jobs, "plugging", progress)
@@ -157,7 +143,7 @@ class VIFDriver:
 
         Raises NotPlugged when it isn't plugged, Held when a device would have to be made anew under its guest.
         """
-        self._check(vif, instance)
+        self._jobs.check(vif, instance)
         with self._store.lock([vif.id], self._settings.lock_timeout):
             self._recorded(vif.id)
             [job] = self._prepared([(vif, instance)], anew=True)
@@ -211,7 +197,7 @@ class VIFDriver:
 
     def plan_many(self, pairs: Iterable[tuple[VIF, Instance | None]]) -> list[Plugged]:
         """What `plug_many` would do now."""
-        jobs = self._jobs(pairs, anew=False, dry=True)
+        jobs = self._jobs.make(pairs, dry=True)
         self._engine.prepare(jobs)
         return [_plugged(job) for job in jobs]
 
@@ -265,7 +251,7 @@ class VIFDriver:
 
         admission = Admission(self._resolver, self._machine, self._facts, self._store.holdings)
         formers = [(vif, self._store.get(vif.id)) for vif in vifs]
-        return [(vif, each) for vif, former in formers for each in admission.reasons(vif, former, self._job_of)]
+        return [(vif, each) for vif, former in formers for each in admission.reasons(vif, former, self._jobs.of)]
 
     def topology(self) -> Host:
         """Networks, bridges, devices, VIFs and guests of this host, as `vifplug.topology` draws them."""
@@ -279,65 +265,13 @@ class VIFDriver:
 
     def _prepared(self, pairs: Iterable[tuple[VIF, Instance | None]], *, anew: bool = False) -> Sequence[Job]:
         """The jobs of a batch, observed and planned; what they take of pools is theirs from here on."""
-        jobs = self._jobs(pairs, anew=anew)
+        jobs = self._jobs.make(pairs, anew=anew)
         try:
             self._engine.prepare(jobs)
         except BaseException:
             self._engine.give_back(jobs)
             raise
         return jobs
-
-    def _jobs(self, pairs: Iterable[tuple[VIF, Instance | None]], *, anew: bool, dry: bool = False) -> Sequence[Job]:
-        """What is wanted of each VIF, with what is recorded of it. Raises Missing when the host lacks what it needs.
-
-        Devices of pools are chosen in one transaction, with a record each that holds them; ``dry`` holds nothing.
-        """
-        asks = [_Ask(vif, instance, self._store.get(vif.id)) for vif, instance in pairs]
-        jobs: dict[int, Job] = {}
-        choices: dict[int, Choice] = {}
-        for number, ask in enumerate(asks):
-            begun = self._resolver.begin(ask.vif, ask.former, anew=anew)
-            if isinstance(begun, Choice):
-                choices[number] = begun
-            else:
-                jobs[number] = self._job(ask, begun)
-        if choices:
-            with self._store.transaction(dry=dry) as transaction:
-                jobs |= {number: self._chosen(asks[number], each, transaction) for number, each in choices.items()}
-        return [jobs[number] for number in range(len(asks))]
-
-    def _chosen(self, ask: _Ask, choice: Choice, transaction: Transaction) -> Job:
-        job = self._job(ask, choice.actual(transaction.holdings(choice.names)))
-        if reservation := job.reservation():
-            transaction.put([reservation])
-            job.reserved = True
-        return job
-
-    def _job_of(self, vif: VIF, actual: VIF, former: Record | None) -> Job:
-        return self._job(_Ask(vif, None, former), actual)
-
-    def _job(self, ask: _Ask, actual: VIF) -> Job:
-        kind, actual, context = self._understood(actual, ask.guest)
-        return Job(
-            vif=ask.vif if ask.vif.type == "network" else actual,
-            actual=actual,
-            instance=ask.guest,
-            interface_xml=write.element(kind.interface(actual, context)),
-            wanted=list(kind.desired(actual, context)),
-            former=ask.former,
-        )
-
-    def _understood(self, vif: VIF, instance: Instance | None) -> tuple[VIFType, VIF, Context]:
-        """The VIF's type, the VIF with its source as the type's, and its surroundings. Raises InvalidRequest."""
-        kind, vif = self._types.bind(vif)
-        context = dataclasses.replace(self._context, instance=instance, options=self._settings.types[kind.name])
-        kind.check(vif, context)
-        return kind, vif, context
-
-    def _check(self, vif: VIF, instance: Instance | None) -> None:
-        """Raises InvalidRequest before there is a lock or a record; what a network makes of a VIF is seen later."""
-        if vif.type != "network":
-            self._understood(vif, instance)
 
     def _recorded(self, vif_id: str) -> Record:
         record = self._store.get(vif_id)

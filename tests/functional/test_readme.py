@@ -49,6 +49,14 @@ def test_a_first_vif_by_hand(tmp_path: Path) -> None:
 
 
 @needs_root
+def test_named_networks(tmp_path: Path) -> None:
+    done = run("\n".join(blocks("sh", section("Named networks"))), tmp_path)
+    assert (done.returncode, done.stderr) == (0, ""), done
+    for said in ("engineering (default)", '"bridge": "br-red"', '"id": 10'):
+        assert said in done.stdout, said
+
+
+@needs_root
 def test_from_python(tmp_path: Path) -> None:
     (tmp_path / "library.py").write_text("".join(blocks("python", section("From Python"))))
     setup = blocks("sh", section("A first VIF by hand"))[0]

@@ -1,0 +1,100 @@
+"""From a VIF to the job of plugging it: its network and type, what is recorded of it, a device where it needs one."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from vifplug.conf import Settings
+from vifplug.engine import Job, instance_of
+from vifplug.guest import write
+from vifplug.model.vif import VIF, Instance
+from vifplug.plan.facts import Facts
+from vifplug.plugins import Types
+from vifplug.resolver import Choice, Resolver
+from vifplug.store import Record, Store, Transaction
+from vifplug.types.base import Context, VIFType
+
+
+@dataclass(frozen=True)
+class _Ask:
+    """What a caller asks for, and what is recorded."""
+
+    vif: VIF
+    instance: Instance | None
+    former: Record | None
+
+    @property
+    def guest(self) -> Instance | None:
+        return self.instance or (instance_of(self.former) if self.former else None)
+
+
+class Jobs:
+    """Makes jobs for the engine. Callers hold the locks of the VIFs."""
+
+    def __init__(self, types: Types, settings: Settings, facts: Facts, resolver: Resolver, store: Store) -> None:
+        self._types = types
+        self._settings = settings
+        self._context = Context(settings=settings.common, facts=facts)
+        self._resolver = resolver
+        self._store = store
+
+    def check(self, vif: VIF, instance: Instance | None) -> None:
+        """Raises InvalidRequest for what is wrong whatever the host looks like, before there is a lock or a record.
+
+        What a network makes of a VIF is seen by `make`.
+        """
+        if vif.type != "network":
+            self._understood(vif, instance)
+
+    def make(
+        self, pairs: Iterable[tuple[VIF, Instance | None]], *, anew: bool = False, dry: bool = False
+    ) -> Sequence[Job]:
+        """A job for each VIF. Raises Missing when the host lacks what it needs, and what resolving it raises.
+
+        Devices of pools are chosen in one transaction, with a record each that holds them; ``dry`` holds nothing.
+        ``anew``: as the networks are now, not as they were when the VIFs were plugged.
+        """
+        asks = [_Ask(vif, instance, self._store.get(vif.id)) for vif, instance in pairs]
+        jobs: dict[int, Job] = {}
+        choices: dict[int, Choice] = {}
+        for number, ask in enumerate(asks):
+            begun = self._resolver.begin(ask.vif, ask.former, anew=anew)
+            if isinstance(begun, Choice):
+                choices[number] = begun
+            else:
+                jobs[number] = self._job(ask, begun)
+        if choices:
+            with self._store.transaction(dry=dry) as transaction:
+                jobs |= {number: self._chosen(asks[number], each, transaction) for number, each in choices.items()}
+        return [jobs[number] for number in range(len(asks))]
+
+    def of(self, vif: VIF, actual: VIF, former: Record | None) -> Job:
+        """The job of a VIF that is resolved already."""
+        return self._job(_Ask(vif, None, former), actual)
+
+    def _chosen(self, ask: _Ask, choice: Choice, transaction: Transaction) -> Job:
+        job = self._job(ask, choice.actual(transaction.holdings(choice.names)))
+        if reservation := job.reservation():
+            transaction.put([reservation])
+            job.reserved = True
+        return job
+
+    def _job(self, ask: _Ask, actual: VIF) -> Job:
+        kind, actual, context = self._understood(actual, ask.guest)
+        return Job(
+            vif=ask.vif if ask.vif.type == "network" else actual,
+            actual=actual,
+            instance=ask.guest,
+            interface_xml=write.element(kind.interface(actual, context)),
+            wanted=list(kind.desired(actual, context)),
+            former=ask.former,
+        )
+
+    def _understood(self, vif: VIF, instance: Instance | None) -> tuple[VIFType, VIF, Context]:
+        """The VIF's type, the VIF with its source as the type's, and its surroundings. Raises InvalidRequest."""
+        kind, vif = self._types.bind(vif)
+        context = dataclasses.replace(self._context, instance=instance, options=self._settings.types[kind.name])
+        kind.check(vif, context)
+        return kind, vif, context
