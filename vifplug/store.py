@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
-import fcntl
 import json
 import os
 import sqlite3
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from vifplug import locks
-from vifplug.errors import Conflict, StoreFailed
+from vifplug import database, locks
+from vifplug.database import Connection
+from vifplug.errors import Conflict
 
 State = Literal["plugging", "plugged", "updating", "unplugging"]
 
@@ -69,59 +68,6 @@ _TUPLES = ("claims", "shares")
 _RELEASE = "DELETE FROM claim WHERE vif_id = ?"
 _HOLDINGS = "SELECT name, vif_id, alone, instance FROM claim JOIN vif USING (vif_id)"
 
-#: How long SQLite waits for the transactions of others, in seconds; one takes milliseconds.
-_PATIENCE = 30.0
-
-
-def _first_schema(database: sqlite3.Connection) -> None:
-    database.execute(
-        """
-        CREATE TABLE vif (
-            vif_id TEXT PRIMARY KEY,
-            state TEXT NOT NULL CHECK (state IN ('plugging', 'plugged', 'updating', 'unplugging')),
-            asked TEXT NOT NULL,
-            actual TEXT NOT NULL,
-            instance TEXT,
-            interface_xml TEXT NOT NULL,
-            wanted TEXT NOT NULL,
-            originals TEXT NOT NULL,
-            claims TEXT NOT NULL,
-            changed_at REAL NOT NULL
-        ) WITHOUT ROWID
-        """
-    )
-    database.execute("CREATE TABLE claim (claim TEXT PRIMARY KEY, vif_id TEXT NOT NULL) WITHOUT ROWID")
-    database.execute("CREATE INDEX claim_of_vif ON claim (vif_id)")
-
-
-def _shares(database: sqlite3.Connection) -> None:
-    """What a VIF has can be shared with others."""
-    database.execute("ALTER TABLE vif ADD COLUMN shares TEXT NOT NULL DEFAULT '[]'")
-    database.execute("ALTER TABLE claim RENAME TO old_claim")
-    database.execute("DROP INDEX claim_of_vif")
-    database.execute(
-        """
-        CREATE TABLE claim (
-            name TEXT NOT NULL,
-            vif_id TEXT NOT NULL,
-            alone INTEGER NOT NULL,
-            PRIMARY KEY (name, vif_id)
-        ) WITHOUT ROWID
-        """
-    )
-    database.execute("CREATE INDEX claim_of_vif ON claim (vif_id)")
-    database.execute("INSERT INTO claim SELECT claim, vif_id, 1 FROM old_claim")
-    database.execute("DROP TABLE old_claim")
-
-
-#: ``MIGRATIONS[n]`` brings schema n (PRAGMA user_version) to n + 1. One that was released is never changed.
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first_schema, _shares)
-
-
-class _Connection(sqlite3.Connection):
-    """One that can be referred to weakly: a thread's connection goes when the thread does."""
-
-
 #: Connections that a fork brought along. SQLite allows neither their use nor their closing in the child, so they are
 #: kept from the garbage collector (https://www.sqlite.org/howtocorrupt.html, section 2.6).
 _inherited: list[sqlite3.Connection] = []
@@ -138,7 +84,7 @@ class Store:
         self._path = self._directory / "vifplug.db"
         self._lock_file = self._directory / "vifplug.lock"
         self._local = threading.local()
-        self._opened: dict[int, weakref.WeakSet[_Connection]] = {}
+        self._opened: dict[int, weakref.WeakSet[Connection]] = {}
         self._epoch = 0
 
     def get(self, vif_id: str) -> Record | None:
@@ -152,12 +98,12 @@ class Store:
 
     def holdings(self, names: Iterable[str]) -> list[Holding]:
         """Who has what is named."""
-        with _as_store_failure(self._path):
+        with database.failures(self._path):
             return _holdings(self._connection(), names)
 
     def all_holdings(self) -> list[Holding]:
         """Who has what."""
-        with _as_store_failure(self._path):
+        with database.failures(self._path):
             return _to_holdings(self._connection().execute(f"{_HOLDINGS} ORDER BY name, vif_id"))
 
     def put(self, records: Iterable[Record]) -> None:
@@ -170,10 +116,8 @@ class Store:
 
     def delete(self, ids: Iterable[str]) -> None:
         """Forget the VIFs and what they have: all or none. One that is not known is no error."""
-        keys = [(each,) for each in ids]
         with self.transaction() as transaction:
-            transaction.database.executemany("DELETE FROM vif WHERE vif_id = ?", keys)
-            transaction.database.executemany(_RELEASE, keys)
+            transaction.delete(ids)
 
     @contextlib.contextmanager
     def transaction(self, *, dry: bool = False) -> Iterator[Transaction]:
@@ -181,8 +125,8 @@ class Store:
 
         ``dry``: in the end nothing is written.
         """
-        with _as_store_failure(self._path), _transaction(self._connection(), dry=dry) as database:
-            yield Transaction(database)
+        with database.failures(self._path), database.transaction(self._connection(), dry=dry) as connection:
+            yield Transaction(connection)
 
     @contextlib.contextmanager
     def lock(self, vif_ids: Iterable[str], timeout: float) -> Iterator[None]:
@@ -191,8 +135,8 @@ class Store:
         Waits ``timeout`` seconds in all, then raises Busy. The kernel releases the locks of a process that dies. Not
         reentrant: a thread that holds a VIF and asks for it again waits for itself.
         """
-        with _as_store_failure(self._lock_file):
-            _make(self._directory)
+        with database.failures(self._lock_file):
+            database.make(self._directory)
             descriptor = os.open(self._lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             with locks.held(descriptor, vif_ids, timeout):
@@ -207,20 +151,20 @@ class Store:
             connection.close()
 
     def _query(self, clause: str, *values: str) -> list[Record]:
-        with _as_store_failure(self._path):
+        with database.failures(self._path):
             return [_to_record(row) for row in self._connection().execute(f"{_SELECT} {clause}", values)]
 
-    def _connection(self) -> _Connection:
+    def _connection(self) -> Connection:
         """This thread's connection, opened in this process, not closed since, and to the file that is there now."""
         process = os.getpid()
-        held: tuple[_Place, _Connection] | None = getattr(self._local, "held", None)
+        held: tuple[_Place, Connection] | None = getattr(self._local, "held", None)
         if held and held[0] == (process, self._epoch, _inode(self._path)):
             return held[1]
         if held and held[0][0] != process:
             _inherited.append(held[1])
         elif held:
             held[1].close()
-        connection = _open(self._directory, self._path)
+        connection = database.connect(self._directory, self._path)
         self._local.held = ((process, self._epoch, _inode(self._path)), connection)
         self._opened.setdefault(process, weakref.WeakSet()).add(connection)
         return connection
@@ -229,23 +173,29 @@ class Store:
 class Transaction:
     """A transaction of the store, as its ``with`` gives it."""
 
-    def __init__(self, database: sqlite3.Connection) -> None:
-        self.database = database
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
 
     def holdings(self, names: Iterable[str]) -> list[Holding]:
         """See `Store.holdings`."""
-        return _holdings(self.database, names)
+        return _holdings(self.connection, names)
 
     def put(self, records: Iterable[Record]) -> None:
         """See `Store.put`."""
         records = tuple(records)
-        self.database.executemany(_PUT, map(_to_row, records))
-        self.database.executemany(_RELEASE, [(record.vif_id,) for record in records])
+        self.connection.executemany(_PUT, map(_to_row, records))
+        self.connection.executemany(_RELEASE, [(record.vif_id,) for record in records])
         for record in records:
             for name in record.claims:
-                _hold(self.database, name, record.vif_id, alone=True)
+                _hold(self.connection, name, record.vif_id, alone=True)
             for name in set(record.shares).difference(record.claims):
-                _hold(self.database, name, record.vif_id, alone=False)
+                _hold(self.connection, name, record.vif_id, alone=False)
+
+    def delete(self, ids: Iterable[str]) -> None:
+        """See `Store.delete`."""
+        keys = [(each,) for each in ids]
+        self.connection.executemany("DELETE FROM vif WHERE vif_id = ?", keys)
+        self.connection.executemany(_RELEASE, keys)
 
 
 #: The process, how often the store was closed before, and the database's inode
@@ -274,18 +224,18 @@ def _to_record(row: Sequence[Any]) -> Record:
     return Record(**values | {name: tuple(json.loads(values[name])) for name in _TUPLES})
 
 
-def _hold(database: sqlite3.Connection, name: str, vif_id: str, *, alone: bool) -> None:
+def _hold(connection: sqlite3.Connection, name: str, vif_id: str, *, alone: bool) -> None:
     """Note that a VIF has something, unless another one has it and either is to be alone."""
     others = "SELECT vif_id FROM claim WHERE name = ? AND vif_id != ? AND (? OR alone) LIMIT 1"
-    if holder := database.execute(others, (name, vif_id, alone)).fetchone():
+    if holder := connection.execute(others, (name, vif_id, alone)).fetchone():
         raise Conflict(f"{name} is wanted by VIF {vif_id} and taken by VIF {holder[0]}: unplug that one first")
-    database.execute("INSERT OR REPLACE INTO claim VALUES (?, ?, ?)", (name, vif_id, alone))
+    connection.execute("INSERT OR REPLACE INTO claim VALUES (?, ?, ?)", (name, vif_id, alone))
 
 
-def _holdings(database: sqlite3.Connection, names: Iterable[str]) -> list[Holding]:
+def _holdings(connection: sqlite3.Connection, names: Iterable[str]) -> list[Holding]:
     names = tuple(names)
     places = ", ".join("?" * len(names))
-    return _to_holdings(database.execute(f"{_HOLDINGS} WHERE name IN ({places}) ORDER BY name, vif_id", names))
+    return _to_holdings(connection.execute(f"{_HOLDINGS} WHERE name IN ({places}) ORDER BY name, vif_id", names))
 
 
 def _to_holdings(rows: Iterable[Sequence[Any]]) -> list[Holding]:
@@ -293,123 +243,3 @@ def _to_holdings(rows: Iterable[Sequence[Any]]) -> list[Holding]:
         Holding(name=name, vif_id=vif_id, alone=bool(alone), instance=instance)
         for name, vif_id, alone, instance in rows
     ]
-
-
-# -- the database -------------------------------------------------------------------------------------------------
-
-
-def _open(directory: Path, path: Path) -> _Connection:
-    """A connection to the database, which is made or brought to the present schema when it has to be."""
-    with _directory_locked(directory):
-        _make_file(path)
-        connection = sqlite3.connect(
-            path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False, factory=_Connection
-        )
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            _migrate(connection, path)
-        except BaseException:
-            connection.close()
-            raise
-    return connection
-
-
-def _make_file(path: Path) -> None:
-    """An empty database for its owner only; SQLite gives its -wal and -shm the same mode.
-
-    Never opens one that is there: closing it would end SQLite's locks on it (howtocorrupt.html, section 2.2).
-    """
-    with contextlib.suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-
-
-def _make(directory: Path) -> None:
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-
-@contextlib.contextmanager
-def _directory_locked(directory: Path) -> Iterator[None]:
-    """One opening at a time: SQLite does not wait for others while it changes a new file to WAL."""
-    _make(directory)
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _migrate(database: sqlite3.Connection, path: Path) -> None:
-    found: int = database.execute("PRAGMA user_version").fetchone()[0]
-    if found > len(MIGRATIONS):
-        raise StoreFailed(
-            f"{path} has schema {found} and this vifplug knows those up to {len(MIGRATIONS)}: "
-            "install the vifplug that wrote it, or a later one"
-        )
-    if found < len(MIGRATIONS):
-        with _transaction(database):
-            for migration in MIGRATIONS[found:]:
-                migration(database)
-            database.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
-
-
-@contextlib.contextmanager
-def _transaction(database: sqlite3.Connection, *, dry: bool = False) -> Iterator[sqlite3.Connection]:
-    database.execute("BEGIN IMMEDIATE")
-    try:
-        yield database
-        database.execute("ROLLBACK" if dry else "COMMIT")
-    except BaseException:
-        if database.in_transaction:  # SQLite has rolled back by itself after some errors, such as a full disk
-            database.execute("ROLLBACK")
-        raise
-
-
-# -- failures -----------------------------------------------------------------------------------------------------
-
-_FULL = "its file system is full: free some space and try again"
-_DAMAGED = "it is damaged: restore it from a backup, or move it away and plug anew"
-_FORBIDDEN = "user {user} may not write there: run as root, or set [vifplug] state_path to a directory of that user"
-_READ_ONLY = "its file system is read-only: set [vifplug] state_path to a directory that can be written"
-_NO_DIRECTORY = "{directory} is not a directory: move it away, or set [vifplug] state_path to another one"
-
-#: Why, and what to do, by what SQLite (https://www.sqlite.org/rescode.html) or the kernel says.
-_REASONS: dict[str | int, str] = {
-    "SQLITE_FULL": _FULL,
-    "SQLITE_NOTADB": _DAMAGED,
-    "SQLITE_CORRUPT": _DAMAGED,
-    "SQLITE_READONLY": _FORBIDDEN,
-    "SQLITE_CANTOPEN": _FORBIDDEN,
-    "SQLITE_PERM": _FORBIDDEN,
-    "SQLITE_BUSY": f"another process has kept it locked for {_PATIENCE:g} s: end that process and try again",
-    errno.ENOSPC: _FULL,
-    errno.EDQUOT: _FULL,
-    errno.EACCES: _FORBIDDEN,
-    errno.EPERM: _FORBIDDEN,
-    errno.EROFS: _READ_ONLY,
-    errno.ENOTDIR: _NO_DIRECTORY,
-    errno.EEXIST: _NO_DIRECTORY,
-}
-
-
-@contextlib.contextmanager
-def _as_store_failure(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (sqlite3.Error, OSError) as error:
-        reason = _reason(error, path).format(user=os.geteuid(), directory=path.parent)
-        raise StoreFailed(f"the record of what is plugged, {path}, can't be used: {reason}") from error
-
-
-def _reason(error: sqlite3.Error | OSError, path: Path) -> str:
-    if isinstance(error, OSError):
-        return _REASONS.get(error.errno or 0, f"{error.strerror}")
-    with contextlib.suppress(OSError):  # SQLite tells a full or read-only file system as one of several I/O errors
-        state = os.statvfs(path.parent)
-        if state.f_flag & os.ST_RDONLY:
-            return _READ_ONLY
-        if state.f_bavail == 0:
-            return _FULL
-    name = getattr(error, "sqlite_errorname", "")
-    return _REASONS.get("_".join(name.split("_")[:2]), f"SQLite says {name}, {error}")

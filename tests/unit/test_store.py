@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from vifplug import store as module
+from vifplug import database as module
 from vifplug.errors import Busy, Conflict, StoreFailed
 from vifplug.store import Record, Store
 
@@ -208,7 +208,7 @@ def test_what_was_put_survives_the_death_of_the_process(tmp_path: Path) -> None:
         store = Store({str(tmp_path / "state")!r})
         store.put([record("kept")])
         with store.transaction() as transaction:
-            transaction.database.execute("DELETE FROM vif")
+            transaction.connection.execute("DELETE FROM vif")
             os.kill(os.getpid(), signal.SIGKILL)
     """
     assert _python(code).returncode == -9

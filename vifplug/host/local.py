@@ -9,7 +9,7 @@ import platform
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from vifplug.errors import Absent, NotPermitted, Unavailable
+from vifplug.errors import Absent
 from vifplug.host.door import Backend
 from vifplug.host.machine import Machine
 from vifplug.model.names import is_pci
@@ -117,22 +117,24 @@ class HostFacts:
         from vifplug.host import survey
         from vifplug.host.sysfs import Sysfs
 
-        bridges = {each.name: {"openvswitch": each.openvswitch, "mtu": each.mtu} for each in self.bridges()}
+        status = self._switch.status()
+        found = self.bridges() if status["reachable"] else survey.bridges(self._links.all(), ())
+        bridges = {each.name: {"openvswitch": each.openvswitch, "mtu": each.mtu} for each in found}
         return {
             "host": self.name,
             "kernel": platform.release(),
-            "open_vswitch": self._switch.status(),
+            "open_vswitch": status,
             "bridges": bridges,
             "devices": survey.devices(self._links.all()),
             "sriov": [dataclasses.asdict(function) for function in Sysfs().physical_functions()],
         }
 
     def bridges(self) -> list[BridgeFacts]:
-        """Every bridge of this host with its ports, by name; without Open vSwitch's where that can't be reached."""
+        """Every bridge of this host with its ports, by name. Raises Unavailable for an Open vSwitch that is hung."""
         from vifplug.host import survey
 
         switched: list[BridgeFacts] = []
-        with contextlib.suppress(Unavailable, NotPermitted):
+        with contextlib.suppress(Absent):  # a host without Open vSwitch has no bridges of it
             switched = self._switch.bridges()
         return survey.bridges(self._links.all(), switched)
 
