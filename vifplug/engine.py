@@ -6,6 +6,7 @@ It knows resources and records and nothing of VIF types: what is wanted comes in
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import logging
 import time
@@ -59,7 +60,10 @@ class Job:
     reserved: bool = False
 
     def record(self, state: State) -> Record:
-        wanted = self.wanted if state == "plugged" else self.intent
+        """The record of the finished job, or of one on its way: that one also keeps what the VIF had before."""
+        finished = state == "plugged"
+        wanted = self.wanted if finished else self.intent
+        had = None if finished else self.former
         return Record(
             vif_id=self.vif.id,
             state=state,
@@ -69,8 +73,8 @@ class Job:
             interface_xml=self.interface_xml,
             wanted=resources.to_json(wanted),
             originals=resources.to_json(_kept(self.originals, wanted).values()),
-            claims=tuple(dict.fromkeys(name for resource in wanted for name in resource.claims)),
-            shares=tuple(dict.fromkeys(name for resource in wanted for name in resource.shares)),
+            claims=_once(had.claims if had else (), *(resource.claims for resource in wanted)),
+            shares=_once(had.shares if had else (), *(resource.shares for resource in wanted)),
             changed_at=time.time(),
         )
 
@@ -82,10 +86,10 @@ class Job:
         wanted = self.record("plugged")
         if self.former is None:
             return dataclasses.replace(wanted, state="plugging", wanted="[]")
-        claims = tuple(dict.fromkeys((*self.former.claims, *wanted.claims)))
-        shares = tuple(dict.fromkeys((*self.former.shares, *wanted.shares)))
-        reserved = dataclasses.replace(self.former, claims=claims, shares=shares)
-        return None if reserved == self.former else reserved
+        claims, shares = _once(self.former.claims, wanted.claims), _once(self.former.shares, wanted.shares)
+        if (claims, shares) == (self.former.claims, self.former.shares):
+            return None
+        return dataclasses.replace(self.former, state="updating", claims=claims, shares=shares)
 
     def is_recorded(self) -> bool:
         """Whether the record says just this already."""
@@ -152,7 +156,11 @@ class Engine:
         releases = [step for job in jobs for step in job.change.releases]
         removals = steps.batched_first(step for job in jobs for step in job.change.removals)
         additions = steps.batched_last(step for job in jobs for step in job.change.additions)
-        self._store.put([job.record(state) for job in pending])
+        try:
+            self._store.put([job.record(state) for job in pending])
+        except BaseException:
+            self.give_back(jobs)
+            raise
         done: list[Step] = []
         try:
             self._machine.apply(releases, done)
@@ -301,6 +309,10 @@ def _refuse_held(wanted: Iterable[Resource], observed: Observation, vif_id: str)
                 f"{resource} of VIF {vif_id} is held by a running guest: stop the guest or detach the interface first, "
                 "or unplug with force"
             )
+
+
+def _once(*names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(itertools.chain.from_iterable(names)))
 
 
 def _kept(originals: Mapping[Identity, Resource], wanted: Iterable[Resource]) -> dict[Identity, Resource]:
