@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
+import stat
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from vifplug.errors import InvalidDocument, Problem, UnknownNetwork
+from vifplug.errors import InvalidDocument, Missing, Problem, UnknownNetwork
 from vifplug.model.codec import joined
 from vifplug.model.network import Network
 from vifplug.networks import read
@@ -26,7 +26,10 @@ _Stamp = tuple[int, int, int, int, int]
 
 @dataclass(frozen=True, kw_only=True)
 class Definition:
-    """What one file, or object, defines; ``network`` is None where ``problems`` say why. ``place`` says where it is."""
+    """What one file, or object, defines; ``network`` is None where ``problems`` say why. ``place`` says where it is.
+
+    A file that is too broken to give a name has an empty one.
+    """
 
     name: str
     place: str
@@ -60,30 +63,41 @@ class Directory:
         """See `Definitions.all`. A name that several files give is wrong in each of them."""
         with self._reading:
             found = list(self._files())
-            self._read = {path: entry for path, entry in self._read.items() if path in {each.place for each in found}}
+            there = {each.place for each in found}
+            self._read = {path: entry for path, entry in self._read.items() if path in there}
         places: dict[str, list[str]] = {}
         for each in found:
             places.setdefault(each.name, []).append(each.place)
-        return sorted((_unambiguous(each, places[each.name]) for each in found), key=lambda each: each.name)
+        return sorted(
+            (_unambiguous(each, places[each.name]) for each in found), key=lambda each: (each.name, each.place)
+        )
 
     def _files(self) -> Iterator[Definition]:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(self.path) as entries:
-            for entry in entries:
-                if entry.name.endswith(".xml") and not entry.name.startswith(".") and entry.is_file():
-                    yield self._file(entry.path)
-
-    def _file(self, path: str) -> Definition:
         try:
-            stamp = _stamp(path)
-            known = self._read.get(path)
-            if known and known[0] == stamp:
-                return known[1]
-            definition = from_text(Path(path).read_bytes(), path)
+            names = os.listdir(self.path)
+        except FileNotFoundError:
+            return
         except OSError as error:
-            return Definition(
-                name=Path(path).stem, place=path, problems=(Problem("$", f"can't be read: {error.strerror}"),)
-            )
-        if time.time() - max(stamp[-2:]) / 1e9 > _RACY:
+            raise Missing(f"[vifplug] networks_dir, {self.path}, can't be read: {error.strerror}") from error
+        for name in names:
+            if name.endswith(".xml") and not name.startswith("."):
+                path = os.path.join(self.path, name)
+                try:
+                    found = os.stat(path)
+                    if stat.S_ISREG(found.st_mode):
+                        yield self._file(path, found)
+                except OSError as error:
+                    if os.path.lexists(path):  # else it has just been removed
+                        told = Problem("$", f"can't be read: {error.strerror}")
+                        yield Definition(name="", place=path, problems=(told,))
+
+    def _file(self, path: str, found: os.stat_result) -> Definition:
+        stamp = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        known = self._read.get(path)
+        if known and known[0] == stamp:
+            return known[1]
+        definition = from_text(Path(path).read_bytes(), path)
+        if time.time() - max(found.st_mtime, found.st_ctime) > _RACY:
             self._read[path] = (stamp, definition)
         return definition
 
@@ -108,30 +122,25 @@ def get(definitions: Definitions, name: str) -> Network:
         return named[0].network
     if named:
         raise UnknownNetwork(f"network {name} can't be used: {named[0].place}: {named[0]}")
-    broken = [each.place for each in known if not each.network]
-    told = (
-        f"network {name} is not defined on this host; defined are {joined([e.name for e in known if e.network], 'and')}"
-    )
-    raise UnknownNetwork(told + (f", and {joined(broken, 'and')} can't be used" if broken else ""))
+    defined = joined((each.name for each in known if each.network), "and")
+    told = f"network {name} is not defined on this host; defined are {defined}"
+    if nameless := [each.place for each in known if not each.name]:
+        told += f", and {joined(nameless, 'and')} can't be read: see `vifplug network validate`"
+    raise UnknownNetwork(told)
 
 
 def from_text(text: bytes, place: str) -> Definition:
-    """What a file's text defines. Without a name of its own a broken one has the file's."""
+    """What a file's text defines."""
     try:
         network = read.network(text)
     except InvalidDocument as error:
-        return Definition(name=read.name(text) or Path(place).stem, place=place, problems=error.problems)
+        return Definition(name=read.name(text) or "", place=place, problems=error.problems)
     return Definition(name=network.name, place=place, network=network)
 
 
 def _unambiguous(definition: Definition, places: Sequence[str]) -> Definition:
-    if len(places) == 1:
+    if len(places) == 1 or not definition.name:
         return definition
     others = joined((place for place in sorted(places) if place != definition.place), "and")
     problem = Problem("$.name", f"{definition.name} is the name of the network in {others} as well; remove one")
     return Definition(name=definition.name, place=definition.place, problems=(*definition.problems, problem))
-
-
-def _stamp(path: str) -> _Stamp:
-    found = os.stat(path)
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -224,7 +224,7 @@ class VIFDriver:
         return {
             **self._facts.host_info(),
             "integration_bridge": self._settings.integration_bridge,
-            "networks": {each.name: self._offer(each) for each in self.networks.all()},
+            "networks": {each.name or each.place: self._offer(each) for each in self.networks.all()},
             "types": types,
         }
 

@@ -156,11 +156,14 @@ class Engine:
         releases = [step for job in jobs for step in job.change.releases]
         removals = steps.batched_first(step for job in jobs for step in job.change.removals)
         additions = steps.batched_last(step for job in jobs for step in job.change.additions)
-        try:
-            self._store.put([job.record(state) for job in pending])
+        try:  # without steps there is nothing that would need an intent
+            planned = any(job.change.steps for job in pending)
+            self._store.put([job.record(state if planned else "plugged") for job in pending])
         except BaseException:
             self.give_back(jobs)
             raise
+        if not planned:
+            return
         done: list[Step] = []
         try:
             self._machine.apply(releases, done)
@@ -185,7 +188,7 @@ class Engine:
         if not force:
             _refuse_held(wanted, observed, vif_id)
         taken = steps.batched_first(steps.removal(wanted, observed, self._originals(record)))
-        if record:
+        if record and taken:
             self._store.put([dataclasses.replace(record, state="unplugging")])
         self._take_all(vif_id, taken)
         if record:

@@ -50,7 +50,13 @@ def _network(definition: Definition, pool: Iterable[PoolDevice]) -> view.Network
     network = definition.network
     if network is None:
         return view.Network(
-            name=definition.name, mode="", bridge=None, devices=(), vlan="", portgroups=(), problem=str(definition)
+            name=definition.name or definition.place,
+            mode="",
+            bridge=None,
+            devices=(),
+            vlan="",
+            portgroups=(),
+            problem=str(definition),
         )
     groups = (view.PortGroup(name=g.name, default=g.default, vlan=vlan_text(g.vlan)) for g in network.portgroups)
     return view.Network(

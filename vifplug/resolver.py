@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from vifplug import definitions
 from vifplug.definitions import Definitions
-from vifplug.errors import VifplugError
+from vifplug.errors import PoolExhausted, VifplugError
 from vifplug.model.network import Network
 from vifplug.model.vif import VIF
 from vifplug.networks.pool import Holder, PoolDevice
@@ -23,7 +23,11 @@ class Pools(Protocol):
     """Who knows the devices of this host."""
 
     def pool(self, network: Network) -> list[Member]:
-        """The devices of a network's pool, in order, as they are now."""
+        """The devices of a network's pool, in order."""
+        ...
+
+    def problem(self, network: Network, device: str) -> str:
+        """Why a device of the pool can't be used now; empty where it can."""
         ...
 
     def has_device(self, device: str) -> bool:
@@ -38,6 +42,7 @@ class Choice:
     vif: VIF
     network: Network
     members: Sequence[Member]
+    pools: Pools
 
     @property
     def names(self) -> list[str]:
@@ -45,8 +50,21 @@ class Choice:
         return [name for member in self.members for name in member.names]
 
     def actual(self, holdings: Iterable[Holding]) -> VIF:
-        """The VIF with the device that it gets. Raises PoolExhausted, Missing and what `resolve` raises."""
-        return resolve(self.vif, self.network, pool_view(self.network, self.members, holdings))
+        """The VIF with the device that it gets. Raises PoolExhausted, Missing and what `resolve` raises.
+
+        Only the device that it would get is looked at, and the next best where that one can't be used; all of them
+        where there is none.
+        """
+        view = {device.name: device for device in pool_view(self.network, self.members, holdings)}
+        try:
+            while True:
+                actual = resolve(self.vif, self.network, view.values())
+                device = device_of(actual) or ""
+                if not (problem := self.pools.problem(self.network, device)):
+                    return actual
+                view[device] = replace(view[device], problem=problem)
+        except PoolExhausted:
+            return resolve(self.vif, self.network, looked_at(self.network, view.values(), self.pools))
 
 
 class Resolver:
@@ -73,12 +91,13 @@ class Resolver:
         network = definitions.get(self.networks, vif.source.network)
         if not network.pooled or fits(held, network):
             return resolve(vif, network, held=held, default_bridge=self._default_bridge)
-        return Choice(vif=vif, network=network, members=self._pools.pool(network))
+        return Choice(vif=vif, network=network, members=self._pools.pool(network), pools=self._pools)
 
     def pool(self, network: Network, holdings: Callable[[Iterable[str]], Iterable[Holding]]) -> list[PoolDevice]:
-        """The devices of a network's pool, and who has them."""
+        """The devices of a network's pool as they are now, and who has them."""
         members = self._pools.pool(network) if network.pooled else []
-        return pool_view(network, members, holdings([name for member in members for name in member.names]))
+        view = pool_view(network, members, holdings([name for member in members for name in member.names]))
+        return looked_at(network, view, self._pools)
 
     def changed(self, record: Record) -> Iterator[Difference]:
         """Where a network now says something else than what a VIF was plugged with."""
@@ -101,8 +120,14 @@ class Resolver:
                 yield Difference(record.vif_id, f"{path}: {key}", says.get(key), was.get(key))
 
 
+def looked_at(network: Network, devices: Iterable[PoolDevice], pools: Pools) -> list[PoolDevice]:
+    """The devices, each with the reason why it can't be used now."""
+    return [replace(each, problem=each.problem or pools.problem(network, each.name)) for each in devices]
+
+
 def pool_view(network: Network, members: Iterable[Member], holdings: Iterable[Holding]) -> list[PoolDevice]:
     """The devices of a pool, with who has them."""
+    limits = network.limits
     by_name: dict[str, list[Holding]] = {}
     for holding in holdings:
         by_name.setdefault(holding.name, []).append(holding)
@@ -110,7 +135,7 @@ def pool_view(network: Network, members: Iterable[Member], holdings: Iterable[Ho
         PoolDevice(
             name=member.name,
             problem=member.problem,
-            limit=network.limit(member.name),
+            limit=limits.get(member.name),
             holders=_holders(holding for name in member.names for holding in by_name.get(name, ())),
         )
         for member in members

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,11 @@ def tree(tmp_path: Path) -> Tree:
 @pytest.fixture
 def members(memory: MemoryBackend, tree: Tree) -> Members:
     def found(**keys: object) -> list[Member]:
-        return pools.members(Network.from_data({"name": "n", **keys}), memory.observe, Sysfs(tree.root))  # type: ignore[arg-type]
+        network, sysfs = Network.from_data({"name": "n", **keys}), Sysfs(tree.root)
+        return [
+            replace(each, problem=each.problem or pools.problem(network, each.name, memory.observe, sysfs))  # type: ignore[arg-type]
+            for each in pools.members(network, sysfs)
+        ]
 
     return found
 
@@ -73,15 +78,17 @@ def test_the_pool_of_a_pf_is_its_functions_by_number(members: Members, memory: M
 
 
 def test_without_its_pf_a_pool_has_nothing_to_give(members: Members, memory: MemoryBackend, tree: Tree) -> None:
-    [gone] = members(mode="hostdev", pf="ens1f0")
-    assert (gone.name, gone.problem) == ("ens1f0", pools.GONE)
+    [none] = members(mode="hostdev", pf="eno9")
+    assert (none.name, none.problem[:24]) == ("eno9", "has no virtual functions")
+    told = "can't be used (its physical function ens1f0 {})"
+    assert [each.problem for each in members(mode="hostdev", pf="ens1f0")] == [told.format(pools.GONE)] * 2
     memory.place(LowerDevice(name="ens1f0", up=False))
-    assert [each.problem for each in members(mode="hostdev", pf="ens1f0")] == ["is down"]
+    assert [each.problem for each in members(mode="hostdev", pf="ens1f0")] == [told.format("is down")] * 2
     assert ["ens1f0 is down" in each.problem for each in members(mode="hostdev", addresses=[FIRST])] == [True]
     tree.netdev("eno1", "0000:00:1f.6")
     memory.place(LowerDevice(name="eno1"))
     [none] = members(mode="passthrough", pf="eno1")
-    assert none.problem == "has no virtual functions: write their number to its sriov_numvfs"
+    assert none.problem == "has no virtual functions here: write their number to its sriov_numvfs"
 
 
 def test_functions_by_address(members: Members, memory: MemoryBackend) -> None:

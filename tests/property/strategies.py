@@ -279,7 +279,7 @@ def _of_interface(interface: Interface, vif_id: str) -> VIF:
         **{name: getattr(interface, name) for name in (*names, *more)},
         id=vif_id,
         type=kind,
-        tap_owner=None if kind in ("hostdev", "vhostuser") else owner,
+        tap_owner=None if kind in ("hostdev", "vhostuser", "network") else owner,
         source=source.SOURCES[kind].from_data(given),
         port=None if interface.isolated is None else Port(isolated=interface.isolated),
         guest_xml=interface.extra,

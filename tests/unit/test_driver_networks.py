@@ -148,8 +148,9 @@ def test_a_plugged_vif_stays_whatever_becomes_of_its_definition(bench: Bench, ed
 def test_an_unknown_network_or_portgroup_is_told_and_nothing_is_written(bench: Bench) -> None:
     bench.define(RED.format(vlan=10))
     bench.define("<network><name>blue</name><forward mode='nat'/></network>", "blue")
+    bench.define("<network>", "grey")
     with pytest.raises(
-        errors.UnknownNetwork, match=r"network green is not defined.*defined are red, and .*blue\.xml can't be used"
+        errors.UnknownNetwork, match=r"green is not defined .*defined are red, and .*/grey\.xml can't be read"
     ):
         bench.driver.plug(vif(network="green"))
     with pytest.raises(errors.UnknownNetwork, match=r"network blue can't be used: .*blue\.xml: line 1.*nat"):

@@ -93,11 +93,18 @@ class HostFacts:
         return platform.node()
 
     def pool(self, network: Network) -> list[Member]:
-        """The devices of a network's pool, in order, as they are now."""
+        """The devices of a network's pool, in order."""
         from vifplug.host import pools
         from vifplug.host.sysfs import Sysfs
 
-        return pools.members(network, self._machine.observe, Sysfs())
+        return pools.members(network, Sysfs())
+
+    def problem(self, network: Network, device: str) -> str:
+        """Why a device of the pool can't be used now; empty where it can."""
+        from vifplug.host import pools
+        from vifplug.host.sysfs import Sysfs
+
+        return pools.problem(network, device, self._machine.observe, Sysfs())
 
     def has_device(self, device: str) -> bool:
         """Whether a network device, or the PCI device at an address, is there."""

@@ -1,4 +1,4 @@
-"""The devices of a network's pool, as they are on this host."""
+"""The devices of a network's pool on this host: which they are, and whether one can be used now."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from vifplug.errors import Missing
 from vifplug.host.sysfs import Sysfs
+from vifplug.model.names import is_pci
 from vifplug.model.network import Network
 from vifplug.plan.facts import Member
 from vifplug.plan.resources import Identity, LowerDevice, names_of
@@ -16,24 +17,30 @@ Observe = Callable[[Iterable[LowerDevice]], Mapping[Identity, Observed]]
 GONE = "is not on this host"
 
 
-def members(network: Network, observe: Observe, sysfs: Sysfs) -> list[Member]:
-    """The devices of the network's pool, in its order; those that can't be used each with a reason."""
+def members(network: Network, sysfs: Sysfs) -> list[Member]:
+    """The devices of the network's pool, in its order, with their names; those of a ``pf`` are its VFs."""
     if network.pf:
-        return list(_of_pf(network, network.pf, observe, sysfs))
+        return list(_of_pf(network, network.pf, sysfs))
     if network.addresses:
-        return list(_addressed(network.addresses, observe, sysfs))
-    names = [member.dev for member in network.devices]
-    states = _states(names, observe)
-    return [Member(name=name, names=names_of(name, sysfs.function_of(name)), problem=states[name]) for name in names]
+        return [Member(name=each, names=names_of(sysfs.device_of(each), each)) for each in network.addresses]
+    return [Member(name=each.dev, names=names_of(each.dev, sysfs.function_of(each.dev))) for each in network.devices]
 
 
-def _of_pf(network: Network, pf: str, observe: Observe, sysfs: Sysfs) -> Iterator[Member]:
-    """The VFs of a PF. Their own devices may be down, which vifplug and libvirt mend; the PF has to be up."""
-    problem = _states([pf], observe)[pf]
+def problem(network: Network, device: str, observe: Observe, sysfs: Sysfs) -> str:
+    """Why a device of the pool can't be used now; empty where it can.
+
+    The devices of VFs that a ``pf`` stands for may be down, which vifplug and libvirt mend; the PF has to be up.
+    """
+    if network.pf:
+        state = _state(network.pf, observe)
+        return state and f"can't be used (its physical function {network.pf} {state})"
+    return _function_problem(device, observe, sysfs) if is_pci(device) else _state(device, observe)
+
+
+def _of_pf(network: Network, pf: str, sysfs: Sysfs) -> Iterator[Member]:
     functions = sysfs.functions_of(pf)
-    if problem or not functions:
-        yield Member(name=pf, problem=problem or "has no virtual functions: write their number to its sriov_numvfs")
-        return
+    if not functions:
+        yield Member(name=pf, problem="has no virtual functions here: write their number to its sriov_numvfs")
     for address, device in functions:
         names = names_of(device, address)
         if network.form == "hostdev":
@@ -43,26 +50,19 @@ def _of_pf(network: Network, pf: str, observe: Observe, sysfs: Sysfs) -> Iterato
             yield Member(name=device or address, names=names, problem=lacking)
 
 
-def _addressed(addresses: Iterable[str], observe: Observe, sysfs: Sysfs) -> Iterator[Member]:
-    for address in addresses:
-        try:
-            function = sysfs.virtual_function(address)
-        except Missing as error:
-            yield Member(name=address, names=names_of(None, address), problem=f"can't be used ({error})")
-            continue
-        state = _states([function.pf], observe)[function.pf]
-        problem = f"can't be used (its physical function {function.pf} {state})" if state else ""
-        yield Member(name=address, names=names_of(function.device, address), problem=problem)
+def _function_problem(address: str, observe: Observe, sysfs: Sysfs) -> str:
+    try:
+        function = sysfs.virtual_function(address)
+    except Missing as error:
+        return f"can't be used ({error})"
+    state = _state(function.pf, observe)
+    return state and f"can't be used (its physical function {function.pf} {state})"
 
 
-def _states(names: Iterable[str], observe: Observe) -> dict[str, str]:
-    """Why each device can't be used; empty where it can."""
-    asked = [LowerDevice(name=name) for name in names]
-    seen = observe(asked)
-    return {each.name: _state(seen.get(each.identity)) for each in asked}
-
-
-def _state(seen: Observed | None) -> str:
+def _state(device: str, observe: Observe) -> str:
+    """Why a network device can't be used; empty where it can."""
+    asked = LowerDevice(name=device)
+    seen = observe([asked]).get(asked.identity)
     if seen is None or not isinstance(seen.resource, LowerDevice):
         return GONE
     return "" if seen.resource.up else "is down"

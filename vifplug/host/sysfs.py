@@ -117,6 +117,10 @@ class Sysfs:
         functions = [link.resolve() for link in sorted(links, key=lambda link: int(link.name.removeprefix("virtfn")))]
         return [(function.name, next(iter(_netdevs(function)), None)) for function in functions]
 
+    def device_of(self, address: str) -> str | None:
+        """The netdev of the PCI function at an address; None where there is none."""
+        return next(iter(_netdevs(self._pci / address)), None)
+
     def has(self, address: str) -> bool:
         """Whether there is a PCI device at an address."""
         return (self._pci / address).exists()

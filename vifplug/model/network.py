@@ -100,9 +100,10 @@ class Network(Record):
         """The devices of its pool that it names, in order; those of a ``pf`` the host knows."""
         return (*(member.dev for member in self.devices), *self.addresses)
 
-    def limit(self, device: str) -> int | None:
-        """How many VIFs may share a device of the pool; None for any number."""
-        return next((member.max for member in self.devices if member.dev == device), None)
+    @property
+    def limits(self) -> dict[str, int | None]:
+        """How many VIFs may share each device of the pool; None for any number."""
+        return {member.dev: member.max for member in self.devices}
 
     def portgroup(self, name: str | None) -> PortGroup | None:
         """The portgroup of that name, or without a name the default one; None where there is no such."""
@@ -150,10 +151,13 @@ class Network(Record):
 
     def _portgroup_rules(self) -> Iterator[Problem]:
         yield from _repeated("portgroups", self.portgroups, lambda group: group.name)
-        defaults = [group.name for group in self.portgroups if group.default]
+        defaults = [(index, group.name) for index, group in enumerate(self.portgroups) if group.default]
         if len(defaults) > 1:
-            yield Problem("$.portgroups", f"wanted at most one default portgroup, found {joined(defaults, 'and')}")
+            found = joined((name for _, name in defaults), "and")
+            yield Problem(f"$.portgroups[{defaults[-1][0]}]", f"wanted at most one default portgroup, found {found}")
         for index, group in enumerate(self.portgroups):
+            if group.bandwidth and (message := floor_problem(group.bandwidth)):
+                yield Problem(f"$.portgroups[{index}].bandwidth.inbound.floor", message)
             if group.bandwidth and self.form != "bridge":
                 yield Problem(
                     f"$.portgroups[{index}].bandwidth", f"is for networks on a bridge, found mode {self.mode}"
@@ -196,6 +200,12 @@ class Network(Record):
             yield Problem("$.mtu", f"is for networks on a bridge: guests take it from the device in mode {self.mode}")
         if (self.managed or self.driver) and self.mode != "hostdev":
             yield Problem("$.managed" if self.managed else "$.driver", f"is for mode hostdev only, found {self.mode}")
+
+
+def floor_problem(bandwidth: Bandwidth) -> str:
+    """Why a port can't have a guaranteed rate: libvirt shares out that of its own bridges only."""
+    guaranteed = bandwidth.inbound and bandwidth.inbound.floor
+    return "is for networks that libvirt runs itself (nat, route, open)" if guaranteed else ""
 
 
 def _repeated(field: str, values: Iterable[Any], key: Callable[[Any], Hashable]) -> Iterator[Problem]:

@@ -23,6 +23,9 @@ _INSTEAD = (
     "has, with <forward mode='bridge'/> and <bridge name='...'/>"
 )
 
+#: what <forward> says in its attributes, or by its children together
+_OF_FORWARD = ("mode", "managed", "devices", "addresses", "pf", "driver")
+
 #: attributes of <bridge> that are for a bridge which libvirt makes
 _OF_LIBVIRTS_BRIDGE = ("zone", "stp", "delay")
 
@@ -38,7 +41,7 @@ def network(text: str | bytes | _Element) -> Network:
 def name(text: str | bytes) -> str | None:
     """The name that a definition gives, were it as wrong as it may; None where there is none."""
     try:
-        return xml.parse(text, "network").findtext("name")
+        return _text(xml.parse(text, "network").find("name"))
     except InvalidDocument:
         return None
 
@@ -52,6 +55,8 @@ class _Reader:
         self._lines: dict[str, int] = {}
         for path, element in places(root, NETWORK, "$"):
             self._lines.setdefault(path, _line(element))
+        for key in _OF_FORWARD:
+            self._lines.setdefault(f"$.{key}", _line(self._elements.get("forward", root)))
         self._problems: list[tuple[int, Problem]] = []
 
     def network(self) -> Network:
@@ -67,11 +72,10 @@ class _Reader:
         return made
 
     def _told(self) -> Iterator[Problem]:
-        told: set[tuple[int, str]] = set()
-        for line, problem in sorted(self._problems, key=lambda each: each[0]):
-            again = problem.message == "is missing" and any(line == before for before, _ in told)
-            if not again and (line, str(problem)) not in told:
-                told.add((line, str(problem)))
+        """Every problem once, by line; what the schema found missing in an element the model misses too."""
+        incomplete = {problem.path for _, problem in self._problems if problem.message.endswith("found none")}
+        for line, problem in dict.fromkeys(sorted(self._problems, key=lambda each: each[0])):
+            if problem.message != "is missing" or not {problem.path, _around(problem.path)} & incomplete:
                 yield Problem(f"line {line}" + (f": {problem.path}" if problem.path != "$" else ""), problem.message)
 
     def _refuse_libvirts_own(self) -> None:
@@ -80,7 +84,7 @@ class _Reader:
         if mode in LIBVIRTS_OWN:
             what = f"forward mode {mode}" if mode else "no <forward>: an isolated network"
             line = _line(self._root if forward is None else forward)
-            subject = f"network {self._root.findtext('name') or 'without a name'}"
+            subject = f"network {_text(self._elements.get('name')) or 'without a name'}"
             raise InvalidDocument([Problem(f"line {line}: $.mode", f"found {what}, {_INSTEAD}")], subject)
 
     # -- from elements to plain data ------------------------------------------------------------------------------
@@ -179,9 +183,14 @@ class _Reader:
 
     def _line_of(self, path: str) -> int:
         """The line of the innermost element that a path leads through."""
-        while path not in self._lines and path != "$":
-            path = path[: max(path.rfind("."), path.rfind("["), 1)]
+        while path not in self._lines:
+            path = _around(path)
         return self._lines[path]
+
+
+def _around(path: str) -> str:
+    """The path of what a thing is in."""
+    return path[: max(path.rfind("."), path.rfind("["), 1)]
 
 
 def _line(element: _Element) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 from vifplug.errors import InvalidDocument, InvalidRequest, Problem, UnknownPortGroup, Unsupported
 from vifplug.model.codec import joined
 from vifplug.model.names import default_target, is_pci
-from vifplug.model.network import Network, PortGroup
+from vifplug.model.network import Network, PortGroup, floor_problem
 from vifplug.model.nic import Driver
 from vifplug.model.source import BridgeSource, DirectSource, HostDeviceSource
 from vifplug.model.vif import VIF
@@ -120,8 +120,8 @@ def _problems(network: Network, merged: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem("$.vlan", f"can't be set beside virtualport {port.type}: the port profile has the VLAN")
     if network.form == "bridge" and network.bridge is None and not (port and port.type == OPENVSWITCH):
         yield Problem("$.virtualport.type", "wanted openvswitch, found none: the network names no bridge")
-    if bandwidth and bandwidth.inbound and bandwidth.inbound.floor:
-        yield Problem("$.bandwidth.inbound.floor", "is for networks that libvirt runs itself (nat, route, open)")
+    if bandwidth and (message := floor_problem(bandwidth)):
+        yield Problem("$.bandwidth.inbound.floor", message)
 
 
 def _form(vif: VIF, network: Network, default_bridge: str) -> dict[str, Any]:
@@ -139,13 +139,12 @@ def _form(vif: VIF, network: Network, default_bridge: str) -> dict[str, Any]:
 def _picked(vif: VIF, network: Network, devices: Iterable[PoolDevice | str] | None, *, alone: bool) -> str:
     if devices is None and network.pf:
         raise InvalidRequest(f"the devices of network {network.name} are those of {network.pf}: give `devices`")
-    known = network.members if devices is None else devices
-    pool = [_as_device(each, network) for each in known]
+    limits = network.limits
+    pool = [
+        PoolDevice(name=each, limit=limits.get(each)) if isinstance(each, str) else each
+        for each in (network.members if devices is None else devices)
+    ]
     return pick(f"network {network.name}", pool, vif.id, alone=alone)
-
-
-def _as_device(device: PoolDevice | str, network: Network) -> PoolDevice:
-    return PoolDevice(name=device, limit=network.limit(device)) if isinstance(device, str) else device
 
 
 def _pool_source(network: Network, device: str) -> DirectSource | HostDeviceSource:

@@ -27,7 +27,7 @@ _FORWARD = Shape(
             key=".addresses", must=("type",), may=("domain", "bus", "slot", "function", *_STATUS), many=True
         ),
         "pf": Shape(key=".pf", must=("dev",)),
-        "driver": Shape(key=".driver", must=("name",), may=("model",)),
+        "driver": Shape(key=".driver", must=("name",)),
     },
 )
 
