@@ -56,7 +56,8 @@ class DeviceBackend(Stepwise):
     def observe(self, wanted: Sequence[Resource]) -> dict[Identity, Observed]:
         """By name, one RTM_GETLINK for each link; see `vifplug.host.door.Backend.observe`."""
         links = self._netlink.links(name for resource in wanted for name in _names(resource))
-        others = self._netlink.named(_referred(links.values()))
+        made = (links[each.name] for each in wanted if isinstance(each, Device) and each.name in links)
+        others = self._netlink.named(_referred(made))
         seen = {resource.identity: _observed(resource, links, others) for resource in wanted}
         return {identity: each for identity, each in seen.items() if each is not None}
 
@@ -204,6 +205,7 @@ def _names(resource: Resource) -> tuple[str, ...]:
 
 
 def _referred(links: Iterable[Link]) -> list[int]:
+    """The links below macvtaps and at the other ends of veth pairs."""
     return [link.link for link in links if link.link and link.kind in ("veth", "macvtap")]
 
 
