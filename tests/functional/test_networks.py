@@ -241,7 +241,19 @@ def test_a_portgroup_that_no_vif_could_use_is_told_by_validate(tmp_path: Path, r
     file.write_text(RED.replace("<portgroup name='firewalls'>", "<portgroup name='odd'><virtualport type='802.1Qbg'/>"))
     answer = run("network", "validate", file)
     assert answer.code == 2
-    assert "network red says openvswitch and portgroup odd says 802.1Qbg" in answer.err
+    assert (
+        "portgroup odd: $.virtualport.type: network red says openvswitch and portgroup odd says 802.1Qbg" in answer.err
+    )
+
+
+def test_what_a_portgroup_leaves_to_the_vif_is_no_problem(tmp_path: Path, run: Run) -> None:
+    vepa, functions = tmp_path / "vepa.xml", tmp_path / "functions.xml"
+    portgroup = "<portgroup name='p'><virtualport type='802.1Qbg'><parameters managerid='1'/></virtualport></portgroup>"
+    vepa.write_text(f"<network><name>v</name><forward mode='vepa' dev='e0'/>{portgroup}</network>")
+    text = "<network><name>f</name><forward mode='hostdev'><pf dev='e0'/></forward><portgroup name='p'/></network>"
+    functions.write_text(text)
+    answer = run("network", "validate", vepa, functions)
+    assert (answer.code, answer.err) == (0, "")
 
 
 def test_resolve_answers_with_a_document_or_with_libvirts_own_element(

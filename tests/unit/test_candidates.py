@@ -133,6 +133,17 @@ def test_a_network_without_a_bridge_is_on_the_hosts_own() -> None:
     assert Search([vif()]).reasons(seed) == []
 
 
+def test_virtual_functions_of_a_pf_are_known_by_their_addresses() -> None:
+    functions = host(types={"hostdev": "1"})
+    functions["networks"]["vf"] = {
+        "definition": {"name": "vf", "mode": "hostdev", "pf": "ens1f0"},
+        "pool": [{"name": "0000:81:02.0", "problem": "", "max": None, "holders": []}],
+    }
+    assert Search([vif(network="vf")]).reasons(functions) == []
+    [told] = Search([vif(1, network="vf"), vif(2, network="vf")]).reasons(functions)
+    assert "0000:81:02.0 is held by" in told
+
+
 def test_what_a_host_of_another_version_publishes_is_no_crash() -> None:
     assert Search([vif()]).reasons({"host": "old"}) == ["network red is not defined there; defined are none"]
     wrong = host()

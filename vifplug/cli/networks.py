@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from vifplug.cli.app import Told
 from vifplug.cli.output import Lister, Shown, ShowOne, data, lines
-from vifplug.errors import InvalidDocument, InvalidRequest, VifplugError, sentences
+from vifplug.errors import InvalidDocument, InvalidRequest, Problem
 from vifplug.model.codec import joined
 
 if TYPE_CHECKING:
@@ -163,19 +163,19 @@ def _pool_line(device: PoolDevice) -> str:
 def _problems(definition: Definition) -> Iterator[str]:
     """What is wrong with a definition; of a good one, each portgroup that no VIF could use."""
     yield from map(str, definition.problems)
-    for name in [None, *(group.name for group in definition.network.portgroups)] if definition.network else []:
-        try:
-            _tried(definition, name)
-        except VifplugError as error:
-            yield from sentences(error)
+    if definition.network:
+        for group in definition.network.portgroups:
+            yield from (f"portgroup {group.name}: {problem}" for problem in _unusable(definition.network, group.name))
 
 
-def _tried(definition: Definition, portgroup: str | None) -> None:
-    """Resolve a VIF of the portgroup which asks for nothing else."""
+def _unusable(network: Network, portgroup: str) -> Iterator[Problem]:
+    """Why no VIF could use a portgroup; what is missing, a VIF may give."""
     from vifplug.model.vif import VIF
-    from vifplug.networks.resolve import resolve
+    from vifplug.networks.resolve import were_it_free
 
-    assert definition.network is not None
-    source = {"network": definition.name, "portgroup": portgroup}
-    probe = {"id": "0" * 32, "mac": "52:54:00:00:00:01", "type": "network", "source": source}
-    resolve(VIF.from_json(probe), definition.network, definition.network.members or ["any"])
+    source = {"network": network.name, "portgroup": portgroup}
+    probe = VIF.from_json({"id": "0" * 32, "mac": "52:54:00:00:00:01", "type": "network", "source": source})
+    try:
+        were_it_free(probe, network)
+    except InvalidDocument as error:
+        yield from (problem for problem in error.problems if "is missing" not in problem.message)

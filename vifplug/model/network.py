@@ -22,8 +22,9 @@ Mode = Literal["bridge", "private", "vepa", "passthrough", "hostdev"]
 
 #: the types of virtualport that each form of a network takes (libvirt: networkAllocatePort, virhostdev.c)
 PROFILES: dict[str, tuple[str, ...]] = {"bridge": (OPENVSWITCH,), "direct": (QBG, QBH), "hostdev": (QBH,)}
-#: where the VIFs of some modes are connected; those of the others: devices or a pf
-_NEEDED = {"bridge": "a bridge, or devices for macvtaps", "hostdev": "PCI addresses or a pf"}
+#: the fields that say where VIFs are connected, and which of them some modes need; the others: devices or a pf
+_PLACES = ("bridge", "devices", "addresses", "pf")
+_NEEDED = {"bridge": "a bridge or devices", "hostdev": "addresses or a pf"}
 #: what a port of each form is, in words
 FORMS = {"bridge": "a bridge", "direct": "macvtap devices", "hostdev": "virtual functions"}
 
@@ -125,16 +126,12 @@ class Network(Record):
         yield from self._other_rules()
 
     def _pool_rules(self) -> Iterator[Problem]:
-        given = [name for name in ("bridge", "devices", "addresses", "pf") if getattr(self, name)]
+        given = [name for name in _PLACES if getattr(self, name)]
         if len(given) > 1:
-            yield Problem(
-                f"$.{given[1]}", f"wanted one of bridge, devices, addresses and pf, found {joined(given, 'and')}"
-            )
+            found = joined(given, "and")
+            yield Problem(f"$.{given[1]}", f"wanted one of {joined(_PLACES, 'and')}, found {found}")
         elif not given and not self._on_default_bridge():
-            wanted = "a bridge or devices" if self.mode == "bridge" else "addresses or a pf"
-            yield Problem(
-                "$.mode", f"{self.mode} needs {wanted if self.mode in ('bridge', 'hostdev') else 'devices or a pf'}"
-            )
+            yield Problem("$.mode", f"{self.mode} needs {_NEEDED.get(self.mode, 'devices or a pf')}")
         if self.bridge and self.mode != "bridge":
             yield Problem("$.bridge", f"is for mode bridge only: mode {self.mode} has devices, found {self.bridge}")
         if self.devices and self.mode == "hostdev":

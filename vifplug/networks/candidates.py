@@ -16,7 +16,7 @@ from vifplug.model.network import Network
 from vifplug.model.vif import VIF
 from vifplug.model.virtualport import OPENVSWITCH
 from vifplug.networks.pool import Holder, PoolDevice, pick
-from vifplug.networks.resolve import DEFAULT_BRIDGE, is_alone, resolve
+from vifplug.networks.resolve import DEFAULT_BRIDGE, is_alone, were_it_free
 
 HostInfo = Mapping[str, Any]
 
@@ -96,7 +96,7 @@ class _Trial:
 def _tried(vif: VIF, definition: Mapping[str, Any], default_bridge: str) -> _Trial:
     try:
         network = Network.from_data(definition)
-        actual = resolve(vif, network, network.members or ["any"], default_bridge=default_bridge)
+        actual = were_it_free(vif, network, default_bridge)
     except VifplugError as error:
         return _Trial(tuple(sentences(error)))
     return _Trial(actual=actual, alone=is_alone(network, actual.virtualport) if network.pooled else None)

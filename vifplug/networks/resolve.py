@@ -68,6 +68,12 @@ def resolve(
         raise Unsupported(error.problems, f"VIF {vif.id} on network {network.name}") from None
 
 
+def were_it_free(vif: VIF, network: Network, default_bridge: str = DEFAULT_BRIDGE) -> VIF:
+    """The actual VIF, had its network a free device: of any name where the network names none. Raises as `resolve`."""
+    some = "0000:00:00.0" if network.form == "hostdev" else "any"
+    return resolve(vif, network, network.members or [some], default_bridge=default_bridge)
+
+
 def is_alone(network: Network, port: VirtualPort | None) -> bool:
     """Whether a VIF of the network has its device for itself."""
     if network.mode == "private":
