@@ -36,6 +36,7 @@ _SKIPPED = 0x76696670  # a group of links that no other link is in
 _CONFIG = """\
 [vifplug]
 state_path = {directory}/state
+networks_dir = {directory}/networks.d
 
 [vifplug_ovs]
 connection = {connection}

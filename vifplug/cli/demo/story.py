@@ -27,9 +27,11 @@ CARDS = {
     "anna": {"eth0": "198.51.100.2/24"},
     "bert": {"eth0": "198.51.100.3/24"},
     "direct": {"eth0": "203.0.113.2/24"},
+    "guest": {"eth0": "192.0.2.4/24"},
 }
 WEB, DB, MAIL, ROUTER_10, ROUTER_20 = "192.0.2.1", "192.0.2.2", "192.0.2.130", "192.0.2.3", "192.0.2.131"
 BERT = "198.51.100.3"
+OFFICE = Path("networks.d/office.xml")
 
 
 class Story:
@@ -39,6 +41,8 @@ class Story:
         self._tell = narrator
         self._documents = vifs.documents(str(directory))
         os.chdir(directory)
+        Path("networks.d").mkdir()
+        OFFICE.write_text(vifs.office(10))
         for name, document in self._documents.items():
             Path(f"{name}.json").write_text(json.dumps(document, indent=2))
 
@@ -54,6 +58,7 @@ class Story:
         with self.all_guests() as running:
             self.talk(running)
             self.break_and_mend(running)
+            self.move(running)
             self.refuse()
         self.unplug()
         self._tell.say("That was all of it. The namespace and its switch go now; nothing is left on this machine.")
@@ -81,7 +86,8 @@ class Story:
         self._tell.say(
             "db is in VLAN 10 as well, mail in VLAN 20, router in both (a trunk: VLAN 10 untagged, 20 tagged). anna "
             "and bert are on a Linux bridge, isolated from each other. plain is a tap and no more, direct a macvtap on "
-            "the network card, and dpdk a vhost-user socket. All are plugged, or none."
+            "the network card, and dpdk a vhost-user socket. guest names a network, and nothing of the host. All are "
+            "plugged, or none."
         )
         files = [f"{name}.json" for name in self._documents]
         self.vifplug("plug", *files, "-f", "table", "-c", "device", "-c", "steps")
@@ -94,6 +100,8 @@ class Story:
         self._tell.say("The kernel: which bridge ports are isolated, and every device with vifplug's mark.")
         self.shell("grep . /sys/class/net/*/brport/isolated")
         self.shell("grep vifplug /sys/class/net/*/ifalias")
+        self._tell.say("And a picture of it all; `topology --format svg` draws one for the wall.")
+        self.vifplug("topology")
 
     def talk(self, guest: Mapping[str, Guest]) -> None:
         self._tell.title("Guests that talk, and guests that don't")
@@ -122,6 +130,18 @@ class Story:
             self.vifplug("update", f"{name}.json", "-f", "table", "-c", "device", "-c", "steps")
         self.vifplug("check")
         self._tell.expect("web reaches db again", guest["web"].reaches(DB))
+
+    def move(self, guest: Mapping[str, Guest]) -> None:
+        self._tell.title("A network by its name")
+        self._tell.say("guest asks for the network office. What that is, this host says, in libvirt's own format:")
+        self.shell("cat networks.d/office.xml")
+        self._tell.expect("guest reaches web: both are in VLAN 10", guest["guest"].reaches(WEB))
+        self._tell.say("The office moves to VLAN 20. Plugged VIFs stay as they are, and check tells the difference:")
+        OFFICE.write_text(vifs.office(20))
+        self.vifplug("check", exit_code=1)
+        self.vifplug("network", "update", "office", "-f", "table", "-c", "device", "-c", "steps")
+        self._tell.expect("guest, which has kept its tap, reaches mail in VLAN 20", guest["guest"].reaches(MAIL))
+        self._tell.expect("and web no more", guest["guest"].is_cut_off_from(WEB))
 
     def refuse(self) -> None:
         self._tell.title("What vifplug refuses")

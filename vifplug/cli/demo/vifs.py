@@ -30,8 +30,21 @@ def documents(directory: str) -> dict[str, dict[str, Any]]:
         "plain": {"type": "ethernet"},
         "direct": {"type": "direct", "source": {"dev": UPLINK, "mode": "bridge"}, "tap_owner": "vifplug"},
         "dpdk": {"type": "vhostuser", "source": socket},
+        "guest": {"type": "network", "source": {"network": "office"}},
     }
     return {name: _completed(number, name, document) for number, (name, document) in enumerate(found.items(), 1)}
+
+
+def office(vlan: int) -> str:
+    """The definition of the network that guest names."""
+    return f"""<network>
+  <name>office</name>
+  <forward mode='bridge'/>
+  <bridge name='{SWITCH}'/>
+  <virtualport type='openvswitch'/>
+  <portgroup name='staff' default='yes'><vlan><tag id='{vlan}'/></vlan></portgroup>
+</network>
+"""
 
 
 def vif_id(number: int) -> str:
