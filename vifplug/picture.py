@@ -101,7 +101,7 @@ def _vif(plugged: Plugged) -> view.Vif:
     named = asked.type == "network"
     return view.Vif(
         id=asked.id,
-        device=actual.target or device_of(actual) or "",
+        device=str(actual.target or device_of(actual) or getattr(actual.source, "path", "")),
         type=actual.type,
         mac=actual.mac,
         vlan=vlan_text(actual.vlan),

@@ -15,6 +15,7 @@ import pytest
 from tests.support.command import VIFPLUG, WITHOUT_CAPABILITIES
 from vifplug.cli.demo import guest, vifs
 from vifplug.cli.demo.narrator import Disappointed, Narrator
+from vifplug.cli.demo.story import CARDS
 from vifplug.model.vif import VIF
 
 root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for network namespaces")
@@ -76,7 +77,7 @@ def test_an_interrupted_demo_leaves_nothing(place: dict[str, str], number: signa
         assert command.stdout is not None and command.stderr is not None
         reached = any("ok  web reaches db" in line for line in command.stdout)
         assert reached, command.stderr.read()
-        assert len([each for each in processes(place) if "vifplug.cli.demo.guest" in each]) == 7
+        assert len([each for each in processes(place) if "vifplug.cli.demo.guest" in each]) == len(CARDS)
         os.killpg(command.pid, number) if number == signal.SIGINT else command.send_signal(number)
         assert command.wait(60) == code
         assert "Traceback" not in command.stderr.read()

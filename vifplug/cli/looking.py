@@ -158,6 +158,8 @@ def _listed(entry: Entry) -> tuple[Any, ...]:
 
 
 def _value(value: Any) -> Shown:
+    if isinstance(value, dict):
+        return data(value)
     return Shown(value, "nothing" if value is None else str(value))
 
 
