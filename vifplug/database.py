@@ -115,22 +115,26 @@ def _migrate(database: sqlite3.Connection, path: Path) -> None:
             "install the vifplug that wrote it, or a later one"
         )
     if found < len(MIGRATIONS):
-        with transaction(database):
+        begin(database)
+        try:
             for migration in MIGRATIONS[found:]:
                 migration(database)
             database.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+            database.execute("COMMIT")
+        except BaseException:
+            roll_back(database)
+            raise
 
 
-@contextlib.contextmanager
-def transaction(database: sqlite3.Connection, *, dry: bool = False) -> Iterator[sqlite3.Connection]:
+def begin(database: sqlite3.Connection) -> None:
+    """Begin a transaction that nobody else writes in; waits for those of others."""
     database.execute("BEGIN IMMEDIATE")
-    try:
-        yield database
-        database.execute("ROLLBACK" if dry else "COMMIT")
-    except BaseException:
-        if database.in_transaction:  # SQLite has rolled back by itself after some errors, such as a full disk
-            database.execute("ROLLBACK")
-        raise
+
+
+def roll_back(database: sqlite3.Connection) -> None:
+    """End the transaction without its writes; SQLite has done so by itself after some errors, such as a full disk."""
+    if database.in_transaction:
+        database.execute("ROLLBACK")
 
 
 # -- failures -----------------------------------------------------------------------------------------------------

@@ -125,8 +125,16 @@ class Store:
 
         ``dry``: in the end nothing is written.
         """
-        with database.failures(self._path), database.transaction(self._connection(), dry=dry) as connection:
-            yield Transaction(connection)
+        with database.failures(self._path):
+            connection = self._connection()
+            database.begin(connection)
+        try:
+            yield Transaction(connection, self._path)
+            with database.failures(self._path):
+                connection.execute("ROLLBACK" if dry else "COMMIT")
+        except BaseException:
+            database.roll_back(connection)
+            raise
 
     @contextlib.contextmanager
     def lock(self, vif_ids: Iterable[str], timeout: float) -> Iterator[None]:
@@ -173,29 +181,33 @@ class Store:
 class Transaction:
     """A transaction of the store, as its ``with`` gives it."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self.connection = connection
+        self._path = path
 
     def holdings(self, names: Iterable[str]) -> list[Holding]:
         """See `Store.holdings`."""
-        return _holdings(self.connection, names)
+        with database.failures(self._path):
+            return _holdings(self.connection, names)
 
     def put(self, records: Iterable[Record]) -> None:
         """See `Store.put`."""
         records = tuple(records)
-        self.connection.executemany(_PUT, map(_to_row, records))
-        self.connection.executemany(_RELEASE, [(record.vif_id,) for record in records])
-        for record in records:
-            for name in record.claims:
-                _hold(self.connection, name, record.vif_id, alone=True)
-            for name in set(record.shares).difference(record.claims):
-                _hold(self.connection, name, record.vif_id, alone=False)
+        with database.failures(self._path):
+            self.connection.executemany(_PUT, map(_to_row, records))
+            self.connection.executemany(_RELEASE, [(record.vif_id,) for record in records])
+            for record in records:
+                for name in record.claims:
+                    _hold(self.connection, name, record.vif_id, alone=True)
+                for name in set(record.shares).difference(record.claims):
+                    _hold(self.connection, name, record.vif_id, alone=False)
 
     def delete(self, ids: Iterable[str]) -> None:
         """See `Store.delete`."""
         keys = [(each,) for each in ids]
-        self.connection.executemany("DELETE FROM vif WHERE vif_id = ?", keys)
-        self.connection.executemany(_RELEASE, keys)
+        with database.failures(self._path):
+            self.connection.executemany("DELETE FROM vif WHERE vif_id = ?", keys)
+            self.connection.executemany(_RELEASE, keys)
 
 
 #: The process, how often the store was closed before, and the database's inode

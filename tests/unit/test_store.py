@@ -156,6 +156,14 @@ def test_what_was_only_tried_is_not_written(store: Store) -> None:
     assert store.all() == [] and store.all_holdings() == []
 
 
+def test_what_fails_inside_a_transaction_is_no_failure_of_the_store(store: Store) -> None:
+    with pytest.raises(FileNotFoundError), store.transaction() as transaction:
+        transaction.put([record("a", claims=("x",))])
+        raise FileNotFoundError("a device that has just gone, say")
+    assert store.all() == [] and store.all_holdings() == []
+    store.put([record("b", claims=("x",))])
+
+
 # -- threads, processes, forks ------------------------------------------------------------------------------------
 
 
