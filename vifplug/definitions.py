@@ -14,7 +14,6 @@ from typing import Protocol
 from vifplug.errors import InvalidDocument, Missing, Problem, UnknownNetwork
 from vifplug.model.codec import joined
 from vifplug.model.network import Network
-from vifplug.networks import read
 
 #: A file that was changed so recently, in seconds, may change again without another time stamp (the kernel's clock
 #: ticks every 1 to 10 ms): it is read again the next time.
@@ -131,6 +130,8 @@ def get(definitions: Definitions, name: str) -> Network:
 
 def from_text(text: bytes, place: str) -> Definition:
     """What a file's text defines."""
+    from vifplug.networks import read  # which loads lxml: not for a host without named networks
+
     try:
         network = read.network(text)
     except InvalidDocument as error:

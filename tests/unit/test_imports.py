@@ -34,3 +34,10 @@ def test_the_model_needs_the_standard_library_only() -> None:
 def test_the_record_loads_no_framework() -> None:
     loaded = _modules("import vifplug.store")
     assert not (HEAVY - {"sqlite3"}) & {name.partition(".")[0] for name in loaded}
+
+
+def test_the_driver_loads_no_xml_no_picture_and_no_switch() -> None:
+    loaded = _modules("import vifplug.driver")
+    assert not {"lxml", "ovs", "ovsdbapp", "pyroute2", "cliff"} & {name.partition(".")[0] for name in loaded}
+    rooms = ("networks.read", "networks.candidates", "topology", "admission", "picture")
+    assert not {f"vifplug.{room}" for room in rooms} & loaded
