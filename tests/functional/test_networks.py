@@ -213,6 +213,13 @@ def test_what_a_host_publishes_tells_from_afar_what_it_could_take(
     ]
     for file, code in cases:
         assert (run("can-plug", file).code, run("candidates", file, "--host", published).code) == (code, code), file
+    hosts = tmp_path / "published"
+    hosts.mkdir()
+    (hosts / "one.json").write_text(published.read_text())
+    (hosts / "two.json").write_text(json.dumps([info | {"host": "bare", "networks": {}}, info | {"host": "twin"}]))
+    found = run("candidates", cases[0][0], "--host", hosts, "-f", "json").data
+    assert {row["host"]: row["fits"] for row in found} == {info["host"]: True, "bare": False, "twin": True}
+    assert found[-1]["reasons"] == ["network red is not defined there; defined are none"]
 
 
 def test_wrong_definitions_are_told_with_their_lines_and_hide_no_others(

@@ -30,8 +30,8 @@ class Host(NoFacts):
     def virtual_function(self, address: str) -> VirtualFunctionFacts:
         return self.function
 
-    def virtual_function_of(self, device: str) -> VirtualFunctionFacts | None:
-        return self.function
+    def function_of(self, device: str) -> str | None:
+        return self.function.address
 
 
 def document(kind: str, **keys: Any) -> dict[str, Any]:

@@ -64,8 +64,8 @@ class Host(NoFacts):
             raise Missing(f"no VF {address}")
         return self.function
 
-    def virtual_function_of(self, device: str) -> VirtualFunctionFacts | None:
-        return self.function
+    def function_of(self, device: str) -> str | None:
+        return self.function.address if self.function else None
 
     def datapath_type(self, bridge: str) -> str | None:
         return self.datapath

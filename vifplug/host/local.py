@@ -78,10 +78,10 @@ class HostFacts:
 
         return Sysfs().virtual_function(address)
 
-    def virtual_function_of(self, device: str) -> VirtualFunctionFacts | None:
+    def function_of(self, device: str) -> str | None:
         from vifplug.host.sysfs import Sysfs
 
-        return Sysfs().virtual_function_of(device)
+        return Sysfs().function_of(device)
 
     def datapath_type(self, bridge: str) -> str | None:
         found: str | None = self._switch.datapath_type(bridge)

@@ -101,11 +101,6 @@ class Sysfs:
             representor=self._representor(physical, pf, number),
         )
 
-    def virtual_function_of(self, device: str) -> VirtualFunctionFacts | None:
-        """The VF that a netdev is; None when it is none."""
-        address = self.function_of(device)
-        return self.virtual_function(address) if address else None
-
     def function_of(self, device: str) -> str | None:
         """The PCI address of the VF that a netdev is; None when it is none."""
         pci = self._net / device / "device"

@@ -61,8 +61,8 @@ class Facts(Protocol):
         """The VF at a PCI address. Raises Missing when there is no such VF here."""
         ...
 
-    def virtual_function_of(self, device: str) -> VirtualFunctionFacts | None:
-        """The VF that a netdev is; None when the device is no VF (or is not there)."""
+    def function_of(self, device: str) -> str | None:
+        """The PCI address of the VF that a netdev is; None when the device is no VF (or is not there)."""
         ...
 
     def datapath_type(self, bridge: str) -> str | None:

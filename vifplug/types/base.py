@@ -53,7 +53,7 @@ class NoFacts:
     def virtual_function(self, address: str) -> VirtualFunctionFacts:
         raise Missing(f"no VF {address}: no host was given to look on")
 
-    def virtual_function_of(self, device: str) -> VirtualFunctionFacts | None:
+    def function_of(self, device: str) -> str | None:
         return None
 
     def datapath_type(self, bridge: str) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Iterator
 
 from vifplug.errors import Missing, Problem
@@ -99,21 +98,18 @@ def _lower_device(vif: VIF, context: Context, ours: bool) -> LowerDevice:
     passthrough = vif.source.mode == "passthrough"
     profile = vif.virtualport and vif.virtualport.type
     alone = passthrough or (vif.source.mode == "private" and profile == QBH)
-    function = None
-    with contextlib.suppress(Missing):  # of a VF whose PF has no netdev nothing is known, nor needed
-        function = context.facts.virtual_function_of(vif.source.dev)
     return LowerDevice(
         name=vif.source.dev,
         owner=vif.id,
         mac=vif.mac if ours and passthrough else None,
         exclusive=alone,
         shared=not alone,
-        function=function.address if function else None,
+        function=context.facts.function_of(vif.source.dev),
     )
 
 
 def _virtual_function(vif: VIF, context: Context, ours: bool) -> Resource:
-    facts = context.facts.virtual_function_of(vif.source.dev)
-    if facts is None:
+    address = context.facts.function_of(vif.source.dev)
+    if address is None:
         raise Missing(f"device {vif.source.dev} is no virtual function: vlan and vf of VIF {vif.id} need one")
-    return virtual_function(vif, facts, mac=None, with_vlan=ours)
+    return virtual_function(vif, context.facts.virtual_function(address), mac=None, with_vlan=ours)
