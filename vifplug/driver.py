@@ -117,7 +117,8 @@ class VIFDriver:
     def plug(self, vif: VIF, instance: Instance | None = None) -> Plugged:
         """Make the host side of ``vif`` true. Twice is the same as once; the second time nothing is changed.
 
-        The guest that an earlier plug named is kept where ``instance`` is not given.
+        The guest that an earlier plug named is kept where ``instance`` is not given. A VIF of a named network stays
+        what the network made of it when it was first plugged; `update` follows a network that has changed.
         """
         return self.plug_many([(vif, instance)])[0]
 
