@@ -49,7 +49,8 @@ class Admission:
             return list(dict.fromkeys([str(error), *rest]))
         except VifplugError as error:
             return sentences(error)
-        found = [*self._conflicts(job), *self._lacking(job), *self._too_small(job.actual)]
+        checks = (self._conflicts(job), self._lacking(job), self._too_small(job.actual))
+        found = [sentence for check in checks for sentence in _told(check)]
         self._taken += _wanted(job)
         return list(dict.fromkeys(found))
 
@@ -72,10 +73,7 @@ class Admission:
     def _lacking(self, job: Job) -> Iterator[str]:
         """What the host lacks, or has of another owner."""
         for resource in job.wanted:
-            try:
-                yield from self._missing(job, resource)
-            except VifplugError as error:
-                yield from sentences(error)
+            yield from _told(self._missing(job, resource))
 
     def _missing(self, job: Job, resource: Resource) -> Iterator[str]:
         observed = self._machine.observe([resource])
@@ -93,6 +91,14 @@ class Admission:
     @functools.cached_property
     def _bridges(self) -> dict[str, BridgeFacts]:
         return {bridge.name: bridge for bridge in self._surveyor.bridges()}
+
+
+def _told(reasons: Iterator[str]) -> Iterator[str]:
+    """The reasons; what keeps a check from being made is one as well."""
+    try:
+        yield from reasons
+    except VifplugError as error:
+        yield from sentences(error)
 
 
 def _wanted(job: Job) -> list[Holding]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from vifplug.errors import InvalidDocument, Missing, Problem, UnknownNetwork
+from vifplug.errors import InvalidDocument, InvalidRequest, Missing, Problem, UnknownNetwork
 from vifplug.model.codec import joined
 from vifplug.model.network import Network
 
@@ -102,10 +102,13 @@ class Directory:
 
 
 class Given:
-    """Networks as objects."""
+    """Networks as objects. Raises InvalidRequest where two have one name."""
 
     def __init__(self, networks: Iterable[Network]) -> None:
         self._networks = tuple(networks)
+        names = [network.name for network in self._networks]
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise InvalidRequest(f"network {joined(repeated, 'and')} is given more than once: wanted each name once")
 
     def all(self) -> list[Definition]:
         """See `Definitions.all`."""

@@ -117,8 +117,8 @@ class VIFDriver:
     def plug(self, vif: VIF, instance: Instance | None = None) -> Plugged:
         """Make the host side of ``vif`` true. Twice is the same as once; the second time nothing is changed.
 
-        The guest that an earlier plug named is kept where ``instance`` is not given. A VIF of a named network stays
-        what the network made of it when it was first plugged; `update` follows a network that has changed.
+        The guest that an earlier plug named is kept where ``instance`` is not given. With the same document
+        a VIF of a named network stays what the network made of it; `update` follows a network that has changed.
         """
         return self.plug_many([(vif, instance)])[0]
 
@@ -157,13 +157,17 @@ class VIFDriver:
         Raises UnknownNetwork, and what `update` raises.
         """
         definitions.get(self.networks, name)
-        with self._store.lock([vif.id for vif in self._plugged_into(name)], self._settings.lock_timeout):
-            jobs = self._prepared([(vif, None) for vif in self._plugged_into(name)], anew=True)
+        ids = [vif.id for vif in self._plugged_into(name)]
+        with self._store.lock(ids, self._settings.lock_timeout):
+            pairs = [(vif, None) for vif in self._plugged_into(name) if vif.id in ids]
+            jobs = self._prepared(pairs, anew=True)
             self._engine.carry_out(jobs, "updating")
         return [_plugged(job) for job in jobs]
 
     def _plugged_into(self, name: str) -> Sequence[VIF]:
-        asked = (VIF.from_json(record.asked) for record in self._store.all())
+        """Those that are plugged; what was begun and not finished is for plug or unplug to end."""
+        records = (record for record in self._store.all() if record.state in ("plugged", "updating"))
+        asked = (VIF.from_json(record.asked) for record in records)
         return [vif for vif in asked if vif.type == "network" and vif.source.network == name]
 
     def settle(self, vif_id: str) -> tuple[Step, ...]:
@@ -236,7 +240,7 @@ class VIFDriver:
         if definition.network.pooled:
             from vifplug.networks import candidates
 
-            offer["pool"] = candidates.pool_data(self.pool(definition.name))
+            offer["pool"] = candidates.pool_data(self._resolver.pool(definition.network, self._store.holdings))
         return offer
 
     def pool(self, network: str) -> Sequence[PoolDevice]:
@@ -251,7 +255,8 @@ class VIFDriver:
         from vifplug.admission import Admission
 
         admission = Admission(self._resolver, self._machine, self._facts, self._store.holdings)
-        formers = [(vif, self._store.get(vif.id)) for vif in vifs]
+        fixed_first = sorted(vifs, key=lambda vif: vif.type == "network")  # pools give what is left
+        formers = [(vif, self._store.get(vif.id)) for vif in fixed_first]
         return [(vif, each) for vif, former in formers for each in admission.reasons(vif, former, self._jobs.of)]
 
     def topology(self) -> Host:
@@ -259,7 +264,8 @@ class VIFDriver:
         from vifplug import picture
 
         defined = self.networks.all()
-        pools = {each.name: self.pool(each.name) for each in defined if each.network and each.network.pooled}
+        networks = [each.network for each in defined if each.network and each.network.pooled]
+        pools = {each.name: self._resolver.pool(each, self._store.holdings) for each in networks}
         return picture.host(self._facts.name, defined, self._facts.bridges(), pools, self.list())
 
     # -- documents and records --------------------------------------------------------------------------------

@@ -67,6 +67,8 @@ class Jobs:
                 jobs[number] = self._job(ask, begun)
         if choices:
             with self._store.transaction(dry=dry) as transaction:
+                for job in jobs.values():  # a device that is named comes before one that is chosen
+                    _reserve(job, transaction)
                 jobs |= {number: self._chosen(asks[number], each, transaction) for number, each in choices.items()}
         return [jobs[number] for number in range(len(asks))]
 
@@ -76,9 +78,7 @@ class Jobs:
 
     def _chosen(self, ask: _Ask, choice: Choice, transaction: Transaction) -> Job:
         job = self._job(ask, choice.actual(transaction.holdings(choice.names)))
-        if reservation := job.reservation():
-            transaction.put([reservation])
-            job.reserved = True
+        _reserve(job, transaction)
         return job
 
     def _job(self, ask: _Ask, actual: VIF) -> Job:
@@ -98,3 +98,12 @@ class Jobs:
         context = dataclasses.replace(self._context, instance=instance, options=self._settings.types[kind.name])
         kind.check(vif, context)
         return kind, vif, context
+
+
+def _reserve(job: Job, transaction: Transaction) -> None:
+    """Have the record hold what the job wants, where it wants what others might have."""
+    wanted = job.record("plugged")
+    reservation = job.reservation() if wanted.claims or wanted.shares else None
+    if reservation:
+        transaction.put([reservation])
+        job.reserved = True

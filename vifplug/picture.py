@@ -86,12 +86,14 @@ def _devices(definitions: Iterable[Definition], pools: Mapping[str, Sequence[Poo
     for definition in definitions:
         for device in pools.get(definition.name, ()):
             alone = any(holder.alone for holder in device.holders)
+            network, known = definition.network, found.get(device.name)
+            limits = [each for each in (device.limit, known.limit if known else None) if each is not None]
             found[device.name] = view.Device(
                 name=device.name,
                 problem=device.problem,
-                limit=device.limit,
+                limit=min(limits, default=None),
                 holders=tuple(holder.vif_id for holder in device.holders),
-                exclusive=alone or (definition.network is not None and is_alone(definition.network, None)),
+                exclusive=alone or (network is not None and is_alone(network, network.virtualport)),
             )
     return list(found.values())
 

@@ -60,11 +60,17 @@ class Choice:
             while True:
                 actual = resolve(self.vif, self.network, view.values())
                 device = device_of(actual) or ""
-                if not (problem := self.pools.problem(self.network, device)):
+                if not (problem := self.pools.problem(self.network, device) or self._vlan_problem(actual, device)):
                     return actual
                 view[device] = replace(view[device], problem=problem)
         except PoolExhausted:
             return resolve(self.vif, self.network, looked_at(self.network, view.values(), self.pools))
+
+    def _vlan_problem(self, actual: VIF, device: str) -> str:
+        """A VLAN on a device that is given as a whole is the device's own, which only a virtual function has."""
+        names = next((member.names for member in self.members if member.name == device), ())
+        plain = actual.type == "direct" and not any(name.startswith("VF ") for name in names)
+        return "is no virtual function, and the VLAN needs one" if actual.vlan and plain else ""
 
 
 class Resolver:

@@ -191,6 +191,19 @@ def test_can_plug_tells_every_reason_and_plugs_nothing(
     assert host.driver.list() == [] and run("pool", "show", "-f", "json").data[0]["holders"] == []
 
 
+def test_a_domain_as_libvirt_keeps_it_and_one_that_runs(host: PrivateHost, run: Run, tmp_path: Path) -> None:
+    define(host, red=RED)
+    host.ovs.ctl("add-br", "br-red", "--", "set", "bridge", "br-red", "datapath_type=netdev")
+    guest = tmp_path / "guest.xml"
+    nic = "<interface type='{}'><mac address='52:54:00:00:01:01'/><source {}/></interface>"
+    kept = "<?xml version='1.0'?>\n<!--\nWARNING: AUTO-GENERATED\n-->\n<domain><devices>{}</devices></domain>"
+    guest.write_text(kept.format(nic.format("network", "network='red'")))
+    assert run("can-plug", guest).code == 0
+    guest.write_text(kept.format(nic.format("bridge", "network='red' portid='7' bridge='br-red'")))
+    answer = run("can-plug", guest, "-f", "json")
+    assert answer.code == 1 and "virsh dumpxml --inactive" in answer.data[0]["reason"]
+
+
 @pytest.mark.usefixtures("wires")
 def test_what_a_host_publishes_tells_from_afar_what_it_could_take(
     host: PrivateHost, run: Run, document: Document, tmp_path: Path
@@ -273,6 +286,14 @@ def test_resolve_answers_with_a_document_or_with_libvirts_own_element(
     element = ElementTree.fromstring(run("resolve", document(1, "red"), "--network", file, "--xml").out)
     assert element.get("type") == "bridge" and element.find("vlan/tag").get("id") == "10"  # type: ignore[union-attr]
     assert run("resolve", document(1, "blue"), "--network", file).code == 3
+    file.write_text(RED.replace("  <bridge name='br-red'/>\n", ""))
+    own = tmp_path / "own.conf"
+    own.write_text("[vifplug_ovs]\nintegration_bridge = br-own\n")
+    answer = run("resolve", document(1, "red"), "--network", file, under=())
+    assert json.loads(answer.out)["source"] == {"bridge": "br-int"}
+    answer = vifplug("resolve", document(1, "red"), "--network", file, config=own)
+    assert json.loads(answer.out)["source"] == {"bridge": "br-own"}
+    file.write_text(RED)
     assert "<interface type='ethernet'>" in run("xml", document(1, "red"), "--network", file).out
     assert "<interface type='network'>" in run("xml", document(1, "red")).out
     file.write_text("<network>\n<name>red</name>\n<forward mode='nat'/>\n</network>")

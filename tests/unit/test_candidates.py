@@ -149,3 +149,16 @@ def test_what_a_host_of_another_version_publishes_is_no_crash() -> None:
     wrong = host()
     wrong["networks"]["red"]["definition"] = {"name": "red", "mode": "teleport"}
     assert any("$.mode" in reason for reason in Search([vif()]).reasons(wrong))
+    cut = host()
+    del cut["networks"]["pool"]["pool"][0]["problem"]
+    [told] = Search([vif(network="pool")]).reasons(cut)
+    assert "what it publishes can't be read (KeyError: 'problem')" in told
+
+
+def test_a_device_of_two_networks_is_one_device() -> None:
+    both = host()
+    both["networks"]["twin"] = copy.deepcopy(both["networks"]["pool"])
+    both["networks"]["twin"]["definition"]["name"] = "twin"
+    assert Search([vif(1, network="pool")]).reasons(both) == []
+    [told] = Search([vif(1, network="pool"), vif(2, network="twin")]).reasons(both)
+    assert f"e1 is held by VIF {vif(1).id}" in told

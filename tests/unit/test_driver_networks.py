@@ -349,6 +349,77 @@ def test_all_vifs_of_a_network_are_updated_together(bench: Bench) -> None:
         bench.driver.update_network("green")
 
 
+def test_what_is_being_unplugged_is_not_brought_back_by_its_network(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.define(RED.format(vlan=10))
+    for number in (1, 2):
+        bench.driver.plug(vif(number, network="red"))
+
+    def killed(ids: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bench.driver._store, "delete", killed)
+    with pytest.raises(KeyboardInterrupt):
+        bench.driver.unplug(vif(1).id)
+    monkeypatch.undo()
+    bench.define(RED.format(vlan=20))
+    assert [each.vif.id for each in bench.driver.update_network("red")] == [vif(2).id]
+    assert bench.tags() == {2: 20} and bench.driver.show(vif(1).id).state == "unplugging"
+
+
+def test_a_network_update_works_on_what_it_has_locked_alone(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A VIF that is plugged between the look and the lock is another's to work on."""
+    bench.define(RED.format(vlan=10))
+    bench.driver.plug(vif(1, network="red"))
+    lock = bench.driver._store.lock
+    locked: list[list[str]] = []
+
+    def meanwhile(ids: Any, timeout: float) -> Any:
+        locked.append(list(ids))
+        if len(locked) == 1:
+            with bench.started() as other:
+                other.plug(vif(2, network="red"))
+        return lock(locked[0], timeout)
+
+    monkeypatch.setattr(bench.driver._store, "lock", meanwhile)
+    bench.define(RED.format(vlan=20))
+    assert [each.vif.id for each in bench.driver.update_network("red")] == locked[0] == [vif(1).id]
+
+
+def test_a_vlan_takes_a_virtual_function_and_other_devices_of_the_pool_are_left_out(bench: Bench) -> None:
+    """libvirt refuses it when the guest starts: the element has the VLAN, and the device has none (D11)."""
+    bench.define(pool("passthrough", "e0", more="<vlan><tag id='5'/></vlan>"))
+    bench.devices("e0")
+    told = "e0 is no virtual function, and the VLAN needs one"
+    with pytest.raises(errors.Missing, match=told):
+        bench.driver.plug(vif(1))
+    assert len(reasons(bench, vif(1))) == 1 and told in reasons(bench, vif(1))[0]
+    direct = {"id": vif(3).id, "mac": vif(3).mac, "type": "direct", "source": {"dev": "e0", "mode": "passthrough"}}
+    with pytest.raises(errors.Missing, match="device e0 is no virtual function"):
+        bench.driver.plug(VIF.from_json({**direct, "vlan": 5}))
+    assert bench.driver.list() == []
+
+
+def test_in_a_batch_a_device_that_is_named_comes_before_one_that_is_chosen(bench: Bench) -> None:
+    bench.define(pool("passthrough", "e0", "e1"))
+    bench.devices("e0", "e1")
+    direct = VIF.from_json(
+        {"id": vif(3).id, "mac": vif(3).mac, "type": "direct", "source": {"dev": "e0", "mode": "passthrough"}}
+    )
+    assert reasons(bench, vif(1), direct) == []
+    plugged = bench.driver.plug_many([(vif(1), None), (direct, None)])
+    assert [each.actual.source.dev for each in plugged] == ["e1", "e0"]
+
+
+def test_two_networks_of_one_name_are_no_definition(bench: Bench) -> None:
+    from vifplug import Network
+
+    one = Network(name="red", mode="vepa", devices=({"dev": "e0"},))  # type: ignore[arg-type]
+    with pytest.raises(errors.InvalidRequest, match="network red is given more than once"):
+        VIFDriver(options.load([]), networks=[one, one])
+
+
 # -- whether a guest could come here ------------------------------------------------------------------------------
 
 
@@ -391,7 +462,10 @@ def test_what_the_first_vif_of_a_guest_takes_the_second_can_not_have(bench: Benc
     assert [each.id for each, _ in bench.driver.can_plug([vif(1), vif(2)])] == [vif(2).id]
     direct = {"id": vif(3).id, "mac": vif(3).mac, "type": "direct", "source": {"dev": "e0", "mode": "vepa"}}
     told = reasons(bench, vif(1), VIF.from_json(direct))
-    assert len(told) == 1 and f"device e0 is wanted by VIF {vif(3).id} and taken by VIF {vif(1).id}" in told[0]
+    assert len(told) == 1 and f"for VIF {vif(1).id}: e0 is held by VIF {vif(3).id}" in told[0]
+    other = {**direct, "id": vif(4).id, "mac": vif(4).mac, "source": {"dev": "e0", "mode": "passthrough"}}
+    told = reasons(bench, VIF.from_json(direct), VIF.from_json(other))
+    assert len(told) == 1 and f"device e0 is wanted by VIF {vif(4).id} and taken by VIF {vif(3).id}" in told[0]
 
 
 def test_a_bridge_of_open_vswitch_has_to_be_there_and_mtu_has_to_fit(
@@ -405,6 +479,18 @@ def test_a_bridge_of_open_vswitch_has_to_be_there_and_mtu_has_to_fit(
     assert reasons(bench, vif(1, network="red")) == []
     [told] = reasons(bench, vif(1, network="red", mtu=9000))
     assert "wants an MTU of 9000, and what leaves bridge br-red has 1500" in told
+
+
+def test_what_can_not_be_asked_is_a_reason_and_hides_no_other(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.define(RED.format(vlan=10))
+    bench.memory.place(OvsBridge(name="br-red"))
+
+    def hung() -> list[BridgeFacts]:
+        raise errors.Unavailable("ovsdb-server does not answer")
+
+    monkeypatch.setattr(bench.driver._facts, "bridges", hung)
+    told = reasons(bench, vif(1, network="red", mtu=1500), vif(2, network="green"))
+    assert told[0] == "ovsdb-server does not answer" and "network green is not defined" in told[1]
 
 
 def test_what_libvirt_or_the_type_refuses_is_a_reason(bench: Bench) -> None:

@@ -479,7 +479,7 @@ def test_devices_by_name_are_free_and_keep_their_limits() -> None:
 
 def test_the_functions_of_a_pf_have_to_be_given() -> None:
     there = network("passthrough", pf="e0")
-    with pytest.raises(errors.InvalidRequest, match="the devices of network n are those of e0"):
+    with pytest.raises(errors.InvalidRequest, match="which devices network n has, only a host with e0 knows"):
         resolve(vif(), there)
     assert device_of(resolve(vif(), there, ["e0v3"])) == "e0v3"
     with pytest.raises(errors.Missing, match="its pool is empty"):

@@ -45,12 +45,13 @@ def read_guest(app: App, path: str) -> tuple[list[VIF], list[str]]:
 
 
 def _guest(path: str) -> tuple[list[VIF], list[str]]:
-    from vifplug.guest import read as guest
-
     content = _text(path)
-    if not content.startswith(b"<domain"):
-        return [_vif(content)], []
-    return guest.domain(content)
+    if content.startswith(b"<"):
+        from vifplug.guest import read, xml
+
+        if xml.root_name(content) == "domain":
+            return read.domain(content)
+    return [_vif(content)], []
 
 
 def _each(app: App, paths: Sequence[str], make: Callable[[str], T]) -> list[T]:

@@ -41,7 +41,7 @@ class Xml(PrintsElement, ShowOne):
         if vif.type == "network":
             networks = placing.defined(self, parsed_args.network)
             if parsed_args.network or any(each.name == vif.source.network for each in networks.all()):
-                element = documents.element(self.app, placing.resolved(vif, networks))
+                element = documents.element(self.app, placing.resolved(self, vif, networks))
         return self.columns, (vif.id, element)
 
 

@@ -44,7 +44,7 @@ class Resolve(Verb):
         from vifplug.cli import documents
 
         [vif] = documents.parse_all(self.app, [parsed_args.file])
-        actual = resolved(vif, defined(self, parsed_args.network))
+        actual = resolved(self, vif, defined(self, parsed_args.network))
         text = (
             documents.element(self.app, actual, libvirts=True)
             if parsed_args.xml
@@ -141,12 +141,15 @@ def defined(verb: Verb, files: Sequence[str]) -> Definitions:
         raise Told from error
 
 
-def resolved(vif: VIF, definitions_: Definitions) -> VIF:
+def resolved(verb: Verb, vif: VIF, networks: Definitions) -> VIF:
     """The actual VIF, with every device of a pool free; one that is of no named network is what it is."""
     from vifplug import definitions
     from vifplug.networks.resolve import resolve
 
-    return vif if vif.type != "network" else resolve(vif, definitions.get(definitions_, vif.source.network))
+    if vif.type != "network":
+        return vif
+    bridge = verb.app.settings().integration_bridge
+    return resolve(vif, definitions.get(networks, vif.source.network), default_bridge=bridge)
 
 
 def _hosts(paths: Iterable[str]) -> Iterator[tuple[str, Any]]:

@@ -23,6 +23,11 @@ from vifplug.model.vif import VIF
 if TYPE_CHECKING:
     from lxml.etree import _Element
 
+_RUNNING = (
+    "shows what its network became on the host where the guest runs, not what the guest asks for: give what "
+    "`virsh dumpxml --inactive` or `--migratable` prints"
+)
+
 #: types of interface that need nothing of the host (none: user)
 _WITHOUT_HOST = ("user", "null")
 
@@ -62,6 +67,9 @@ def domain(text: str | bytes) -> tuple[list[VIF], list[str]]:
     wrong: list[str] = []
     for number, element in enumerate(xml.parse(text, "domain").iterfind("devices/interface"), 1):
         if element.get("type", "user") in _WITHOUT_HOST:
+            continue
+        if element.get("type") != "network" and element.find("source[@network]") is not None:
+            wrong.append(f"interface {number} of the domain: {_RUNNING}")
             continue
         try:
             found.append(vif(element))

@@ -32,6 +32,14 @@ def parse(text: str | bytes | etree._Element, wanted: str) -> etree._Element:
     return root
 
 
+def root_name(text: str | bytes) -> str:
+    """What the root element of a document is called; empty where it is no XML. Comments may stand before it."""
+    try:
+        return str(etree.fromstring(_bytes(text), _parser()).tag)
+    except (etree.XMLSyntaxError, ValueError):
+        return ""
+
+
 def _bytes(text: str | bytes | etree._Element) -> bytes:
     if isinstance(text, str):
         return text.encode("utf-8", "surrogatepass")

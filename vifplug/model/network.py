@@ -179,6 +179,8 @@ class Network(Record):
         for path, vlan in places:
             if message := self.vlan_problem(vlan):
                 yield Problem(f"{path}.vlan", message)
+            elif vlan and self.form == "hostdev" and self.virtualport:
+                yield Problem(f"{path}.vlan", "can't be set beside a virtualport: the port profile has the VLAN")
 
     def vlan_problem(self, vlan: Vlan | None) -> str:
         """Why a port of this network can't have ``vlan``; empty where it can."""

@@ -43,11 +43,14 @@ class Search:
 
     def reasons(self, host: HostInfo) -> list[str]:
         """Why a host can't take all of the VIFs, a sentence each; none where it can, as far as it says."""
-        pools: dict[str, list[PoolDevice]] = {}
-        return [reason for vif in self._vifs for reason in self._of(vif, host, pools)]
+        taken: dict[str, tuple[Holder, ...]] = {}
+        try:
+            return [reason for vif in self._vifs for reason in self._of(vif, host, taken)]
+        except (AttributeError, KeyError, TypeError) as error:
+            return [f"what it publishes can't be read ({type(error).__name__}: {error}): it may be another version's"]
 
-    def _of(self, vif: VIF, host: HostInfo, pools: dict[str, list[PoolDevice]]) -> Iterator[str]:
-        """``pools``: those of the host that were looked at, without what the guest's other VIFs would take."""
+    def _of(self, vif: VIF, host: HostInfo, taken: dict[str, tuple[Holder, ...]]) -> Iterator[str]:
+        """``taken``: what the guest's other VIFs would have of the host's devices, by name."""
         if vif.type != "network":
             yield from _lacking(vif, host)
             return
@@ -61,14 +64,13 @@ class Search:
         if trial.actual.type not in host.get("types", ()):
             yield _no_type(trial.actual)
         name = vif.source.network
-        pool = pools.setdefault(name, _pool(host["networks"][name]))
+        pool = [replace(p, holders=(*p.holders, *taken.get(p.name, ()))) for p in _pool(host["networks"][name])]
         try:
-            taken = pick(f"network {name}", pool, vif.id, alone=trial.alone)
+            device = pick(f"network {name}", pool, vif.id, alone=trial.alone)
         except VifplugError as error:
             yield str(error)
         else:
-            holder = Holder(vif_id=vif.id, alone=trial.alone)
-            pools[name] = [replace(p, holders=(*p.holders, holder)) if p.name == taken else p for p in pool]
+            taken[device] = (*taken.get(device, ()), Holder(vif_id=vif.id, alone=trial.alone))
 
     def _trial(self, vif: VIF, host: HostInfo) -> _Trial:
         name, networks = vif.source.network, host.get("networks") or {}

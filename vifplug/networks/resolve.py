@@ -125,7 +125,7 @@ def _problems(network: Network, merged: Mapping[str, Any]) -> Iterator[Problem]:
     elif vlan and network.form == "hostdev" and port:
         yield Problem("$.vlan", f"can't be set beside virtualport {port.type}: the port profile has the VLAN")
     if network.form == "bridge" and network.bridge is None and not (port and port.type == OPENVSWITCH):
-        yield Problem("$.virtualport.type", "wanted openvswitch, found none: the network names no bridge")
+        yield Problem("$.virtualport.type", "is missing; wanted openvswitch, since the network names no bridge")
     if bandwidth and (message := floor_problem(bandwidth)):
         yield Problem("$.bandwidth.inbound.floor", message)
 
@@ -144,7 +144,8 @@ def _form(vif: VIF, network: Network, default_bridge: str) -> dict[str, Any]:
 
 def _picked(vif: VIF, network: Network, devices: Iterable[PoolDevice | str] | None, *, alone: bool) -> str:
     if devices is None and network.pf:
-        raise InvalidRequest(f"the devices of network {network.name} are those of {network.pf}: give `devices`")
+        told = f"which devices network {network.name} has, only a host with {network.pf} knows"
+        raise InvalidRequest(f"{told}: `vifplug plug --dry-run` tells there which one VIF {vif.id} would get")
     limits = network.limits
     pool = [
         PoolDevice(name=each, limit=limits.get(each)) if isinstance(each, str) else each

@@ -62,8 +62,10 @@ class Direct(VIFType):
 
     def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
         ours = self.owner(vif, context) == "vifplug"
-        if vif.vf or (vif.vlan and ours):
-            yield _virtual_function(vif, context, ours)
+        if vif.vf or vif.vlan:
+            function = _virtual_function(vif, context, ours)
+            if vif.vf or ours:
+                yield function
         yield _lower_device(vif, context, ours)
         if ours:
             yield Macvtap(
