@@ -119,7 +119,7 @@ class Given:
 def get(definitions: Definitions, name: str) -> Network:
     """The network of that name. Raises UnknownNetwork, which says what is wrong where there is a definition."""
     known = definitions.all()
-    named = [each for each in known if each.name == name]
+    named = [each for each in known if name and each.name == name]
     if named and named[0].network:
         return named[0].network
     if named:

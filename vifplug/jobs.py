@@ -65,7 +65,7 @@ class Jobs:
                 choices[number] = begun
             else:
                 jobs[number] = self._job(ask, begun)
-        if choices:
+        if choices or dry:
             with self._store.transaction(dry=dry) as transaction:
                 for job in jobs.values():  # a device that is named comes before one that is chosen
                     _reserve(job, transaction)

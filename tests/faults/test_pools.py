@@ -433,9 +433,9 @@ class Pools(RuleBasedStateMachine):
         self.counts["batch"] += 1
 
     def _together(self, model: Model, pairs: Sequence[tuple[str, Ask]]) -> None:
-        """Devices of pools are chosen first; all keep what they had until the end."""
+        """Devices that are named come first, those of pools are what is left; all keep what they had until the end."""
         ended: dict[str, Got] = {}
-        for id, ask in sorted(pairs, key=lambda pair: pair[1].network is None):
+        for id, ask in sorted(pairs, key=lambda pair: pair[1].network is not None):
             ended[id] = model.expected(id, ask, anew=False)
             model.held[id] = {**model.held.get(id, {}), **ended[id].held}
         for id, got in ended.items():

@@ -56,6 +56,9 @@ def networks(draw: st.DrawFn, *, virtualports: bool = True, modes: Sequence[str]
     form = "bridge" if bridged else "hostdev" if mode == "hostdev" else "direct"
     vlans = strategies.vlans() if bridged else access if mode in ("passthrough", "hostdev") else st.nothing()
     ports = profiles[form] if virtualports else st.nothing()
+    port = draw(st.none() | ports)
+    if mode == "hostdev" and port:
+        vlans = st.nothing()  # the port profile has the VLAN
     groups = draw(st.lists(names, max_size=3, unique=True))
     default = draw(st.none() | st.sampled_from(groups)) if groups else None
     more: dict[str, Any] = {"bridge": draw(strategies.devices)} if bridged else _pool(draw, mode)
@@ -68,7 +71,7 @@ def networks(draw: st.DrawFn, *, virtualports: bool = True, modes: Sequence[str]
         **more,
         mtu=draw(st.none() | st.integers(68, 65535)) if bridged else None,
         vlan=draw(st.none() | vlans),
-        virtualport=draw(st.none() | ports),
+        virtualport=port,
         port=draw(st.none() | st.builds(Port, isolated=st.booleans())),
         trust_guest_rx_filters=draw(switches),
         portgroups=tuple(
@@ -330,7 +333,9 @@ LEVELS = ("vif", "group", "network")
 def spread(draw: st.DrawFn) -> tuple[Network, VirtualPort, dict[str, dict[str, Any]]]:
     """A network, a virtualport for it, and the same in parts: who says what of it, each thing once or more often."""
     network = draw(
-        networks(virtualports=False).filter(lambda network: not (network.vlan and network.mode == "hostdev"))
+        networks(virtualports=False).filter(
+            lambda network: network.mode != "hostdev" or not any(each.vlan for each in (network, *network.portgroups))
+        )
     )
     whole = draw(profiles[network.form])
     parts: dict[str, dict[str, Any]] = {level: {} for level in LEVELS}

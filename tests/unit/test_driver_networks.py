@@ -412,6 +412,16 @@ def test_in_a_batch_a_device_that_is_named_comes_before_one_that_is_chosen(bench
     assert [each.actual.source.dev for each in plugged] == ["e1", "e0"]
 
 
+def test_a_dry_run_refuses_what_a_plug_would_refuse(bench: Bench) -> None:
+    bench.define(pool("passthrough", "e0"))
+    bench.devices("e0")
+    bench.driver.plug(vif(1))
+    direct = {"id": vif(3).id, "mac": vif(3).mac, "type": "direct", "source": {"dev": "e0", "mode": "vepa"}}
+    for do in (bench.driver.plan, bench.driver.plug):
+        with pytest.raises(errors.Conflict, match="device e0 is wanted by"):
+            do(VIF.from_json(direct))
+
+
 def test_two_networks_of_one_name_are_no_definition(bench: Bench) -> None:
     from vifplug import Network
 

@@ -53,7 +53,7 @@ class NetworkShow(ShowOne):
 
         with self.app.driver() as driver:
             network = definitions.get(driver.networks, parsed_args.name)
-            place = next(each.place for each in driver.networks.all() if each.name == network.name)
+            place = next((each.place for each in driver.networks.all() if each.name == network.name), "")
             pool = lines(map(_pool_line, driver.pool(network.name)))
             return self.columns, (network.name, place, data(network), pool, lines(_used(driver).get(network.name, ())))
 

@@ -159,7 +159,7 @@ def _hosts(paths: Iterable[str]) -> Iterator[tuple[str, Any]]:
             content = json.loads(Path(path).read_bytes())
         except OSError as error:
             raise InvalidRequest(f"{path}: can't be read: {error.strerror}") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InvalidRequest(f"{path}: is not JSON: {error}") from error
         for info in content if isinstance(content, list) else [content]:
             if not isinstance(info, dict) or not isinstance(info.get("host"), str):
