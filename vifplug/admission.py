@@ -10,11 +10,12 @@ from vifplug.engine import Job
 from vifplug.errors import UnknownPortGroup, VifplugError, sentences
 from vifplug.host.machine import Machine
 from vifplug.model.vif import VIF
+from vifplug.networks.resolve import mtu_problem
 from vifplug.plan.facts import BridgeFacts
 from vifplug.plan.resources import OvsBridge, Resource
 from vifplug.plan.steps import plan
 from vifplug.resolver import Choice, Resolver
-from vifplug.store import Holding, Record
+from vifplug.store import Holding, Record, taken
 
 #: From a VIF, its actual form and its record to the job of plugging it. Raises what plugging would raise first.
 MakeJob = Callable[[VIF, VIF, Record | None], Job]
@@ -67,8 +68,7 @@ class Admission:
         wanted = {each.name: each for each in _wanted(job)}
         for other in self._holdings(wanted):
             if other.vif_id != job.vif.id and (other.alone or wanted[other.name].alone):
-                told = f"{other.name} is wanted by VIF {job.vif.id} and taken by VIF {other.vif_id}"
-                yield f"{told}: unplug that one first"
+                yield taken(other.name, job.vif.id, other.vif_id)
 
     def _lacking(self, job: Job) -> Iterator[str]:
         """What the host lacks, or has of another owner."""
@@ -85,8 +85,8 @@ class Admission:
     def _too_small(self, actual: VIF) -> Iterator[str]:
         name = getattr(actual.source, "bridge", None)
         bridge = self._bridges.get(name) if name and actual.mtu else None
-        if bridge and bridge.mtu and actual.mtu and actual.mtu > bridge.mtu:
-            yield f"VIF {actual.id} wants an MTU of {actual.mtu}, and what leaves bridge {bridge.name} has {bridge.mtu}"
+        if bridge and (told := mtu_problem(actual, bridge.name, bridge.mtu)):
+            yield told
 
     @functools.cached_property
     def _bridges(self) -> dict[str, BridgeFacts]:

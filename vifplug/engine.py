@@ -81,9 +81,11 @@ class Job:
     def reservation(self) -> Record | None:
         """The record that holds what is wanted and keeps what is recorded, before anything was planned.
 
-        None where all of it is held already.
+        None where all of it is held already, or there is nothing that others might have.
         """
         wanted = self.record("plugged")
+        if not (wanted.claims or wanted.shares):
+            return None
         if self.former is None:
             return dataclasses.replace(wanted, state="plugging", wanted="[]")
         claims, shares = _once(self.former.claims, wanted.claims), _once(self.former.shares, wanted.shares)

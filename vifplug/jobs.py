@@ -102,8 +102,6 @@ class Jobs:
 
 def _reserve(job: Job, transaction: Transaction) -> None:
     """Have the record hold what the job wants, where it wants what others might have."""
-    wanted = job.record("plugged")
-    reservation = job.reservation() if wanted.claims or wanted.shares else None
-    if reservation:
+    if reservation := job.reservation():
         transaction.put([reservation])
         job.reserved = True

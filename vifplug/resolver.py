@@ -88,11 +88,11 @@ class Resolver:
         """
         if vif.type != "network":
             return vif
-        recorded = _recorded(vif, former)
+        asked, recorded = _recorded(vif, former)
         held = device_of(recorded) if recorded else None
         if held is not None and not self._pools.has_device(held):
             recorded = held = None
-        if recorded and former and not anew and VIF.from_json(former.asked) == vif:
+        if recorded and not anew and asked == vif:
             return recorded
         network = definitions.get(self.networks, vif.source.network)
         if not network.pooled or fits(held, network):
@@ -162,10 +162,10 @@ def _guest(instance: str | None) -> str:
     return str(data.get("name") or data.get("uuid") or "")
 
 
-def _recorded(vif: VIF, former: Record | None) -> VIF | None:
-    """The actual VIF that is recorded, where it was asked of the same network."""
+def _recorded(vif: VIF, former: Record | None) -> tuple[VIF | None, VIF | None]:
+    """What is recorded, as asked and as actual VIF; no actual one where another network was asked."""
     if former is None:
-        return None
+        return None, None
     asked = VIF.from_json(former.asked)
     same = asked.type == "network" and asked.source.network == vif.source.network
-    return VIF.from_json(former.actual) if same else None
+    return asked, VIF.from_json(former.actual) if same else None

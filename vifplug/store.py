@@ -236,11 +236,16 @@ def _to_record(row: Sequence[Any]) -> Record:
     return Record(**values | {name: tuple(json.loads(values[name])) for name in _TUPLES})
 
 
+def taken(name: str, vif_id: str, holder: str) -> str:
+    """Why a VIF can't have what ``name`` names, as a sentence."""
+    return f"{name} is wanted by VIF {vif_id} and taken by VIF {holder}: unplug that one first"
+
+
 def _hold(connection: sqlite3.Connection, name: str, vif_id: str, *, alone: bool) -> None:
     """Note that a VIF has something, unless another one has it and either is to be alone."""
     others = "SELECT vif_id FROM claim WHERE name = ? AND vif_id != ? AND (? OR alone) LIMIT 1"
     if holder := connection.execute(others, (name, vif_id, alone)).fetchone():
-        raise Conflict(f"{name} is wanted by VIF {vif_id} and taken by VIF {holder[0]}: unplug that one first")
+        raise Conflict(taken(name, vif_id, holder[0]))
     connection.execute("INSERT OR REPLACE INTO claim VALUES (?, ?, ?)", (name, vif_id, alone))
 
 

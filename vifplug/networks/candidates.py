@@ -16,7 +16,7 @@ from vifplug.model.network import Network
 from vifplug.model.vif import VIF
 from vifplug.model.virtualport import OPENVSWITCH
 from vifplug.networks.pool import Holder, PoolDevice, pick
-from vifplug.networks.resolve import DEFAULT_BRIDGE, is_alone, were_it_free
+from vifplug.networks.resolve import DEFAULT_BRIDGE, is_alone, mtu_problem, were_it_free
 
 HostInfo = Mapping[str, Any]
 
@@ -122,8 +122,8 @@ def _bridge_lacking(actual: VIF, name: str, host: HostInfo) -> Iterator[str]:
     switched = actual.type != "bridge" or (actual.virtualport is not None and actual.virtualport.type == OPENVSWITCH)
     if bridge is None or bridge["openvswitch"] != switched:
         yield f"{'Open vSwitch' if switched else 'Linux'} bridge {name} is not there"
-    elif actual.mtu and bridge["mtu"] and actual.mtu > bridge["mtu"]:
-        yield f"VIF {actual.id} wants an MTU of {actual.mtu}, and what leaves bridge {name} has {bridge['mtu']}"
+    elif told := mtu_problem(actual, name, bridge["mtu"]):
+        yield told
 
 
 def _pool(published: Mapping[str, Any]) -> list[PoolDevice]:

@@ -81,6 +81,13 @@ def is_alone(network: Network, port: VirtualPort | None) -> bool:
     return network.mode in ("passthrough", "hostdev")
 
 
+def mtu_problem(actual: VIF, bridge: str, mtu: int | None) -> str:
+    """Why the VIF's MTU does not fit what leaves its bridge, whose MTU is ``mtu`` bytes; empty where it does."""
+    if not (actual.mtu and mtu and actual.mtu > mtu):
+        return ""
+    return f"VIF {actual.id} wants an MTU of {actual.mtu}, and what leaves bridge {bridge} has {mtu}"
+
+
 def device_of(actual: VIF) -> str | None:
     """The pool device that an actual VIF has."""
     if isinstance(actual.source, DirectSource):
