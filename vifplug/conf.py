@@ -188,6 +188,19 @@ OVS_OPTIONS: tuple[cfg.Opt, ...] = (
         help="Type of the QoS row of a port on the kernel's datapath for which no bandwidth is asked. linux-noop has "
         "Open vSwitch leave the qdisc of the device alone.",
     ),
+    cfg.BoolOpt(
+        "isolate_vif",
+        default=False,
+        help="Let each new port begin in the dead VLAN (4095), where nothing passes until Neutron's Open vSwitch agent "
+        "gives it its own. For that agent only: OVN and others would leave it there. A VLAN in the VIF's document "
+        "comes first.",
+    ),
+    cfg.BoolOpt(
+        "per_port_bridge",
+        default=False,
+        help="Put each guest's tap on an Open vSwitch bridge of its own, which a patch joins to the VIF's bridge. A "
+        "controller can then install a port's flows before the guest's tap is there.",
+    ),
     cfg.Opt(
         "integration_bridge",
         BRIDGE,
@@ -198,6 +211,10 @@ OVS_OPTIONS: tuple[cfg.Opt, ...] = (
     cfg.Opt("ssl_certificate", PATH, help="File of the certificate that is shown to ovsdb-server."),
     cfg.Opt("ssl_key", PATH, help="File of the private key of ssl_certificate."),
 )
+
+
+#: Options of Open vSwitch that say what VIFs get, not how it is reached
+_NOT_THE_CONNECTIONS = ("default_qos_type", "isolate_vif", "per_port_bridge", "integration_bridge")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,6 +233,8 @@ class Settings:
     lock_timeout: float
     ovs: OvsSettings
     default_qos_type: str | None
+    isolate_vif: bool
+    per_port_bridge: bool
     integration_bridge: str
     types: FrozenMap[str, FrozenMap[str, Any]]
 
@@ -228,6 +247,8 @@ class Settings:
             tap_group=self.tap_group,
             datapath_type=self.ovs.datapath_type,
             default_qos_type=self.default_qos_type,
+            isolate_vif=self.isolate_vif,
+            per_port_bridge=self.per_port_bridge,
         )
 
 
@@ -272,8 +293,7 @@ def settings(conf: cfg.ConfigOpts, types: Iterable[Kind] = ()) -> Settings:
         raise InvalidConfig("; ".join(problems))
     return Settings(
         **own | {"enabled_types": enabled_types(conf)},
-        default_qos_type=ovs.pop("default_qos_type"),
-        integration_bridge=ovs.pop("integration_bridge"),
+        **{name: ovs.pop(name) for name in _NOT_THE_CONNECTIONS},
         ovs=OvsSettings(**ovs),
         types=FrozenMap(dict(zip((each.name for each in types), map(FrozenMap, others), strict=True))),
     )

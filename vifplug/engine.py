@@ -184,7 +184,7 @@ class Engine:
         """
         wanted = lasting(resources.from_json(record.wanted, self._kinds) if record else find(vif_id))
         observed = self._machine.observe(wanted)
-        if any(isinstance(each, Device) and each.identity not in observed for each in wanted):
+        if any(_is_lost(each, observed) for each in wanted):
             wanted = list({each.identity: each for each in (*wanted, *find(vif_id))}.values())
             observed = self._machine.observe(wanted)
         if not force:
@@ -314,6 +314,11 @@ def _refuse_held(wanted: Iterable[Resource], observed: Observation, vif_id: str)
                 f"{resource} of VIF {vif_id} is held by a running guest: stop the guest or detach the interface first, "
                 "or unplug with force"
             )
+
+
+def _is_lost(resource: Resource, observed: Observation) -> bool:
+    """Whether a device that was made is not there under its name."""
+    return isinstance(resource, Device) and resource.life is Life.MADE and resource.identity not in observed
 
 
 def _once(*names: Iterable[str]) -> tuple[str, ...]:

@@ -16,8 +16,10 @@ from vifplug.types.ethernet import Ethernet
 from vifplug.types.hostdev import HostDevice
 from vifplug.types.vhostuser import VhostUser
 
-VF = VirtualFunctionFacts(address="0000:81:02.3", pf="ens1f0", number=3, representor="pf0vf3")
+VF = VirtualFunctionFacts(address="0000:81:02.3", pf="ens1f0", number=3, device="ens1f0v3", representor="pf0vf3")
 OVS = {"virtualport": {"type": "openvswitch"}}
+BY_ADDRESS = {"address": "0000:81:02.3", "mode": "passthrough"}
+DELEGATED = {"tap_owner": "libvirt", "source": {"bridge": "br-int", "port_owner": "vifplug"}}
 QOS = {"inbound": {"average": 1000, "peak": 5000, "burst": 1024}, "outbound": {"average": 128, "burst": 256}}
 
 
@@ -65,6 +67,9 @@ class TestBridge(VIFTypeConformance):
         bridge(**OVS, source={"bridge": "br-int", "hybrid": True}, filterref="clean-traffic", vlan=7, mtu=1450),
         bridge(tap_owner="libvirt", **OVS, vlan="1,2"),
         bridge(tap_owner="libvirt"),
+        bridge(source={"bridge": "brq0", "ensure": True}),
+        bridge(**OVS, source={"bridge": "br-int", "isolate": True, "per_port_bridge": True, "datapath_type": "netdev"}),
+        bridge(**OVS, **DELEGATED, vlan=7, mtu=1450, bandwidth=QOS),
     )
     refused = (bridge(**OVS, port={"isolated": True}), bridge(external_ids={"a": "b"}), bridge(source={}))
 
@@ -91,8 +96,16 @@ class TestHostDevice(VIFTypeConformance):
         hostdev(),
         hostdev(vlan=7, vf={"trust": True, "spoof_check": False, "vlan_qos": 3, "max_tx_rate": 100}),
         hostdev(source={"address": "0000:81:02.3", "bridge": "br-int"}, **OVS, vlan="1-4"),
+        hostdev(source={"address": "0000:81:02.3", "remote": True}),
+        hostdev(source={"address": "0000:81:00.1", "whole": True}, boot_order=1, driver={"name": "vfio"}),
     )
-    refused = (hostdev(vlan="1-4"), hostdev(vf={"vlan_qos": 1}))
+    refused = (
+        hostdev(vlan="1-4"),
+        hostdev(vf={"vlan_qos": 1}),
+        hostdev(source={"address": "0000:81:02.3", "remote": True}, vlan=5),
+        hostdev(source={"address": "0000:81:02.3", "whole": True}, vf={"trust": True}),
+        hostdev(source={"address": "0000:81:02.3", "whole": True, "bridge": "br-int"}),
+    )
 
 
 class TestDirect(VIFTypeConformance):
@@ -102,8 +115,10 @@ class TestDirect(VIFTypeConformance):
         direct(),
         direct(tap_owner="vifplug", model="virtio", driver={"queues": 2}),
         direct(tap_owner="vifplug", source={"dev": "ens1f0", "mode": "passthrough"}, vlan=7, vf={"trust": True}),
+        direct(source=BY_ADDRESS, vlan=7),
+        direct(source={"dev": "ens1.7", "mode": "bridge", "vlan_device": {"physical": "ens1", "vlan": 7}}),
     )
-    refused = (direct(vlan=5), direct(mtu=1500))
+    refused = (direct(vlan=5), direct(mtu=1500), direct(source={}), direct(source={**BY_ADDRESS, "dev": "ens1f0"}))
 
 
 @pytest.mark.parametrize("suite", [TestBridge, TestEthernet])

@@ -29,6 +29,7 @@ from vifplug.plan.resources import (
     VethPair,
     VhostSocket,
     VirtualFunction,
+    VlanLink,
 )
 from vifplug.types import bridge, direct, ethernet, hostdev, vhostuser
 from vifplug.types.base import Context, NoFacts, Settings, VIFType
@@ -626,3 +627,33 @@ def test_what_a_type_can_not_honour_is_refused_with_its_reason(
 def test_everything_that_can_not_be_honoured_is_told_at_once() -> None:
     found = refusal("direct", mtu=1500, vlan=7, filterref="clean-traffic", external_ids={"a": "b"})
     assert found.keys() == {"$.mtu", "$.vlan", "$.filterref", "$.external_ids"}
+
+
+# -- what is looked up, and what is left alone -------------------------------------------------------------------------
+
+
+def test_a_macvtap_is_on_the_device_of_the_function_at_an_address() -> None:
+    document = vif("direct", source={"address": "0000:81:02.3", "mode": "passthrough"})
+    assert KINDS["direct"].interface(document, context()).source == {"dev": "ens1f0v3", "mode": "passthrough"}
+    [lower] = desired("direct", source=document.source)
+    assert (lower.name, lower.claims) == ("ens1f0v3", ("device ens1f0v3", "VF 0000:81:02.3"))
+
+
+def test_a_function_without_a_device_can_not_be_below_a_macvtap() -> None:
+    bare = Host(VirtualFunctionFacts(address="0000:81:02.3", pf="ens1f0", number=3))
+    with pytest.raises(Missing, match=r"VF 0000:81:02\.3 has no network device"):
+        desired("direct", context(bare), source={"address": "0000:81:02.3", "mode": "passthrough"})
+
+
+@pytest.mark.parametrize(("mode", "alone"), [("bridge", False), ("passthrough", True)])
+def test_a_vlan_device_is_shared_as_any_lower_device_is(mode: str, alone: bool) -> None:
+    source = {"dev": "ens1.7", "mode": mode, "vlan_device": {"physical": "ens1", "vlan": 7}}
+    [link] = desired("direct", source=source)
+    assert link == VlanLink(name="ens1.7", owner=ID, physical="ens1", vlan=7, exclusive=alone)
+    assert (link.claims, link.shares) == ((("device ens1.7",), ()) if alone else ((), ("device ens1.7",)))
+
+
+@pytest.mark.parametrize("form", ["remote", "whole"])
+def test_a_function_that_this_host_leaves_alone_has_to_be_there_and_is_for_one_vif(form: str) -> None:
+    [function] = desired("hostdev", source={"address": "0000:81:02.3", form: True})
+    assert (function.kind, function.claims) == ("pci-function", ("VF 0000:81:02.3",))

@@ -23,12 +23,14 @@ from vifplug.model.vlan import Vlan
 class Interface(Record):
     """One ``<interface>``. ``source`` holds the attributes of ``<source>``; None leaves the element out.
 
-    ``address`` is the PCI address in a hostdev's source. ``extra`` are child elements kept verbatim.
+    ``address`` is the PCI address in a hostdev's source. ``extra`` are child elements kept verbatim. ``whole``: the
+    PCI function as it is, written as ``<hostdev>``: libvirt then knows no network about it.
     """
 
     type: Word
     mac: Mac
     managed: bool | None = None
+    whole: bool = False
     trust_guest_rx_filters: bool | None = None
     source: FrozenMap[Word, Word] | None = None
     address: PciAddress | None = None

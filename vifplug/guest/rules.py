@@ -34,6 +34,14 @@ SOURCE = {
     "vhostuser": ("type", "path", "mode"),
 }
 NIC_DRIVERS = ("qemu", "vhost")
+#: fields that say something of the network, and their paths in the document
+_NETWORK_ONLY = (
+    ("vlan", "$.vlan"),
+    ("virtualport", "$.virtualport"),
+    ("target", "$.target"),
+    ("link_state", "$.link_state"),
+    ("trust_guest_rx_filters", "$.trust_guest_rx_filters"),
+)
 
 
 def normal(interface: Interface) -> Mapping[str, Any]:
@@ -57,6 +65,17 @@ def refusals(interface: Interface) -> Iterator[Problem]:
     yield from _host_side(interface)
     yield from _nic(interface)
     yield from _extra(interface)
+    if interface.whole:
+        yield from _whole(interface)
+
+
+def _whole(interface: Interface) -> Iterator[Problem]:
+    """What ``<hostdev>`` has no place for (domaincommon.rng)."""
+    for field, path in _NETWORK_ONLY:
+        if getattr(interface, field) is not None:
+            yield Problem(path, "can't be said of a PCI function that is given whole: libvirt's <hostdev> has none")
+    for tag in {guestxml.tag(each) for each in interface.extra} - {"rom", "acpi", "address", "teaming"}:
+        yield Problem("$.guest_xml", f"<{tag}> is not known in libvirt's <hostdev>")
 
 
 def _source(interface: Interface) -> Iterator[Problem]:

@@ -1,4 +1,4 @@
-"""Spells an ``<interface>`` as libvirt itself does: its order of children, single quotes, two spaces a level.
+"""Spells an ``<interface>`` (or ``<hostdev>``) as libvirt itself does: its order, single quotes, two spaces a level.
 
 Plain strings and no XML library: every value comes from a checked record, so that escaping is all it takes, and an
 element costs a few microseconds.
@@ -49,6 +49,8 @@ _DRIVER = (
 
 def element(interface: Interface) -> str:
     """The element as text, without a newline at its end."""
+    if interface.whole:
+        return _whole(interface)
     extra = _extra(interface.extra) if interface.extra else _NOTHING
     driver = _driver(interface.driver) if interface.driver else ""
     hostdev = interface.type == "hostdev"
@@ -66,6 +68,19 @@ def element(interface: Interface) -> str:
         f"{_one('link state', interface.link_state)}{_one('mtu size', interface.mtu)}{extra['mtu']}"
         f"{_one('boot order', interface.boot_order)}{_one('alias name', interface.alias)}{extra['alias']}"
         "</interface>"
+    )
+
+
+def _whole(interface: Interface) -> str:
+    """``<hostdev>`` (virDomainHostdevDefFormat). Its source's address has no type, unlike that of an interface."""
+    extra = _extra(interface.extra)
+    source = _source(interface).replace("<address type='pci' ", "<address ")
+    managed = "yes" if interface.managed else "no"
+    return (
+        f"<hostdev mode='subsystem' type='pci' managed='{managed}'>\n"
+        f"{_driver(interface.driver) if interface.driver else ''}{source}{extra['filterref']}"
+        f"{_one('boot order', interface.boot_order)}{_one('alias name', interface.alias)}{extra['alias']}"
+        "</hostdev>"
     )
 
 

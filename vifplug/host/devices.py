@@ -18,6 +18,8 @@ from vifplug.plan.resources import (
     Bridge,
     Device,
     Identity,
+    LibvirtTap,
+    Life,
     LowerDevice,
     Macvtap,
     Resource,
@@ -30,6 +32,8 @@ from vifplug.plan.steps import Observed
 
 #: The kernel's kind (IFLA_INFO_KIND) of what vifplug makes
 _KINDS: dict[type[Resource], str] = {Tap: "tun", VethPair: "veth", Bridge: "bridge", Macvtap: "macvtap"}
+#: What is not vifplug's own: the kind of link that it is, and the mark that it has to have
+_EXPECTED: dict[type[Resource], tuple[str, str]] = {LibvirtTap: ("tap", "without the mark of vifplug")}
 #: libvirt's mode -> the kernel's (linux/if_link.h, MACVLAN_MODE_*)
 _MODES = {"private": "private", "vepa": "vepa", "bridge": "bridge", "passthrough": "passthru"}
 _MODE_NAMES = {kernel: mode for mode, kernel in _MODES.items()}
@@ -48,7 +52,7 @@ _BRIDGE_DATA = {
 class DeviceBackend(Stepwise):
     """The devices of the network namespace of ``netlink``."""
 
-    resources: ClassVar[tuple[type[Resource], ...]] = (Tap, VethPair, Bridge, Macvtap, LowerDevice)
+    resources: ClassVar[tuple[type[Resource], ...]] = (Tap, LibvirtTap, VethPair, Bridge, Macvtap, LowerDevice)
 
     def __init__(self, netlink: Netlink) -> None:
         self._netlink = netlink
@@ -67,6 +71,8 @@ class DeviceBackend(Stepwise):
             match after:
                 case Tap():
                     self._make_tap(after)
+                case LibvirtTap():
+                    raise errors.Missing(f"{after} of VIF {after.owner} is libvirt's to make: start the guest")
                 case Device():
                     self._make_link(after)
                 case _:
@@ -154,9 +160,10 @@ class DeviceBackend(Stepwise):
 
     def _change_link(self, before: Device, after: Device) -> None:
         sysctls_changed = _new_sysctls(before, after)
+        ours = after.life is Life.MADE
         changed = Settings(
-            alias=mark(after.owner),
-            group=0,
+            alias=mark(after.owner) if ours else None,
+            group=0 if ours else None,
             mac=_new(before, after, "mac"),
             mtu=_new(before, after, "mtu"),
             up=_new(before, after, "up"),
@@ -218,7 +225,7 @@ def _observed(wanted: Resource, links: Mapping[str, Link], others: Mapping[int, 
     assert isinstance(wanted, Device)
     if stranger := _stranger(link, wanted):
         return Observed(resource=None, foreign=stranger)
-    held = isinstance(wanted, Tap) and (link.carrier or bool(link.data.get("IFLA_TUN_NUM_QUEUES")))
+    held = isinstance(wanted, (Tap, LibvirtTap)) and (link.carrier or bool(link.data.get("IFLA_TUN_NUM_QUEUES")))
     return Observed(resource=_found(wanted, link, links, others), held=held)
 
 
@@ -242,7 +249,8 @@ def _stranger(link: Link, wanted: Device) -> str:
         marked = "with the mark of this VIF"
     else:
         marked = "without the mark of vifplug"
-    if kind == wanted.kind and marked == "with the mark of this VIF":
+    wanted_kind, wanted_mark = _EXPECTED.get(type(wanted), (wanted.kind, "with the mark of this VIF"))
+    if (kind, marked) == (wanted_kind, wanted_mark):
         return ""
     return f"a {kind or 'network device'} {marked}"
 
@@ -251,6 +259,8 @@ def _found(wanted: Device, link: Link, links: Mapping[str, Link], others: Mappin
     values = sysctls.read(link.name, wanted.sysctls)
     below = others.get(link.link or 0)
     match wanted:
+        case LibvirtTap():
+            return wanted.replace(mtu=link.mtu, up=link.up, sysctls=values, mac=link.mac)
         case Tap():
             return wanted.replace(
                 mtu=link.mtu,

@@ -9,25 +9,28 @@ from vifplug.host.devices import DeviceBackend, birth_group
 from vifplug.host.netlink import Netlink
 from vifplug.host.netlink_messages import Link
 from vifplug.host.ports import BridgePortBackend
+from vifplug.host.shared import SharedLinkBackend
 from vifplug.host.stepwise import Stepwise
-from vifplug.plan.resources import Bridge, BridgePort, Device, Identity, Macvtap, Resource, Tap, VethPair, mark
+from vifplug.plan.resources import Bridge, Device, Identity, Macvtap, Resource, Tap, VethPair, mark
 from vifplug.plan.steps import Observed
 
 
 class LinkBackend(Stepwise):
     """The links of the network namespace in which it is first used."""
 
-    resources: ClassVar[tuple[type[Resource], ...]] = DeviceBackend.resources + BridgePortBackend.resources
+    resources: ClassVar[tuple[type[Resource], ...]] = (
+        DeviceBackend.resources + BridgePortBackend.resources + SharedLinkBackend.resources
+    )
 
     def __init__(self, netlink: Netlink | None = None) -> None:
         self._netlink = netlink or Netlink()
         self._devices = DeviceBackend(self._netlink)
-        self._ports = BridgePortBackend(self._netlink)
+        self._parts = (self._devices, BridgePortBackend(self._netlink), SharedLinkBackend(self._netlink))
 
     def observe(self, wanted: Sequence[Resource]) -> dict[Identity, Observed]:
         """See `vifplug.host.door.Backend.observe`."""
         found: dict[Identity, Observed] = {}
-        for part in (self._devices, self._ports):
+        for part in self._parts:
             if theirs := [resource for resource in wanted if isinstance(resource, part.resources)]:
                 found |= part.observe(theirs)
         return found
@@ -69,7 +72,7 @@ class LinkBackend(Stepwise):
         return [each.resource for each in seen.values() if each.resource]
 
     def _part(self, resource: Resource) -> Stepwise:
-        return self._ports if isinstance(resource, BridgePort) else self._devices
+        return next(part for part in self._parts if isinstance(resource, part.resources))
 
 
 def _asked(link: Link, owner: str, below: Link | None) -> Device | None:

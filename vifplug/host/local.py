@@ -23,12 +23,16 @@ if TYPE_CHECKING:
 
 _LINKS = (
     resources.Tap,
+    resources.LibvirtTap,
     resources.Macvtap,
     resources.VethPair,
     resources.Bridge,
     resources.BridgePort,
     resources.LowerDevice,
+    resources.SharedBridge,
+    resources.VlanLink,
 )
+_FUNCTIONS = (resources.VirtualFunction, resources.PciFunction)
 _OVS = (resources.OvsBridge, resources.OvsPort, resources.OvsQdisc)
 
 
@@ -60,7 +64,7 @@ def machine(ovs: OvsSettings, extra: Mapping[str, Callable[[], Backend]]) -> Mac
         {
             **{cls.kind: links for cls in _LINKS},
             **{cls.kind: switch for cls in _OVS},
-            resources.VirtualFunction.kind: functions,
+            **{cls.kind: functions for cls in _FUNCTIONS},
             resources.VhostSocket.kind: sockets,
             **extra,
         }

@@ -1,4 +1,4 @@
-"""Backend for the settings of SR-IOV virtual functions, made through their physical function."""
+"""Backend for PCI functions: that one is there, and the settings of SR-IOV VFs, made through their PF."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from vifplug.host.netlink import Netlink
 from vifplug.host.netlink_messages import LINK_STATES, VLAN_PROTOCOLS, VfAttribute, VfInfo
 from vifplug.host.rtsocket import Refused, explained
 from vifplug.host.stepwise import Stepwise
+from vifplug.host.sysfs import Sysfs
 from vifplug.model.codec import joined
-from vifplug.plan.resources import Identity, Resource, VirtualFunction
+from vifplug.plan.resources import Identity, PciFunction, Resource, VirtualFunction
 from vifplug.plan.steps import Observed
 
 _FIELDS = tuple(field.name for field in dataclasses.fields(VfInfo) if field.name != "number")
@@ -25,16 +26,18 @@ _NO_MAC, _NO_MAC_EITHER = "00:00:00:00:00:00", "02:00:00:00:00:00"
 class VirtualFunctionBackend(Stepwise):
     """VFs whose PF is in the network namespace in which it is first used."""
 
-    resources: ClassVar[tuple[type[Resource], ...]] = (VirtualFunction,)
+    resources: ClassVar[tuple[type[Resource], ...]] = (VirtualFunction, PciFunction)
 
-    def __init__(self, netlink: Netlink | None = None) -> None:
+    def __init__(self, netlink: Netlink | None = None, sysfs: Sysfs | None = None) -> None:
         self._netlink = netlink or Netlink()
+        self._sysfs = sysfs or Sysfs()
 
     def observe(self, wanted: Sequence[Resource]) -> dict[Identity, Observed]:
         """See `vifplug.host.door.Backend.observe`. Equivalent to: ip link show dev PF"""
         functions = [resource for resource in wanted if isinstance(resource, VirtualFunction)]
         pfs = self._netlink.links((each.pf for each in functions), vfs=True)
-        found: dict[Identity, Observed] = {}
+        plain = (each for each in wanted if isinstance(each, PciFunction) and self._sysfs.has(each.name))
+        found: dict[Identity, Observed] = {each.identity: Observed(resource=each) for each in plain}
         for each in functions:
             told = pfs[each.pf].vfs.get(each.number) if each.pf in pfs else None
             if told:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from vifplug.errors import Problem
 from vifplug.model.codec import Record
-from vifplug.model.names import DeviceName, PciAddress, SocketPath, Word, between
+from vifplug.model.names import DeviceName, Mtu, PciAddress, SocketPath, Word, between
+from vifplug.model.vlan import VlanId
+
+#: Bridge.datapath_type (ovs-vswitchd.conf.db(5)) of a bridge that is made here; one that exists is never altered
+Datapath = Literal["system", "netdev"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,11 +20,20 @@ class BridgeSource(Record):
     """A Linux bridge, or an Open vSwitch one where the VIF's virtualport says so.
 
     ``hybrid``: the guest's tap goes on a Linux bridge of its own, which a veth joins to the Open vSwitch bridge, so
-    that libvirt's nwfilter (``filterref``) has something to filter on.
+    that libvirt's nwfilter (``filterref``) has something to filter on. ``ensure``: a Linux bridge is made where there
+    is none. On Open vSwitch: ``port_owner`` is who makes the port, by default who makes the tap; a port of vifplug's
+    can wait for a tap of libvirt's. ``isolate``: a new port is in no VLAN until a network agent gives it one.
+    ``per_port_bridge``: the tap goes on a bridge of its own, which a patch joins to ``bridge``. Those that are None
+    are as the configuration says.
     """
 
     bridge: DeviceName
     hybrid: bool = False
+    ensure: bool = False
+    port_owner: Literal["vifplug", "libvirt"] | None = None
+    datapath_type: Datapath | None = None
+    isolate: bool | None = None
+    per_port_bridge: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,41 +56,83 @@ class Reconnect(Record):
             yield Problem("$.timeout", "is missing; wanted the seconds between two attempts")
 
 
+def _without_bridge(source: Record, names: Iterable[str]) -> Iterator[Problem]:
+    """What is about the Open vSwitch bridge has no meaning without one."""
+    for name in names:
+        if getattr(source, name) is not None and getattr(source, "bridge", None) is None:
+            yield Problem(f"$.{name}", "needs bridge: without it there is no switch to tell")
+
+
 @dataclass(frozen=True, kw_only=True)
 class VhostUserSource(Record):
     """A vhost-user socket. ``mode`` is QEMU's role: as the server it makes the socket.
 
-    ``bridge``: the Open vSwitch bridge whose DPDK datapath is at the other end.
+    ``bridge``: the Open vSwitch bridge whose DPDK datapath is at the other end. ``port_mtu``, in bytes, is for the port
+    there; unlike the VIF's ``mtu`` it is not told to the guest.
     """
 
     path: SocketPath
     mode: Literal["client", "server"]
     reconnect: Reconnect | None = None
     bridge: DeviceName | None = None
+    datapath_type: Datapath | None = None
+    port_mtu: Mtu | None = None
 
     def rules(self) -> Iterator[Problem]:
         if self.reconnect and self.reconnect.enabled and self.mode == "server":
             yield Problem("$.reconnect", "is for mode client only: the server waits, it does not connect")
+        yield from _without_bridge(self, ("datapath_type", "port_mtu"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class HostDeviceSource(Record):
     """An SR-IOV VF by its PCI address. ``managed``: libvirt takes it from its driver and gives it back.
 
-    ``bridge``: the Open vSwitch bridge that the VF's representor is plugged into.
+    ``bridge``: the Open vSwitch bridge that the VF's representor is plugged into. ``remote``: the switch, and who
+    configures it, is on the card (a SmartNIC, a DPU): nothing is set from this host. ``whole``: any PCI function, given
+    as it is, such as a physical function or an InfiniBand one: libvirt's ``<hostdev>``, not its ``<interface>``.
     """
 
     address: PciAddress
     managed: bool = True
     bridge: DeviceName | None = None
+    datapath_type: Datapath | None = None
+    remote: bool = False
+    whole: bool = False
+
+    def rules(self) -> Iterator[Problem]:
+        for name in ("remote", "whole"):
+            if getattr(self, name) and self.bridge:
+                yield Problem("$.bridge", f"can't be beside {name}: there is no representor to plug on this host")
+        yield from _without_bridge(self, ("datapath_type",))
+
+
+@dataclass(frozen=True, kw_only=True)
+class VlanDevice(Record):
+    """A VLAN device of the host (8021q): VLAN ``vlan`` on the device ``physical``. Made where there is none."""
+
+    physical: DeviceName
+    vlan: VlanId
 
 
 @dataclass(frozen=True, kw_only=True)
 class DirectSource(Record):
-    """A macvtap on the device ``dev``."""
+    """A macvtap on the device ``dev``, or on the device of the VF at the PCI address ``address``.
 
-    dev: DeviceName
+    ``vlan_device``: ``dev`` is this VLAN device.
+    """
+
+    dev: DeviceName | None = None
     mode: Literal["vepa", "bridge", "private", "passthrough"] = "vepa"  # libvirt's default
+    address: PciAddress | None = None
+    vlan_device: VlanDevice | None = None
+
+    def rules(self) -> Iterator[Problem]:
+        if (self.dev is None) == (self.address is None):
+            found = "both" if self.dev else "neither"
+            yield Problem("$.dev", f"wanted a device, or a virtual function's address instead, found {found}")
+        elif self.vlan_device and self.dev is None:
+            yield Problem("$.vlan_device", "needs dev, the name of the VLAN device")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -109,7 +109,7 @@ def _lacking(actual: VIF, host: HostInfo) -> Iterator[str]:
         yield _no_type(actual)
     if bridge := getattr(actual.source, "bridge", None):
         yield from _bridge_lacking(actual, bridge, host)
-    if actual.type == "direct" and actual.source.dev not in host.get("devices", ()):
+    if actual.type == "direct" and actual.source.dev and actual.source.dev not in host.get("devices", ()):
         yield f"device {actual.source.dev} is not there"
 
 

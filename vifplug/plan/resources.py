@@ -30,6 +30,7 @@ class Life(enum.Enum):
     MADE = "made"  #: vifplug makes it, marks it as its own, and removes it
     SET = "set"  #: it exists; vifplug changes settings, remembers what they were, and puts them back
     ENSURED = "ensured"  #: made when it is not there, and left there
+    AWAITED = "awaited"  #: somebody else makes it for the VIF, sooner or later; vifplug sets it up, and sees it gone
 
 
 def fixed(**kwargs: Any) -> Any:
@@ -117,6 +118,15 @@ class Tap(Device):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LibvirtTap(Device):
+    """The tap that libvirt makes for a port that is there before it. It goes with QEMU, or else with the VIF."""
+
+    kind = "libvirt-tap"
+    life = Life.AWAITED
+    mac: Mac | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Macvtap(Device):
     """A macvtap on ``lower``. ``mode`` is libvirt's word: vepa, bridge, private or passthrough.
 
@@ -179,6 +189,40 @@ class BridgePort(Resource):
     vlans: tuple[BridgeVlan, ...] | None = cleared((BridgeVlan(id=1, pvid=True, untagged=True),))
 
 
+@dataclass(frozen=True, kw_only=True)
+class SharedLink(Resource):
+    """A link that several VIFs use and none owns: made where there is none. Of one that is there only ``up`` is set."""
+
+    life = Life.ENSURED
+    name: DeviceName
+    up: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedBridge(SharedLink):
+    """A Linux bridge, made without delay, spanning tree and multicast snooping, as os-vif makes it."""
+
+    kind = "shared-bridge"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VlanLink(SharedLink):
+    """A VLAN device for macvtaps: VLAN ``vlan`` on the device ``physical``. The rest as of a `LowerDevice`."""
+
+    kind = "vlan-link"
+    physical: DeviceName = locating()
+    vlan: int = locating()
+    exclusive: bool = locating(default=False)
+
+    @property
+    def claims(self) -> tuple[str, ...]:
+        return names_of(self.name, None) if self.exclusive else ()
+
+    @property
+    def shares(self) -> tuple[str, ...]:
+        return () if self.exclusive else names_of(self.name, None)
+
+
 def names_of(device: str | None, function: str | None) -> tuple[str, ...]:
     """The names, for `Resource.claims`, of a network device, a virtual function, or one that is both."""
     return tuple(filter(None, (device and f"device {device}", function and f"VF {function}")))
@@ -238,6 +282,18 @@ class VirtualFunction(Resource):
     link_state: str | None = cleared("auto")
     min_tx_rate: int | None = cleared(0)
     max_tx_rate: int | None = cleared(0)
+
+    @property
+    def claims(self) -> tuple[str, ...]:
+        return names_of(None, self.name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PciFunction(Resource):
+    """A PCI function that has to be there, and of which nothing is set. ``name`` is its address."""
+
+    kind = "pci-function"
+    life = Life.SET
 
     @property
     def claims(self) -> tuple[str, ...]:
@@ -350,8 +406,11 @@ class OvsPort(Resource):
     policing: OvsPolicing | None = cleared(OvsPolicing())
     #: the step ends only when ovs-vswitchd has done it, whatever the configuration says
     awaited: bool = locating(default=False)
-    #: Interface.error, or what an ofport of -1 means: wanted empty, so that an error is a difference
-    error: str = ""
+    #: the VLAN of a port that is made, where ``vlan`` is left to whoever else sets it
+    initial: OvsVlan | None = locating(default=None)
+    #: Interface.error, or what an ofport of -1 means: wanted empty, so that an error is a difference. None: its device
+    #: may come later
+    error: str | None = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -372,7 +431,8 @@ class OvsQdisc(Resource):
 RESOURCES: dict[str, type[Resource]] = {
     cls.kind: cls
     for cls in (
-        *(Tap, Macvtap, VethPair, Bridge, BridgePort, LowerDevice, VirtualFunction, VhostSocket),
+        *(Tap, LibvirtTap, Macvtap, VethPair, Bridge, BridgePort, LowerDevice, SharedBridge, VlanLink),
+        *(VirtualFunction, PciFunction, VhostSocket),
         *(OvsBridge, OvsPort, OvsQdisc),
     )
 }

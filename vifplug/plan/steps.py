@@ -102,7 +102,8 @@ def differences(wanted: Iterable[Resource], observed: Observation) -> list[Diffe
     for resource in wanted:
         seen = observed.get(resource.identity)
         if seen is None:
-            found.append(Difference(resource.owner, str(resource), "there", None))
+            if resource.life is not Life.AWAITED:
+                found.append(Difference(resource.owner, str(resource), "there", None))
         elif seen.resource is None or seen.foreign:
             found.append(Difference(resource.owner, str(resource), "vifplug's own", seen.foreign))
         else:
@@ -144,7 +145,7 @@ def removal(wanted: Sequence[Resource], observed: Observation, originals: Mappin
         seen = observed.get(resource.identity)
         if seen is None or seen.resource is None or seen.foreign:
             continue
-        if resource.life is Life.MADE or resource.goes:
+        if resource.life in (Life.MADE, Life.AWAITED) or resource.goes:
             steps.append(Step(seen.resource, None))
         elif resource.life is Life.SET and (original := originals.get(resource.identity)):
             restored = _restored(resource, seen.resource, original)
@@ -200,7 +201,7 @@ def _toward(wanted: Resource, seen: Observed | None) -> list[Step]:
         if wanted.life is Life.SET:
             told = f"{wanted} is not on this host, and VIF {wanted.owner} needs it"
             raise Missing(f"{told}: make it, or correct the VIF's source")
-        return [Step(None, _merged(wanted, None))]
+        return [] if wanted.life is Life.AWAITED else [Step(None, _merged(wanted, None))]
     if wanted.life is Life.SET and (seen.resource is None or seen.foreign):
         raise Missing(f"VIF {wanted.owner} needs {wanted}, found {seen.foreign}")
     if seen.resource is None or seen.foreign:

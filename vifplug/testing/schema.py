@@ -1,4 +1,4 @@
-"""Whether libvirt's own RELAX NG schema accepts an ``<interface>`` element; Debian ships it in libvirt0."""
+"""Whether libvirt's own RELAX NG schema accepts an element; Debian ships it in libvirt0."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 SCHEMAS = Path("/usr/share/libvirt/schemas")
 
 _INTERFACE = """<grammar xmlns='http://relaxng.org/ns/structure/1.0'>
-  <start><ref name='interface'/></start>
+  <start><choice><ref name='interface'/><ref name='hostdev'/></choice></start>
   <include href='domaincommon.rng'/>
 </grammar>"""
 

@@ -38,13 +38,18 @@ class Option:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What the configuration says to every type. ``tap_owner`` of None leaves it to the type's own default."""
+    """What the configuration says to every type. ``tap_owner`` of None leaves it to the type's own default.
+
+    ``isolate_vif`` and ``per_port_bridge`` are for ports on Open vSwitch whose document does not say.
+    """
 
     tap_owner: str | None = None
     tap_user: int = 0
     tap_group: int | None = None
     datapath_type: str | None = None
     default_qos_type: str | None = None
+    isolate_vif: bool = False
+    per_port_bridge: bool = False
 
 
 class NoFacts:

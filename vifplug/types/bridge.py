@@ -7,11 +7,22 @@ from collections.abc import Iterable, Iterator
 from vifplug.errors import Problem
 from vifplug.guest.interface import Interface
 from vifplug.model.codec import FrozenMap
+from vifplug.model.names import host_mac
 from vifplug.model.source import BridgeSource
 from vifplug.model.vif import VIF
 from vifplug.model.virtualport import MIDONET
 from vifplug.model.vlan import Vlan
-from vifplug.plan.resources import HARDENED, BridgePort, BridgeVlan, LowerDevice, OvsQdisc, Resource, VethPair
+from vifplug.plan.resources import (
+    HARDENED,
+    BridgePort,
+    BridgeVlan,
+    LibvirtTap,
+    LowerDevice,
+    OvsQdisc,
+    Resource,
+    SharedBridge,
+    VethPair,
+)
 from vifplug.plan.resources import Bridge as LinuxBridge
 from vifplug.types import openvswitch
 from vifplug.types.base import NO_VF, Context, Option, VIFType, nic_problems, target_problems
@@ -46,6 +57,8 @@ class Bridge(VIFType):
         owner, on_ovs = self.owner(vif, context), openvswitch.on_openvswitch(vif)
         if owner == "vifplug":
             return tap_interface(vif, owner, bandwidth=None if on_ovs and not vif.source.hybrid else vif.bandwidth)
+        if _port_owner(vif, owner) == "vifplug":
+            return tap_interface(vif, owner, bandwidth=vif.bandwidth)
         if vif.source.hybrid:
             source = {"bridge": _hybrid(vif, "qbr")}
             return Interface.of(vif, "bridge", source, target=vif.target, bandwidth=vif.bandwidth)
@@ -61,12 +74,17 @@ class Bridge(VIFType):
         )
 
     def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
-        ours = self.owner(vif, context) == "vifplug"
+        owner = self.owner(vif, context)
         if vif.source.hybrid:
-            return _hybrid_desired(vif, context, ours)
+            return _hybrid_desired(vif, context, owner == "vifplug")
         if openvswitch.on_openvswitch(vif):
-            return _openvswitch_desired(vif, context, ours)
-        return _linux_desired(vif, context, ours)
+            return _openvswitch_desired(vif, context, owner)
+        return _linux_desired(vif, context, owner == "vifplug")
+
+
+def _port_owner(vif: VIF, owner: str | None) -> str | None:
+    """Who makes the port on an Open vSwitch bridge; None where that is not asked: libvirt knows no hybrid form."""
+    return (vif.source.port_owner or owner) if openvswitch.on_openvswitch(vif) and not vif.source.hybrid else None
 
 
 def _openvswitch_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
@@ -75,12 +93,34 @@ def _openvswitch_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
         yield Problem("$.port.isolated", "needs a Linux bridge, found virtualport openvswitch")
     if vif.filterref and not vif.source.hybrid:
         yield Problem("$.filterref", "nwfilter can't see an Open vSwitch port; set source.hybrid, or leave it out")
-    if vif.external_ids and owner == "libvirt" and not vif.source.hybrid:
-        yield Problem("$.external_ids", "libvirt makes the port, with its own external_ids; set tap_owner to vifplug")
+    if vif.source.ensure:
+        yield Problem("$.source.ensure", "is for a Linux bridge: one of Open vSwitch is made in any case")
+    yield from _port_owner_problems(vif, owner)
+
+
+def _port_owner_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
+    port_owner = _port_owner(vif, owner)
+    if vif.source.port_owner and vif.source.hybrid:
+        yield Problem("$.source.port_owner", "can't be beside hybrid: the port of that form is always vifplug's")
+    elif (owner, port_owner) == ("vifplug", "libvirt"):
+        yield Problem("$.source.port_owner", "wanted vifplug: libvirt makes no port for a tap that it did not make")
+    elif port_owner == "vifplug" and vif.target is None:
+        yield Problem("$.target", "wanted a device name for the port that vifplug makes, found null")
+    for name in ("isolate", "per_port_bridge"):
+        if getattr(vif.source, name) and port_owner == "libvirt":
+            yield Problem(f"$.source.{name}", "needs port_owner vifplug: libvirt makes the port")
+    if vif.source.per_port_bridge and vif.source.hybrid:
+        yield Problem("$.source.per_port_bridge", "can't be beside hybrid: each puts a bridge between tap and switch")
+    if vif.external_ids and port_owner == "libvirt":
+        told = "libvirt makes the port, with its own external_ids; set tap_owner to vifplug, or source.port_owner alone"
+        yield Problem("$.external_ids", told)
 
 
 def _linux_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
     profile = vif.virtualport and vif.virtualport.type
+    for name in ("port_owner", "datapath_type", "isolate", "per_port_bridge"):
+        if getattr(vif.source, name):
+            yield Problem(f"$.source.{name}", "needs virtualport openvswitch")
     if profile == MIDONET and owner == "vifplug":
         yield Problem("$.virtualport.type", "libvirt binds midonet ports (mm-ctl); set tap_owner to libvirt")
     elif profile and profile != MIDONET:
@@ -93,19 +133,36 @@ def _linux_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
         yield Problem("$.vlan", "can't be honoured on a midonet port")
 
 
-def _openvswitch_desired(vif: VIF, context: Context, ours: bool) -> Iterator[Resource]:
-    if ours:
+def _openvswitch_desired(vif: VIF, context: Context, owner: str | None) -> Iterator[Resource]:
+    if owner == "vifplug":
         yield tap(vif, context)
-    yield openvswitch.bridge(vif.source.bridge, context)
-    if ours:
-        port = openvswitch.port(vif, context, vif.device, vif.source.bridge)
+    yield openvswitch.bridge(vif, context)
+    if _port_owner(vif, owner) == "vifplug":
+        yield from _port(vif, context, owner)
+
+
+def _port(vif: VIF, context: Context, owner: str | None) -> Iterator[Resource]:
+    """The port, on the bridge or on one of its own. A tap of libvirt's comes later, and libvirt shapes it."""
+    if owner == "vifplug":
+        port = openvswitch.port(vif, context, vif.device)
+    else:
+        port = openvswitch.port(vif.replace(bandwidth=None), context, vif.device).replace(error=None)
+    asked = vif.source.per_port_bridge
+    if context.settings.per_port_bridge if asked is None else asked:
+        yield from openvswitch.own_bridge(vif, context, port)
+    else:
         yield port
-        if port.qos and port.qos.type == "linux-htb":
-            yield OvsQdisc(name=vif.device, owner=vif.id)
+    if owner == "libvirt":
+        yield LibvirtTap(name=vif.device, owner=vif.id, mac=host_mac(vif.mac), mtu=vif.mtu)
+    elif port.qos and port.qos.type == "linux-htb":
+        yield OvsQdisc(name=vif.device, owner=vif.id)
 
 
 def _linux_desired(vif: VIF, context: Context, ours: bool) -> Iterator[Resource]:
-    yield LowerDevice(name=vif.source.bridge, owner=vif.id, up=None, link_kind="bridge")
+    if vif.source.ensure:
+        yield SharedBridge(name=vif.source.bridge, owner=vif.id)
+    else:
+        yield LowerDevice(name=vif.source.bridge, owner=vif.id, up=None, link_kind="bridge")
     if ours:
         yield tap(vif, context)
         yield _bridge_port(vif, context, vif.source.bridge)
@@ -156,5 +213,5 @@ def _hybrid_desired(vif: VIF, context: Context, ours: bool) -> Iterator[Resource
     if ours:
         yield tap(vif, context)
         yield _bridge_port(vif, context, qbr)
-    yield openvswitch.bridge(vif.source.bridge, context)
-    yield openvswitch.port(vif.replace(bandwidth=None), context, qvo, vif.source.bridge)
+    yield openvswitch.bridge(vif, context)
+    yield openvswitch.port(vif.replace(bandwidth=None), context, qvo)

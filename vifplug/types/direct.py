@@ -9,7 +9,7 @@ from vifplug.guest.interface import Interface
 from vifplug.model.source import DirectSource
 from vifplug.model.vif import VIF
 from vifplug.model.virtualport import QBG, QBH
-from vifplug.plan.resources import LowerDevice, Macvtap, Resource
+from vifplug.plan.resources import LowerDevice, Macvtap, Resource, VlanLink
 from vifplug.types.base import NO_VF, Context, VIFType, nic_problems, target_problems
 from vifplug.types.ethernet import tap_interface
 from vifplug.types.hostdev import vf_vlan_problems, virtual_function
@@ -41,6 +41,8 @@ class Direct(VIFType):
             yield from vf_vlan_problems(vif)
         else:
             yield from _shared_problems(vif)
+        if owner == "vifplug" and vif.source.vlan_device and vif.source.mode == "passthrough":
+            yield Problem("$.source.vlan_device", "can't be passed through by vifplug; set tap_owner to libvirt")
         if owner == "vifplug" and vif.bandwidth:
             yield Problem("$.bandwidth", "libvirt would shape the wrong direction of a macvtap; set tap_owner libvirt")
         if owner == "libvirt" and vif.vf and (vif.vf.vlan_qos is not None or vif.vf.vlan_proto):
@@ -53,7 +55,7 @@ class Direct(VIFType):
         return Interface.of(
             vif,
             "direct",
-            {"dev": vif.source.dev, "mode": vif.source.mode},
+            {"dev": _device(vif, context), "mode": vif.source.mode},
             vlan=vif.vlan,
             virtualport=vif.virtualport,
             bandwidth=vif.bandwidth,
@@ -71,7 +73,7 @@ class Direct(VIFType):
             yield Macvtap(
                 name=vif.device,
                 owner=vif.id,
-                lower=vif.source.dev,
+                lower=_device(vif, context),
                 mode=vif.source.mode,
                 mac=vif.mac,
                 queues=vif.queues if vif.queues > 1 else None,
@@ -95,23 +97,38 @@ def _shared_problems(vif: VIF) -> Iterator[Problem]:
         yield Problem("$.vf", NO_VF)
 
 
-def _lower_device(vif: VIF, context: Context, ours: bool) -> LowerDevice:
+def _device(vif: VIF, context: Context) -> str:
+    """The device below: by name, or that of the virtual function at an address."""
+    if vif.source.dev:
+        return str(vif.source.dev)
+    function = context.facts.virtual_function(vif.source.address)
+    if function.device is None:
+        told = f"VF {function.address} has no network device, and VIF {vif.id} wants a macvtap on it"
+        raise Missing(f"{told}: bind the function to its network driver")
+    return function.device
+
+
+def _lower_device(vif: VIF, context: Context, ours: bool) -> Resource:
     """The device below. In mode passthrough, and with 802.1Qbh, no other macvtap may be on it (libvirt)."""
     passthrough = vif.source.mode == "passthrough"
     profile = vif.virtualport and vif.virtualport.type
     alone = passthrough or (vif.source.mode == "private" and profile == QBH)
+    if below := vif.source.vlan_device:
+        name = vif.source.dev
+        return VlanLink(name=name, owner=vif.id, physical=below.physical, vlan=below.vlan, exclusive=alone)
+    device = _device(vif, context)
     return LowerDevice(
-        name=vif.source.dev,
+        name=device,
         owner=vif.id,
         mac=vif.mac if ours and passthrough else None,
         exclusive=alone,
         shared=not alone,
-        function=context.facts.function_of(vif.source.dev),
+        function=vif.source.address or context.facts.function_of(device),
     )
 
 
 def _virtual_function(vif: VIF, context: Context, ours: bool) -> Resource:
-    address = context.facts.function_of(vif.source.dev)
+    address = vif.source.address or context.facts.function_of(vif.source.dev)
     if address is None:
         raise Missing(f"device {vif.source.dev} is no virtual function: vlan and vf of VIF {vif.id} need one")
     return virtual_function(vif, context.facts.virtual_function(address), mac=None, with_vlan=ours)

@@ -11,7 +11,7 @@ from vifplug.model.source import HostDeviceSource
 from vifplug.model.vif import VIF
 from vifplug.model.virtualport import QBH
 from vifplug.plan.facts import VirtualFunctionFacts
-from vifplug.plan.resources import HARDENED, LowerDevice, Resource, VirtualFunction
+from vifplug.plan.resources import HARDENED, LowerDevice, PciFunction, Resource, VirtualFunction
 from vifplug.types import openvswitch
 from vifplug.types.base import Context, VIFType
 
@@ -37,7 +37,9 @@ class HostDevice(VIFType):
             yield Problem("$.virtualport.type", f"wanted {wanted}: the only one for this hostdev, found {profile}")
         if vif.vlan and profile == QBH:
             yield Problem("$.vlan", "can't be set beside virtualport 802.1Qbh: the port profile has the VLAN")
-        if vif.source.bridge:
+        if vif.source.remote or vif.source.whole:
+            yield from _untouched_problems(vif)
+        elif vif.source.bridge:
             yield from _switched_problems(vif)
             yield from openvswitch.external_ids_problems(vif)
         else:
@@ -52,6 +54,7 @@ class HostDevice(VIFType):
             "hostdev",
             {},
             managed=vif.source.managed,
+            whole=vif.source.whole,
             target=vif.target,
             address=vif.source.address,
             vlan=None if switched else vif.vlan,
@@ -59,14 +62,17 @@ class HostDevice(VIFType):
         )
 
     def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
+        if vif.source.remote or vif.source.whole:
+            yield PciFunction(name=vif.source.address, owner=vif.id)
+            return
         facts = context.facts.virtual_function(vif.source.address)
         profiled = vif.virtualport is not None and vif.virtualport.type == QBH
         yield virtual_function(vif, facts, mac=None if profiled else vif.mac, with_vlan=vif.source.bridge is None)
         if vif.source.bridge:
             representor = _representor(vif, facts)
             yield LowerDevice(name=representor, owner=vif.id, sysctls=HARDENED)
-            yield openvswitch.bridge(vif.source.bridge, context)
-            yield openvswitch.port(vif, context, representor, vif.source.bridge)
+            yield openvswitch.bridge(vif, context)
+            yield openvswitch.port(vif, context, representor)
 
 
 def virtual_function(vif: VIF, facts: VirtualFunctionFacts, *, mac: str | None, with_vlan: bool) -> VirtualFunction:
@@ -105,6 +111,14 @@ def _switched_problems(vif: VIF) -> Iterator[Problem]:
             yield Problem(
                 f"$.vf.{key}", "needs a VLAN of the VF's own: with source.bridge it is the representor's port's"
             )
+
+
+def _untouched_problems(vif: VIF) -> Iterator[Problem]:
+    """What this host would have to set on a function that it leaves alone."""
+    why = "source.remote: the card's switch sets that" if vif.source.remote else "source.whole: nothing is set on it"
+    for key in ("vlan", "vf", "virtualport", "external_ids"):
+        if getattr(vif, key):
+            yield Problem(f"$.{key}", f"can't be honoured with {why}")
 
 
 def _driver_problems(vif: VIF) -> Iterator[Problem]:

@@ -20,6 +20,10 @@ _OSVIF_QOS = uuid.UUID("68da264a-847f-42a8-8ab0-5e774aee3d95")
 #: Neutron's trunk bridges: its trunk driver reads bridge_name from the ports on them
 _TRUNK_BRIDGE = "tbr-"
 
+#: Neutron's dead VLAN (DEAD_VLAN_TAG). The tag alone would let frames with that tag out: as a trunk of that VLAN the
+#: port takes none in, and the flows of Neutron's agent drop what has the tag.
+_DEAD = OvsVlan(mode="trunk", tag=4095, trunks=(4095,))
+
 _MARK = "it marks the port as vifplug's"
 _OVN = "it is ovn-controller's word on the port"
 _GUEST = "it comes from the instance that the VIF is plugged for"
@@ -43,23 +47,60 @@ def on_openvswitch(vif: VIF) -> bool:
     return vif.virtualport is not None and vif.virtualport.type == OPENVSWITCH
 
 
-def bridge(name: str, context: Context) -> OvsBridge:
-    """The bridge, made where there is none. One of Neutron's trunk bridges goes with its last port."""
-    transient = name.startswith(_TRUNK_BRIDGE)
-    return OvsBridge(name=name, datapath_type=context.settings.datapath_type, transient=transient)
+def bridge(vif: VIF, context: Context) -> OvsBridge:
+    """The VIF's bridge, made where there is none. One of Neutron's trunk bridges goes with its last port."""
+    name = vif.source.bridge
+    return OvsBridge(name=name, datapath_type=_datapath(vif, context), transient=name.startswith(_TRUNK_BRIDGE))
 
 
-def port(vif: VIF, context: Context, name: str, bridge_name: str) -> OvsPort:
+def port(vif: VIF, context: Context, name: str) -> OvsPort:
     """The port ``name`` of ``vif``: VLAN, identity and, where asked, QoS and policing."""
     return OvsPort(
         name=name,
         owner=vif.id,
-        bridge=bridge_name,
+        bridge=vif.source.bridge,
         vlan=vlan(vif.vlan),
-        external_ids=external_ids(vif, context, bridge_name),
-        qos=qos(vif.bandwidth) or default_qos(context, name, bridge_name),
+        initial=isolated(vif, context),
+        external_ids=external_ids(vif, context, vif.source.bridge),
+        qos=qos(vif.bandwidth) or default_qos(vif, context, name),
         policing=policing(vif.bandwidth),
     )
+
+
+def isolated(vif: VIF, context: Context) -> OvsVlan | None:
+    """The VLAN with which a port begins: the dead one, until an agent gives it another, where that is wanted.
+
+    Only when the port is made: one that is there already has its VLAN. A trunk bridge has no agent to give one.
+    """
+    asked = getattr(vif.source, "isolate", None)  # a key of type bridge
+    wanted = context.settings.isolate_vif if asked is None else asked
+    return _DEAD if wanted and not vif.source.bridge.startswith(_TRUNK_BRIDGE) else None
+
+
+def own_bridge(vif: VIF, context: Context, tap_port: OvsPort) -> Iterator[OvsBridge | OvsPort]:
+    """The tap's port on a bridge of its own, and the patch from there to the VIF's bridge (os-vif: per_port_bridge).
+
+    What is the VIF's towards the switch, identity and VLAN, is on the patch's end there; what shapes the device stays
+    with the device. OVN and Neutron see a port that is ready before the guest's tap is.
+    """
+    name, here, there = f"pb{vif.id[:11]}", f"pbp{vif.id}", f"ibp{vif.id}"
+    yield OvsBridge(name=name, datapath_type=_datapath(vif, context), transient=True)
+    yield tap_port.replace(bridge=name, vlan=None, initial=None, external_ids=FrozenMap())
+    patch = OvsPort(name=here, owner=vif.id, bridge=name, role="patch", type="patch")
+    yield patch.replace(options=FrozenMap({"peer": there}))
+    yield patch.replace(
+        name=there,
+        bridge=vif.source.bridge,
+        role="integration",
+        options=FrozenMap({"peer": here}),
+        vlan=tap_port.vlan,
+        initial=tap_port.initial,
+        external_ids=tap_port.external_ids,
+    )
+
+
+def _datapath(vif: VIF, context: Context) -> str | None:
+    return vif.source.datapath_type or context.settings.datapath_type
 
 
 def external_ids_problems(vif: VIF) -> Iterator[Problem]:
@@ -120,7 +161,7 @@ def policing(bandwidth: Bandwidth | None) -> OvsPolicing | None:
     return OvsPolicing(rate=limit.average * 8, burst=(limit.burst or 0) * 8)
 
 
-def default_qos(context: Context, device: str, bridge_name: str) -> OvsQos | None:
+def default_qos(vif: VIF, context: Context, device: str) -> OvsQos | None:
     """The QoS of a port that asked for none, on the kernel's datapath: os-vif's default_qos_type.
 
     With linux-noop Open vSwitch leaves the device's own qdisc alone. A bridge that is not there yet will be as the
@@ -129,7 +170,7 @@ def default_qos(context: Context, device: str, bridge_name: str) -> OvsQos | Non
     wanted = context.settings.default_qos_type
     if wanted is None:
         return None
-    datapath = context.facts.datapath_type(bridge_name) or context.settings.datapath_type
+    datapath = context.facts.datapath_type(vif.source.bridge) or _datapath(vif, context)
     if datapath not in ("system", "", None):
         return None
     ids = {"id": str(uuid.uuid5(_OSVIF_QOS, device)), "_type": wanted}

@@ -60,7 +60,7 @@ class VhostUser(VIFType):
         if vif.source.mode == "server":
             yield _socket(vif, context)
         if vif.source.bridge:
-            yield openvswitch.bridge(vif.source.bridge, context)
+            yield openvswitch.bridge(vif, context)
             yield _port(vif, context)
 
 
@@ -101,9 +101,9 @@ def _port(vif: VIF, context: Context) -> OvsPort:
     """Open vSwitch takes the role that QEMU does not: dpdkvhostuserclient for a QEMU that is the server."""
     server = vif.source.mode == "server"
     name = vif.device if server else _basename(vif)
-    return openvswitch.port(vif, context, name, vif.source.bridge).replace(
+    return openvswitch.port(vif, context, name).replace(
         type="dpdkvhostuserclient" if server else "dpdkvhostuser",
         options=FrozenMap({"vhost-server-path": vif.source.path} if server else {}),
-        mtu_request=vif.mtu,
+        mtu_request=vif.source.port_mtu or vif.mtu,
         qos=None,
     )

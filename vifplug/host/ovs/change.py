@@ -105,6 +105,8 @@ class Change:
                 continue  # the undo of a repair: the error is what there was before
             if status is None:
                 raise Busy(f"{port.after} was removed by another process right after it was made")
+            if _waits(port, status):
+                continue
             if status.error:
                 raise StepFailed(f"{wanted} does not work: ovs-vswitchd says: {status.error}")
             if status.ofport is None:
@@ -121,8 +123,8 @@ class Change:
             time.sleep(_POLL)
 
     def _without_flows(self, ports: Sequence[PlugPort]) -> list[PlugPort]:
-        statuses = self._statuses(ports)
-        return [port for port, status in zip(ports, statuses, strict=True) if not (status and status.installed)]
+        pairs = zip(ports, self._statuses(ports), strict=True)
+        return [port for port, status in pairs if not (status and (status.installed or _waits(port, status)))]
 
     def _final(self, ports: Sequence[PlugPort], number: int) -> list[reading.Status | None]:
         """The statuses, once they are final: a row that another process made anew meanwhile has no ofport yet."""
@@ -155,6 +157,11 @@ class Change:
         except VifplugError as failure:
             raise PartlyDone(f"{error}; and it could not be taken back: {failure}", [_told(wrote)]) from error
         raise type(error)(f"{error}; it was taken back")
+
+
+def _waits(port: PlugPort, status: reading.Status) -> bool:
+    """Whether the port is one whose device comes later, and has not come yet."""
+    return port.after.error is None and status.lacks_device
 
 
 def _check_read_back(ports: Sequence[PlugPort]) -> None:

@@ -87,6 +87,11 @@ class Status:
     error: str
     installed: bool
 
+    @property
+    def lacks_device(self) -> bool:
+        """Whether all that is wrong is that there is no device of that name (strerror(3) of ENODEV)."""
+        return self.error.endswith("(No such device)")
+
     @classmethod
     def of(cls, interface: Row) -> Status:
         installed = ops.pairs(interface["external_ids"]).get("ovn-installed") == "true"

@@ -42,7 +42,8 @@ def _insert(have: Seen, after: OvsPort) -> Iterator[Operation]:
     keys = Keys.of(after.owner, after.role)
     yield ops.there("Bridge", [["name", "==", after.bridge]], {"name": after.bridge})
     yield ops.insert("Interface", keys.interface, _set_only(_interface_row(after)))
-    port = _set_only(_port_row(after)) | {"interfaces": ["uuid", keys.interface]}
+    born = after if after.vlan is not None else after.replace(vlan=after.initial)
+    port = _set_only(_port_row(born)) | {"interfaces": ["uuid", keys.interface]}
     if after.qos is not None and after.qos.type is not None:
         yield from _write_qos(keys, have, after, after.qos)
         port["qos"] = ["uuid", keys.qos]
