@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from vifplug.errors import Problem
 from vifplug.model.codec import Record
-from vifplug.model.names import DeviceName, Mtu, PciAddress, SocketPath, Word, between
+from vifplug.model.names import DeviceName, Mac, Mtu, PciAddress, SocketPath, Word, between
 from vifplug.model.vlan import VlanId
 
 #: Bridge.datapath_type (ovs-vswitchd.conf.db(5)) of a bridge that is made here; one that exists is never altered
@@ -38,7 +38,13 @@ class BridgeSource(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class EthernetSource(Record):
-    """A tap that is connected in a manner that vifplug need not know: nothing to say."""
+    """A tap that is connected in a manner that vifplug need not know.
+
+    ``host_mac``: the MAC of the host's end, where the guest is to know it as its gateway's; by default it follows from
+    the guest's.
+    """
+
+    host_mac: Mac | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

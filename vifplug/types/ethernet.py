@@ -30,13 +30,16 @@ class Ethernet(VIFType):
     def problems(self, vif: VIF, context: Context) -> Iterator[Problem]:
         yield from nic_problems(vif)
         yield from target_problems(vif, self.owner(vif, context))
+        if vif.source.host_mac and self.owner(vif, context) == "libvirt":
+            yield Problem("$.source.host_mac", "libvirt makes the tap, with a MAC that follows from the guest's")
 
     def interface(self, vif: VIF, context: Context) -> Interface:
         return tap_interface(vif, self.owner(vif, context), bandwidth=vif.bandwidth)
 
     def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
         if self.owner(vif, context) == "vifplug":
-            yield tap(vif, context)
+            made = tap(vif, context)
+            yield made.replace(mac=vif.source.host_mac) if vif.source.host_mac else made
 
 
 def tap(vif: VIF, context: Context) -> Tap:

@@ -1,0 +1,117 @@
+"""From Neutron's port bindings to VIFs: every VIF type that the field has or had, as one table.
+
+::
+
+    vif = vif_from_binding(port, guest)  # both as plain data
+    driver.plug(vif, instance)
+
+``port`` is a Neutron port with what nova keeps beside it (``devname``, ``ovs_interfaceid``, ``delegate_create``,
+``qbg_params``; and ``vf_netdev``, ``vdpa_dev`` where the agent has looked them up), or nova's own record of the VIF
+(``type``, ``vnic_type``, ``address``, ``details``, ``profile`` ...). ``guest`` has what flavor, image and compute host
+say: see `vifplug.neutron.guest.Guest`. doc/neutron.md has the table, and what is deliberately not as in nova.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from vifplug.errors import InvalidDocument, Problem, Unsupported
+from vifplug.model.codec import joined
+from vifplug.model.vif import VIF
+from vifplug.neutron import binding as bindings
+from vifplug.neutron import guest as guests
+from vifplug.neutron import table
+from vifplug.neutron.binding import Binding
+from vifplug.neutron.forms import Document
+from vifplug.neutron.guest import Guest
+from vifplug.neutron.table import Row
+
+__all__ = ["vif_from_binding"]
+
+_log = logging.getLogger(__name__)
+
+#: types of VIF whose guest has an emulated NIC, with a backend of the kernel's
+_WITH_NIC = ("bridge", "ethernet", "direct")
+
+
+def vif_from_binding(port: object, guest: object = None) -> VIF:
+    """The VIF that a bound port is, for a guest.
+
+    What is asked for the guest's speed alone and can't be had is left out, with a warning to the log. Raises
+    InvalidDocument with all that is wrong, paths beginning with ``$.port`` and ``$.guest``; Unsupported for a port that
+    no libvirt host can have.
+    """
+    problems: list[Problem] = []
+    found, facts = _read(port, guest, problems)
+    if found is None or facts is None:
+        raise InvalidDocument(problems)
+    row = table.row(found)
+    if row is None or row.form is None:
+        raise Unsupported([Problem("$.port.binding:vif_type", _refusal(found, row))], f"port {found.id}")
+    try:
+        made = {**_common(found, facts, row), **row.form(found)}
+        document = {**made, **_nic(made, found, facts)}
+    except InvalidDocument as error:
+        raise InvalidDocument(error.problems, f"port {found.id}") from None
+    for note in guests.notes(facts) if document["type"] in _WITH_NIC else ():
+        _log.warning("port %s: %s", found.id, note)
+    return _vif(document, found)
+
+
+def _read(port: object, guest: object, problems: list[Problem]) -> tuple[Binding | None, Guest | None]:
+    """Port and guest; what is wrong with both goes to ``problems``."""
+    found = facts = None
+    try:
+        found = bindings.read(port)
+    except InvalidDocument as error:
+        problems += error.problems
+    try:
+        facts = guests.read(guest)
+    except InvalidDocument as error:
+        problems += error.problems
+    return found, facts
+
+
+def _refusal(binding: Binding, row: Row | None) -> str:
+    if row is not None:
+        return f"{binding.vif_type} {row.refusal}"
+    known = joined(sorted({each.vif_type for each in table.TABLE if each.form}))
+    return f"wanted {known}, found {binding.vif_type!r}: a third party's mechanism driver needs a VIF type of its own"
+
+
+def _common(binding: Binding, guest: Guest, row: Row) -> Document:
+    """What every VIF has. Raises InvalidDocument for a bandwidth that is wrong, or that the form can't enforce."""
+    problems: list[Problem] = []
+    bandwidth = guests.bandwidth(guest, problems)
+    if bandwidth and not row.shaped:
+        told = f"can't be enforced on a {row.becomes} port, whose traffic passes no device of the host's kernel"
+        asked = f"$.guest.extra_specs.{guests.first_quota(guest)}"
+        problems.append(Problem(asked, f"{told}: use a QoS policy of Neutron's, or a flavor without it"))
+    if problems:
+        raise InvalidDocument(problems)
+    return {"id": binding.id, "mac": binding.mac, "bandwidth": bandwidth}
+
+
+def _nic(document: Document, binding: Binding, guest: Guest) -> dict[str, Any]:
+    """Model and driver of the guest's NIC; a form may have a word of its own in it."""
+    kind = document["type"]
+    if kind == "vdpa":
+        sizes = guests.rings(guest)  # libvirt reads them of a virtio model only
+        return {"model": "virtio", "driver": sizes} if sizes else {}
+    if binding.vnic_type in guests.PASSED_THROUGH or kind == "hostdev":
+        return {}
+    driver = guests.driver(guest)
+    if kind == "vhostuser":
+        driver = {name: value for name, value in driver.items() if name != "name"} | guests.rings(guest)
+    elif guest.model == "virtio":
+        driver |= document.get("driver", {})
+    return {"model": document.get("model") or guest.model, "driver": driver or None}
+
+
+def _vif(document: Document, binding: Binding) -> VIF:
+    """The VIF; what is wrong with a value that the port gave is told by the VIF document's path."""
+    try:
+        return VIF.from_data({key: value for key, value in document.items() if value is not None or key == "target"})
+    except InvalidDocument as error:
+        raise InvalidDocument(error.problems, f"port {binding.id}") from None

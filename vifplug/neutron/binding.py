@@ -1,0 +1,152 @@
+"""What a port's binding says: Neutron's port, or nova's record of it, as one record. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from vifplug.errors import InvalidDocument, Problem
+from vifplug.model.codec import FrozenMap, described
+
+#: NIC_NAME_LEN of nova and Neutron: one less than the kernel's limit
+_NAME_BYTES: Final = 14
+#: [neutron] ovs_bridge of nova
+_INTEGRATION_BRIDGE: Final = "br-int"
+#: what oslo.utils takes for true (strutils.TRUE_STRINGS)
+_TRUE: Final = ("1", "t", "true", "on", "y", "yes")
+
+#: our name -> the keys that Neutron's port and nova's VIF (network_info) have for it
+_KEYS: Final = {
+    "id": ("id",),
+    "mac": ("mac_address", "address"),
+    "vif_type": ("binding:vif_type", "type"),
+    "vnic_type": ("binding:vnic_type", "vnic_type"),
+    "details": ("binding:vif_details", "details"),
+    "profile": ("binding:profile", "profile"),
+    "network": ("network",),
+}
+
+
+@dataclass(frozen=True)
+class Binding:
+    """A port as it is bound. ``details``, ``profile`` and ``network`` are as given; keys that are not known are none
+    of our business, since a port has many that say nothing of the host.
+    """
+
+    id: str
+    mac: str
+    vif_type: str
+    vnic_type: str
+    details: Mapping[str, Any]
+    profile: Mapping[str, Any]
+    network: Mapping[str, Any]
+    port: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The device's name on the host: ``devname``, else as nova makes one up."""
+        return str(self.port.get("devname") or f"nic{self.id}"[:_NAME_BYTES])
+
+    def named(self, prefix: str) -> str:
+        """A name of the field's: ``qbr``, ``vhu`` ... and the beginning of the id."""
+        return (prefix + self.id)[:_NAME_BYTES]
+
+    @property
+    def interface_id(self) -> str:
+        """What Open vSwitch and its controllers know the port by."""
+        return str(self.port.get("ovs_interfaceid") or self.id)
+
+    @property
+    def bridge(self) -> str:
+        """The bridge of the port's switch: the network's, else the binding's, else nova's default for its type."""
+        if given := self.network.get("bridge") or self.details.get("bridge_name"):
+            return str(given)[:_NAME_BYTES]
+        if self.vif_type == "bridge" and (network := self.network.get("id") or self.port.get("network_id")):
+            return f"brq{network}"[:_NAME_BYTES]
+        return _INTEGRATION_BRIDGE
+
+    @property
+    def mtu(self) -> int | None:
+        found: int | None = self.network.get("mtu") or self._meta.get("mtu")
+        return found
+
+    @property
+    def physical_interface(self) -> str | None:
+        """The host's device of an 802.1Qbg port."""
+        for place in (self.details, self.port):
+            if found := place.get("physical_interface") or place.get("phys_interface"):
+                return str(found)
+        found = self.network.get("interface") or self._meta.get("interface")
+        return str(found) if found else None
+
+    @property
+    def vlan(self) -> Any:
+        """The VLAN that the host has to set; None for a flat network, which Neutron writes as 0."""
+        found = self.details.get("vlan")
+        return None if str(found) in ("0", "None") else _number(found)
+
+    def says(self, detail: str) -> bool:
+        """Whether a detail is switched on."""
+        return truth(self.details.get(detail))
+
+    @property
+    def _meta(self) -> Mapping[str, Any]:
+        meta = self.network.get("meta")
+        return meta if isinstance(meta, Mapping) else {}
+
+
+def read(port: object) -> Binding:
+    """The binding of a port. Raises InvalidDocument with all that is missing or of a wrong kind."""
+    if not isinstance(port, Mapping):
+        raise InvalidDocument([Problem("$.port", f"wanted an object, found {described(port)}")])
+    problems: list[Problem] = []
+    found = Binding(
+        id=_text(port, "id", problems),
+        mac=_text(port, "mac", problems),
+        vif_type=_text(port, "vif_type", problems),
+        vnic_type=str(_get(port, "vnic_type") or "normal"),
+        details=_mapping(port, "details", problems),
+        profile=_mapping(port, "profile", problems),
+        network=_mapping(port, "network", problems),
+        port=FrozenMap(port),
+    )
+    if problems:
+        raise InvalidDocument(problems, f"port {found.id}" if found.id else "")
+    return found
+
+
+def truth(value: object) -> bool:
+    """Whether a value means yes, as oslo.utils reads it; what is no word of yes is no."""
+    return value is True or str(value).strip().lower() in _TRUE
+
+
+def missing(place: str, keys: Iterable[tuple[str, object]]) -> list[Problem]:
+    """A problem for each key of a part of the port that has no value."""
+    return [Problem(f"$.port.binding:{place}.{key}", "is missing") for key, value in keys if not value]
+
+
+def _number(value: object) -> object:
+    """A number that came as text."""
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
+
+
+def _get(port: Mapping[str, Any], name: str) -> Any:
+    return next((port[key] for key in _KEYS[name] if port.get(key) is not None), None)
+
+
+def _text(port: Mapping[str, Any], name: str, problems: list[Problem]) -> str:
+    value = _get(port, name)
+    if not isinstance(value, str) or not value:
+        told = "is missing" if value is None else f"wanted a text, found {described(value)}"
+        problems.append(Problem(f"$.port.{_KEYS[name][0]}", told))
+        return ""
+    return value
+
+
+def _mapping(port: Mapping[str, Any], name: str, problems: list[Problem]) -> Mapping[str, Any]:
+    value = _get(port, name)
+    if value is not None and not isinstance(value, Mapping):
+        problems.append(Problem(f"$.port.{_KEYS[name][0]}", f"wanted an object, found {described(value)}"))
+        return FrozenMap()
+    return FrozenMap(value or {})

@@ -1,0 +1,205 @@
+"""From a binding to the document of a VIF: one small function for each form that the field has. Pure.
+
+Each gives the keys of the document that are the form's own; what is common to all comes from `vifplug.neutron`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from vifplug.errors import InvalidDocument, Problem
+from vifplug.model.virtualport import OPENVSWITCH, QBG, QBH
+from vifplug.neutron.binding import Binding, missing, truth
+
+Document = dict[str, Any]
+Form = Callable[[Binding], Document]
+
+
+def _on_switch(binding: Binding, **keys: Any) -> Document:
+    """The keys of ``source`` that say which Open vSwitch bridge it is."""
+    datapath = binding.details.get("datapath_type") or binding.details.get("ovs_datapath_type")
+    return {"bridge": binding.bridge, **({"datapath_type": datapath} if datapath else {}), **keys}
+
+
+def _profile(binding: Binding) -> Document:
+    return {"virtualport": {"type": OPENVSWITCH, "interfaceid": binding.interface_id}}
+
+
+def _function(binding: Binding) -> str:
+    """The PCI address of the function that the port has. Raises InvalidDocument."""
+    address = binding.profile.get("pci_slot")
+    if problems := missing("profile", [("pci_slot", address)]):
+        raise InvalidDocument(problems)
+    return str(address)
+
+
+# -- taps -------------------------------------------------------------------------------------------------------------
+
+
+def ovs_tap(binding: Binding) -> Document:
+    return {**_switched(binding), "tap_owner": "vifplug"}
+
+
+def ovs_port(binding: Binding) -> Document:
+    return {**_switched(binding, port_owner="vifplug"), "tap_owner": "libvirt"}
+
+
+def ovs_libvirt(binding: Binding) -> Document:
+    return {**_switched(binding), "tap_owner": "libvirt"}
+
+
+def ovs_hybrid(binding: Binding) -> Document:
+    return {**_switched(binding, hybrid=True), "tap_owner": "libvirt"}
+
+
+def _switched(binding: Binding, **keys: Any) -> Document:
+    common = {"type": "bridge", "target": binding.name, "mtu": binding.mtu}
+    return {**common, "source": _on_switch(binding, **keys), **_profile(binding)}
+
+
+def linux_bridge(binding: Binding) -> Document:
+    return _linux(binding, {"bridge": binding.bridge, "ensure": True})
+
+
+def others_bridge(binding: Binding) -> Document:
+    """A bridge per port that the switch's own agent makes."""
+    return _linux(binding, {"bridge": binding.named("qbr")})
+
+
+def _linux(binding: Binding, source: Document) -> Document:
+    common = {"type": "bridge", "tap_owner": "libvirt", "target": binding.name, "mtu": binding.mtu}
+    return {**common, "source": source}
+
+
+def bare_tap(binding: Binding) -> Document:
+    """A tap that is there before the guest; ``mac_address`` is the host end's (networking-calico)."""
+    mac = binding.details.get("mac_address")
+    common = {"type": "ethernet", "tap_owner": "vifplug", "target": binding.name, "mtu": binding.mtu}
+    return {**common, "source": {"host_mac": mac}} if mac else common
+
+
+def others_tap(binding: Binding) -> Document:
+    """A tap of libvirt's that somebody else's agent connects."""
+    return {"type": "ethernet", "tap_owner": "libvirt", "target": binding.name, "mtu": binding.mtu}
+
+
+def others_tap_without_mtu(binding: Binding) -> Document:
+    return {**others_tap(binding), "mtu": None}
+
+
+# -- macvtaps ---------------------------------------------------------------------------------------------------------
+
+_DIRECT = {"type": "direct", "tap_owner": "libvirt", "target": None}
+
+
+def macvtap(binding: Binding) -> Document:
+    """A macvtap on a device, or on a VLAN device that is made on the physical one. The guest has virtio."""
+    names = ("macvtap_source", "macvtap_mode", "physical_interface")
+    given = {name: binding.details.get(name) for name in names}
+    if problems := missing("vif_details", given.items()):
+        raise InvalidDocument(problems)
+    source = {"dev": given["macvtap_source"], "mode": given["macvtap_mode"]}
+    if binding.vlan is not None:
+        source["vlan_device"] = {"physical": given["physical_interface"], "vlan": binding.vlan}
+    return {**_DIRECT, "source": source, "model": "virtio"}
+
+
+def mlnx_direct(binding: Binding) -> Document:
+    """eswitchd's own device of the VF: eth and the beginning of the id, as that agent named it."""
+    name = "eth" + binding.name[3:] if "devname" in binding.port else binding.named("eth")
+    return {**_DIRECT, "source": {"dev": name, "mode": "passthrough"}, "model": "virtio"}
+
+
+def qbg(binding: Binding) -> Document:
+    parameters = binding.port.get("qbg_params")
+    device = binding.physical_interface
+    problems = missing("vif_details", [("physical_interface", device)])
+    if not isinstance(parameters, Mapping):
+        problems.append(Problem("$.port.qbg_params", "is missing: managerid, typeid, typeidversion and instanceid"))
+    if problems:
+        raise InvalidDocument(problems)
+    port = {"type": QBG, **{str(name): value for name, value in (parameters or {}).items()}}
+    return {**_DIRECT, "source": {"dev": device, "mode": "vepa"}, "virtualport": port}
+
+
+def qbh_macvtap(binding: Binding) -> Document:
+    return {**_on_function(binding), "virtualport": _qbh(binding)}
+
+
+def veb_macvtap(binding: Binding) -> Document:
+    return {**_on_function(binding), "vlan": binding.vlan}
+
+
+def _on_function(binding: Binding) -> Document:
+    """A macvtap on the device of a VF: the one that the agent has looked up, else by the VF's address."""
+    device = binding.port.get("vf_netdev")
+    below = {"dev": device} if device else {"address": _function(binding)}
+    return {**_DIRECT, "source": {**below, "mode": "passthrough"}, "driver": {"name": "vhost"}}
+
+
+def _qbh(binding: Binding) -> Document:
+    profile = binding.details.get("profileid")
+    if problems := missing("vif_details", [("profileid", profile)]):
+        raise InvalidDocument(problems)
+    return {"type": QBH, "profileid": profile}
+
+
+# -- functions --------------------------------------------------------------------------------------------------------
+
+
+def qbh_function(binding: Binding) -> Document:
+    return {**_hostdev(binding), "virtualport": _qbh(binding)}
+
+
+def veb_function(binding: Binding) -> Document:
+    trusted = {"vf": {"trust": True}} if truth(binding.profile.get("trusted")) else {}
+    return {**_hostdev(binding), "vlan": binding.vlan, **trusted}
+
+
+def switched_function(binding: Binding) -> Document:
+    return {**_hostdev(binding, **_on_switch(binding)), **_profile(binding)}
+
+
+def remote_function(binding: Binding) -> Document:
+    return _hostdev(binding, remote=True)
+
+
+def whole_function(binding: Binding) -> Document:
+    return _hostdev(binding, whole=True)
+
+
+def _hostdev(binding: Binding, **keys: Any) -> Document:
+    return {"type": "hostdev", "source": {"address": _function(binding), **keys}}
+
+
+def vdpa(binding: Binding) -> Document:
+    """A vDPA device: the one that the agent has looked up, else that of the VF at the address."""
+    device = binding.port.get("vdpa_dev")
+    which = {"device": device} if device else {"address": _function(binding)}
+    return {"type": "vdpa", "source": {**which, **_on_switch(binding)}, **_profile(binding)}
+
+
+# -- vhost-user -------------------------------------------------------------------------------------------------------
+
+
+def vhostuser(binding: Binding) -> Document:
+    """A socket whose other end is not vifplug's."""
+    return _vhostuser(binding, binding.name)
+
+
+def vhostuser_ovs(binding: Binding) -> Document:
+    document = _vhostuser(binding, binding.named("vhu"))
+    return {
+        **document,
+        "source": {**document["source"], **_on_switch(binding, port_mtu=binding.mtu)},
+        **_profile(binding),
+    }
+
+
+def _vhostuser(binding: Binding, name: str) -> Document:
+    path = binding.details.get("vhostuser_socket")
+    if problems := missing("vif_details", [("vhostuser_socket", path)]):
+        raise InvalidDocument(problems)
+    source = {"path": path, "mode": binding.details.get("vhostuser_mode") or "server"}
+    return {"type": "vhostuser", "target": name, "source": source}
