@@ -10,7 +10,8 @@ from vifplug.guest import write
 from vifplug.guest.interface import Interface
 from vifplug.model.codec import FrozenMap
 from vifplug.model.vif import VIF
-from vifplug.types.base import Context, Settings
+from vifplug.plan.facts import Facts
+from vifplug.types.base import Context, NoFacts, Settings
 
 
 def interface_xml(
@@ -18,15 +19,18 @@ def interface_xml(
     settings: Settings | None = None,
     types: plugins.Types | None = None,
     options: Mapping[str, Any] = FrozenMap(),
+    facts: Facts | None = None,
 ) -> str:
     """libvirt's ``<interface>`` for ``vif``; touches nothing. ``options`` are the values of its type's own options.
+    ``facts`` are a host's, for a VIF that names a device by its address.
 
-    A VIF of type network gives the form that names the network. Raises UnknownType and Unsupported.
+    A VIF of type network gives the form that names the network. Raises UnknownType and Unsupported, and Missing for
+    a device that is not there, or that no facts were given for.
     """
     if vif.type == "network":
         return write.element(_network(vif))
     kind, vif = (types or plugins.Types()).bind(vif)
-    context = Context(settings=settings or Settings(), options=options)
+    context = Context(settings=settings or Settings(), options=options, facts=facts or NoFacts())
     kind.check(vif, context)
     return write.element(kind.interface(vif, context))
 
@@ -36,6 +40,7 @@ def libvirts_xml(
     settings: Settings | None = None,
     types: plugins.Types | None = None,
     options: Mapping[str, Any] = FrozenMap(),
+    facts: Facts | None = None,
 ) -> str:
     """The ``<interface>`` with which libvirt itself would do all the work: its form of an actual VIF.
 
@@ -44,7 +49,8 @@ def libvirts_xml(
     kind, vif = (types or plugins.Types()).bind(vif)
     if kind.tap_owner:
         vif = vif.replace(tap_owner="libvirt")
-    return write.element(kind.interface(vif, Context(settings=settings or Settings(), options=options)))
+    context = Context(settings=settings or Settings(), options=options, facts=facts or NoFacts())
+    return write.element(kind.interface(vif, context))
 
 
 def _network(vif: VIF) -> Interface:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from vifplug.conf import Settings
     from vifplug.driver import VIFDriver
+    from vifplug.host.local import HostFacts
     from vifplug.types.base import VIFType
 
 BUG, INTERRUPTED, READER_GONE = 70, 130, 141
@@ -102,6 +103,13 @@ class App(app.App):
 
         conf.register(self.conf, kinds)
         return conf.settings(self.conf, kinds)
+
+    @functools.cached_property
+    def facts(self) -> HostFacts:
+        """What this host has, for elements that name a device by its address. Nothing is looked at until asked."""
+        from vifplug.host import local
+
+        return local.HostFacts(local.machine(self.settings().ovs, {}))
 
     def driver(self) -> VIFDriver:
         """A driver for this configuration, with logging set up; the caller closes it."""

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from vifplug.cli.output import FILE, Lister, PrintsElement, ShowOne, data, lines
+from vifplug.cli.output import FILE, Lister, PrintsElement, ShowOne, data, lines, neutron_option
 from vifplug.cli.progress import Meter
 from vifplug.errors import InvalidDocument, InvalidRequest, VifplugError
 
@@ -34,6 +34,7 @@ class Plug(PrintsElement, Lister):
         parser.add_argument(
             "--dry-run", action="store_true", help="change nothing; say, as a table, what would be done"
         )
+        neutron_option(parser)
         parser.set_defaults(formatter=None)
         return parser
 
@@ -46,7 +47,8 @@ class Plug(PrintsElement, Lister):
         from vifplug.cli import documents
 
         instance = _instance(parsed_args)
-        pairs = [(vif, instance) for vif, _ in documents.read_all(self.app, parsed_args.files)]
+        read = documents.read_all(self.app, parsed_args.files, neutron=parsed_args.neutron)
+        pairs = [(vif, instance) for vif, _ in read]
         with self.app.driver() as driver:
             if parsed_args.dry_run:
                 return PLUGGED, list(map(_plugged, driver.plan_many(pairs)))
@@ -63,12 +65,13 @@ class Update(PrintsElement, ShowOne):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = _instance_options(super().get_parser(prog_name))
         parser.add_argument("file", metavar="FILE", help=FILE)
+        neutron_option(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
         from vifplug.cli import documents
 
-        [(vif, _)] = documents.read_all(self.app, [parsed_args.file])
+        [(vif, _)] = documents.read_all(self.app, [parsed_args.file], neutron=parsed_args.neutron)
         with self.app.driver() as driver:
             return PLUGGED, _plugged(driver.update(vif, _instance(parsed_args)))
 

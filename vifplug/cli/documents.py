@@ -9,7 +9,7 @@ from typing import TypeVar
 from vifplug.cli.app import App, Told
 from vifplug.element import interface_xml, libvirts_xml
 from vifplug.errors import InvalidDocument, InvalidRequest, Problem
-from vifplug.model.codec import FrozenMap
+from vifplug.model.codec import FrozenMap, json_object
 from vifplug.model.vif import VIF
 from vifplug.plugins import Types
 
@@ -21,13 +21,14 @@ T = TypeVar("T")
 _LARGEST = 1 << 20
 
 
-def read_all(app: App, paths: Sequence[str]) -> list[tuple[VIF, str]]:
-    """The VIFs in the files, each with its element under this configuration.
+def read_all(app: App, paths: Sequence[str], *, neutron: bool = False) -> list[tuple[VIF, str]]:
+    """The VIFs in the files, each with its element under this configuration; ``neutron``: of bound ports.
 
     Raises Told once every problem of every file has been told.
     """
     types = Types(app.settings().enabled_types)
-    return _each(app, paths, lambda path: _with_element(app, read(path), types))
+    parse = _bound if neutron else read
+    return _each(app, paths, lambda path: _with_element(app, parse(path), types))
 
 
 def parse_all(app: App, paths: Sequence[str]) -> list[VIF]:
@@ -71,13 +72,30 @@ def read(path: str) -> VIF:
     return _vif(_text(path))
 
 
+def _bound(path: str) -> VIF:
+    """The VIF of the bound port in a file. Raises InvalidRequest."""
+    from vifplug.neutron import vif_from_binding
+
+    document = json_object(_decoded(_text(path)), "bound port")
+    problems = [
+        Problem(f"$.{key}", "is not known here; wanted port or guest") for key in document.keys() - {"port", "guest"}
+    ]
+    if problems:
+        raise InvalidDocument(sorted(problems))
+    return vif_from_binding(document.get("port"), document.get("guest"))
+
+
 def _vif(content: bytes) -> VIF:
     if content.startswith(b"<"):
         return VIF.from_xml(content)
     if content.startswith(b"["):
         raise InvalidDocument([Problem("$", "wanted one VIF document, found a list: give each VIF a file of its own")])
+    return VIF.from_json(_decoded(content))
+
+
+def _decoded(content: bytes) -> str:
     try:
-        return VIF.from_json(content.decode())
+        return content.decode()
     except UnicodeDecodeError as error:
         raise InvalidRequest(f"is not UTF-8 text: byte {error.start} is 0x{content[error.start]:02x}") from error
 
@@ -88,7 +106,7 @@ def element(app: App, vif: VIF, types: Types | None = None, *, libvirts: bool = 
     kinds = [] if vif.type == "network" else [types.get(vif.type)]
     settings = app.settings(kinds)
     spell = libvirts_xml if libvirts else interface_xml
-    return spell(vif, settings.common, types, settings.types.get(vif.type, FrozenMap()))
+    return spell(vif, settings.common, types, settings.types.get(vif.type, FrozenMap()), app.facts)
 
 
 def _with_element(app: App, vif: VIF, types: Types) -> tuple[VIF, str]:

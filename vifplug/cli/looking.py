@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vifplug.cli import placing
-from vifplug.cli.output import FILE, Lister, PrintsElement, Shown, ShowOne, data, lines
+from vifplug.cli.output import FILE, Lister, PrintsElement, Shown, ShowOne, data, lines, neutron_option
 from vifplug.errors import VifplugError
 
 if TYPE_CHECKING:
@@ -32,12 +32,13 @@ class Xml(PrintsElement, ShowOne):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = placing.network_option(super().get_parser(prog_name))
         parser.add_argument("file", metavar="FILE", help=FILE)
+        neutron_option(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Answer:
         from vifplug.cli import documents
 
-        [(vif, element)] = documents.read_all(self.app, [parsed_args.file])
+        [(vif, element)] = documents.read_all(self.app, [parsed_args.file], neutron=parsed_args.neutron)
         if vif.type == "network":
             networks = placing.defined(self, parsed_args.network)
             if parsed_args.network or any(each.name == vif.source.network for each in networks.all()):
@@ -118,13 +119,28 @@ class Show(ShowOne):
 
 
 class Types(Lister):
-    """list the VIF types that are installed, and why any of them can't be used."""
+    """list the VIF types that are installed, and why any of them can't be used.
+
+    With --historical, every VIF type that Neutron's ports have or had, and what each becomes.
+    """
 
     columns = ("name", "distribution", "version", "target", "problem")
+    historical = ("binding", "vif_type", "when", "becomes", "host", "source")
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument("--historical", action="store_true", help="the VIF types of Neutron's ports instead")
+        return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Answer:
         from vifplug import plugins
+        from vifplug.neutron.table import TABLE
 
+        if parsed_args.historical:
+            rows = [
+                (row.name, row.vif_type, row.when, row.becomes or "(refused)", row.told, row.source) for row in TABLE
+            ]
+            return self.historical, rows
         report = plugins.Types(self.app.settings().enabled_types).report()
         origins = [(each.origin, each.reason) for each in report]
         return self.columns, [(at.name, at.distribution, at.version, at.target, why) for at, why in origins]

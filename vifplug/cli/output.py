@@ -43,6 +43,12 @@ class Shown(_Column):
         return self._text
 
 
+def neutron_option(parser: argparse.ArgumentParser) -> None:
+    """The option that makes bound ports of FILE arguments."""
+    told = 'FILE is a port that Neutron has bound and the guest that it is for: {"port": ..., "guest": ...}'
+    parser.add_argument("--neutron", action="store_true", help=told)
+
+
 def lines(values: Iterable[object]) -> Shown:
     """Several texts: a list for a program, a line each for a person."""
     texts = [str(value) for value in values]

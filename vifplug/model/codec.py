@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -247,6 +248,31 @@ def _as_mapping(cls: type[Record], data: object) -> Mapping[str, Any]:
 
 def _unknown_key(key: object, known: Iterable[str]) -> Problem:
     return Problem(f"$.{key}", f"is not known here; wanted {joined(known)}")
+
+
+def json_object(text: str | bytes, what: str) -> Mapping[str, Any]:
+    """The object that a JSON text holds; ``what`` names the kind of document. Raises InvalidDocument."""
+    if not text.strip():
+        raise InvalidDocument([Problem("$", f"wanted a {what}, found nothing")])
+    try:
+        data = json.loads(text, object_pairs_hook=_unique)
+    except RecursionError:
+        raise InvalidDocument([Problem("$", f"is nested too deeply for a {what}")]) from None
+    except ValueError as error:
+        raise InvalidDocument([Problem("$", f"is not JSON: {error}")]) from None
+    if not isinstance(data, Mapping):
+        raise InvalidDocument([Problem("$", f"wanted one {what}, found {described(data)}")])
+    return data
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, unless a key comes twice: JSON readers differ in which of the two they take."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"key {key!r} comes twice")
+        found[key] = value
+    return found
 
 
 def _plain(value: Any) -> Any:

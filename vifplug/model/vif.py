@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 from vifplug.errors import InvalidDocument, Problem
 from vifplug.model.bandwidth import Bandwidth
-from vifplug.model.codec import FrozenMap, Record, described
+from vifplug.model.codec import FrozenMap, Record, json_object
 from vifplug.model.guestxml import GuestElement
 from vifplug.model.names import (
     Alias,
@@ -141,17 +141,7 @@ class VIF(Record):
         """
         if isinstance(document, Mapping):
             return cls.from_data(document)
-        if not document.strip():
-            raise InvalidDocument([Problem("$", "wanted a VIF document, found nothing")])
-        try:
-            data = json.loads(document, object_pairs_hook=_unique)
-        except RecursionError:
-            raise InvalidDocument([Problem("$", "is nested too deeply for a VIF document")]) from None
-        except ValueError as error:
-            raise InvalidDocument([Problem("$", f"is not JSON: {error}")]) from None
-        if not isinstance(data, Mapping):
-            raise InvalidDocument([Problem("$", f"wanted one VIF document, found {described(data)}")])
-        return cls.from_data(data)
+        return cls.from_data(json_object(document, "VIF document"))
 
     @classmethod
     def from_xml(cls, text: str | bytes, *, id: str | None = None) -> VIF:
@@ -195,16 +185,6 @@ def _all_at_once(problems: list[Problem], make: Callable[[], T]) -> T:
     if problems:
         raise InvalidDocument(problems)
     return made
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object, unless a key comes twice: JSON readers differ in which of the two they take."""
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise ValueError(f"key {key!r} comes twice")
-        found[key] = value
-    return found
 
 
 def _frozen(value: Any) -> Any:

@@ -37,6 +37,11 @@ class Row:
     refusal: str = ""
     shaped: bool = False
 
+    @property
+    def told(self) -> str:
+        """What the host gets, or why nothing."""
+        return self.host or f"{self.vif_type} {self.refusal}"
+
 
 def _vnic(*types: str) -> Callable[[Binding], bool]:
     return lambda binding: binding.vnic_type in types
