@@ -27,8 +27,8 @@ def interface_xml(
         return write.element(_network(vif))
     kind, vif = (types or plugins.Types()).bind(vif)
     context = Context(settings=settings or Settings(), options=options)
-    kind.check(vif, context)
-    return write.element(kind.interface(vif, context))
+    plugins.check(kind, vif, context)
+    return write.element(plugins.interface(kind, vif, context))
 
 
 def libvirts_xml(
@@ -44,7 +44,8 @@ def libvirts_xml(
     kind, vif = (types or plugins.Types()).bind(vif)
     if kind.tap_owner:
         vif = vif.replace(tap_owner="libvirt")
-    return write.element(kind.interface(vif, Context(settings=settings or Settings(), options=options)))
+    context = Context(settings=settings or Settings(), options=options)
+    return write.element(plugins.interface(kind, vif, context))
 
 
 def _network(vif: VIF) -> Interface:

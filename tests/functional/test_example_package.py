@@ -46,6 +46,7 @@ def test_its_own_tests_pass(site: Site) -> None:
 def test_it_is_listed_with_its_origin_and_version(site: Site) -> None:
     [line] = [line for line in _vifplug(site, "types", "-f", "json") if line["name"] == "routed"]
     assert line == {
+        "plugin": "type",
         "name": "routed",
         "distribution": "vifplug-example",
         "version": "1.0.0",

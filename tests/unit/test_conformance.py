@@ -144,6 +144,16 @@ def test_a_default_that_the_option_does_not_allow_is_refused() -> None:
 
         options = (Option(name="retries", kind="int", default="many", help="How often."),)
 
+    message = failures(suite(Configured))["test_vifplug_loads_the_type"]
+    assert message == "Configured wants the default of option retries to be of kind int, found 'many'"
+
+
+def test_a_default_that_is_wrong_on_this_host_is_refused() -> None:
+    class Configured(Sample):
+        """A type whose option names a user who is not there."""
+
+        options = (Option(name="user", kind="user", default="nobody-here", help="Whose."),)
+
     assert "wrong default" in failures(suite(Configured))["test_its_options_have_allowed_defaults"]
 
 

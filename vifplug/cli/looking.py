@@ -118,16 +118,16 @@ class Show(ShowOne):
 
 
 class Types(Lister):
-    """list the VIF types that are installed, and why any of them can't be used."""
+    """list the VIF types and third parties' kinds of resource that are installed, and why any can't be used."""
 
-    columns = ("name", "distribution", "version", "target", "problem")
+    columns = ("plugin", "name", "distribution", "version", "target", "problem")
 
     def take_action(self, parsed_args: argparse.Namespace) -> Answer:
         from vifplug import plugins
 
-        report = plugins.Types(self.app.settings().enabled_types).report()
-        origins = [(each.origin, each.reason) for each in report]
-        return self.columns, [(at.name, at.distribution, at.version, at.target, why) for at, why in origins]
+        report = [*plugins.Types(self.app.settings().enabled_types).report(), *plugins.report_resources()]
+        told = [(each.plugin, each.origin, each.reason) for each in report]
+        return self.columns, [(what, at.name, at.distribution, at.version, at.target, why) for what, at, why in told]
 
 
 class HostInfo(ShowOne):

@@ -26,9 +26,10 @@ from vifplug.errors import InvalidDocument, VifplugError
 from vifplug.model.codec import FrozenMap
 from vifplug.model.vif import VIF
 from vifplug.plan.resources import RESOURCES, Resource
-from vifplug.plugins import bound, type_problem
+from vifplug.plugins import bound
 from vifplug.testing import convergence, laws
 from vifplug.types.base import Context, VIFType
+from vifplug.types.contract import type_problem
 
 Document = Mapping[str, Any]
 
