@@ -42,7 +42,9 @@ class Sample(VIFType):
     name = "sample"
     source = SampleSource
     tap_owner = "vifplug"
-    refuses: ClassVar[Mapping[str, str]] = {"vlan": "it has none"}
+    refuses: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("tap_owner", "vlan", "virtualport", "bandwidth", "port", "vf", "external_ids"), "it has none"
+    )
     options = (Option(name="hairpin", kind="bool", help="Send frames back where they came from."),)
 
     def interface(self, vif: VIF, context: Context) -> Interface:

@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args, get_type_hints
 
-from vifplug.model.codec import Record, joined
+from vifplug.model.codec import Record, joined, schema_problem
 from vifplug.model.vif import VIF
 from vifplug.plan import resources
 from vifplug.plan.resources import Resource
@@ -83,6 +83,8 @@ def source_problem(cls: type[VIFType]) -> str:
     parameters = getattr(source, "__dataclass_params__", None)
     if not (parameters and parameters.frozen):
         return f"wants source to be frozen: write @dataclass(frozen=True, kw_only=True) above {source.__name__}"
+    if problem := schema_problem(source):
+        return f"has a source, {source.__name__}, that can't be used: {problem}"
     return ""
 
 
