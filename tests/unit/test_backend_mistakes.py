@@ -178,7 +178,7 @@ class Stuck(Dimmers):
 def test_a_setting_that_is_not_put_back_is_told() -> None:
     assert failures(suite(Dimmers, DIMMER)) == {}
     told = failures(suite(Stuck, DIMMER))["test_a_setting_is_put_back"]
-    assert told.startswith("dimmer dimmer0 is put back to Dimmer(") and "level=0" in told
+    assert told == "dimmer dimmer0 is not put back as it was before: level: wanted 0, found 3"
 
 
 def test_a_suite_without_an_example_or_without_occupy_says_so() -> None:

@@ -6,6 +6,7 @@ says in sentences what breaks the law.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -186,10 +187,16 @@ def put_back(bench: Bench, resource: Resource) -> Iterator[str]:
         return
     before = bench.found(resource)
     bench.reach(resource)
-    taken = steps.removal([resource], {resource.identity: bench.see(resource)}, {resource.identity: before})  # type: ignore[dict-item]
-    bench.apply(taken)
-    if (after := bench.found(resource)) != before and taken:
-        yield f"{resource} is put back to {after!r}, and was {before!r}"
+    observed = {resource.identity: Observed(resource=bench.found(resource))}
+    bench.apply(steps.removal([resource], observed, {resource.identity: before}))
+    for each in steps.compare(before, bench.found(resource)):
+        if each.path not in _kept(resource):
+            yield f"{resource} is not put back as it was before: {each}"
+
+
+def _kept(resource: Resource) -> set[str]:
+    """The fields that stay as they were set."""
+    return {each.name for each in dataclasses.fields(resource) if each.metadata.get("kept")}
 
 
 def reopened(bench: Bench, resource: Resource) -> Iterator[str]:
