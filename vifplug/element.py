@@ -10,7 +10,7 @@ from vifplug.guest import write
 from vifplug.guest.interface import Interface
 from vifplug.model.codec import FrozenMap
 from vifplug.model.vif import VIF
-from vifplug.types.base import Context, Settings
+from vifplug.types.base import Context, Settings, VIFType
 
 
 def interface_xml(
@@ -26,7 +26,7 @@ def interface_xml(
     if vif.type == "network":
         return write.element(_network(vif))
     kind, vif = (types or plugins.Types()).bind(vif)
-    context = Context(settings=settings or Settings(), options=options)
+    context = Context(settings=settings or Settings(), options=_all_options(kind, options))
     plugins.check(kind, vif, context)
     return write.element(plugins.interface(kind, vif, context))
 
@@ -44,8 +44,13 @@ def libvirts_xml(
     kind, vif = (types or plugins.Types()).bind(vif)
     if kind.tap_owner:
         vif = vif.replace(tap_owner="libvirt")
-    context = Context(settings=settings or Settings(), options=options)
+    context = Context(settings=settings or Settings(), options=_all_options(kind, options))
     return write.element(plugins.interface(kind, vif, context))
+
+
+def _all_options(kind: VIFType, options: Mapping[str, Any]) -> FrozenMap[str, Any]:
+    """The values of every option that a type has: those that are not given have their defaults."""
+    return FrozenMap({**{option.name: option.default for option in kind.options}, **options})
 
 
 def _network(vif: VIF) -> Interface:
