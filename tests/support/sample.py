@@ -72,12 +72,12 @@ def suite(kind: type[VIFType], example: Mapping[str, Any] = EXAMPLE, **refusal: 
     return Suite()
 
 
-def failures(case: VIFTypeConformance | ResourceConformance) -> dict[str, str]:
-    """What each test of a suite says, for those that fail."""
+def failures(case: VIFTypeConformance | ResourceConformance, only: str = "test_") -> dict[str, str]:
+    """What each test of a suite says, for those that fail; ``only`` is how its name begins."""
     found: dict[str, str] = {}
     given = {"example": "examples", "refusal": "refused", "change": "changes"}
     for name, test in inspect.getmembers(case, inspect.ismethod):
-        if not name.startswith("test_"):
+        if not name.startswith(only):
             continue
         arguments = [getattr(case, given[key])[0] for key in inspect.signature(test).parameters]
         try:
