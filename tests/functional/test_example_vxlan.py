@@ -200,6 +200,11 @@ def test_many_at_once_share_what_the_first_has_made(hosts: tuple[Host, Host]) ->
     assert one.links() == set()
 
 
+def test_the_library_gives_the_element_with_the_defaults_of_the_types_options(site: Site) -> None:
+    code = f"from vifplug import VIF, interface_xml\nanswer = interface_xml(VIF.from_json({vif(1)!r}))"
+    assert "<mtu size='1450'/>" in site.ask(code)
+
+
 def test_a_vif_with_what_it_cannot_have_is_refused_with_every_reason(site: Site, tmp_path: Path) -> None:
     (tmp_path / "vif.json").write_text(json.dumps({**vif(1), "vlan": 7, "mtu": 9000, "tap_owner": "libvirt"}))
     done = site.run(VIFPLUG, "xml", str(tmp_path / "vif.json"))

@@ -10,9 +10,9 @@ import pytest
 
 from tests.support import mistakes
 from tests.support.sample import EXAMPLE, failures, suite
+from tests.support.site import Site
 from vifplug.testing import schema
 from vifplug.types.base import VIFType
-from vifplug.types.contract import type_problem
 
 PAGE = (Path(__file__).resolve().parents[2] / "doc" / "plugins.md").read_text()
 TAP = "tap tap0a1b2c3d-11"
@@ -69,9 +69,19 @@ def test_an_element_that_libvirt_refuses_fails_the_suite() -> None:
     assert "libvirt's schema refuses the element" in message
 
 
-def test_a_name_that_is_not_the_entry_points_is_found_when_it_is_loaded() -> None:
-    """The suite knows no entry point: `vifplug types` tells this one."""
-    assert type_problem("sample", mistakes.Misnamed) == "says name = 'simple' and is registered as 'sample'"
+def test_a_name_that_is_not_the_entry_points_fails_the_suite_where_it_is_installed(tmp_path: Path) -> None:
+    site = Site(tmp_path / "site")
+    site.install("acme", "1.2", {"vifplug.types": {"sample": "tests.support.mistakes:Misnamed"}})
+    found = site.ask(
+        """
+        from tests.support import mistakes, sample
+        case = sample.suite(mistakes.Misnamed, {**sample.EXAMPLE, "type": "simple"})
+        answer = sample.failures(case, "test_vifplug_loads")
+        """
+    )
+    assert found == {
+        "test_vifplug_loads_the_type": "Misnamed says name = 'simple' and is registered as 'sample'",
+    }
 
 
 def test_the_page_lists_the_ten_and_each_has_a_type_that_makes_it() -> None:

@@ -128,7 +128,10 @@ class VIFTypeConformance:
     # -- helpers ------------------------------------------------------------------------------------------------
 
     def _problem(self) -> str:
-        return type_problem(getattr(self.kind, "name", "?"), self.kind)
+        """What keeps it from being loaded, under the name that its entry point has where it is installed."""
+        value = f"{self.kind.__module__}:{self.kind.__qualname__}"
+        names = [point.name for point in plugins.entry_points(plugins.TYPES) if point.value == value]
+        return type_problem(names[0] if names else getattr(self.kind, "name", "?"), self.kind)
 
     def _instance(self) -> VIFType:
         if problem := self._problem():
