@@ -114,6 +114,14 @@ WRONG = {
     "wants the default of option a to be of kind int, found 'many'": (
         "class Bad(Good): name = 'bad'; options = (Option(name='a', help='h', kind='int', default='many'),)"
     ),
+    "wants the default of option a to be low or high, found 'medium'": (
+        "class Bad(Good): name = 'bad'; options = (Option(name='a', help='h', choices=('low', 'high'), "
+        "default='medium'),)"
+    ),
+    "has a source, Plain, that can't be used: a record has no fields of type dict[str, int]: wanted": (
+        "@dataclass(frozen=True, kw_only=True)\n    class Plain(Record): levels: dict[str, int]\n"
+        "    class Bad(Good): name = 'bad'; source = Plain"
+    ),
     "wants refuses to map keys to reasons, found ['vlan']": "class Bad(Good): name = 'bad'; refuses = ['vlan']",
     "wants source to be a Record class, found <class 'dict'>": "class Bad(Good): name = 'bad'; source = dict",
     "wants options to be Option records, found 'level'": "class Bad(Good): name = 'bad'; options = ('level',)",
@@ -174,6 +182,16 @@ def test_a_broken_type_can_not_be_used_and_says_why(site: Site) -> None:
 def test_an_entry_point_that_leads_nowhere_is_reported(site: Site, value: str, told: str) -> None:
     site.install("broken", "0.3", {"vifplug.types": {"bad": value}}, PREAMBLE)
     assert site.ask(REPORT)["bad"][2] == f"broken 0.3 ({value}) {told}"
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("network", "a VIF of type network is resolved to one of another type"),
+     ("ovs", "[vifplug_ovs] has vifplug's own options")],
+)  # fmt: skip
+def test_a_name_that_is_vifplugs_own_is_refused(site: Site, name: str, why: str) -> None:
+    told = reason(site, f"    class Bad(Good): name = {name!r}\n", name)
+    assert told == f"broken 0.3 (broken:Bad) can't have the name {name!r}: {why}"
 
 
 def test_a_module_that_ends_the_process_when_it_is_imported_ends_nothing(site: Site) -> None:

@@ -27,6 +27,11 @@ _DEFAULTS: Mapping[str, tuple[type, ...]] = {
     "group": (str, int),
     "mode": (str,),
 }
+#: names that no third party's type can have, and why
+_RESERVED: Mapping[str, str] = {
+    "network": "a VIF of type network is resolved to one of another type",
+    "ovs": "[vifplug_ovs] has vifplug's own options",
+}
 _BACKEND = ("observe", "apply", "close")
 
 
@@ -40,6 +45,8 @@ def type_problem(name: str, cls: Any) -> str:
         return f"does not define {joined(sorted(cls.__abstractmethods__), last='and')}"
     if getattr(cls, "name", None) != name:
         return f"says name = {getattr(cls, 'name', None)!r} and is registered as {name!r}"
+    if name in _RESERVED:
+        return f"can't have the name {name!r}: {_RESERVED[name]}"
     return source_problem(cls) or option_problem(cls.options) or refusal_problem(cls.refuses)
 
 
@@ -115,6 +122,8 @@ def _wrong_option(option: Option) -> str:
         return f"wants the kind of option {option.name} to be {joined(allowed)}, found {option.kind!r}"
     if option.default is not None and not isinstance(option.default, _DEFAULTS[option.kind]):
         return f"wants the default of option {option.name} to be of kind {option.kind}, found {option.default!r}"
+    if option.choices and option.default not in (None, *option.choices):
+        return f"wants the default of option {option.name} to be {joined(option.choices)}, found {option.default!r}"
     return ""
 
 
