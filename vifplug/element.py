@@ -11,7 +11,7 @@ from vifplug.guest.interface import Interface
 from vifplug.model.codec import FrozenMap
 from vifplug.model.vif import VIF
 from vifplug.plan.facts import Facts
-from vifplug.types.base import Context, NoFacts, Settings
+from vifplug.types.base import Context, NoFacts, Settings, VIFType
 
 
 def interface_xml(
@@ -30,9 +30,9 @@ def interface_xml(
     if vif.type == "network":
         return write.element(_network(vif))
     kind, vif = (types or plugins.Types()).bind(vif)
-    context = Context(settings=settings or Settings(), options=options, facts=facts or NoFacts())
-    kind.check(vif, context)
-    return write.element(kind.interface(vif, context))
+    context = _context(kind, settings, options, facts)
+    plugins.check(kind, vif, context)
+    return write.element(plugins.interface(kind, vif, context))
 
 
 def libvirts_xml(
@@ -49,8 +49,13 @@ def libvirts_xml(
     kind, vif = (types or plugins.Types()).bind(vif)
     if kind.tap_owner:
         vif = vif.replace(tap_owner="libvirt")
-    context = Context(settings=settings or Settings(), options=options, facts=facts or NoFacts())
-    return write.element(kind.interface(vif, context))
+    return write.element(plugins.interface(kind, vif, _context(kind, settings, options, facts)))
+
+
+def _context(kind: VIFType, settings: Settings | None, options: Mapping[str, Any], facts: Facts | None) -> Context:
+    """What surrounds the VIF. Options of the type that are not given have their defaults."""
+    every = FrozenMap({**{option.name: option.default for option in kind.options}, **options})
+    return Context(settings=settings or Settings(), options=every, facts=facts or NoFacts())
 
 
 def _network(vif: VIF) -> Interface:

@@ -15,12 +15,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from vifplug.errors import (
+    BrokenPlugin,
     Conflict,
     Held,
     HostNotReady,
+    InvalidDocument,
     InvalidRequest,
     Missing,
     PartlyDone,
+    PluginFailed,
     StepFailed,
     VifplugError,
 )
@@ -28,7 +31,7 @@ from vifplug.model.vif import VIF, Instance
 from vifplug.plan import resources, steps
 from vifplug.plan.change import Change, change
 from vifplug.plan.resources import Device, Identity, Life, Resource
-from vifplug.plan.steps import Difference, Observation, Step
+from vifplug.plan.steps import Difference, Observation, Observed, Step
 from vifplug.store import Record, State, Store
 
 if TYPE_CHECKING:
@@ -204,16 +207,33 @@ class Engine:
         for record in records:
             try:
                 wanted.append((record, resources.from_json(record.wanted, self._kinds)))
-            except Missing as error:  # one VIF of a type that was uninstalled hides no other
+            except (Missing, InvalidDocument) as error:  # a type that was uninstalled, or replaced, hides no other VIF
                 found.append(Difference(record.vif_id, "resources", "known kinds", str(error)))
-        observed = self._machine.observe([resource for _, each in wanted for resource in each])
+        observed, failed = self._observed({record.vif_id: each for record, each in wanted})
+        found += failed.values()
         for record, each in wanted:
+            if record.vif_id in failed:
+                continue
             if record.state != "plugged":
                 found.append(Difference(record.vif_id, "state", "plugged", record.state))
             held = any(seen.held for resource in each if (seen := observed.get(resource.identity)))
             differences = steps.differences(each if held else lasting(each), observed)
             found += [dataclasses.replace(one, vif_id=record.vif_id) for one in differences]  # a bridge has no owner
         return found
+
+    def _observed(self, wanted: Mapping[str, Sequence[Resource]]) -> tuple[Observation, dict[str, Difference]]:
+        """What is there, asked at once for all VIFs; and which could not be asked, since their plugin fails."""
+        try:
+            return self._machine.observe(itertools.chain.from_iterable(wanted.values())), {}
+        except BrokenPlugin:
+            observed: dict[Identity, Observed] = {}
+            failed: dict[str, Difference] = {}
+            for vif_id, each in wanted.items():
+                try:
+                    observed |= self._machine.observe(each)
+                except BrokenPlugin as error:
+                    failed[vif_id] = Difference(vif_id, "resources", "an answer of their plugin", str(error))
+            return observed, failed
 
     def _former(self, job: Job) -> list[Resource]:
         return resources.from_json(job.former.wanted, self._kinds) if job.former else []
@@ -228,7 +248,8 @@ class Engine:
         The records go last: who is killed meanwhile leaves the intent, which names all that may be there.
         """
         left = list(error.left) if isinstance(error, PartlyDone) else []
-        if not isinstance(error, VifplugError):  # a step that was cut short has not cleaned up after itself
+        if not isinstance(error, VifplugError) or isinstance(error, PluginFailed):
+            # a step that was cut short has not cleaned up after itself
             left += self._attempt_cut_short(step for step in reversed(planned) if step not in done)
         left += self._attempt(step.undo() for step in reversed(done))
         if not left:

@@ -19,6 +19,7 @@
     |   |   |-- UnknownNetwork      this host has no (valid) definition of the network
     |   |   `-- UnknownPortGroup    the network has no such portgroup
     |   |-- KernelLacks             this kernel has no support for it
+    |   |-- BrokenPlugin            a plugin can't be loaded, or its code failed; it says whose it is
     |   `-- StoreFailed             the record of what is plugged can't be read or written
     |
     |-- Conflict                    exit 4: another owner holds it; nothing was touched
@@ -27,6 +28,7 @@
     |   `-- Busy                    another process works on the same VIF (retry helps)
     |
     |-- StepFailed                  exit 5: a step failed; everything that was done has been undone
+    |   `-- PluginFailed            it was the code of a plugin that failed; it says whose it is
     `-- PartlyDone                  exit 6: a step failed and something is left: it says what
 
 What a program needs to know about an error lies on its class: ``exit_code`` for the command, ``retryable`` for
@@ -129,6 +131,10 @@ class KernelLacks(HostNotReady):
     """The running kernel has no support for what was asked."""
 
 
+class BrokenPlugin(HostNotReady):
+    """An installed plugin that can't be loaded, is not what it says, or fails when it is asked; ``str()`` says why."""
+
+
 class StoreFailed(HostNotReady):
     """The record of what is plugged can't be read or written."""
 
@@ -157,6 +163,10 @@ class StepFailed(VifplugError):
     """A step failed, and all that had been done before it was taken back. The cause is chained to it."""
 
     exit_code = 5
+
+
+class PluginFailed(StepFailed):
+    """A plugin's backend failed in the middle of a step, with what is no VifplugError; the step was taken back."""
 
 
 class PartlyDone(VifplugError):

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from vifplug import plugins
 from vifplug.conf import Settings
 from vifplug.engine import Job, instance_of
 from vifplug.guest import write
@@ -87,8 +88,8 @@ class Jobs:
             vif=ask.vif if ask.vif.type == "network" else actual,
             actual=actual,
             instance=ask.guest,
-            interface_xml=write.element(kind.interface(actual, context)),
-            wanted=list(kind.desired(actual, context)),
+            interface_xml=write.element(plugins.interface(kind, actual, context)),
+            wanted=plugins.desired(kind, actual, context),
             former=ask.former,
         )
 
@@ -96,7 +97,7 @@ class Jobs:
         """The VIF's type, the VIF with its source as the type's, and its surroundings. Raises InvalidRequest."""
         kind, vif = self._types.bind(vif)
         context = dataclasses.replace(self._context, instance=instance, options=self._settings.types[kind.name])
-        kind.check(vif, context)
+        plugins.check(kind, vif, context)
         return kind, vif, context
 
 

@@ -4,33 +4,28 @@ them when they are loaded rather than when they are first used."""
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import functools
 import importlib.metadata
-import inspect
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
-from typing import Any, NoReturn, get_args, get_type_hints
+from typing import Any, Literal, TypeVar
 
 from stevedore.named import NamedExtensionManager
 
-from vifplug.errors import HostNotReady, InvalidConfig, InvalidDocument, UnknownType
-from vifplug.model.codec import Record, joined
+from vifplug.errors import BrokenPlugin, InvalidConfig, InvalidDocument, UnknownType, VifplugError
+from vifplug.guest.interface import Interface
+from vifplug.host.door import Backend
+from vifplug.host.guarded import Guarded, told
+from vifplug.model.codec import joined
 from vifplug.model.vif import VIF
-from vifplug.plan import resources
 from vifplug.plan.resources import Resource
-from vifplug.types.base import API_VERSION, Option, VIFType
+from vifplug.types.base import Context, VIFType
+from vifplug.types.contract import resource_problem, type_problem
 
 TYPES = "vifplug.types"
 RESOURCES = "vifplug.resources"
 
-#: the keys of a VIF document that a type may refuse
-REFUSABLE = {field.name for field in dataclasses.fields(VIF)} - {"id", "type", "mac", "source"}
-
-
-class BrokenPlugin(HostNotReady):
-    """An installed plugin that can't be loaded, or is not what it says; ``str()`` says why."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +43,11 @@ class Origin:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """One line of ``vifplug types``: a type that was found, and why it could not be loaded, if so."""
+    """One line of ``vifplug types``: a plugin that was found, and why it could not be loaded, if so."""
 
     origin: Origin
     reason: str = ""
+    plugin: Literal["type", "resource"] = "type"
 
 
 class Types:
@@ -157,83 +153,96 @@ def load_type(point: EntryPoint) -> VIFType:
     try:
         instance: VIFType = cls()
     except Exception as error:  # a third party's constructor can raise anything
-        raise BrokenPlugin(f"{origin(point)} can't be constructed: {type(error).__name__}: {error}") from error
+        raise BrokenPlugin(f"{origin(point)} can't be constructed: {told(error)}") from error
     return instance
 
 
-def load_resources() -> Mapping[str, Any]:
+# -- what a type answers ------------------------------------------------------------------------------------------
+
+
+def check(kind: VIFType, vif: VIF, context: Context) -> None:
+    """Raises Unsupported with all that ``kind`` can't honour of ``vif``, and BrokenPlugin when its code fails."""
+    _answer(kind, vif, "problems", lambda: kind.check(vif, context))
+
+
+def interface(kind: VIFType, vif: VIF, context: Context) -> Interface:
+    """The guest's element of ``vif``. Raises BrokenPlugin when the type's code fails."""
+    return _answer(kind, vif, "interface", lambda: kind.interface(vif, context))
+
+
+def desired(kind: VIFType, vif: VIF, context: Context) -> list[Resource]:
+    """What must hold on the host for ``vif``. Raises BrokenPlugin when the type's code fails."""
+    return _answer(kind, vif, "desired", lambda: list(kind.desired(vif, context)))
+
+
+def _answer(kind: VIFType, vif: VIF, name: str, ask: Callable[[], T]) -> T:
+    try:
+        return ask()
+    except VifplugError:
+        raise
+    except Exception as error:  # a third party's code can raise anything
+        if type(kind).__module__.startswith("vifplug."):
+            raise  # which is a bug in vifplug
+        where = f"{type(kind).__module__}:{type(kind).__qualname__}"
+        raise BrokenPlugin(f"type {kind.name} ({where}) failed in {name} for VIF {vif.id}: {told(error)}") from error
+
+
+# -- backends -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class BackendFactory:
+    """Makes the backend of one or more kinds of resource when the first of them comes along."""
+
+    cls: Any
+    point: EntryPoint = field(compare=False)
+    problem: str = ""
+
+    @property
+    def resources(self) -> tuple[type[Resource], ...]:
+        """The resource classes that it looks after; none when it can't be used."""
+        return () if self.problem else tuple(self.cls.resources)
+
+    def __call__(self) -> Backend:
+        """The backend. Raises BrokenPlugin."""
+        if self.problem:
+            raise BrokenPlugin(self.problem)
+        return Guarded(self.cls, origin(self.point))
+
+
+def load_resources() -> dict[str, BackendFactory]:
     """The backends of third parties' kinds of resource, by kind. Raises InvalidConfig when a kind has two.
 
     One that is broken is not fatal to the others: it raises BrokenPlugin when it is first needed.
     """
     found = unambiguous(entry_points(RESOURCES), "resource kind")
-    return {kind: load_backend(kind, point) for kind, point in found.items()}
+    return {kind: _backend(kind, point) for kind, point in found.items()}
 
 
-def load_backend(kind: str, point: EntryPoint) -> Any:
-    """The backend class behind an entry point; for a broken one, a function that raises what is wrong with it."""
+def report_resources() -> list[Report]:
+    """Every kind of resource of third parties, by name, each with the reason why it can't be used, if so."""
+    found = sorted(load_resources().items())
+    return [Report(origin=origin(each.point), reason=each.problem, plugin="resource") for _, each in found]
+
+
+def _backend(kind: str, point: EntryPoint) -> BackendFactory:
     try:
-        backend = _loaded(point)
-        if problem := resource_problem(kind, backend):
-            raise BrokenPlugin(f"{origin(point)} {problem}")
+        cls = _loaded(point)
+        problem = resource_problem(kind, cls)
+        return BackendFactory(cls, point, problem and f"{origin(point)} {problem}")
     except BrokenPlugin as error:
-        return functools.partial(_raise, error)
-    return backend
+        return BackendFactory(None, point, str(error))
 
 
-def resource_kinds(backends: Mapping[str, Any]) -> dict[str, type[Resource]]:
+def resource_kinds(backends: Mapping[str, BackendFactory]) -> dict[str, type[Resource]]:
     """The resource classes of third parties' backends, by kind."""
-    return {resource.kind: resource for backend in backends.values() for resource in getattr(backend, "resources", ())}
-
-
-def type_problem(name: str, cls: Any) -> str:
-    """What keeps ``cls`` from being the VIF type ``name``; empty when nothing does."""
-    if not (inspect.isclass(cls) and issubclass(cls, VIFType)):
-        return "is no subclass of vifplug.types.base.VIFType"
-    if inspect.isabstract(cls):
-        return f"does not define {joined(sorted(cls.__abstractmethods__), last='and')}"
-    if getattr(cls, "name", None) != name:
-        return f"says name = {getattr(cls, 'name', None)!r} and is registered as {name!r}"
-    if not isinstance(cls.api_version, tuple) or cls.api_version[:1] != API_VERSION[:1]:
-        return f"was written for plugin interface {cls.api_version!r}; this vifplug has {API_VERSION!r}"
-    source = getattr(cls, "source", None)
-    if not (inspect.isclass(source) and issubclass(source, Record)):
-        return f"wants source to be a Record class, found {source!r}"
-    return option_problem(cls.options) or refusal_problem(cls.refuses)
-
-
-def option_problem(options: Sequence[Any]) -> str:
-    """What is wrong with a type's options; empty when nothing is."""
-    if wrong := [option for option in options if not isinstance(option, Option)]:
-        return f"wants options to be Option records, found {wrong[0]!r}"
-    allowed = get_args(get_type_hints(Option)["kind"])
-    if unknown := [option for option in options if option.kind not in allowed]:
-        return f"wants the kind of option {unknown[0].name} to be {joined(allowed)}, found {unknown[0].kind!r}"
-    return ""
-
-
-def refusal_problem(refuses: Mapping[str, str]) -> str:
-    """What is wrong with the keys that a type refuses; empty when nothing is."""
-    if unknown := sorted(set(refuses) - REFUSABLE):
-        return f"refuses {joined(unknown)}, and a VIF document has only {joined(sorted(REFUSABLE))} to refuse"
-    return ""
-
-
-def resource_problem(kind: str, backend: Any) -> str:
-    """What keeps ``backend`` from being the backend of a resource kind; empty when nothing does."""
-    if kind in resources.RESOURCES:
-        return f"is registered for kind {kind!r}, which is vifplug's own"
-    found = getattr(backend, "resources", ())
-    kinds = [each.kind for each in found if inspect.isclass(each) and issubclass(each, Resource)]
-    return "" if kind in kinds else f"is registered for kind {kind!r} and has {joined(kinds)}"
-
-
-def _raise(error: BrokenPlugin) -> NoReturn:
-    raise error
+    return {resource.kind: resource for backend in backends.values() for resource in backend.resources}
 
 
 def _loaded(point: EntryPoint) -> Any:
+    if not EntryPoint.pattern.match(point.value):
+        raise BrokenPlugin(f"{origin(point)} can't be imported: wanted module:Class as its entry point")
     try:
         return point.load()
-    except Exception as error:  # a third party's module can raise anything when it is imported
-        raise BrokenPlugin(f"{origin(point)} can't be imported: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:  # a third party's module can raise anything when it is imported
+        raise BrokenPlugin(f"{origin(point)} can't be imported: {told(error)}") from error

@@ -304,14 +304,25 @@ def site(tmp_path: Path) -> Site:
     return found
 
 
-def test_a_bug_is_a_sentence_and_with_debug_a_traceback(site: Site, tmp_path: Path) -> None:
+def test_a_bug_of_a_type_is_a_sentence_that_names_it_and_with_debug_a_traceback(site: Site, tmp_path: Path) -> None:
     web = written(tmp_path, changed(type="broken", source=None, virtualport=None))
     answer = Answer(site.run(VIFPLUG, "xml", str(web)))
-    assert answer.code == 70
+    assert answer.code == 3
     [complaint] = answer.complaints
-    assert complaint.startswith("this is a bug in vifplug: KeyError: 'no such thing'")
+    assert complaint.startswith("type broken (broken:Broken) failed in interface for VIF ")
+    assert complaint.endswith(": KeyError: 'no such thing'")
     debugged = site.run(VIFPLUG, "--debug", "xml", str(web))
-    assert debugged.returncode == 70 and "Traceback" in debugged.stderr and "in interface" in debugged.stderr
+    assert debugged.returncode == 3 and "Traceback" in debugged.stderr and "in interface" in debugged.stderr
+
+
+def test_a_bug_in_vifplug_is_a_sentence_that_says_so(tmp_path: Path) -> None:
+    web = written(tmp_path, changed(type="ethernet", source=None, virtualport=None, vlan=None))
+    code = "from vifplug.types.ethernet import Ethernet; from vifplug.cli.main import main; import sys\n"
+    code += "Ethernet.interface = lambda *given: {}['no such thing']\n"
+    code += f"sys.argv[1:] = ['xml', {str(web)!r}]; sys.exit(main())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 70, done.stderr
+    assert done.stderr.startswith("vifplug: this is a bug in vifplug: KeyError: 'no such thing'")
 
 
 def test_debug_adds_the_traceback_of_an_error(tmp_path: Path) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support.site import ROOT, Site
+from tests.support.site import ROOT, Site, built
 
 EXAMPLE = ROOT / "examples" / "vifplug-example"
 ID = "5f6e7d8c-1111-4222-8333-444455556666"
@@ -20,14 +19,8 @@ DOCUMENT = {"id": ID, "type": "routed", "mac": "fa:16:3e:12:34:56", "model": "vi
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    """A directory with the example in it, built by the tools of this environment: nothing is downloaded."""
-    directory = tmp_path_factory.mktemp("example")
-    source = shutil.copytree(EXAMPLE, directory / "source", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check"]
-    command = [sys.executable, "-m", "pip", "install", *options, "--target", str(directory / "site"), str(source)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return Site(directory / "site")
+    """A directory with the example in it."""
+    return built(EXAMPLE, tmp_path_factory.mktemp("example"))
 
 
 @pytest.fixture
@@ -46,6 +39,7 @@ def test_its_own_tests_pass(site: Site) -> None:
 def test_it_is_listed_with_its_origin_and_version(site: Site) -> None:
     [line] = [line for line in _vifplug(site, "types", "-f", "json") if line["name"] == "routed"]
     assert line == {
+        "plugin": "type",
         "name": "routed",
         "distribution": "vifplug-example",
         "version": "1.0.0",

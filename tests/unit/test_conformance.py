@@ -17,82 +17,17 @@ from typing import Any, ClassVar
 
 import pytest
 
+from tests.support.sample import EXAMPLE, Sample, SampleSource, failures, suite
 from vifplug.errors import Missing, Problem
 from vifplug.guest.interface import Interface
 from vifplug.model.codec import FrozenMap, Record
 from vifplug.model.names import DeviceName
 from vifplug.model.vif import VIF
-from vifplug.plan.resources import BridgePort, LowerDevice, OvsPort, Resource, Tap
+from vifplug.plan.resources import OvsPort, Resource, Tap
 from vifplug.testing import purity, schema
 from vifplug.testing.conformance import VIFTypeConformance
 from vifplug.types.base import Context, Option, VIFType
 from vifplug.types.ethernet import tap, tap_interface
-
-
-@dataclass(frozen=True, kw_only=True)
-class SampleSource(Record):
-    """A Linux bridge."""
-
-    bridge: DeviceName
-
-
-class Sample(VIFType):
-    """A tap on a Linux bridge: a type without a mistake, which the others vary."""
-
-    name = "sample"
-    source = SampleSource
-    tap_owner = "vifplug"
-    refuses: ClassVar[Mapping[str, str]] = {"vlan": "it has none"}
-    options = (Option(name="hairpin", kind="bool", help="Send frames back where they came from."),)
-
-    def interface(self, vif: VIF, context: Context) -> Interface:
-        return tap_interface(vif, "vifplug")
-
-    def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
-        yield LowerDevice(name=vif.source.bridge, owner=vif.id, up=None)
-        yield tap(vif, context)
-        yield BridgePort(name=vif.device, owner=vif.id, bridge=vif.source.bridge)
-
-    def problems(self, vif: VIF, context: Context) -> Iterator[Problem]:
-        if vif.link_state:
-            yield Problem("$.link_state", "is not for this type")
-
-
-EXAMPLE = {
-    "id": "0a1b2c3d-1111-4222-8333-444455556666",
-    "type": "sample",
-    "mac": "52:54:00:12:34:56",
-    "model": "virtio",
-    "source": {"bridge": "br0"},
-}
-
-
-def suite(kind: type[VIFType], example: Mapping[str, Any] = EXAMPLE, **refusal: Any) -> VIFTypeConformance:
-    """The suite that an author would write for ``kind``."""
-
-    class Suite(VIFTypeConformance):
-        examples = (example,)
-        refused = ({**EXAMPLE, **(refusal or {"link_state": "down"})},)
-
-    Suite.kind = kind
-    return Suite()
-
-
-def failures(case: VIFTypeConformance) -> dict[str, str]:
-    """What each test of a suite says, for those that fail."""
-    found: dict[str, str] = {}
-    for name, test in inspect.getmembers(case, inspect.ismethod):
-        if not name.startswith("test_"):
-            continue
-        arguments = {"example": case.examples[:1], "refusal": case.refused[:1]}
-        documents = next((arguments[key] for key in inspect.signature(test).parameters), ())
-        try:
-            test(*documents)
-        except pytest.fail.Exception as failure:
-            found[name] = str(failure)
-        except pytest.skip.Exception:
-            continue
-    return found
 
 
 def test_a_type_without_a_mistake_passes() -> None:
@@ -143,6 +78,16 @@ def test_a_default_that_the_option_does_not_allow_is_refused() -> None:
         """A type whose option can't have the default that it states."""
 
         options = (Option(name="retries", kind="int", default="many", help="How often."),)
+
+    message = failures(suite(Configured))["test_vifplug_loads_the_type"]
+    assert message == "Configured wants the default of option retries to be of kind int, found 'many'"
+
+
+def test_a_default_that_is_wrong_on_this_host_is_refused() -> None:
+    class Configured(Sample):
+        """A type whose option names a user who is not there."""
+
+        options = (Option(name="user", kind="user", default="nobody-here", help="Whose."),)
 
     assert "wrong default" in failures(suite(Configured))["test_its_options_have_allowed_defaults"]
 
@@ -562,8 +507,8 @@ def test_the_type_gets_the_defaults_of_its_options_and_what_the_suite_sets() -> 
 def test_pytest_runs_the_suite_once_for_each_document(tmp_path: Path) -> None:
     """As a third party runs it: their own file, pytest, and nothing else."""
     module = """
-        import sys; sys.path.insert(0, {tests!r})
-        from test_conformance import EXAMPLE, Sample
+        import sys; sys.path.insert(0, {root!r})
+        from tests.support.sample import EXAMPLE, Sample
         from vifplug.testing.conformance import VIFTypeConformance
 
         class TestSample(VIFTypeConformance):
@@ -572,7 +517,7 @@ def test_pytest_runs_the_suite_once_for_each_document(tmp_path: Path) -> None:
             refused = (dict(EXAMPLE, link_state="down"),)
     """
     file = tmp_path / "test_sample.py"
-    file.write_text(textwrap.dedent(module.format(tests=str(Path(__file__).parent))))
+    file.write_text(textwrap.dedent(module.format(root=str(Path(__file__).parents[2]))))
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(file)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     names = [name for name in dir(VIFTypeConformance) if name.startswith("test_")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -90,10 +91,38 @@ WRONG = {
     "does not define desired and interface": "class Bad(VIFType): name = 'bad'; source = Source",
     "says name = 'worse' and is registered as 'bad'": "class Bad(Good): name = 'worse'",
     "says name = None and is registered as 'bad'": "class Bad(Good): name = None",
-    "was written for plugin interface (2, 0); this vifplug has (1, 0)": (
-        "class Bad(Good): name = 'bad'; api_version = (2, 0)"
+    "was written for plugin interface 2.0, and this vifplug has 1.0: install a vifplug that has 2.x, or a release": (
+        "class Bad(VIFType): name = 'bad'; api_version = (2, 0)"
     ),
-    "was written for plugin interface 1; this vifplug has (1, 0)": "class Bad(Good): name = 'bad'; api_version = 1",
+    "was written for plugin interface 0.9, and this vifplug has 1.0: install a release of the plugin for 1.x": (
+        "class Bad(Good): name = 'bad'; api_version = (0, 9)"
+    ),
+    "was written for plugin interface 1.9, and this vifplug has 1.0: install a vifplug whose plugin interface is >=": (
+        "class Bad(Good): name = 'bad'; api_version = (1, 9)"
+    ),
+    "says api_version = 1, and wanted are two numbers, such as (1, 0)": (
+        "class Bad(Good): name = 'bad'; api_version = 1"
+    ),
+    "says api_version = ('1', '0'), and wanted are two numbers": (
+        "class Bad(Good): name = 'bad'; api_version = ('1', '0')"
+    ),
+    "wants source to be frozen: write @dataclass(frozen=True, kw_only=True) above Plain": (
+        "class Plain(Record): level: int = 0\n    class Bad(Good): name = 'bad'; source = Plain"
+    ),
+    "wants options to be a tuple of Option records, found None": "class Bad(Good): name = 'bad'; options = None",
+    "has option a more than once": "class Bad(Good): name = 'bad'; options = (Option(name='a', help='h'),) * 2",
+    "wants the default of option a to be of kind int, found 'many'": (
+        "class Bad(Good): name = 'bad'; options = (Option(name='a', help='h', kind='int', default='many'),)"
+    ),
+    "wants the default of option a to be low or high, found 'medium'": (
+        "class Bad(Good): name = 'bad'; options = (Option(name='a', help='h', choices=('low', 'high'), "
+        "default='medium'),)"
+    ),
+    "has a source, Plain, that can't be used: a record has no fields of type dict[str, int]: wanted": (
+        "@dataclass(frozen=True, kw_only=True)\n    class Plain(Record): levels: dict[str, int]\n"
+        "    class Bad(Good): name = 'bad'; source = Plain"
+    ),
+    "wants refuses to map keys to reasons, found ['vlan']": "class Bad(Good): name = 'bad'; refuses = ['vlan']",
     "wants source to be a Record class, found <class 'dict'>": "class Bad(Good): name = 'bad'; source = dict",
     "wants options to be Option records, found 'level'": "class Bad(Good): name = 'bad'; options = ('level',)",
     "wants the kind of option a to be str, int, float, bool, user, group or mode, found 'port'": (
@@ -143,10 +172,34 @@ def test_a_broken_type_can_not_be_used_and_says_why(site: Site) -> None:
     assert answer.startswith("type 'bad' can't be used: broken 0.3 (broken:Bad) can't be imported")
 
 
-def test_a_newer_minor_version_of_the_interface_is_accepted(site: Site) -> None:
-    code = PREAMBLE + "    class Newer(Good): name = 'newer'; api_version = (1, 9)\n"
-    site.install("acme", "1.2", {"vifplug.types": {"newer": "acme:Newer"}}, code)
-    assert site.ask(REPORT)["newer"] == ["acme", "1.2", ""]
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("broken:Gone", "can't be imported: AttributeError: module 'broken' has no attribute 'Gone'"),
+        ("brok en", "can't be imported: wanted module:Class as its entry point"),
+    ],
+)
+def test_an_entry_point_that_leads_nowhere_is_reported(site: Site, value: str, told: str) -> None:
+    site.install("broken", "0.3", {"vifplug.types": {"bad": value}}, PREAMBLE)
+    assert site.ask(REPORT)["bad"][2] == f"broken 0.3 ({value}) {told}"
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("network", "a VIF of type network is resolved to one of another type"),
+     ("ovs", "[vifplug_ovs] has vifplug's own options")],
+)  # fmt: skip
+def test_a_name_that_is_vifplugs_own_is_refused(site: Site, name: str, why: str) -> None:
+    told = reason(site, f"    class Bad(Good): name = {name!r}\n", name)
+    assert told == f"broken 0.3 (broken:Bad) can't have the name {name!r}: {why}"
+
+
+def test_a_module_that_ends_the_process_when_it_is_imported_ends_nothing(site: Site) -> None:
+    assert "can't be imported: SystemExit: 3" in reason(site, "    raise SystemExit(3)\n")
+
+
+def test_what_a_module_raises_is_told_on_one_line(site: Site) -> None:
+    assert "RuntimeError: no licence ask acme" in reason(site, "    raise RuntimeError('no licence\\n  ask acme')\n")
 
 
 @pytest.mark.parametrize("order", [("acme", "zeta"), ("zeta", "acme")])
@@ -247,7 +300,7 @@ KINDS = """
     try:
         backends = plugins.load_resources()
         kinds = {kind: cls.__name__ for kind, cls in plugins.resource_kinds(backends).items()}
-        answer = [sorted(backends), kinds, [type(make()).__name__ for make in backends.values()]]
+        answer = [sorted(backends), kinds, [type(make()._backend).__name__ for make in backends.values()]]
     except errors.VifplugError as error:
         answer = [type(error).__name__, str(error), error.exit_code]
 """
@@ -268,6 +321,32 @@ def test_a_kind_of_resource_comes_with_its_backend(site: Site) -> None:
 def test_a_backend_for_another_kind_than_it_has_is_refused_when_it_is_needed(site: Site, kind: str, told: str) -> None:
     site.install("acme", "1.2", {"vifplug.resources": {kind: "acme:Beacons"}}, BEACON)
     assert site.ask(KINDS) == ["BrokenPlugin", f"acme 1.2 (acme:Beacons) {told}", 3]
+
+
+GATE = "was written for plugin interface 2.0, and this vifplug has 1.0: install a vifplug that has 2.x, or a release "
+GATE += "of the plugin for 1.x"
+WRONG_BACKENDS = {
+    GATE: "class Beacons: api_version = (2, 0)",
+    "was written for plugin interface 1.7, and this vifplug has 1.0: install a vifplug whose plugin interface is >= "
+    "1.7": "class Beacons: api_version = (1, 7)",
+    "does not define apply and close": "class Beacons: resources = (Beacon,); observe = print",
+    "does not define change, make and remove": (
+        "from vifplug.host.stepwise import Stepwise\n"
+        "    class Beacons(Stepwise): resources = (Beacon,); observe = print; close = print"
+    ),
+    "can't be constructed: OSError: no daemon": (
+        "class Beacons(Beacons):\n        def __init__(self): raise OSError('no daemon')"
+    ),
+}
+
+
+@pytest.mark.parametrize("told", WRONG_BACKENDS)
+def test_a_backend_that_is_none_is_refused_when_it_is_needed_and_told_by_types(site: Site, told: str) -> None:
+    code = f"{BEACON}\n    {WRONG_BACKENDS[told]}\n"
+    site.install("acme", "1.2", {"vifplug.resources": {"beacon": "acme:Beacons"}}, code)
+    assert site.ask(KINDS) == ["BrokenPlugin", f"acme 1.2 (acme:Beacons) {told}", 3]
+    [line] = site.ask("from vifplug import plugins\nanswer = [each.reason for each in plugins.report_resources()]")
+    assert line == ("" if "constructed" in told else f"acme 1.2 (acme:Beacons) {told}")
 
 
 def test_two_backends_for_one_kind_are_refused(tmp_path: Path) -> None:
@@ -341,6 +420,82 @@ def test_a_type_whose_kind_of_resource_is_broken_says_why_and_others_work(site: 
     listed, told, left = site.ask(DRIVE.format(state=str(tmp_path / "state"), verbs=verbs))
     assert listed == left == []
     assert told.startswith("BrokenPlugin: acme 1.2 (sdk:Beacons) can't be imported: ModuleNotFoundError")
+
+
+RAISING = """
+    class Raising(Beacons):
+        def __init__(self):
+            super().__init__()
+            if level("construct"): raise OSError("no daemon")
+        def observe(self, wanted):
+            if level("observe"): raise KeyError("lamp")
+            return super().observe(wanted)
+        def apply(self, steps, done):
+            super().apply(steps, done)
+            if level("apply") and steps[0].after:
+                del done[-1]
+                raise RuntimeError("the lamp\\nbroke")
+    import os
+    def level(name): return os.environ.get("FAILS") == name
+"""
+
+
+@pytest.mark.parametrize(
+    ("fails", "told"),
+    [
+        ("construct", "BrokenPlugin: acme 1.2 (acme:Raising) can't be constructed: OSError: no daemon"),
+        ("observe", "BrokenPlugin: acme 1.2 (acme:Raising) failed to observe beacon tap0a1b2c3d-11: KeyError: 'lamp'"),
+        ("apply", "PluginFailed: acme 1.2 (acme:Raising) failed to make beacon tap0a1b2c3d-11: "
+                  "RuntimeError: the lamp broke"),
+    ],
+)  # fmt: skip
+def test_whatever_a_backend_raises_is_one_sentence_and_nothing_is_left(
+    site: Site, tmp_path: Path, fails: str, told: str
+) -> None:
+    points = {"vifplug.resources": {"beacon": "acme:Raising"}, "vifplug.types": {"lit": "acme:Lit"}}
+    site.install("acme", "1.2", points, LIT + RAISING)
+    left = "lambda driver, vif: list(driver._machine.backend('beacon')._backend.there)"
+    verbs = f"[{STEPS}, lambda driver, vif: driver.list(), {left}]"
+    code = f"import os; os.environ['FAILS'] = {fails!r}\n" + textwrap.dedent(
+        DRIVE.format(state=str(tmp_path / "state"), verbs=verbs)
+    )
+    plugged, listed, there = site.ask(code)
+    assert plugged == told and listed == []
+    assert there == (told if fails == "construct" else [])
+
+
+def test_a_backend_that_fails_hides_no_other_vif_from_check(site: Site, tmp_path: Path) -> None:
+    points = {"vifplug.resources": {"beacon": "acme:Raising"}, "vifplug.types": {"lit": "acme:Lit"}}
+    site.install("acme", "1.2", points, LIT + RAISING)
+    code = textwrap.dedent(DRIVE.format(state=str(tmp_path / "state"), verbs="[]")) + textwrap.dedent(
+        """
+        other = VIF.from_json({**base, "id": "1a1b2c3d-1111-4222-8333-444455556666", "type": "vhostuser",
+                               "source": {"path": "%s/sock", "mode": "server"}})
+        with VIFDriver(options) as driver:
+            driver.plug(vif)
+            driver.plug(other)
+        import os; os.environ["FAILS"] = "observe"
+        with VIFDriver(options) as driver:
+            answer = [[each.vif_id[:2], str(each)] for each in driver.check()]
+        """
+        % (tmp_path / "made")
+    )
+    [(whose, told), *others] = site.ask(code)
+    assert whose == "0a" and told.startswith("resources: wanted an answer of their plugin, found acme 1.2")
+    assert others == []
+
+
+@pytest.mark.parametrize("method", ["problems", "interface", "desired"])
+def test_whatever_a_type_raises_is_one_sentence_that_names_it(site: Site, tmp_path: Path, method: str) -> None:
+    code = f"""{LIT}
+    class Broken(Lit):
+        def {method}(self, vif, context): raise KeyError("lamp")
+"""
+    points = {"vifplug.resources": {"beacon": "acme:Beacons"}, "vifplug.types": {"lit": "acme:Broken"}}
+    site.install("acme", "1.2", points, code)
+    [told] = site.ask(DRIVE.format(state=str(tmp_path / "state"), verbs=f"[{STEPS}]"))
+    vif = "0a1b2c3d-1111-4222-8333-444455556666"
+    assert told == f"BrokenPlugin: type lit (acme:Broken) failed in {method} for VIF {vif}: KeyError: 'lamp'"
 
 
 def test_a_record_whose_kind_of_resource_is_no_longer_installed_says_so(site: Site, tmp_path: Path) -> None:

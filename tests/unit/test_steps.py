@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 
 from vifplug.errors import Conflict, Held, Missing
 from vifplug.model.codec import FrozenMap
 from vifplug.plan import steps
+from vifplug.plan.change import change
 from vifplug.plan.resources import (
     HARDENED,
+    BridgePort,
+    Life,
     LowerDevice,
     OvsBridge,
     OvsPort,
@@ -243,3 +248,29 @@ def test_steps_that_are_one_transaction_come_last_and_go_first() -> None:
     make_port, make_tap = Step(None, PORT), Step(None, TAP)
     assert steps.batched_last([make_port, make_tap, make_port]) == [make_tap, make_port]
     assert steps.batched_first([make_tap, make_port, make_tap]) == [make_port, make_tap]
+
+
+# -- what several VIFs share --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tunnel(Resource):
+    """What all VIFs of one segment share; it goes with the last of them."""
+
+    kind = "tunnel"
+    life = Life.ENSURED
+
+    @property
+    def goes(self) -> bool:
+        return True
+
+
+def test_what_is_shared_is_taken_back_after_its_user_has_moved_away() -> None:
+    port = BridgePort(name="tap0", owner=VIF, bridge="br1")
+    former, wanted = [Tunnel(name="one"), TAP, port], [Tunnel(name="two"), TAP, port.replace(bridge="br2")]
+    found = change(wanted, former, there(*former), {})
+    assert list(map(str, found.steps)) == [
+        "make tunnel two",
+        "set bridge-port tap0: bridge from br1 to br2",
+        "remove tunnel one",
+    ]

@@ -119,12 +119,12 @@ class Show(ShowOne):
 
 
 class Types(Lister):
-    """list the VIF types that are installed, and why any of them can't be used.
+    """list the VIF types and third parties' kinds of resource that are installed, and why any can't be used.
 
     With --historical, every VIF type that Neutron's ports have or had, and what each becomes.
     """
 
-    columns = ("name", "distribution", "version", "target", "problem")
+    columns = ("plugin", "name", "distribution", "version", "target", "problem")
     historical = ("binding", "vif_type", "when", "becomes", "host", "source")
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -141,9 +141,9 @@ class Types(Lister):
                 (row.name, row.vif_type, row.when, row.becomes or "(refused)", row.told, row.source) for row in TABLE
             ]
             return self.historical, rows
-        report = plugins.Types(self.app.settings().enabled_types).report()
-        origins = [(each.origin, each.reason) for each in report]
-        return self.columns, [(at.name, at.distribution, at.version, at.target, why) for at, why in origins]
+        report = [*plugins.Types(self.app.settings().enabled_types).report(), *plugins.report_resources()]
+        told = [(each.plugin, each.origin, each.reason) for each in report]
+        return self.columns, [(what, at.name, at.distribution, at.version, at.target, why) for what, at, why in told]
 
 
 class HostInfo(ShowOne):

@@ -14,6 +14,8 @@ class Backend(Protocol):
 
     The laws (tests/contract): after ``apply([step])`` the machine observes as ``step.after``; ``apply([step.undo()])``
     then brings back ``step.before``; observing changes nothing; removing what is already gone succeeds.
+
+    A third party's may state ``api_version``, as a VIF type does (vifplug.types.base.API_VERSION).
     """
 
     resources: ClassVar[tuple[type[Resource], ...]]

@@ -134,6 +134,19 @@ _converters: Callable[[Any], dict[str, Convert]] = functools.cache(_make_convert
 _required: Callable[[Any], tuple[str, ...]] = functools.cache(_find_required)
 
 
+def schema_problem(cls: type[Record]) -> str:
+    """What is wrong with a record class itself: a type hint that can't be read, a default that it refuses."""
+    problems: list[Problem] = []
+    try:
+        for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+            if field.init and (default := _default(field)) is not dataclasses.MISSING:
+                _converters(cls)[field.name](default, f"the default of {field.name}", problems)
+        _converters(cls)
+    except (TypeError, NameError) as error:
+        return str(error)
+    return "; ".join(map(str, problems))
+
+
 def _default(field: dataclasses.Field[Any]) -> Any:
     factory = field.default_factory
     return field.default if factory is dataclasses.MISSING else factory()
@@ -153,6 +166,8 @@ def _converter(hint: Any) -> Convert:
         return functools.partial(_tuple, _converter(args[0]))
     if origin is FrozenMap:
         return functools.partial(_map, _converter(args[0]), _converter(args[1]))
+    if origin is not None or hint in (list, dict, set):
+        raise TypeError(f"a record has no fields of type {hint}: wanted tuple[X, ...], FrozenMap[K, V] or a Record")
     if isinstance(hint, type) and issubclass(hint, Record):
         return functools.partial(_record, hint)
     return _checked(lambda value, path, problems: value, [functools.partial(_exactly, hint)])

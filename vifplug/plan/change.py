@@ -14,6 +14,7 @@ from vifplug.plan.resources import (
     BridgePort,
     Device,
     Identity,
+    Life,
     OvsPolicing,
     OvsPort,
     OvsQos,
@@ -59,10 +60,11 @@ def change(
     ]
     detached = list(_detached(cut_off, observed))
     observed = _without(observed, (resource.identity for resource in cut_off))
+    shared = [step for step in removals if step.subject.life is Life.ENSURED and not step.subject.batched]
     return Change(
         releases=(*unshaped, *detached),
-        removals=tuple(removals),
-        additions=tuple(plan(wanted, observed)),
+        removals=tuple(step for step in removals if step not in shared),
+        additions=(*plan(wanted, observed), *shared),  # it goes with its last user, who moves away in between
     )
 
 

@@ -11,7 +11,7 @@
         refused = ({"id": "...", "type": "routed", "mac": "52:54:00:00:00:01", "source": {"address": "no address"}},)
 
 Give an example for each feature that the type has, and for each of its tap owners. A failure is a sentence that says
-what to mend; the laws themselves are in `vifplug.testing.laws` and `convergence`.
+what to mend; the laws themselves are in `vifplug.testing.laws`, `honesty` and `convergence`.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ from typing import Any, ClassVar
 
 import pytest
 
+from vifplug import plugins
 from vifplug.errors import InvalidDocument, VifplugError
 from vifplug.model.codec import FrozenMap
 from vifplug.model.vif import VIF
 from vifplug.plan.resources import RESOURCES, Resource
-from vifplug.plugins import bound, type_problem
-from vifplug.testing import convergence, laws
+from vifplug.plugins import bound
+from vifplug.testing import convergence, elsewhere, honesty, laws
 from vifplug.types.base import Context, VIFType
+from vifplug.types.contract import type_problem
 
 Document = Mapping[str, Any]
 
@@ -37,7 +39,7 @@ class VIFTypeConformance:
     """Inherit from it in a class whose name begins with Test, and say what to test.
 
     ``context`` gives the settings, and the facts if the type asks for any; options that it doesn't give have their
-    defaults. ``resources`` are resource classes of your own.
+    defaults. ``resources`` are resource classes of your own whose backend is not installed.
     """
 
     kind: ClassVar[type[VIFType]]
@@ -61,7 +63,7 @@ class VIFTypeConformance:
 
     def test_it_says_what_it_is(self) -> None:
         """The type, its source and its options are documented."""
-        _hold(_undocumented(self.kind))
+        hold(_undocumented(self.kind))
 
     def test_its_options_have_allowed_defaults(self) -> None:
         self._options()
@@ -70,51 +72,66 @@ class VIFTypeConformance:
         if not self.examples:
             pytest.fail("give at least one VIF document in `examples`: without one nothing is tested", pytrace=False)
 
+    def test_it_answers_alike_in_every_process(self) -> None:
+        """The order of sets and the clock do not matter: what is wanted is compared with what was recorded."""
+        cases = [self._case(example) for example in self.examples]
+        try:
+            hold(filter(None, [elsewhere.differs(self.kind, [vif for _, vif, _ in cases], self._context())]))
+        except elsewhere.Unknown as error:
+            pytest.skip(str(error))
+
     # -- each example -------------------------------------------------------------------------------------------
 
     def test_the_example_is_accepted(self, example: Document) -> None:
-        _hold(laws.accepted(*self._case(example)))
+        hold(laws.accepted(*self._case(example)))
 
     def test_it_is_written_and_read_without_loss(self, example: Document) -> None:
-        _hold(laws.round_trip(*self._case(example)))
+        hold(laws.round_trip(*self._case(example)))
 
     def test_it_is_deterministic(self, example: Document) -> None:
-        _hold(laws.deterministic(*self._case(example)))
+        hold(laws.deterministic(*self._case(example)))
 
     def test_it_touches_nothing(self, example: Document) -> None:
-        _hold(laws.pure(*self._case(example)))
+        hold(laws.pure(*self._case(example)))
 
     def test_its_resources_are_known_and_owned(self, example: Document) -> None:
-        kinds = {**RESOURCES, **{resource.kind: resource for resource in self.resources}}
-        _hold(laws.known_kinds(*self._case(example), kinds))
+        installed = plugins.resource_kinds(plugins.load_resources())
+        kinds = {**RESOURCES, **installed, **{resource.kind: resource for resource in self.resources}}
+        hold(laws.known_kinds(*self._case(example), kinds))
 
     def test_its_devices_have_good_names(self, example: Document) -> None:
-        _hold(laws.named(*self._case(example)))
+        hold(laws.named(*self._case(example)))
 
     def test_its_devices_are_hardened(self, example: Document) -> None:
-        _hold(laws.hardened(*self._case(example)))
+        hold(laws.hardened(*self._case(example)))
 
     def test_its_resources_are_in_order(self, example: Document) -> None:
-        _hold(laws.ordered(*self._case(example)))
+        hold(laws.ordered(*self._case(example)))
 
     def test_its_element_is_accepted_by_libvirt(self, example: Document) -> None:
-        _hold(laws.element(*self._case(example)))
+        hold(laws.element(*self._case(example)))
 
     def test_plugging_converges_and_leaves_nothing(self, example: Document) -> None:
-        _hold(convergence.converges(*self._case(example)))
+        hold(convergence.converges(*self._case(example)))
 
     def test_it_refuses_what_it_says(self, example: Document) -> None:
-        _hold(laws.refusals(*self._case(example)))
+        hold(honesty.refusals(*self._case(example)))
+
+    def test_it_drops_no_key_silently(self, example: Document) -> None:
+        hold(honesty.honoured(*self._case(example)))
 
     # -- each refusal -------------------------------------------------------------------------------------------
 
     def test_the_document_is_refused_with_a_path(self, refusal: Document) -> None:
-        _hold(laws.refused(self._instance(), refusal, self._context()))
+        hold(honesty.refused(self._instance(), refusal, self._context()))
 
     # -- helpers ------------------------------------------------------------------------------------------------
 
     def _problem(self) -> str:
-        return type_problem(getattr(self.kind, "name", "?"), self.kind)
+        """What keeps it from being loaded, under the name that its entry point has where it is installed."""
+        value = f"{self.kind.__module__}:{self.kind.__qualname__}"
+        names = [point.name for point in plugins.entry_points(plugins.TYPES) if point.value == value]
+        return type_problem(names[0] if names else getattr(self.kind, "name", "?"), self.kind)
 
     def _instance(self) -> VIFType:
         if problem := self._problem():
@@ -160,7 +177,7 @@ def _undocumented(kind: type[VIFType]) -> Iterable[str]:
             yield f"option {getattr(option, 'name', option)} has no help: operators read it in the sample configuration"
 
 
-def _hold(complaints: Iterable[str]) -> None:
+def hold(complaints: Iterable[str]) -> None:
     """Fail with every complaint, a line each."""
     try:
         told = list(complaints)

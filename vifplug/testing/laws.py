@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import contextlib
-import functools
+import dataclasses
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TypeVar
 
 from vifplug.errors import InvalidDocument, InvalidRequest
 from vifplug.guest import write
@@ -18,32 +18,13 @@ from vifplug.model.codec import joined
 from vifplug.model.names import IFNAME_BYTES
 from vifplug.model.vif import VIF
 from vifplug.plan import resources
-from vifplug.plan.resources import BridgePort, Device, Life, LowerDevice, Macvtap, OvsPort, Resource, Tap
+from vifplug.plan.resources import Device, Life, LowerDevice, Macvtap, OvsBridge, OvsPort, Resource, Tap
 from vifplug.plugins import bound
 from vifplug.testing import purity, schema
 from vifplug.types.base import Context, VIFType
 
-#: a value for each key of the document that a type may refuse
-SAMPLES: Mapping[str, Any] = {
-    "target": "tap-sample",
-    "tap_owner": "vifplug",
-    "model": "virtio",
-    "driver": {"name": "vhost"},
-    "mtu": 1400,
-    "vlan": 1011,
-    "virtualport": {"type": "openvswitch"},
-    "bandwidth": {"inbound": {"average": 1000}},
-    "filterref": "clean-traffic",
-    "port": {"isolated": True},
-    "trust_guest_rx_filters": True,
-    "link_state": "down",
-    "boot_order": 1,
-    "alias": "ua-sample",
-    "vf": {"trust": True},
-    "external_ids": {"sample": "sample"},
-    "guest_xml": ["<rom bar='off'/>"],
-}
-_MODEL = {"driver": {"model": "virtio"}}  # a driver needs a virtio model
+T = TypeVar("T")
+
 _OTHER_ID = "f0e1d2c3-b4a5-4697-8879-6a5b4c3d2e1f"
 
 
@@ -51,7 +32,7 @@ class Broken(Exception):
     """A law is broken in a way that leaves nothing more to look at; ``str()`` is the sentence."""
 
 
-def called(name: str, call: Callable[[], Any]) -> Any:
+def called(name: str, call: Callable[[], T]) -> T:
     """What a type's method gives. Raises Broken, which says what it raised instead."""
     try:
         return call()
@@ -66,7 +47,7 @@ def wanted(kind: VIFType, vif: VIF, context: Context) -> list[Resource]:
     found = called("desired", lambda: kind.desired(vif, context))
     if not isinstance(found, Iterable):
         raise Broken(f"desired has to give resources, and returned {found!r}")
-    listed: list[Resource] = called("desired", lambda: list(found))
+    listed = called("desired", lambda: list(found))
     if others := [each for each in listed if not isinstance(each, Resource)]:
         raise Broken(f"desired has to give records of vifplug.plan.resources, and gave {others[0]!r}")
     return listed
@@ -94,7 +75,7 @@ def round_trip(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
     if again != vif:
         yield f"the VIF comes back from JSON as {again!r}, and was {vif!r}"
     found = wanted(kind, vif, context)
-    if unread := _unread(found):
+    if unread := called("writing and reading the resources", lambda: _unread(found)):
         yield f"the resources come back from JSON as {unread}, and were {found}"
 
 
@@ -121,7 +102,10 @@ def known_kinds(kind: VIFType, vif: VIF, context: Context, kinds: Mapping[str, t
     """Every resource is of a kind that some backend looks after, and says whose it is, unless all share it."""
     for resource in wanted(kind, vif, context):
         if kinds.get(resource.kind) is not type(resource):
-            yield f"{resource} is of a kind that no backend looks after; known are {joined(sorted(kinds))}"
+            yield (
+                f"{resource} is of a kind that no backend looks after; known are {joined(sorted(kinds))}; "
+                "a kind of your own needs a backend, in the entry points vifplug.resources"
+            )
         if resource.owner != vif.id and resource.life is not Life.ENSURED:
             yield f"{resource} has owner {resource.owner!r}, and has to have the VIF's id: owner=vif.id"
 
@@ -158,7 +142,7 @@ def ordered(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
         yield f"{' '.join(repeated)} comes more than once: one identity has one record"
     made = {name: index for index, resource in enumerate(found) for name in _made_by(resource)}
     for index, resource in enumerate(found):
-        for need in sorted(need for need in _needs(resource) if made.get(need, -1) > index):
+        for need in sorted(need for need in _named_in(resource) if made.get(need, -1) > index):
             yield f"{resource} needs {need}, which comes after it: what is needed comes first"
 
 
@@ -171,30 +155,7 @@ def element(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
         yield f"libvirt's schema refuses the element: {complaint}; it is {write.element(found)}"
     for resource in wanted(kind, vif, context):
         if isinstance(resource, (Tap, Macvtap)):
-            yield from _fits(found, resource, vif)
-
-
-def refusals(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
-    """Every key that the type says it refuses is refused, with its path; so is a key that its source doesn't have."""
-    for key in kind.refuses:
-        asked = {**vif.to_data(), **_MODEL.get(key, {}), key: SAMPLES[key]}
-        if f"$.{key}" not in called("check", functools.partial(_refused, kind, asked, context)):
-            yield f"{key} is among `refuses`, and a VIF that has one is not refused: does check call super().check?"
-    data = vif.to_data()
-    unknown = {**data, "source": {**data.get("source", {}), "no_such_key": "x"}}
-    if "$.source.no_such_key" not in called("check", lambda: _refused(kind, unknown, context)):
-        yield "a source with the unknown key no_such_key is not refused: let vifplug.model.codec.Record read it"
-
-
-def refused(kind: VIFType, document: Mapping[str, Any], context: Context) -> Iterator[str]:
-    """A document that can't be honoured is refused before anything is touched, with a path for each problem."""
-    try:
-        problems = called("check", lambda: _refused(kind, document, context))
-    except Broken as error:
-        yield f"{error}; a refusal is a vifplug.errors.Problem, with its path, that `problems` yields"
-        return
-    if not problems:
-        yield "is not refused, and `refused` says it has to be"
+            yield from _fits(found, resource)
 
 
 # -- helpers ------------------------------------------------------------------------------------------------------
@@ -216,25 +177,28 @@ def _too_long(name: str) -> bool:
 
 
 def _made_by(resource: Resource) -> list[str]:
-    """The devices that a resource makes."""
+    """The devices and bridges that a resource makes."""
+    if isinstance(resource, OvsBridge):
+        return [resource.name]
     return list(resource.links) if isinstance(resource, Device) else []
 
 
 def _names(found: Iterable[Resource]) -> set[str]:
-    """The devices that are a VIF's own: what was there before, such as a VF's representor, has its name already."""
-    listed = list(found)
+    """The devices that are a VIF's own: what was there before, such as a VF's representor, has its name already, and
+    what is only ensured is everybody's."""
+    listed = [each for each in found if each.life is not Life.ENSURED]
     ports = {each.name for each in listed if isinstance(each, OvsPort)}
     there = {each.name for each in listed if isinstance(each, LowerDevice)}
     return ports.union(*map(_made_by, listed)) - there
 
 
-def _needs(resource: Resource) -> set[str]:
-    if isinstance(resource, BridgePort):
-        return {resource.name, resource.bridge}
-    return {resource.lower} if isinstance(resource, Macvtap) else set()
+def _named_in(resource: Resource) -> set[str]:
+    """Whatever a resource names: where that is a device which is made as well, it is one that it needs."""
+    values = (getattr(resource, each.name) for each in dataclasses.fields(resource) if each.name != "owner")
+    return {value for value in values if isinstance(value, str)}
 
 
-def _fits(found: Interface, tap: Tap | Macvtap, vif: VIF) -> Iterator[str]:
+def _fits(found: Interface, tap: Tap | Macvtap) -> Iterator[str]:
     """libvirt >= 9.0 takes a device that is there in one form only, and deletes it unless told not to manage it."""
     if found.type != "ethernet":
         yield f"the element has type {found.type}, and libvirt takes a device that is there, {tap}, as ethernet only"
@@ -242,14 +206,6 @@ def _fits(found: Interface, tap: Tap | Macvtap, vif: VIF) -> Iterator[str]:
         yield f"the element must say managed='no' (target_managed=False), or libvirt deletes {tap}"
     if found.target != tap.name:
         yield f"the element has target {found.target}, and {tap} is made"
-    if isinstance(tap, Tap) and tap.multi_queue != (vif.queues > 1):
-        yield f"{tap} has multi_queue={tap.multi_queue} and the element {vif.queues} queues: libvirt could not open it"
-
-
-def _refused(kind: VIFType, document: Mapping[str, Any], context: Context) -> list[str]:
-    """The paths of what is wrong with a document, wherever that is noticed; empty when it is fine."""
-    try:
-        kind.check(bound(VIF.from_data(document), kind), context)
-    except InvalidDocument as error:
-        return [problem.path for problem in error.problems]
-    return []
+    queues = (found.driver and found.driver.queues) or 1
+    if isinstance(tap, Tap) and tap.multi_queue != (queues > 1):
+        yield f"{tap} has multi_queue={tap.multi_queue} and the element {queues} queues: libvirt could not open it"

@@ -18,7 +18,8 @@ from vifplug.model.vif import VIF, Instance
 from vifplug.plan.facts import Facts, VirtualFunctionFacts
 from vifplug.plan.resources import Resource
 
-#: The version of this interface. A type states the one it was written for; another major version is not loaded.
+#: The version of the plugin interface (doc/plugins.md). Types and backends state the one that they were written for:
+#: one for another major version, or for a newer minor one, is not loaded.
 API_VERSION = (1, 0)
 
 

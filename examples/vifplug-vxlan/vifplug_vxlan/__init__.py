@@ -1,0 +1,1 @@
+"""A VIF type for vifplug: a guest on a VXLAN segment (RFC 7348)."""

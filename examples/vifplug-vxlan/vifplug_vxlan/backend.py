@@ -1,0 +1,147 @@
+"""The backend of tunnels: it looks, makes, changes and removes. Whatever touches the host is here."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from vifplug.errors import Missing, VifplugError
+from vifplug.host import sysctls
+from vifplug.host.netlink import Netlink
+from vifplug.host.netlink_messages import Link, Settings
+from vifplug.host.rtsocket import Refused, explained
+from vifplug.host.stepwise import Stepwise
+from vifplug.plan.resources import Identity, Resource
+from vifplug.plan.steps import Observed
+from vifplug_vxlan.tunnel import Tunnel
+
+#: The group (IFLA_GROUP) of the links that this backend makes. It is the mark of ownership, for a link can have it
+#: from its first moment on: `ip link show group 478900`
+GROUP = 478900
+
+
+class Tunnels(Stepwise):
+    """VXLAN devices, each with its bridge, in the network namespace in which it is first used. Thread-safe."""
+
+    api_version = (1, 0)
+    resources = (Tunnel,)
+
+    def __init__(self) -> None:
+        self._netlink = Netlink()
+
+    def observe(self, wanted: Sequence[Resource]) -> dict[Identity, Observed]:
+        """What is there of each tunnel, by the names of its links."""
+        tunnels = [each for each in wanted if isinstance(each, Tunnel)]
+        links = self._netlink.links(name for each in tunnels for name in each.links)
+        lowers = self._netlink.named(link.data["IFLA_VXLAN_LINK"] for link in links.values() if _lower(link))
+        return {each.identity: _observed(each, links, lowers) for each in tunnels if each.name in links}
+
+    def make(self, after: Resource) -> None:
+        """Equivalent to: ip link add vxbrN type bridge; ip link add vxlanN master vxbrN type vxlan id N ..."""
+        assert isinstance(after, Tunnel)
+        try:
+            self._write(after)
+        except VifplugError:
+            self.remove(after)
+            raise
+
+    def change(self, before: Resource, after: Resource) -> None:
+        """Every step of making is harmless where it is done already, so a change is to make what lacks."""
+        assert isinstance(after, Tunnel)
+        self._write(after)
+
+    def remove(self, before: Resource) -> None:
+        """The last one out: a bridge that still has the tap of another VIF stays, and so does its VXLAN device."""
+        assert isinstance(before, Tunnel)
+        links = self._netlink.links(before.links)
+        bridge = links.get(before.bridge)
+        if bridge and any(each.master == bridge.index and each.name != before.name for each in self._netlink.all()):
+            return
+        with _told(before, "remove it"):
+            for link in links.values():
+                if link.group == GROUP:
+                    self._netlink.delete(link.index)
+
+    def close(self) -> None:
+        self._netlink.close()
+
+    def _write(self, tunnel: Tunnel) -> None:
+        with _told(tunnel, "make it"):
+            self._ensure(tunnel.bridge, Settings(kind="bridge", group=GROUP))
+            self._ensure(tunnel.name, Settings(kind="vxlan", group=GROUP, mtu=tunnel.mtu, data=self._data(tunnel)))
+            for name in tunnel.links:
+                sysctls.write(name, tunnel.sysctls)
+            master = self._index(tunnel.bridge) if tunnel.bridged else 0
+            whole = Settings(mtu=tunnel.mtu, master=master, up=tunnel.up)
+            self._netlink.set([(tunnel.bridge, Settings(up=tunnel.up)), (tunnel.name, whole)])
+
+    def _ensure(self, name: str, settings: Settings) -> None:
+        """Make a link where there is none: a VIF of the same VNI may have been quicker."""
+        try:
+            self._netlink.create(name, settings)
+        except Refused as refused:
+            if refused.code != errno.EEXIST or not self._netlink.links([name]):
+                raise
+
+    def _data(self, tunnel: Tunnel) -> dict[str, Any]:
+        """IFLA_INFO_DATA of a VXLAN device (linux/if_link.h, IFLA_VXLAN_*)."""
+        six = "6" if ":" in tunnel.remote else ""
+        data = {
+            "IFLA_VXLAN_ID": tunnel.vni,
+            f"IFLA_VXLAN_GROUP{six}": tunnel.remote,
+            f"IFLA_VXLAN_LOCAL{six}": tunnel.local,
+            "IFLA_VXLAN_LINK": tunnel.lower and self._index(tunnel.lower),
+            "IFLA_VXLAN_PORT": tunnel.port,
+        }
+        return {key: value for key, value in data.items() if value is not None}
+
+    def _index(self, name: str) -> int:
+        link = self._netlink.links([name]).get(name)
+        if link is None:
+            raise Missing(f"device {name} is not on this host, and a VXLAN tunnel needs it")
+        return link.index
+
+
+@contextlib.contextmanager
+def _told(tunnel: Tunnel, doing: str) -> Iterator[None]:
+    """The kernel's refusal as an error of vifplug's, in one sentence."""
+    try:
+        yield
+    except Refused as refused:
+        raise explained(refused, tunnel, doing) from refused
+
+
+def _lower(link: Link) -> bool:
+    return bool(link.data.get("IFLA_VXLAN_LINK"))
+
+
+def _observed(wanted: Tunnel, links: Mapping[str, Link], lowers: Mapping[int, Link]) -> Observed:
+    link, bridge = links[wanted.name], links.get(wanted.bridge)
+    if link.kind != "vxlan" or link.group != GROUP:
+        return Observed(resource=None, foreign=f"a {link.kind or 'network'} device that vifplug-vxlan did not make")
+    if bridge and (bridge.kind != "bridge" or bridge.group != GROUP):
+        return Observed(
+            resource=None, foreign=f"{bridge.name}, which vifplug-vxlan did not make, in place of its bridge"
+        )
+    get = link.data.get
+    lower = lowers.get(get("IFLA_VXLAN_LINK", 0))
+    found = wanted.replace(
+        vni=get("IFLA_VXLAN_ID"),
+        remote=get("IFLA_VXLAN_GROUP") or get("IFLA_VXLAN_GROUP6"),
+        local=get("IFLA_VXLAN_LOCAL") or get("IFLA_VXLAN_LOCAL6"),
+        lower=lower.name if lower else None,
+        port=get("IFLA_VXLAN_PORT"),
+        bridged=bool(bridge and link.master == bridge.index),
+        mtu=link.mtu,
+        up=link.up and bool(bridge and bridge.up),
+        sysctls=_sysctls(wanted, [each.name for each in (link, bridge) if each]),
+    )
+    return Observed(resource=found)
+
+
+def _sysctls(wanted: Tunnel, names: Sequence[str]) -> Any:
+    """Those of the first link that has not what is wanted."""
+    values = [sysctls.read(name, wanted.sysctls) for name in names]
+    return next((each for each in values if each != wanted.sysctls), wanted.sysctls)

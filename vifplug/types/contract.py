@@ -1,0 +1,139 @@
+"""What a plugin has to be, checked when it is loaded rather than when it is first used. Each function says in words
+what is wrong, to follow the plugin's name in a sentence; empty when nothing is."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args, get_type_hints
+
+from vifplug.model.codec import Record, joined, schema_problem
+from vifplug.model.vif import VIF
+from vifplug.plan import resources
+from vifplug.plan.resources import Resource
+from vifplug.types.base import API_VERSION, Option, VIFType
+
+#: the keys of a VIF document that a type may refuse
+REFUSABLE = {field.name for field in dataclasses.fields(VIF)} - {"id", "type", "mac", "source"}
+
+#: what the default of an option may be, by the option's kind; a user or group may be a name or a number
+_DEFAULTS: Mapping[str, tuple[type, ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "float": (int, float),
+    "bool": (bool,),
+    "user": (str, int),
+    "group": (str, int),
+    "mode": (str,),
+}
+#: names that no third party's type can have, and why
+_RESERVED: Mapping[str, str] = {
+    "network": "a VIF of type network is resolved to one of another type",
+    "ovs": "[vifplug_ovs] has vifplug's own options",
+}
+_BACKEND = ("observe", "apply", "close")
+
+
+def type_problem(name: str, cls: Any) -> str:
+    """What keeps ``cls`` from being the VIF type ``name``. The version comes first: it explains all the rest."""
+    if not (inspect.isclass(cls) and issubclass(cls, VIFType)):
+        return "is no subclass of vifplug.types.base.VIFType"
+    if problem := version_problem(cls.api_version):
+        return problem
+    if inspect.isabstract(cls):
+        return f"does not define {joined(sorted(cls.__abstractmethods__), last='and')}"
+    if getattr(cls, "name", None) != name:
+        return f"says name = {getattr(cls, 'name', None)!r} and is registered as {name!r}"
+    if name in _RESERVED:
+        return f"can't have the name {name!r}: {_RESERVED[name]}"
+    return source_problem(cls) or option_problem(cls.options) or refusal_problem(cls.refuses)
+
+
+def resource_problem(kind: str, backend: Any) -> str:
+    """What keeps ``backend`` from being the backend of a resource kind. One that states no version has the present."""
+    if problem := version_problem(getattr(backend, "api_version", API_VERSION)):
+        return problem
+    if kind in resources.RESOURCES:
+        return f"is registered for kind {kind!r}, which is vifplug's own"
+    found = getattr(backend, "resources", ())
+    kinds = [each.kind for each in found if inspect.isclass(each) and issubclass(each, Resource)]
+    if kind not in kinds:
+        return f"is registered for kind {kind!r} and has {joined(kinds)}"
+    lacking = [name for name in _BACKEND if not callable(getattr(backend, name, None))]
+    lacking += sorted(getattr(backend, "__abstractmethods__", ()))
+    return f"does not define {joined(lacking, last='and')}" if lacking else ""
+
+
+def version_problem(written_for: Any) -> str:
+    """Why a plugin that was written for this version of the plugin interface can't be used.
+
+    Another major version means other rules; a newer minor version may rely on what is not there yet.
+    """
+    if not _is_version(written_for):
+        return f"says api_version = {written_for!r}, and wanted are two numbers, such as {API_VERSION!r}"
+    told = f"was written for plugin interface {_version(written_for)}, and this vifplug has {_version(API_VERSION)}"
+    if written_for[0] > API_VERSION[0]:
+        return f"{told}: install a vifplug that has {written_for[0]}.x, or a release of the plugin for {_major()}"
+    if written_for[0] < API_VERSION[0]:
+        return f"{told}: install a release of the plugin for {_major()}"
+    if written_for[1] > API_VERSION[1]:
+        return f"{told}: install a vifplug whose plugin interface is >= {_version(written_for)}"
+    return ""
+
+
+def source_problem(cls: type[VIFType]) -> str:
+    """What is wrong with the class of a type's source."""
+    source = getattr(cls, "source", None)
+    if not (inspect.isclass(source) and issubclass(source, Record)):
+        return f"wants source to be a Record class, found {source!r}"
+    parameters = getattr(source, "__dataclass_params__", None)
+    if not (parameters and parameters.frozen):
+        return f"wants source to be frozen: write @dataclass(frozen=True, kw_only=True) above {source.__name__}"
+    if problem := schema_problem(source):
+        return f"has a source, {source.__name__}, that can't be used: {problem}"
+    return ""
+
+
+def option_problem(options: Any) -> str:
+    """What is wrong with a type's options."""
+    if not isinstance(options, Sequence):
+        return f"wants options to be a tuple of Option records, found {options!r}"
+    if wrong := [option for option in options if not isinstance(option, Option)]:
+        return f"wants options to be Option records, found {wrong[0]!r}"
+    names = [option.name for option in options]
+    if twice := [name for name in names if names.count(name) > 1]:
+        return f"has option {twice[0]} more than once"
+    return next(filter(None, map(_wrong_option, options)), "")
+
+
+def refusal_problem(refuses: Any) -> str:
+    """What is wrong with the keys that a type refuses."""
+    if not isinstance(refuses, Mapping):
+        return f"wants refuses to map keys to reasons, found {refuses!r}"
+    if unknown := sorted(set(refuses) - REFUSABLE):
+        return f"refuses {joined(unknown)}, and a VIF document has only {joined(sorted(REFUSABLE))} to refuse"
+    return ""
+
+
+def _wrong_option(option: Option) -> str:
+    allowed = get_args(get_type_hints(Option)["kind"])
+    if option.kind not in allowed:
+        return f"wants the kind of option {option.name} to be {joined(allowed)}, found {option.kind!r}"
+    if option.default is not None and not isinstance(option.default, _DEFAULTS[option.kind]):
+        return f"wants the default of option {option.name} to be of kind {option.kind}, found {option.default!r}"
+    if option.choices and option.default not in (None, *option.choices):
+        return f"wants the default of option {option.name} to be {joined(option.choices)}, found {option.default!r}"
+    return ""
+
+
+def _is_version(value: Any) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and all(type(each) is int for each in value)
+
+
+def _version(version: tuple[int, int]) -> str:
+    return ".".join(map(str, version))
+
+
+def _major() -> str:
+    return f"{API_VERSION[0]}.x"
