@@ -240,7 +240,7 @@ def _observed_lower(wanted: LowerDevice, link: Link) -> Observed:
 
 def _stranger(link: Link, wanted: Device) -> str:
     """Why ``link`` is not the one that vifplug made for this VIF, as a phrase; empty when it is."""
-    kind = "tap" if link.kind == "tun" and link.data.get("IFLA_TUN_TYPE") == tap.TYPE_TAP else link.kind
+    kind = _kind(link)
     if link.alias == mark(wanted.owner):
         marked = "with the mark of this VIF"
     elif owner := marked_for(link.alias):
@@ -253,6 +253,17 @@ def _stranger(link: Link, wanted: Device) -> str:
     if (kind, marked) == (wanted_kind, wanted_mark):
         return ""
     return f"a {kind or 'network device'} {marked}"
+
+
+def is_free(link: Link | None, wanted: Device) -> bool:
+    """Whether a link is of the wanted kind and nobody's mark is on it, and it outlives the program that made it."""
+    lasting = link is not None and (link.kind != "tun" or bool(link.data.get("IFLA_TUN_PERSIST")))
+    return link is not None and lasting and _kind(link) == wanted.kind and not link.alias and not link.group
+
+
+def _kind(link: Link) -> str:
+    """The kind of resource that a link is."""
+    return "tap" if link.kind == "tun" and link.data.get("IFLA_TUN_TYPE") == tap.TYPE_TAP else link.kind
 
 
 def _found(wanted: Device, link: Link, links: Mapping[str, Link], others: Mapping[int, Link]) -> Device:

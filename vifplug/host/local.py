@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vifplug.errors import Absent
@@ -69,6 +69,29 @@ def machine(ovs: OvsSettings, extra: Mapping[str, Callable[[], Backend]]) -> Mac
             **extra,
         }
     )
+
+
+def take_over(machine: Machine, wanted: Sequence[Resource]) -> list[Resource]:
+    """Mark as vifplug's what another program made for a VIF, in the order in which it is wanted; what there was.
+
+    A device by its name and kind, where nobody's mark is on it; a port of Open vSwitch by its name and its iface-id.
+    Nothing else about them changes.
+    """
+    taken: list[Resource] = []
+    for kind in (resources.Tap.kind, resources.OvsPort.kind):
+        backend: Any = machine.backend(kind)
+        if theirs := [each for each in wanted if isinstance(each, backend.resources)]:
+            with contextlib.suppress(Absent):  # a host without Open vSwitch has no ports on it
+                taken += backend.take_over(theirs)
+    return taken
+
+
+def clean_up(machine: Machine, devices: Sequence[str], bridges: Sequence[str]) -> list[str]:
+    """See `vifplug.host.ovs.backend.OvsBackend.clean_up`; on a host without Open vSwitch there is nothing."""
+    backend: Any = machine.backend(resources.OvsPort.kind)
+    with contextlib.suppress(Absent):
+        return list(backend.clean_up(devices, bridges))
+    return []
 
 
 class HostFacts:

@@ -1,0 +1,68 @@
+"""os-vif's options in an agent's configuration, ``[os_vif_ovs]``, and what they are to vifplug: one table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from oslo_config import cfg
+
+from vifplug import conf
+from vifplug.compat.translate import Options
+
+GROUP = "os_vif_ovs"
+
+#: ovs_vsctl_timeout of 0 is "forever"; vifplug's longest is an hour
+_FOREVER, _LONGEST = 0, 3600
+
+#: os-vif's option -> vifplug's, in [vifplug_ovs]; not in the table: network_device_mtu, which the objects' MTU falls
+#: back to, and ovsdb_interface, which has no meaning here
+TABLE: Mapping[str, str] = {
+    "ovsdb_connection": "connection",
+    "ovs_vsctl_timeout": "timeout",
+    "isolate_vif": "isolate_vif",
+    "per_port_bridge": "per_port_bridge",
+    "default_qos_type": "default_qos_type",
+}
+
+
+def register() -> None:
+    """Make os-vif's options known to the agent's configuration, as os-vif's initialize does: agents read them there.
+
+    They are os-vif's own, so the agent may initialize both.
+    """
+    from vif_plug_ovs.ovs import OvsPlugin
+
+    cfg.CONF.register_opts(OvsPlugin.CONFIG_OPTS, group=GROUP)
+
+
+def chosen() -> dict[str, Any]:
+    """The values that somebody chose, by vifplug's name: they win over vifplug's own configuration."""
+    return {own: _value(name) for name, own in TABLE.items() if _is_chosen(name)}
+
+
+def translation(settings: Mapping[str, Any], own: cfg.ConfigOpts) -> Options:
+    """What the translation of objects needs to know; ``settings`` are those of `chosen`."""
+    per_port_bridge = settings.get("per_port_bridge", own[conf.OVS].per_port_bridge)
+    return Options(mtu=cfg.CONF[GROUP].network_device_mtu, per_port_bridge=per_port_bridge)
+
+
+def vifplugs(config_files: tuple[str, ...], settings: Mapping[str, Any]) -> cfg.ConfigOpts:
+    """vifplug's configuration, in which ``settings`` win. Raises InvalidConfig, NotPermitted."""
+    own = conf.load(config_files)
+    for name, value in settings.items():
+        own.set_override(name, value, group=conf.OVS)
+    return own
+
+
+def _is_chosen(name: str) -> bool:
+    """By the operator, or by the agent itself; not the default of the option."""
+    location = cfg.CONF.get_location(name, group=GROUP)
+    return location is not None and location.location is not cfg.Locations.opt_default
+
+
+def _value(name: str) -> Any:
+    value = cfg.CONF[GROUP][name]
+    if name == "ovs_vsctl_timeout":
+        return float(_LONGEST if value == _FOREVER else min(value, _LONGEST))
+    return value
