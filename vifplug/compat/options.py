@@ -41,10 +41,9 @@ def chosen() -> dict[str, Any]:
     return {own: _value(name) for name, own in TABLE.items() if _is_chosen(name)}
 
 
-def translation(settings: Mapping[str, Any], own: cfg.ConfigOpts) -> Options:
-    """What the translation of objects needs to know; ``settings`` are those of `chosen`."""
-    per_port_bridge = settings.get("per_port_bridge", own[conf.OVS].per_port_bridge)
-    return Options(mtu=cfg.CONF[GROUP].network_device_mtu, per_port_bridge=per_port_bridge)
+def translation(own: cfg.ConfigOpts) -> Options:
+    """What the translation of objects needs to know; ``own`` is vifplug's configuration, as `vifplugs` makes it."""
+    return Options(mtu=cfg.CONF[GROUP].network_device_mtu, per_port_bridge=own[conf.OVS].per_port_bridge)
 
 
 def vifplugs(config_files: tuple[str, ...], settings: Mapping[str, Any]) -> cfg.ConfigOpts:

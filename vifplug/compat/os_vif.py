@@ -34,14 +34,14 @@ class _Adapter:
         self._driver: VIFDriver | None = None
 
     def driver(self) -> tuple[VIFDriver, translate.Options]:
+        """The driver, and what the translation of objects needs to know, as the configuration is now."""
         settings = options.chosen()
         with self._making:
             if self._driver is None or settings != self._settings:
-                conf = options.vifplugs(self._config_files, settings)
+                self._conf = options.vifplugs(self._config_files, settings)
                 self.close()
-                self._driver, self._settings = VIFDriver(conf), settings
-                self._translation = options.translation(settings, conf)
-            return self._driver, self._translation
+                self._driver, self._settings = VIFDriver(self._conf), settings
+            return self._driver, options.translation(self._conf)
 
     def close(self) -> None:
         if self._driver is not None:

@@ -181,15 +181,15 @@ class DeviceBackend(Stepwise):
             self._give_node(after, user)
 
     def _change_lower(self, before: LowerDevice, after: LowerDevice) -> None:
-        mac, up = _new(before, after, "mac"), _new(before, after, "up")
+        mac, mtu, up = (_new(before, after, name) for name in ("mac", "mtu", "up"))
         sysctls.write(after.name, _new_sysctls(before, after))
         try:
-            self._netlink.set([(after.name, Settings(mac=mac, up=up))])
+            self._netlink.set([(after.name, Settings(mac=mac, mtu=mtu, up=up))])
         except Refused:
             if mac is None or not before.up:
                 raise
             # A driver without IFF_LIVE_ADDR_CHANGE refuses a MAC while the device is up (net/ethernet/eth.c).
-            steps = [Settings(up=False), Settings(mac=mac), Settings(up=after.up)]
+            steps = [Settings(up=False), Settings(mac=mac, mtu=mtu), Settings(up=after.up)]
             self._netlink.set([(after.name, each) for each in steps])
 
 
@@ -235,7 +235,7 @@ def _observed_lower(wanted: LowerDevice, link: Link) -> Observed:
         hint = "; for an Open vSwitch bridge add a virtualport of type openvswitch"
         return Observed(resource=None, foreign=found + (hint if wanted.link_kind == "bridge" else ""))
     values = sysctls.read(link.name, wanted.sysctls)
-    return Observed(resource=wanted.replace(up=link.up, mac=link.mac, sysctls=values))
+    return Observed(resource=wanted.replace(up=link.up, mac=link.mac, mtu=link.mtu, sysctls=values))
 
 
 def _stranger(link: Link, wanted: Device) -> str:

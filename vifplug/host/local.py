@@ -105,6 +105,11 @@ class HostFacts:
 
         return Sysfs().virtual_function(address)
 
+    def physical_function(self, address: str) -> tuple[str, int]:
+        from vifplug.host.sysfs import Sysfs
+
+        return Sysfs().physical_function(address)
+
     def function_of(self, device: str) -> str | None:
         from vifplug.host.sysfs import Sysfs
 

@@ -235,8 +235,8 @@ def names_of(device: str | None, function: str | None) -> tuple[str, ...]:
 class LowerDevice(Resource):
     """A device that has to exist: a macvtap's, a VF's representor, a Linux bridge.
 
-    ``up``: it has to be up, and stays so, since others may have come to rely on it. ``mac`` is set for passthrough
-    only, and put back.
+    ``up``: it has to be up, and stays so, since others may have come to rely on it. ``mac``, for passthrough only, and
+    ``mtu`` are set and put back.
     """
 
     kind = "lower-device"
@@ -245,6 +245,7 @@ class LowerDevice(Resource):
     up: bool | None = field(default=True, metadata={"kept": True})
     #: as found it may be anything: an empty bridge has all zeros
     mac: str | None = None
+    mtu: Mtu | None = None
     #: a macvtap's device: one that is alone on it (``exclusive``), or any number of them (``shared``)
     exclusive: bool = locating(default=False)
     shared: bool = locating(default=False)

@@ -58,6 +58,9 @@ class NoFacts:
     def virtual_function(self, address: str) -> VirtualFunctionFacts:
         raise Missing(f"no VF {address}: no host was given to look on")
 
+    def physical_function(self, address: str) -> tuple[str, int]:
+        raise Missing(f"no VF {address}: no host was given to look on")
+
     def function_of(self, device: str) -> str | None:
         return None
 

@@ -79,7 +79,7 @@ def own_bridge(vif: VIF, context: Context, tap_port: OvsPort) -> Iterator[OvsBri
     What is the VIF's towards the switch, identity and VLAN, is on the patch's end there; what shapes the device stays
     with the device. OVN and Neutron see a port that is ready before the guest's tap is.
     """
-    name, here, there = f"pb{vif.id[:11]}", f"pbp{vif.id}", f"ibp{vif.id}"
+    name, here, there = f"pb{vif.id[:12]}", f"pbp{vif.id}", f"ibp{vif.id}"
     yield OvsBridge(name=name, datapath_type=_datapath(vif, context), transient=True)
     yield tap_port.replace(bridge=name, vlan=None, initial=None, external_ids=FrozenMap())
     patch = OvsPort(name=here, owner=vif.id, bridge=name, role="patch", type="patch")
