@@ -6,6 +6,7 @@ And what real os-vif has plugged is taken over, and leaves nothing.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -180,3 +181,105 @@ def test_the_hosts_are_the_same_but_for_named_differences(
     for each in (host, ours):
         caught_up(each)
     assert unnamed(snapshot(host), snapshot(ours), {}) == []
+
+
+# -- what os-vif has plugged ------------------------------------------------------------------------------------------
+
+TAKEN = [name for name in CASES if name != "a tap that is there"]
+OTHERWISE = [
+    "a port and a tap",
+    "hybrid",
+    "a bridge for the port",
+    "the kernel's datapath, hybrid, htb",
+    "a trunk bridge",
+]
+
+
+@pytest.fixture(scope="module")
+def native(host: PrivateHost) -> Iterator[Native]:
+    """os-vif on vifplug's host."""
+    with Native(host) as native:
+        yield native
+
+
+@pytest.fixture
+def plugged(ours: PrivateHost, native: Native, tmp_path: Path) -> Callable[[str], Any]:
+    """Have os-vif plug a case: its VIF, and the host as it was before."""
+
+    def plug(name: str) -> Any:
+        vif = CASES[name].vif(tmp_path)
+        prepare(ours, CASES[name])
+        before = snapshot(ours)
+        assert native.plug(vif, **{**DEFAULTS, "network_device_mtu": 1500, **CASES[name].options}) == "done"
+        caught_up(ours)
+        return vif, before
+
+    return plug
+
+
+def unplugged(host: PrivateHost, vif: Any, before: dict[str, Any]) -> None:
+    """Unplug, twice: the host is as it was before."""
+    os_vif.unplug(vif, osvif.info())
+    os_vif.unplug(vif, osvif.info())
+    caught_up(host)
+    assert unnamed(without_bridges(before), without_bridges(snapshot(host)), {}) == []
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_a_plug_takes_over_what_osvif_has_plugged(name: str, ours: PrivateHost, plugged: Any) -> None:
+    """As an agent that starts anew plugs everything again, while guests run: what works goes on working."""
+    vif, before = plugged(name)
+    theirs, numbers = snapshot(ours), openflow(ours)
+    configure(CASES[name].options)
+    with guest(ours, vif):
+        os_vif.plug(vif, osvif.info())
+        caught_up(ours)
+        assert unnamed(theirs, snapshot(ours), CASES[name].named) == [] and openflow(ours) == numbers
+        kept = (
+            {"user"} if TAP in ours.links() else set()
+        )  # os-vif's tap may be opened by anybody: until it is made anew
+        told = [each for each in ours.driver.check() if "could not" not in str(each)]
+        assert {each.path.rpartition(": ")[2] for each in told} == kept
+    unplugged(ours, vif, before)
+
+
+@pytest.mark.parametrize("name", OTHERWISE)
+def test_an_unplug_finds_what_osvif_has_plugged_with_other_options(name: str, ours: PrivateHost, plugged: Any) -> None:
+    vif, before = plugged(name)
+    configure({"default_qos_type": "linux-sfq", "per_port_bridge": not CASES[name].options.get("per_port_bridge")})
+    unplugged(ours, vif, before)
+
+
+def test_an_unplug_of_the_direct_form_finds_the_hybrid_one(ours: PrivateHost, plugged: Any) -> None:
+    """A cold migration from one form to the other."""
+    _, before = plugged("hybrid")
+    configure({})
+    unplugged(ours, openvswitch(create_port=True), before)
+
+
+def test_a_port_of_another_vifs_is_left_alone(ours: PrivateHost, plugged: Any) -> None:
+    """The same name and another iface-id; and a bridge that others are on as well."""
+    plugged("a port alone")
+    configure({})
+    other = openvswitch(create_port=True, interface_id="11111111-2222-4333-8444-555555555555")
+    with pytest.raises(os_vif.exception.PlugException, match=rf"a port {TAP} is on bridge br-int and is not vifplug's"):
+        os_vif.plug(other, osvif.info())
+    os_vif.unplug(other, osvif.info())
+    assert TAP in ours.ports("br-int")
+
+
+def guest(host: PrivateHost, vif: Any) -> contextlib.AbstractContextManager[None]:
+    """The guest's hold on its tap, where it has one."""
+    multi_queue = "multiqueue" in vif.port_profile and vif.port_profile.multiqueue
+    return osvif.held(TAP, multi_queue=multi_queue) if TAP in host.links() else contextlib.nullcontext()
+
+
+def openflow(host: PrivateHost) -> dict[str, str]:
+    """The OpenFlow number of each port; it goes with the port's flows and counters."""
+    told = host.ovs.ctl("--format=csv", "--no-headings", "--columns=name,ofport", "list", "Interface")
+    return dict(line.rsplit(",", 1) for line in told.splitlines())
+
+
+def without_bridges(seen: dict[str, Any]) -> dict[str, Any]:
+    """Without bridges that are made for all VIFs, and stay: br-other."""
+    return {part: {**each, "br-other": None} if isinstance(each, dict) else each for part, each in seen.items()}

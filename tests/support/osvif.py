@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
+import os
+import struct
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from os_vif import objects
 
+from vifplug.host import tap
 from vifplug.testing import netns
 from vifplug.testing.host import PrivateHost
 
@@ -122,19 +128,38 @@ class Native:
         return self._process.stdout.readline().strip() or self._process.stderr.read()
 
 
+# -- a guest -----------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def held(name: str, *, multi_queue: bool = False) -> Iterator[None]:
+    """A tap of the namespace that the calling thread is in, which is there, is open, as QEMU has it."""
+    flags = tap.IFF_TAP | tap.IFF_NO_PI | (tap.IFF_MULTI_QUEUE if multi_queue else 0)
+    descriptor = os.open("/dev/net/tun", os.O_RDWR)
+    try:
+        fcntl.ioctl(descriptor, tap.TUNSETIFF, struct.pack("16sH22x", name.encode(), flags))
+        yield
+    finally:
+        os.close(descriptor)
+
+
 # -- a host ------------------------------------------------------------------------------------------------------------
 
 _LINK = {"bridge": ("ageing_time", "forward_delay", "stp_state", "mcast_snooping"), "tun": ("multi_queue", "persist")}
+_COLUMNS = {
+    "QoS": "type,external_ids",
+    "Bridge": "name,datapath_type,ports",
+    "Port": "name,tag,vlan_mode,trunks,qos",
+    "Interface": "name,type,external_ids,options,mtu_request",
+}
 _SYSCTLS = ("ipv6/disable_ipv6", "ipv4/arp_ignore", "ipv4/arp_announce")
 
 
 def snapshot(host: PrivateHost) -> dict[str, Any]:
     """Every bridge, port, interface and QoS row, and every device with its settings, under their names."""
-    qos = {row["_uuid"]: row for row in _rows(host, "QoS", "type", "external_ids")}
-    bridges = _rows(host, "Bridge", "name", "datapath_type", "ports")
+    shapers, bridges, ports, interfaces = _rows(host)
+    qos = {row["_uuid"]: row for row in shapers}
     on = {port: bridge["name"] for bridge in bridges for port in _members(bridge["ports"])}
-    ports = _rows(host, "Port", "name", "tag", "vlan_mode", "trunks", "qos")
-    interfaces = _rows(host, "Interface", "name", "type", "external_ids", "options", "mtu_request")
     links = json.loads(host.ip("-d", "-j", "link"))
     with netns.inside(host.namespace):
         devices = {link["ifname"]: _device(link) for link in links if link["ifname"] not in ("lo", "ovs-netdev")}
@@ -147,9 +172,10 @@ def snapshot(host: PrivateHost) -> dict[str, Any]:
     }
 
 
-def _rows(host: PrivateHost, table: str, *columns: str) -> list[dict[str, Any]]:
-    told = json.loads(host.ovs.ctl("--format=json", f"--columns=_uuid,{','.join(columns)}", "list", table) or "{}")
-    return [dict(zip(told["headings"], map(_value, row), strict=True)) for row in told.get("data", ())]
+def _rows(host: PrivateHost) -> list[list[dict[str, Any]]]:
+    words = " ".join(f"-- --columns=_uuid,{columns} list {table}" for table, columns in _COLUMNS.items())
+    told = map(json.loads, host.ovs.ctl("--format=json", *words.split()).splitlines())
+    return [[dict(zip(each["headings"], map(_value, row), strict=True)) for row in each["data"]] for each in told]
 
 
 def _value(value: Any) -> Any:
