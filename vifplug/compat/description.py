@@ -27,7 +27,7 @@ def _vif_info(plugin: str, name: str) -> Any:
         vif_object_name=name,
         min_version=_FIRST,
         max_version=plain.known(name).VERSION,
-        supported_port_profiles=[_profile_info(profile) for profile in profiles],
+        supported_port_profiles=[_profile_info(profile) for profile in profiles if plain.is_known(profile)],
     )
 
 

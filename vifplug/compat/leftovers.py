@@ -1,4 +1,4 @@
-"""What os-vif may have left on a host for one VIF, under the names that it gives, whatever its configuration was. Pure.
+"""What os-vif may have left on a host for one VIF, under the names that it gives, whatever its configuration was.
 
 vifplug takes these over before it unplugs, so that nothing stays that was plugged before the move to vifplug, or with
 another configuration (a hybrid port that is direct now, a bridge per port that is no longer wanted).
@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from vifplug.compat.translate import TRUNK_BRIDGE, field, generated
+from vifplug.host.netlink import Netlink
 from vifplug.model.codec import FrozenMap
 from vifplug.model.names import parse_device
+from vifplug.model.vif import VIF
 from vifplug.plan.resources import Bridge, OvsPort, Resource, Tap, VethPair
 
 #: names of ports that are no devices may be longer (vif_plug_ovs/ovs.py, _plug_port_bridge)
@@ -45,6 +47,18 @@ def of(vif: Any) -> Leftovers:
         bridges=(generated("pb", vif.id), *_trunk_bridges(vif)),
         devices=(*named, qvo),
     )
+
+
+def is_given(document: VIF) -> bool:
+    """Whether a port waits for a tap, and under its name there is a device that is no tap, and nobody's.
+
+    Neutron's agent on a SmartNIC plugs representors so, of the form that nova uses for taps of libvirt's.
+    """
+    if document.type != "bridge" or document.source.port_owner != "vifplug" or document.tap_owner != "libvirt":
+        return False
+    with contextlib.closing(Netlink()) as netlink:
+        link = netlink.links([document.device]).get(document.device)
+    return link is not None and link.kind not in ("tun", "bridge") and not link.alias
 
 
 def _ports(vif: Any, names: list[str]) -> Iterator[OvsPort]:

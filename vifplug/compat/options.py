@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from oslo_config import cfg
+from vif_plug_ovs.ovs import OvsPlugin
 
 from vifplug import conf
 from vifplug.compat.translate import Options
+from vifplug.errors import InvalidConfig
 
 GROUP = "os_vif_ovs"
 
@@ -25,14 +27,14 @@ TABLE: Mapping[str, str] = {
     "default_qos_type": "default_qos_type",
 }
 
+_DEFAULTS = {option.dest: option.default for option in OvsPlugin.CONFIG_OPTS}
+
 
 def register() -> None:
     """Make os-vif's options known to the agent's configuration, as os-vif's initialize does: agents read them there.
 
     They are os-vif's own, so the agent may initialize both.
     """
-    from vif_plug_ovs.ovs import OvsPlugin
-
     cfg.CONF.register_opts(OvsPlugin.CONFIG_OPTS, group=GROUP)
 
 
@@ -50,14 +52,25 @@ def vifplugs(config_files: tuple[str, ...], settings: Mapping[str, Any]) -> cfg.
     """vifplug's configuration, in which ``settings`` win. Raises InvalidConfig, NotPermitted."""
     own = conf.load(config_files)
     for name, value in settings.items():
-        own.set_override(name, value, group=conf.OVS)
+        _override(own, name, value)
     return own
 
 
+def _override(own: cfg.ConfigOpts, name: str, value: Any) -> None:
+    try:
+        own.set_override(name, value, group=conf.OVS)
+    except ValueError as error:
+        theirs = next(each for each, ours in TABLE.items() if ours == name)
+        [option] = [each for each in conf.OVS_OPTIONS if each.dest == name]
+        told = f"[{GROUP}] {theirs} is {value!r}, and has to be {conf.allowed(option)} for vifplug"
+        raise InvalidConfig(told) from error
+
+
 def _is_chosen(name: str) -> bool:
-    """By the operator, or by the agent itself; not the default of the option."""
+    """By the operator, or by the agent itself: not os-vif's default, though the operator may have written just that."""
     location = cfg.CONF.get_location(name, group=GROUP)
-    return location is not None and location.location is not cfg.Locations.opt_default
+    written = location is not None and location.location.is_user_controlled
+    return written or bool(cfg.CONF[GROUP][name] != _DEFAULTS[name])
 
 
 def _value(name: str) -> Any:

@@ -133,14 +133,18 @@ def _document(vif: Any, settings: translate.Options) -> VIF | None:
 
 
 def _plug(driver: VIFDriver, document: VIF, info: Any) -> None:
-    """What os-vif plugged for this VIF before is in the way: it becomes vifplug's, and is brought to what is wanted."""
+    """What is in the way may be the VIF's own: what os-vif plugged for it becomes vifplug's, and is brought to what is
+    wanted; a device that is no tap is a SmartNIC's representor, which the agent wants on the bridge as it is.
+    """
     instance = translate.instance(info)
     try:
         driver.plug(document, instance)
     except (Held, Busy, PoolExhausted):
         raise
     except Conflict:
-        if not driver.take_over(document.id, driver.wanted(document, instance)):
+        if leftovers.is_given(document):
+            document = document.replace(source=document.source.replace(given=True))
+        elif not driver.take_over(document.id, driver.wanted(document, instance)):
             raise
         driver.plug(document, instance)
 

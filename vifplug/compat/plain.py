@@ -41,6 +41,11 @@ def build(name: str, fields: Mapping[str, Any]) -> Any:
     return made
 
 
+def is_known(name: str) -> bool:
+    """Whether os-vif, or a plugin, has a class of that name: os-vif takes old ones away."""
+    return name in base.VersionedObjectRegistry.obj_classes()
+
+
 def known(name: str) -> Any:
     """The class of that name: os-vif's, or one that a plugin registered. Raises InvalidRequest."""
     found = base.VersionedObjectRegistry.obj_classes().get(name)

@@ -72,20 +72,19 @@ class LinkBackend(Stepwise):
         seen = self._devices.observe(list({each.identity: each for each in asked}.values()))
         return [each.resource for each in seen.values() if each.resource]
 
-    def take_over(self, wanted: Sequence[Resource]) -> list[Resource]:
+    def take_over(self, wanted: Sequence[Device]) -> list[Device]:
         """Mark the devices that another program made for the VIF; those that there were. Else nothing of them changes.
 
         A tap that goes with its program (not persistent) stays that program's.
         """
-        devices = [each for each in wanted if isinstance(each, Device)]
-        links = self._netlink.links(name for each in devices for name in each.links)
-        free = [each for each in devices if all(is_free(links.get(name), each) for name in each.links)]
+        links = self._netlink.links(name for each in wanted for name in each.links)
+        free = [each for each in wanted if all(is_free(links.get(name), each) for name in each.links)]
         changes = [(name, Settings(alias=mark(each.owner))) for each in free for name in each.links]
         try:
             self._netlink.set(changes)
         except Refused as refused:
             raise explained(refused, free[0], "mark it as vifplug's") from refused
-        return list(free)
+        return free
 
     def _part(self, resource: Resource) -> Stepwise:
         return next(part for part in self._parts if isinstance(resource, part.resources))

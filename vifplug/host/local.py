@@ -16,7 +16,7 @@ from vifplug.model.names import is_pci
 from vifplug.model.network import Network
 from vifplug.plan import resources
 from vifplug.plan.facts import BridgeFacts, Member, VirtualFunctionFacts
-from vifplug.plan.resources import LowerDevice, Resource
+from vifplug.plan.resources import Device, LowerDevice, OvsPort, Resource
 
 if TYPE_CHECKING:
     from vifplug.host.ovs.settings import OvsSettings
@@ -74,16 +74,18 @@ def machine(ovs: OvsSettings, extra: Mapping[str, Callable[[], Backend]]) -> Mac
 def take_over(machine: Machine, wanted: Sequence[Resource]) -> list[Resource]:
     """Mark as vifplug's what another program made for a VIF, in the order in which it is wanted; what there was.
 
-    A device by its name and kind, where nobody's mark is on it; a port of Open vSwitch by its name and its iface-id.
-    Nothing else about them changes.
+    A port of Open vSwitch by its name and its iface-id; a device by its name and kind, where nobody's mark is on it and
+    it is no port of another's. Nothing else about them changes.
     """
+    switch: Any = machine.backend(resources.OvsPort.kind)
+    links: Any = machine.backend(resources.Tap.kind)
+    devices = [each for each in wanted if isinstance(each, Device)]
     taken: list[Resource] = []
-    for kind in (resources.Tap.kind, resources.OvsPort.kind):
-        backend: Any = machine.backend(kind)
-        if theirs := [each for each in wanted if isinstance(each, backend.resources)]:
-            with contextlib.suppress(Absent):  # a host without Open vSwitch has no ports on it
-                taken += backend.take_over(theirs)
-    return taken
+    with contextlib.suppress(Absent):  # a host without Open vSwitch has no ports on it
+        taken += switch.take_over([each for each in wanted if isinstance(each, OvsPort)])
+        strange = switch.strange([(name, each.owner) for each in devices for name in each.links])
+        devices = [each for each in devices if not strange & set(each.links)]
+    return [*taken, *links.take_over(devices)]
 
 
 def clean_up(machine: Machine, devices: Sequence[str], bridges: Sequence[str]) -> list[str]:

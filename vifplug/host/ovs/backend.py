@@ -71,15 +71,18 @@ class OvsBackend:
         ports = verbs.see(self.api, [(owner, role) for role in sorted(set(roles))]) if roles else []
         return [seen.port for seen in ports if seen.port is not None]
 
-    def take_over(self, wanted: Sequence[Resource]) -> list[Resource]:
+    def take_over(self, wanted: Sequence[OvsPort]) -> list[OvsPort]:
         """Mark the ports that another program made for the VIF, with all that is on them; those that there were.
 
         See `takeover.TakeOver`. Nothing else about them changes, and ovs-vswitchd need not be there.
         """
-        commands = [takeover.TakeOver(self.api, each) for each in wanted if isinstance(each, OvsPort)]
-        for command in commands:
-            self._run(command)
-        return [command.wanted for command in commands if command.result]
+        return [each for each in wanted if self._run(takeover.TakeOver(self.api, each))]
+
+    def strange(self, named: Sequence[tuple[str, str]]) -> set[str]:
+        """Which of these names are ports, or bridges, that are not marked for the VIF beside them."""
+        found = self._pool.select(*(takeover.look_name(name) for name, _ in named)) if named else []
+        pairs = zip(named, found, strict=True)
+        return {name for (name, owner), rows in pairs if rows and not takeover.is_marked(rows[0], owner)}
 
     def clean_up(self, devices: Sequence[str], bridges: Sequence[str]) -> list[str]:
         """Remove what other programs leave of a VIF: QoS rows that no port has, and bridges with no port but their own.

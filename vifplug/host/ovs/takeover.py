@@ -87,6 +87,16 @@ class DropEmptyBridge(Command):
             transaction.add_op(ops.mutate("Open_vSwitch", [], ["bridges", "delete", row]))
 
 
+def look_name(name: str) -> dict[str, Any]:
+    """The select for whose a port, or a bridge, of that name is."""
+    where = [["name", "==", name]]
+    return {"op": "select", "table": "Interface", "where": where, "columns": ["external_ids"]}
+
+
+def is_marked(interface: dict[str, Any], owner: str) -> bool:
+    return bool(ops.pairs(interface["external_ids"]).get(reading.OWNER) == owner)
+
+
 def _look(api: Api, wanted: OvsPort) -> _Found | None:
     named = [["name", "==", wanted.name]]
     looks = [
