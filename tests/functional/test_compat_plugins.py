@@ -183,3 +183,95 @@ def test_a_plugin_that_is_not_there_or_broken_is_told(site: Site, plugin: str, s
         """,
     )
     assert sentence in answer[0] and answer[1] == []
+
+
+# -- behind the adapter -----------------------------------------------------------------------------------------------
+
+AGENT = """
+    from vifplug.compat import os_vif
+    from oslo_config import cfg
+
+    def vif(plugin="acme", **fields):
+        network = os_vif.objects.network.Network(id=ID, bridge="br-acme")
+        given = {"id": ID, "address": "fa:16:3e:0c:44:d1", "plugin": plugin, "vif_name": "tapacme", "network": network}
+        return os_vif.objects.vif.VIFGeneric(**{**given, **fields})
+
+    cfg.CONF(["--config-file", str(Path(config).parent / "acme.conf")], project="agent")
+"""
+
+
+def test_an_agent_gets_to_a_third_partys_plugin_with_a_record(site: Site) -> None:
+    """Which has the agent's own options; twice is once, as with every VIF of vifplug's."""
+    answer = ask_agent(
+        site,
+        """
+        os_vif.plug(vif(), info)
+        os_vif.plug(vif(), info)
+        with VIFDriver(conf.load([config])) as driver:
+            [entry] = driver.list()
+            answer = [called(), there(), entry.vif.type, driver.check(), "tapacme" in entry.interface_xml]
+        os_vif.unplug(vif(), info)
+        answer += [called(), there()]
+        """,
+    )
+    assert answer == [[f"{CALLED} red"], True, "os_vif", [], True, ["unplug tapacme"], False]
+
+
+def test_what_a_plugin_plugged_before_vifplug_came_is_unplugged_by_it(site: Site) -> None:
+    answer = ask_agent(
+        site,
+        """
+        netns.ip("tuntap", "add", "dev", "tapacme", "mode", "tap")
+        os_vif.unplug(vif(), info)
+        answer = [called(), there()]
+        """,
+    )
+    assert answer == [["unplug tapacme"], False]
+
+
+def test_a_class_of_a_plugins_own_is_plugged_as_the_class_that_it_inherits(site: Site) -> None:
+    answer = ask_agent(
+        site,
+        """
+        from oslo_versionedobjects import base, fields
+
+        @base.VersionedObjectRegistry.register
+        class AcmeVIF(os_vif.objects.vif.VIFGeneric):
+            fields = {"colour": fields.StringField()}
+
+        own = vif()
+        own = AcmeVIF(**{name: getattr(own, name) for name in own.fields if name in own}, colour="blue")
+        os_vif.plug(own, info)
+        with VIFDriver(conf.load([config])) as driver:
+            [entry] = driver.list()
+        answer = [called(), entry.vif.source["form"], entry.vif.source["vif"]["colour"]]
+        os_vif.unplug(own, info)
+        """,
+    )
+    assert answer == [[f"{CALLED} red"], "VIFGeneric", "blue"]
+
+
+def test_a_broken_plugin_harms_no_other_and_its_user_is_told(site: Site) -> None:
+    answer = ask_agent(
+        site,
+        """
+        told = os_vif.host_info()
+        answer = [sorted(each.plugin_name for each in told.plugin_info)]
+        for name in ("broken", "acme"):
+            try:
+                os_vif.plug(vif(name, address=None) if name == "acme" else vif(name), info)
+            except os_vif.exception.PlugException as error:
+                answer.append(str(error.__cause__))
+        """,
+    )
+    names, broken, nobody = answer
+    assert names == ["acme", "linux_bridge", "noop", "ovs", "vifplug"]
+    assert broken == "os-vif plugin acme 1.2 (acme:Broken) can't be loaded: OSError: no licence"
+    assert nobody == f"VIFGeneric {ID} has no address, and plugin acme needs one"
+
+
+def ask_agent(site: Site, code: str) -> Any:
+    indented = textwrap.indent(textwrap.dedent(code), "    ")
+    start = "with netns.entered():\n    os_vif.initialize(config_files=[config])\n"
+    start += "    info = os_vif.objects.instance_info.InstanceInfo(uuid=instance.uuid, name='web')\n"
+    return ask(site, textwrap.dedent(AGENT) + start + indented)

@@ -115,6 +115,13 @@ class OsVif(VIFType):
         )
 
 
+def list_opts() -> Any:
+    """For oslo-config-generator: the options of this type."""
+    from vifplug import conf
+
+    return conf.type_opts((OsVif,))
+
+
 def form(source: OsVifSource) -> str:
     """The class of os-vif's that the element follows."""
     return source.form or str(source.vif.get("class"))
