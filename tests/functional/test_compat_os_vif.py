@@ -192,6 +192,7 @@ REFUSED = {
     "a socket's path that is too long": (vhostuser(f"/{'x' * 120}", "client"), "at most 107 bytes, found one of 121"),
     "a device that is no interface": (hostdev(dev_type="generic"), "wanted dev_type ethernet"),
     "a VF that is not there": (hostdev("0000:ff:1f.7"), "VF 0000:ff:1f.7: found no PCI device at that address"),
+    "a tap for a VIF that has none": (hybrid(create_tap=True), "create_tap is for a VIFOpenVSwitch only"),
     "a device inside a guest": (nested(), "is a device inside a guest: there is nothing to plug on a host"),
     "a class that the plugin has not": (
         generic("ovs"),
@@ -371,6 +372,18 @@ def test_options_of_the_agents_count_from_the_next_call_on(agent: PrivateHost) -
     unplug(openvswitch())
 
 
+def test_a_port_gets_out_of_the_dead_vlan_when_it_is_no_longer_to_begin_there(agent: PrivateHost) -> None:
+    for tag, wanted in ((None, {"bridge": "br-int"}), (5, {"bridge": "br-int", "tag": 5})):
+        choose(isolate_vif=True)
+        plug(openvswitch(**MAKES))
+        if tag:  # by Neutron's agent
+            agent.ovs.ctl("set", "Port", TAP, f"tag={tag}", "--", "clear", "Port", TAP, "vlan_mode", "trunks")
+        choose(isolate_vif=False)
+        plug(openvswitch(**MAKES))
+        assert osvif.snapshot(agent)["ports"][TAP] == wanted
+        unplug(openvswitch())
+
+
 def test_an_option_that_changed_between_plug_and_unplug_leaves_nothing(agent: PrivateHost) -> None:
     agent.ovs.ctl("set", "bridge", "br-int", "datapath_type=system")
     choose(default_qos_type="linux-noop")
@@ -403,6 +416,31 @@ def _patient(host: PrivateHost) -> str:
     file = host.directory / "patient.conf"
     file.write_text(host.config.read_text().replace("wait = ofport", "wait = none"))
     return str(file)
+
+
+GREEN = """
+import eventlet
+eventlet.monkey_patch()
+import sys
+from vifplug.compat import os_vif
+os_vif.initialize(config_files=[sys.argv[1]])
+from tests.support import osvif
+vif = osvif.hybrid()
+for verb in (os_vif.plug, os_vif.unplug):
+    for thread in [eventlet.spawn(verb, vif, osvif.info()) for _ in range(4)]:
+        thread.wait()
+print("done")
+"""
+
+
+def test_an_agent_may_be_one_of_eventlets(agent: PrivateHost) -> None:
+    """Which takes select.poll away, and runs all of an agent's threads in one."""
+    pytest.importorskip("eventlet")
+    command = ["ip", "netns", "exec", agent.namespace, sys.executable, "-W", "ignore", "-c", GREEN, str(agent.config)]
+    done = subprocess.run(
+        command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout == "done\n", done.stderr
 
 
 # -- scenarios of os-vif's own functional tests that no other test here has -------------------------------------------

@@ -154,6 +154,8 @@ def _unplug(driver: VIFDriver, vif: Any) -> None:
     if vif.plugin == "noop":
         return
     driver.unplug(vif.id)
+    if vif.plugin != "ovs":  # no other left anything that is the VIF's alone
+        return
     left = leftovers.of(vif)
     if driver.take_over(vif.id, left.resources):
         driver.unplug(vif.id)

@@ -138,6 +138,8 @@ def _form(vif: Any) -> Callable[[Ask], Document | None]:
 def _switched(ask: Ask) -> Document:
     """What every port on Open vSwitch has: the MTU, and the identity that Neutron knows it by."""
     profile = ask.profile
+    if field(profile, "create_tap") and not isinstance(ask.vif, objects.vif.VIFOpenVSwitch):
+        raise InvalidRequest(f"{told(ask.vif)} has no tap of its own: create_tap is for a VIFOpenVSwitch only")
     port = {"interfaceid": field(profile, "interface_id"), "profileid": field(profile, "profile_id")}
     given = {key: value for key, value in port.items() if value}
     return {"mtu": ask.mtu, "virtualport": {"type": "openvswitch", **given}}
