@@ -76,7 +76,8 @@ class OvsBackend:
 
         See `takeover.TakeOver`. Nothing else about them changes, and ovs-vswitchd need not be there.
         """
-        return [each for each in wanted if self._run(takeover.TakeOver(self.api, each))]
+        strange = self.strange([(each.name, each.owner) for each in wanted])
+        return [each for each in wanted if each.name in strange and self._run(takeover.TakeOver(self.api, each))]
 
     def strange(self, named: Sequence[tuple[str, str]]) -> set[str]:
         """Which of these names are ports, or bridges, that are not marked for the VIF beside them."""
@@ -89,10 +90,12 @@ class OvsBackend:
 
         The names of the bridges that were removed.
         """
-        for device in devices:
+        looks = [*map(takeover.look_qos, devices), *map(reading.look_bridge, bridges)]
+        found = iter(self._pool.select(*looks) if looks else [])
+        for device in [each for each in devices if next(found)]:
             self._run(takeover.DropStrayQos(self.api, device))
-        drops = [takeover.DropEmptyBridge(self.api, bridge) for bridge in bridges]
-        return [drop.name for drop in drops if self._run(drop)]
+        there = [each for each in bridges if next(found)]
+        return [each for each in there if self._run(takeover.DropEmptyBridge(self.api, each))]
 
     def _run(self, command: Command) -> Any:
         try:

@@ -59,8 +59,7 @@ class DropStrayQos(Command):
         self.device = device
 
     def build(self, transaction: Transaction) -> None:
-        key = [["external_ids", "includes", ["map", [["id", osvif_qos_id(self.device)]]]]]
-        [strays] = self.api.pool.select({"op": "select", "table": "QoS", "where": key, "columns": ["_uuid"]})
+        [strays] = self.api.pool.select(look_qos(self.device))
         for stray in (row["_uuid"][1] for row in strays):
             [users] = self.api.pool.select(holds("Port", "qos", stray, ["_uuid"]))
             if not users:
@@ -85,6 +84,12 @@ class DropEmptyBridge(Command):
             row = bridges[0]["_uuid"]
             transaction.add_op(ops.there("Bridge", [["_uuid", "==", row]], {"ports": ports[0]["_uuid"]}))
             transaction.add_op(ops.mutate("Open_vSwitch", [], ["bridges", "delete", row]))
+
+
+def look_qos(device: str) -> dict[str, Any]:
+    """The select for os-vif's QoS rows of a device, of whatever type."""
+    where = [["external_ids", "includes", ["map", [["id", osvif_qos_id(device)]]]]]
+    return {"op": "select", "table": "QoS", "where": where, "columns": ["_uuid"]}
 
 
 def look_name(name: str) -> dict[str, Any]:
