@@ -56,9 +56,15 @@ class TestOsVif(VIFTypeConformance):
         document("AcmeVIF", vif_name="tap1"),
         document("VIFNestedDPDK"),
         document("VIFGeneric"),
+        document("VIFOpenVSwitch", vif_name="tap1"),
+        document("VIFOpenVSwitch", vif_name="tap1", network={"class": "Network"}),
+        document("VIFGeneric", vif_name="tap1", network="br-int"),
         document("VIFGeneric", vif_name="tap1", id=ID),
         document("VIFHostDevice", dev_address="0000:81:02.3", dev_type="generic"),
         {**GENERIC, "vlan": 7},
+        {**GENERIC, "target": "tap2"},
+        {**VHOSTUSER, "bandwidth": {"inbound": {"average": 100}}},
+        {**HOSTDEV, "mtu": 9000},
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vifplug import plugins
-from vifplug.errors import InvalidRequest, Missing, StepFailed
+from vifplug.errors import Missing, StepFailed
 from vifplug.model.codec import joined
 
 NAMESPACE = "os_vif"
@@ -22,7 +22,7 @@ def installed() -> dict[str, EntryPoint]:
 
 
 def load(name: str, config_file: str | None = None) -> Any:
-    """The plugin of that name, constructed once. Raises InvalidRequest where there is none, BrokenPlugin.
+    """The plugin of that name, constructed once. Raises Missing where there is none, BrokenPlugin.
 
     Its options, group ``[os_vif_<name>]``, are where os-vif has them: in the configuration that the process has read.
     A process that has read none, such as the command, reads ``config_file``.
@@ -37,7 +37,7 @@ def _load(name: str, config_file: str | None) -> Any:
     points = installed()
     if name not in points:
         found = joined(sorted(points)) if points else "none"
-        raise InvalidRequest(f"no os-vif plugin {name!r} is installed on this host; installed are {found}")
+        raise Missing(f"no os-vif plugin {name!r} is installed on this host; installed are {found}")
     _configure(config_file)
     point = points[name]
     try:

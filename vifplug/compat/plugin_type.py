@@ -12,12 +12,15 @@ from typing import Any
 
 from vifplug.errors import Problem
 from vifplug.guest.interface import Interface
-from vifplug.model.codec import FrozenMap, Record
-from vifplug.model.names import DeviceName, Word
+from vifplug.model.codec import FrozenMap, Record, described
+from vifplug.model.names import DeviceName, Word, default_target
 from vifplug.model.vif import VIF
+from vifplug.model.virtualport import VirtualPort
 from vifplug.plan.resources import Resource, fixed, locating
-from vifplug.types.base import NO_VF, Context, Option, VIFType, nic_problems
+from vifplug.types.base import NO_VF, Context, Option, VIFType, nic_problems, refused
 from vifplug.types.ethernet import tap_interface
+from vifplug.types.hostdev import HostDevice
+from vifplug.types.vhostuser import VhostUser
 
 #: what the document says elsewhere: the object gets it from there
 ELSEWHERE = {"id": "$.id", "address": "$.mac", "plugin": "$.source.plugin"}
@@ -38,6 +41,16 @@ class OsVifSource(Record):
     plugin: Word
     vif: FrozenMap[Word, Any]
     form: Word | None = None
+
+    def rules(self) -> Iterator[Problem]:
+        for name in ("network", "port_profile"):
+            if name in self.vif and not isinstance(self.vif[name], Mapping):
+                yield Problem(f"$.vif.{name}", f"wanted an object, found {described(self.vif[name])}")
+
+    def inner(self, name: str) -> Mapping[str, Any]:
+        """An object within the object; empty where it has none."""
+        found: Mapping[str, Any] = self.vif.get(name, FrozenMap())
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +109,10 @@ class OsVif(VIFType):
             yield Problem(f"$.source.vif.{key}", f"is missing; a {form(vif.source)} needs it for the guest's element")
         if given.get("dev_type") == "generic":
             yield Problem("$.source.vif.dev_type", "wanted ethernet: a generic device is no <interface>")
+        if kind := _LIKE.get(form(vif.source)):
+            yield from refused(vif, kind.name, kind.refuses)
+        if vif.target not in (None, default_target(vif.id), given.get("vif_name")):
+            yield Problem("$.target", f"wanted source.vif.vif_name, which is the device here, found {vif.target}")
 
     def interface(self, vif: VIF, context: Context) -> Interface:
         """The element that nova writes for such an object (_set_config_VIFGeneric and so on)."""
@@ -115,6 +132,10 @@ class OsVif(VIFType):
         )
 
 
+#: vifplug's own types with the same element: what they can't honour can't be honoured here
+_LIKE: Mapping[str, type[VIFType]] = {"VIFVHostUser": VhostUser, "VIFHostDevice": HostDevice}
+
+
 def list_opts() -> Any:
     """For oslo-config-generator: the options of this type."""
     from vifplug import conf
@@ -129,8 +150,11 @@ def form(source: OsVifSource) -> str:
 
 def _lacking(source: OsVifSource) -> list[str]:
     needs = {"VIFBridge": ("bridge_name",), "VIFVHostUser": ("path", "mode"), "VIFHostDevice": ("dev_address",)}
-    needs |= {"VIFGeneric": ("vif_name",), "VIFOpenVSwitch": ("vif_name", "network")}
-    return [key for key in needs[form(source)] if not source.vif.get(key)]
+    needs |= {"VIFGeneric": ("vif_name",), "VIFOpenVSwitch": ("vif_name",)}
+    lacking = [key for key in needs[form(source)] if not source.vif.get(key)]
+    if form(source) == "VIFOpenVSwitch" and not source.inner("network").get("bridge"):
+        lacking.append("network.bridge")
+    return lacking
 
 
 def _ethernet(vif: VIF, owner: str | None) -> Interface:
@@ -146,20 +170,17 @@ def _bridge(vif: VIF, owner: str | None) -> Interface:
 
 def _openvswitch(vif: VIF, owner: str | None) -> Interface:
     """The tap and the port are the plugin's, or the port alone, or both are libvirt's."""
-    profile = vif.source.vif.get("port_profile") or {}
+    profile = vif.source.inner("port_profile")
     if profile.get("create_tap") or profile.get("create_port"):
         return _ethernet(vif, "vifplug" if profile.get("create_tap") else "libvirt")
-    virtualport = VIF.from_data(
-        {"id": vif.id, "type": "bridge", "mac": vif.mac, "source": {"bridge": vif.source.vif["network"]["bridge"]},
-         "virtualport": {"type": "openvswitch", "interfaceid": profile.get("interface_id") or vif.id}}
-    )  # fmt: skip
-    source = {"bridge": virtualport.source.bridge}
+    virtualport = VirtualPort(type="openvswitch", interfaceid=profile.get("interface_id") or vif.id)
+    source = {"bridge": vif.source.inner("network")["bridge"]}
     return Interface.of(
         vif,
         "bridge",
         source,
         target=_target(vif),
-        virtualport=virtualport.virtualport,
+        virtualport=virtualport,
         bandwidth=vif.bandwidth,
         mtu=_mtu(vif),
     )
@@ -189,8 +210,7 @@ def _target(vif: VIF) -> str | None:
 
 
 def _mtu(vif: VIF) -> int | None:
-    network = vif.source.vif.get("network") or {}
-    return vif.mtu or network.get("mtu")
+    return vif.mtu or vif.source.inner("network").get("mtu")
 
 
 def _json(data: Mapping[str, Any]) -> str:
