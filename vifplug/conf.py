@@ -307,8 +307,13 @@ def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
     from vifplug.types.hostdev import HostDevice
     from vifplug.types.vhostuser import VhostUser
 
-    built_in = _groups((Bridge, Ethernet, VhostUser, HostDevice, Direct))
-    return [(group, list(options)) for group, options in built_in if options]
+    own = [(OWN, list(OPTIONS)), (OVS, list(OVS_OPTIONS))]
+    return own + type_opts((Bridge, Ethernet, VhostUser, HostDevice, Direct))
+
+
+def type_opts(types: Iterable[Kind]) -> list[tuple[str, list[cfg.Opt]]]:
+    """The same for VIF types of other packages."""
+    return [(group, list(options)) for group, options in _groups(types)[2:] if options]
 
 
 def _groups(types: Iterable[Kind]) -> list[tuple[str, Sequence[cfg.Opt]]]:

@@ -194,6 +194,28 @@ class VIFDriver:
             record = self._store.get(vif_id)
             return tuple(self._engine.take_down(vif_id, record, self._facts.find, force=force))
 
+    def take_over(self, vif_id: str, resources: Iterable[Resource]) -> Sequence[Resource]:
+        """Mark as vifplug's what another program made for a VIF; what of ``resources`` there was.
+
+        A device is found by its name, a port of Open vSwitch by its name and its iface-id. Nothing else about them
+        changes until the VIF is plugged or unplugged. What carries anybody's mark already is left alone.
+        """
+        from vifplug.host import local
+
+        vif_id = _as_vif_id(vif_id)
+        with self._store.lock([vif_id], self._settings.lock_timeout):
+            return local.take_over(self._machine, list(resources))
+
+    def clean_up(self, vif_id: str, devices: Sequence[str], bridges: Sequence[str]) -> Sequence[str]:
+        """Remove what another program leaves when a VIF is gone: stray QoS rows of ports of the names ``devices``, and
+        those of the Open vSwitch bridges ``bridges`` that have no port left. The names of the bridges that went.
+        """
+        from vifplug.host import local
+
+        vif_id = _as_vif_id(vif_id)
+        with self._store.lock([vif_id], self._settings.lock_timeout):
+            return local.clean_up(self._machine, devices, bridges)
+
     # -- verbs that only look ---------------------------------------------------------------------------------
 
     def plan(self, vif: VIF, instance: Instance | None = None) -> Plugged:
@@ -205,6 +227,11 @@ class VIFDriver:
         jobs = self._jobs.make(pairs, dry=True)
         self._engine.prepare(jobs)
         return [_plugged(job) for job in jobs]
+
+    def wanted(self, vif: VIF, instance: Instance | None = None) -> Sequence[Resource]:
+        """What has to hold on this host for ``vif``, whatever is there. Raises InvalidRequest, Missing."""
+        [job] = self._jobs.make([(vif, instance)], dry=True)
+        return tuple(job.wanted)
 
     def check(self, vif_id: str | None = None) -> list[Difference]:
         """Where the host is not as recorded, and a network no longer what it was, for one VIF or for all.

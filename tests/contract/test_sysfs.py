@@ -179,3 +179,10 @@ def test_the_uplink_is_the_port_that_is_called_p() -> None:
     assert uplink_of([port("legacy", "", ""), port("b", "pf0vf1")]) == "b"
     assert uplink_of([port("legacy", "", "")]) is None
     assert uplink_of([]) is None
+
+
+def test_where_a_vf_hangs_is_known_without_a_netdev(tree: Tree) -> None:
+    """Of a physical function that DPDK has taken from the kernel."""
+    assert Sysfs(tree.root).physical_function("0000:81:03.3") == (PF, 11)
+    with pytest.raises(errors.Missing, match="found a PCI device that is none"):
+        Sysfs(tree.root).physical_function("0000:00:1f.6")

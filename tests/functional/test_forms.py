@@ -136,7 +136,7 @@ def test_a_tap_has_a_bridge_of_its_own_and_a_patch_to_the_vifs(host: PrivateHost
     wanted = vif(source=on(per_port_bridge=True), vlan=10, mtu=1400)
     assert host.driver.plug(wanted, GUEST).changed and not host.driver.plug(wanted, GUEST).changed
     here, there = f"pbp{ID}", f"ibp{ID}"
-    assert host.ports("pb9c4e2f10-6a") == {TAP, here} and host.ports("br-int") == {there}
+    assert host.ports("pb9c4e2f10-6a1") == {TAP, here} and host.ports("br-int") == {there}
     assert (host.port(here, "options"), host.port(there, "options")) == (f"{{peer={there}}}", f"{{peer={here}}}")
     assert "iface-id" not in host.port(TAP, "external_ids") and f'iface-id="{ID}"' in host.port(there, "external_ids")
     assert host.port(there, "tag", "Port") == "10" and host.port(TAP, "tag", "Port") == "[]"

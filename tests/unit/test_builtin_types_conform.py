@@ -22,6 +22,8 @@ BY_ADDRESS = {"address": "0000:81:02.3", "mode": "passthrough"}
 DELEGATED = {"tap_owner": "libvirt", "source": {"bridge": "br-int", "port_owner": "vifplug"}}
 QOS = {"inbound": {"average": 1000, "peak": 5000, "burst": 1024}, "outbound": {"average": 128, "burst": 256}}
 
+POLLED = {"bridge": "br-int", "datapath_type": "netdev", "port_mtu": 1500}
+
 
 @dataclass(frozen=True)
 class Host(NoFacts):
@@ -31,6 +33,9 @@ class Host(NoFacts):
 
     def virtual_function(self, address: str) -> VirtualFunctionFacts:
         return self.function
+
+    def physical_function(self, address: str) -> tuple[str, int]:
+        return "0000:81:00.0", self.function.number
 
     def function_of(self, device: str) -> str | None:
         return self.function.address
@@ -70,8 +75,16 @@ class TestBridge(VIFTypeConformance):
         bridge(source={"bridge": "brq0", "ensure": True}),
         bridge(**OVS, source={"bridge": "br-int", "isolate": True, "per_port_bridge": True, "datapath_type": "netdev"}),
         bridge(**OVS, **DELEGATED, vlan=7, mtu=1450, bandwidth=QOS),
+        bridge(**OVS, tap_owner="libvirt", source={**DELEGATED["source"], "given": True}, mtu=1450, bandwidth=QOS),
+        bridge(**OVS, tap_owner="libvirt", source={"bridge": "br-int", "hybrid": True, "hybrid_bridge": "qbr-web"}),
     )
-    refused = (bridge(**OVS, port={"isolated": True}), bridge(external_ids={"a": "b"}), bridge(source={}))
+    refused = (
+        bridge(**OVS, port={"isolated": True}),
+        bridge(external_ids={"a": "b"}),
+        bridge(source={}),
+        bridge(**OVS, source={"bridge": "br-int", "hybrid_bridge": "qbr-web"}),
+        bridge(**OVS, source={"bridge": "br-int", "given": True}),
+    )
 
 
 class TestEthernet(VIFTypeConformance):
@@ -96,12 +109,15 @@ class TestHostDevice(VIFTypeConformance):
         hostdev(),
         hostdev(vlan=7, vf={"trust": True, "spoof_check": False, "vlan_qos": 3, "max_tx_rate": 100}),
         hostdev(source={"address": "0000:81:02.3", "bridge": "br-int"}, **OVS, vlan="1-4"),
+        hostdev(source={"address": "0000:81:02.3", **POLLED}, **OVS, vlan=7),
         hostdev(source={"address": "0000:81:02.3", "remote": True}),
         hostdev(source={"address": "0000:81:00.1", "whole": True}, boot_order=1, driver={"name": "vfio"}),
     )
     refused = (
         hostdev(vlan="1-4"),
         hostdev(vf={"vlan_qos": 1}),
+        hostdev(source={"address": "0000:81:02.3", **POLLED}, **OVS, vf={"trust": True}),
+        hostdev(source={"address": "0000:81:02.3", **POLLED, "datapath_type": "system"}, **OVS),
         hostdev(source={"address": "0000:81:02.3", "remote": True}, vlan=5),
         hostdev(source={"address": "0000:81:02.3", "whole": True}, vf={"trust": True}),
         hostdev(source={"address": "0000:81:02.3", "whole": True, "bridge": "br-int"}),

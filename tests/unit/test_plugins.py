@@ -296,9 +296,11 @@ BEACON = """
 """
 
 KINDS = """
+    from importlib.metadata import distribution
     from vifplug import errors, plugins
+    own = {point.name for point in distribution("vifplug").entry_points if point.group == "vifplug.resources"}
     try:
-        backends = plugins.load_resources()
+        backends = {kind: backend for kind, backend in plugins.load_resources().items() if kind not in own}
         kinds = {kind: cls.__name__ for kind, cls in plugins.resource_kinds(backends).items()}
         answer = [sorted(backends), kinds, [type(make()._backend).__name__ for make in backends.values()]]
     except errors.VifplugError as error:

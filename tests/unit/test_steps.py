@@ -131,6 +131,14 @@ def test_what_a_guest_holds_is_changed_in_place() -> None:
     assert steps.plan([TAP], there(found, held=True)) == [Step(found, TAP)]
 
 
+def test_who_may_open_a_tap_waits_until_its_guest_lets_go() -> None:
+    """As of a tap that os-vif made, which anybody may open."""
+    found = TAP.replace(user=None, mtu=1400)
+    assert steps.plan([TAP], there(found, held=True)) == [Step(found, TAP.replace(user=None))]
+    assert steps.plan([TAP], there(found)) == [Step(found, None), Step(None, TAP)]
+    assert [each.path for each in steps.differences([TAP], there(found, held=True))] == [f"{TAP}: mtu", f"{TAP}: user"]
+
+
 @pytest.mark.parametrize("resource", [None, TAP], ids=["another thing", "another owner's"])
 def test_what_is_somebody_elses_is_a_conflict_that_says_whose(resource: Tap | None) -> None:
     seen = {TAP.identity: Observed(resource=resource, foreign="a tap without vifplug's mark")}

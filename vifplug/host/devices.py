@@ -181,15 +181,15 @@ class DeviceBackend(Stepwise):
             self._give_node(after, user)
 
     def _change_lower(self, before: LowerDevice, after: LowerDevice) -> None:
-        mac, up = _new(before, after, "mac"), _new(before, after, "up")
+        mac, mtu, up = (_new(before, after, name) for name in ("mac", "mtu", "up"))
         sysctls.write(after.name, _new_sysctls(before, after))
         try:
-            self._netlink.set([(after.name, Settings(mac=mac, up=up))])
+            self._netlink.set([(after.name, Settings(mac=mac, mtu=mtu, up=up))])
         except Refused:
             if mac is None or not before.up:
                 raise
             # A driver without IFF_LIVE_ADDR_CHANGE refuses a MAC while the device is up (net/ethernet/eth.c).
-            steps = [Settings(up=False), Settings(mac=mac), Settings(up=after.up)]
+            steps = [Settings(up=False), Settings(mac=mac, mtu=mtu), Settings(up=after.up)]
             self._netlink.set([(after.name, each) for each in steps])
 
 
@@ -235,12 +235,12 @@ def _observed_lower(wanted: LowerDevice, link: Link) -> Observed:
         hint = "; for an Open vSwitch bridge add a virtualport of type openvswitch"
         return Observed(resource=None, foreign=found + (hint if wanted.link_kind == "bridge" else ""))
     values = sysctls.read(link.name, wanted.sysctls)
-    return Observed(resource=wanted.replace(up=link.up, mac=link.mac, sysctls=values))
+    return Observed(resource=wanted.replace(up=link.up, mac=link.mac, mtu=link.mtu, sysctls=values))
 
 
 def _stranger(link: Link, wanted: Device) -> str:
     """Why ``link`` is not the one that vifplug made for this VIF, as a phrase; empty when it is."""
-    kind = "tap" if link.kind == "tun" and link.data.get("IFLA_TUN_TYPE") == tap.TYPE_TAP else link.kind
+    kind = _kind(link)
     if link.alias == mark(wanted.owner):
         marked = "with the mark of this VIF"
     elif owner := marked_for(link.alias):
@@ -253,6 +253,17 @@ def _stranger(link: Link, wanted: Device) -> str:
     if (kind, marked) == (wanted_kind, wanted_mark):
         return ""
     return f"a {kind or 'network device'} {marked}"
+
+
+def is_free(link: Link | None, wanted: Device) -> bool:
+    """Whether a link is of the wanted kind and nobody's mark is on it, and it outlives the program that made it."""
+    lasting = link is not None and (link.kind != "tun" or bool(link.data.get("IFLA_TUN_PERSIST")))
+    return link is not None and lasting and _kind(link) == wanted.kind and not link.alias and not link.group
+
+
+def _kind(link: Link) -> str:
+    """The kind of resource that a link is."""
+    return "tap" if link.kind == "tun" and link.data.get("IFLA_TUN_TYPE") == tap.TYPE_TAP else link.kind
 
 
 def _found(wanted: Device, link: Link, links: Mapping[str, Link], others: Mapping[int, Link]) -> Device:

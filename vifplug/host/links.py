@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from vifplug.host.devices import DeviceBackend, birth_group
+from vifplug.host.devices import DeviceBackend, birth_group, is_free
 from vifplug.host.netlink import Netlink
-from vifplug.host.netlink_messages import Link
+from vifplug.host.netlink_messages import Link, Settings
 from vifplug.host.ports import BridgePortBackend
+from vifplug.host.rtsocket import Refused, explained
 from vifplug.host.shared import SharedLinkBackend
 from vifplug.host.stepwise import Stepwise
 from vifplug.plan.resources import Bridge, Device, Identity, Macvtap, Resource, Tap, VethPair, mark
@@ -70,6 +71,20 @@ class LinkBackend(Stepwise):
         asked = filter(None, (_asked(link, owner, below.get(link.link or 0)) for link in links))
         seen = self._devices.observe(list({each.identity: each for each in asked}.values()))
         return [each.resource for each in seen.values() if each.resource]
+
+    def take_over(self, wanted: Sequence[Device]) -> list[Device]:
+        """Mark the devices that another program made for the VIF; those that there were. Else nothing of them changes.
+
+        A tap that goes with its program (not persistent) stays that program's.
+        """
+        links = self._netlink.links(name for each in wanted for name in each.links)
+        free = [each for each in wanted if all(is_free(links.get(name), each) for name in each.links)]
+        changes = [(name, Settings(alias=mark(each.owner))) for each in free for name in each.links]
+        try:
+            self._netlink.set(changes)
+        except Refused as refused:
+            raise explained(refused, free[0], "mark it as vifplug's") from refused
+        return free
 
     def _part(self, resource: Resource) -> Stepwise:
         return next(part for part in self._parts if isinstance(resource, part.resources))

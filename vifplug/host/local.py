@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vifplug.errors import Absent
@@ -16,7 +16,7 @@ from vifplug.model.names import is_pci
 from vifplug.model.network import Network
 from vifplug.plan import resources
 from vifplug.plan.facts import BridgeFacts, Member, VirtualFunctionFacts
-from vifplug.plan.resources import LowerDevice, Resource
+from vifplug.plan.resources import Device, LowerDevice, OvsPort, Resource
 
 if TYPE_CHECKING:
     from vifplug.host.ovs.settings import OvsSettings
@@ -71,6 +71,31 @@ def machine(ovs: OvsSettings, extra: Mapping[str, Callable[[], Backend]]) -> Mac
     )
 
 
+def take_over(machine: Machine, wanted: Sequence[Resource]) -> list[Resource]:
+    """Mark as vifplug's what another program made for a VIF, in the order in which it is wanted; what there was.
+
+    A port of Open vSwitch by its name and its iface-id; a device by its name and kind, where nobody's mark is on it and
+    it is no port of another's. Nothing else about them changes.
+    """
+    switch: Any = machine.backend(resources.OvsPort.kind)
+    links: Any = machine.backend(resources.Tap.kind)
+    devices = [each for each in wanted if isinstance(each, Device)]
+    taken: list[Resource] = []
+    with contextlib.suppress(Absent):  # a host without Open vSwitch has no ports on it
+        taken += switch.take_over([each for each in wanted if isinstance(each, OvsPort)])
+        strange = switch.strange([(name, each.owner) for each in devices for name in each.links])
+        devices = [each for each in devices if not strange & set(each.links)]
+    return [*taken, *links.take_over(devices)]
+
+
+def clean_up(machine: Machine, devices: Sequence[str], bridges: Sequence[str]) -> list[str]:
+    """See `vifplug.host.ovs.backend.OvsBackend.clean_up`; on a host without Open vSwitch there is nothing."""
+    backend: Any = machine.backend(resources.OvsPort.kind)
+    with contextlib.suppress(Absent):
+        return list(backend.clean_up(devices, bridges))
+    return []
+
+
 class HostFacts:
     """The facts that VIF types ask for, and what the host offers; every answer is looked up anew."""
 
@@ -81,6 +106,11 @@ class HostFacts:
         from vifplug.host.sysfs import Sysfs
 
         return Sysfs().virtual_function(address)
+
+    def physical_function(self, address: str) -> tuple[str, int]:
+        from vifplug.host.sysfs import Sysfs
+
+        return Sysfs().physical_function(address)
 
     def function_of(self, device: str) -> str | None:
         from vifplug.host.sysfs import Sysfs

@@ -85,12 +85,7 @@ class Sysfs:
 
     def virtual_function(self, address: str) -> VirtualFunctionFacts:
         """The VF at a PCI address. Raises Missing when there is none, or when its PF has no netdev."""
-        device = self._pci / address
-        if not device.exists():
-            raise errors.Missing(f"VF {address}: found no PCI device at that address")
-        if not (device / "physfn").exists():
-            raise errors.Missing(f"VF {address}: wanted a virtual function, found a PCI device that is none")
-        physical = (device / "physfn").resolve()
+        device, physical = self._pci / address, self._physical(address)
         pf = self._pf_device(physical, address)
         number = _number_of(physical, device.resolve())
         return VirtualFunctionFacts(
@@ -100,6 +95,11 @@ class Sysfs:
             device=next(iter(_netdevs(device)), None),
             representor=self._representor(physical, pf, number),
         )
+
+    def physical_function(self, address: str) -> tuple[str, int]:
+        """The PCI address of a VF's physical function, and its number there. Raises Missing when there is no VF."""
+        physical = self._physical(address)
+        return physical.name, _number_of(physical, (self._pci / address).resolve())
 
     def function_of(self, device: str) -> str | None:
         """The PCI address of the VF that a netdev is; None when it is none."""
@@ -141,6 +141,14 @@ class Sysfs:
             phys_switch_id=_text(path / "phys_switch_id"),
             phys_port_name=_text(path / "phys_port_name"),
         )
+
+    def _physical(self, address: str) -> Path:
+        device = self._pci / address
+        if not device.exists():
+            raise errors.Missing(f"VF {address}: found no PCI device at that address")
+        if not (device / "physfn").exists():
+            raise errors.Missing(f"VF {address}: wanted a virtual function, found a PCI device that is none")
+        return (device / "physfn").resolve()
 
     def _pf_device(self, physical: Path, address: str) -> str:
         names = _netdevs(physical)

@@ -20,20 +20,28 @@ class BridgeSource(Record):
     """A Linux bridge, or an Open vSwitch one where the VIF's virtualport says so.
 
     ``hybrid``: the guest's tap goes on a Linux bridge of its own, which a veth joins to the Open vSwitch bridge, so
-    that libvirt's nwfilter (``filterref``) has something to filter on. ``ensure``: a Linux bridge is made where there
+    that libvirt's nwfilter (``filterref``) has something to filter on; ``hybrid_bridge`` is its name, qbr and the first
+    11 characters of the VIF's id where it is not given. ``ensure``: a Linux bridge is made where there
     is none. On Open vSwitch: ``port_owner`` is who makes the port, by default who makes the tap; a port of vifplug's
     can wait for a tap of libvirt's. ``isolate``: a new port is in no VLAN until a network agent gives it one.
     ``per_port_bridge``: the tap goes on a bridge of its own, which a patch joins to ``bridge``. Those that are None
-    are as the configuration says.
+    are as the configuration says. ``given``: the VIF's target is no tap but a device that is there (a SmartNIC's
+    representor), which is neither made nor removed.
     """
 
     bridge: DeviceName
     hybrid: bool = False
+    hybrid_bridge: DeviceName | None = None
     ensure: bool = False
     port_owner: Literal["vifplug", "libvirt"] | None = None
     datapath_type: Datapath | None = None
     isolate: bool | None = None
     per_port_bridge: bool | None = None
+    given: bool = False
+
+    def rules(self) -> Iterator[Problem]:
+        if self.hybrid_bridge and not self.hybrid:
+            yield Problem("$.hybrid_bridge", "needs hybrid: no other form has a bridge between tap and switch")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +102,9 @@ class VhostUserSource(Record):
 class HostDeviceSource(Record):
     """An SR-IOV VF by its PCI address. ``managed``: libvirt takes it from its driver and gives it back.
 
-    ``bridge``: the Open vSwitch bridge that the VF's representor is plugged into. ``remote``: the switch, and who
-    configures it, is on the card (a SmartNIC, a DPU): nothing is set from this host. ``whole``: any PCI function, given
+    ``bridge``: the Open vSwitch bridge that the VF's representor is plugged into; with ``datapath_type`` netdev as a
+    port of DPDK's own, of ``port_mtu`` bytes, and no device of the kernel's. ``remote``: the switch, and who configures
+    it, is on the card (a SmartNIC, a DPU): nothing is set from this host. ``whole``: any PCI function, given
     as it is, such as a physical function or an InfiniBand one: libvirt's ``<hostdev>``, not its ``<interface>``.
     """
 
@@ -103,6 +112,7 @@ class HostDeviceSource(Record):
     managed: bool = True
     bridge: DeviceName | None = None
     datapath_type: Datapath | None = None
+    port_mtu: Mtu | None = None
     remote: bool = False
     whole: bool = False
 
@@ -110,7 +120,14 @@ class HostDeviceSource(Record):
         for name in ("remote", "whole"):
             if getattr(self, name) and self.bridge:
                 yield Problem("$.bridge", f"can't be beside {name}: there is no representor to plug on this host")
-        yield from _without_bridge(self, ("datapath_type",))
+        yield from _without_bridge(self, ("datapath_type", "port_mtu"))
+        if self.port_mtu and self.bridge and not self.polled:
+            yield Problem("$.port_mtu", "needs datapath_type netdev: a kernel device has its MTU already")
+
+    @property
+    def polled(self) -> bool:
+        """Whether the representor is a port of DPDK's."""
+        return self.bridge is not None and self.datapath_type == "netdev"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ from vifplug.plan.resources import (
     OvsPolicing,
     OvsPort,
     OvsQos,
+    OvsVlan,
     Resource,
 )
 from vifplug.plan.steps import Observation, Observed, Step, dropped, plan, removal
@@ -50,6 +51,7 @@ def change(
     Raises what `plan` raises, before any step is taken.
     """
     gone = dropped(wanted, former)
+    wanted = list(_released(wanted, former, observed))
     unshaped = list(_unshaped(gone, wanted, observed))
     observed = {**observed, **{step.subject.identity: Observed(resource=step.after) for step in unshaped}}
     removals = removal(gone, observed, originals)
@@ -66,6 +68,19 @@ def change(
         removals=tuple(step for step in removals if step not in shared),
         additions=(*plan(wanted, observed), *shared),  # it goes with its last user, who moves away in between
     )
+
+
+def _released(wanted: Iterable[Resource], former: Iterable[Resource], observed: Observation) -> Iterator[Resource]:
+    """A port that was to begin isolated, and no longer is: it gets out, unless somebody has given it a VLAN since."""
+    began = {port.identity: port.initial for port in former if isinstance(port, OvsPort) and port.initial}
+    for each in wanted:
+        if isinstance(each, OvsPort) and each.identity in began and each.initial is None and each.vlan is None:
+            seen = observed.get(each.identity)
+            found = seen.resource if seen else None
+            stays = not isinstance(found, OvsPort) or found.vlan != began[each.identity]
+            yield each if stays else each.replace(vlan=OvsVlan())
+        else:
+            yield each
 
 
 def _unshaped(gone: Iterable[Resource], wanted: Iterable[Resource], observed: Observation) -> Iterator[Step]:

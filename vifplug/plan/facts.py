@@ -61,6 +61,13 @@ class Facts(Protocol):
         """The VF at a PCI address. Raises Missing when there is no such VF here."""
         ...
 
+    def physical_function(self, address: str) -> tuple[str, int]:
+        """The PCI address of the physical function that a VF belongs to, and the VF's number there; nothing of netdevs.
+
+        Raises Missing when there is no such VF here.
+        """
+        ...
+
     def function_of(self, device: str) -> str | None:
         """The PCI address of the VF that a netdev is; None when the device is no VF (or is not there)."""
         ...

@@ -33,9 +33,12 @@ class Life(enum.Enum):
     AWAITED = "awaited"  #: somebody else makes it for the VIF, sooner or later; vifplug sets it up, and sees it gone
 
 
-def fixed(**kwargs: Any) -> Any:
-    """A field that can't change in place: another value means to remove the resource and make it anew."""
-    return field(metadata={"fixed": True}, **kwargs)
+def fixed(*, waits: bool = False, **kwargs: Any) -> Any:
+    """A field that can't change in place: another value means to remove the resource and make it anew.
+
+    ``waits``: while a guest holds the resource, the value that it has will do.
+    """
+    return field(metadata={"fixed": True, "waits": waits}, **kwargs)
 
 
 def cleared(empty: Any, **kwargs: Any) -> Any:
@@ -113,8 +116,8 @@ class Tap(Device):
     kind = "tap"
     mac: Mac | None = None
     multi_queue: bool = fixed(default=False)
-    user: int | None = fixed(default=0)
-    group: int | None = fixed(default=None)
+    user: int | None = fixed(waits=True, default=0)
+    group: int | None = fixed(waits=True, default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,8 +235,8 @@ def names_of(device: str | None, function: str | None) -> tuple[str, ...]:
 class LowerDevice(Resource):
     """A device that has to exist: a macvtap's, a VF's representor, a Linux bridge.
 
-    ``up``: it has to be up, and stays so, since others may have come to rely on it. ``mac`` is set for passthrough
-    only, and put back.
+    ``up``: it has to be up, and stays so, since others may have come to rely on it. ``mac``, for passthrough only, and
+    ``mtu`` are set and put back.
     """
 
     kind = "lower-device"
@@ -242,6 +245,7 @@ class LowerDevice(Resource):
     up: bool | None = field(default=True, metadata={"kept": True})
     #: as found it may be anything: an empty bridge has all zeros
     mac: str | None = None
+    mtu: Mtu | None = None
     #: a macvtap's device: one that is alone on it (``exclusive``), or any number of them (``shared``)
     exclusive: bool = locating(default=False)
     shared: bool = locating(default=False)
@@ -447,6 +451,15 @@ def ovs_uuid(row: str, owner: Uuid, role: str = "") -> str:
     took place is settled by asking for it (RFC 7047 has no sub-select; insert with uuid: OVS 2.13).
     """
     return str(uuid.uuid5(_ROWS, f"{row}:{owner}:{role}"))
+
+
+#: os-vif's namespace for the id of its QoS rows (vif_plug_ovs/ovsdb/ovsdb_lib.py, QOS_UUID_NAMESPACE)
+_OSVIF_QOS = uuid.UUID("68da264a-847f-42a8-8ab0-5e774aee3d95")
+
+
+def osvif_qos_id(device: str) -> str:
+    """QoS.external_ids:id of a default QoS row: os-vif's, so that each of the two finds the rows of the other."""
+    return str(uuid.uuid5(_OSVIF_QOS, device))
 
 
 def mark(owner: str) -> str:

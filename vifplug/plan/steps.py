@@ -209,6 +209,8 @@ def _toward(wanted: Resource, seen: Observed | None) -> list[Step]:
             f"{wanted} for VIF {wanted.owner} is taken: found {seen.foreign}; "
             "choose another target, or have its owner remove it"
         )
+    if seen.held:
+        wanted = _waiting(wanted, seen.resource)
     changes = list(compare(wanted, seen.resource))
     if not changes:
         return []
@@ -220,6 +222,12 @@ def _toward(wanted: Resource, seen: Observed | None) -> list[Step]:
             raise Held(f"{wanted} of VIF {wanted.owner} must be made anew ({told}), and a running guest holds it")
         return [Step(seen.resource, None), Step(None, _merged(wanted, None))]
     return [Step(seen.resource, _merged(wanted, seen.resource))]
+
+
+def _waiting(wanted: Resource, found: Resource) -> Resource:
+    """``wanted`` without what can wait for the guest to let go."""
+    fields = (field.name for field in dataclasses.fields(wanted) if field.metadata.get("waits"))
+    return wanted.replace(**{name: getattr(found, name) for name in fields})
 
 
 def _fixed(resource: Resource) -> set[str]:

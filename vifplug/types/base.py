@@ -59,6 +59,9 @@ class NoFacts:
     def virtual_function(self, address: str) -> VirtualFunctionFacts:
         raise Missing(f"no VF {address}: no host was given to look on")
 
+    def physical_function(self, address: str) -> tuple[str, int]:
+        raise Missing(f"no VF {address}: no host was given to look on")
+
     def function_of(self, device: str) -> str | None:
         return None
 
@@ -108,14 +111,16 @@ class VIFType(abc.ABC):
 
     def check(self, vif: VIF, context: Context) -> None:
         """Raises Unsupported with everything that this type can't honour of ``vif``."""
-        problems = [
-            Problem(f"$.{key}", f"can't be honoured by type {self.name}: {reason}")
-            for key, reason in self.refuses.items()
-            if _asked(getattr(vif, key))
-        ]
-        problems += self.problems(vif, context)
+        problems = [*refused(vif, self.name, self.refuses), *self.problems(vif, context)]
         if problems:
             raise Unsupported(problems, f"VIF {vif.id}")
+
+
+def refused(vif: VIF, name: str, refuses: Mapping[str, str]) -> Iterator[Problem]:
+    """The keys of ``vif`` that the type ``name`` refuses, for the reasons given."""
+    for key, reason in refuses.items():
+        if _asked(getattr(vif, key)):
+            yield Problem(f"$.{key}", f"can't be honoured by type {name}: {reason}")
 
 
 NO_VF = "only hostdev and direct in mode passthrough have a virtual function"

@@ -60,7 +60,7 @@ class Bridge(VIFType):
         if _port_owner(vif, owner) == "vifplug":
             return tap_interface(vif, owner, bandwidth=vif.bandwidth)
         if vif.source.hybrid:
-            source = {"bridge": _hybrid(vif, "qbr")}
+            source = {"bridge": _hybrid_bridge(vif)}
             return Interface.of(vif, "bridge", source, target=vif.target, bandwidth=vif.bandwidth)
         return Interface.of(
             vif,
@@ -109,6 +109,8 @@ def _port_owner_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
     for name in ("isolate", "per_port_bridge"):
         if getattr(vif.source, name) and port_owner == "libvirt":
             yield Problem(f"$.source.{name}", "needs port_owner vifplug: libvirt makes the port")
+    if vif.source.given and (owner, port_owner) != ("libvirt", "vifplug"):
+        yield Problem("$.source.given", "needs tap_owner libvirt and port_owner vifplug: vifplug makes no tap then")
     if vif.source.per_port_bridge and vif.source.hybrid:
         yield Problem("$.source.per_port_bridge", "can't be beside hybrid: each puts a bridge between tap and switch")
     if vif.external_ids and port_owner == "libvirt":
@@ -118,7 +120,7 @@ def _port_owner_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
 
 def _linux_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
     profile = vif.virtualport and vif.virtualport.type
-    for name in ("port_owner", "datapath_type", "isolate", "per_port_bridge"):
+    for name in ("port_owner", "datapath_type", "isolate", "per_port_bridge", "given"):
         if getattr(vif.source, name):
             yield Problem(f"$.source.{name}", "needs virtualport openvswitch")
     if profile == MIDONET and owner == "vifplug":
@@ -143,7 +145,9 @@ def _openvswitch_desired(vif: VIF, context: Context, owner: str | None) -> Itera
 
 def _port(vif: VIF, context: Context, owner: str | None) -> Iterator[Resource]:
     """The port, on the bridge or on one of its own. A tap of libvirt's comes later, and libvirt shapes it."""
-    if owner == "vifplug":
+    if vif.source.given:
+        yield LowerDevice(name=vif.device, owner=vif.id, up=None, mtu=vif.mtu)
+    if owner == "vifplug" or vif.source.given:
         port = openvswitch.port(vif, context, vif.device)
     else:
         port = openvswitch.port(vif.replace(bandwidth=None), context, vif.device).replace(error=None)
@@ -152,7 +156,7 @@ def _port(vif: VIF, context: Context, owner: str | None) -> Iterator[Resource]:
         yield from openvswitch.own_bridge(vif, context, port)
     else:
         yield port
-    if owner == "libvirt":
+    if owner == "libvirt" and not vif.source.given:
         yield LibvirtTap(name=vif.device, owner=vif.id, mac=host_mac(vif.mac), mtu=vif.mtu)
     elif port.qos and port.qos.type == "linux-htb":
         yield OvsQdisc(name=vif.device, owner=vif.id)
@@ -192,12 +196,17 @@ def _hybrid(vif: VIF, prefix: str) -> str:
     return prefix + vif.id[:11]
 
 
+def _hybrid_bridge(vif: VIF) -> str:
+    name: str | None = vif.source.hybrid_bridge
+    return name or _hybrid(vif, "qbr")
+
+
 def _hybrid_desired(vif: VIF, context: Context, ours: bool) -> Iterator[Resource]:
     """guest - tap - qbr (Linux bridge) - qvb = veth = qvo - Open vSwitch; bandwidth is libvirt's to set on the tap.
 
     The bridge forgets addresses at once (ageing 0), or it would go on sending to a guest that has migrated away.
     """
-    qbr, qvb, qvo = (_hybrid(vif, prefix) for prefix in ("qbr", "qvb", "qvo"))
+    qbr, qvb, qvo = _hybrid_bridge(vif), _hybrid(vif, "qvb"), _hybrid(vif, "qvo")
     yield LinuxBridge(
         name=qbr,
         owner=vif.id,

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from vifplug.errors import Missing, Problem
 from vifplug.guest.interface import Interface
+from vifplug.model.codec import FrozenMap
 from vifplug.model.nic import VF_DRIVERS, VfSettings
 from vifplug.model.source import HostDeviceSource
 from vifplug.model.vif import VIF
@@ -65,6 +66,9 @@ class HostDevice(VIFType):
         if vif.source.remote or vif.source.whole:
             yield PciFunction(name=vif.source.address, owner=vif.id)
             return
+        if vif.source.polled:
+            yield from _polled(vif, context)
+            return
         facts = context.facts.virtual_function(vif.source.address)
         profiled = vif.virtualport is not None and vif.virtualport.type == QBH
         yield virtual_function(vif, facts, mac=None if profiled else vif.mac, with_vlan=vif.source.bridge is None)
@@ -73,6 +77,21 @@ class HostDevice(VIFType):
             yield LowerDevice(name=representor, owner=vif.id, sysctls=HARDENED)
             yield openvswitch.bridge(vif, context)
             yield openvswitch.port(vif, context, representor)
+
+
+def _polled(vif: VIF, context: Context) -> Iterator[Resource]:
+    """The representor as a port of DPDK's, which takes it from the physical function (dpdk.org: Ethdev port
+    representors; OVS: Documentation/topics/dpdk/phy.rst). The kernel has no part in it.
+    """
+    physical, number = context.facts.physical_function(vif.source.address)
+    yield PciFunction(name=vif.source.address, owner=vif.id)
+    yield openvswitch.bridge(vif, context)
+    yield openvswitch.port(vif, context, f"vfr{vif.id[:11]}").replace(
+        type="dpdk",
+        options=FrozenMap({"dpdk-devargs": f"{physical},representor=[{number}]"}),
+        mtu_request=vif.source.port_mtu,
+        qos=None,
+    )
 
 
 def virtual_function(vif: VIF, facts: VirtualFunctionFacts, *, mac: str | None, with_vlan: bool) -> VirtualFunction:
@@ -106,6 +125,8 @@ def vf_vlan_problems(vif: VIF) -> Iterator[Problem]:
 
 
 def _switched_problems(vif: VIF) -> Iterator[Problem]:
+    if vif.source.polled and vif.vf:
+        yield Problem("$.vf", "can't be set with datapath_type netdev: DPDK has the physical function, not the kernel")
     for key in ("vlan_qos", "vlan_proto"):
         if vif.vf and getattr(vif.vf, key) is not None:
             yield Problem(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 
 from vifplug.errors import Problem
@@ -11,11 +10,8 @@ from vifplug.model.codec import FrozenMap
 from vifplug.model.vif import VIF
 from vifplug.model.virtualport import OPENVSWITCH, VirtualPort
 from vifplug.model.vlan import Vlan
-from vifplug.plan.resources import OvsBridge, OvsPolicing, OvsPort, OvsQos, OvsVlan
+from vifplug.plan.resources import OvsBridge, OvsPolicing, OvsPort, OvsQos, OvsVlan, osvif_qos_id
 from vifplug.types.base import Context
-
-#: os-vif's namespace for the id of its QoS rows, so that its unplug finds a row that vifplug made
-_OSVIF_QOS = uuid.UUID("68da264a-847f-42a8-8ab0-5e774aee3d95")
 
 #: Neutron's trunk bridges: its trunk driver reads bridge_name from the ports on them
 _TRUNK_BRIDGE = "tbr-"
@@ -83,7 +79,7 @@ def own_bridge(vif: VIF, context: Context, tap_port: OvsPort) -> Iterator[OvsBri
     What is the VIF's towards the switch, identity and VLAN, is on the patch's end there; what shapes the device stays
     with the device. OVN and Neutron see a port that is ready before the guest's tap is.
     """
-    name, here, there = f"pb{vif.id[:11]}", f"pbp{vif.id}", f"ibp{vif.id}"
+    name, here, there = f"pb{vif.id[:12]}", f"pbp{vif.id}", f"ibp{vif.id}"
     yield OvsBridge(name=name, datapath_type=_datapath(vif, context), transient=True)
     yield tap_port.replace(bridge=name, vlan=None, initial=None, external_ids=FrozenMap())
     patch = OvsPort(name=here, owner=vif.id, bridge=name, role="patch", type="patch")
@@ -173,5 +169,5 @@ def default_qos(vif: VIF, context: Context, device: str) -> OvsQos | None:
     datapath = context.facts.datapath_type(vif.source.bridge) or _datapath(vif, context)
     if datapath not in ("system", "", None):
         return None
-    ids = {"id": str(uuid.uuid5(_OSVIF_QOS, device)), "_type": wanted}
+    ids = {"id": osvif_qos_id(device), "_type": wanted}
     return OvsQos(type=wanted, external_ids=FrozenMap(ids))

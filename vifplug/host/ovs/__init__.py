@@ -9,6 +9,7 @@ rows      OvsPort and OvsBridge -> operations; reading: rows -> OvsPort and OvsB
 verbs     plug and unplug as ovsdbapp commands
 vswitchd  is ovs-vswitchd there, and has it applied what was written
 change    a set of verbs as one transaction: committed, read back, applied, or taken back
+takeover  a port that another program made for a VIF becomes the VIF's
 conflict  what the server refused, as a sentence for a person
 backend   the door: observe and apply
 """

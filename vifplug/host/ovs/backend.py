@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-from vifplug.errors import HostNotReady, Missing, PartlyDone, StepFailed, VifplugError
-from vifplug.host.ovs import ops, reading, survey, verbs
+from ovsdbapp.exceptions import TimeoutException
+
+from vifplug.errors import HostNotReady, Missing, PartlyDone, StepFailed, Unavailable, VifplugError
+from vifplug.host.ovs import ops, reading, survey, takeover, verbs
 from vifplug.host.ovs.api import Api
 from vifplug.host.ovs.change import Change, commands
+from vifplug.host.ovs.conflict import explained
 from vifplug.host.ovs.pool import Pool
 from vifplug.host.ovs.settings import OvsSettings
+from vifplug.host.ovs.transaction import Command, CommandRefused
 from vifplug.host.ovs.values import atoms
 from vifplug.host.ovs.vswitchd import is_running
 from vifplug.host.ovs.wire import DATABASE, Operation, Unknown
@@ -66,6 +70,44 @@ class OvsBackend:
         roles = [ops.pairs(row["external_ids"]).get(reading.ROLE, "") for row in marked]
         ports = verbs.see(self.api, [(owner, role) for role in sorted(set(roles))]) if roles else []
         return [seen.port for seen in ports if seen.port is not None]
+
+    def take_over(self, wanted: Sequence[OvsPort]) -> list[OvsPort]:
+        """Mark the ports that another program made for the VIF, with all that is on them; those that there were.
+
+        See `takeover.TakeOver`. Nothing else about them changes, and ovs-vswitchd need not be there.
+        """
+        strange = self.strange([(each.name, each.owner) for each in wanted])
+        return [each for each in wanted if each.name in strange and self._run(takeover.TakeOver(self.api, each))]
+
+    def strange(self, named: Sequence[tuple[str, str]]) -> set[str]:
+        """Which of these names are ports, or bridges, that are not marked for the VIF beside them."""
+        found = self._pool.select(*(takeover.look_name(name) for name, _ in named)) if named else []
+        pairs = zip(named, found, strict=True)
+        return {name for (name, owner), rows in pairs if rows and not takeover.is_marked(rows[0], owner)}
+
+    def clean_up(self, devices: Sequence[str], bridges: Sequence[str]) -> list[str]:
+        """Remove what other programs leave of a VIF: QoS rows that no port has, and bridges with no port but their own.
+
+        The names of the bridges that were removed.
+        """
+        looks = [*map(takeover.look_qos, devices), *map(reading.look_bridge, bridges)]
+        found = iter(self._pool.select(*looks) if looks else [])
+        for device in [each for each in devices if next(found)]:
+            self._run(takeover.DropStrayQos(self.api, device))
+        there = [each for each in bridges if next(found)]
+        return [each for each in there if self._run(takeover.DropEmptyBridge(self.api, each))]
+
+    def _run(self, command: Command) -> Any:
+        try:
+            with self.api.transaction(check_error=True, log_errors=False, nested=False, wait=False) as transaction:
+                transaction.add(command)
+        except CommandRefused as refused:
+            if refused.refused.error != "timed out":  # a guard: it is no longer as it was found, so it is not ours
+                raise explained(self.api, refused) from refused
+            return False
+        except TimeoutException as late:
+            raise Unavailable(f"{command} was not answered: {late}; try again") from late
+        return command.result
 
     def datapath_type(self, bridge: str) -> str | None:
         """Bridge.datapath_type, ``system`` where the column is empty; None: there is no such bridge."""

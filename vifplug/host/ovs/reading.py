@@ -17,9 +17,9 @@ OWNER, ROLE = "vifplug-id", "vifplug-role"
 #: Interface.external_ids that are ovn-controller's word on the port's state, not configuration (controller/binding.c)
 STATUS = ("ovn-installed", "ovn-installed-ts")
 
-_PORT = ["_uuid", "name", "tag", "vlan_mode", "trunks", "other_config", "qos"]
-_INTERFACE = ["name", "type", "external_ids", "options", "mtu_request", "ofport", "error"]
-_INTERFACE += ["ingress_policing_rate", "ingress_policing_burst"]
+PORT = ["_uuid", "name", "tag", "vlan_mode", "trunks", "other_config", "qos"]
+INTERFACE = ["name", "type", "external_ids", "options", "mtu_request", "ofport", "error"]
+INTERFACE += ["ingress_policing_rate", "ingress_policing_burst"]
 _STATUS = ["name", "ofport", "error", "external_ids"]
 _QOS = ["_uuid", "type", "other_config", "external_ids", "queues"]
 _QUEUE = ["_uuid", "other_config"]
@@ -61,8 +61,8 @@ def assumed(port: OvsPort | None) -> Seen:
 def look(owner: str, role: str, *, qos: bool = True) -> list[Operation]:
     """The selects that read one port: five look-ups, or three where it has no QoS of its own."""
     keys = Keys.of(owner, role)
-    port = ops.select("Port", keys.port, _PORT)
-    interface = ops.select("Interface", keys.interface, _INTERFACE)
+    port = ops.select("Port", keys.port, PORT)
+    interface = ops.select("Interface", keys.interface, INTERFACE)
     shaper = [ops.select("QoS", keys.qos, _QOS), ops.select("Queue", keys.queue, _QUEUE)] if qos else []
     return [port, interface, bridge_of(keys.port), *shaper]
 
@@ -118,15 +118,15 @@ def seen(owner: str, role: str, rows: Rows, foreign: OvsQos | None = None) -> Se
     if not ports or not interfaces or not bridges:
         return Seen(None, has_qos=bool(qos), has_queue=bool(queues))
     own = bool(qos) and ports[0]["qos"] == ["uuid", keys.qos]
-    port = OvsPort(
-        owner=owner,
-        role=role,
-        bridge=bridges[0]["name"],
-        qos=read_qos(qos[0], queues) if own else foreign or OvsQos(),
-        **_of_port(ports[0]),
-        **_of_interface(interfaces[0]),
-    )
-    return Seen(port, bool(qos), bool(queues), foreign_qos(owner, role, rows) or "")
+    shaper = read_qos(qos[0], queues) if own else foreign or OvsQos()
+    found = port(owner, role, (ports[0], interfaces[0], bridges[0]["name"]), shaper)
+    return Seen(found, bool(qos), bool(queues), foreign_qos(owner, role, rows) or "")
+
+
+def port(owner: str, role: str, found: tuple[Row, Row, str], qos: OvsQos) -> OvsPort:
+    """The port of ``found``: the rows of Port and Interface, and the bridge's name."""
+    port_row, interface, bridge = found
+    return OvsPort(owner=owner, role=role, bridge=bridge, qos=qos, **_of_port(port_row), **_of_interface(interface))
 
 
 def foreign_qos(owner: str, role: str, rows: Rows) -> str | None:

@@ -232,6 +232,8 @@ class Connection:
                 self.cur_cfg = row["new"]["cur_cfg"]
 
     def _readable(self) -> bool:
+        if not hasattr(select, "poll"):  # eventlet.monkey_patch takes it away; its own select has no limit of 1024
+            return bool(self._buffer or select.select([self._socket], [], [], 0)[0])
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
         return bool(self._buffer or poll.poll(0))

@@ -1,0 +1,106 @@
+"""What os-vif may have left on a host for one VIF, under the names that it gives, whatever its configuration was.
+
+vifplug takes these over before it unplugs, so that nothing stays that was plugged before the move to vifplug, or with
+another configuration (a hybrid port that is direct now, a bridge per port that is no longer wanted).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from vifplug.compat.translate import TRUNK_BRIDGE, field, generated
+from vifplug.host.netlink import Netlink
+from vifplug.model.codec import FrozenMap
+from vifplug.model.names import parse_device
+from vifplug.model.vif import VIF
+from vifplug.plan.resources import Bridge, OvsPort, Resource, Tap, VethPair
+
+#: names of ports that are no devices may be longer (vif_plug_ovs/ovs.py, _plug_port_bridge)
+_PATCH_BYTES = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leftovers:
+    """Devices and ports that may be there; bridges that go when they are empty; devices that may have stray QoS."""
+
+    resources: tuple[Resource, ...]
+    bridges: tuple[str, ...]
+    devices: tuple[str, ...]
+
+
+def of(vif: Any) -> Leftovers:
+    """What there may be of a VIF object, of which little need be known: no name, or no valid one, is no error."""
+    qvb, qvo, vhu, vfr = (generated(prefix, vif.id) for prefix in ("qvb", "qvo", "vhu", "vfr"))
+    named = list(_names(vif, "vif_name"))
+    bridges = dict.fromkeys([generated("qbr", vif.id), *_names(vif, "bridge_name")])
+    devices: list[Resource] = [
+        *(Tap(name=name, owner=_owner(vif)) for name in named),
+        *(Bridge(name=name, owner=_owner(vif)) for name in bridges if _is_for(name, vif)),
+        VethPair(name=qvo, peer=qvb, owner=_owner(vif)),
+    ]
+    ports = [*named, qvo, vhu, vfr]
+    return Leftovers(
+        resources=(*devices, *_ports(vif, ports), *_patches(vif, named)),
+        bridges=(generated("pb", vif.id), *_trunk_bridges(vif)),
+        devices=(*named, qvo),
+    )
+
+
+def is_given(document: VIF) -> bool:
+    """Whether a port waits for a tap, and under its name there is a device that is no tap, and nobody's.
+
+    Neutron's agent on a SmartNIC plugs representors so, of the form that nova uses for taps of libvirt's.
+    """
+    if document.type != "bridge" or document.source.port_owner != "vifplug" or document.tap_owner != "libvirt":
+        return False
+    with contextlib.closing(Netlink()) as netlink:
+        link = netlink.links([document.device]).get(document.device)
+    return link is not None and link.kind not in ("tun", "bridge") and not link.alias
+
+
+def _ports(vif: Any, names: list[str]) -> Iterator[OvsPort]:
+    """The ports that carry the VIF's iface-id: the one of its profile. Each has a role, and so rows, of its own."""
+    profile = field(vif, "port_profile")
+    iface_id = (profile is not None and field(profile, "interface_id")) or vif.id
+    for name in dict.fromkeys(names):
+        yield _port(vif, name, "", iface_id)
+
+
+def _patches(vif: Any, named: list[str]) -> Iterator[OvsPort]:
+    """The ports of a bridge per port: on the VIF's own bridge without ids, on the other one with the id as iface-id."""
+    own = generated("pb", vif.id)
+    yield _port(vif, ("ibp" + vif.id)[:_PATCH_BYTES], "", vif.id)
+    for name in (("pbp" + vif.id)[:_PATCH_BYTES], *named):
+        yield _port(vif, name, own, None)
+
+
+def _port(vif: Any, name: str, bridge: str, iface_id: str | None) -> OvsPort:
+    ids: FrozenMap[str, str | None] = FrozenMap({"iface-id": iface_id} if iface_id else {})
+    return OvsPort(name=name, owner=_owner(vif), bridge=bridge, role=f"left-{name}", external_ids=ids)
+
+
+def _owner(vif: Any) -> str:
+    """The id as vifplug has it: os-vif takes any text."""
+    return str(vif.id).lower()
+
+
+def _names(vif: Any, *fields: str) -> Iterator[str]:
+    for name in fields:
+        with contextlib.suppress(ValueError):
+            if value := field(vif, name):
+                yield parse_device(value)
+
+
+def _is_for(bridge: str, vif: Any) -> bool:
+    """Whether a Linux bridge is a VIF's own, by its name: never one that others use."""
+    return vif.id[:11] in bridge
+
+
+def _trunk_bridges(vif: Any) -> Iterator[str]:
+    network = field(vif, "network")
+    bridge = network is not None and field(network, "bridge")
+    if bridge and bridge.startswith(TRUNK_BRIDGE):
+        yield bridge

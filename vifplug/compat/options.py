@@ -1,0 +1,80 @@
+"""os-vif's options in an agent's configuration, ``[os_vif_ovs]``, and what they are to vifplug: one table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from oslo_config import cfg
+from vif_plug_ovs.ovs import OvsPlugin
+
+from vifplug import conf
+from vifplug.compat.translate import Options
+from vifplug.errors import InvalidConfig
+
+GROUP = "os_vif_ovs"
+
+#: ovs_vsctl_timeout of 0 is "forever"; vifplug's longest is an hour
+_FOREVER, _LONGEST = 0, 3600
+
+#: os-vif's option -> vifplug's, in [vifplug_ovs]; not in the table: network_device_mtu, which the objects' MTU falls
+#: back to, and ovsdb_interface, which has no meaning here
+TABLE: Mapping[str, str] = {
+    "ovsdb_connection": "connection",
+    "ovs_vsctl_timeout": "timeout",
+    "isolate_vif": "isolate_vif",
+    "per_port_bridge": "per_port_bridge",
+    "default_qos_type": "default_qos_type",
+}
+
+_DEFAULTS = {option.dest: option.default for option in OvsPlugin.CONFIG_OPTS}
+
+
+def register() -> None:
+    """Make os-vif's options known to the agent's configuration, as os-vif's initialize does: agents read them there.
+
+    They are os-vif's own, so the agent may initialize both.
+    """
+    cfg.CONF.register_opts(OvsPlugin.CONFIG_OPTS, group=GROUP)
+
+
+def chosen() -> dict[str, Any]:
+    """The values that somebody chose, by vifplug's name: they win over vifplug's own configuration."""
+    return {own: _value(name) for name, own in TABLE.items() if _is_chosen(name)}
+
+
+def translation(own: cfg.ConfigOpts) -> Options:
+    """What the translation of objects needs to know; ``own`` is vifplug's configuration, as `vifplugs` makes it."""
+    return Options(mtu=cfg.CONF[GROUP].network_device_mtu, per_port_bridge=own[conf.OVS].per_port_bridge)
+
+
+def vifplugs(config_files: tuple[str, ...], settings: Mapping[str, Any]) -> cfg.ConfigOpts:
+    """vifplug's configuration, in which ``settings`` win. Raises InvalidConfig, NotPermitted."""
+    own = conf.load(config_files)
+    for name, value in settings.items():
+        _override(own, name, value)
+    return own
+
+
+def _override(own: cfg.ConfigOpts, name: str, value: Any) -> None:
+    try:
+        own.set_override(name, value, group=conf.OVS)
+    except ValueError as error:
+        theirs = next(each for each, ours in TABLE.items() if ours == name)
+        [option] = [each for each in conf.OVS_OPTIONS if each.dest == name]
+        told = f"[{GROUP}] {theirs} is {value!r}, and has to be {conf.allowed(option)} for vifplug"
+        raise InvalidConfig(told) from error
+
+
+def _is_chosen(name: str) -> bool:
+    """By the operator, or by the agent itself: not os-vif's default, though the operator may have written just that."""
+    location = cfg.CONF.get_location(name, group=GROUP)
+    written = location is not None and location.location.is_user_controlled
+    return written or bool(cfg.CONF[GROUP][name] != _DEFAULTS[name])
+
+
+def _value(name: str) -> Any:
+    value = cfg.CONF[GROUP][name]
+    if name == "ovs_vsctl_timeout":
+        return float(_LONGEST if value == _FOREVER else min(value, _LONGEST))
+    return value

@@ -1,0 +1,180 @@
+"""os-vif's API on vifplug: ``from vifplug.compat import os_vif`` instead of ``import os_vif``, and no other change.
+
+The same functions, the same versioned objects, the same exceptions; each exception carries vifplug's sentence and is
+chained to vifplug's own error. doc/os-vif.md says what is done otherwise, and why. Needs the extra ``vifplug[osvif]``.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from os_vif import exception, objects
+
+from vifplug.compat import description, foreign, leftovers, options, plain, translate
+from vifplug.driver import VIFDriver
+from vifplug.errors import Busy, Conflict, Held, NotPlugged, PoolExhausted, VifplugError
+from vifplug.model.vif import VIF
+from vifplug.plugins import BrokenPlugin
+
+__all__ = ["exception", "host_info", "initialize", "objects", "plug", "unplug"]
+
+_log = logging.getLogger(__name__)
+
+
+class _Adapter:
+    """The driver, and the values of the agent's configuration that it was made with: others make another one."""
+
+    def __init__(self, config_files: Sequence[str]) -> None:
+        self._config_files = tuple(config_files)
+        self._making = threading.Lock()
+        self._settings: Mapping[str, Any] = {}
+        self._driver: VIFDriver | None = None
+
+    def driver(self) -> tuple[VIFDriver, translate.Options]:
+        """The driver, and what the translation of objects needs to know, as the configuration is now."""
+        settings = options.chosen()
+        with self._making:
+            if self._driver is None or settings != self._settings:
+                self._conf = options.vifplugs(self._config_files, settings)
+                self.close()
+                self._driver, self._settings = VIFDriver(self._conf), settings
+            return self._driver, options.translation(self._conf)
+
+    def close(self) -> None:
+        if self._driver is not None:
+            self._driver.close()
+
+
+_adapter: _Adapter | None = None
+
+
+def initialize(reset: bool = False, *, config_files: Sequence[str] = ()) -> None:
+    """Read vifplug's configuration and make os-vif's options known to the agent's; ``reset``: read it again.
+
+    ``config_files`` are vifplug's own; without any, the usual ones. Raises vifplug's InvalidConfig: an agent that can't
+    plug should not start. Plugins of third parties are loaded when they are needed; `host_info` tells those that can't.
+    """
+    global _adapter
+    objects.register_all()
+    options.register()
+    if _adapter is not None and not reset:
+        return
+    made = _Adapter(config_files)
+    made.driver()
+    if _adapter is not None:
+        _adapter.close()
+    _adapter = made
+
+
+def plug(vif: Any, instance_info: Any) -> None:
+    """Plug ``vif`` (os_vif.objects.vif.*) for the guest ``instance_info``; twice is the same as once.
+
+    Raises os-vif's LibraryNotInitialized, NoMatchingPlugin and PlugException.
+    """
+    adapter = _initialized(vif)
+    try:
+        driver, settings = adapter.driver()
+        document = _document(vif, settings)
+        if document is not None:
+            _plug(driver, document, instance_info)
+    except VifplugError as error:
+        _log.error("failed to plug %s: %s", translate.told(vif), error)
+        raise exception.PlugException(vif=vif, err=error) from error
+
+
+def unplug(vif: Any, instance_info: Any) -> None:
+    """Take back everything of ``vif``, whoever plugged it and however it was configured then.
+
+    Raises os-vif's LibraryNotInitialized, NoMatchingPlugin and UnplugException.
+    """
+    adapter = _initialized(vif)
+    try:
+        driver, _ = adapter.driver()
+        if vif.plugin in translate.FORMS:
+            _unplug(driver, vif)
+        else:
+            _unplug_foreign(driver, vif, instance_info)
+    except VifplugError as error:
+        _log.error("failed to unplug %s: %s", translate.told(vif), error)
+        raise exception.UnplugException(vif=vif, err=error) from error
+
+
+def host_info(permitted_vif_type_names: list[str] | None = None) -> Any:
+    """os-vif's HostInfo: the classes that can be plugged here, with the versions and port profiles that they have.
+
+    Raises LibraryNotInitialized. A plugin that can't be loaded is logged and left out.
+    """
+    if _adapter is None:
+        raise exception.LibraryNotInitialized()
+    infos = [description.own(name) for name in translate.FORMS]
+    infos += [info for name in foreign.installed().keys() - translate.FORMS.keys() if (info := _described(name))]
+    info = objects.host_info.HostInfo(plugin_info=sorted(infos, key=lambda info: info.plugin_name))
+    if permitted_vif_type_names is not None:
+        info.filter_vif_types(permitted_vif_type_names)
+    return info
+
+
+def _initialized(vif: Any) -> _Adapter:
+    """Raises LibraryNotInitialized, or NoMatchingPlugin where neither vifplug nor anybody else has the VIF's plugin."""
+    if _adapter is None:
+        raise exception.LibraryNotInitialized()
+    if vif.plugin not in translate.FORMS and vif.plugin not in foreign.installed():
+        raise exception.NoMatchingPlugin(plugin_name=vif.plugin)
+    return _adapter
+
+
+def _document(vif: Any, settings: translate.Options) -> VIF | None:
+    if vif.plugin in translate.FORMS:
+        return translate.document(translate.Ask(vif, settings))
+    return translate.for_plugin(vif, plain.data(vif))
+
+
+def _plug(driver: VIFDriver, document: VIF, info: Any) -> None:
+    """What is in the way may be the VIF's own: what os-vif plugged for it becomes vifplug's, and is brought to what is
+    wanted; a device that is no tap is a SmartNIC's representor, which the agent wants on the bridge as it is.
+    """
+    instance = translate.instance(info)
+    try:
+        driver.plug(document, instance)
+    except (Held, Busy, PoolExhausted):
+        raise
+    except Conflict:
+        if leftovers.is_given(document):
+            document = document.replace(source=document.source.replace(given=True))
+        elif not driver.take_over(document.id, driver.wanted(document, instance)):
+            raise
+        driver.plug(document, instance)
+
+
+def _unplug(driver: VIFDriver, vif: Any) -> None:
+    translate.check(vif)
+    if vif.plugin == "noop":
+        return
+    driver.unplug(vif.id)
+    if vif.plugin != "ovs":  # no other left anything that is the VIF's alone
+        return
+    left = leftovers.of(vif)
+    if driver.take_over(vif.id, left.resources):
+        driver.unplug(vif.id)
+    driver.clean_up(vif.id, left.devices, left.bridges)
+
+
+def _unplug_foreign(driver: VIFDriver, vif: Any, info: Any) -> None:
+    """By vifplug's record, or, of what was plugged before vifplug was there, by the plugin alone."""
+    try:
+        driver.show(vif.id)
+    except NotPlugged:
+        foreign.unplug(vif, info)
+    else:
+        driver.unplug(vif.id)
+
+
+def _described(name: str) -> Any:
+    try:
+        return foreign.describe(name)
+    except BrokenPlugin as error:
+        _log.warning("%s", error)
+        return None

@@ -1,0 +1,72 @@
+"""os-vif's versioned objects as plain data, and back: ``{"class": "VIFGeneric", "vif_name": "tap1", ...}``.
+
+Lists of objects are lists; addresses and UUIDs are texts. Fields that are unset are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from oslo_versionedobjects import base
+
+from vifplug.errors import InvalidRequest
+from vifplug.model.codec import described, joined
+
+CLASS = "class"
+
+
+def data(value: Any) -> Any:
+    """The plain data of an object, or of a value of one of its fields."""
+    if isinstance(value, base.ObjectListBase):
+        return [data(each) for each in value.objects]
+    if isinstance(value, base.VersionedObject):
+        fields = {name: data(getattr(value, name)) for name in sorted(value.fields) if name in value}
+        return {CLASS: type(value).__name__, **fields}
+    if isinstance(value, (list, tuple)):
+        return [data(each) for each in value]
+    return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)
+
+
+def build(name: str, fields: Mapping[str, Any]) -> Any:
+    """The object of class ``name`` with these fields. Raises InvalidRequest for what the class does not take."""
+    cls = known(name)
+    values = {key: value for key, value in fields.items() if key != CLASS}
+    if unknown := sorted(values.keys() - cls.fields.keys()):
+        fields_told = joined(sorted(cls.fields), "and")
+        raise InvalidRequest(f"os-vif's {name} has no field {joined(unknown)}; it has {fields_told}")
+    made = cls()
+    for key, value in values.items():
+        _set(made, name, key, value)
+    return made
+
+
+def is_known(name: str) -> bool:
+    """Whether os-vif, or a plugin, has a class of that name: os-vif takes old ones away."""
+    return name in base.VersionedObjectRegistry.obj_classes()
+
+
+def known(name: str) -> Any:
+    """The class of that name: os-vif's, or one that a plugin registered. Raises InvalidRequest."""
+    found = base.VersionedObjectRegistry.obj_classes().get(name)
+    if not found:
+        raise InvalidRequest(f"os-vif has no class {name!r}; wanted one such as VIFGeneric or VIFOpenVSwitch")
+    return found[0]
+
+
+def _set(made: Any, name: str, key: str, value: Any) -> None:
+    try:
+        setattr(made, key, _value(made.fields[key], value))
+    except (ValueError, TypeError) as error:  # what versioned objects raise for a value that a field does not take
+        raise InvalidRequest(f"os-vif's {name} does not take {described(value)} for {key}: {error}") from error
+
+
+def _value(field: Any, value: Any) -> Any:
+    """A list where an object is wanted is the object that is such a list (SubnetList ...)."""
+    if isinstance(value, Mapping) and CLASS in value:
+        return build(str(value[CLASS]), value)
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        items = [_value(None, each) for each in value]
+        name = getattr(getattr(field, "_type", None), "_obj_name", None)
+        return known(name)(objects=items) if name else items
+    return value

@@ -1,0 +1,223 @@
+"""The VIF type ``os_vif``: a plugin of os-vif's does the host side, with the object that the document describes.
+
+The module needs no os-vif, so the type is listed where os-vif is not installed, and says what is missing when used.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vifplug.errors import Problem
+from vifplug.guest.interface import Interface
+from vifplug.model.codec import FrozenMap, Record, described
+from vifplug.model.names import DeviceName, Word, default_target
+from vifplug.model.vif import VIF
+from vifplug.model.virtualport import VirtualPort
+from vifplug.plan.resources import Resource, fixed, locating
+from vifplug.types.base import NO_VF, Context, Option, VIFType, nic_problems, refused
+from vifplug.types.ethernet import tap_interface
+from vifplug.types.hostdev import HostDevice
+from vifplug.types.vhostuser import VhostUser
+
+#: what the document says elsewhere: the object gets it from there
+ELSEWHERE = {"id": "$.id", "address": "$.mac", "plugin": "$.source.plugin"}
+#: classes for which nova's libvirt driver has an element (nova/virt/libvirt/vif.py, _set_config_VIF*)
+FORMS = ("VIFGeneric", "VIFBridge", "VIFOpenVSwitch", "VIFVHostUser", "VIFHostDevice")
+
+RUN_DIR = "/run/vifplug/os-vif"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OsVifSource(Record):
+    """``plugin`` is the name of an os-vif plugin; ``vif`` the object that it gets: ``class`` and the fields of that
+    class, objects within it likewise. Its id, address and plugin are the document's own.
+
+    ``form``: for a class of a plugin's own, os-vif's class that the guest's element follows.
+    """
+
+    plugin: Word
+    vif: FrozenMap[Word, Any]
+    form: Word | None = None
+
+    def rules(self) -> Iterator[Problem]:
+        for name in ("network", "port_profile"):
+            if name in self.vif and not isinstance(self.vif[name], Mapping):
+                yield Problem(f"$.vif.{name}", f"wanted an object, found {described(self.vif[name])}")
+
+    def inner(self, name: str) -> Mapping[str, Any]:
+        """An object within the object; empty where it has none."""
+        found: Mapping[str, Any] = self.vif.get(name, FrozenMap())
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class PluggedByOsVif(Resource):
+    """What a plugin of os-vif's did for a VIF. ``vif`` and ``instance`` are the objects, as JSON of plain data."""
+
+    kind = "os-vif"
+
+    plugin: str = fixed()
+    vif: str = fixed()
+    instance: str = fixed()
+    #: whether the mark of it is there, and the device, if there was one afterwards
+    plugged: bool = True
+    device: DeviceName | None = locating(default=None)
+    run_dir: str = locating()
+    config_file: str | None = locating(default=None)
+
+
+class OsVif(VIFType):
+    """A VIF of an os-vif plugin's."""
+
+    name = "os_vif"
+    source = OsVifSource
+    tap_owner = "vifplug"
+    refuses = {
+        "vlan": "os-vif's objects have it in source.vif.network",
+        "port": "os-vif's objects have no word for it",
+        "external_ids": "os-vif's objects have no word for them",
+        "vf": NO_VF,
+        "trust_guest_rx_filters": "os-vif's objects have no macvtap that a plugin plugs",
+    }
+    options = (
+        Option(
+            name="run_dir",
+            default=RUN_DIR,
+            help="Directory of the marks of what os-vif plugins have plugged. It has to be empty after a reboot, since "
+            "the devices are gone then.",
+        ),
+        Option(
+            name="config_file",
+            help="File with the plugins' own options, [os_vif_NAME], for a process that has read no configuration of "
+            "oslo.config's own, such as the command vifplug. An agent's plugins have the agent's.",
+        ),
+    )
+
+    def problems(self, vif: VIF, context: Context) -> Iterator[Problem]:
+        yield from nic_problems(vif)
+        given = vif.source.vif
+        for key in ELSEWHERE.keys() & given.keys():
+            yield Problem(f"$.source.vif.{key}", f"is not said here: the object gets what {ELSEWHERE[key]} says")
+        if form(vif.source) not in FORMS:
+            wanted = f"wanted {', '.join(FORMS[:-1])} or {FORMS[-1]}: the guest's element follows from it"
+            yield Problem("$.source.vif.class", f"{wanted}; found {form(vif.source)!r} (see source.form)")
+            return
+        for key in _lacking(vif.source):
+            yield Problem(f"$.source.vif.{key}", f"is missing; a {form(vif.source)} needs it for the guest's element")
+        if given.get("dev_type") == "generic":
+            yield Problem("$.source.vif.dev_type", "wanted ethernet: a generic device is no <interface>")
+        if kind := _LIKE.get(form(vif.source)):
+            yield from refused(vif, kind.name, kind.refuses)
+        if vif.target not in (None, default_target(vif.id), given.get("vif_name")):
+            yield Problem("$.target", f"wanted source.vif.vif_name, which is the device here, found {vif.target}")
+
+    def interface(self, vif: VIF, context: Context) -> Interface:
+        """The element that nova writes for such an object (_set_config_VIFGeneric and so on)."""
+        return _ELEMENTS[form(vif.source)](vif, self.owner(vif, context))
+
+    def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
+        instance = context.instance.to_data() if context.instance else {}
+        yield PluggedByOsVif(
+            name=vif.id,
+            owner=vif.id,
+            plugin=vif.source.plugin,
+            vif=_json({**vif.source.vif, "id": vif.id, "address": vif.mac, "plugin": vif.source.plugin}),
+            instance=_json({"class": "InstanceInfo", **instance}),
+            device=vif.source.vif.get("vif_name"),
+            run_dir=context.options.get("run_dir") or RUN_DIR,
+            config_file=context.options.get("config_file"),
+        )
+
+
+#: vifplug's own types with the same element: what they can't honour can't be honoured here
+_LIKE: Mapping[str, type[VIFType]] = {"VIFVHostUser": VhostUser, "VIFHostDevice": HostDevice}
+
+
+def list_opts() -> Any:
+    """For oslo-config-generator: the options of this type."""
+    from vifplug import conf
+
+    return conf.type_opts((OsVif,))
+
+
+def form(source: OsVifSource) -> str:
+    """The class of os-vif's that the element follows."""
+    return source.form or str(source.vif.get("class"))
+
+
+def _lacking(source: OsVifSource) -> list[str]:
+    needs = {"VIFBridge": ("bridge_name",), "VIFVHostUser": ("path", "mode"), "VIFHostDevice": ("dev_address",)}
+    needs |= {"VIFGeneric": ("vif_name",), "VIFOpenVSwitch": ("vif_name",)}
+    lacking = [key for key in needs[form(source)] if not source.vif.get(key)]
+    if form(source) == "VIFOpenVSwitch" and not source.inner("network").get("bridge"):
+        lacking.append("network.bridge")
+    return lacking
+
+
+def _ethernet(vif: VIF, owner: str | None) -> Interface:
+    """The plugin made the tap beforehand, unless the document says that it is libvirt's (tap_owner)."""
+    named = vif.replace(target=vif.source.vif["vif_name"])
+    return tap_interface(named, owner, bandwidth=vif.bandwidth, mtu=_mtu(vif))
+
+
+def _bridge(vif: VIF, owner: str | None) -> Interface:
+    source = {"bridge": vif.source.vif["bridge_name"]}
+    return Interface.of(vif, "bridge", source, target=_target(vif), bandwidth=vif.bandwidth, mtu=_mtu(vif))
+
+
+def _openvswitch(vif: VIF, owner: str | None) -> Interface:
+    """The tap and the port are the plugin's, or the port alone, or both are libvirt's."""
+    profile = vif.source.inner("port_profile")
+    if profile.get("create_tap") or profile.get("create_port"):
+        return _ethernet(vif, "vifplug" if profile.get("create_tap") else "libvirt")
+    virtualport = VirtualPort(type="openvswitch", interfaceid=profile.get("interface_id") or vif.id)
+    source = {"bridge": vif.source.inner("network")["bridge"]}
+    return Interface.of(
+        vif,
+        "bridge",
+        source,
+        target=_target(vif),
+        virtualport=virtualport,
+        bandwidth=vif.bandwidth,
+        mtu=_mtu(vif),
+    )
+
+
+def _vhostuser(vif: VIF, owner: str | None) -> Interface:
+    source = {"type": "unix", "path": vif.source.vif["path"], "mode": vif.source.vif["mode"]}
+    return Interface.of(vif, "vhostuser", source, target=None, model=vif.model or "virtio")
+
+
+def _host_device(vif: VIF, owner: str | None) -> Interface:
+    return Interface.of(vif, "hostdev", {}, managed=True, address=vif.source.vif["dev_address"], target=None)
+
+
+_ELEMENTS = {
+    "VIFGeneric": _ethernet,
+    "VIFBridge": _bridge,
+    "VIFOpenVSwitch": _openvswitch,
+    "VIFVHostUser": _vhostuser,
+    "VIFHostDevice": _host_device,
+}
+
+
+def _target(vif: VIF) -> str | None:
+    name: str | None = vif.source.vif.get("vif_name")
+    return name or vif.target
+
+
+def _mtu(vif: VIF) -> int | None:
+    return vif.mtu or vif.source.inner("network").get("mtu")
+
+
+def _json(data: Mapping[str, Any]) -> str:
+    return json.dumps(data, sort_keys=True, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is no plain data")

@@ -1,0 +1,267 @@
+"""os-vif's objects -> vifplug's documents. Pure: one function for each class of VIF that a plugin of os-vif's takes.
+
+What each plugin does with each class is in os-vif's vif_plug_ovs/ovs.py and vif_plug_noop/noop.py (5.3), and in
+vif_plug_linux_bridge/linux_bridge.py (3.2).
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from os_vif import objects
+
+from vifplug.compat.plugin_type import ELSEWHERE
+from vifplug.errors import InvalidRequest
+from vifplug.model.codec import joined
+from vifplug.model.vif import VIF, Instance
+
+Document = dict[str, Any]
+
+#: Neutron's trunk bridges (vif_plug_ovs/constants.py, TRUNK_BR_PREFIX)
+TRUNK_BRIDGE = "tbr-"
+#: os-vif cuts the names that it makes here, one byte before the kernel does (vif_plug_ovs/ovs.py, NIC_NAME_LEN)
+_NAME_BYTES = 14
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the agent's configuration says. ``mtu``, in bytes, is for networks that have none."""
+
+    mtu: int = 1500
+    per_port_bridge: bool = False
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A VIF object on its way."""
+
+    vif: Any
+    options: Options
+
+    def need(self, name: str) -> Any:
+        """The value of a field. Raises InvalidRequest where it is unset, None or empty."""
+        value = field(self.vif, name)
+        if value in (None, ""):
+            raise InvalidRequest(f"{told(self.vif)} has no {name}, and plugin {self.vif.plugin} needs one")
+        return value
+
+    @property
+    def bridge(self) -> str:
+        return str(_needed(self.vif, self.need("network"), "bridge"))
+
+    @property
+    def mtu(self) -> int:
+        network = field(self.vif, "network")
+        return (network and field(network, "mtu")) or self.options.mtu
+
+    @property
+    def profile(self) -> Any:
+        """The port profile. Raises InvalidRequest where it is none of Open vSwitch's."""
+        profile = self.need("port_profile")
+        if not isinstance(profile, objects.vif.VIFPortProfileOpenVSwitch):
+            found = type(profile).__name__
+            raise InvalidRequest(
+                f"{told(self.vif)}: wanted a port_profile that is a VIFPortProfileOpenVSwitch, found a {found}"
+            )
+        return profile
+
+
+def field(thing: Any, name: str) -> Any:
+    """A field of a versioned object; None where it is unset, or unknown to the version of the class that is here."""
+    return getattr(thing, name) if name in thing else None
+
+
+def told(vif: Any) -> str:
+    """A VIF object, for a sentence."""
+    return f"{type(vif).__name__} {field(vif, 'id') or 'without an id'}"
+
+
+def generated(prefix: str, vif_id: str) -> str:
+    """The name that os-vif makes from a VIF's id."""
+    return (prefix + vif_id)[:_NAME_BYTES]
+
+
+def instance(info: Any) -> Instance:
+    """The guest, of an InstanceInfo."""
+    values = {name: field(info, name) or None for name in ("uuid", "name", "project_id")}
+    if values["uuid"] is None:
+        raise InvalidRequest("the InstanceInfo has no uuid, and a VIF is plugged for a guest")
+    return Instance.from_data({name: value for name, value in values.items() if value is not None})
+
+
+def document(ask: Ask) -> VIF | None:
+    """The VIF that vifplug plugs; None where the plugin has nothing to do. Raises InvalidRequest for the rest."""
+    form = _form(ask.vif)
+    made = form(ask)
+    if made is None:
+        return None
+    known = {"id": ask.need("id"), "mac": ask.need("address")}
+    return VIF.from_data({**known, **{key: value for key, value in made.items() if value is not None}})
+
+
+def check(vif: Any) -> None:
+    """Raises InvalidRequest where the VIF's plugin takes no object of its class."""
+    _form(vif)
+
+
+def for_plugin(vif: Any, data: Document) -> VIF:
+    """The document for a VIF of another os-vif plugin's (`plugin_type`); ``data`` is the plain data of the object."""
+    ask = Ask(vif, Options())
+    given = {key: value for key, value in data.items() if key not in ELSEWHERE}
+    source = {"plugin": vif.plugin, "vif": given, "form": _standard(vif)}
+    return VIF.from_data({"id": ask.need("id"), "mac": ask.need("address"), "type": "os_vif", "source": source})
+
+
+def _standard(vif: Any) -> str:
+    """The class of os-vif's that the VIF's own class is, or inherits."""
+    return next((cls.__name__ for cls in type(vif).__mro__ if cls.__module__ == objects.vif.__name__), "VIFBase")
+
+
+def _form(vif: Any) -> Callable[[Ask], Document | None]:
+    """The function for a VIF's class, or the nearest one that it inherits."""
+    forms = FORMS[vif.plugin]
+    for cls in type(vif).__mro__:
+        if cls.__name__ in forms:
+            return forms[cls.__name__]
+    if isinstance(vif, objects.vif.VIFNestedDPDK):
+        raise InvalidRequest(f"{told(vif)} is a device inside a guest: there is nothing to plug on a host")
+    wanted = joined(sorted(forms), "or")
+    raise InvalidRequest(f"plugin {vif.plugin} does not plug a {told(vif)}; it takes a {wanted}")
+
+
+# -- plugin ovs -------------------------------------------------------------------------------------------------------
+
+
+def _switched(ask: Ask) -> Document:
+    """What every port on Open vSwitch has: the MTU, and the identity that Neutron knows it by."""
+    profile = ask.profile
+    if field(profile, "create_tap") and not isinstance(ask.vif, objects.vif.VIFOpenVSwitch):
+        raise InvalidRequest(f"{told(ask.vif)} has no tap of its own: create_tap is for a VIFOpenVSwitch only")
+    port = {"interfaceid": field(profile, "interface_id"), "profileid": field(profile, "profile_id")}
+    given = {key: value for key, value in port.items() if value}
+    return {"mtu": ask.mtu, "virtualport": {"type": "openvswitch", **given}}
+
+
+def _source(ask: Ask, **more: Any) -> Document:
+    """The bridge, and which datapath it gets if it is not there yet; trunk bridges isolate by their own VLANs."""
+    source = {"bridge": ask.bridge, "datapath_type": field(ask.profile, "datapath_type") or "system", **more}
+    return source | ({"isolate": False} if ask.bridge.startswith(TRUNK_BRIDGE) else {})
+
+
+def _openvswitch(ask: Ask) -> Document:
+    made, profile = _switched(ask), ask.profile
+    create_port = bool(field(profile, "create_port")) or ask.options.per_port_bridge
+    create_tap = create_port and bool(field(profile, "create_tap"))  # os-vif reads it only where it makes the port
+    made["tap_owner"] = "vifplug" if create_tap else "libvirt"
+    made["target"] = ask.need("vif_name")
+    made["source"] = _source(ask, port_owner="vifplug" if create_port else "libvirt")
+    if create_tap and field(profile, "multiqueue"):
+        made |= {"model": "virtio", "driver": {"queues": 2}}  # how many, the guest's element says: any tells the tap
+    if ask.options.per_port_bridge:  # OVN's and Neutron's id of a port, whatever the profile says (_plug_port_bridge)
+        made["virtualport"] = {"type": "openvswitch", "interfaceid": ask.need("id")}
+    return {"type": "bridge", **made}
+
+
+def _hybrid(ask: Ask) -> Document:
+    ask.need("bridge_name")
+    made = _switched(ask)
+    source = _source(ask, hybrid=True, hybrid_bridge=ask.vif.bridge_name)
+    return {"type": "bridge", "tap_owner": "libvirt", "target": field(ask.vif, "vif_name"), "source": source, **made}
+
+
+def _vhostuser(ask: Ask) -> Document:
+    """Open vSwitch names the socket that it makes after the port; as QEMU's client the port has os-vif's name."""
+    made, path, mode = _switched(ask), ask.need("path"), ask.need("mode")
+    datapath = field(ask.profile, "datapath_type") or "netdev"
+    source = {"path": path, "mode": mode, **_source(ask), "datapath_type": datapath, "port_mtu": made.pop("mtu")}
+    source.pop("isolate", None)
+    target = posixpath.basename(path) if mode == "client" else generated("vhu", ask.need("id"))
+    return {"type": "vhostuser", "target": target, "source": source, **made}
+
+
+def _host_device(ask: Ask) -> Document:
+    made, source = _switched(ask), _source(ask)
+    source.pop("isolate", None)
+    if made.pop("mtu") and source["datapath_type"] == "netdev":
+        source["port_mtu"] = ask.mtu
+    return {"type": "hostdev", "source": {"address": _function(ask), **source}, **made}
+
+
+def _function(ask: Ask) -> str:
+    """The VF's address. nova plugs no ``generic`` device: libvirt is given that as it is, and no representor is its."""
+    if ask.need("dev_type") != "ethernet":
+        raise InvalidRequest(f"{told(ask.vif)}: wanted dev_type ethernet: a {ask.vif.dev_type} device is no interface")
+    return str(ask.need("dev_address"))
+
+
+# -- plugins linux_bridge and noop, and what no plugin of os-vif's has ------------------------------------------------
+
+
+def _linux_bridge(ask: Ask) -> Document:
+    """The bridge is made where the network says so; what joins it to the network has to be the host's own."""
+    network = ask.need("network")
+    provide = bool(field(network, "should_provide_bridge")) and not field(network, "multi_host")
+    if provide and field(network, "should_provide_vlan"):
+        asked = f"VLAN {field(network, 'vlan')} made on {field(network, 'bridge_interface')}"
+        raise InvalidRequest(
+            f"{told(ask.vif)} wants {asked} for {ask.vif.bridge_name}: vifplug moves no uplink of the host; make "
+            "both in the host's own network configuration, and leave should_provide_vlan out"
+        )
+    source = {"bridge": ask.need("bridge_name"), "ensure": provide and not field(network, "bridge_interface")}
+    return {"type": "bridge", "tap_owner": "libvirt", "target": field(ask.vif, "vif_name"), "source": source}
+
+
+def _generic(ask: Ask) -> Document:
+    return {"type": "ethernet", "target": ask.need("vif_name"), "mtu": ask.mtu}
+
+
+def _direct(ask: Ask) -> Document:
+    """A macvtap on a VF; with ``vlan_name`` on that VLAN device of the network's physical interface."""
+    network, vlan_name = field(ask.vif, "network"), field(ask.vif, "vlan_name")
+    source: Document = {"mode": ask.need("mode")}
+    if vlan_name:
+        physical, vlan = (_needed(ask.vif, network, name) for name in ("bridge_interface", "vlan"))
+        source |= {"dev": vlan_name, "vlan_device": {"physical": physical, "vlan": vlan}}
+    else:
+        source["address"] = ask.need("dev_address")
+    return {"type": "direct", "target": field(ask.vif, "vif_name"), "source": source, "virtualport": _profile(ask)}
+
+
+def _profile(ask: Ask) -> Document | None:
+    profile = field(ask.vif, "port_profile")
+    if isinstance(profile, objects.vif.VIFPortProfile8021Qbh):
+        return {"type": "802.1Qbh", "profileid": _needed(ask.vif, profile, "profile_id")}
+    if isinstance(profile, objects.vif.VIFPortProfile8021Qbg):
+        names = ("manager_id", "type_id", "type_id_version", "instance_id")
+        return {"type": "802.1Qbg", **{name.replace("_", ""): _needed(ask.vif, profile, name) for name in names}}
+    return None
+
+
+def _nothing(ask: Ask) -> None:
+    """Somebody else has the other end. The ids have to be there all the same: a mistake is no success."""
+    ask.need("id")
+
+
+def _needed(vif: Any, thing: Any, name: str) -> Any:
+    value = None if thing is None else field(thing, name)
+    if value in (None, ""):
+        found = type(thing).__name__
+        raise InvalidRequest(f"{told(vif)}: its {found} has no {name}, and plugin {vif.plugin} needs one")
+    return value
+
+
+#: plugin -> class -> what it comes to. ``vifplug`` has the classes that no plugin of os-vif's has.
+FORMS: Mapping[str, Mapping[str, Callable[[Ask], Document | None]]] = {
+    "ovs": {
+        "VIFOpenVSwitch": _openvswitch,
+        "VIFBridge": _hybrid,
+        "VIFVHostUser": _vhostuser,
+        "VIFHostDevice": _host_device,
+    },
+    "linux_bridge": {"VIFBridge": _linux_bridge},
+    "noop": {"VIFVHostUser": _nothing, "VIFHostDevice": _nothing},
+    "vifplug": {"VIFGeneric": _generic, "VIFDirect": _direct},
+}
