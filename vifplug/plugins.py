@@ -1,5 +1,5 @@
-"""Finds the VIF types and kinds of resource that are installed (stevedore), loads those that are needed, and checks
-them when they are loaded rather than when they are first used."""
+"""Finds the VIF types, kinds of resource and look-ups that are installed (stevedore), loads those that are needed, and
+checks them when they are loaded rather than when they are first used."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import dataclasses
 import functools
 import importlib.metadata
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from typing import Any, NoReturn, get_args, get_type_hints
 
 from stevedore.named import NamedExtensionManager
 
-from vifplug.errors import HostNotReady, InvalidConfig, InvalidDocument, UnknownType
+from vifplug.errors import HostNotReady, InvalidConfig, InvalidDocument, Missing, UnknownType, VifplugError
 from vifplug.model.codec import Record, joined
+from vifplug.model.names import default_target
 from vifplug.model.vif import VIF
 from vifplug.plan import resources
 from vifplug.plan.resources import Resource
@@ -24,6 +25,7 @@ from vifplug.types.base import API_VERSION, Option, VIFType
 
 TYPES = "vifplug.types"
 RESOURCES = "vifplug.resources"
+FACTS = "vifplug.facts"
 
 #: the keys of a VIF document that a type may refuse
 REFUSABLE = {field.name for field in dataclasses.fields(VIF)} - {"id", "type", "mac", "source"}
@@ -105,8 +107,39 @@ class Types:
         return Report(origin=origin(point))
 
 
+class LookUps:
+    """What plugins can look up on this host, each loaded when it is first asked; called as `Facts.look` is.
+
+    Raises InvalidConfig when two distributions give a look-up of one name.
+    """
+
+    def __init__(self) -> None:
+        self._found = unambiguous(entry_points(FACTS), "look-up")
+        self._loaded: dict[str, Callable[[str], Any]] = {}
+
+    def __call__(self, name: str, key: str) -> Any:
+        """See `vifplug.plan.facts.Facts.look`."""
+        look = self._get(name)
+        try:
+            return look(key)
+        except VifplugError:
+            raise
+        except Exception as error:  # a third party's function can raise anything
+            told = f"{origin(self._found[name])} could not look up {key!r}: {type(error).__name__}: {error}"
+            raise BrokenPlugin(told) from error
+
+    def _get(self, name: str) -> Callable[[str], Any]:
+        if name not in self._found:
+            raise Missing(f"nothing that is installed looks up {name!r}; found are {joined(sorted(self._found))}")
+        if name not in self._loaded:
+            self._loaded[name] = load_look_up(self._found[name])
+        return self._loaded[name]
+
+
 def bound(vif: VIF, kind: VIFType) -> VIF:
     """``vif`` with its ``source`` as the record of its type. Raises InvalidDocument when that doesn't take it."""
+    if not kind.has_device and vif.target == default_target(vif.id):
+        vif = vif.replace(target=None)
     if isinstance(vif.source, kind.source):
         return vif
     try:
@@ -159,6 +192,15 @@ def load_type(point: EntryPoint) -> VIFType:
     except Exception as error:  # a third party's constructor can raise anything
         raise BrokenPlugin(f"{origin(point)} can't be constructed: {type(error).__name__}: {error}") from error
     return instance
+
+
+def load_look_up(point: EntryPoint) -> Callable[[str], Any]:
+    """The function behind an entry point. Raises BrokenPlugin."""
+    look = _loaded(point)
+    if not callable(look):
+        raise BrokenPlugin(f"{origin(point)} has to be a function of one key, found {look!r}")
+    found: Callable[[str], Any] = look
+    return found
 
 
 def load_resources() -> Mapping[str, Any]:

@@ -26,12 +26,13 @@ WITH_VIRTUALPORT = ("bridge", "network", "direct", "hostdev")
 WITH_FILTER = ("bridge", "network", "ethernet")
 WITH_COALESCE = ("bridge", "network")
 WITH_ISOLATION = ("bridge", "network")
-WITHOUT_MTU = ("direct", "hostdev")
+WITHOUT_MTU = ("direct", "hostdev", "vdpa")
 SOURCE = {
     "bridge": ("bridge",),
     "network": ("network",),
     "direct": ("dev", "mode"),
     "vhostuser": ("type", "path", "mode"),
+    "vdpa": ("dev",),
 }
 NIC_DRIVERS = ("qemu", "vhost")
 
@@ -96,6 +97,8 @@ def _nic(interface: Interface) -> Iterator[Problem]:
         yield Problem("$.mtu", f"can't be set on type {interface.type}: libvirt has no support for it")
     if interface.type == "vhostuser" and interface.model not in VIRTIO:
         yield Problem("$.model", f"wanted {joined(VIRTIO)}: vhostuser has no other, found {interface.model or 'none'}")
+    if interface.type == "vdpa" and interface.model not in (None, "virtio"):
+        yield Problem("$.model", f"wanted virtio: vdpa has no other, found {interface.model}")
     driver = interface.driver.to_data() if interface.driver else {}
     if interface.type == "hostdev":
         unknown = [name for name in driver if name != "name"]

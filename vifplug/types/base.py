@@ -59,6 +59,9 @@ class NoFacts:
     def datapath_type(self, bridge: str) -> str | None:
         return None
 
+    def look(self, name: str, key: str) -> Any:
+        raise Missing(f"no {name} {key}: no host was given to look on")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
@@ -81,6 +84,8 @@ class VIFType(abc.ABC):
     options: ClassVar[Sequence[Option]] = ()
     #: keys of the document that this type can't honour, and why; a VIF that has one is refused
     refuses: ClassVar[Mapping[str, str]] = {}
+    #: whether the VIF has a network device of its own on the host; without one, ``target`` is None
+    has_device: ClassVar[bool] = True
     #: who makes the tap where neither document nor configuration say; None where there is no tap
     tap_owner: ClassVar[str | None] = None
 
