@@ -46,7 +46,7 @@ class Plug(PrintsElement, Lister):
         from vifplug.cli import documents
 
         instance = _instance(parsed_args)
-        pairs = [(vif, instance) for vif, _ in documents.read_all(self.app, parsed_args.files)]
+        pairs = [(vif, instance) for vif in documents.accepted(self.app, parsed_args.files)]
         with self.app.driver() as driver:
             if parsed_args.dry_run:
                 return PLUGGED, list(map(_plugged, driver.plan_many(pairs)))
@@ -68,7 +68,7 @@ class Update(PrintsElement, ShowOne):
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
         from vifplug.cli import documents
 
-        [(vif, _)] = documents.read_all(self.app, [parsed_args.file])
+        [vif] = documents.accepted(self.app, [parsed_args.file])
         with self.app.driver() as driver:
             return PLUGGED, _plugged(driver.update(vif, _instance(parsed_args)))
 

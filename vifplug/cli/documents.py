@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from vifplug.cli.app import App, Told
 from vifplug.element import interface_xml, libvirts_xml
-from vifplug.errors import InvalidDocument, InvalidRequest, Problem
+from vifplug.errors import InvalidDocument, InvalidRequest, Missing, Problem
 from vifplug.model.codec import FrozenMap
 from vifplug.model.vif import VIF
 from vifplug.plugins import Types
@@ -28,6 +29,15 @@ def read_all(app: App, paths: Sequence[str]) -> list[tuple[VIF, str]]:
     """
     types = Types(app.settings().enabled_types)
     return _each(app, paths, lambda path: _with_element(app, read(path), types))
+
+
+def accepted(app: App, paths: Sequence[str]) -> list[VIF]:
+    """The VIFs in the files, which their types take: what can be told without the host.
+
+    Raises Told once every problem of every file has been told.
+    """
+    types = Types(app.settings().enabled_types)
+    return _each(app, paths, lambda path: _accepted(app, read(path), types))
 
 
 def parse_all(app: App, paths: Sequence[str]) -> list[VIF]:
@@ -93,6 +103,12 @@ def element(app: App, vif: VIF, types: Types | None = None, *, libvirts: bool = 
 
 def _with_element(app: App, vif: VIF, types: Types) -> tuple[VIF, str]:
     return vif, element(app, vif, types)
+
+
+def _accepted(app: App, vif: VIF, types: Types) -> VIF:
+    with contextlib.suppress(Missing):  # its element needs facts of the host, which who plugs it asks for
+        element(app, vif, types)
+    return vif
 
 
 def _text(path: str) -> bytes:

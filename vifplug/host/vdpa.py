@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ VIRTIO_ID_NET = 1  # linux/virtio_ids.h
 
 _NO_MAC = "00:00:00:00:00:00"
 _CHARACTER_DEVICE = "vhost-vdpa-"
+#: a directory of /sys/devices: the function itself, and not its host bridge pci0000:80
+_PCI_FUNCTION = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]")
 
 
 def look_up(key: str) -> VdpaFacts:
@@ -62,11 +65,13 @@ class VdpaSysfs:
             return None
         real = place.resolve()
         driver = real / "driver"
+        function = next((parent for parent in real.parents if _PCI_FUNCTION.fullmatch(parent.name)), None)
         return VdpaFacts(
             name=name,
             device=next((f"/dev/{child.name}" for child in sorted(real.glob(f"{_CHARACTER_DEVICE}*"))), ""),
             driver=driver.resolve().name if driver.exists() else "",
-            function=next((parent.name for parent in real.parents if is_pci_function(parent.name)), None),
+            function=function.name if function else None,
+            virtual=function is not None and (function / "physfn").exists(),
         )
 
     def all(self) -> list[VdpaFacts]:
@@ -166,11 +171,6 @@ def observed(wanted: VdpaDevice, facts: VdpaFacts, info: VdpaInfo) -> Observed:
     queues = min(info.queues, wanted.queues) if wanted.queues else wanted.queues
     changes = {"device": facts.device, "driver": facts.driver, "mac": info.mac or wanted.mac, "queues": queues}
     return Observed(resource=wanted.replace(**changes))
-
-
-def is_pci_function(name: str) -> bool:
-    """Whether a directory of /sys/devices is a PCI function's: 0000:81:02.3, and not the bridge pci0000:80."""
-    return is_pci(name) and "." in name and not name.startswith("pci")
 
 
 def _lacking(key: str) -> str:

@@ -22,13 +22,15 @@ VHOST_VDPA = "vhost_vdpa"
 class VdpaFacts:
     """A vdpa device: its name on the vdpa bus, and ``device``, what a guest opens: empty where it is not vhost_vdpa's.
 
-    ``function`` is the PCI function that it is on, None for one in software. ``driver`` is empty where it has none.
+    ``function`` is the PCI function that it is on, None for one in software, and ``virtual`` whether that is an SR-IOV
+    VF. ``driver`` is empty where it has none.
     """
 
     name: str
     device: str = ""
     driver: str = ""
     function: str | None = None
+    virtual: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +38,7 @@ class VdpaDevice(Resource):
     """A vdpa device that a guest gets: it has to be there, free for a guest, and as good as the VIF asks.
 
     Nothing of it is ever set. ``mac`` is what the device tells the guest: None where it leaves that to QEMU. ``queues``
-    are pairs; a device that has more has as many as are wanted.
+    are pairs; a device that has more has as many as are wanted. ``function`` is the VF that it is on.
     """
 
     kind = VDPA_DEVICE

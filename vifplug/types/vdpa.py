@@ -1,4 +1,4 @@
-"""vdpa: a virtio NIC whose rings a device of the host serves (kernel: Documentation/userspace-api/vduse.rst, vdpa(8)).
+"""vdpa: a virtio NIC whose rings a device of the host serves (linux/drivers/vdpa; vdpa-dev(8)).
 
 Built on what third parties' types have (doc/plugins.md), and on nothing else: its record, its look-up and its kind of
 resource are plugins like any other's.
@@ -103,7 +103,7 @@ class Vdpa(VIFType):
             device=found.device,
             mac=vif.mac,
             queues=vif.driver.queues if vif.driver else None,
-            function=found.function,
+            function=found.function if found.virtual else None,
         )
         if vif.source.bridge:
             facts = context.facts.virtual_function(_function(vif, found))
