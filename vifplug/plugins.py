@@ -138,7 +138,7 @@ class LookUps:
 
 def bound(vif: VIF, kind: VIFType) -> VIF:
     """``vif`` with its ``source`` as the record of its type. Raises InvalidDocument when that doesn't take it."""
-    if not kind.has_device and vif.target == default_target(vif.id):
+    if not kind.has_device and vif.tap_owner is None and vif.target == default_target(vif.id):
         vif = vif.replace(target=None)
     if isinstance(vif.source, kind.source):
         return vif

@@ -1,7 +1,7 @@
 """A virtual machine with a full kernel of its own, emulated, on this machine's root file system.
 
 For what only the kernel of a whole machine has: modules of its own, and the network namespace that it begins with. It
-sees this machine's files and writes to memory of its own; a directory goes in and comes back. It boots in a few seconds.
+sees this machine's files, and what it writes to them stays in its memory. It boots in a few seconds.
 
 ``VIFPLUG_TEST_KERNEL`` names a directory with ``boot/vmlinuz-VERSION`` and ``lib/modules/VERSION``, as a distribution's
 kernel package unpacks to.

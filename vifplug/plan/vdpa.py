@@ -67,7 +67,7 @@ class VdpaDevice(Resource):
             told = f"{self} has MAC {found.mac}, which its guest would have, and VIF {self.owner} wanted {self.mac}"
             yield f"{told}: make it anew with 'vdpa dev add ... mac {self.mac}'"
         if found.queues and self.queues and found.queues < self.queues:
-            told = f"{self} has {found.queues} pairs of queues, and VIF {self.owner} wanted {self.queues}"
+            told = f"{self} serves {found.queues} pairs of queues at most, and VIF {self.owner} wanted {self.queues}"
             yield f"{told}: ask for fewer in driver.queues, or make it anew with 'vdpa dev add ... max_vqp'"
 
 

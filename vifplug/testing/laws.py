@@ -176,11 +176,11 @@ def element(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
 
 def refusals(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
     """Every key that the type says it refuses is refused, with its path; so is a key that its source doesn't have."""
+    data = {key: value for key, value in vif.to_data().items() if (key, value) != ("target", None)}
     for key in kind.refuses:
-        asked = {**vif.to_data(), **_MODEL.get(key, {}), key: SAMPLES[key]}
+        asked = {**data, **_MODEL.get(key, {}), key: SAMPLES[key]}
         if f"$.{key}" not in called("check", functools.partial(_refused, kind, asked, context)):
             yield f"{key} is among `refuses`, and a VIF that has one is not refused: does check call super().check?"
-    data = vif.to_data()
     unknown = {**data, "source": {**data.get("source", {}), "no_such_key": "x"}}
     if "$.source.no_such_key" not in called("check", lambda: _refused(kind, unknown, context)):
         yield "a source with the unknown key no_such_key is not refused: let vifplug.model.codec.Record read it"

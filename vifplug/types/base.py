@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 from vifplug.errors import Missing, Problem, Unsupported
 from vifplug.guest.interface import Interface
 from vifplug.model.codec import FrozenMap, Record
+from vifplug.model.names import default_target
 from vifplug.model.nic import VF_DRIVERS, Port
 from vifplug.model.vif import VIF, Instance
 from vifplug.plan.facts import Facts, VirtualFunctionFacts
@@ -110,7 +111,7 @@ class VIFType(abc.ABC):
         problems = [
             Problem(f"$.{key}", f"can't be honoured by type {self.name}: {reason}")
             for key, reason in self.refuses.items()
-            if _asked(getattr(vif, key))
+            if _asked(vif, key)
         ]
         problems += self.problems(vif, context)
         if problems:
@@ -132,6 +133,9 @@ def target_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
         yield Problem("$.target", "wanted a device name for the tap that vifplug makes, found null")
 
 
-def _asked(value: Any) -> bool:
-    """Whether a value asks for something; ``<port isolated='no'/>`` asks for what is so anyway."""
+def _asked(vif: VIF, key: str) -> bool:
+    """Whether a key asks for something; ``<port isolated='no'/>`` and the default target ask for what is so anyway."""
+    value = getattr(vif, key)
+    if key == "target" and value == default_target(vif.id):
+        return False
     return value not in (None, (), FrozenMap(), Port(isolated=False))
