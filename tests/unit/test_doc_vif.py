@@ -14,8 +14,8 @@ import pytest
 
 from vifplug import VIF, errors, interface_xml
 from vifplug.model.nic import Driver, VfSettings
-from vifplug.model.source import Reconnect
 from vifplug.model.source import SOURCES as IN_THE_MODEL
+from vifplug.model.source import Reconnect
 from vifplug.model.virtualport import PARAMETERS
 from vifplug.model.vlan import Vlan
 from vifplug.testing import schema
