@@ -132,7 +132,10 @@ class LookUps:
         if name not in self._found:
             raise Missing(f"nothing that is installed looks up {name!r}; found are {joined(sorted(self._found))}")
         if name not in self._loaded:
-            self._loaded[name] = load_look_up(self._found[name])
+            look = _loaded(self._found[name])
+            if not callable(look):
+                raise BrokenPlugin(f"{origin(self._found[name])} has to be a function of one key, found {look!r}")
+            self._loaded[name] = look
         return self._loaded[name]
 
 
@@ -192,15 +195,6 @@ def load_type(point: EntryPoint) -> VIFType:
     except Exception as error:  # a third party's constructor can raise anything
         raise BrokenPlugin(f"{origin(point)} can't be constructed: {type(error).__name__}: {error}") from error
     return instance
-
-
-def load_look_up(point: EntryPoint) -> Callable[[str], Any]:
-    """The function behind an entry point. Raises BrokenPlugin."""
-    look = _loaded(point)
-    if not callable(look):
-        raise BrokenPlugin(f"{origin(point)} has to be a function of one key, found {look!r}")
-    found: Callable[[str], Any] = look
-    return found
 
 
 def load_resources() -> Mapping[str, Any]:
