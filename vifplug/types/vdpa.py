@@ -65,8 +65,8 @@ class VdpaSource(Record):
 
 
 class Vdpa(VIFType):
-    """A vdpa device, which one guest has alone. MAC, MTU and number of queues are the device's, given to it when it
-    was made; they are checked, and never set."""
+    """A vdpa device, which one guest has alone. MAC and number of queues are the device's, which got them when it was
+    made: they are checked, and never set."""
 
     name = "vdpa"
     source = VdpaSource
