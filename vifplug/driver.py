@@ -93,7 +93,7 @@ class VIFDriver:
         self._settings = options.settings(conf, loaded)
         extra = plugins.load_resources()
         self._machine = machine or local.machine(self._settings.ovs, extra)
-        self._facts = local.HostFacts(self._machine)
+        self._facts = local.HostFacts(self._machine, plugins.LookUps())
         self._store = Store(self._settings.state_path)
         kinds = {**resources.RESOURCES, **plugins.resource_kinds(extra)}
         self._engine = Engine(self._machine, self._store, kinds)

@@ -1,5 +1,5 @@
-"""Finds the VIF types and kinds of resource that are installed (stevedore), loads those that are needed, and checks
-them when they are loaded rather than when they are first used."""
+"""Finds the VIF types, kinds of resource and look-ups that are installed (stevedore), loads those that are needed, and
+checks them when they are loaded rather than when they are first used."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from typing import Any, Literal, TypeVar
 
 from stevedore.named import NamedExtensionManager
 
-from vifplug.errors import BrokenPlugin, InvalidConfig, InvalidDocument, UnknownType, VifplugError
+from vifplug.errors import BrokenPlugin, InvalidConfig, InvalidDocument, Missing, UnknownType, VifplugError
 from vifplug.guest.interface import Interface
 from vifplug.host.door import Backend
 from vifplug.host.guarded import Guarded, told
 from vifplug.model.codec import joined
+from vifplug.model.names import default_target
 from vifplug.model.vif import VIF
 from vifplug.plan.resources import Resource
 from vifplug.types.base import Context, VIFType
@@ -24,6 +25,7 @@ from vifplug.types.contract import resource_problem, type_problem
 
 TYPES = "vifplug.types"
 RESOURCES = "vifplug.resources"
+FACTS = "vifplug.facts"
 
 T = TypeVar("T")
 
@@ -101,8 +103,42 @@ class Types:
         return Report(origin=origin(point))
 
 
+class LookUps:
+    """What plugins can look up on this host, each loaded when it is first asked; called as `Facts.look` is.
+
+    Raises InvalidConfig when two distributions give a look-up of one name.
+    """
+
+    def __init__(self) -> None:
+        self._found = unambiguous(entry_points(FACTS), "look-up")
+        self._loaded: dict[str, Callable[[str], Any]] = {}
+
+    def __call__(self, name: str, key: str) -> Any:
+        """See `vifplug.plan.facts.Facts.look`."""
+        look = self._get(name)
+        try:
+            return look(key)
+        except VifplugError:
+            raise
+        except Exception as error:  # a third party's function can raise anything
+            told = f"{origin(self._found[name])} could not look up {key!r}: {type(error).__name__}: {error}"
+            raise BrokenPlugin(told) from error
+
+    def _get(self, name: str) -> Callable[[str], Any]:
+        if name not in self._found:
+            raise Missing(f"nothing that is installed looks up {name!r}; found are {joined(sorted(self._found))}")
+        if name not in self._loaded:
+            look = _loaded(self._found[name])
+            if not callable(look):
+                raise BrokenPlugin(f"{origin(self._found[name])} has to be a function of one key, found {look!r}")
+            self._loaded[name] = look
+        return self._loaded[name]
+
+
 def bound(vif: VIF, kind: VIFType) -> VIF:
     """``vif`` with its ``source`` as the record of its type. Raises InvalidDocument when that doesn't take it."""
+    if not kind.has_device and vif.tap_owner is None and vif.target == default_target(vif.id):
+        vif = vif.replace(target=None)
     if isinstance(vif.source, kind.source):
         return vif
     try:

@@ -1,6 +1,6 @@
 """One folder a case: a port as Neutron has bound it in, the guest's element (or the reason why not) out.
 
-``bound.json`` is what ``--neutron`` takes; ``interface.xml``, or ``refused`` with phrases that the error has; ``why`` in
+``bound.json`` is what ``--neutron`` takes; ``interface.xml``, or ``refused`` with phrases of the error; ``why`` in
 a sentence. The expected elements are what nova writes where nova is right, and what it should write where it is not
 (doc/neutron.md). Each row of the table has a case of its own name.
 """

@@ -1,4 +1,4 @@
-"""The five types that come with vifplug pass the suite that third parties are given."""
+"""The types that come with vifplug pass the suite that third parties are given."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ from typing import Any
 import pytest
 
 from vifplug.plan.facts import VirtualFunctionFacts
+from vifplug.plan.vdpa import VdpaDevice, VdpaFacts
 from vifplug.testing.conformance import VIFTypeConformance
 from vifplug.types.base import Context, NoFacts, Settings
 from vifplug.types.bridge import Bridge
 from vifplug.types.direct import Direct
 from vifplug.types.ethernet import Ethernet
 from vifplug.types.hostdev import HostDevice
+from vifplug.types.vdpa import Vdpa
 from vifplug.types.vhostuser import VhostUser
 
 VF = VirtualFunctionFacts(address="0000:81:02.3", pf="ens1f0", number=3, device="ens1f0v3", representor="pf0vf3")
+VDPA = VdpaFacts(name="vdpa0", device="/dev/vhost-vdpa-3", driver="vhost_vdpa", function="0000:81:02.3", virtual=True)
 OVS = {"virtualport": {"type": "openvswitch"}}
 BY_ADDRESS = {"address": "0000:81:02.3", "mode": "passthrough"}
 DELEGATED = {"tap_owner": "libvirt", "source": {"bridge": "br-int", "port_owner": "vifplug"}}
@@ -27,7 +30,7 @@ POLLED = {"bridge": "br-int", "datapath_type": "netdev", "port_mtu": 1500}
 
 @dataclass(frozen=True)
 class Host(NoFacts):
-    """A host with one VF."""
+    """A host with one VF, and a vdpa device on it."""
 
     function: VirtualFunctionFacts = field(default=VF)
 
@@ -39,6 +42,9 @@ class Host(NoFacts):
 
     def function_of(self, device: str) -> str | None:
         return self.function.address
+
+    def look(self, name: str, key: str) -> Any:
+        return {"vdpa-device": VDPA}[name]
 
 
 def document(kind: str, **keys: Any) -> dict[str, Any]:
@@ -55,6 +61,10 @@ def hostdev(**keys: Any) -> dict[str, Any]:
 
 def direct(**keys: Any) -> dict[str, Any]:
     return document("direct", **{"source": {"dev": "ens1f0"}, **keys})
+
+
+def vdpa(**keys: Any) -> dict[str, Any]:
+    return document("vdpa", **{"source": {"name": "vdpa0"}, **keys})
 
 
 def vhostuser(mode: str, **keys: Any) -> dict[str, Any]:
@@ -121,6 +131,26 @@ class TestHostDevice(VIFTypeConformance):
         hostdev(source={"address": "0000:81:02.3", "remote": True}, vlan=5),
         hostdev(source={"address": "0000:81:02.3", "whole": True}, vf={"trust": True}),
         hostdev(source={"address": "0000:81:02.3", "whole": True, "bridge": "br-int"}),
+    )
+
+
+class TestVdpa(VIFTypeConformance):
+    kind = Vdpa
+    context = Context(facts=Host())
+    resources = (VdpaDevice,)
+    examples = (
+        vdpa(),
+        vdpa(source={"address": "0000:81:02.3"}, driver={"queues": 4, "rx_queue_size": 512}, link_state="down"),
+        vdpa(source={"device": "/dev/vhost-vdpa-3", "bridge": "br-int"}, **OVS, vlan="1-4", external_ids={"a": "b"}),
+    )
+    refused = (
+        vdpa(source={}),
+        vdpa(source={"name": "vdpa0", "address": "0000:81:02.3"}),
+        vdpa(source={"device": "/dev/vdb"}),
+        vdpa(source={"name": "../vdpa0"}),
+        vdpa(vlan=5),
+        vdpa(model="e1000"),
+        vdpa(driver={"name": "vfio"}),
     )
 
 

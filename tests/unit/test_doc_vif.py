@@ -14,16 +14,19 @@ import pytest
 
 from vifplug import VIF, errors, interface_xml
 from vifplug.model.nic import Driver, VfSettings
-from vifplug.model.source import SOURCES, Reconnect
+from vifplug.model.source import SOURCES as IN_THE_MODEL
+from vifplug.model.source import Reconnect
 from vifplug.model.virtualport import PARAMETERS
 from vifplug.model.vlan import Vlan
 from vifplug.testing import schema
+from vifplug.types.vdpa import VdpaSource
 
 TEXT = (Path(__file__).resolve().parents[2] / "doc" / "vif.md").read_text()
 ELEMENTS = "## `<interface>` elements"
 WRITTEN, _, READ = TEXT.partition(ELEMENTS)
 
 BASE = {"id": "4e0b62d3-6c8f-4f0a-9d3b-2f1f2a9c7e11", "type": "bridge", "mac": "52:54:00:12:34:56"}
+SOURCES = {**IN_THE_MODEL, "vdpa": VdpaSource}
 #: the source of a VIF to which something that is refused is added
 PLAIN: dict[str, dict[str, Any]] = {
     "bridge": {"bridge": "br0"},
@@ -31,6 +34,7 @@ PLAIN: dict[str, dict[str, Any]] = {
     "direct": {"dev": "eno1"},
     "hostdev": {"address": "0000:81:02.3"},
     "vhostuser": {"path": "/run/vhost/web", "mode": "server"},
+    "vdpa": {"device": "/dev/vhost-vdpa-3"},
 }
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-TYPES = {"bridge", "direct", "ethernet", "hostdev", "os_vif", "vhostuser"}
+TYPES = {"bridge", "direct", "ethernet", "hostdev", "os_vif", "vdpa", "vhostuser"}
 OURS = ("vifplug", "etc", "setup.cfg", "setup.py", "pyproject.toml", "requirements.txt", "README.md", "LICENSE")
 OURS += ("MANIFEST.in", "bindep.txt", "CONTRIBUTING.md", "Makefile")
 GIT = ("git", "-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "init.defaultBranch=main")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -310,7 +311,11 @@ KINDS = """
 
 def test_a_kind_of_resource_comes_with_its_backend(site: Site) -> None:
     site.install("acme", "1.2", {"vifplug.resources": {"beacon": "acme:Beacons"}}, BEACON)
-    assert site.ask(KINDS) == [["beacon"], {"beacon": "Beacon"}, ["Beacons"]]
+    assert site.ask(KINDS) == [
+        ["beacon", "vdpa-device"],
+        {"beacon": "Beacon", "vdpa-device": "VdpaDevice"},
+        ["Beacons", "VdpaBackend"],
+    ]
 
 
 @pytest.mark.parametrize(
@@ -512,3 +517,122 @@ def test_a_record_whose_kind_of_resource_is_no_longer_installed_says_so(site: Si
     for told in (checked, unplugged):
         assert "the record has a resource of kind 'beacon'" in told and "install the package" in told
     assert listed == "lit", "one such record hides nothing else"
+
+
+# -- look-ups -----------------------------------------------------------------------------------------------------
+
+PAGE = (Path(__file__).resolve().parents[2] / "doc" / "plugins.md").read_text()
+
+
+def page(words: str) -> str:
+    """The block of the page for third parties that has these words."""
+    [found] = [
+        block for block in re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE) if words in block
+    ]
+    return str(found)
+
+
+LOOK = """
+    from vifplug import errors, plugins
+    answer = []
+    try:
+        look = plugins.LookUps()
+        for name, key in {asks}:
+            answer.append(look(name, key))
+    except errors.VifplugError as error:
+        answer += [type(error).__name__, str(error), error.exit_code]
+"""
+
+
+def look(site: Site, *asks: tuple[str, str]) -> list[Any]:
+    """What look-ups find; of the first that fails the error, its sentence and its exit code."""
+    return list(site.ask(LOOK.format(asks=asks)))
+
+
+def test_the_look_up_of_the_page_is_found_and_asked(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "dmz").write_text("eno2\n")
+    code = page("def uplink").replace("/etc/acme/zones.d", str(tmp_path))
+    site.install("acme_host", "1.2", {"vifplug.facts": {"acme-uplink": "acme_host:uplink"}}, code)
+    found = look(site, ("acme-uplink", "dmz"), ("acme-uplink", "lan"))
+    told = f"zone lan: found no such file in {tmp_path}; 'acme sync' fetches the zones"
+    assert found == ["eno2", "Missing", told, 3]
+
+
+def test_the_host_of_the_page_answers_as_the_real_one_would(site: Site) -> None:
+    asks = "answer = [CONTEXT.facts.look('acme-uplink', 'dmz'), CONTEXT.facts.datapath_type('br0')]"
+    assert site.ask(page("class Host(NoFacts)") + asks) == ["eno2", None]
+
+
+def test_a_look_up_that_is_not_installed_is_named_with_those_that_are(site: Site) -> None:
+    assert look(site, ("acme-uplink", "dmz")) == [
+        "Missing",
+        "nothing that is installed looks up 'acme-uplink'; found are vdpa-device",
+        3,
+    ]
+
+
+def test_a_look_up_is_not_imported_before_it_is_asked_for(site: Site) -> None:
+    site.install("broken", "0.3", {"vifplug.facts": {"bad": "broken:find"}}, "raise RuntimeError('no licence')")
+    site.install("acme", "1.2", {"vifplug.facts": {"good": "acme:find"}}, "find = str.upper")
+    told = "broken 0.3 (broken:find) can't be imported: RuntimeError: no licence"
+    assert look(site, ("good", "a"), ("bad", "a")) == ["A", "BrokenPlugin", told, 3]
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("find = 'eno2'", "has to be a function of one key, found 'eno2'"),
+        ("def find(key): return {}[key]", "could not look up 'a': KeyError: 'a'"),
+        ("def find(): return 1", "could not look up 'a': TypeError: "),
+    ],
+)
+def test_a_look_up_that_does_not_work_says_whose_it_is(site: Site, code: str, told: str) -> None:
+    site.install("acme", "1.2", {"vifplug.facts": {"bad": "acme:find"}}, code)
+    kind, sentence, exit_code = look(site, ("bad", "a"))
+    assert (kind, exit_code) == ("BrokenPlugin", 3)
+    assert sentence.startswith(f"acme 1.2 (acme:find) {told}")
+
+
+def test_two_look_ups_of_one_name_are_refused(tmp_path: Path) -> None:
+    sites = [Site(tmp_path / name) for name in ("acme", "zeta")]
+    for site in sites:
+        name = site.path.name
+        site.install(name, "1.2", {"vifplug.facts": {"uplink": f"{name}:find"}}, "find = str.upper")
+    kind, told, _ = look(Site(tmp_path / "first", *(site.path for site in sites)), ("uplink", "a"))
+    assert kind == "InvalidConfig" and "look-up 'uplink' comes from both acme 1.2" in told and "zeta 1.2" in told
+
+
+ZONED = f"""{PREAMBLE}
+    from vifplug.plan.resources import LowerDevice
+
+    class Zoned(Good):
+        name = "zoned"
+        has_device = False
+        refuses = {{"target": "it has no device"}}
+        def interface(self, vif, context):
+            from vifplug.guest.interface import Interface
+            return Interface.of(vif, "direct", {{"dev": self.uplink(vif, context), "mode": "bridge"}})
+        def desired(self, vif, context):
+            return [LowerDevice(name=self.uplink(vif, context), owner=vif.id)]
+        def uplink(self, vif, context):
+            return context.facts.look("acme-uplink", str(vif.source.level))
+
+    def find(key):
+        return {{"3": "lo"}}[key]
+"""
+
+
+def test_a_type_that_looks_something_up_is_plugged_and_has_no_device(site: Site, tmp_path: Path) -> None:
+    points = {"vifplug.facts": {"acme-uplink": "acme:find"}, "vifplug.types": {"zoned": "acme:Zoned"}}
+    site.install("acme", "1.2", points, ZONED)
+    verbs = """[
+        lambda driver, vif: driver.plan(vif.replace(type="zoned")).interface_xml,
+        lambda driver, vif: driver.plan(vif.replace(type="zoned")).vif.target,
+        lambda driver, vif: driver.plan(vif.replace(type="zoned", target="tap0")),
+        lambda driver, vif: driver.plan(vif.replace(type="zoned", source={"level": 4})),
+    ]"""
+    element, target, refused, unknown = site.ask(DRIVE.format(state=str(tmp_path / "state"), verbs=verbs))
+    assert "<source dev='lo' mode='bridge'/>" in element and "<target" not in element
+    assert target is None
+    assert refused.startswith("Unsupported: VIF 0a1b2c3d-1111-4222-8333-444455556666: $.target: can't be honoured")
+    assert unknown.startswith("BrokenPlugin: acme 1.2 (acme:find) could not look up '4'")

@@ -107,9 +107,10 @@ class App(app.App):
     @functools.cached_property
     def facts(self) -> HostFacts:
         """What this host has, for elements that name a device by its address. Nothing is looked at until asked."""
+        from vifplug import plugins
         from vifplug.host import local
 
-        return local.HostFacts(local.machine(self.settings().ovs, {}))
+        return local.HostFacts(local.machine(self.settings().ovs, {}), plugins.LookUps())
 
     def driver(self) -> VIFDriver:
         """A driver for this configuration, with logging set up; the caller closes it."""

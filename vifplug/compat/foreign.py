@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vifplug import plugins
-from vifplug.errors import Missing, StepFailed
+from vifplug.errors import BrokenPlugin, Missing, StepFailed
 from vifplug.model.codec import joined
 
 NAMESPACE = "os_vif"
@@ -44,7 +44,7 @@ def _load(name: str, config_file: str | None) -> Any:
         return point.load().load(name)
     except Exception as error:  # a third party's module and constructor can raise anything
         told = f"os-vif plugin {plugins.origin(point)} can't be loaded: {type(error).__name__}: {error}"
-        raise plugins.BrokenPlugin(told) from error
+        raise BrokenPlugin(told) from error
 
 
 def describe(name: str) -> Any:
@@ -54,7 +54,7 @@ def describe(name: str) -> Any:
         return plugin.describe()
     except Exception as error:  # a third party's plugin can raise anything
         told = f"os-vif plugin {name} can't be described: {type(error).__name__}: {error}"
-        raise plugins.BrokenPlugin(told) from error
+        raise BrokenPlugin(told) from error
 
 
 def unplug(vif: Any, instance_info: Any) -> None:

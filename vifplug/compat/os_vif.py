@@ -15,9 +15,8 @@ from os_vif import exception, objects
 
 from vifplug.compat import description, foreign, leftovers, options, plain, translate
 from vifplug.driver import VIFDriver
-from vifplug.errors import Busy, Conflict, Held, NotPlugged, PoolExhausted, VifplugError
+from vifplug.errors import BrokenPlugin, Busy, Conflict, Held, NotPlugged, PoolExhausted, VifplugError
 from vifplug.model.vif import VIF
-from vifplug.plugins import BrokenPlugin
 
 __all__ = ["exception", "host_info", "initialize", "objects", "plug", "unplug"]
 

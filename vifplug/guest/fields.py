@@ -20,7 +20,7 @@ GENERATED = ("vnet", "macvtap", "macvlan")
 
 _SWITCHES = ("ioeventfd", "event_idx", "packed", "iommu", "ats", "page_per_vq", "rss", "rss_hash_report")
 _NUMBERS = ("queues", "rx_queue_size", "tx_queue_size")
-_IN_SOURCE = {"bridge": ("bridge",), "network": ("network", "portgroup"), "direct": ("dev", "mode")}
+_IN_SOURCE = {"bridge": ("bridge",), "network": ("network", "portgroup"), "direct": ("dev", "mode"), "vdpa": ("dev",)}
 
 
 class Reader:

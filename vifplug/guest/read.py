@@ -109,6 +109,8 @@ def _source(fields: Mapping[str, Any]) -> dict[str, Any]:
     source = {name: value for name, value in fields.get("source", {}).items() if name != "type"}
     if fields["type"] == "hostdev":
         return {"address": fields.get("address"), "managed": fields.get("managed", False)}
+    if fields["type"] == "vdpa":
+        return {"device": device} if (device := source.get("dev")) else {}
     if fields["type"] == "vhostuser" and "reconnect" in fields:
         source["reconnect"] = fields["reconnect"]
     return source

@@ -99,6 +99,7 @@ SOURCES: dict[str, Shape] = {
         may=("missing",),
         children={"address": Shape(key=".address", must=("type",), may=("domain", "bus", "slot", "function"))},
     ),
+    "vdpa": Shape(key=".source", must=("dev",)),
 }
 TYPES = tuple(SOURCES)
 

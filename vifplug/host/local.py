@@ -97,10 +97,14 @@ def clean_up(machine: Machine, devices: Sequence[str], bridges: Sequence[str]) -
 
 
 class HostFacts:
-    """The facts that VIF types ask for, and what the host offers; every answer is looked up anew."""
+    """The facts that VIF types ask for, and what the host offers; every answer is looked up anew.
 
-    def __init__(self, machine: Machine) -> None:
+    ``look`` asks the look-ups that plugins bring.
+    """
+
+    def __init__(self, machine: Machine, look: Callable[[str, str], Any]) -> None:
         self._machine = machine
+        self._look = look
 
     def virtual_function(self, address: str) -> VirtualFunctionFacts:
         from vifplug.host.sysfs import Sysfs
@@ -120,6 +124,9 @@ class HostFacts:
     def datapath_type(self, bridge: str) -> str | None:
         found: str | None = self._switch.datapath_type(bridge)
         return found
+
+    def look(self, name: str, key: str) -> Any:
+        return self._look(name, key)
 
     @property
     def name(self) -> str:

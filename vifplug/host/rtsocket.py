@@ -66,9 +66,12 @@ Reply = Refused | bytes | None
 
 
 class RtSocket:
-    """Requests to this network namespace's rtnetlink. Thread-safe, and opened anew in a forked child."""
+    """Requests to this network namespace's rtnetlink, or another ``protocol`` of netlink(7). Thread-safe, and opened
+    anew in a forked child.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, protocol: int = socket.NETLINK_ROUTE) -> None:
+        self._protocol = protocol
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
         self._sequence = itertools.count(1)
@@ -132,14 +135,14 @@ class RtSocket:
             yield self._open()
         except OSError as error:
             self._drop()
-            raise errors.Unavailable(f"rtnetlink: the kernel did not answer: {error.strerror}") from error
+            raise errors.Unavailable(f"netlink: the kernel did not answer: {error.strerror}") from error
         except BaseException:
             self._drop()
             raise
 
     def _open(self) -> socket.socket:
         if self._socket is None:
-            opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+            opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, self._protocol)
             opened.setsockopt(_SOL_NETLINK, _NETLINK_EXT_ACK, 1)
             opened.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", _TIMEOUT, 0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from vifplug.model.vlan import Vlan
 
@@ -74,4 +74,11 @@ class Facts(Protocol):
 
     def datapath_type(self, bridge: str) -> str | None:
         """Bridge.datapath_type of an Open vSwitch bridge (``system`` where the column is empty); None: no bridge."""
+        ...
+
+    def look(self, name: str, key: str) -> Any:
+        """What the look-up ``name`` finds under ``key``: one that a plugin brings (entry points ``vifplug.facts``).
+
+        Raises Missing when it finds nothing, or no package has such a look-up; BrokenPlugin when one can't be used.
+        """
         ...

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 from vifplug.errors import Missing, Problem, Unsupported
 from vifplug.guest.interface import Interface
 from vifplug.model.codec import FrozenMap, Record
+from vifplug.model.names import default_target
 from vifplug.model.nic import VF_DRIVERS, Port
 from vifplug.model.vif import VIF, Instance
 from vifplug.plan.facts import Facts, VirtualFunctionFacts
@@ -68,6 +69,9 @@ class NoFacts:
     def datapath_type(self, bridge: str) -> str | None:
         return None
 
+    def look(self, name: str, key: str) -> Any:
+        raise Missing(f"no {name} {key}: no host was given to look on")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
@@ -90,6 +94,8 @@ class VIFType(abc.ABC):
     options: ClassVar[Sequence[Option]] = ()
     #: keys of the document that this type can't honour, and why; a VIF that has one is refused
     refuses: ClassVar[Mapping[str, str]] = {}
+    #: whether the VIF has a network device of its own on the host; without one, ``target`` is None
+    has_device: ClassVar[bool] = True
     #: who makes the tap where neither document nor configuration say; None where there is no tap
     tap_owner: ClassVar[str | None] = None
 
@@ -119,7 +125,7 @@ class VIFType(abc.ABC):
 def refused(vif: VIF, name: str, refuses: Mapping[str, str]) -> Iterator[Problem]:
     """The keys of ``vif`` that the type ``name`` refuses, for the reasons given."""
     for key, reason in refuses.items():
-        if _asked(getattr(vif, key)):
+        if _asked(vif, key):
             yield Problem(f"$.{key}", f"can't be honoured by type {name}: {reason}")
 
 
@@ -138,6 +144,9 @@ def target_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
         yield Problem("$.target", "wanted a device name for the tap that vifplug makes, found null")
 
 
-def _asked(value: Any) -> bool:
-    """Whether a value asks for something; ``<port isolated='no'/>`` asks for what is so anyway."""
+def _asked(vif: VIF, key: str) -> bool:
+    """Whether a key asks for something; ``<port isolated='no'/>`` and the default target ask for what is so anyway."""
+    value = getattr(vif, key)
+    if key == "target" and value == default_target(vif.id):
+        return False
     return value not in (None, (), FrozenMap(), Port(isolated=False))

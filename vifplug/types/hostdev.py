@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from vifplug.errors import Missing, Problem
+from vifplug.errors import Problem
 from vifplug.guest.interface import Interface
 from vifplug.model.codec import FrozenMap
 from vifplug.model.nic import VF_DRIVERS, VfSettings
@@ -12,8 +12,8 @@ from vifplug.model.source import HostDeviceSource
 from vifplug.model.vif import VIF
 from vifplug.model.virtualport import QBH
 from vifplug.plan.facts import VirtualFunctionFacts
-from vifplug.plan.resources import HARDENED, LowerDevice, PciFunction, Resource, VirtualFunction
-from vifplug.types import openvswitch
+from vifplug.plan.resources import PciFunction, Resource, VirtualFunction
+from vifplug.types import openvswitch, representor
 from vifplug.types.base import Context, VIFType
 
 
@@ -73,10 +73,7 @@ class HostDevice(VIFType):
         profiled = vif.virtualport is not None and vif.virtualport.type == QBH
         yield virtual_function(vif, facts, mac=None if profiled else vif.mac, with_vlan=vif.source.bridge is None)
         if vif.source.bridge:
-            representor = _representor(vif, facts)
-            yield LowerDevice(name=representor, owner=vif.id, sysctls=HARDENED)
-            yield openvswitch.bridge(vif, context)
-            yield openvswitch.port(vif, context, representor)
+            yield from representor.plugged(vif, context, facts)
 
 
 def _polled(vif: VIF, context: Context) -> Iterator[Resource]:
@@ -148,12 +145,3 @@ def _driver_problems(vif: VIF) -> Iterator[Problem]:
             yield Problem(f"$.driver.{key}", "is for virtio NICs; a hostdev takes driver.name only")
         elif value not in VF_DRIVERS:
             yield Problem("$.driver.name", f"wanted vfio, found {value}")
-
-
-def _representor(vif: VIF, facts: VirtualFunctionFacts) -> str:
-    if facts.representor is None:
-        raise Missing(
-            f"VF {facts.address} has no representor to plug into bridge {vif.source.bridge}: "
-            f"put the eswitch of {facts.pf} into switchdev mode, or leave source.bridge out"
-        )
-    return facts.representor

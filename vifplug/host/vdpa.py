@@ -1,0 +1,182 @@
+"""vdpa devices: looked up in sysfs, and asked about through the vdpa netlink family (linux/vdpa.h)."""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from vifplug import errors
+from vifplug.host.genetlink import Genetlink, number
+from vifplug.host.rtsocket import Refused
+from vifplug.host.stepwise import Stepwise
+from vifplug.model.names import is_pci
+from vifplug.plan.resources import Identity, Resource
+from vifplug.plan.steps import Observed
+from vifplug.plan.vdpa import VdpaDevice, VdpaFacts, unbound
+
+# linux/vdpa.h
+FAMILY = "vdpa"
+DEV_GET, DEV_CONFIG_GET = 5, 6
+DEV_NAME, DEV_ID, DEV_MAX_VQS, NET_CFG_MACADDR, NET_CFG_MAX_VQP = 4, 5, 7, 10, 12
+
+VIRTIO_ID_NET = 1  # linux/virtio_ids.h
+
+_NO_MAC = "00:00:00:00:00:00"
+_CHARACTER_DEVICE = "vhost-vdpa-"
+#: a directory of /sys/devices: the function itself, and not its host bridge pci0000:80
+_PCI_FUNCTION = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]")
+
+
+def look_up(key: str) -> VdpaFacts:
+    """The vdpa device behind /dev/vhost-vdpa-N, on the PCI function at an address, or of a name.
+
+    Raises Missing when there is none, Conflict when a function has more than one, HostNotReady for one that is not
+    bound to vhost_vdpa.
+    """
+    return VdpaSysfs().find(key)
+
+
+class VdpaSysfs:
+    """The vdpa bus in the tree at ``root``. Each look-up reads when it is asked; nothing is kept."""
+
+    def __init__(self, root: str | Path = "/sys") -> None:
+        self._devices = Path(root) / "bus/vdpa/devices"
+
+    def find(self, key: str) -> VdpaFacts:
+        """See `look_up`."""
+        found = self._matching(key)
+        if not found:
+            raise errors.Missing(_lacking(key))
+        if len(found) > 1:
+            names = ", ".join(each.name for each in found)
+            raise errors.Conflict(f"PCI function {key}: wanted one vdpa device on it, found {names}; give its name")
+        if not found[0].device:
+            raise errors.HostNotReady(unbound(found[0].name, found[0].driver))
+        return found[0]
+
+    def device(self, name: str) -> VdpaFacts | None:
+        """The vdpa device of a name; None where there is none."""
+        place = self._devices / name
+        if not name or "/" in name or not place.exists():
+            return None
+        real = place.resolve()
+        driver = real / "driver"
+        function = next((parent for parent in real.parents if _PCI_FUNCTION.fullmatch(parent.name)), None)
+        return VdpaFacts(
+            name=name,
+            device=next((f"/dev/{child.name}" for child in sorted(real.glob(f"{_CHARACTER_DEVICE}*"))), ""),
+            driver=driver.resolve().name if driver.exists() else "",
+            function=function.name if function else None,
+            virtual=function is not None and (function / "physfn").exists(),
+        )
+
+    def all(self) -> list[VdpaFacts]:
+        """Every vdpa device, by name."""
+        names = sorted(path.name for path in self._devices.iterdir()) if self._devices.is_dir() else []
+        return [each for each in map(self.device, names) if each]
+
+    def _matching(self, key: str) -> list[VdpaFacts]:
+        if key.startswith("/"):
+            return [each for each in self.all() if each.device == key]
+        if is_pci(key):
+            return [each for each in self.all() if each.function == key]
+        return [each for each in [self.device(key)] if each]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VdpaInfo:
+    """What the kernel tells of a device: the class of virtio device that it is, its MAC, its pairs of queues."""
+
+    virtio_id: int
+    mac: str | None = None
+    queues: int = 0
+
+
+class VdpaNetlink:
+    """The vdpa family. It is in the first network namespace only."""
+
+    def __init__(self) -> None:
+        self._family = Genetlink(FAMILY)
+
+    def info(self, name: str) -> VdpaInfo | None:
+        """What a device is like; None when it is not there. Raises KernelLacks where the kernel doesn't tell.
+
+        Equivalent to: vdpa dev show NAME; vdpa dev config show NAME
+        """
+        try:
+            device = self._family.ask(DEV_GET, {DEV_NAME: name})
+            if number(device[DEV_ID]) != VIRTIO_ID_NET:
+                return VdpaInfo(virtio_id=number(device[DEV_ID]))
+            return parsed(device, self._family.ask(DEV_CONFIG_GET, {DEV_NAME: name}))
+        except Refused as refused:
+            if refused.code == errno.ENODEV:
+                return None
+            told = f"vdpa device {name}: the kernel does not tell its MAC and queues: {refused}"
+            raise errors.KernelLacks(f"{told}; make it with 'vdpa dev add'") from refused
+
+    def close(self) -> None:
+        """Give the socket back; the next use opens a new one."""
+        self._family.close()
+
+
+def parsed(device: dict[int, bytes], config: dict[int, bytes]) -> VdpaInfo:
+    """The answers to DEV_GET and DEV_CONFIG_GET. A device without the feature of many queues says no pairs."""
+    mac = config.get(NET_CFG_MACADDR, b"").hex(":")
+    pairs = number(config.get(NET_CFG_MAX_VQP, b"")) or number(device[DEV_MAX_VQS]) // 2
+    return VdpaInfo(virtio_id=number(device[DEV_ID]), mac=None if mac in ("", _NO_MAC) else mac, queues=pairs)
+
+
+class VdpaBackend(Stepwise):
+    """vdpa devices as they are. What is not as wanted was refused, so that there is nothing to write."""
+
+    resources: ClassVar[tuple[type[Resource], ...]] = (VdpaDevice,)
+
+    def __init__(self, sysfs: VdpaSysfs | None = None, netlink: VdpaNetlink | None = None) -> None:
+        self._sysfs = sysfs or VdpaSysfs()
+        self._netlink = netlink or VdpaNetlink()
+
+    def observe(self, wanted: Sequence[Resource]) -> dict[Identity, Observed]:
+        """See `vifplug.host.door.Backend.observe`."""
+        found: dict[Identity, Observed] = {}
+        for resource in wanted:
+            assert isinstance(resource, VdpaDevice)
+            facts = self._sysfs.device(resource.name)
+            if facts and (info := self._netlink.info(resource.name)):
+                found[resource.identity] = observed(resource, facts, info)
+        return found
+
+    def make(self, after: Resource) -> None:
+        """A vdpa device is never made here: it has to be there."""
+        raise errors.Missing(f"{after} is not there; make it with 'vdpa dev add' before VIF {after.owner} is plugged")
+
+    def change(self, before: Resource, after: Resource) -> None:
+        """Nothing is written: that it is as wanted is verified afterwards."""
+
+    def remove(self, before: Resource) -> None:
+        """A vdpa device is never removed."""
+
+    def close(self) -> None:
+        """See `vifplug.host.door.Backend.close`."""
+        self._netlink.close()
+
+
+def observed(wanted: VdpaDevice, facts: VdpaFacts, info: VdpaInfo) -> Observed:
+    """The device as a record. Without a MAC it takes the guest's; of more queues than are wanted some are left."""
+    if info.virtio_id != VIRTIO_ID_NET:
+        return Observed(resource=None, foreign=f"a virtio device of class {info.virtio_id}, which is no NIC")
+    queues = min(info.queues, wanted.queues) if wanted.queues else wanted.queues
+    changes = {"device": facts.device, "driver": facts.driver, "mac": info.mac or wanted.mac, "queues": queues}
+    return Observed(resource=wanted.replace(**changes))
+
+
+def _lacking(key: str) -> str:
+    if key.startswith("/"):
+        return f"{key}: wanted a vdpa device that is bound to vhost_vdpa there, found none; 'vdpa dev show' lists them"
+    if is_pci(key):
+        told = f"PCI function {key}: wanted a vdpa device on it, found none"
+        return f"{told}; make one: vdpa dev add name NAME mgmtdev pci/{key}"
+    return f"vdpa device {key}: found none of that name; 'vdpa dev show' lists them"

@@ -1,0 +1,29 @@
+"""The netdev that stands for a virtual function in the NIC's embedded switch, as a port of an Open vSwitch bridge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vifplug.errors import Missing
+from vifplug.model.vif import VIF
+from vifplug.plan.facts import VirtualFunctionFacts
+from vifplug.plan.resources import HARDENED, LowerDevice, Resource
+from vifplug.types import openvswitch
+from vifplug.types.base import Context
+
+
+def plugged(vif: VIF, context: Context, facts: VirtualFunctionFacts) -> Iterator[Resource]:
+    """The representor of the VF, up, and its port on ``vif.source.bridge``. Raises Missing when it has none."""
+    name = _name(vif, facts)
+    yield LowerDevice(name=name, owner=vif.id, sysctls=HARDENED)
+    yield openvswitch.bridge(vif, context)
+    yield openvswitch.port(vif, context, name)
+
+
+def _name(vif: VIF, facts: VirtualFunctionFacts) -> str:
+    if facts.representor is None:
+        raise Missing(
+            f"VF {facts.address} has no representor to plug into bridge {vif.source.bridge}: "
+            f"put the eswitch of {facts.pf} into switchdev mode, or leave source.bridge out"
+        )
+    return facts.representor

@@ -1,0 +1,136 @@
+"""vdpa: a virtio NIC whose rings a device of the host serves (linux/drivers/vdpa; vdpa-dev(8)).
+
+Built on what third parties' types have (doc/plugins.md), and on nothing else: its record, its look-up and its kind of
+resource are plugins like any other's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from vifplug.errors import Missing, Problem
+from vifplug.guest.interface import Interface
+from vifplug.model.codec import Record, joined
+from vifplug.model.names import DeviceName, PciAddress
+from vifplug.model.vif import VIF
+from vifplug.plan.resources import Resource
+from vifplug.plan.vdpa import VDPA_DEVICE, VdpaDevice, VdpaFacts
+from vifplug.types import openvswitch, representor
+from vifplug.types.base import NO_VF, Context, VIFType, nic_problems
+
+_OFFLOADED = "the traffic passes no kernel device of the host"
+_WAYS = ("device", "address", "name")
+
+
+def parse_vhost_vdpa(text: str) -> str:
+    """The character device of a vdpa device (linux/drivers/vhost/vdpa.c, vhost_vdpa_probe)."""
+    if not re.fullmatch(r"/dev/vhost-vdpa-(0|[1-9][0-9]{0,6})", text):
+        raise ValueError(f"wanted a device such as /dev/vhost-vdpa-3, found {text!r}")
+    return text
+
+
+def parse_vdpa_name(text: str) -> str:
+    """A vdpa device's name, as it stands in /sys/bus/vdpa/devices."""
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}", text):
+        raise ValueError(f"wanted a vdpa device's name such as vdpa0, found {text!r}")
+    return text
+
+
+@dataclass(frozen=True, kw_only=True)
+class VdpaSource(Record):
+    """A vdpa device: by what the guest opens, by the PCI address of the function that it is on, or by its name.
+
+    ``bridge``: the Open vSwitch bridge that the representor of its VF is plugged into; ``datapath_type`` is for a
+    bridge that is made.
+    """
+
+    device: Annotated[str, parse_vhost_vdpa] | None = None
+    address: PciAddress | None = None
+    name: Annotated[str, parse_vdpa_name] | None = None
+    bridge: DeviceName | None = None
+    datapath_type: Literal["system", "netdev"] | None = None
+
+    def rules(self) -> Iterator[Problem]:
+        given = [name for name in _WAYS if getattr(self, name)]
+        if len(given) != 1:
+            yield Problem("$", f"wanted one of {joined(_WAYS)}, found {joined(given, 'and')}")
+
+    @property
+    def key(self) -> str:
+        """What the device is looked up by."""
+        return self.device or self.address or self.name or ""
+
+
+class Vdpa(VIFType):
+    """A vdpa device, which one guest has alone. MAC and number of queues are the device's, which got them when it was
+    made: they are checked, and never set."""
+
+    name = "vdpa"
+    source = VdpaSource
+    has_device = False
+    refuses = {
+        "bandwidth": _OFFLOADED,
+        "filterref": _OFFLOADED,
+        "mtu": "libvirt has none for it; the device has its own: vdpa dev add ... mtu BYTES",
+        "port": "isolation is a Linux bridge port's",
+        "tap_owner": "it has no tap",
+        "target": "it has no network device on the host",
+        "trust_guest_rx_filters": f"they are a macvtap's: {_OFFLOADED}",
+        "vf": NO_VF,
+    }
+
+    def problems(self, vif: VIF, context: Context) -> Iterator[Problem]:
+        yield from nic_problems(vif)
+        yield from _emulation_problems(vif)
+        if vif.source.bridge is None:
+            yield from _unswitched_problems(vif)
+        else:
+            yield from openvswitch.external_ids_problems(vif)
+            if vif.virtualport and not openvswitch.on_openvswitch(vif):
+                yield Problem("$.virtualport.type", f"wanted openvswitch, found {vif.virtualport.type}")
+
+    def interface(self, vif: VIF, context: Context) -> Interface:
+        return Interface.of(vif, "vdpa", {"dev": vif.source.device or _found(vif, context).device})
+
+    def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
+        found = _found(vif, context)
+        yield VdpaDevice(
+            name=found.name,
+            owner=vif.id,
+            device=found.device,
+            mac=vif.mac,
+            queues=vif.driver.queues if vif.driver else None,
+            function=found.function if found.virtual else None,
+        )
+        if vif.source.bridge:
+            facts = context.facts.virtual_function(_function(vif, found))
+            yield from representor.plugged(vif, context, facts)
+
+
+def _found(vif: VIF, context: Context) -> VdpaFacts:
+    found: VdpaFacts = context.facts.look(VDPA_DEVICE, vif.source.key)
+    return found
+
+
+def _function(vif: VIF, found: VdpaFacts) -> str:
+    if found.function is None:
+        told = f"vdpa device {found.name} is on no PCI function, and so has no representor"
+        raise Missing(f"{told} to plug into bridge {vif.source.bridge}: leave source.bridge out")
+    return found.function
+
+
+def _emulation_problems(vif: VIF) -> Iterator[Problem]:
+    """libvirt 9.0 takes no other model (qemuValidateDomainDeviceDefNetwork)."""
+    if vif.model not in (None, "virtio"):
+        yield Problem("$.model", f"wanted virtio: vdpa has no other, found {vif.model}")
+    if vif.driver and vif.driver.name == "qemu":
+        yield Problem("$.driver.name", "can't be qemu: the device serves the rings itself")
+
+
+def _unswitched_problems(vif: VIF) -> Iterator[Problem]:
+    for key in ("vlan", "virtualport", "external_ids"):
+        if getattr(vif, key):
+            yield Problem(f"$.{key}", "needs source.bridge: without it there is no switch to tell")
