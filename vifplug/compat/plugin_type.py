@@ -19,8 +19,8 @@ from vifplug.model.virtualport import VirtualPort
 from vifplug.plan.resources import Resource, fixed, locating
 from vifplug.types.base import NO_VF, Context, Option, VIFType, nic_problems, refused
 from vifplug.types.ethernet import tap_interface
-from vifplug.types.hostdev import HostDevice
-from vifplug.types.vhostuser import VhostUser
+from vifplug.types.hostdev import HostDevice, driver_problems
+from vifplug.types.vhostuser import VhostUser, model_problems
 
 #: what the document says elsewhere: the object gets it from there
 ELSEWHERE = {"id": "$.id", "address": "$.mac", "plugin": "$.source.plugin"}
@@ -78,6 +78,7 @@ class OsVif(VIFType):
     refuses = {
         "vlan": "os-vif's objects have it in source.vif.network",
         "port": "os-vif's objects have no word for it",
+        "virtualport": "os-vif's objects have it in source.vif.port_profile",
         "external_ids": "os-vif's objects have no word for them",
         "vf": NO_VF,
         "trust_guest_rx_filters": "os-vif's objects have no macvtap that a plugin plugs",
@@ -97,7 +98,6 @@ class OsVif(VIFType):
     )
 
     def problems(self, vif: VIF, context: Context) -> Iterator[Problem]:
-        yield from nic_problems(vif)
         given = vif.source.vif
         for key in ELSEWHERE.keys() & given.keys():
             yield Problem(f"$.source.vif.{key}", f"is not said here: the object gets what {ELSEWHERE[key]} says")
@@ -109,6 +109,7 @@ class OsVif(VIFType):
             yield Problem(f"$.source.vif.{key}", f"is missing; a {form(vif.source)} needs it for the guest's element")
         if given.get("dev_type") == "generic":
             yield Problem("$.source.vif.dev_type", "wanted ethernet: a generic device is no <interface>")
+        yield from _guest_problems(vif)
         if kind := _LIKE.get(form(vif.source)):
             yield from refused(vif, kind.name, kind.refuses)
         if vif.target not in (None, default_target(vif.id), given.get("vif_name")):
@@ -130,6 +131,18 @@ class OsVif(VIFType):
             run_dir=context.options.get("run_dir") or RUN_DIR,
             config_file=context.options.get("config_file"),
         )
+
+
+def _guest_problems(vif: VIF) -> Iterator[Problem]:
+    """What the guest's element of the class has no place for."""
+    if form(vif.source) == "VIFHostDevice":
+        yield from driver_problems(vif)
+    else:
+        yield from nic_problems(vif)
+    if form(vif.source) == "VIFVHostUser":
+        yield from model_problems(vif)
+    if vif.tap_owner and form(vif.source) != "VIFGeneric":
+        yield Problem("$.tap_owner", "is for a VIFGeneric: for any other class it follows from the object")
 
 
 #: vifplug's own types with the same element: what they can't honour can't be honoured here

@@ -90,6 +90,8 @@ def _optional(kind: VIFType, source: Mapping[str, Any]) -> list[str]:
 def _asking(vif: VIF, key: str, value: Any) -> dict[str, Any]:
     """The VIF's document with another value for ``key``; None leaves the key out."""
     data = {**vif.to_data(), **_BESIDE.get(key, {})}
+    if key == "tap_owner" and data.get("target", "") is None:  # a tap of vifplug's has a name
+        del data["target"]
     return {**data, key: value} if value is not None else {name: each for name, each in data.items() if name != key}
 
 

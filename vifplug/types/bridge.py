@@ -147,6 +147,8 @@ def _port(vif: VIF, context: Context, owner: str | None) -> Iterator[Resource]:
     """The port, on the bridge or on one of its own. A tap of libvirt's comes later, and libvirt shapes it."""
     if vif.source.given:
         yield LowerDevice(name=vif.device, owner=vif.id, up=None, mtu=vif.mtu)
+    elif owner == "libvirt":
+        yield LibvirtTap(name=vif.device, owner=vif.id, mac=host_mac(vif.mac), mtu=vif.mtu)
     if owner == "vifplug" or vif.source.given:
         port = openvswitch.port(vif, context, vif.device)
     else:
@@ -156,9 +158,7 @@ def _port(vif: VIF, context: Context, owner: str | None) -> Iterator[Resource]:
         yield from openvswitch.own_bridge(vif, context, port)
     else:
         yield port
-    if owner == "libvirt" and not vif.source.given:
-        yield LibvirtTap(name=vif.device, owner=vif.id, mac=host_mac(vif.mac), mtu=vif.mtu)
-    elif port.qos and port.qos.type == "linux-htb":
+    if port.error is not None and port.qos and port.qos.type == "linux-htb":
         yield OvsQdisc(name=vif.device, owner=vif.id)
 
 

@@ -31,7 +31,7 @@ class HostDevice(VIFType):
     }
 
     def problems(self, vif: VIF, context: Context) -> Iterator[Problem]:
-        yield from _driver_problems(vif)
+        yield from driver_problems(vif)
         profile = vif.virtualport and vif.virtualport.type
         if profile and profile != QBH and not (vif.source.bridge and openvswitch.on_openvswitch(vif)):
             wanted = "openvswitch" if vif.source.bridge else "802.1Qbh"
@@ -134,12 +134,14 @@ def _switched_problems(vif: VIF) -> Iterator[Problem]:
 def _untouched_problems(vif: VIF) -> Iterator[Problem]:
     """What this host would have to set on a function that it leaves alone."""
     why = "source.remote: the card's switch sets that" if vif.source.remote else "source.whole: nothing is set on it"
-    for key in ("vlan", "vf", "virtualport", "external_ids"):
-        if getattr(vif, key):
+    ours = ("target", "link_state", "trust_guest_rx_filters") if vif.source.whole else ()
+    for key in ("vlan", "vf", "virtualport", "external_ids", *ours):
+        if getattr(vif, key) not in (None, FrozenMap()):
             yield Problem(f"$.{key}", f"can't be honoured with {why}")
 
 
-def _driver_problems(vif: VIF) -> Iterator[Problem]:
+def driver_problems(vif: VIF) -> Iterator[Problem]:
+    """A function that the guest sees itself has no backend but the one that passes it through."""
     for key, value in (vif.driver.to_data() if vif.driver else {}).items():
         if key != "name":
             yield Problem(f"$.driver.{key}", "is for virtio NICs; a hostdev takes driver.name only")

@@ -41,8 +41,7 @@ class VhostUser(VIFType):
 
     def problems(self, vif: VIF, context: Context) -> Iterator[Problem]:
         yield from nic_problems(vif)
-        if vif.model and vif.model not in VIRTIO:
-            yield Problem("$.model", f"wanted virtio: vhost-user has no other frontend, found {vif.model}")
+        yield from model_problems(vif)
         yield from _switched_problems(vif) if vif.source.bridge else _unswitched_problems(vif)
 
     def interface(self, vif: VIF, context: Context) -> Interface:
@@ -62,6 +61,12 @@ class VhostUser(VIFType):
         if vif.source.bridge:
             yield openvswitch.bridge(vif, context)
             yield _port(vif, context)
+
+
+def model_problems(vif: VIF) -> Iterator[Problem]:
+    """libvirt has no other model for it (qemuValidateDomainDeviceDefNetwork)."""
+    if vif.model and vif.model not in VIRTIO:
+        yield Problem("$.model", f"wanted virtio: vhost-user has no other frontend, found {vif.model}")
 
 
 def _switched_problems(vif: VIF) -> Iterator[Problem]:
