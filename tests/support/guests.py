@@ -2,11 +2,11 @@
 
     with PrivateHost() as host, LibvirtHost(host) as libvirt:
         libvirt.install_hook()
-        libvirt.virsh("create", libvirt.write(domain("web", interface)))
+        libvirt.create(domain("web", interface))
 
 libvirtd and its guests run in the host's network namespace and in mount and process namespaces of their own, where
-libvirt's directories are the test's and the host's Open vSwitch is the default one, as `ovs-vsctl` finds it. A guest has
-no disk: it sits in its firmware, which is all that its taps need. All of it ends with the process that started it.
+libvirt's directories are the test's and the host's Open vSwitch is the default one, as `ovs-vsctl` finds it. A guest
+has neither disk nor system, which its taps do not need. All of it ends with the process that started it.
 """
 
 from __future__ import annotations
@@ -135,6 +135,10 @@ class LibvirtHost:
             raise Refused(done.stderr.strip())
         return done.stdout
 
+    def create(self, xml: str) -> None:
+        """Start a guest, its processor stopped: it uses none of the machine's. Raises Refused."""
+        self.virsh("create", "--paused", self.write(xml))
+
     def write(self, xml: str) -> Path:
         """A file that holds ``xml``."""
         path = self.directory / f"{uuid.uuid4().hex}.xml"
@@ -148,9 +152,9 @@ class LibvirtHost:
     def clear(self) -> None:
         """End every guest, and forget all."""
         for name in self.virsh("list", "--name").split():
-            self.virsh("destroy", name)
+            self.virsh("destroy", "--", name)
         for name in self.virsh("list", "--all", "--name").split():
-            self.virsh("undefine", name)
+            self.virsh("undefine", "--", name)
 
     # -- the hook ---------------------------------------------------------------------------------------------
 
@@ -163,7 +167,19 @@ class LibvirtHost:
         shutil.copy(self.host.config, self.directory / "home/.vifplug/vifplug.conf")
         place = self.directory / "etc/libvirt/hooks/qemu.d"
         place.mkdir(parents=True)
+        witness = place / "witness"  # libvirt runs it after vifplug's: by name
+        witness.write_text(f'#!/bin/sh\necho "$1 $2" >>{self.directory}/operations\n')
+        witness.chmod(0o755)
         return Path(shutil.copy(ROOT / "etc/vifplug/libvirt-hook", place / "vifplug"))
+
+    def await_operation(self, name: str, operation: str) -> None:
+        """Wait until the hook has done an operation of a guest."""
+        self._until(lambda: f"{name} {operation}" in self.operations(), f"{operation} of {name}")
+
+    def operations(self) -> list[str]:
+        """The operations for which the hook was run: the guest's name and the operation's."""
+        file = self.directory / "operations"
+        return file.read_text().splitlines() if file.exists() else []
 
     # -- inside -----------------------------------------------------------------------------------------------
 
@@ -176,7 +192,10 @@ class LibvirtHost:
             (self.directory / place).mkdir(parents=True)
         (self.directory / "etc/libvirt/libvirtd.conf").write_text(_LIBVIRTD_CONF)
         (self.directory / "etc/libvirt/qemu.conf").write_text(_QEMU_CONF)
-        for name, line in (("passwd", f"{_USER}:x:64055:64055::/nonexistent:/bin/false"), ("group", f"{_USER}:x:64055:")):
+        for name, line in (
+            ("passwd", f"{_USER}:x:64055:64055::/nonexistent:/bin/false"),
+            ("group", f"{_USER}:x:64055:"),
+        ):
             there = Path("/etc", name).read_text()
             known = any(each.startswith(f"{_USER}:") for each in there.splitlines())
             (self.directory / "etc" / name).write_text(there if known else f"{there}{line}\n")

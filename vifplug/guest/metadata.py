@@ -116,17 +116,14 @@ def _described(
 def _document(element: _Element) -> dict[str, Any]:
     """The VIF document of a child of the metadata.
 
-    An ``<interface>`` says by ``<target managed='no'/>`` that vifplug makes the tap, and never that libvirt does: it
-    stands for what is vifplug's to do.
+    An ``<interface>`` there does not say that libvirt makes the tap: it stands for what is vifplug's to do.
     """
     name = str(element.tag).removeprefix(_OURS)
     if name == "vif":
         return VIF.from_json(element.text or "").to_data()
     if name != "interface":
         raise InvalidRequest(f"wanted <interface>, or <vif> with a JSON document, found <{name}>")
-    for each in element.iter():  # the children have the namespace where it is the default one
-        each.tag = str(each.tag).removeprefix(_OURS)
-    said = read.vif(element).to_data()
+    said = read.vif(xml.without_namespace(element, NAMESPACE)).to_data()
     unsaid = {"target": None, "tap_owner": "libvirt"}
     return {key: value for key, value in said.items() if key not in unsaid or value != unsaid[key]}
 
