@@ -16,11 +16,13 @@ class BridgeSource(Record):
     """A Linux bridge, or an Open vSwitch one where the VIF's virtualport says so.
 
     ``hybrid``: the guest's tap goes on a Linux bridge of its own, which a veth joins to the Open vSwitch bridge, so
-    that libvirt's nwfilter (``filterref``) has something to filter on.
+    that libvirt's nwfilter (``filterref``) has something to filter on. ``adopted``: libvirt has made tap and port for
+    a guest that runs.
     """
 
     bridge: DeviceName
     hybrid: bool = False
+    adopted: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +49,15 @@ class Reconnect(Record):
 class VhostUserSource(Record):
     """A vhost-user socket. ``mode`` is QEMU's role: as the server it makes the socket.
 
-    ``bridge``: the Open vSwitch bridge whose DPDK datapath is at the other end.
+    ``bridge``: the Open vSwitch bridge whose DPDK datapath is at the other end. ``adopted``: socket and port are there,
+    made by others, for a guest that runs.
     """
 
     path: SocketPath
     mode: Literal["client", "server"]
     reconnect: Reconnect | None = None
     bridge: DeviceName | None = None
+    adopted: bool = False
 
     def rules(self) -> Iterator[Problem]:
         if self.reconnect and self.reconnect.enabled and self.mode == "server":
