@@ -6,13 +6,12 @@ import json
 import signal
 import subprocess
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.command import vifplug
-from tests.support.guests import Lacking, LibvirtHost, Refused, domain
+from tests.support.guests import LibvirtHost, Refused, domain
 from vifplug import VIF, Instance
 from vifplug.model.guestxml import NAMESPACE
 from vifplug.testing import netns
@@ -31,26 +30,6 @@ def on_openvswitch(mac: str = MAC, vlan: int = 10, bridge: str = "br-int", more:
         f"<interface type='bridge'><mac address='{mac}'/><source bridge='{bridge}'/><vlan><tag id='{vlan}'/></vlan>"
         f"<virtualport type='openvswitch'/>{more}</interface>"
     )
-
-
-@pytest.fixture(scope="module")
-def libvirt(module_host: PrivateHost) -> Iterator[LibvirtHost]:
-    module_host.ovs.ctl("add-br", "br-int", "--", "set", "bridge", "br-int", "datapath_type=netdev")
-    try:
-        with LibvirtHost(module_host) as libvirt:
-            libvirt.install_hook()
-            libvirt.stop()
-            libvirt.start()
-            yield libvirt
-    except Lacking as lacking:
-        pytest.skip(str(lacking))
-
-
-@pytest.fixture
-def guests(libvirt: LibvirtHost, host: PrivateHost) -> Iterator[LibvirtHost]:
-    """libvirtd, without a guest before and after. What is left on the host the host's own fixture sees."""
-    yield libvirt
-    libvirt.clear()
 
 
 def plugged(host: PrivateHost) -> list[str]:
@@ -120,8 +99,9 @@ def test_nothing_that_goes_wrong_at_a_daemons_start_ends_a_guest(guests: Libvirt
 def test_a_hook_that_can_not_run_does_no_harm_to_a_running_guest(libvirt: LibvirtHost, operation: str) -> None:
     """Neither the file, where the command is missing, nor the command, where everything fails."""
     xml = domain("web", TAP.format(MAC, "tapweb"), metadata=described(on_openvswitch(), "<rubbish/>"))
-    script = libvirt.directory / "etc/libvirt/hooks/qemu.d/vifplug"
-    done = subprocess.run([script, "web", operation, "begin", "-"], input=xml, env={"PATH": "/bin:/usr/bin"}, text=True)
+    done = subprocess.run(
+        [libvirt.hook, "web", operation, "begin", "-"], input=xml, env={"PATH": "/bin:/usr/bin"}, text=True
+    )
     assert done.returncode == 0
     said = vifplug("libvirt-hook", "web", operation, "begin", "-", config=Path("/nonexistent"), stdin=xml)
     assert (said.code, said.out) == (0, "")
@@ -190,9 +170,8 @@ def test_a_guest_without_metadata_is_none_of_its_business(guests: LibvirtHost, h
     """It starts where no vifplug could run, and no Python is started for it."""
     other = "<metadata><app:data xmlns:app='http://example.org/app'>tap</app:data></metadata>"
     xml = domain("plain", "<interface type='ethernet'><mac address='52:54:00:00:00:09'/></interface>", metadata=other)
-    script = guests.directory / "etc/libvirt/hooks/qemu.d/vifplug"
     for operation, sub in [("prepare", "begin"), ("started", "begin"), ("stopped", "end"), ("release", "end")]:
-        command = [script, "plain", operation, sub, "-"]
+        command = [guests.hook, "plain", operation, sub, "-"]
         done = subprocess.run(command, input=xml, env={"PATH": "/bin"}, text=True, capture_output=True)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     guests.create(xml)
@@ -229,10 +208,7 @@ def test_what_hook_xml_prints_starts_a_guest(guests: LibvirtHost, host: PrivateH
 
 
 def test_a_guest_moves_to_another_host_and_its_port_with_it(guests: LibvirtHost, host: PrivateHost) -> None:
-    with PrivateHost() as there, LibvirtHost(there) as destination:
-        destination.install_hook()
-        destination.stop()
-        destination.start()
+    with PrivateHost() as there, LibvirtHost(there, hook=True) as destination:
         there.ovs.ctl("add-br", "br-int", "--", "set", "bridge", "br-int", "datapath_type=netdev")
         netns.ip("-n", host.namespace, "link", "add", "wire", "type", "veth", "peer", "wire", "netns", there.namespace)
         for end, address in ((host, "10.9.0.1/24"), (there, "10.9.0.2/24")):

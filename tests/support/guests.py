@@ -1,7 +1,6 @@
 """A private libvirtd that starts real QEMU guests on a private host.
 
-    with PrivateHost() as host, LibvirtHost(host) as libvirt:
-        libvirt.install_hook()
+    with PrivateHost() as host, LibvirtHost(host, hook=True) as libvirt:
         libvirt.create(domain("web", interface))
 
 libvirtd and its guests run in the host's network namespace and in mount and process namespaces of their own, where
@@ -83,8 +82,10 @@ class Refused(Exception):
 class LibvirtHost:
     """libvirtd on a host. Raises Lacking where something is not installed. The calling thread is in the host."""
 
-    def __init__(self, host: PrivateHost) -> None:
+    def __init__(self, host: PrivateHost, *, hook: bool = False) -> None:
+        """``hook``: with the hook that vifplug ships installed."""
         self.host = host
+        self._hook = hook
         self.directory = host.directory / "libvirt"
         self._stack = contextlib.ExitStack()
 
@@ -92,6 +93,8 @@ class LibvirtHost:
         _require()
         with contextlib.ExitStack() as stack:
             self._prepare()
+            if self._hook:
+                self._install_hook()
             self._first = stack.enter_context(self._namespaces())
             stack.callback(self.stop)
             self.start()
@@ -158,19 +161,20 @@ class LibvirtHost:
 
     # -- the hook ---------------------------------------------------------------------------------------------
 
-    def install_hook(self) -> Path:
-        """Install the hook that vifplug ships, for the host's configuration; where it is.
+    @property
+    def hook(self) -> Path:
+        """Where the hook is installed."""
+        return self.directory / "etc/libvirt/hooks/qemu.d/vifplug"
 
-        libvirtd has to be started anew. It passes its HOME on to a hook, and there oslo.config looks for files.
-        """
-        (self.directory / "home/.vifplug").mkdir(parents=True)
+    def _install_hook(self) -> None:
+        """libvirtd passes its HOME on to a hook, and there oslo.config looks for files."""
+        (self.directory / "home/.vifplug").mkdir()
         shutil.copy(self.host.config, self.directory / "home/.vifplug/vifplug.conf")
-        place = self.directory / "etc/libvirt/hooks/qemu.d"
-        place.mkdir(parents=True)
-        witness = place / "witness"  # libvirt runs it after vifplug's: by name
+        self.hook.parent.mkdir(parents=True)
+        shutil.copy(ROOT / "etc/vifplug/libvirt-hook", self.hook)
+        witness = self.hook.parent / "witness"  # libvirt runs it after vifplug's: by name
         witness.write_text(f'#!/bin/sh\necho "$1 $2" >>{self.directory}/operations\n')
         witness.chmod(0o755)
-        return Path(shutil.copy(ROOT / "etc/vifplug/libvirt-hook", place / "vifplug"))
 
     def await_operation(self, name: str, operation: str) -> None:
         """Wait until the hook has done an operation of a guest."""
