@@ -9,16 +9,13 @@ from typing import Any
 
 import pytest
 
-from vifplug import Instance, VIFDriver, errors
-from vifplug import conf as options
+from tests.support.memory import Bench
+from vifplug import Instance, errors
 from vifplug.guest import metadata, read
 from vifplug.hook import Hook
-from vifplug.host.machine import Machine
-from vifplug.host.memory import MemoryBackend
 from vifplug.model.guestxml import NAMESPACE
 from vifplug.model.nic import FilterRef
 from vifplug.model.vif import VIF
-from vifplug.plan import resources
 from vifplug.plan.resources import OvsQdisc, Tap
 
 UUID = "11111111-2222-4333-8444-555555555555"
@@ -44,14 +41,7 @@ def document(**keys: Any) -> str:
     return f"<v:vif>{json.dumps({**known, 'virtualport': {'type': 'openvswitch'}, **keys})}</v:vif>"
 
 
-class Bench:
-    def __init__(self, state_path: Path) -> None:
-        self.memory = MemoryBackend()
-        conf = options.load([])
-        conf.set_override("state_path", str(state_path), group="vifplug")
-        conf.set_override("default_qos_type", None, group="vifplug_ovs")
-        self.driver = VIFDriver(conf, machine=Machine({kind: lambda: self.memory for kind in resources.RESOURCES}))
-
+class Host(Bench):
     def run(self, operation: str, xml: str) -> list[errors.VifplugError]:
         return Hook(self.driver, metadata.guest(xml)).run(operation)
 
@@ -60,8 +50,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    made = Bench(tmp_path / "state")
+def bench(tmp_path: Path) -> Iterator[Host]:
+    made = Host(tmp_path / "state")
     yield made
     made.driver.close()
 
@@ -142,7 +132,7 @@ def test_what_is_printed_is_read_back() -> None:
     ],
 )
 def test_a_guest_whose_metadata_does_not_fit_is_not_started(
-    bench: Bench, devices: str, vifs: str, sentence: str
+    bench: Host, devices: str, vifs: str, sentence: str
 ) -> None:
     with pytest.raises(errors.InvalidRequest, match=sentence):
         bench.run("prepare", domain(devices, vifs))
@@ -150,7 +140,7 @@ def test_a_guest_whose_metadata_does_not_fit_is_not_started(
     assert bench.run("release", domain(devices, vifs)) == []
 
 
-def test_the_element_that_is_told_is_the_one_that_fits(bench: Bench) -> None:
+def test_the_element_that_is_told_is_the_one_that_fits(bench: Host) -> None:
     with pytest.raises(errors.InvalidRequest) as refused:
         bench.run("prepare", domain(BRIDGE, document(mtu=1400, bandwidth={"inbound": {"average": 9}})))
     element = str(refused.value).partition("write ")[2]
@@ -159,7 +149,7 @@ def test_the_element_that_is_told_is_the_one_that_fits(bench: Bench) -> None:
     assert bench.driver.check() == []
 
 
-def test_all_or_none(bench: Bench) -> None:
+def test_all_or_none(bench: Host) -> None:
     bench.memory.place(Tap(name="tapdb"), foreign="somebody's")
     with pytest.raises(errors.Conflict):
         bench.run("prepare", domain(INTERFACE + SECOND, BRIDGE + BRIDGE.replace(MAC, OTHER)))
@@ -169,7 +159,7 @@ def test_all_or_none(bench: Bench) -> None:
 # -- operations ---------------------------------------------------------------------------------------------------
 
 
-def test_settled_once_it_runs(bench: Bench) -> None:
+def test_settled_once_it_runs(bench: Host) -> None:
     xml = domain(INTERFACE, document(bandwidth={"inbound": {"average": 100}}))
     assert bench.run("prepare", xml) == []
     bench.memory.place(OvsQdisc(name="tapweb", owner=UUID, root="noqueue"))  # what libvirt does at a start
@@ -177,7 +167,7 @@ def test_settled_once_it_runs(bench: Bench) -> None:
     assert bench.memory.there["ovs-qdisc", "tapweb"].resource == OvsQdisc(name="tapweb", owner=UUID, root="htb")
 
 
-def test_what_vanished_comes_back_whatever_becomes_of_the_others(bench: Bench) -> None:
+def test_what_vanished_comes_back_whatever_becomes_of_the_others(bench: Host) -> None:
     xml = domain(INTERFACE + SECOND, BRIDGE + BRIDGE.replace(MAC, OTHER))
     bench.run("prepare", xml)
     bench.memory._there.clear()
@@ -187,14 +177,14 @@ def test_what_vanished_comes_back_whatever_becomes_of_the_others(bench: Bench) -
     assert {name for kind, name in bench.memory.there if kind == "ovs-port"} == {"tapdb"}
 
 
-def test_a_guest_that_libvirt_wired_itself_gets_nothing_beside_that(bench: Bench) -> None:
+def test_a_guest_that_libvirt_wired_itself_gets_nothing_beside_that(bench: Host) -> None:
     """Metadata that was added while it runs, before its next start."""
     [error] = bench.run("reconnect", domain(BRIDGE, BRIDGE))
     assert "does not fit its VIF" in str(error)
     assert bench.memory.there == {}
 
 
-def test_an_interface_that_was_detached_is_unplugged_with_the_guest(bench: Bench) -> None:
+def test_an_interface_that_was_detached_is_unplugged_with_the_guest(bench: Host) -> None:
     vifs = BRIDGE + BRIDGE.replace(MAC, OTHER)
     bench.run("prepare", domain(INTERFACE + SECOND, vifs))
     assert bench.run("reconnect", domain(INTERFACE, vifs)) == []
@@ -202,7 +192,7 @@ def test_an_interface_that_was_detached_is_unplugged_with_the_guest(bench: Bench
     assert bench.taps() == set() and bench.driver.list() == []
 
 
-def test_one_that_can_not_be_unplugged_does_not_keep_the_others(bench: Bench) -> None:
+def test_one_that_can_not_be_unplugged_does_not_keep_the_others(bench: Host) -> None:
     xml = domain(INTERFACE + SECOND, BRIDGE + BRIDGE.replace(MAC, OTHER))
     bench.run("prepare", xml)
     bench.memory.fail_on = {("tap", "tapweb")}
@@ -211,7 +201,7 @@ def test_one_that_can_not_be_unplugged_does_not_keep_the_others(bench: Bench) ->
     assert bench.taps() == {"tapweb"}
 
 
-def test_no_guest_takes_another_ones_vif(bench: Bench) -> None:
+def test_no_guest_takes_another_ones_vif(bench: Host) -> None:
     bench.run("prepare", domain(INTERFACE, BRIDGE))
     another = domain(INTERFACE, BRIDGE, uuid="99999999-2222-4333-8444-555555555555")
     with pytest.raises(errors.Conflict, match=f"is plugged for guest web .{UUID}.: give each guest VIFs of its own"):
@@ -222,6 +212,6 @@ def test_no_guest_takes_another_ones_vif(bench: Bench) -> None:
     assert bench.taps() == set()
 
 
-def test_what_never_was_plugged_is_no_error(bench: Bench) -> None:
+def test_what_never_was_plugged_is_no_error(bench: Host) -> None:
     assert bench.run("started", domain(INTERFACE, BRIDGE)) == []
     assert bench.run("release", domain(INTERFACE, BRIDGE)) == []
