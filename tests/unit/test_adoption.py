@@ -17,7 +17,8 @@ GUEST = Instance(uuid="11111111-2222-4333-8444-555555555555", name="web")
 MAC = "52:54:00:00:00:01"
 OVS = (
     "<interface type='bridge'><mac address='52:54:00:00:00:01'/><source bridge='br0'/>{}"
-    "<virtualport type='openvswitch'><parameters interfaceid='4e0b62d3-6c8f-4f0a-9d3b-2f1f2a9c7e11'/></virtualport><target dev='vnet7'/></interface>"
+    "<virtualport type='openvswitch'><parameters interfaceid='4e0b62d3-6c8f-4f0a-9d3b-2f1f2a9c7e11'/></virtualport>"
+    "<target dev='vnet7'/></interface>"
 )
 VF = (
     "<interface type='hostdev' managed='yes'><mac address='52:54:00:00:00:01'/><driver name='vfio'/><source>"

@@ -104,8 +104,7 @@ def differences(wanted: Iterable[Resource], observed: Observation) -> list[Diffe
         if seen is None:
             found.append(Difference(resource.owner, str(resource), "there", None))
         elif seen.resource is None or seen.foreign:
-            whose = "vifplug's own" if resource.life is Life.MADE else "the VIF's own"
-            found.append(Difference(resource.owner, str(resource), whose, seen.foreign))
+            found.append(Difference(resource.owner, str(resource), "vifplug's own", seen.foreign))
         else:
             found += [
                 dataclasses.replace(difference, path=f"{resource}: {difference.path}")
