@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from vifplug.engine import Engine, Job
+from vifplug.engine import Engine, Job, check_distinct, instance_of
 from vifplug.errors import Conflict, Missing, Unsupported
 from vifplug.model.vif import VIF
 from vifplug.plan import steps
@@ -51,6 +51,7 @@ def adopt(jobs: Sequence[Job], engine: Engine, *, dry: bool = False) -> list[Ado
     Raises Missing for what is not there, Conflict for what is vifplug's own or another guest's, Unsupported for what
     vifplug would have to make; nothing is recorded then.
     """
+    check_distinct(jobs)
     observed = engine.observe(jobs)
     for job in jobs:
         _check(job, engine, observed)
@@ -73,8 +74,7 @@ def _adopted(job: Job, observed: Observation) -> Adopted:
 
 def _check(job: Job, engine: Engine, observed: Observation) -> None:
     vif_id = job.vif.id
-    if any(each.life is Life.MADE for each in engine.former(job)):
-        raise Conflict(f"VIF {vif_id} is vifplug's own already: there is nothing of libvirt's to adopt")
+    _check_former(job, engine)
     for resource in job.wanted:
         if resource.life is Life.MADE:
             raise Unsupported((), f"VIF {vif_id} can't be adopted: {resource} is for vifplug to make; plug it")
@@ -83,6 +83,15 @@ def _check(job: Job, engine: Engine, observed: Observation) -> None:
             raise Missing(f"{resource} of VIF {vif_id} is not there: is the guest running, on this host?")
         if seen.foreign or seen.resource is None:
             raise Conflict(f"{resource} can't be adopted for VIF {vif_id}: found {seen.foreign}")
+
+
+def _check_former(job: Job, engine: Engine) -> None:
+    if any(each.life is Life.MADE for each in engine.former(job)):
+        raise Conflict(f"VIF {job.vif.id} is vifplug's own already: there is nothing of libvirt's to adopt")
+    had = instance_of(job.former) if job.former else None
+    if had and job.instance and had.uuid != job.instance.uuid:
+        told = f"VIF {job.vif.id} is recorded for guest {had.name or had.uuid}"
+        raise Conflict(f"{told}: give this guest's interface another MAC or interfaceid, or unplug the VIF first")
 
 
 def _kept(recorded: Mapping[Identity, Resource], observed: Observation) -> dict[Identity, Resource]:

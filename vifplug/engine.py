@@ -127,7 +127,7 @@ class Engine:
 
         ``settle``: with what is applied only when a guest has started.
         """
-        _check_distinct(jobs)
+        check_distinct(jobs)
         former = {job.vif.id: self.former(job) for job in jobs}
         gone = {job.vif.id: steps.dropped(job.wanted, former[job.vif.id]) for job in jobs}
         wanted = {job.vif.id: list(job.wanted) if settle else lasting(job.wanted) for job in jobs}
@@ -302,8 +302,8 @@ def lasting(wanted: Iterable[Resource]) -> list[Resource]:
     return [resource for resource in wanted if not resource.settled]
 
 
-def _check_distinct(jobs: Sequence[Job]) -> None:
-    """No VIF twice in a batch, and no device for two of them."""
+def check_distinct(jobs: Sequence[Job]) -> None:
+    """No VIF twice in a batch, and no device for two of them. Raises InvalidRequest."""
     ids: set[str] = set()
     owners: dict[Identity, str] = {}
     for job in jobs:

@@ -148,3 +148,14 @@ def test_all_of_a_batch_or_none(bench: Host) -> None:
     with pytest.raises(errors.Missing, match=r"adopted-port vnet8 of VIF .* is not there"):
         bench.driver.adopt([(each.vif, GUEST), (other, GUEST)])
     assert bench.driver.list() == []
+
+
+def test_a_vif_of_another_guest_is_not_taken_over(bench: Host) -> None:
+    """Two guests with one MAC have one id, where nothing else tells them apart."""
+    place_port(bench, OvsVlan())
+    vif = bench.adopt(OVS.format(""))
+    other = Instance(uuid="99999999-2222-4333-8444-555555555555")
+    with pytest.raises(errors.Conflict, match="is recorded for guest web: give this guest's interface another MAC"):
+        bench.driver.adopt([(vif, other)])
+    with pytest.raises(errors.InvalidRequest, match="comes more than once in one batch"):
+        bench.driver.adopt([(vif, GUEST), (vif, GUEST)])

@@ -18,6 +18,7 @@ from vifplug.types.vhostuser import VhostUser
 
 VF = VirtualFunctionFacts(address="0000:81:02.3", pf="ens1f0", number=3, representor="pf0vf3")
 OVS = {"virtualport": {"type": "openvswitch"}}
+ADOPTED = {"bridge": "br-int", "adopted": True}
 QOS = {"inbound": {"average": 1000, "peak": 5000, "burst": 1024}, "outbound": {"average": 128, "burst": 256}}
 
 
@@ -65,6 +66,8 @@ class TestBridge(VIFTypeConformance):
         bridge(**OVS, source={"bridge": "br-int", "hybrid": True}, filterref="clean-traffic", vlan=7, mtu=1450),
         bridge(tap_owner="libvirt", **OVS, vlan="1,2"),
         bridge(tap_owner="libvirt"),
+        bridge(tap_owner="libvirt", source=ADOPTED, **OVS, vlan="1,2", bandwidth=QOS),
+        bridge(tap_owner="libvirt", source=ADOPTED, port={"isolated": True}, vlan=7),
     )
     refused = (bridge(**OVS, port={"isolated": True}), bridge(external_ids={"a": "b"}), bridge(source={}))
 
@@ -80,7 +83,12 @@ class TestEthernet(VIFTypeConformance):
 
 class TestVhostUser(VIFTypeConformance):
     kind = VhostUser
-    examples = (vhostuser("server", vlan=7), vhostuser("client"), vhostuser("server", model="virtio", mtu=9000))
+    examples = (
+        vhostuser("server", vlan=7),
+        vhostuser("client"),
+        vhostuser("server", model="virtio", mtu=9000),
+        vhostuser("client", source={"path": "/run/vhu/vhu0", "mode": "client", **ADOPTED}),
+    )
     refused = (vhostuser("client", target="other"), vhostuser("server", model="e1000"))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import libvirt
 from tests.support.memory import Bench
 from vifplug import Instance, errors
 from vifplug.guest import metadata, read
@@ -16,7 +17,8 @@ from vifplug.hook import Hook
 from vifplug.model.guestxml import NAMESPACE
 from vifplug.model.nic import FilterRef
 from vifplug.model.vif import VIF
-from vifplug.plan.resources import OvsQdisc, Tap
+from vifplug.plan.facts import VirtualFunctionFacts
+from vifplug.plan.resources import LowerDevice, OvsQdisc, Tap, VirtualFunction
 
 UUID = "11111111-2222-4333-8444-555555555555"
 MAC, OTHER = "52:54:00:00:00:01", "52:54:00:00:00:02"
@@ -215,3 +217,33 @@ def test_no_guest_takes_another_ones_vif(bench: Host) -> None:
 def test_what_never_was_plugged_is_no_error(bench: Host) -> None:
     assert bench.run("started", domain(INTERFACE, BRIDGE)) == []
     assert bench.run("release", domain(INTERFACE, BRIDGE)) == []
+
+
+VIFS: list[dict[str, Any]] = [
+    {"type": "ethernet", "source": {}},
+    {"type": "bridge", "source": {"bridge": "br0"}, "bandwidth": {"inbound": {"average": 100}}, "mtu": 1400},
+    {"type": "bridge", "source": {"bridge": "br0", "hybrid": True}, "virtualport": {"type": "openvswitch"}},
+    {"type": "direct", "source": {"dev": "eno1"}, "tap_owner": "vifplug", "driver": {"queues": 2}},
+    {"type": "direct", "source": {"dev": "eno1", "mode": "bridge"}, "target": "mvt0"},
+    {"type": "vhostuser", "source": {"path": "/run/vhost/a", "mode": "server", "bridge": "br0"}},
+    {"type": "vhostuser", "source": {"path": "/run/vhost/a", "mode": "client", "reconnect": {"enabled": False}}},
+    {"type": "hostdev", "source": {"address": "0000:81:02.3"}, "vlan": 7},
+]
+
+
+@pytest.mark.parametrize("keys", VIFS, ids=lambda keys: keys["type"])
+def test_the_element_of_every_type_fits_as_libvirt_prints_it(
+    bench: Host, monkeypatch: pytest.MonkeyPatch, keys: dict[str, Any]
+) -> None:
+    facts = VirtualFunctionFacts(address="0000:81:02.3", pf="ens1", number=3)
+    monkeypatch.setattr(bench.driver._facts, "virtual_function", lambda address: facts)
+    bench.memory.place(VirtualFunction(name="0000:81:02.3", pf="ens1", number=3))
+    for device in ("br0", "eno1"):
+        bench.memory.place(LowerDevice(name=device))
+    vif = VIF.from_json({"id": UUID, "mac": MAC, **keys})
+    printed = libvirt.canonical(bench.driver.plan(vif).interface_xml)
+    printed = printed.replace("</interface>", "<address type='pci' bus='0x00' slot='0x05'/></interface>")
+    said = f"<v:vif>{json.dumps({'id': UUID, 'mac': MAC, **keys})}</v:vif>"
+    bench.run("prepare", domain(printed, said))
+    assert bench.driver.check() == []
+    assert bench.run("started", domain(printed, said)) == [] == bench.run("release", domain(printed, said))

@@ -42,6 +42,8 @@ class LibvirtHook(Verb):
     def _run(self, operation: str, guest: Guest) -> int:
         from vifplug.hook import Hook
 
+        if not guest.described and not guest.problems:
+            return 0
         with self.app.driver() as driver:
             failed = Hook(driver, guest).run(operation)
         return max((self.app.complain(error) for error in failed), default=0)
