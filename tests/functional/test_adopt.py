@@ -11,7 +11,8 @@ import pytest
 
 from tests.support.command import vifplug
 from tests.support.guests import LibvirtHost, domain
-from vifplug import VIF, errors
+from vifplug import VIF, Instance, errors
+from vifplug.guest import running
 from vifplug.testing import netns
 from vifplug.testing.host import PrivateHost
 
@@ -87,7 +88,7 @@ def test_a_guest_with_one_interface_of_each_kind(taken: LibvirtHost, host: Priva
     file = started(taken, on_openvswitch(), second, LINUX, DIRECT, NAMED, "<interface type='user'/>")
     devices = re.findall("<target dev='(.*?)'/>", file.read_text())
     assert re.fullmatch(r"vnet\d+", devices[1])
-    before = host.ovs.ctl("list", "Port"), host.ovs.ctl("list", "Interface"), _bridge_ports(host)
+    before = _configured(host)
 
     dry = vifplug("adopt", "--dry-run", file, "-f", "json", config=host.config).data
     assert host.driver.list() == []
@@ -108,7 +109,7 @@ def test_a_guest_with_one_interface_of_each_kind(taken: LibvirtHost, host: Priva
 
     for entry in host.driver.list():
         assert host.driver.unplug(entry.vif.id) == ()
-    assert (host.ovs.ctl("list", "Port"), host.ovs.ctl("list", "Interface"), _bridge_ports(host)) == before
+    assert _configured(host) == before
 
 
 _BASE = {"id": ID, "type": "bridge", "mac": MAC, "source": {"bridge": "br-int"}}
@@ -116,33 +117,27 @@ _BASE = {"id": ID, "type": "bridge", "mac": MAC, "source": {"bridge": "br-int"}}
 
 def test_checked_changed_in_place_and_put_back(taken: LibvirtHost, host: PrivateHost, tmp_path: Path) -> None:
     file = started(taken, on_openvswitch())
-    rows = [host.port("web0", column) for column in ("_uuid", "ofport")] + [host.port("web0", "_uuid", "Port")]
-    vifplug("adopt", file, config=host.config)
+    rows = _rows(host)
     host.ovs.ctl("set", "Port", "web0", "tag=66")
-    [difference] = host.driver.check(ID)
-    assert difference.path == "adopted-port web0: vlan"
+    [adopted] = host.driver.adopt(_pairs(file))
+    told = "adopted-port web0: vlan: wanted tag 10, found tag 66"  # from the beginning, and later
+    assert [str(each) for each in adopted.differences] == [told] == [str(each) for each in host.driver.check(ID)]
 
     shown = vifplug("show", ID, "-f", "json", config=host.config).data["vif"]
     document = tmp_path / "web.json"
     document.write_text(json.dumps({**shown, "vlan": 20}))
     assert vifplug("update", document, "-f", "json", config=host.config).data["changed"]
     assert (host.port("web0", "tag", "Port"), host.port("web0", "vlan_mode", "Port")) == ("20", "[]")
-    assert [host.port("web0", column) for column in ("_uuid", "ofport")] + [host.port("web0", "_uuid", "Port")] == rows
-    assert host.driver.check() == []
+    assert _rows(host) == rows and host.driver.check() == []
+
+    # The guest's element says neither that the port is there already nor what its tap is called: that is kept
+    host.driver.update(VIF.from_xml(on_openvswitch(TRUNK)))
+    assert (host.port("web0", "trunks", "Port"), host.port("web0", "tag", "Port")) == ("[11, 12]", "12")
+    assert _rows(host) == rows and host.driver.check() == []
 
     assert host.driver.unplug(ID)
-    assert (host.port("web0", "tag", "Port"), host.port("web0", "vlan_mode", "Port")) == ("10", "[]")
+    assert (host.port("web0", "tag", "Port"), host.port("web0", "vlan_mode", "Port")) == ("66", "[]")
     assert host.driver.list() == [] and host.ports("br-int") == {"web0"}
-
-
-def test_the_guests_element_updates_what_was_adopted(taken: LibvirtHost, host: PrivateHost, tmp_path: Path) -> None:
-    """It says neither that the port is there already nor what its tap is called: that is kept."""
-    vifplug("adopt", started(taken, on_openvswitch()), config=host.config)
-    element = tmp_path / "web.xml"
-    element.write_text(on_openvswitch(TRUNK))
-    assert vifplug("update", element, config=host.config).code == 0
-    assert (host.port("web0", "trunks", "Port"), host.port("web0", "tag", "Port")) == ("[11, 12]", "12")
-    assert host.ports("br-int") == {"web0"} and host.driver.check() == []
 
 
 def test_a_port_on_a_linux_bridge(taken: LibvirtHost, host: PrivateHost) -> None:
@@ -158,8 +153,12 @@ def test_a_port_on_a_linux_bridge(taken: LibvirtHost, host: PrivateHost) -> None
 
 
 def test_a_named_networks_change_reaches_an_adopted_port(taken: LibvirtHost, host: PrivateHost, red: Path) -> None:
+    file = started(taken, NAMED)
+    vifplug("adopt", file, config=host.config)
+    [entry] = host.driver.list()  # before this host defines it
+    assert (entry.vif, entry.vif.type) == (entry.actual, "bridge")
     red.write_text(RED)
-    vifplug("adopt", started(taken, NAMED), config=host.config)
+    vifplug("adopt", file, config=host.config)
     red.write_text(RED.replace("'30'", "'31'"))
     assert [each.path for each in host.driver.check()] == ["network red: vlan"]
     [updated] = host.driver.update_network("red")
@@ -167,26 +166,12 @@ def test_a_named_networks_change_reaches_an_adopted_port(taken: LibvirtHost, hos
     assert host.ports("br-int") == {"web2"}
 
 
-def test_a_network_that_this_host_does_not_define(taken: LibvirtHost, host: PrivateHost, red: Path) -> None:
-    vifplug("adopt", started(taken, NAMED), config=host.config)
-    [entry] = host.driver.list()
-    assert (entry.vif, entry.vif.type) == (entry.actual, "bridge")
-
-
-def test_a_guest_that_has_stopped_is_told_and_unplugged(taken: LibvirtHost, host: PrivateHost) -> None:
-    vifplug("adopt", started(taken, on_openvswitch(), LINUX), config=host.config)
-    taken.virsh("destroy", "web")
-    assert [(each.path, each.found) for each in host.driver.check()] == [
-        ("adopted-port web0", None),
-        ("adopted-bridge-port web1", None),
-    ]
-    assert all(host.driver.unplug(entry.vif.id) == () for entry in host.driver.list())
-
-
-def test_a_name_that_another_guest_has_by_now(taken: LibvirtHost, host: PrivateHost) -> None:
+def test_a_guest_that_has_stopped_and_another_that_has_its_names_by_now(taken: LibvirtHost, host: PrivateHost) -> None:
     file = started(taken, on_openvswitch(), LINUX)
-    vifplug("adopt", file, config=host.config)
+    host.driver.adopt(_pairs(file))
     taken.clear()
+    gone = ["adopted-port web0: wanted there, found nothing", "adopted-bridge-port web1: wanted there, found nothing"]
+    assert [str(each) for each in host.driver.check()] == gone
     second = on_openvswitch("<vlan><tag id='77'/></vlan>", id=OTHER, mac="52:54:00:00:00:09")
     taken.create(domain("db", second + LINUX.replace("00:03", "00:08")))
     assert [each.found for each in host.driver.check()] == [
@@ -201,26 +186,15 @@ def test_a_name_that_another_guest_has_by_now(taken: LibvirtHost, host: PrivateH
 
 def test_adopted_anew_after_a_restart_of_the_guest(taken: LibvirtHost, host: PrivateHost) -> None:
     """libvirt brings back the VLAN of its own definition; what is put back at the end is what it made last."""
-    file = started(taken, on_openvswitch())
-    vifplug("adopt", file, config=host.config)
+    host.driver.adopt(_pairs(started(taken, on_openvswitch())))
     host.driver.update(host.driver.show(ID).vif.replace(vlan=VIF.from_json({**_BASE, "vlan": 20}).vlan))
     taken.virsh("destroy", "web")
     file = started(taken, on_openvswitch("<vlan><tag id='40'/></vlan>"))
     assert [each.path for each in host.driver.check()] == ["adopted-port web0: vlan"]  # its record still says 20
-    assert vifplug("adopt", file, "-f", "json", config=host.config).data[0]["differences"] == []
+    assert host.driver.adopt(_pairs(file))[0].differences == ()
     host.driver.update(host.driver.show(ID).vif.replace(vlan=VIF.from_json({**_BASE, "vlan": 50}).vlan))
     host.driver.unplug(ID)
     assert host.port("web0", "tag", "Port") == "40"
-
-
-def test_what_is_not_as_the_definition_says_is_told_from_the_beginning(taken: LibvirtHost, host: PrivateHost) -> None:
-    file = started(taken, on_openvswitch())
-    host.ovs.ctl("set", "Port", "web0", "tag=66")
-    [row] = vifplug("adopt", file, "-f", "json", config=host.config).data
-    [told] = row["differences"]
-    assert re.fullmatch(r"adopted-port web0: vlan: wanted tag 10, found tag 66", told)
-    host.driver.unplug(ID)
-    assert host.port("web0", "tag", "Port") == "66"
 
 
 def test_each_interface_for_itself(taken: LibvirtHost, host: PrivateHost) -> None:
@@ -277,11 +251,17 @@ def test_a_vhost_user_port(host: PrivateHost, libvirt: LibvirtHost, mode: str) -
     host.ovs.ctl("del-port", name)
 
 
-def _bridge_ports(host: PrivateHost) -> str:
-    return netns.run("bridge", "-netns", host.namespace, "-details", "link")
+def _rows(host: PrivateHost) -> list[str]:
+    return [host.port("web0", "_uuid"), host.port("web0", "ofport"), host.port("web0", "_uuid", "Port")]
 
 
-def _pairs(file: Path) -> list[tuple[VIF, None]]:
-    from vifplug.guest import running
+def _configured(host: PrivateHost) -> tuple[str, str, str]:
+    """Everything that an adoption could have altered; not what ovs-vswitchd counts."""
+    ports = host.ovs.ctl("--columns=_uuid,name,tag,trunks,vlan_mode,external_ids,other_config,qos", "list", "Port")
+    interfaces = host.ovs.ctl("--columns=_uuid,name,type,external_ids,options,mtu_request", "list", "Interface")
+    return ports, interfaces, netns.run("bridge", "-netns", host.namespace, "-details", "link")
 
-    return [(each.vif, None) for each in running.guest(file.read_bytes()).interfaces]
+
+def _pairs(file: Path) -> list[tuple[VIF, Instance]]:
+    guest = running.guest(file.read_bytes())
+    return [(each.vif, guest.instance) for each in guest.interfaces]

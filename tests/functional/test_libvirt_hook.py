@@ -14,6 +14,7 @@ from tests.support.command import vifplug
 from tests.support.guests import LibvirtHost, Refused, domain
 from vifplug import VIF, Instance
 from vifplug.model.guestxml import NAMESPACE
+from vifplug.plan.resources import Tap
 from vifplug.testing import netns
 from vifplug.testing.host import PrivateHost
 
@@ -37,48 +38,48 @@ def plugged(host: PrivateHost) -> list[str]:
 
 
 def test_a_guest_has_its_ports_while_it_runs(guests: LibvirtHost, host: PrivateHost) -> None:
-    id = str(uuid.uuid4())
-    xml = domain("web", TAP.format(MAC, "tapweb"), metadata=described(on_openvswitch()), id=id)
-    guests.create(xml)
-    assert host.ports("br-int") == {"tapweb"}
+    """In both forms: a JSON document says what an element can't. Queues and MTU are said once, by the interface."""
+    id, document = str(uuid.uuid4()), {"id": str(uuid.uuid4()), "type": "bridge", "mac": OTHER}
+    host.ip("link", "add", "br0", "type", "bridge")
+    second = TAP.format(OTHER, "tapdb").replace("</int", "<driver queues='2'/><mtu size='1400'/></int")
+    text = json.dumps({**document, "source": {"bridge": "br0"}})
+    metadata = described(on_openvswitch(), f"<vifplug:vif>{text}</vifplug:vif>")
+    guests.create(domain("web", TAP.format(MAC, "tapweb") + second, metadata=metadata, id=id))
+    assert host.ports("br-int") == {"tapweb"} and sorted(plugged(host)) == ["tapdb", "tapweb"]
     assert host.port("tapweb", "tag", "Port") == "10"
     assert host.port("tapweb", "external_ids:vm-id") == f'"{id}"'
-    assert "LOWER_UP" in host.ip("link", "show", "dev", "tapweb")
-    [entry] = host.driver.list()
-    assert entry.instance == Instance(uuid=id, name="web")
-    assert host.driver.check() == []
+    assert all("LOWER_UP" in host.ip("link", "show", "dev", device) for device in ("tapweb", "tapdb"))
+    [tap] = [each for each in host.driver.show(document["id"]).resources if isinstance(each, Tap)]
+    assert (tap.multi_queue, tap.mtu) == (True, 1400)
+    assert {entry.instance for entry in host.driver.list()} == {Instance(uuid=id, name="web")}
+
+    # libvirt calls release for a guest that did not start: that must not unplug the other one
+    with pytest.raises(Refused, match="of guest second is plugged for guest web"):
+        guests.create(domain("second", TAP.format(MAC, "tapweb"), metadata=described(on_openvswitch())))
+    assert sorted(plugged(host)) == ["tapdb", "tapweb"] and host.driver.check() == []
 
     guests.virsh("destroy", "web")
-    assert host.ports("br-int") == set()
-    assert plugged(host) == []
-    assert "tapweb" not in host.links()
+    assert host.ports("br-int") == set() and plugged(host) == []
+    assert host.links().isdisjoint({"tapweb", "tapdb"})
+    host.ip("link", "delete", "br0")
 
 
-def test_a_guest_with_several_of_both_forms(guests: LibvirtHost, host: PrivateHost) -> None:
-    """A JSON document says what an element can't; queues and MTU are said once, by the guest's interface."""
-    host.ip("link", "add", "br0", "type", "bridge")
-    document = {"id": str(uuid.uuid4()), "type": "bridge", "mac": OTHER, "source": {"bridge": "br0"}}
-    more = TAP.format(OTHER, "tapdb").replace("</int", "<driver queues='2'/><mtu size='1400'/></int")
-    metadata = described(on_openvswitch(), f"<vifplug:vif>{json.dumps(document)}</vifplug:vif>")
-    try:
-        guests.create(domain("two", TAP.format(MAC, "tapweb") + more, metadata=metadata))
-        assert sorted(plugged(host)) == ["tapdb", "tapweb"]
-        [tap] = [each for each in host.driver.show(document["id"]).resources if each.kind == "tap"]
-        assert (tap.multi_queue, tap.mtu) == (True, 1400)
-        assert host.driver.check() == []
-    finally:
-        guests.clear()
-        host.ip("link", "delete", "br0")
+def test_a_switch_that_comes_later_and_a_daemon_that_comes_back(guests: LibvirtHost, host: PrivateHost) -> None:
+    """A guest that starts with its host, before Open vSwitch does, is refused, and starts when it is tried again."""
+    xml = domain("restored", TAP.format(MAC, "tapweb"), metadata=described(on_openvswitch()))
+    host.ovs.stop("ovsdb-server")
+    with pytest.raises(Refused, match=r"vifplug: .*db\.sock"):
+        guests.create(xml)
+    host.ovs.start("ovsdb-server")
+    guests.create(xml)
 
-
-def test_a_daemon_that_comes_back_has_restored_what_vanished(guests: LibvirtHost, host: PrivateHost) -> None:
-    guests.create(domain("restored", TAP.format(MAC, "tapweb"), metadata=described(on_openvswitch())))
     guests.stop(signal.SIGKILL)
     host.ovs.ctl("del-port", "tapweb")
     guests.start()
     guests.await_operation("restored", "reconnect")
     assert host.ports("br-int") == {"tapweb"}
     assert host.port("tapweb", "tag", "Port") == "10"
+    assert guests.running() == {"restored"}
 
 
 def test_nothing_that_goes_wrong_at_a_daemons_start_ends_a_guest(guests: LibvirtHost, host: PrivateHost) -> None:
@@ -106,15 +107,6 @@ def test_a_hook_that_can_not_run_does_no_harm_to_a_running_guest(libvirt: Libvir
     said = vifplug("libvirt-hook", "web", operation, "begin", "-", config=Path("/nonexistent"), stdin=xml)
     assert (said.code, said.out) == (0, "")
     assert "/nonexistent" in said.err
-
-
-def test_saved_and_restored(guests: LibvirtHost, host: PrivateHost) -> None:
-    guests.create(domain("web", TAP.format(MAC, "tapweb"), metadata=described(on_openvswitch())))
-    file = guests.directory / "web.save"
-    guests.virsh("save", "web", file)
-    assert plugged(host) == [] and host.ports("br-int") == set()
-    guests.virsh("restore", file)
-    assert plugged(host) == ["tapweb"] and host.port("tapweb", "tag", "Port") == "10"
 
 
 def test_a_guest_that_fails_to_start_after_its_plug_leaves_nothing(guests: LibvirtHost, host: PrivateHost) -> None:
@@ -145,27 +137,6 @@ def test_a_taken_name_is_left_to_its_owner(guests: LibvirtHost, host: PrivateHos
     host.ip("link", "delete", "tapweb")
 
 
-def test_a_second_guest_with_the_same_vif_is_refused_and_takes_nothing(guests: LibvirtHost, host: PrivateHost) -> None:
-    """libvirt calls release for the guest that did not start: that must not unplug the other one."""
-    xml = domain("first", TAP.format(MAC, "tapweb"), metadata=described(on_openvswitch()))
-    guests.create(xml)
-    again = domain("second", TAP.format(MAC, "tapweb"), metadata=described(on_openvswitch()))
-    with pytest.raises(Refused, match="of guest second is plugged for guest first"):
-        guests.create(again)
-    assert plugged(host) == ["tapweb"] and host.driver.check() == []
-
-
-def test_a_switch_that_is_not_there_yet_is_told_and_may_be_tried_again(guests: LibvirtHost, host: PrivateHost) -> None:
-    """A guest that starts with its host, before Open vSwitch does."""
-    guests.virsh("define", guests.write(domain("web", TAP.format(MAC, "tapweb"), metadata=described(on_openvswitch()))))
-    host.ovs.stop("ovsdb-server")
-    with pytest.raises(Refused, match=r"vifplug: .*db\.sock"):
-        guests.virsh("start", "web")
-    host.ovs.start("ovsdb-server")
-    guests.virsh("start", "web")
-    assert plugged(host) == ["tapweb"]
-
-
 def test_a_guest_without_metadata_is_none_of_its_business(guests: LibvirtHost, host: PrivateHost) -> None:
     """It starts where no vifplug could run, and no Python is started for it."""
     other = "<metadata><app:data xmlns:app='http://example.org/app'>tap</app:data></metadata>"
@@ -188,7 +159,9 @@ def test_the_file_that_is_installed_knows_the_namespace_and_the_operations() -> 
     assert f"\n{' | '.join(HARMLESS)}) #" in text
 
 
-def test_what_hook_xml_prints_starts_a_guest(guests: LibvirtHost, host: PrivateHost, tmp_path: Path) -> None:
+def test_what_hook_xml_prints_starts_a_guest_that_is_saved_and_restored(
+    guests: LibvirtHost, host: PrivateHost, tmp_path: Path
+) -> None:
     document = {
         "id": str(uuid.uuid4()),
         "type": "bridge",
@@ -205,6 +178,11 @@ def test_what_hook_xml_prints_starts_a_guest(guests: LibvirtHost, host: PrivateH
     [entry] = host.driver.list()
     assert entry.vif == VIF.from_json(file.read_text()).replace(guest_xml=entry.vif.guest_xml)
     assert host.port(entry.actual.device, "tag", "Port") == "12"
+    saved = tmp_path / "saved"
+    guests.virsh("save", "--", "--debug", saved)
+    assert plugged(host) == [] and host.ports("br-int") == set()
+    guests.virsh("restore", saved)
+    assert host.port(entry.actual.device, "tag", "Port") == "12" and host.driver.check() == []
 
 
 def test_a_guest_moves_to_another_host_and_its_port_with_it(guests: LibvirtHost, host: PrivateHost) -> None:
