@@ -13,13 +13,11 @@ from typing import TYPE_CHECKING
 
 from vifplug.errors import Conflict, InvalidDocument, InvalidRequest, NotPlugged, VifplugError
 from vifplug.guest import metadata, read
-from vifplug.guest.metadata import Described, Guest, guest
+from vifplug.guest.metadata import Described, Guest
 from vifplug.model.vif import Instance
 
 if TYPE_CHECKING:
     from vifplug.driver import Entry, Plugged, VIFDriver
-
-__all__ = ["HARMLESS", "OPERATIONS", "Guest", "Hook", "guest"]
 
 #: (operation, sub-operation) of libvirt's hooks page -> the method of `Hook`
 OPERATIONS = {

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from vifplug import definitions
 from vifplug.definitions import Definitions
 from vifplug.errors import PoolExhausted, VifplugError
+from vifplug.model.names import default_target
 from vifplug.model.network import Network
 from vifplug.model.vif import VIF
 from vifplug.networks.pool import Holder, PoolDevice
@@ -134,8 +135,9 @@ def still_adopted(vif: VIF, former: Record | None) -> VIF:
     actual = VIF.from_json(former.actual) if former and '"adopted"' in former.actual else None
     if actual is None or actual.type != vif.type:
         return vif
-    source = vif.source.replace(adopted=True)
-    return vif.replace(source=source, target=actual.target, tap_owner=actual.tap_owner)
+    target = actual.target if vif.target in (None, default_target(vif.id)) else vif.target
+    owner = vif.tap_owner or actual.tap_owner
+    return vif.replace(source=vif.source.replace(adopted=True), target=target, tap_owner=owner)
 
 
 def looked_at(network: Network, devices: Iterable[PoolDevice], pools: Pools) -> list[PoolDevice]:

@@ -140,7 +140,7 @@ class LibvirtHost:
 
     def create(self, xml: str) -> None:
         """Start a guest, its processor stopped: it uses none of the machine's. Raises Refused."""
-        self.virsh("create", "--paused", self.write(xml))
+        self.virsh("create", "--paused", "--validate", self.write(xml))
 
     def write(self, xml: str) -> Path:
         """A file that holds ``xml``."""

@@ -159,3 +159,20 @@ def test_a_vif_of_another_guest_is_not_taken_over(bench: Host) -> None:
         bench.driver.adopt([(vif, other)])
     with pytest.raises(errors.InvalidRequest, match="comes more than once in one batch"):
         bench.driver.adopt([(vif, GUEST), (vif, GUEST)])
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "sentence"),
+    [
+        ({"tap_owner": "vifplug"}, errors.Unsupported, r"\$.source.adopted: needs tap_owner libvirt"),
+        ({"target": "vnet9"}, errors.Missing, "adopted-port vnet9 is not on this host"),
+    ],
+)
+def test_an_update_makes_no_other_tap_of_it(
+    bench: Host, changes: dict[str, str], error: type[errors.VifplugError], sentence: str
+) -> None:
+    place_port(bench, OvsVlan())
+    vif = bench.adopt(OVS.format(""))
+    with pytest.raises(error, match=sentence):
+        bench.driver.update(vif.replace(source=vif.source.replace(adopted=False), **changes))
+    assert bench.driver.check() == []

@@ -10,7 +10,7 @@ from vifplug.cli.output import FILE, Verb
 from vifplug.model.guestxml import NAMESPACE
 
 if TYPE_CHECKING:
-    from vifplug.hook import Guest
+    from vifplug.guest.metadata import Guest
 
 
 class LibvirtHook(Verb):
@@ -32,11 +32,12 @@ class LibvirtHook(Verb):
         if NAMESPACE.encode() not in text:
             return 0
         from vifplug import hook
+        from vifplug.guest import metadata
 
         operation = hook.OPERATIONS.get((parsed_args.operation, parsed_args.sub))
         if operation is None:
             return 0
-        code = self.app.guard(lambda: self._run(operation, hook.guest(text)))
+        code = self.app.guard(lambda: self._run(operation, metadata.guest(text)))
         return 0 if operation in hook.HARMLESS else code
 
     def _run(self, operation: str, guest: Guest) -> int:

@@ -32,7 +32,6 @@ _OWN = ("model", "driver", "mtu", "filterref", "link_state", "trust_guest_rx_fil
 _CALLED = {
     "address": "<address> of <source>",
     "boot_order": "<boot>",
-    "interface": "<interface>",
     "isolated": "<port isolated>",
     "link_state": "<link>",
     "managed": "managed",
