@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from vifplug import definitions, plugins
@@ -24,6 +25,7 @@ from vifplug.store import Record, State, Store
 if TYPE_CHECKING:
     from oslo_config import cfg
 
+    from vifplug.adoption import Adopted
     from vifplug.host.machine import Machine, Progress
     from vifplug.networks.pool import PoolDevice
     from vifplug.topology.view import Host
@@ -169,6 +171,38 @@ class VIFDriver:
         records = (record for record in self._store.all() if record.state in ("plugged", "updating"))
         asked = (VIF.from_json(record.asked) for record in records)
         return [vif for vif in asked if vif.type == "network" and vif.source.network == name]
+
+    def adopt(
+        self,
+        pairs: Iterable[tuple[VIF, Instance | None]],
+        *,
+        asked: Mapping[str, VIF] = MappingProxyType({}),
+        dry: bool = False,
+    ) -> list[Adopted]:
+        """Take over VIFs that libvirt plugged for a guest that runs, each as it is there: all of them or none.
+
+        Nothing on the host is changed. `check` then tells where it is not as the VIF says, `update` changes it in
+        place, `unplug` puts back what there was. ``asked`` has, by id, the VIFs of named networks that they came from;
+        where this host has no such network, the VIF is recorded as it is. ``dry``: nothing is recorded.
+
+        Raises Missing for what is not there, Conflict for what is vifplug's own or another guest's.
+        """
+        from vifplug import adoption
+
+        found = [(adoption.in_place(vif, self._facts), instance) for vif, instance in pairs]
+        for vif, instance in found:
+            self._jobs.check(vif, instance)
+        with self._store.lock([vif.id for vif, _ in found], self._settings.lock_timeout):
+            jobs = [
+                self._jobs.of(self._known(asked.get(vif.id)) or vif, vif, self._store.get(vif.id), instance)
+                for vif, instance in found
+            ]
+            return adoption.adopt(jobs, self._engine, dry=dry)
+
+    def _known(self, asked: VIF | None) -> VIF | None:
+        """A VIF of a named network; None where this host has no such network."""
+        names = {each.name for each in self.networks.all() if each.network} if asked else set()
+        return asked if asked and asked.source.network in names else None
 
     def settle(self, vif_id: str) -> tuple[Step, ...]:
         """Do again what libvirt undid when the guest started: QoS on the tap, the settings of a VF.

@@ -130,13 +130,13 @@ class Engine:
 
         ``settle``: with what is applied only when a guest has started.
         """
-        _check_distinct(jobs)
-        former = {job.vif.id: self._former(job) for job in jobs}
+        check_distinct(jobs)
+        former = {job.vif.id: self.former(job) for job in jobs}
         gone = {job.vif.id: steps.dropped(job.wanted, former[job.vif.id]) for job in jobs}
         wanted = {job.vif.id: list(job.wanted) if settle else lasting(job.wanted) for job in jobs}
         observed = self._machine.observe([r for job in jobs for r in (*wanted[job.vif.id], *lasting(gone[job.vif.id]))])
         for job in jobs:
-            key, recorded = job.vif.id, self._originals(job.former)
+            key, recorded = job.vif.id, self.originals(job.former)
             _refuse_held(lasting(gone[key]), observed, key)
             job.originals = {**steps.originals(lasting(job.wanted), observed), **recorded}
             full = steps.with_former(job.wanted, former[key], recorded)
@@ -192,7 +192,7 @@ class Engine:
             observed = self._machine.observe(wanted)
         if not force:
             _refuse_held(wanted, observed, vif_id)
-        taken = steps.batched_first(steps.removal(wanted, observed, self._originals(record)))
+        taken = steps.batched_first(steps.removal(wanted, observed, self.originals(record)))
         if record and taken:
             self._store.put([dataclasses.replace(record, state="unplugging")])
         self._take_all(vif_id, taken)
@@ -235,10 +235,20 @@ class Engine:
                     failed[vif_id] = Difference(vif_id, "resources", "an answer of their plugin", str(error))
             return observed, failed
 
-    def _former(self, job: Job) -> list[Resource]:
+    def observe(self, jobs: Sequence[Job]) -> Observation:
+        """What there is of what the jobs want, at all times and while a guest runs."""
+        return self._machine.observe([resource for job in jobs for resource in job.wanted])
+
+    def record(self, jobs: Sequence[Job]) -> None:
+        """Write what the jobs want as what is plugged, without a step taken: all of it or none."""
+        self._store.put([job.record("plugged") for job in jobs if not job.is_recorded()])
+
+    def former(self, job: Job) -> list[Resource]:
+        """What is recorded as wanted."""
         return resources.from_json(job.former.wanted, self._kinds) if job.former else []
 
-    def _originals(self, record: Record | None) -> dict[Identity, Resource]:
+    def originals(self, record: Record | None) -> dict[Identity, Resource]:
+        """What is recorded of how things were before."""
         found = resources.from_json(record.originals, self._kinds) if record else []
         return {resource.identity: resource for resource in found}
 
@@ -313,8 +323,8 @@ def lasting(wanted: Iterable[Resource]) -> list[Resource]:
     return [resource for resource in wanted if not resource.settled]
 
 
-def _check_distinct(jobs: Sequence[Job]) -> None:
-    """No VIF twice in a batch, and no device for two of them."""
+def check_distinct(jobs: Sequence[Job]) -> None:
+    """No VIF twice in a batch, and no device for two of them. Raises InvalidRequest."""
     ids: set[str] = set()
     owners: dict[Identity, str] = {}
     for job in jobs:

@@ -73,9 +73,9 @@ class Jobs:
                 jobs |= {number: self._chosen(asks[number], each, transaction) for number, each in choices.items()}
         return [jobs[number] for number in range(len(asks))]
 
-    def of(self, vif: VIF, actual: VIF, former: Record | None) -> Job:
+    def of(self, vif: VIF, actual: VIF, former: Record | None, instance: Instance | None = None) -> Job:
         """The job of a VIF that is resolved already."""
-        return self._job(_Ask(vif, None, former), actual)
+        return self._job(_Ask(vif, instance, former), actual)
 
     def _chosen(self, ask: _Ask, choice: Choice, transaction: Transaction) -> Job:
         job = self._job(ask, choice.actual(transaction.holdings(choice.names)))

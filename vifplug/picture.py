@@ -37,10 +37,11 @@ def host(
     """Everything on one picture. ``pools`` are the devices of the networks that have any, by the network's name."""
     networks = list(definitions)
     recorded = {each.vif.id: each.actual for each in plugged}
+    adopted = {each.device: vif_id for vif_id, each in recorded.items() if getattr(each.source, "adopted", False)}
     return view.Host(
         name=name,
         networks=tuple(_network(each, pools.get(each.name, ())) for each in networks),
-        bridges=tuple(_bridge(each, recorded) for each in bridges),
+        bridges=tuple(_bridge(each, recorded, adopted) for each in bridges),
         devices=tuple(_devices(networks, pools)),
         vifs=tuple(map(_vif, plugged)),
     )
@@ -69,13 +70,17 @@ def _network(definition: Definition, pool: Iterable[PoolDevice]) -> view.Network
     )
 
 
-def _bridge(bridge: BridgeFacts, recorded: Mapping[str, VIF]) -> view.Bridge:
-    """A Linux bridge's VLANs are not read: those of a VIF's port are what the VIF has."""
+def _bridge(bridge: BridgeFacts, recorded: Mapping[str, VIF], adopted: Mapping[str, str]) -> view.Bridge:
+    """A Linux bridge's VLANs are not read: those of a VIF's port are what the VIF has.
+
+    ``adopted`` are the VIFs whose ports libvirt made, without vifplug's mark, by the names of those.
+    """
     ports = []
     for port in bridge.ports:
-        actual = recorded.get(port.owner or "")
+        owner = port.owner or adopted.get(port.name)
+        actual = recorded.get(owner or "")
         vlan = port.vlan if bridge.openvswitch or actual is None else actual.vlan
-        ports.append(view.Port(name=port.name, vlan=vlan_text(vlan), vif=port.owner if actual else None))
+        ports.append(view.Port(name=port.name, vlan=vlan_text(vlan), vif=owner if actual else None))
     kind = "Open vSwitch" if bridge.openvswitch else "Linux"
     return view.Bridge(name=bridge.name, kind=kind, ports=tuple(ports))
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from vifplug import definitions
 from vifplug.definitions import Definitions
 from vifplug.errors import PoolExhausted, VifplugError
+from vifplug.model.names import default_target
 from vifplug.model.network import Network
 from vifplug.model.vif import VIF
 from vifplug.networks.pool import Holder, PoolDevice
@@ -87,7 +88,7 @@ class Resolver:
         A device that the VIF has it keeps, as long as it is there: editing a network ends no allocation.
         """
         if vif.type != "network":
-            return vif
+            return still_adopted(vif, former)
         asked, recorded = _recorded(vif, former)
         held = device_of(recorded) if recorded else None
         if held is not None and not self._pools.has_device(held):
@@ -96,7 +97,7 @@ class Resolver:
             return recorded
         network = definitions.get(self.networks, vif.source.network)
         if not network.pooled or fits(held, network):
-            return resolve(vif, network, held=held, default_bridge=self._default_bridge)
+            return still_adopted(resolve(vif, network, held=held, default_bridge=self._default_bridge), former)
         return Choice(vif=vif, network=network, members=self._pools.pool(network), pools=self._pools)
 
     def pool(self, network: Network, holdings: Callable[[Iterable[str]], Iterable[Holding]]) -> list[PoolDevice]:
@@ -124,6 +125,19 @@ class Resolver:
         for key in says.keys() | was.keys():
             if says.get(key) != was.get(key):
                 yield Difference(record.vif_id, f"{path}: {key}", says.get(key), was.get(key))
+
+
+def still_adopted(vif: VIF, former: Record | None) -> VIF:
+    """``vif``, on the port of libvirt's that the record says it has: an adopted VIF stays so until it is unplugged.
+
+    Its document, or the guest's element, may come without that and without the name that libvirt gave the tap.
+    """
+    actual = VIF.from_json(former.actual) if former and '"adopted"' in former.actual else None
+    if actual is None or actual.type != vif.type:
+        return vif
+    target = actual.target if vif.target in (None, default_target(vif.id)) else vif.target
+    owner = vif.tap_owner or actual.tap_owner
+    return vif.replace(source=vif.source.replace(adopted=True), target=target, tap_owner=owner)
 
 
 def looked_at(network: Network, devices: Iterable[PoolDevice], pools: Pools) -> list[PoolDevice]:

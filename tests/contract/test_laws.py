@@ -11,6 +11,7 @@ import pytest
 from vifplug import errors
 from vifplug.plan.resources import (
     HARDENED,
+    AdoptedBridgePort,
     Bridge,
     BridgePort,
     Life,
@@ -115,6 +116,15 @@ CASES = [
         given=("link add low0 type veth peer name low1",),
         changes=({"mac": "52:54:00:00:00:09"}, {"up": False}),
     ),
+    Case(
+        AdoptedBridgePort(name="v0", owner=OWNER, bridge="br0", mac="fe:54:00:00:00:01", hairpin=True),
+        given=(
+            "link add br0 type bridge",
+            "link add v0 address fe:54:00:00:00:01 type veth peer name v1",
+            "link set v0 master br0",
+        ),
+        changes=({"isolated": True}, {"hairpin": False}, {"learning": False}),
+    ),
 ]
 MADE = [case for case in CASES if case.resource.life is Life.MADE]
 CHANGES = [(case, change) for case in CASES for change in case.changes]
@@ -131,6 +141,8 @@ def given(bench: Any, case: Case) -> None:
             ip(*command.split())
     elif isinstance(case.resource, LowerDevice):
         bench.backend.place(case.resource.replace(up=False, mac="52:54:00:00:00:08"))
+    elif isinstance(case.resource, AdoptedBridgePort):
+        bench.backend.place(case.resource.replace(hairpin=False))
 
 
 def is_as(bench: Any, wanted: Resource) -> bool:
@@ -230,7 +242,7 @@ def test_the_same_thing_of_another_vif_is_a_conflict_that_names_it(bench: Any, c
         bench.plan(case.resource.replace(owner=OTHER))
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.resource.life is Life.SET], ids=named)
+@pytest.mark.parametrize("case", [case for case in CASES if isinstance(case.resource, LowerDevice)], ids=named)
 def test_a_setting_goes_back_to_what_it_was_but_a_device_stays_up(bench: Any, case: Case) -> None:
     given(bench, case)
     wanted = case.resource.replace(up=True, mac="52:54:00:00:00:07")

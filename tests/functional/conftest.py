@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.guests import Lacking, LibvirtHost
 from vifplug.testing.host import PrivateHost
 
 
@@ -30,3 +31,21 @@ def host(module_host: PrivateHost) -> Iterator[PrivateHost]:
             module_host.ovs.ctl("del-br", bridge)
     assert module_host.links() == links
     assert module_host.ovs.ctl("--bare", "--columns=_uuid", "list", "qos").strip() == ""
+
+
+@pytest.fixture(scope="module")
+def libvirt(module_host: PrivateHost) -> Iterator[LibvirtHost]:
+    """libvirtd with vifplug's hook on the module's host, which has the Open vSwitch bridge br-int."""
+    module_host.ovs.ctl("add-br", "br-int", "--", "set", "bridge", "br-int", "datapath_type=netdev")
+    try:
+        with LibvirtHost(module_host, hook=True) as libvirt:
+            yield libvirt
+    except Lacking as lacking:
+        pytest.skip(str(lacking))
+
+
+@pytest.fixture
+def guests(libvirt: LibvirtHost, host: PrivateHost) -> Iterator[LibvirtHost]:
+    """libvirtd, without a guest before and after. What is left on the host the host's own fixture sees."""
+    yield libvirt
+    libvirt.clear()

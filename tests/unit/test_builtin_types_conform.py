@@ -23,6 +23,7 @@ VDPA = VdpaFacts(name="vdpa0", device="/dev/vhost-vdpa-3", driver="vhost_vdpa", 
 OVS = {"virtualport": {"type": "openvswitch"}}
 BY_ADDRESS = {"address": "0000:81:02.3", "mode": "passthrough"}
 DELEGATED = {"tap_owner": "libvirt", "source": {"bridge": "br-int", "port_owner": "vifplug"}}
+ADOPTED = {"bridge": "br-int", "adopted": True}
 QOS = {"inbound": {"average": 1000, "peak": 5000, "burst": 1024}, "outbound": {"average": 128, "burst": 256}}
 
 POLLED = {"bridge": "br-int", "datapath_type": "netdev", "port_mtu": 1500}
@@ -87,6 +88,8 @@ class TestBridge(VIFTypeConformance):
         bridge(**OVS, **DELEGATED, vlan=7, mtu=1450, bandwidth=QOS),
         bridge(**OVS, tap_owner="libvirt", source={**DELEGATED["source"], "given": True}, mtu=1450, bandwidth=QOS),
         bridge(**OVS, tap_owner="libvirt", source={"bridge": "br-int", "hybrid": True, "hybrid_bridge": "qbr-web"}),
+        bridge(tap_owner="libvirt", source=ADOPTED, **OVS, vlan="1,2", bandwidth=QOS),
+        bridge(tap_owner="libvirt", source=ADOPTED, port={"isolated": True}, vlan=7),
     )
     refused = (
         bridge(**OVS, port={"isolated": True}),
@@ -108,7 +111,12 @@ class TestEthernet(VIFTypeConformance):
 
 class TestVhostUser(VIFTypeConformance):
     kind = VhostUser
-    examples = (vhostuser("server", vlan=7), vhostuser("client"), vhostuser("server", model="virtio", mtu=9000))
+    examples = (
+        vhostuser("server", vlan=7),
+        vhostuser("client"),
+        vhostuser("server", model="virtio", mtu=9000),
+        vhostuser("client", source={"path": "/run/vhu/vhu0", "mode": "client", **ADOPTED}),
+    )
     refused = (vhostuser("client", target="other"), vhostuser("server", model="e1000"))
 
 

@@ -193,7 +193,9 @@ class Lit(Sample):
 
 def test_an_unknown_kind_of_resource_is_named() -> None:
     message = failures(suite(Lit))["test_its_resources_are_known_and_owned"]
-    assert message.startswith("beacon tap0a1b2c3d-11 is of a kind that no backend looks after; known are bridge, ")
+    assert message.startswith(
+        "beacon tap0a1b2c3d-11 is of a kind that no backend looks after; known are adopted-bridge-port, "
+    )
 
 
 def test_a_kind_of_resource_of_the_authors_own_passes_when_it_is_given() -> None:

@@ -31,6 +31,11 @@ def test_the_model_needs_the_standard_library_only() -> None:
     assert not HEAVY & {name.partition(".")[0] for name in loaded}
 
 
+def test_the_hook_of_a_guest_without_metadata_loads_no_driver() -> None:
+    loaded = _modules("import vifplug.cli.main, vifplug.cli.hook")
+    assert not {"vifplug.driver", "vifplug.hook", "lxml", "oslo_config", "sqlite3", "ovs", "pyroute2"} & loaded
+
+
 def test_the_record_loads_no_framework() -> None:
     loaded = _modules("import vifplug.store")
     assert not (HEAVY - {"sqlite3"}) & {name.partition(".")[0] for name in loaded}

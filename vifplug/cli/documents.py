@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from vifplug.cli.app import App, Told
 from vifplug.element import interface_xml, libvirts_xml
@@ -12,6 +12,9 @@ from vifplug.errors import InvalidDocument, InvalidRequest, Problem
 from vifplug.model.codec import FrozenMap, json_object
 from vifplug.model.vif import VIF
 from vifplug.plugins import Types
+
+if TYPE_CHECKING:
+    from vifplug.guest.running import RunningGuest
 
 STDIN = "-"
 
@@ -43,6 +46,14 @@ def read_guest(app: App, path: str) -> tuple[list[VIF], list[str]]:
     """
     [(vifs, wrong)] = _each(app, [path], _guest)
     return vifs, wrong
+
+
+def read_running(app: App, path: str) -> RunningGuest:
+    """A guest that runs, from its live definition. Raises Told where there is nothing to read."""
+    from vifplug.guest import running
+
+    [guest] = _each(app, [path], lambda path: running.guest(_text(path)))
+    return guest
 
 
 def _guest(path: str) -> tuple[list[VIF], list[str]]:

@@ -40,6 +40,14 @@ def root_name(text: str | bytes) -> str:
         return ""
 
 
+def without_namespace(element: etree._Element, namespace: str) -> etree._Element:
+    """A copy in which what is in ``namespace`` is in none: children are where it is the default one."""
+    made = etree.Element(str(element.tag).removeprefix(f"{{{namespace}}}"), dict(element.attrib))
+    made.text, made.tail = element.text, element.tail
+    made.extend(without_namespace(child, namespace) for child in element)
+    return made
+
+
 def _bytes(text: str | bytes | etree._Element) -> bytes:
     if isinstance(text, str):
         return text.encode("utf-8", "surrogatepass")

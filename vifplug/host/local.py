@@ -28,12 +28,13 @@ _LINKS = (
     resources.VethPair,
     resources.Bridge,
     resources.BridgePort,
+    resources.AdoptedBridgePort,
     resources.LowerDevice,
     resources.SharedBridge,
     resources.VlanLink,
 )
 _FUNCTIONS = (resources.VirtualFunction, resources.PciFunction)
-_OVS = (resources.OvsBridge, resources.OvsPort, resources.OvsQdisc)
+_OVS = (resources.OvsBridge, resources.OvsPort, resources.AdoptedPort, resources.OvsQdisc)
 
 
 def machine(ovs: OvsSettings, extra: Mapping[str, Callable[[], Backend]]) -> Machine:
@@ -152,6 +153,13 @@ class HostFacts:
         from vifplug.host.sysfs import Sysfs
 
         return Sysfs().has(device) if is_pci(device) else bool(self._machine.observe([LowerDevice(name=device)]))
+
+    def vhost_port(self, path: str) -> tuple[str, str] | None:
+        """The Open vSwitch port, and its bridge, at the other end of a vhost-user socket; None where there is none."""
+        found: tuple[str, str] | None = None
+        with contextlib.suppress(Absent):
+            found = self._switch.vhost_port(path)
+        return found
 
     def find(self, owner: str) -> list[Resource]:
         """Everything on this host that carries the mark of VIF ``owner``, in the order in which it is made."""

@@ -12,7 +12,7 @@ from vifplug.host.netlink import Netlink
 from vifplug.host.netlink_messages import Link, Settings
 from vifplug.host.rtsocket import Refused, explained
 from vifplug.host.stepwise import Stepwise
-from vifplug.plan.resources import BridgePort, BridgeVlan, Identity, Resource, mark, marked_for
+from vifplug.plan.resources import AdoptedBridgePort, BridgePort, BridgeVlan, Identity, Resource, mark, marked_for
 from vifplug.plan.steps import Observed
 
 # linux/if_bridge.h, BRIDGE_VLAN_INFO_*
@@ -23,7 +23,7 @@ _FLAGS = {"isolated": "IFLA_BRPORT_ISOLATED", "hairpin": "IFLA_BRPORT_MODE", "le
 class BridgePortBackend(Stepwise):
     """Ports of Linux bridges in the network namespace of ``netlink``."""
 
-    resources: ClassVar[tuple[type[Resource], ...]] = (BridgePort,)
+    resources: ClassVar[tuple[type[Resource], ...]] = (BridgePort, AdoptedBridgePort)
 
     def __init__(self, netlink: Netlink) -> None:
         self._netlink = netlink
@@ -81,11 +81,14 @@ class BridgePortBackend(Stepwise):
             raise explained(refused, before, f"take it out of bridge {before.bridge}") from refused
 
     def _observed(self, port: BridgePort, link: Link, master: Link) -> Observed:
+        if isinstance(port, AdoptedBridgePort) and port.mac not in (None, link.mac):
+            return Observed(resource=None, foreign=f"another guest's {_stranger(link, master)}")
         ours = link.alias == mark(port.owner)
         if _marked_for_another(link, port) or not (master.kind == "bridge" and (ours or master.name == port.bridge)):
             return Observed(resource=None, foreign=_stranger(link, master))
         flags = {name: _flag(link.port, attribute) for name, attribute in _FLAGS.items()}
-        vlans = self._found_vlans(port, link, master) if port.vlans is not None else None
+        adopted = isinstance(port, AdoptedBridgePort)  # they are put back, also where a later update sets them
+        vlans = self._found_vlans(port, link, master) if port.vlans is not None or adopted else None
         return Observed(resource=port.replace(bridge=master.name, vlans=vlans, **flags))
 
     def _found_vlans(self, port: BridgePort, link: Link, bridge: Link) -> tuple[BridgeVlan, ...]:

@@ -14,6 +14,9 @@ from typing import Annotated, Any
 
 from vifplug.model.codec import joined
 
+#: the namespace of vifplug's element in a guest's <metadata>: libvirt keeps one element of each namespace
+NAMESPACE = "urn:vifplug:libvirt:domain:1"
+
 #: the elements that are kept verbatim, in libvirt's order (9.0: virDomainNetDefFormat)
 TAGS = (
     "source",  # of type ethernet: the host end's addresses
@@ -47,6 +50,11 @@ def quoted(value: str) -> str:
     return value if _SPECIAL.isdisjoint(value) else "".join(_ESCAPES.get(char, char) for char in value)
 
 
+def escaped(text: str) -> str:
+    """A text as an element holds it."""
+    return text.translate(_TEXT_ESCAPES)
+
+
 def tag(element: str) -> str:
     """The name of an element in its normal form."""
     return element[1 : element.index(">")].partition(" ")[0].removesuffix("/")
@@ -68,7 +76,7 @@ def printed(element: Any, indent: str = "", *, attributes: Mapping[str, str] | N
     start += "".join(f" {key}='{value.translate(_ATTRIBUTE_ESCAPES)}'" for key, value in given.items())
     text = element.text or ""
     if not len(element):
-        return f"{start}>{text.translate(_TEXT_ESCAPES)}</{name}>" if text.strip() else f"{start}/>"
+        return f"{start}>{escaped(text)}</{name}>" if text.strip() else f"{start}/>"
     if any((each or "").strip() for each in (text, *(child.tail for child in element))):
         raise ValueError(f"wanted elements or text in <{name}>, found both")
     return "\n".join([start + ">", *(printed(child, indent + "  ") for child in element), f"{indent}</{name}>"])

@@ -26,7 +26,8 @@ class BridgeSource(Record):
     can wait for a tap of libvirt's. ``isolate``: a new port is in no VLAN until a network agent gives it one.
     ``per_port_bridge``: the tap goes on a bridge of its own, which a patch joins to ``bridge``. Those that are None
     are as the configuration says. ``given``: the VIF's target is no tap but a device that is there (a SmartNIC's
-    representor), which is neither made nor removed.
+    representor), which is neither made nor removed. ``adopted``: libvirt has made tap
+    and port for a guest that runs.
     """
 
     bridge: DeviceName
@@ -38,6 +39,7 @@ class BridgeSource(Record):
     isolate: bool | None = None
     per_port_bridge: bool | None = None
     given: bool = False
+    adopted: bool = False
 
     def rules(self) -> Iterator[Problem]:
         if self.hybrid_bridge and not self.hybrid:
@@ -82,7 +84,8 @@ class VhostUserSource(Record):
     """A vhost-user socket. ``mode`` is QEMU's role: as the server it makes the socket.
 
     ``bridge``: the Open vSwitch bridge whose DPDK datapath is at the other end. ``port_mtu``, in bytes, is for the port
-    there; unlike the VIF's ``mtu`` it is not told to the guest.
+    there; unlike the VIF's ``mtu`` it is not told to the guest. ``adopted``: socket and port are
+    there, made by others, for a guest that runs.
     """
 
     path: SocketPath
@@ -91,6 +94,7 @@ class VhostUserSource(Record):
     bridge: DeviceName | None = None
     datapath_type: Datapath | None = None
     port_mtu: Mtu | None = None
+    adopted: bool = False
 
     def rules(self) -> Iterator[Problem]:
         if self.reconnect and self.reconnect.enabled and self.mode == "server":

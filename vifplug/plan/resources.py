@@ -226,6 +226,15 @@ class VlanLink(SharedLink):
         return () if self.exclusive else names_of(self.name, None)
 
 
+@dataclass(frozen=True, kw_only=True)
+class AdoptedBridgePort(BridgePort):
+    """The port of a tap that libvirt put into a Linux bridge. ``mac`` is the tap's: names such as vnet0 come again."""
+
+    kind = "adopted-bridge-port"
+    life = Life.SET
+    mac: Mac | None = locating(default=None)
+
+
 def names_of(device: str | None, function: str | None) -> tuple[str, ...]:
     """The names, for `Resource.claims`, of a network device, a virtual function, or one that is both."""
     return tuple(filter(None, (device and f"device {device}", function and f"VF {function}")))
@@ -418,6 +427,27 @@ class OvsPort(Resource):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AdoptedPort(Resource):
+    """A port that libvirt, or somebody else, put on an Open vSwitch bridge for a guest that runs.
+
+    Its rows have UUIDs that follow from nothing, so it is looked up by its name, and told from another guest's port of
+    the same name by ``external_ids:iface-id``, where that is asked. What it was before is put back; the port stays.
+    """
+
+    kind = "adopted-port"
+    batched = True
+    life = Life.SET
+    bridge: str
+    vlan: OvsVlan | None = cleared(OvsVlan())
+    #: of the Interface; as an `OvsPort` has them
+    external_ids: FrozenMap[str, str | None] = FrozenMap()
+    error: str = ""
+    #: as found: the UUIDs of its rows in the tables Port and Interface
+    port_row: str | None = locating(default=None)
+    interface_row: str | None = locating(default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
 class OvsQdisc(Resource):
     """The kernel's root qdisc of an Open vSwitch port with QoS: libvirt replaces it when the guest starts.
 
@@ -438,6 +468,7 @@ RESOURCES: dict[str, type[Resource]] = {
         *(Tap, LibvirtTap, Macvtap, VethPair, Bridge, BridgePort, LowerDevice, SharedBridge, VlanLink),
         *(VirtualFunction, PciFunction, VhostSocket),
         *(OvsBridge, OvsPort, OvsQdisc),
+        *(AdoptedPort, AdoptedBridgePort),
     )
 }
 

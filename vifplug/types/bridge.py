@@ -24,7 +24,7 @@ from vifplug.plan.resources import (
     VethPair,
 )
 from vifplug.plan.resources import Bridge as LinuxBridge
-from vifplug.types import openvswitch
+from vifplug.types import adopted, openvswitch
 from vifplug.types.base import NO_VF, Context, Option, VIFType, nic_problems, target_problems
 from vifplug.types.ethernet import tap, tap_interface
 
@@ -48,6 +48,7 @@ class Bridge(VIFType):
         owner = self.owner(vif, context)
         yield from nic_problems(vif)
         yield from target_problems(vif, owner)
+        yield from adopted.problems(vif, owner) if vif.source.adopted else ()
         if openvswitch.on_openvswitch(vif):
             yield from _openvswitch_problems(vif, owner)
         else:
@@ -75,6 +76,8 @@ class Bridge(VIFType):
 
     def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
         owner = self.owner(vif, context)
+        if vif.source.adopted:
+            return [_adopted(vif, context)]
         if vif.source.hybrid:
             return _hybrid_desired(vif, context, owner == "vifplug")
         if openvswitch.on_openvswitch(vif):
@@ -170,6 +173,12 @@ def _linux_desired(vif: VIF, context: Context, ours: bool) -> Iterator[Resource]
     if ours:
         yield tap(vif, context)
         yield _bridge_port(vif, context, vif.source.bridge)
+
+
+def _adopted(vif: VIF, context: Context) -> Resource:
+    if openvswitch.on_openvswitch(vif):
+        return adopted.openvswitch_port(vif, context)
+    return adopted.linux_port(vif, bridge_vlans(vif.vlan) if vif.vlan else None)
 
 
 def _bridge_port(vif: VIF, context: Context, bridge: str) -> BridgePort:

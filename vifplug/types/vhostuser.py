@@ -12,7 +12,7 @@ from vifplug.model.nic import VIRTIO
 from vifplug.model.source import VhostUserSource
 from vifplug.model.vif import VIF
 from vifplug.plan.resources import OvsPort, Resource, VhostSocket
-from vifplug.types import openvswitch
+from vifplug.types import adopted, openvswitch
 from vifplug.types.base import NO_VF, Context, Option, VIFType, nic_problems
 
 _DIRECTORY = (
@@ -56,6 +56,9 @@ class VhostUser(VIFType):
         )
 
     def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
+        if vif.source.adopted:
+            yield from [adopted.vhostuser_port(vif, _port_name(vif))] if vif.source.bridge else []
+            return
         if vif.source.mode == "server":
             yield _socket(vif, context)
         if vif.source.bridge:
@@ -86,6 +89,10 @@ def _unswitched_problems(vif: VIF) -> Iterator[Problem]:
             yield Problem(f"$.{key}", "needs source.bridge: without it vifplug has no switch to tell")
 
 
+def _port_name(vif: VIF) -> str:
+    return vif.device if vif.source.mode == "server" else _basename(vif)
+
+
 def _basename(vif: VIF) -> str:
     path: str = vif.source.path
     return posixpath.basename(path)
@@ -105,8 +112,7 @@ def _socket(vif: VIF, context: Context) -> VhostSocket:
 def _port(vif: VIF, context: Context) -> OvsPort:
     """Open vSwitch takes the role that QEMU does not: dpdkvhostuserclient for a QEMU that is the server."""
     server = vif.source.mode == "server"
-    name = vif.device if server else _basename(vif)
-    return openvswitch.port(vif, context, name).replace(
+    return openvswitch.port(vif, context, _port_name(vif)).replace(
         type="dpdkvhostuserclient" if server else "dpdkvhostuser",
         options=FrozenMap({"vhost-server-path": vif.source.path} if server else {}),
         mtu_request=vif.source.port_mtu or vif.mtu,

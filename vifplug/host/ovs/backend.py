@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from ovsdbapp.exceptions import TimeoutException
 
 from vifplug.errors import HostNotReady, Missing, PartlyDone, StepFailed, Unavailable, VifplugError
-from vifplug.host.ovs import ops, reading, survey, takeover, verbs
+from vifplug.host.ovs import adopted, ops, reading, survey, takeover, verbs
 from vifplug.host.ovs.api import Api
 from vifplug.host.ovs.change import Change, commands
 from vifplug.host.ovs.conflict import explained
@@ -19,7 +19,7 @@ from vifplug.host.ovs.values import atoms
 from vifplug.host.ovs.vswitchd import is_running
 from vifplug.host.ovs.wire import DATABASE, Operation, Unknown
 from vifplug.plan.facts import BridgeFacts
-from vifplug.plan.resources import Identity, OvsBridge, OvsPort, OvsQdisc, Resource
+from vifplug.plan.resources import AdoptedPort, Identity, OvsBridge, OvsPort, OvsQdisc, Resource
 from vifplug.plan.steps import Observed, Step
 
 #: Columns of Open_vSwitch that ovs-vswitchd fills, and their names in `OvsBackend.status`.
@@ -32,7 +32,7 @@ class OvsBackend:
     ``root_qdisc`` tells the kind of a device's root qdisc in the kernel (``htb``); None when it can't be told.
     """
 
-    resources: ClassVar[tuple[type[Resource], ...]] = (OvsBridge, OvsPort, OvsQdisc)
+    resources: ClassVar[tuple[type[Resource], ...]] = (OvsBridge, OvsPort, AdoptedPort, OvsQdisc)
 
     def __init__(self, settings: OvsSettings, root_qdisc: Callable[[str], str | None]) -> None:
         self.settings = settings
@@ -48,10 +48,10 @@ class OvsBackend:
 
     def observe(self, wanted: Sequence[Resource]) -> dict[Identity, Observed]:
         """What there is of ``wanted``: one transaction of look-ups, however many ports the host has."""
-        stored = [resource for resource in wanted if not isinstance(resource, OvsQdisc)]
+        stored = [resource for resource in wanted if isinstance(resource, (OvsBridge, OvsPort))]
         queries = [_query(resource) for resource in stored]
         answers = iter(self._pool.select(*(each for query in queries for each in query)) if queries else [])
-        found: dict[Identity, Observed] = {}
+        found = adopted.observe(self._pool, [each for each in wanted if isinstance(each, AdoptedPort)])
         for resource, query in zip(stored, queries, strict=True):
             seen = self._read(resource, [next(answers) for _ in query])
             # Under the VIF's row there may be a port of another name: that is not the one asked for.
@@ -61,6 +61,10 @@ class OvsBackend:
             if isinstance(qdisc, OvsQdisc) and (root := self._root_qdisc(qdisc.name)) is not None:
                 found[qdisc.identity] = Observed(resource=qdisc.replace(root=root))
         return found
+
+    def vhost_port(self, path: str) -> tuple[str, str] | None:
+        """The port at the other end of a vhost-user socket, and its bridge; None where there is none."""
+        return adopted.vhost_port(self._pool, path)
 
     def find(self, owner: str) -> list[OvsPort]:
         """The ports that carry the mark of a VIF. This scans all interfaces: for an unplug without a record only."""

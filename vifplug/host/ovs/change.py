@@ -11,13 +11,14 @@ from ovsdbapp.exceptions import TimeoutException
 
 from vifplug.errors import Busy, PartlyDone, StepFailed, Unavailable, VifplugError
 from vifplug.host.ovs import reading
+from vifplug.host.ovs.adopted import SetPort
 from vifplug.host.ovs.api import Api
 from vifplug.host.ovs.conflict import explained
 from vifplug.host.ovs.transaction import CommandRefused, Undecided
 from vifplug.host.ovs.verbs import DropBridge, EnsureBridge, PlugPort, UnplugPort, Verb
 from vifplug.host.ovs.vswitchd import applied
 from vifplug.model.codec import joined
-from vifplug.plan.resources import OvsBridge, OvsPort
+from vifplug.plan.resources import AdoptedPort, OvsBridge, OvsPort
 from vifplug.plan.steps import Step
 
 LOG = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ class Change:
     def _verify(self, number: int) -> None:
         """Raises the error for what is not as it was written, or does not work."""
         ports = [command for command in self._commands if isinstance(command, PlugPort)]
-        _check_read_back(ports)
+        _check_read_back([command for command in self._commands if isinstance(command, (PlugPort, SetPort))])
         if self._wait != "none" or any(command.awaited for command in self._commands):
             self._await_vswitchd(number)
             self._check_bridges()
@@ -164,7 +165,7 @@ def _waits(port: PlugPort, status: reading.Status) -> bool:
     return port.after.error is None and status.lacks_device
 
 
-def _check_read_back(ports: Sequence[PlugPort]) -> None:
+def _check_read_back(ports: Sequence[PlugPort | SetPort]) -> None:
     for port in ports:
         if port.differences:
             wrong = joined(port.differences, "and")
@@ -206,6 +207,9 @@ def _rank(step: Step) -> int:
 def _command(api: Api, step: Step) -> Verb:
     if isinstance(step.subject, OvsBridge):
         return EnsureBridge(api, step.subject) if step.after is not None else DropBridge(api, step.subject)
+    if isinstance(step.after, AdoptedPort):
+        assert isinstance(step.before, AdoptedPort)
+        return SetPort(api, step.before, step.after)
     assert step.before is None or isinstance(step.before, OvsPort)
     if isinstance(step.after, OvsPort):
         return PlugPort(api, step.before, step.after)

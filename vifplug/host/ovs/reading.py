@@ -95,7 +95,7 @@ class Status:
     @classmethod
     def of(cls, interface: Row) -> Status:
         installed = ops.pairs(interface["external_ids"]).get("ovn-installed") == "true"
-        return cls(ops.optional(interface["ofport"]), _failure(interface), installed)
+        return cls(ops.optional(interface["ofport"]), failure(interface), installed)
 
 
 def look_qos(row: str) -> Operation:
@@ -150,12 +150,13 @@ def read_qos(qos: Row, queues: Sequence[Row]) -> OvsQos:
 
 
 def _of_port(row: Row) -> dict[str, Any]:
+    return {"name": row["name"], "vlan": vlan(row), "other_config": FrozenMap(ops.pairs(row["other_config"]))}
+
+
+def vlan(row: Row) -> OvsVlan:
+    """The VLAN columns of a Port row."""
     trunks = tuple(ops.elements(row["trunks"]))
-    return {
-        "name": row["name"],
-        "vlan": OvsVlan(mode=ops.optional(row["vlan_mode"]), tag=ops.optional(row["tag"]), trunks=trunks),
-        "other_config": FrozenMap(ops.pairs(row["other_config"])),
-    }
+    return OvsVlan(mode=ops.optional(row["vlan_mode"]), tag=ops.optional(row["tag"]), trunks=trunks)
 
 
 def _of_interface(row: Row) -> dict[str, Any]:
@@ -165,11 +166,11 @@ def _of_interface(row: Row) -> dict[str, Any]:
         "options": FrozenMap(ops.pairs(row["options"])),
         "mtu_request": ops.optional(row["mtu_request"]) or 0,
         "policing": OvsPolicing(rate=row["ingress_policing_rate"], burst=row["ingress_policing_burst"]),
-        "error": _failure(row),
+        "error": failure(row),
     }
 
 
-def _failure(interface: Row) -> str:
+def failure(interface: Row) -> str:
     """Interface.error; ovs-vswitchd may say it by an ofport of -1 alone."""
     error = ops.optional(interface["error"])
     if error:

@@ -14,12 +14,25 @@ from vifplug.host.ovs import ops
 from vifplug.host.ovs.ops import Row
 from vifplug.host.ovs.reading import OWNER, ROLE, Keys, Seen
 from vifplug.host.ovs.wire import DATABASE, Operation
-from vifplug.plan.resources import OvsBridge, OvsPolicing, OvsPort, OvsQos, OvsVlan, ovs_uuid
+from vifplug.plan.resources import AdoptedPort, OvsBridge, OvsPolicing, OvsPort, OvsQos, OvsVlan, ovs_uuid
 
 
 def write(have: Seen, after: OvsPort) -> list[Operation]:
     """The operations from what is there to ``after``; a guard alone when it is as wanted already."""
     return list(_insert(have, after) if have.port is None else _change(have, have.port, after))
+
+
+def amend(before: AdoptedPort, after: AdoptedPort) -> list[Operation]:
+    """The operations that change a port that is there, of which ``before`` has the rows; its rows stay the same."""
+    assert before.port_row and before.interface_row
+    keys = Keys(port=before.port_row, interface=before.interface_row, qos="", queue="")
+    ids = ({"external_ids": ops.as_map(port.external_ids)} for port in (before, after))
+    return [
+        ops.there("Port", [["_uuid", "==", ["uuid", keys.port]]], {"name": before.name}),
+        *_update("Interface", keys.interface, *ids),
+        *_update("Port", keys.port, _vlan_columns(before.vlan), _vlan_columns(after.vlan)),
+        *_move(keys, before, after),
+    ]
 
 
 def remove(port: OvsPort) -> list[Operation]:
@@ -65,7 +78,7 @@ def _change(have: Seen, before: OvsPort, after: OvsPort) -> Iterator[Operation]:
         yield ops.mutate(DATABASE, [], ["next_cfg", "+=", 0])
 
 
-def _move(keys: Keys, before: OvsPort, after: OvsPort) -> Iterator[Operation]:
+def _move(keys: Keys, before: OvsPort | AdoptedPort, after: OvsPort | AdoptedPort) -> Iterator[Operation]:
     if before.bridge != after.bridge:
         yield ops.there("Bridge", [["name", "==", after.bridge]], {"name": after.bridge})
         held = [["ports", "includes", ["uuid", keys.port]]]
@@ -129,13 +142,15 @@ def remove_bridge(name: str) -> list[Operation]:
 
 
 def _port_row(port: OvsPort) -> dict[str, Any]:
-    vlan = port.vlan or OvsVlan()
+    return {"name": port.name, **_vlan_columns(port.vlan), "other_config": ops.as_map(port.other_config)}
+
+
+def _vlan_columns(vlan: OvsVlan | None) -> dict[str, Any]:
+    vlan = vlan or OvsVlan()
     return {
-        "name": port.name,
         "tag": ops.as_optional(vlan.tag),
         "vlan_mode": ops.as_optional(vlan.mode),
         "trunks": ["set", list(vlan.trunks)],
-        "other_config": ops.as_map(port.other_config),
     }
 
 

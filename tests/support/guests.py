@@ -1,0 +1,258 @@
+"""A private libvirtd that starts real QEMU guests on a private host.
+
+    with PrivateHost() as host, LibvirtHost(host, hook=True) as libvirt:
+        libvirt.create(domain("web", interface))
+
+libvirtd and its guests run in the host's network namespace and in mount and process namespaces of their own, where
+libvirt's directories are the test's and the host's Open vSwitch is the default one, as `ovs-vsctl` finds it. A guest
+has neither disk nor system, which its taps do not need. All of it ends with the process that started it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from vifplug.testing.host import PrivateHost
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMANDS = ("libvirtd", "virsh", "qemu-system-x86_64", "unshare", "nsenter")
+_SECONDS = 20
+
+#: libvirtd's own directories, and those of the test that lie over them
+_PLACES = ("run/libvirt", "etc/libvirt", "var/lib/libvirt", "var/log/libvirt", "var/cache/libvirt")
+#: libvirt 9.0 wants the user to exist even where the configuration names another
+_USER = "libvirt-qemu"
+
+#: the first process of the namespaces; it ends at the end of its input, and with it all others. It ignores SIGCHLD, so
+#: that the kernel buries the processes that become its own
+_SETUP = """\
+set -e
+cd "$1"
+mount -t sysfs none /sys
+for place in /run /var/lib /var/log /var/cache; do mount -t tmpfs none $place; done
+for place in run/libvirt etc/libvirt var/lib/libvirt var/log/libvirt var/cache/libvirt; do
+    mkdir -p /$place
+    mount --bind "$1/$place" /$place
+done
+mkdir -p /run/openvswitch
+mount --bind "$2" /run/openvswitch
+for file in passwd group; do mount --bind "$1/etc/$file" /etc/$file; done
+echo ready
+exec env --ignore-signal=CHLD cat
+"""
+
+_LIBVIRTD_CONF = """\
+auth_unix_rw = "none"
+auth_unix_ro = "none"
+unix_sock_rw_perms = "0700"
+log_outputs = "2:file:/var/log/libvirt/libvirtd.log"
+"""
+
+_QEMU_CONF = """\
+security_driver = "none"
+user = "root"
+group = "root"
+dynamic_ownership = 0
+remember_owner = 0
+cgroup_controllers = []
+namespaces = []
+stdio_handler = "file"
+"""
+
+
+class Lacking(Exception):
+    """This machine can't run it; ``str()`` says what is lacking."""
+
+
+class Refused(Exception):
+    """virsh failed; ``str()`` is what it said."""
+
+
+class LibvirtHost:
+    """libvirtd on a host. Raises Lacking where something is not installed. The calling thread is in the host."""
+
+    def __init__(self, host: PrivateHost, *, hook: bool = False) -> None:
+        """``hook``: with the hook that vifplug ships installed."""
+        self.host = host
+        self._hook = hook
+        self.directory = host.directory / "libvirt"
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        _require()
+        with contextlib.ExitStack() as stack:
+            self._prepare()
+            if self._hook:
+                self._install_hook()
+            self._first = stack.enter_context(self._namespaces())
+            stack.callback(self.stop)
+            self.start()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    # -- libvirtd ---------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start libvirtd and wait until it answers."""
+        self._pidfile.unlink(missing_ok=True)
+        self._inside("libvirtd", "--daemon", "--pid-file", "/run/libvirt/libvirtd.pid")
+        self._until(lambda: self._answers(), "libvirtd to answer")
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """End libvirtd, and not its guests; SIGKILL leaves it no time for anything."""
+        if self._pidfile.exists():
+            pid = self._pidfile.read_text().strip()
+            self._inside("kill", f"-{number.value}", pid)
+            gone = f"while [ -e /proc/{pid} ]; do sleep 0.01; done"
+            self._inside("timeout", str(_SECONDS), "sh", "-c", gone)
+            self._pidfile.unlink(missing_ok=True)
+
+    def log(self) -> str:
+        """What libvirtd has logged."""
+        return (self.directory / "var/log/libvirt/libvirtd.log").read_text(errors="replace")
+
+    # -- guests -----------------------------------------------------------------------------------------------
+
+    def virsh(self, *words: str | Path) -> str:
+        """What ``virsh WORDS`` prints. Raises Refused with its complaint."""
+        uri = f"qemu+unix:///system?socket={self.directory}/run/libvirt/libvirt-sock"
+        command = ["virsh", "--quiet", "--connect", uri, *map(str, words)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C"})
+        if done.returncode:
+            raise Refused(done.stderr.strip())
+        return done.stdout
+
+    def create(self, xml: str) -> None:
+        """Start a guest, its processor stopped: it uses none of the machine's. Raises Refused."""
+        self.virsh("create", "--paused", "--validate", self.write(xml))
+
+    def write(self, xml: str) -> Path:
+        """A file that holds ``xml``."""
+        path = self.directory / f"{uuid.uuid4().hex}.xml"
+        path.write_text(xml)
+        return path
+
+    def running(self) -> set[str]:
+        """The names of the guests that run."""
+        return set(self.virsh("list", "--name").split())
+
+    def clear(self) -> None:
+        """End every guest, and forget all."""
+        for name in self.virsh("list", "--name").split():
+            self.virsh("destroy", "--", name)
+        for name in self.virsh("list", "--all", "--name").split():
+            self.virsh("undefine", "--", name)
+
+    # -- the hook ---------------------------------------------------------------------------------------------
+
+    @property
+    def hook(self) -> Path:
+        """Where the hook is installed."""
+        return self.directory / "etc/libvirt/hooks/qemu.d/vifplug"
+
+    def _install_hook(self) -> None:
+        """libvirtd passes its HOME on to a hook, and there oslo.config looks for files."""
+        (self.directory / "home/.vifplug").mkdir()
+        shutil.copy(self.host.config, self.directory / "home/.vifplug/vifplug.conf")
+        self.hook.parent.mkdir(parents=True)
+        shutil.copy(ROOT / "etc/vifplug/libvirt-hook", self.hook)
+        witness = self.hook.parent / "witness"  # libvirt runs it after vifplug's: by name
+        witness.write_text(f'#!/bin/sh\necho "$1 $2" >>{self.directory}/operations\n')
+        witness.chmod(0o755)
+
+    def await_operation(self, name: str, operation: str) -> None:
+        """Wait until the hook has done an operation of a guest."""
+        self._until(lambda: f"{name} {operation}" in self.operations(), f"{operation} of {name}")
+
+    def operations(self) -> list[str]:
+        """The operations for which the hook was run: the guest's name and the operation's."""
+        file = self.directory / "operations"
+        return file.read_text().splitlines() if file.exists() else []
+
+    # -- inside -----------------------------------------------------------------------------------------------
+
+    @property
+    def _pidfile(self) -> Path:
+        return self.directory / "run/libvirt/libvirtd.pid"
+
+    def _prepare(self) -> None:
+        for place in (*_PLACES, "home"):
+            (self.directory / place).mkdir(parents=True)
+        (self.directory / "etc/libvirt/libvirtd.conf").write_text(_LIBVIRTD_CONF)
+        (self.directory / "etc/libvirt/qemu.conf").write_text(_QEMU_CONF)
+        for name, line in (
+            ("passwd", f"{_USER}:x:64055:64055::/nonexistent:/bin/false"),
+            ("group", f"{_USER}:x:64055:"),
+        ):
+            there = Path("/etc", name).read_text()
+            known = any(each.startswith(f"{_USER}:") for each in there.splitlines())
+            (self.directory / "etc" / name).write_text(there if known else f"{there}{line}\n")
+
+    @contextlib.contextmanager
+    def _namespaces(self) -> Iterator[int]:
+        """The id of the first process in the namespaces."""
+        command = ["unshare", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        command += ["sh", "-c", _SETUP, "setup", str(self.directory), str(self.host.ovs.directory)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdin and process.stdout
+            try:
+                assert process.stdout.readline() == "ready\n"
+                yield int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text())
+            finally:
+                process.stdin.close()
+
+    def _inside(self, *command: str) -> str:
+        """What a command prints in the namespaces. Raises CalledProcessError, with its stderr."""
+        enter = ["nsenter", f"--target={self._first}", "--net", "--mount", "--pid", "--"]
+        path = os.pathsep.join((str(Path(sys.executable).parent), os.defpath, "/usr/sbin", "/sbin"))
+        environment = {"PATH": path, "HOME": str(self.directory / "home"), "LC_ALL": "C"}
+        done = subprocess.run([*enter, *command], capture_output=True, text=True, check=False, env=environment)
+        if done.returncode:
+            raise subprocess.CalledProcessError(done.returncode, command, done.stdout, done.stderr)
+        return done.stdout
+
+    def _answers(self) -> bool:
+        try:
+            self.virsh("list")
+        except Refused:
+            return False
+        return True
+
+    def _until(self, condition: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + _SECONDS
+        while not condition():
+            assert time.monotonic() < deadline, f"waited {_SECONDS} s for {what}: {self.log()}"
+            time.sleep(0.02)
+
+
+def domain(name: str, interfaces: str = "", *, metadata: str = "", id: str = "") -> str:
+    """The definition of a guest that emulates all of its hardware."""
+    return (
+        f"<domain type='qemu'><name>{name}</name><uuid>{id or uuid.uuid4()}</uuid>{metadata}"
+        "<memory unit='MiB'>24</memory><os><type arch='x86_64' machine='pc'>hvm</type></os>"
+        f"<devices>{interfaces}<memballoon model='none'/></devices></domain>"
+    )
+
+
+def _require() -> None:
+    path = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
+    if missing := [name for name in COMMANDS if shutil.which(name, path=path) is None]:
+        raise Lacking(f"not installed: {', '.join(missing)}")
+    if not Path("/etc/libvirt").is_dir():
+        raise Lacking("no /etc/libvirt to lay the test's own over")

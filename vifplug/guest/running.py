@@ -1,0 +1,81 @@
+"""Reads a guest that runs (``virsh dumpxml``): what each of its interfaces became on the host where it is."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vifplug.errors import InvalidRequest, sentences
+from vifplug.guest import read, xml
+from vifplug.model.vif import VIF, Instance
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element
+
+#: what libvirt has plugged for a guest; taps of type ethernet are wired by others
+_PLUGGED = ("bridge", "direct", "hostdev", "vhostuser", "network")
+
+#: what an interface asks for itself; the rest may be its network's, and then libvirt does not tell which is which
+_OWN = ("id", "mac", "model", "driver", "mtu", "filterref", "link_state", "boot_order", "alias", "guest_xml")
+
+#: the attributes of a ``<source>`` that tell of the network behind it
+_NETWORK = ("network", "portgroup", "portid")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """An interface of a guest that runs. ``asked``: the VIF of the named network that it came from."""
+
+    vif: VIF
+    asked: VIF | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunningGuest:
+    """A guest that runs. ``wrong``: why others of its interfaces can't be read, a sentence each."""
+
+    instance: Instance
+    interfaces: tuple[Running, ...] = ()
+    wrong: tuple[str, ...] = ()
+
+
+def guest(text: str | bytes) -> RunningGuest:
+    """The guest of a live ``<domain>``. Raises InvalidDocument for what is no domain."""
+    root = xml.parse(text, "domain")
+    found: list[Running] = []
+    wrong: list[str] = []
+    for number, element in enumerate(root.iterfind("devices/interface"), 1):
+        try:
+            if element.get("type") in _PLUGGED:
+                found.append(_running(element))
+        except InvalidRequest as error:
+            wrong += [f"interface {number} of the domain: {sentence}" for sentence in sentences(error)]
+    instance = Instance(uuid=root.findtext("uuid", ""), name=root.findtext("name"))
+    return RunningGuest(instance=instance, interfaces=tuple(found), wrong=tuple(wrong))
+
+
+def _running(element: _Element) -> Running:
+    if element.get("type") == "network":
+        raise InvalidRequest("says only which network it is of: give what `virsh dumpxml` prints while the guest runs")
+    vif = _actual(element)
+    source = element.find("source[@network]")
+    return Running(vif=vif, asked=None if source is None else _asked(vif, source))
+
+
+def _actual(element: _Element) -> VIF:
+    """The VIF as it is plugged, with the name that libvirt gave its device."""
+    plain = copy.deepcopy(element)
+    for source in plain.iterfind("source"):
+        for name in _NETWORK:
+            source.attrib.pop(name, None)
+    vif = read.vif(plain)
+    target = plain.find("target")
+    return vif if target is None else vif.replace(target=target.get("dev"))
+
+
+def _asked(vif: VIF, source: _Element) -> VIF:
+    """The VIF of a named network that became ``vif``."""
+    said = vif.to_data()
+    named = {"network": source.get("network"), "portgroup": source.get("portgroup")}
+    return VIF.from_data({**{key: said[key] for key in _OWN if key in said}, "type": "network", "source": named})
