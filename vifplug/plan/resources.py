@@ -243,9 +243,9 @@ class LowerDevice(Resource):
     life = Life.SET
     name: DeviceName
     up: bool | None = field(default=True, metadata={"kept": True})
-    #: as found it may be anything: an empty bridge has all zeros
+    #: as found these may be anything: an empty bridge has all zeros, lo an MTU of 65536
     mac: str | None = None
-    mtu: Mtu | None = None
+    mtu: int | None = None
     #: a macvtap's device: one that is alone on it (``exclusive``), or any number of them (``shared``)
     exclusive: bool = locating(default=False)
     shared: bool = locating(default=False)

@@ -31,7 +31,7 @@ class HostDevice(VIFType):
     }
 
     def problems(self, vif: VIF, context: Context) -> Iterator[Problem]:
-        yield from _driver_problems(vif)
+        yield from driver_problems(vif)
         profile = vif.virtualport and vif.virtualport.type
         if profile and profile != QBH and not (vif.source.bridge and openvswitch.on_openvswitch(vif)):
             wanted = "openvswitch" if vif.source.bridge else "802.1Qbh"
@@ -139,7 +139,8 @@ def _untouched_problems(vif: VIF) -> Iterator[Problem]:
             yield Problem(f"$.{key}", f"can't be honoured with {why}")
 
 
-def _driver_problems(vif: VIF) -> Iterator[Problem]:
+def driver_problems(vif: VIF) -> Iterator[Problem]:
+    """What a device that the guest sees itself can't honour: it has no emulated NIC's driver."""
     for key, value in (vif.driver.to_data() if vif.driver else {}).items():
         if key != "name":
             yield Problem(f"$.driver.{key}", "is for virtio NICs; a hostdev takes driver.name only")
