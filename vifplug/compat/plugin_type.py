@@ -12,7 +12,7 @@ from typing import Any
 
 from vifplug.errors import Problem
 from vifplug.guest.interface import Interface
-from vifplug.model.codec import FrozenMap, Record, described
+from vifplug.model.codec import FrozenMap, Record, described, joined
 from vifplug.model.names import DeviceName, Word, default_target
 from vifplug.model.vif import VIF
 from vifplug.model.virtualport import VirtualPort
@@ -77,8 +77,8 @@ class OsVif(VIFType):
     tap_owner = "vifplug"
     refuses = {
         "vlan": "os-vif's objects have it in source.vif.network",
-        "port": "os-vif's objects have no word for it",
         "virtualport": "os-vif's objects have it in source.vif.port_profile",
+        "port": "os-vif's objects have no word for it",
         "external_ids": "os-vif's objects have no word for them",
         "vf": NO_VF,
         "trust_guest_rx_filters": "os-vif's objects have no macvtap that a plugin plugs",
@@ -97,23 +97,14 @@ class OsVif(VIFType):
         ),
     )
 
+    def owner(self, vif: VIF, context: Context) -> str | None:
+        """The plugin made the tap, unless the document says otherwise: the configuration is about vifplug's types."""
+        return vif.tap_owner or self.tap_owner
+
     def problems(self, vif: VIF, context: Context) -> Iterator[Problem]:
-        given = vif.source.vif
-        for key in ELSEWHERE.keys() & given.keys():
-            yield Problem(f"$.source.vif.{key}", f"is not said here: the object gets what {ELSEWHERE[key]} says")
-        if form(vif.source) not in FORMS:
-            wanted = f"wanted {', '.join(FORMS[:-1])} or {FORMS[-1]}: the guest's element follows from it"
-            yield Problem("$.source.vif.class", f"{wanted}; found {form(vif.source)!r} (see source.form)")
-            return
-        for key in _lacking(vif.source):
-            yield Problem(f"$.source.vif.{key}", f"is missing; a {form(vif.source)} needs it for the guest's element")
-        if given.get("dev_type") == "generic":
-            yield Problem("$.source.vif.dev_type", "wanted ethernet: a generic device is no <interface>")
-        yield from _guest_problems(vif)
-        if kind := _LIKE.get(form(vif.source)):
-            yield from refused(vif, kind.name, kind.refuses)
-        if vif.target not in (None, default_target(vif.id), given.get("vif_name")):
-            yield Problem("$.target", f"wanted source.vif.vif_name, which is the device here, found {vif.target}")
+        yield from _object_problems(vif)
+        if form(vif.source) in FORMS:
+            yield from _form_problems(vif)
 
     def interface(self, vif: VIF, context: Context) -> Interface:
         """The element that nova writes for such an object (_set_config_VIFGeneric and so on)."""
@@ -133,16 +124,31 @@ class OsVif(VIFType):
         )
 
 
-def _guest_problems(vif: VIF) -> Iterator[Problem]:
-    """What the guest's element of the class has no place for."""
-    if form(vif.source) == "VIFHostDevice":
-        yield from driver_problems(vif)
-    else:
-        yield from nic_problems(vif)
-    if form(vif.source) == "VIFVHostUser":
+def _object_problems(vif: VIF) -> Iterator[Problem]:
+    given = vif.source.vif
+    for key in ELSEWHERE.keys() & given.keys():
+        yield Problem(f"$.source.vif.{key}", f"is not said here: the object gets what {ELSEWHERE[key]} says")
+    if form(vif.source) not in FORMS:
+        wanted = f"wanted {joined(FORMS)}: the guest's element follows from it"
+        yield Problem("$.source.vif.class", f"{wanted}; found {form(vif.source)!r} (see source.form)")
+    if given.get("dev_type") == "generic":
+        yield Problem("$.source.vif.dev_type", "wanted ethernet: a generic device is no <interface>")
+    if vif.target not in (None, default_target(vif.id), given.get("vif_name")):
+        yield Problem("$.target", f"wanted source.vif.vif_name, which is the device here, found {vif.target}")
+
+
+def _form_problems(vif: VIF) -> Iterator[Problem]:
+    """What the element of the object's class lacks, and what it can't carry."""
+    kind = form(vif.source)
+    for key in _lacking(vif.source):
+        yield Problem(f"$.source.vif.{key}", f"is missing; a {kind} needs it for the guest's element")
+    if like := _LIKE.get(kind):
+        yield from refused(vif, like.name, like.refuses)
+    elif vif.tap_owner and kind != "VIFGeneric":
+        yield Problem("$.tap_owner", f"is for a VIFGeneric: of a {kind} source.vif says who makes the tap")
+    if kind == "VIFVHostUser":
         yield from model_problems(vif)
-    if vif.tap_owner and form(vif.source) != "VIFGeneric":
-        yield Problem("$.tap_owner", "is for a VIFGeneric: for any other class it follows from the object")
+    yield from driver_problems(vif) if kind == "VIFHostDevice" else nic_problems(vif)
 
 
 #: vifplug's own types with the same element: what they can't honour can't be honoured here
