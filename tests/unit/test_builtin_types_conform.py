@@ -115,9 +115,13 @@ class TestVhostUser(VIFTypeConformance):
         vhostuser("server", vlan=7),
         vhostuser("client"),
         vhostuser("server", model="virtio", mtu=9000),
-        vhostuser("client", source={"path": "/run/vhu/vhu0", "mode": "client", **ADOPTED}),
+        vhostuser("client", source={"path": "/run/vhu/vhu0", "mode": "client", **ADOPTED}, virtualport=None),
     )
-    refused = (vhostuser("client", target="other"), vhostuser("server", model="e1000"))
+    refused = (
+        vhostuser("client", source={"path": "/run/vhu/vhu0", "mode": "client", **ADOPTED}),
+        vhostuser("client", target="other"),
+        vhostuser("server", model="e1000"),
+    )
 
 
 class TestHostDevice(VIFTypeConformance):

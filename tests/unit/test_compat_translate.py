@@ -48,7 +48,12 @@ DOCUMENTS: dict[str, tuple[Any, dict[str, Any]]] = {
     ),
     "port and tap": (
         openvswitch(create_port=True, create_tap=True),
-        {"type": "bridge", **DELEGATED, "tap_owner": "vifplug", "source": {**ON, "port_owner": "vifplug"}},
+        {
+            "type": "bridge",
+            **DELEGATED,
+            "tap_owner": "vifplug",
+            "source": {**ON, "port_owner": "vifplug", "host_mac": "fa:16:3e:0c:44:d1"},
+        },
     ),
     "a tap without a port is none": (
         openvswitch(create_tap=True),

@@ -157,7 +157,8 @@ def _openvswitch(ask: Ask) -> Document:
     create_tap = create_port and bool(field(profile, "create_tap"))  # os-vif reads it only where it makes the port
     made["tap_owner"] = "vifplug" if create_tap else "libvirt"
     made["target"] = ask.need("vif_name")
-    made["source"] = _source(ask, port_owner="vifplug" if create_port else "libvirt")
+    tap = {"host_mac": ask.vif.address} if create_tap and field(ask.vif, "address") else {}
+    made["source"] = _source(ask, port_owner="vifplug" if create_port else "libvirt", **tap)
     if create_tap and field(profile, "multiqueue"):
         made |= {"model": "virtio", "driver": {"queues": 2}}  # how many, the guest's element says: any tells the tap
     if ask.options.per_port_bridge:  # OVN's and Neutron's id of a port, whatever the profile says (_plug_port_bridge)

@@ -27,7 +27,8 @@ class BridgeSource(Record):
     ``per_port_bridge``: the tap goes on a bridge of its own, which a patch joins to ``bridge``. Those that are None
     are as the configuration says. ``given``: the VIF's target is no tap but a device that is there (a SmartNIC's
     representor), which is neither made nor removed. ``adopted``: libvirt has made tap
-    and port for a guest that runs.
+    and port for a guest that runs. ``host_mac``: the MAC of the host's end of a tap of vifplug's, as `EthernetSource`
+    has it; a Linux bridge would take it for its own.
     """
 
     bridge: DeviceName
@@ -40,6 +41,7 @@ class BridgeSource(Record):
     per_port_bridge: bool | None = None
     given: bool = False
     adopted: bool = False
+    host_mac: Mac | None = None
 
     def rules(self) -> Iterator[Problem]:
         if self.hybrid_bridge and not self.hybrid:

@@ -107,6 +107,8 @@ def _port_owner_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
         yield Problem("$.source.port_owner", "can't be beside hybrid: the port of that form is always vifplug's")
     elif (owner, port_owner) == ("vifplug", "libvirt"):
         yield Problem("$.source.port_owner", "wanted vifplug: libvirt makes no port for a tap that it did not make")
+    elif owner == "libvirt" and vif.source.host_mac:
+        yield Problem("$.source.host_mac", "libvirt makes the tap, with a MAC that follows from the guest's")
     elif port_owner == "vifplug" and vif.target is None:
         yield Problem("$.target", "wanted a device name for the port that vifplug makes, found null")
     for name in ("isolate", "per_port_bridge"):
@@ -123,7 +125,7 @@ def _port_owner_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
 
 def _linux_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
     profile = vif.virtualport and vif.virtualport.type
-    for name in ("port_owner", "datapath_type", "isolate", "per_port_bridge", "given"):
+    for name in ("port_owner", "datapath_type", "isolate", "per_port_bridge", "given", "host_mac"):
         if getattr(vif.source, name):
             yield Problem(f"$.source.{name}", "needs virtualport openvswitch")
     if profile == MIDONET and owner == "vifplug":

@@ -38,8 +38,7 @@ class Ethernet(VIFType):
 
     def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
         if self.owner(vif, context) == "vifplug":
-            made = tap(vif, context)
-            yield made.replace(mac=vif.source.host_mac) if vif.source.host_mac else made
+            yield tap(vif, context)
 
 
 def tap(vif: VIF, context: Context) -> Tap:
@@ -51,7 +50,7 @@ def tap(vif: VIF, context: Context) -> Tap:
     return Tap(
         name=vif.device,
         owner=vif.id,
-        mac=host_mac(vif.mac),
+        mac=getattr(vif.source, "host_mac", None) or host_mac(vif.mac),  # a key of types ethernet and bridge
         mtu=vif.mtu,
         multi_queue=vif.queues > 1,
         user=context.settings.tap_user,

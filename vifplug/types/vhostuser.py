@@ -76,6 +76,9 @@ def _switched_problems(vif: VIF) -> Iterator[Problem]:
     if vif.virtualport and not openvswitch.on_openvswitch(vif):
         yield Problem("$.virtualport.type", f"wanted openvswitch, found {vif.virtualport.type}")
     yield from openvswitch.external_ids_problems(vif)
+    for key in ("virtualport", "external_ids") if vif.source.adopted else ():
+        if getattr(vif, key):
+            yield Problem(f"$.{key}", "can't be honoured with source.adopted: the port's ids are those of who made it")
     if vif.source.mode == "client" and vif.target not in (None, _basename(vif)):
         yield Problem(
             "$.target",
