@@ -509,7 +509,9 @@ class Pools(RuleBasedStateMachine):
         kept = was is not None and _says(entry, id, was.ask) and not (_says(entry, id, ask) and left == wanted)
         dev = entry.actual.source.dev if isinstance(entry.actual.source, DirectSource) else None
         assert dev is None or dev in left, "it holds what its record says that it has"
-        self.model.got[id] = Got(was.ask if kept and was else ask, dev, left.get(dev or "", False))
+        ends = was.held if kept and was else wanted  # until it is ended, it may hold the same device both ways
+        alone = ends.get(dev or "", left.get(dev or "", False))
+        self.model.got[id] = Got(was.ask if kept and was else ask, dev, alone)
         self.model.held[id] = left
         self.model.stale.add(id)
 

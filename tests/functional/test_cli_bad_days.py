@@ -109,20 +109,12 @@ def test_a_bad_document_is_refused_with_its_file_and_the_reason(tmp_path: Path, 
     assert complaint.startswith(f"{file}: ") and sentence in complaint
 
 
-@pytest.mark.parametrize(
-    ("verb", "told"),
-    [
-        (("xml",), "no vdpa-device no-such-device: no host was given to look on"),
-        (("plug",), "vdpa device no-such-device: found none of that name; 'vdpa dev show' lists them"),
-        (("update",), f"VIF {WEB} is not plugged on this host"),
-    ],
-)
-def test_what_only_the_host_can_tell_is_asked_by_the_verbs_that_have_one(
-    config: Path, tmp_path: Path, verb: tuple[str, ...], told: str
-) -> None:
+@pytest.mark.parametrize("verb", [("xml",), ("plug",), ("plug", "--dry-run")], ids=" ".join)
+def test_what_only_the_host_can_tell_is_asked_of_it(config: Path, tmp_path: Path, verb: tuple[str, ...]) -> None:
     content = changed(type="vdpa", source={"name": "no-such-device"}, virtualport=None)
     answer = vifplug(*verb, written(tmp_path, content), config=config)
-    assert told in answer.err
+    assert (answer.code, answer.out) == (3, "")
+    assert "vdpa device no-such-device: found none of that name; 'vdpa dev show' lists them" in answer.err
 
 
 def test_all_problems_of_a_document_are_told_one_a_line(tmp_path: Path) -> None:
