@@ -88,6 +88,7 @@ def test_another_kind_of_device_is_in_the_way(kernel: Any) -> None:
 
 def test_a_vlan_device_is_made_once_or_the_kernel_is_named(kernel: Any) -> None:
     ip("link", "add", "low0", "type", "veth", "peer", "name", "low1")
+    ip("link", "set", "dev", "low0", "up")
     if not knows_vlans():
         with pytest.raises(errors.KernelLacks, match=r"vlan-link low0\.5"):
             kernel.reach(VLAN)

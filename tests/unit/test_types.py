@@ -648,7 +648,8 @@ def test_a_function_without_a_device_can_not_be_below_a_macvtap() -> None:
 @pytest.mark.parametrize(("mode", "alone"), [("bridge", False), ("passthrough", True)])
 def test_a_vlan_device_is_shared_as_any_lower_device_is(mode: str, alone: bool) -> None:
     source = {"dev": "ens1.7", "mode": mode, "vlan_device": {"physical": "ens1", "vlan": 7}}
-    [link] = desired("direct", source=source)
+    physical, link = desired("direct", source=source)
+    assert physical == LowerDevice(name="ens1", owner=ID)
     assert link == VlanLink(name="ens1.7", owner=ID, physical="ens1", vlan=7, exclusive=alone)
     assert (link.claims, link.shares) == ((("device ens1.7",), ()) if alone else ((), ("device ens1.7",)))
 

@@ -6,6 +6,7 @@ The first row that fits a port is its row. ``source`` names where a row comes fr
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -14,28 +15,31 @@ from vifplug.neutron import forms
 from vifplug.neutron.binding import Binding
 from vifplug.neutron.forms import Document, Form
 
-_OS_VIF: Final = "nova os_vif_util"
-_LEGACY: Final = "nova LibvirtGenericVIFDriver"
-_WIKI: Final = "OpenStack wiki, LibvirtVIFTypeXMLConfigs"
+#: the types whose traffic passes a device of the host's kernel, which can limit it
+_SHAPED: Final = ("bridge", "ethernet", "direct")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Row:
-    """One binding. ``when`` says in words what ``fits`` tests; ``refusal`` is for what no libvirt host can have.
+    """One binding: its form as a document, the type that it becomes, and what the host gets.
 
-    ``shaped``: whether the flavor's bandwidth can be enforced. ``host`` says what the host gets.
+    ``when`` says in words what ``fits`` tests; ``refusal`` is for what no libvirt host can have.
     """
 
     name: str
-    vif_type: str
-    source: str
-    when: str = ""
-    fits: Callable[[Binding], bool] = lambda binding: True
     form: Form | None = None
     becomes: str = ""
     host: str = ""
+    when: str = ""
+    fits: Callable[[Binding], bool] = lambda binding: True
     refusal: str = ""
-    shaped: bool = False
+    vif_type: str = ""
+    source: str = ""
+
+    @property
+    def shaped(self) -> bool:
+        """Whether the flavor's bandwidth can be enforced."""
+        return self.becomes in _SHAPED
 
     @property
     def told(self) -> str:
@@ -43,364 +47,25 @@ class Row:
         return self.host or f"{self.vif_type} {self.refusal}"
 
 
+def _rows(vif_type: str, source: str, *rows: Row) -> tuple[Row, ...]:
+    """The rows of one ``binding:vif_type``."""
+    return tuple(dataclasses.replace(row, vif_type=vif_type, source=source) for row in rows)
+
+
 def _vnic(*types: str) -> Callable[[Binding], bool]:
     return lambda binding: binding.vnic_type in types
 
 
-def _says(*details: str) -> Callable[[Binding], bool]:
-    return lambda binding: all(map(binding.says, details))
+def _says(detail: str) -> Callable[[Binding], bool]:
+    return lambda binding: binding.says(detail)
 
 
 def _delegated(binding: Binding) -> bool:
     return bool(binding.port.get("delegate_create"))
 
 
-_DIRECT: Final = ("direct", "accelerator-direct")
-_NO_PORT: Final = "nothing is plugged for it here"
-
-_OVS: Final = (
-    Row(
-        name="ovs-direct",
-        vif_type="ovs",
-        when="vnic direct",
-        fits=_vnic(*_DIRECT),
-        form=forms.switched_function,
-        becomes="hostdev",
-        host="the VF's MAC; its representor's port",
-        source=f"{_OS_VIF}._nova_to_osvif_vif_ovs",
-    ),
-    Row(
-        name="ovs-vdpa",
-        vif_type="ovs",
-        when="vnic vdpa",
-        fits=_vnic("vdpa"),
-        form=forms.vdpa,
-        becomes="vdpa",
-        host="the VF's vDPA device is claimed; its representor's port",
-        source=f"{_OS_VIF}._nova_to_osvif_vif_ovs",
-    ),
-    Row(
-        name="ovs-remote-managed",
-        vif_type="ovs",
-        when="vnic remote-managed",
-        fits=_vnic("remote-managed"),
-        form=forms.remote_function,
-        becomes="hostdev",
-        host="the VF is claimed: a SmartNIC's own switch does the rest",
-        source=f"{_OS_VIF}._nova_to_osvif_vif_ovs",
-    ),
-    Row(
-        name="ovs-hybrid",
-        vif_type="ovs",
-        when="ovs_hybrid_plug",
-        fits=_says("ovs_hybrid_plug"),
-        form=forms.ovs_hybrid,
-        becomes="bridge",
-        host="qbr, qvb and qvo; qvo's port",
-        shaped=True,
-        source=f"{_OS_VIF}._nova_to_osvif_vif_ovs",
-    ),
-    Row(
-        name="ovs-tap",
-        vif_type="ovs",
-        when="ovs_create_tap",
-        fits=_says("ovs_create_tap"),
-        form=forms.ovs_tap,
-        becomes="bridge",
-        host="a tap and its port",
-        shaped=True,
-        source=f"{_OS_VIF}._nova_to_osvif_vif_ovs",
-    ),
-    Row(
-        name="ovs-port",
-        vif_type="ovs",
-        when="delegate_create",
-        fits=_delegated,
-        form=forms.ovs_port,
-        becomes="bridge",
-        host="the port, before libvirt's tap",
-        shaped=True,
-        source=f"{_OS_VIF}._nova_to_osvif_vif_ovs",
-    ),
-    Row(
-        name="ovs",
-        vif_type="ovs",
-        when="else: the port is libvirt's",
-        form=forms.ovs_libvirt,
-        becomes="bridge",
-        host="the bridge",
-        shaped=True,
-        source=f"{_OS_VIF}._nova_to_osvif_vif_ovs; {_WIKI}",
-    ),
-)
-
-_AGILIO: Final = (
-    Row(
-        name="agilio-ovs-direct",
-        vif_type="agilio_ovs",
-        when="vnic direct",
-        fits=_vnic(*_DIRECT),
-        form=forms.switched_function,
-        becomes="hostdev",
-        host="the VF's MAC; its representor's port",
-        source=f"{_OS_VIF}._nova_to_osvif_vif_agilio_ovs",
-    ),
-    Row(
-        name="agilio-ovs-forwarder",
-        vif_type="agilio_ovs",
-        when="vnic virtio-forwarder",
-        fits=_vnic("virtio-forwarder"),
-        form=forms.vhostuser,
-        becomes="vhostuser",
-        host="the socket's directory: virtio-forwarder does the rest",
-        source=f"{_OS_VIF}._nova_to_osvif_vif_agilio_ovs",
-    ),
-)
-
-_VHOSTUSER: Final = (
-    Row(
-        name="vhostuser-fp",
-        vif_type="vhostuser",
-        when="vhostuser_fp_plug",
-        fits=_says("vhostuser_fp_plug"),
-        form=forms.vhostuser,
-        becomes="vhostuser",
-        host="the socket's directory: the fast path's plugin does the rest",
-        source=f"{_OS_VIF}._nova_to_osvif_vif_vhostuser",
-    ),
-    Row(
-        name="vhostuser-ovs",
-        vif_type="vhostuser",
-        when="vhostuser_ovs_plug",
-        fits=_says("vhostuser_ovs_plug"),
-        form=forms.vhostuser_ovs,
-        becomes="vhostuser",
-        host="the socket's directory; a DPDK port",
-        source=f"{_OS_VIF}._nova_to_osvif_vif_vhostuser",
-    ),
-    Row(
-        name="vhostuser",
-        vif_type="vhostuser",
-        when="else, as VPP has it",
-        form=forms.vhostuser,
-        becomes="vhostuser",
-        host="the socket's directory",
-        source=f"{_OS_VIF}._nova_to_osvif_vif_vhostuser; {_WIKI}",
-    ),
-)
-
-_OTHERS: Final = (
-    Row(
-        name="bridge",
-        vif_type="bridge",
-        form=forms.linux_bridge,
-        becomes="bridge",
-        host="the bridge; libvirt puts its tap on it",
-        shaped=True,
-        source=f"{_OS_VIF}._nova_to_osvif_vif_bridge (to 2025.1); {_WIKI}",
-    ),
-    Row(
-        name="ivs-hybrid",
-        vif_type="ivs",
-        when="ovs_hybrid_plug",
-        fits=_says("ovs_hybrid_plug"),
-        form=forms.others_bridge,
-        becomes="bridge",
-        host="nothing: the agent's bridge qbr has to be there",
-        shaped=True,
-        source=f"{_OS_VIF}._nova_to_osvif_vif_ivs; {_WIKI}",
-    ),
-    Row(
-        name="ivs",
-        vif_type="ivs",
-        when="else",
-        form=forms.others_tap,
-        becomes="ethernet",
-        host="nothing: the agent connects libvirt's tap",
-        shaped=True,
-        source=f"{_OS_VIF}._nova_to_osvif_vif_ivs; {_WIKI}",
-    ),
-    Row(
-        name="vrouter-direct",
-        vif_type="vrouter",
-        when="vnic direct",
-        fits=_vnic("direct"),
-        form=forms.remote_function,
-        becomes="hostdev",
-        host="the VF is claimed: vRouter's agent does the rest",
-        source=f"{_OS_VIF}._nova_to_osvif_vif_vrouter",
-    ),
-    Row(
-        name="vrouter-forwarder",
-        vif_type="vrouter",
-        when="vnic virtio-forwarder",
-        fits=_vnic("virtio-forwarder"),
-        form=forms.vhostuser,
-        becomes="vhostuser",
-        host="the socket's directory",
-        source=f"{_OS_VIF}._nova_to_osvif_vif_vrouter",
-    ),
-    Row(
-        name="vrouter",
-        vif_type="vrouter",
-        when="else",
-        form=forms.others_tap,
-        becomes="ethernet",
-        host="nothing: vRouter's agent connects libvirt's tap",
-        shaped=True,
-        source=f"{_OS_VIF}._nova_to_osvif_vif_vrouter; {_WIKI}",
-    ),
-    Row(
-        name="tap",
-        vif_type="tap",
-        form=forms.bare_tap,
-        becomes="ethernet",
-        host="a tap",
-        shaped=True,
-        source=f"{_LEGACY}.get_config_tap",
-    ),
-    Row(
-        name="midonet",
-        vif_type="midonet",
-        form=forms.others_tap_without_mtu,
-        becomes="ethernet",
-        host="nothing: MidoNet's agent binds libvirt's tap",
-        shaped=True,
-        source=f"{_LEGACY}.get_config_midonet; {_WIKI}",
-    ),
-    Row(
-        name="iovisor",
-        vif_type="iovisor",
-        form=forms.others_tap_without_mtu,
-        becomes="ethernet",
-        host="nothing: PLUMgrid's agent connects libvirt's tap",
-        shaped=True,
-        source=f"{_LEGACY}.get_config_iovisor; {_WIKI}",
-    ),
-    Row(
-        name="macvtap",
-        vif_type="macvtap",
-        form=forms.macvtap,
-        becomes="direct",
-        host="the device is up; a VLAN device where details have a vlan",
-        shaped=True,
-        source=f"{_LEGACY}.get_config_macvtap; {_WIKI}",
-    ),
-    Row(
-        name="hw-veb-direct",
-        vif_type="hw_veb",
-        when="vnic direct",
-        fits=_vnic(*_DIRECT),
-        form=forms.veb_function,
-        becomes="hostdev",
-        host="the VF's MAC, VLAN and trust",
-        source=f"{_LEGACY}.get_config_hw_veb; {_WIKI}",
-    ),
-    Row(
-        name="hw-veb-macvtap",
-        vif_type="hw_veb",
-        when="else, as vnic macvtap",
-        form=forms.veb_macvtap,
-        becomes="direct",
-        host="the VF is claimed; libvirt sets its MAC and VLAN",
-        shaped=True,
-        source=f"{_LEGACY}.get_config_hw_veb; {_WIKI}",
-    ),
-    Row(
-        name="mlnx-direct",
-        vif_type="mlnx_direct",
-        form=forms.mlnx_direct,
-        becomes="direct",
-        host="the device is claimed",
-        shaped=True,
-        source=f"{_LEGACY}.get_config_mlnx_direct (to Juno); {_WIKI}",
-    ),
-    Row(
-        name="802.1qbg",
-        vif_type="802.1qbg",
-        form=forms.qbg,
-        becomes="direct",
-        host="the device is up; libvirt associates the profile",
-        shaped=True,
-        source=f"{_LEGACY}.get_config_802qbg; {_WIKI}",
-    ),
-    Row(
-        name="802.1qbh-direct",
-        vif_type="802.1qbh",
-        when="vnic direct",
-        fits=_vnic("direct"),
-        form=forms.qbh_function,
-        becomes="hostdev",
-        host="the VF is claimed; libvirt associates the profile",
-        source=f"{_LEGACY}.get_config_802qbh",
-    ),
-    Row(
-        name="802.1qbh-macvtap",
-        vif_type="802.1qbh",
-        when="else, as vnic macvtap",
-        form=forms.qbh_macvtap,
-        becomes="direct",
-        host="the VF is claimed; libvirt associates the profile",
-        shaped=True,
-        source=f"{_LEGACY}.get_config_802qbh; {_WIKI}",
-    ),
-    Row(
-        name="hostdev-physical",
-        vif_type="hostdev_physical",
-        form=forms.whole_function,
-        becomes="hostdev",
-        host="the function is claimed",
-        source=f"{_LEGACY}.get_config_hostdev_physical",
-    ),
-    Row(
-        name="ib-hostdev",
-        vif_type="ib_hostdev",
-        form=forms.whole_function,
-        becomes="hostdev",
-        host="the function is claimed: eswitchd does the rest",
-        source=f"{_LEGACY}.get_config_ib_hostdev",
-    ),
-)
-
-_REFUSED: Final = (
-    Row(
-        name="dvs",
-        vif_type="dvs",
-        refusal=f"is a port group of VMware's distributed switch, which no libvirt host has; {_NO_PORT}",
-        source=f"Neutron portbindings; {_WIKI}",
-    ),
-    Row(
-        name="hyperv",
-        vif_type="hyperv",
-        refusal=f"is a port of Hyper-V's switch, which no libvirt host has; {_NO_PORT}",
-        source="Neutron portbindings",
-    ),
-    Row(
-        name="distributed",
-        vif_type="distributed",
-        refusal=f"is a distributed router's port, which each host's own agent makes; {_NO_PORT}",
-        source="Neutron portbindings",
-    ),
-    Row(
-        name="other",
-        vif_type="other",
-        refusal=f"says nothing of how the port is connected; {_NO_PORT}: ask the mechanism driver that bound it",
-        source=f"Neutron portbindings; {_WIKI}",
-    ),
-    Row(
-        name="unbound",
-        vif_type="unbound",
-        refusal=f"means that no host has the port; {_NO_PORT}: set binding:host_id, and read the port again",
-        source="Neutron portbindings",
-    ),
-    Row(
-        name="binding-failed",
-        vif_type="binding_failed",
-        refusal=f"means that Neutron found no mechanism driver for this host; {_NO_PORT}: see neutron-server's log, "
-        "whether the host's agent is alive and has the physical network, and bind the port again",
-        source="Neutron portbindings",
-    ),
-)
+def _first(rows: Iterable[Row], binding: Binding) -> Row:
+    return next(row for row in rows if row.fits(binding))
 
 
 def _as_ovs(binding: Binding) -> Document:
@@ -409,25 +74,183 @@ def _as_ovs(binding: Binding) -> Document:
     return form(binding)
 
 
-_AGILIO_AS_OVS: Final = Row(
-    name="agilio-ovs",
-    vif_type="agilio_ovs",
-    when="else: as ovs",
-    form=_as_ovs,
-    becomes="bridge",
-    host="as ovs",
-    shaped=True,
-    source=f"{_OS_VIF}._nova_to_osvif_vif_agilio_ovs",
+_DIRECT: Final = _vnic("direct", "accelerator-direct")
+_FORWARDER: Final = _vnic("virtio-forwarder")
+_HYBRID: Final = _says("ovs_hybrid_plug")
+
+_OS_VIF: Final = "nova os_vif_util._nova_to_osvif_vif_"
+_LEGACY: Final = "nova LibvirtGenericVIFDriver.get_config_"
+_WIKI: Final = "OpenStack wiki, LibvirtVIFTypeXMLConfigs"
+_PORTBINDINGS: Final = "Neutron portbindings"
+
+#: what the host gets in several rows
+_REPRESENTOR: Final = "the VF's MAC; its representor's port"
+_SOCKET: Final = "the socket's directory"
+_ASSOCIATED: Final = "the VF is claimed; libvirt associates the profile"
+
+_OVS: Final = _rows(
+    "ovs",
+    f"{_OS_VIF}ovs; {_WIKI}",
+    Row("ovs-direct", forms.switched_function, "hostdev", _REPRESENTOR, "vnic direct", _DIRECT),
+    Row(
+        "ovs-vdpa",
+        forms.vdpa,
+        "vdpa",
+        "the VF's vDPA device is claimed; its representor's port",
+        "vnic vdpa",
+        _vnic("vdpa"),
+    ),
+    Row(
+        "ovs-remote-managed",
+        forms.remote_function,
+        "hostdev",
+        "the VF is claimed: a SmartNIC's own switch does the rest",
+        "vnic remote-managed",
+        _vnic("remote-managed"),
+    ),
+    Row("ovs-hybrid", forms.ovs_hybrid, "bridge", "qbr, qvb and qvo; qvo's port", "ovs_hybrid_plug", _HYBRID),
+    Row("ovs-tap", forms.ovs_tap, "bridge", "a tap and its port", "ovs_create_tap", _says("ovs_create_tap")),
+    Row("ovs-port", forms.ovs_port, "bridge", "the port, before libvirt's tap", "delegate_create", _delegated),
+    Row("ovs", forms.ovs_libvirt, "bridge", "the bridge", "else: the port is libvirt's"),
 )
 
-TABLE: Final = (*_OVS, *_AGILIO, _AGILIO_AS_OVS, *_VHOSTUSER, *_OTHERS, *_REFUSED)
+_AGILIO: Final = _rows(
+    "agilio_ovs",
+    f"{_OS_VIF}agilio_ovs",
+    Row("agilio-ovs-direct", forms.switched_function, "hostdev", _REPRESENTOR, "vnic direct", _DIRECT),
+    Row("agilio-ovs-forwarder", forms.vhostuser, "vhostuser", _SOCKET, "vnic virtio-forwarder", _FORWARDER),
+    Row("agilio-ovs", _as_ovs, "bridge", "as ovs", "else: as ovs"),
+)
+
+_VHOSTUSER: Final = _rows(
+    "vhostuser",
+    f"{_OS_VIF}vhostuser; {_WIKI}",
+    Row("vhostuser-fp", forms.vhostuser, "vhostuser", _SOCKET, "vhostuser_fp_plug", _says("vhostuser_fp_plug")),
+    Row(
+        "vhostuser-ovs",
+        forms.vhostuser_ovs,
+        "vhostuser",
+        f"{_SOCKET}; a DPDK port",
+        "vhostuser_ovs_plug",
+        _says("vhostuser_ovs_plug"),
+    ),
+    Row("vhostuser", forms.vhostuser, "vhostuser", _SOCKET, "else, as VPP has it"),
+)
+
+_BRIDGE: Final = _rows(
+    "bridge",
+    f"{_OS_VIF}bridge (to 2025.1); {_WIKI}",
+    Row("bridge", forms.linux_bridge, "bridge", "the bridge; libvirt puts its tap on it"),
+)
+
+_IVS: Final = _rows(
+    "ivs",
+    f"{_OS_VIF}ivs; {_WIKI}",
+    Row("ivs-hybrid", forms.others_bridge, "bridge", "nothing: the agent makes the bridge", "ovs_hybrid_plug", _HYBRID),
+    Row("ivs", forms.others_tap, "ethernet", "nothing: the agent connects libvirt's tap", "else"),
+)
+
+_VROUTER: Final = _rows(
+    "vrouter",
+    f"{_OS_VIF}vrouter; {_WIKI}",
+    Row(
+        "vrouter-direct",
+        forms.remote_function,
+        "hostdev",
+        "the VF is claimed: vRouter's agent does the rest",
+        "vnic direct",
+        _DIRECT,
+    ),
+    Row("vrouter-forwarder", forms.vhostuser, "vhostuser", _SOCKET, "vnic virtio-forwarder", _FORWARDER),
+    Row("vrouter", forms.others_tap, "ethernet", "nothing: vRouter's agent connects libvirt's tap", "else"),
+)
+
+_TAPS: Final = (
+    *_rows("tap", f"{_LEGACY}tap", Row("tap", forms.bare_tap, "ethernet", "a tap")),
+    *_rows(
+        "midonet",
+        f"{_LEGACY}midonet; {_WIKI}",
+        Row("midonet", forms.others_tap_without_mtu, "ethernet", "nothing: MidoNet's agent binds libvirt's tap"),
+    ),
+    *_rows(
+        "iovisor",
+        f"{_LEGACY}iovisor; {_WIKI}",
+        Row("iovisor", forms.others_tap_without_mtu, "ethernet", "nothing: PLUMgrid's agent connects libvirt's tap"),
+    ),
+)
+
+_MACVTAPS: Final = (
+    *_rows(
+        "macvtap",
+        f"{_LEGACY}macvtap; {_WIKI}",
+        Row("macvtap", forms.macvtap, "direct", "the device is up; a VLAN device where details have a vlan"),
+    ),
+    *_rows(
+        "hw_veb",
+        f"{_LEGACY}hw_veb; {_WIKI}",
+        Row("hw-veb-direct", forms.veb_function, "hostdev", "the VF's MAC, VLAN and trust", "vnic direct", _DIRECT),
+        Row(
+            "hw-veb-macvtap",
+            forms.veb_macvtap,
+            "direct",
+            "the VF is claimed; libvirt sets its MAC and VLAN",
+            "else, as vnic macvtap",
+        ),
+    ),
+    *_rows(
+        "mlnx_direct",
+        f"{_LEGACY}mlnx_direct (to Juno); {_WIKI}",
+        Row("mlnx-direct", forms.mlnx_direct, "direct", "the device is claimed"),
+    ),
+    *_rows(
+        "802.1qbg",
+        f"{_LEGACY}802qbg; {_WIKI}",
+        Row("802.1qbg", forms.qbg, "direct", "the device is up; libvirt associates the profile"),
+    ),
+    *_rows(
+        "802.1qbh",
+        f"{_LEGACY}802qbh; {_WIKI}",
+        Row("802.1qbh-direct", forms.qbh_function, "hostdev", _ASSOCIATED, "vnic direct", _DIRECT),
+        Row("802.1qbh-macvtap", forms.qbh_macvtap, "direct", _ASSOCIATED, "else, as vnic macvtap"),
+    ),
+)
+
+_WHOLE: Final = (
+    *_rows(
+        "hostdev_physical",
+        f"{_LEGACY}hostdev_physical",
+        Row("hostdev-physical", forms.whole_function, "hostdev", "the function is claimed"),
+    ),
+    *_rows(
+        "ib_hostdev",
+        f"{_LEGACY}ib_hostdev",
+        Row("ib-hostdev", forms.whole_function, "hostdev", "the function is claimed: eswitchd does the rest"),
+    ),
+)
+
+_NO_PORT: Final = "nothing is plugged for it here"
+_REASONS: Final = {
+    "dvs": f"is a port group of VMware's distributed switch, which no libvirt host has; {_NO_PORT}",
+    "hyperv": f"is a port of Hyper-V's switch, which no libvirt host has; {_NO_PORT}",
+    "distributed": f"is a distributed router's port, which each host's own agent makes; {_NO_PORT}",
+    "other": f"says nothing of how the port is connected; {_NO_PORT}: ask the mechanism driver that bound it",
+    "unbound": f"means that no host has the port; {_NO_PORT}: set binding:host_id, and read the port again",
+    "binding_failed": f"means that Neutron found no mechanism driver for this host; {_NO_PORT}: see neutron-server's "
+    "log, whether the host's agent is alive and has the physical network, and bind the port again",
+}
+_REFUSED: Final = tuple(
+    row
+    for vif_type, reason in _REASONS.items()
+    for row in _rows(vif_type, _PORTBINDINGS, Row(vif_type.replace("_", "-"), refusal=reason))
+)
+
+TABLE: Final = (
+    *(*_OVS, *_AGILIO, *_VHOSTUSER, *_BRIDGE, *_IVS, *_VROUTER),
+    *(*_TAPS, *_MACVTAPS, *_WHOLE, *_REFUSED),
+)
 
 
 def row(binding: Binding) -> Row | None:
     """The row of a binding; None for a type of VIF that nobody has heard of."""
     rows = [row for row in TABLE if row.vif_type == binding.vif_type.lower()]
     return _first(rows, binding) if rows else None
-
-
-def _first(rows: Iterable[Row], binding: Binding) -> Row:
-    return next(row for row in rows if row.fits(binding))

@@ -68,6 +68,8 @@ class Direct(VIFType):
             function = _virtual_function(vif, context, ours)
             if vif.vf or ours:
                 yield function
+        if vif.source.vlan_device:  # a VLAN device comes up only on one that is up (net/8021q: vlan_dev_open)
+            yield LowerDevice(name=vif.source.vlan_device.physical, owner=vif.id)
         yield _lower_device(vif, context, ours)
         if ours:
             yield Macvtap(
