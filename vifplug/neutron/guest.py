@@ -120,7 +120,8 @@ def rings(guest: Guest) -> dict[str, Any]:
 def notes(guest: Guest) -> Iterator[str]:
     """What was asked for the guest's speed and is left out, a sentence each."""
     if guest.wants_queues and guest.model != "virtio":
-        yield f"several queues were asked for, and model {guest.model} has one: hw_vif_multiqueue_enabled is left out"
+        told = f"a NIC of {guest.model or 'no model that is said'} has one"
+        yield f"several queues were asked for, and {told}: hw_vif_multiqueue_enabled is left out"
 
 
 def bandwidth(guest: Guest, problems: list[Problem]) -> dict[str, dict[str, Any]] | None:
