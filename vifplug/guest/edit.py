@@ -86,7 +86,7 @@ def _find(root: Element, mac: str) -> Element:
     if len(found) > 1:
         raise InvalidRequest(f"wanted one interface with MAC {mac}, found {len(found)}: give the <interface> alone")
     if not found:
-        there = joined(dict.fromkeys(its for its, _ in interfaces if its), "and") or "no MAC at all"
+        there = joined(dict.fromkeys(its for its, _ in interfaces if its), "and")
         raise InvalidRequest(f"wanted an interface with MAC {mac}, found {there}")
     return found[0]
 

@@ -58,7 +58,11 @@ def attribute(text: bytes, element: Element, name: str) -> Attribute | None:
 def read(text: bytes) -> Element:
     """The root element. Raises InvalidRequest for what is no XML in UTF-8, and for a document type."""
     try:
+        if "\0" in text.decode():  # expat would find UTF-16 by its byte order mark or its zeros, whatever it is told
+            raise InvalidRequest("is not XML in UTF-8: it has a zero byte")
         return _Builder(text).root()
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"is not XML in UTF-8: byte {error.start} is 0x{text[error.start]:02x}") from None
     except expat.ExpatError as error:
         reason, _, place = str(error).partition(": ")
         raise InvalidRequest(f"is not XML in UTF-8: {reason}" + (f" ({place})" if place else "")) from None
