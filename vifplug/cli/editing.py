@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from vifplug.cli.app import writing
 from vifplug.cli.output import Verb
-from vifplug.errors import InvalidDocument, InvalidRequest, NotPermitted
+from vifplug.errors import HostNotReady, InvalidDocument, InvalidRequest
 
 if TYPE_CHECKING:
     from vifplug.guest.edit import Change
@@ -60,7 +60,7 @@ class XmlEdit(Verb):
 def replace(path: str, content: bytes) -> None:
     """Put ``content`` in the place of a file, whose mode and owner stay, at once; a link still leads to it.
 
-    Raises InvalidRequest for what is no file, NotPermitted where it could not be written; the file is then as it was.
+    Raises InvalidRequest for what is no file, HostNotReady where it could not be written; the file is then as it was.
     """
     path = os.path.realpath(path)
     if not os.path.isfile(path):
@@ -74,9 +74,10 @@ def replace(path: str, content: bytes) -> None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(beside)
             raise
-        _sync_directory(os.path.dirname(path))
     except OSError as error:
-        raise NotPermitted(f"{path} could not be replaced, and is as it was: {error.strerror}") from error
+        raise HostNotReady(f"{path} could not be replaced, and is as it was: {error.strerror}") from error
+    with contextlib.suppress(OSError):  # it is replaced; not every file system can make that last at once
+        _sync_directory(os.path.dirname(path))
 
 
 def _write(handle: int, content: bytes, like: os.stat_result) -> None:
