@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -105,6 +106,22 @@ def test_what_is_wrong_is_one_sentence_and_nothing_is_written(
     [sentence] = answer.complaints
     assert phrase in sentence
     assert domain.read_bytes() == DOMAIN
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a file of another group")
+def test_the_group_stays_in_a_directory_that_gives_its_own(domain: Path, tmp_path: Path) -> None:
+    os.chown(tmp_path, 0, 4321)
+    tmp_path.chmod(0o2755)
+    assert raw("xml", "edit", domain, "--mac", MAC, "--vlan", "1011", "--in-place") == b""
+    assert domain.stat().st_gid == os.getegid()
+
+
+def test_the_page_has_the_options_that_there_are() -> None:
+    page = (Path(__file__).resolve().parents[2] / "doc" / "libvirt.md").read_text()
+    section = re.search(r"^## Edit one interface of a domain\n(.*?)(?=^## |\Z)", page, re.DOTALL | re.MULTILINE)
+    assert section
+    known = set(re.findall(r"--[a-z][a-z-]*", vifplug("help", "xml", "edit").out)) - {"--help"}
+    assert known == set(re.findall(r"(?<=[`| ])--[a-z][a-z-]*", section[1])) - {"--inactive"}
 
 
 def test_in_place_needs_a_file(tmp_path: Path) -> None:

@@ -132,6 +132,19 @@ def test_a_network_takes_the_place_of_the_bridge() -> None:
     assert result == after
 
 
+@pytest.mark.parametrize("step", [b" ", b"    ", b"\t  "])
+def test_a_level_is_as_deep_as_in_the_text(step: bytes) -> None:
+    source = b"  " + step + b"<source bridge='b'/>\n"
+    text = b"  " + lone(b"\n" + source + b"  ")
+    vlan = b"<vlan>\n  " + step * 2 + b"<tag id='5'/>\n  " + step + b"</vlan>\n"
+    assert edit(text, vlan=5) == text.replace(source, source + b"  " + step + vlan)
+
+
+def test_a_virtualport_goes_behind_the_vlan() -> None:
+    text = lone(b"<source bridge='b'/><vlan><tag id='5'/></vlan><model type='virtio'/>")
+    assert edit(text, virtualport="openvswitch") == text.replace(b"<model", b"<virtualport type='openvswitch'/><model")
+
+
 def test_line_ends_are_the_files() -> None:
     text = DUMPED.replace(b"\n", b"\r\n")
     result = edit(text, vlan="7,8")

@@ -82,7 +82,8 @@ def replace(path: str, content: bytes) -> None:
 
 def _write(handle: int, content: bytes, like: os.stat_result) -> None:
     with open(handle, "wb") as file:
-        if (like.st_uid, like.st_gid) != (os.geteuid(), os.getegid()):
+        own = os.fstat(handle)
+        if (like.st_uid, like.st_gid) != (own.st_uid, own.st_gid):
             os.fchown(handle, like.st_uid, like.st_gid)
         os.fchmod(handle, like.st_mode & 0o7777)  # after chown, which takes set-id bits away
         file.write(content)
