@@ -183,8 +183,13 @@ class App(app.App):
         return command.run(parser.parse_args(arguments))
 
     def _found(self, argv: list[str]) -> tuple[type[Command], str, list[str]]:
+        """The verb, its name and the words after it. After a verb, a file's name is no beginning of another verb."""
+        known = {name for name, _ in self.command_manager}
         try:
-            return self.command_manager.find_command(argv)
+            factory, name, rest = self.command_manager.find_command(argv)
+            if name in known or argv[0] not in known:
+                return factory, name, rest
+            return (*self.command_manager.find_command(argv[:1])[:2], argv[1:])
         except ValueError:
             raise self._unknown(argv[0]) from None
 

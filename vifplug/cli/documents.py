@@ -31,12 +31,12 @@ def read_all(app: App, paths: Sequence[str], *, neutron: bool = False) -> list[t
     """
     types = Types(app.settings().enabled_types)
     parse = _bound if neutron else read
-    return _each(app, paths, lambda path: _with_element(app, parse(path), types))
+    return each(app, paths, lambda path: _with_element(app, parse(path), types))
 
 
 def parse_all(app: App, paths: Sequence[str]) -> list[VIF]:
     """The VIFs in the files. Raises Told once every problem of every file has been told."""
-    return _each(app, paths, read)
+    return each(app, paths, read)
 
 
 def read_guest(app: App, path: str) -> tuple[list[VIF], list[str]]:
@@ -44,7 +44,7 @@ def read_guest(app: App, path: str) -> tuple[list[VIF], list[str]]:
 
     Raises Told where there is nothing to read.
     """
-    [(vifs, wrong)] = _each(app, [path], _guest)
+    [(vifs, wrong)] = each(app, [path], _guest)
     return vifs, wrong
 
 
@@ -52,7 +52,7 @@ def read_running(app: App, path: str) -> RunningGuest:
     """A guest that runs, from its live definition. Raises Told where there is nothing to read."""
     from vifplug.guest import running
 
-    [guest] = _each(app, [path], lambda path: running.guest(_text(path)))
+    [guest] = each(app, [path], lambda path: running.guest(_text(path)))
     return guest
 
 
@@ -66,7 +66,8 @@ def _guest(path: str) -> tuple[list[VIF], list[str]]:
     return [_vif(content)], []
 
 
-def _each(app: App, paths: Sequence[str], make: Callable[[str], T]) -> list[T]:
+def each(app: App, paths: Sequence[str], make: Callable[[str], T]) -> list[T]:
+    """What ``make`` makes of each path. Raises Told once every problem of every file has been told."""
     found: list[T] = []
     for path in paths:
         try:
@@ -125,13 +126,14 @@ def _with_element(app: App, vif: VIF, types: Types) -> tuple[VIF, str]:
 
 
 def _text(path: str) -> bytes:
-    content = _content(path).removeprefix(codecs.BOM_UTF8).strip()
+    content = read_bytes(path).removeprefix(codecs.BOM_UTF8).strip()
     if not content:
         raise InvalidDocument([Problem("$", "wanted a VIF document, found nothing")])
     return content
 
 
-def _content(path: str) -> bytes:
+def read_bytes(path: str) -> bytes:
+    """What a file holds, byte for byte. Raises InvalidRequest."""
     try:
         with open(0 if path == STDIN else path, "rb", closefd=path != STDIN) as file:
             content = file.read(_LARGEST + 1)

@@ -23,7 +23,8 @@ from vifplug.model.vif import VIF
 if TYPE_CHECKING:
     from lxml.etree import _Element
 
-_RUNNING = (
+#: what is said of an element that is no configuration
+RUNNING = (
     "shows what its network became on the host where the guest runs, not what the guest asks for: give what "
     "`virsh dumpxml --inactive` or `--migratable` prints"
 )
@@ -69,7 +70,7 @@ def domain(text: str | bytes) -> tuple[list[VIF], list[str]]:
         if element.get("type", "user") in _WITHOUT_HOST:
             continue
         if element.get("type") != "network" and element.find("source[@network]") is not None:
-            wrong.append(f"interface {number} of the domain: {_RUNNING}")
+            wrong.append(f"interface {number} of the domain: {RUNNING}")
             continue
         try:
             found.append(vif(element))

@@ -58,8 +58,8 @@ def element(interface: Interface) -> str:
         f"<interface type='{quoted(interface.type)}'{_attributes(interface)}>\n"
         f"  <mac address='{interface.mac}'/>\n"
         f"{driver if hostdev else ''}{_source(interface)}{extra['mac']}"
-        f"{_vlan(interface.vlan) if interface.vlan else ''}"
-        f"{_virtualport(interface.virtualport) if interface.virtualport else ''}"
+        f"{vlan_element(interface.vlan) if interface.vlan else ''}"
+        f"{virtualport_element(interface.virtualport) if interface.virtualport else ''}"
         f"{_bandwidth(interface.bandwidth) if interface.bandwidth else ''}"
         f"{_flag('port isolated', interface.isolated)}{extra['port']}"
         f"{_target(interface)}{extra['target']}"
@@ -107,7 +107,8 @@ def _address(address: str) -> str:
     return f"    <address type='pci' domain='0x{domain}' bus='0x{bus}' slot='0x{slot}' function='0x{function}'/>\n"
 
 
-def _vlan(vlan: Vlan) -> str:
+def vlan_element(vlan: Vlan) -> str:
+    """``<vlan>`` as a child of ``<interface>``: its lines, each with its newline."""
     lines = ["  <vlan trunk='yes'>\n" if vlan.trunk else "  <vlan>\n"]
     for each in vlan.tags:
         native = f" nativeMode='{each.native_mode}'" if each.native_mode else ""
@@ -115,7 +116,8 @@ def _vlan(vlan: Vlan) -> str:
     return "".join([*lines, "  </vlan>\n"])
 
 
-def _virtualport(port: VirtualPort) -> str:
+def virtualport_element(port: VirtualPort) -> str:
+    """``<virtualport>`` as a child of ``<interface>``: its lines, each with its newline."""
     start = f"  <virtualport type='{port.type}'" if port.type else "  <virtualport"
     parameters = "".join(f" {name}='{quoted(str(value))}'" for name, value in port.parameters.items())
     return f"{start}>\n    <parameters{parameters}/>\n  </virtualport>\n" if parameters else f"{start}/>\n"

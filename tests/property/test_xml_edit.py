@@ -1,0 +1,150 @@
+"""Laws of editing: every byte outside the interface stays, twice is once, and the reader finds what was asked."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from tests.property import strategies
+from vifplug.errors import InvalidRequest
+from vifplug.guest import read, spans, write
+from vifplug.guest.edit import Change, edited
+from vifplug.guest.interface import Interface
+from vifplug.model.codec import FrozenMap
+from vifplug.model.vlan import Vlan
+from vifplug.testing import schema
+
+MAC = "52:54:00:00:00:01"
+OTHER = "52:54:00:00:00:02"
+
+spaces = st.text(" \t", max_size=6)
+#: what may stand between two children
+between = st.lists(
+    st.sampled_from(("\n", " ", "\t", "\n\n", f"<!-- <mac address='{MAC}'/> > ' -->", "<!--\n-->", "<?pi > '?>")),
+    max_size=3,
+).map("".join)
+children = (
+    "<source bridge='b'/>",
+    '<source\n\tbridge = "b" ></source >',
+    "<virtualport type='openvswitch'/>",
+    "<model type='virtio'/>",
+    "<link state='down'/>",
+    "<mtu size='1500'/>",
+)
+
+
+@st.composite
+def interfaces(draw: st.DrawFn, mac: str = MAC) -> str:
+    """An interface on a bridge as an odd hand would write it; many have a VLAN."""
+    chosen = [f'<mac\taddress="{mac}"  />', draw(st.sampled_from(children[:2]))]
+    chosen += draw(st.lists(st.sampled_from(children[2:]), unique=True))
+    if vlan := draw(st.none() | strategies.vlans()):
+        chosen.append(write.vlan_element(vlan).strip())
+    inner = "".join(draw(between) + child for child in draw(st.permutations(chosen)))
+    return f"<interface  type = 'bridge'>{inner}{draw(between)}</interface>"
+
+
+@st.composite
+def domains(draw: st.DrawFn) -> tuple[str, str, str]:
+    """What is before the interface, the interface, and what is after it."""
+    noise = st.sampled_from(("", "<disk/>", f"<x><interface><mac address='{MAC}'/></interface></x>", "<![CDATA[]]>"))
+    before = f"<domain type='kvm'>{draw(between)}{draw(noise)}<devices>{draw(noise)}\n{draw(spaces)}"
+    after = f"{draw(between)}{draw(interfaces(OTHER))}</devices>{draw(noise)}</domain>{draw(spaces)}\n"
+    if draw(st.booleans()):
+        return before.replace("\n", "\r\n"), draw(interfaces()).replace("\n", "\r\n"), after.replace("\n", "\r\n")
+    return before, draw(interfaces()), after
+
+
+changes: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+    {},
+    optional={
+        "network": strategies.words,
+        "portgroup": strategies.words,
+        "bridge": strategies.devices,
+        "virtualport": st.sampled_from(("openvswitch", "none")),
+        "vlan": strategies.vlans(),
+        "no_vlan": st.just(True),
+    },
+)
+
+
+@st.composite
+def possible(draw: st.DrawFn) -> Change:
+    """A change of an interface on a bridge that does not contradict itself."""
+    try:
+        change = Change(**draw(changes))
+    except InvalidRequest:
+        assume(False)
+    assume(not change.portgroup or change.network)
+    return change
+
+
+def without_vlan(text: str) -> list[str]:
+    """What libvirt does not skip, apart from the VLAN: comments and white space between elements are left out."""
+    return re.findall(r"<[^!?][^>]*>", re.sub(r"<vlan.*?</vlan>|<!--.*?-->|<\?.*?\?>", "", text, flags=re.DOTALL))
+
+
+@given(domains(), possible())
+def test_every_byte_outside_the_interface_stays_and_twice_is_once(parts: tuple[str, str, str], change: Change) -> None:
+    before, interface, after = parts
+    result = edited((before + interface + after).encode(), MAC, change)
+    inner = result[len(before.encode()) : len(result) - len(after.encode())]
+    assert result == before.encode() + inner + after.encode()
+    assert edited(result, MAC, change) == result
+
+
+@given(domains(), possible())
+def test_the_reader_finds_what_was_asked(parts: tuple[str, str, str], change: Change) -> None:
+    result = edited("".join(parts).encode(), MAC, change)
+    [element] = [each for each in spans.descend(spans.read(result), ("devices", "interface")) if _is_ours(each)]
+    found, old = read.interface(result[element.start : element.end]), read.interface(parts[1])
+    wanted: dict[str, Any] = {}
+    if change.network:
+        given = {"network": change.network, "portgroup": change.portgroup}
+        source = FrozenMap({name: value for name, value in given.items() if value})
+        wanted = {"type": "network", "source": source, "vlan": None}
+    if change.bridge:
+        wanted = {"source": FrozenMap({"bridge": change.bridge})}
+    if change.vlan or change.no_vlan:
+        wanted["vlan"] = change.vlan
+    if change.virtualport:
+        port = {"type": "openvswitch"} if change.virtualport == "openvswitch" else None
+        wanted["virtualport"] = port and old.replace(virtualport=port).virtualport
+    assert found == old.replace(**wanted)
+
+
+def _is_ours(element: spans.Element) -> bool:
+    return any(mac.attributes["address"] == MAC for mac in element.all("mac"))
+
+
+@given(domains(), strategies.vlans())
+def test_a_new_vlan_changes_no_other_byte_of_the_interface(parts: tuple[str, str, str], vlan: Vlan) -> None:
+    before, interface, after = parts
+    result = edited((before + interface + after).encode(), MAC, Change(vlan=vlan)).decode()
+    assert without_vlan(result) == without_vlan(before + interface + after)
+    assert re.findall(r"<!--.*?-->", result, re.DOTALL) == re.findall(
+        r"<!--.*?-->", before + interface + after, re.DOTALL
+    )
+    assert ("\r\n" in result) == ("\r\n" in before + interface + after)
+
+
+@given(domains(), strategies.vlans())
+def test_a_vlan_put_in_and_taken_out_leaves_nothing(parts: tuple[str, str, str], vlan: Vlan) -> None:
+    text = edited("".join(parts).encode(), MAC, Change(no_vlan=True))
+    assert edited(edited(text, MAC, Change(vlan=vlan)), MAC, Change(no_vlan=True)) == text
+
+
+@pytest.mark.skipif(not schema.installed(), reason="needs libvirt's schemas")
+@given(strategies.interfaces(), strategies.vlans())
+def test_of_any_element_that_libvirt_knows_only_the_vlan_changes(interface: Interface, vlan: Vlan) -> None:
+    text = write.element(interface)
+    try:
+        result = edited(text.encode(), interface.mac, Change(vlan=vlan)).decode()
+    except InvalidRequest:
+        assume(False)
+    assert result == write.element(interface.replace(vlan=vlan))
+    assert schema.complaint(result) == ""

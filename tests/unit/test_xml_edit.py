@@ -1,0 +1,354 @@
+"""One interface of a domain's text is changed, to the byte, and what libvirt would not start is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from vifplug import errors
+from vifplug.guest import read
+from vifplug.guest.edit import Change, edited
+from vifplug.testing import schema
+
+MAC = "52:54:00:AB:cd:01"
+
+#: an operator's own, with tabs, comments and self-closing elements of two spellings
+BY_HAND = b"""<!-- ... -->
+<interface type='bridge'>
+\t<!-- Update this entry, set correct source bridge name -->
+\t<source bridge='ovsbr0' />
+\t<!-- Set the bridge control mode to ovs -->
+\t<virtualport type='openvswitch' />
+
+\t<!-- Example for an access VLAN:
+\t  * From the VMs perspective, this interface is untagged
+\t-->
+\t<vlan>
+\t\t<tag id='1011' />
+\t</vlan>
+
+\t<!-- model, PCI address, MAC, etc... -->
+\t<mac address='52:54:00:ab:cd:01' />
+</interface>
+"""
+ACCESS = b"\t<vlan>\n\t\t<tag id='1011' />\n\t</vlan>\n"
+
+DUMPED = b"""<?xml version="1.0" encoding="UTF-8" standalone='yes'?>
+<?keep this?>
+<domain type='kvm' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
+  <name>web &amp; &quot;db&quot; \xc3\xa9</name>
+  <metadata>
+    <interface xmlns="http://example.org/inventory"><mac address='52:54:00:ab:cd:01'/></interface>
+    <my:devices xmlns:my='http://example.org/my'><interface><mac address="52:54:00:ab:cd:01"/></interface></my:devices>
+  </metadata>
+  <description><![CDATA[<interface><mac address='52:54:00:ab:cd:01'/></interface>]]></description>
+  <devices>
+    <!-- <interface type='bridge'><mac address='52:54:00:ab:cd:01'/></interface> -->
+    <interface xmlns='http://example.org/x'><mac address='52:54:00:ab:cd:01'/></interface>
+    <interface type='user'><mac address='52:54:00:00:00:02'/></interface>
+    <interface  trustGuestRxFilters = "no"
+\ttype = "bridge">
+      <mac\taddress="52:54:00:AB:CD:01"></mac>
+      <source bridge='a'
+              /> <!-- the old switch -->
+      <!-- <vlan><tag id='1'/></vlan> -->
+      <virtualport type='openvswitch'>
+        <parameters interfaceid='4e0b62d3-6c8f-4f0a-9d3b-2f1f2a9c7e11'/>
+      </virtualport>
+      <target dev="tap&#x30;"/>
+      <model type='virtio'/>
+    </interface>
+  </devices>
+  <qemu:commandline>
+    <qemu:arg value='-foo'/>
+  </qemu:commandline>
+</domain>
+<!-- the end -->"""
+
+TRUNK = b"<vlan trunk='yes'><tag id='101' nativeMode='untagged'/><tag id='1011'/><tag id='1012'/></vlan>"
+
+
+def edit(text: bytes, mac: str = MAC, **changes: Any) -> bytes:
+    """The text with the change made; made again, nothing more is changed."""
+    result = edited(text, mac, Change.from_data(changes))
+    assert edited(result, mac.upper(), Change.from_data(changes)) == result
+    return result
+
+
+def lone(children: bytes, kind: bytes = b"bridge") -> bytes:
+    """An interface alone, on one line."""
+    mac = b"<mac address='52:54:00:ab:cd:01'/>"
+    return b"<interface type='" + kind + b"'>" + mac + children + b"</interface>"
+
+
+def refused(text: bytes, mac: str = MAC, **changes: Any) -> str:
+    with pytest.raises(errors.InvalidRequest) as caught:
+        edited(text, mac, Change.from_data(changes))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+# -- every other byte stays ---------------------------------------------------------------------------------------
+
+
+def test_the_vlan_is_replaced_in_its_place_with_the_indentation_of_its_neighbours() -> None:
+    wanted = (
+        b"\t<vlan trunk='yes'>\n\t\t<tag id='101' nativeMode='untagged'/>\n"
+        b"\t\t<tag id='1011'/>\n\t\t<tag id='1012'/>\n\t</vlan>\n"
+    )
+    assert edit(BY_HAND, vlan="101u,1011-1012") == BY_HAND.replace(ACCESS, wanted)
+
+
+def test_what_is_as_asked_keeps_its_spelling() -> None:
+    assert edit(BY_HAND, vlan=1011, bridge="ovsbr0", virtualport="openvswitch") == BY_HAND
+    network = lone(
+        b'<source portgroup="p" network="n&#x31;" portid="4e0b62d3-6c8f-4f0a-9d3b-2f1f2a9c7e11"/>', b"network"
+    )
+    assert edit(network, network="n1", portgroup="p") == network
+    assert edit(network, portgroup="p", no_vlan=True) == network
+
+
+def test_a_plain_bridge_becomes_a_switch_with_a_vlan_at_once() -> None:
+    before = BY_HAND.replace(b"\t<virtualport type='openvswitch' />\n", b"").replace(ACCESS, b"")
+    before = before.replace(b"'ovsbr0' />", b"'br0' />")
+    vlan, port = b"\t<vlan>\n\t\t<tag id='1011'/>\n\t</vlan>\n", b"\t<virtualport type='openvswitch'/>\n"
+    after = before.replace(b"\t<source bridge='br0' />\n", b"\t<source bridge='ovsbr0'/>\n" + vlan + port)
+    assert edit(before, bridge="ovsbr0", virtualport="openvswitch", vlan="1011") == after
+
+
+def test_a_new_vlan_goes_behind_the_source_and_what_is_said_of_it() -> None:
+    after = b"<!-- the old switch -->\n      <vlan>\n        <tag id='7'/>\n      </vlan>\n"
+    result = edit(DUMPED, vlan=7)
+    assert result == DUMPED.replace(b"<!-- the old switch -->\n", after)
+    assert edit(result, no_vlan=True) == DUMPED
+
+
+def test_a_network_takes_the_place_of_the_bridge() -> None:
+    result = edit(DUMPED, network="blue & green", portgroup="p'1")
+    after = DUMPED.replace(b'type = "bridge"', b'type = "network"').replace(
+        b"<source bridge='a'\n              />", b"<source network='blue &amp; green' portgroup='p&apos;1'/>"
+    )
+    assert result == after
+
+
+@pytest.mark.parametrize("step", [b" ", b"    ", b"\t  "])
+def test_a_level_is_as_deep_as_in_the_text(step: bytes) -> None:
+    source = b"  " + step + b"<source bridge='b'/>\n"
+    text = b"  " + lone(b"\n" + source + b"  ")
+    vlan = b"<vlan>\n  " + step * 2 + b"<tag id='5'/>\n  " + step + b"</vlan>\n"
+    assert edit(text, vlan=5) == text.replace(source, source + b"  " + step + vlan)
+
+
+def test_a_virtualport_goes_behind_the_vlan() -> None:
+    text = lone(b"<source bridge='b'/><vlan><tag id='5'/></vlan><model type='virtio'/>")
+    assert edit(text, virtualport="openvswitch") == text.replace(b"<model", b"<virtualport type='openvswitch'/><model")
+
+
+def test_line_ends_are_the_files() -> None:
+    text = DUMPED.replace(b"\n", b"\r\n")
+    result = edit(text, vlan="7,8")
+    assert b"\n" not in result.replace(b"\r\n", b"")
+    assert result.replace(b"\r\n", b"\n") == edit(DUMPED, vlan="7,8")
+    again = edit(result, vlan=9)
+    assert b"\n" not in again.replace(b"\r\n", b"")
+    assert edit(again, no_vlan=True) == text
+
+
+@pytest.mark.parametrize("space", [b"", b" "])
+def test_an_interface_on_one_line_stays_on_it(space: bytes) -> None:
+    text = lone(b"<source bridge='b'" + space + b"/><model type='virtio'/>")
+    trunk = text.replace(b"<model", TRUNK + b"<model")
+    assert edit(text, vlan="101u,1011,1012") == trunk
+    assert edit(trunk, vlan=5) == text.replace(b"<model", b"<vlan><tag id='5'/></vlan><model")
+    assert edit(trunk, no_vlan=True) == text
+
+
+def test_the_bytes_before_and_after_the_document_stay() -> None:
+    text = b"\xef\xbb\xbf\n\n" + lone(b"<source bridge='b'/>") + b"\n<!-- \xc3\xa9 -->\n\n"
+    assert edit(text, vlan=5) == text.replace(b"</interface>", b"<vlan><tag id='5'/></vlan></interface>")
+
+
+def test_a_source_is_made_where_there_is_none() -> None:
+    text = b"<interface>\n  <mac address='52:54:00:ab:cd:01'/>\n</interface>"
+    source = b"<interface type='bridge'>\n  <mac address='52:54:00:ab:cd:01'/>\n  <source bridge='b'/>\n</interface>"
+    assert edit(text, bridge="b") == source
+
+
+def test_a_comment_on_the_vlans_line_stays() -> None:
+    text = b"<interface type='bridge'>\n <mac address='52:54:00:ab:cd:01'/>\n <source bridge='b'/>\n </interface>"
+    with_vlan = text.replace(b"\n </", b"\n <vlan><tag id='1'/></vlan> <!-- why -->\n </")
+    assert edit(with_vlan, no_vlan=True) == text.replace(b"\n </", b"\n  <!-- why -->\n </")
+
+
+# -- what a change means ------------------------------------------------------------------------------------------
+
+
+def test_a_trunk_of_one_vlan_is_no_access_vlan() -> None:
+    result = edit(BY_HAND, vlan={"tags": [{"id": 1011}], "trunk": True})
+    assert b"<vlan trunk='yes'>\n\t\t<tag id='1011'/>\n\t</vlan>" in result
+
+
+@pytest.mark.parametrize("changes", [{"network": "n", "portgroup": "new"}, {"portgroup": "new"}])
+def test_a_new_portgroup_is_not_hidden_by_a_vlan_of_the_interfaces_own(changes: dict[str, str]) -> None:
+    text = lone(b"<source network='n' portgroup='old' portid='x'/><vlan><tag id='3'/></vlan>", b"network")
+    source = b"<source network='n' portgroup='new'/>"
+    assert edit(text, **changes) == lone(source, b"network")
+    assert edit(text, **changes, vlan=3) == lone(source + b"<vlan><tag id='3'/></vlan>", b"network")
+
+
+def test_the_virtualport_keeps_its_id_on_a_network_until_it_is_taken_out() -> None:
+    kept = edit(DUMPED, network="n")
+    assert read.domain(kept)[0][0].virtualport.interfaceid == "4e0b62d3-6c8f-4f0a-9d3b-2f1f2a9c7e11"  # type: ignore[union-attr]
+    assert b"<virtualport" not in edit(DUMPED, network="n", virtualport="none")
+
+
+def test_an_untyped_virtualport_keeps_its_ids_when_it_gets_a_type() -> None:
+    ids = b" interfaceid='4e0b62d3-6c8f-4f0a-9d3b-2f1f2a9c7e11'"
+    untyped = b"<virtualport><parameters instanceid='4e0b62d3-6c8f-4f0a-9d3b-2f1f2a9c7e12'" + ids + b"/></virtualport>"
+    text = lone(b"<source network='n'/>" + untyped, b"network")
+    port = b"<virtualport type='openvswitch'><parameters" + ids + b"/></virtualport>"
+    assert edit(text, bridge="b", virtualport="openvswitch") == lone(b"<source bridge='b'/>" + port)
+
+
+@pytest.mark.parametrize("changes", [{"network": "n"}, {"bridge": "n"}])
+def test_what_only_the_old_type_can_have_goes(changes: dict[str, str]) -> None:
+    kind = next(iter(changes)).encode()
+    source = b"<source " + kind + b"='n'/>"
+    tap = lone(b"<target dev='tap0' managed='no'/>", b"ethernet")
+    assert edit(tap, **changes) == lone(source + b"<target dev='tap0'/>", kind)
+    address = b"<address type='pci' domain='0x0000' bus='0x81' slot='0x02' function='0x3'/>"
+    function = lone(b"<source>" + address + b"</source>", b"hostdev").replace(b"'>", b"' managed='yes'>", 1)
+    assert edit(function, **changes) == lone(source, kind)
+
+
+@pytest.mark.parametrize(
+    ("text", "changes"),
+    [
+        (BY_HAND, {"vlan": "101u,1011-1012"}),
+        (BY_HAND, {"network": "n", "portgroup": "p"}),
+        (BY_HAND, {"bridge": "b", "virtualport": "none", "vlan": "1011t,4"}),
+        (lone(b"<target dev='tap0' managed='no'/>", b"ethernet"), {"network": "n", "vlan": 4}),
+        (lone(b"<source dev='eno1' mode='passthrough'/>", b"direct"), {"vlan": 4}),
+    ],
+)
+def test_libvirts_schema_accepts_what_comes_out(text: bytes, changes: dict[str, Any]) -> None:
+    assert schema.installed()
+    assert schema.complaint(edit(text, **changes).decode()) == ""
+
+
+@pytest.mark.parametrize(
+    "written", [b"<vlan>3</vlan>", b"<vlan><tag id='5'/><tag id='5'/></vlan>", b"<vlan trunk='what'/>"]
+)
+def test_a_vlan_that_libvirt_can_not_read_is_replaced(written: bytes) -> None:
+    text = lone(b"<source bridge='b'/>" + written)
+    assert edit(text, vlan=5) == lone(b"<source bridge='b'/><vlan><tag id='5'/></vlan>")
+
+
+# -- refused ------------------------------------------------------------------------------------------------------
+
+
+def test_a_mac_that_is_not_there_is_told_with_those_that_are() -> None:
+    told = refused(DUMPED, "52:54:00:00:00:03", vlan=5)
+    assert told == "wanted an interface with MAC 52:54:00:00:00:03, found 52:54:00:00:00:02 and 52:54:00:ab:cd:01"
+    assert "found nothing" in refused(b"<domain><devices/></domain>", vlan=5)
+
+
+def test_a_mac_that_two_have_is_refused() -> None:
+    one = lone(b"<source bridge='b'/>")
+    assert "found 2" in refused(b"<domain><devices>" + one + one + b"</devices></domain>", vlan=5)
+
+
+@pytest.mark.parametrize("name", ["vlan", "source", "virtualport", "target"])
+def test_an_element_that_is_there_twice_is_refused(name: str) -> None:
+    children = {"vlan": b"<vlan><tag id='1'/></vlan>", "virtualport": b"<virtualport type='openvswitch'/>"}
+    children |= {"source": b"<source bridge='b'/>", "target": b"<target dev='t'/>"}
+    text = lone(b"".join(children.values()) + children[name])
+    told = refused(text, bridge="c", virtualport="none", no_vlan=True)
+    assert f"<{name}> 2 times" in told
+
+
+@pytest.mark.parametrize(
+    ("text", "phrase"),
+    [
+        (b"", "is not XML in UTF-8: no element found"),
+        (b"<network/>", "wanted a <domain>, or an <interface> alone, found <network>"),
+        (b"<domstatus><domain/></domstatus>", "found <domstatus>"),
+        (b"<interface xmlns='u'/>", "found <u interface>"),
+        (b"<interface>", "is not XML in UTF-8: no element found (line 1, column 11)"),
+        (b"<!DOCTYPE interface><interface/>", "document type or entities"),
+        (b"<!DOCTYPE i [<!ENTITY a 'b'>]><interface>&a;</interface>", "document type or entities"),
+        (b"<interface>&a;</interface>", "undefined entity"),
+        (b"<interface>\xe9</interface>", "is not XML in UTF-8"),
+        ("<interface/>".encode("utf-16"), "is not XML in UTF-8"),
+        ("<interface/>".encode("utf-16-le"), "zero byte"),
+        ("\ufeff<interface/>".encode("utf-16-be"), "is not XML in UTF-8"),
+        (b"<?xml version='1.0' encoding='ISO-8859-1'?><interface/>", "found encoding 'ISO-8859-1'"),
+        (b"<?xml version='1.0' encoding='no-such'?><interface/>", "found encoding 'no-such'"),
+    ],
+)
+def test_what_is_no_domain_in_utf8_is_refused(text: bytes, phrase: str) -> None:
+    assert phrase in refused(text, vlan=5)
+
+
+PORT_QBH = b"<virtualport type='802.1Qbh'><parameters profileid='p'/></virtualport>"
+FUNCTION = b"<source><address type='pci' domain='0x0000' bus='0x81' slot='0x02' function='0x3'/></source>"
+VHOST = b"<source type='unix' path='/run/x' mode='server'/><model type='virtio'/>"
+
+
+@pytest.mark.parametrize(
+    ("kind", "children", "vlan", "phrase"),
+    [
+        (b"ethernet", b"", 5, "no guest with a VLAN on type ethernet"),
+        (b"user", b"", 5, "no guest with a VLAN on type user"),
+        (b"vhostuser", VHOST, 5, "no guest with a VLAN on type vhostuser"),
+        (b"direct", b"<source dev='e' mode='bridge'/>", 5, "on type direct in mode bridge"),
+        (b"direct", b"<source dev='e'/>", 5, "on type direct in mode vepa"),
+        (b"direct", b"<source dev='e' mode='passthrough'/>", "5t", "one access VLAN"),
+        (b"hostdev", FUNCTION, "5,6", "one access VLAN"),
+        (b"hostdev", FUNCTION + PORT_QBH, 5, "no VLAN beside virtualport 802.1Qbh"),
+        (b"bridge", b"<source bridge='b'/>" + PORT_QBH, 5, "virtualport 802.1Qbh on type bridge"),
+    ],
+)
+def test_a_vlan_with_which_no_guest_starts_is_refused(kind: bytes, children: bytes, vlan: Any, phrase: str) -> None:
+    told = refused(lone(children, kind), vlan=vlan)
+    assert phrase in told
+    assert "--" in told  # what to do
+
+
+@pytest.mark.parametrize(
+    ("kind", "children"), [(b"hostdev", FUNCTION), (b"direct", b"<source dev='e' mode='passthrough'/>")]
+)
+def test_a_virtual_function_takes_an_access_vlan(kind: bytes, children: bytes) -> None:
+    assert edit(lone(children, kind), vlan=5) == lone(children + b"<vlan><tag id='5'/></vlan>", kind)
+
+
+def test_a_switch_that_the_type_can_not_join_is_refused() -> None:
+    told = refused(lone(b"<source dev='e' mode='bridge'/>", b"direct"), virtualport="openvswitch")
+    assert "takes 802.1Qbg or 802.1Qbh" in told
+
+
+def test_what_a_network_has_become_for_a_running_guest_is_refused() -> None:
+    told = refused(lone(b"<source network='n' bridge='b'/><vlan><tag id='4'/></vlan>"), vlan=5)
+    assert "virsh dumpxml --inactive" in told
+
+
+def test_a_portgroup_needs_a_network() -> None:
+    assert "found type bridge: add --network" in refused(BY_HAND, portgroup="p")
+
+
+def test_what_the_reader_refuses_is_not_given_out() -> None:
+    assert "<colour> is not known in <interface>" in refused(lone(b"<source bridge='b'/><colour/>"), vlan=5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "phrase"),
+    [
+        ({}, "wanted something to change"),
+        ({"bridge": "b", "network": "n"}, "one connection"),
+        ({"bridge": "b", "portgroup": "n"}, "one connection"),
+        ({"vlan": 5, "no_vlan": True}, "can't be beside no_vlan"),
+    ],
+)
+def test_a_change_that_contradicts_itself_is_refused(changes: dict[str, Any], phrase: str) -> None:
+    assert phrase in refused(BY_HAND, **changes)
