@@ -6,6 +6,7 @@ validated. Names that libvirt gives itself (vnet0 ...) are left out: it drops th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import strategies as st
@@ -162,9 +163,9 @@ TYPES = ("bridge", "network", "direct", "ethernet", "vhostuser", "hostdev")
 
 
 @st.composite
-def interfaces(draw: st.DrawFn) -> Interface:
-    """Any element that libvirt takes."""
-    kind = draw(st.sampled_from(TYPES))
+def interfaces(draw: st.DrawFn, kinds: Sequence[str] = TYPES) -> Interface:
+    """Any element that libvirt takes, of those types."""
+    kind = draw(st.sampled_from(kinds))
     given = draw(nics(virtio=kind == "vhostuser"))
     port = _port(draw, kind)
     if kind == "hostdev":

@@ -219,7 +219,8 @@ class LibvirtHost:
 
     def _inside(self, *command: str) -> str:
         """What a command prints in the namespaces. Raises CalledProcessError, with its stderr."""
-        enter = ["nsenter", f"--target={self._first}", "--net", "--mount", "--pid", "--"]
+        # --root: a mount namespace is entered at its own root, which in a chroot is another
+        enter = ["nsenter", f"--target={self._first}", "--net", "--mount", "--pid", "--root", "--wd=/", "--"]
         path = os.pathsep.join((str(Path(sys.executable).parent), os.defpath, "/usr/sbin", "/sbin"))
         environment = {"PATH": path, "HOME": str(self.directory / "home"), "LC_ALL": "C"}
         done = subprocess.run([*enter, *command], capture_output=True, text=True, check=False, env=environment)
