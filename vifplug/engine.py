@@ -19,7 +19,6 @@ from vifplug.errors import (
     Conflict,
     Held,
     HostNotReady,
-    InvalidDocument,
     InvalidRequest,
     Missing,
     PartlyDone,
@@ -207,7 +206,7 @@ class Engine:
         for record in records:
             try:
                 wanted.append((record, resources.from_json(record.wanted, self._kinds)))
-            except (Missing, InvalidDocument) as error:  # a type that was uninstalled, or replaced, hides no other VIF
+            except Missing as error:  # a type that was uninstalled, or replaced, hides no other VIF
                 found.append(Difference(record.vif_id, "resources", "known kinds", str(error)))
         observed, failed = self._observed({record.vif_id: each for record, each in wanted})
         found += failed.values()

@@ -12,10 +12,10 @@ from typing import Any, Literal, TypeVar
 
 from stevedore.named import NamedExtensionManager
 
-from vifplug.errors import BrokenPlugin, InvalidConfig, InvalidDocument, Missing, UnknownType, VifplugError
+from vifplug.errors import BrokenPlugin, InvalidConfig, InvalidDocument, Missing, UnknownType
 from vifplug.guest.interface import Interface
 from vifplug.host.door import Backend
-from vifplug.host.guarded import Guarded, told
+from vifplug.host.guarded import Guarded, is_for_the_operator, told
 from vifplug.model.codec import joined
 from vifplug.model.names import default_target
 from vifplug.model.vif import VIF
@@ -118,11 +118,10 @@ class LookUps:
         look = self._get(name)
         try:
             return look(key)
-        except VifplugError:
-            raise
-        except Exception as error:  # a third party's function can raise anything
-            told = f"{origin(self._found[name])} could not look up {key!r}: {type(error).__name__}: {error}"
-            raise BrokenPlugin(told) from error
+        except (Exception, SystemExit) as error:  # a third party's function can raise anything
+            if is_for_the_operator(error):
+                raise
+            raise BrokenPlugin(f"{origin(self._found[name])} could not look up {key!r}: {told(error)}") from error
 
     def _get(self, name: str) -> Callable[[str], Any]:
         if name not in self._found:
@@ -208,17 +207,22 @@ def interface(kind: VIFType, vif: VIF, context: Context) -> Interface:
 
 def desired(kind: VIFType, vif: VIF, context: Context) -> list[Resource]:
     """What must hold on the host for ``vif``. Raises BrokenPlugin when the type's code fails."""
-    return _answer(kind, vif, "desired", lambda: list(kind.desired(vif, context)))
+    return _answer(kind, vif, "desired", lambda: _resources(kind.desired(vif, context)))
+
+
+def _resources(found: Iterable[Resource]) -> list[Resource]:
+    resources = list(found)
+    if others := [each for each in resources if not isinstance(each, Resource)]:
+        raise TypeError(f"wanted records of vifplug.plan.resources, found {others[0]!r}")
+    return resources
 
 
 def _answer(kind: VIFType, vif: VIF, name: str, ask: Callable[[], T]) -> T:
     try:
         return ask()
-    except VifplugError:
-        raise
-    except Exception as error:  # a third party's code can raise anything
-        if type(kind).__module__.startswith("vifplug."):
-            raise  # which is a bug in vifplug
+    except (Exception, SystemExit) as error:  # a third party's code can raise anything
+        if type(kind).__module__.startswith("vifplug.") or is_for_the_operator(error):
+            raise  # of vifplug's own types, what is no VifplugError is a bug in vifplug
         where = f"{type(kind).__module__}:{type(kind).__qualname__}"
         raise BrokenPlugin(f"type {kind.name} ({where}) failed in {name} for VIF {vif.id}: {told(error)}") from error
 

@@ -121,7 +121,7 @@ def test_the_page_has_the_options_that_there_are() -> None:
     section = re.search(r"^## Edit one interface of a domain\n(.*?)(?=^## |\Z)", page, re.DOTALL | re.MULTILINE)
     assert section
     known = set(re.findall(r"--[a-z][a-z-]*", vifplug("help", "xml", "edit").out)) - {"--help"}
-    assert known == set(re.findall(r"(?<=[`| ])--[a-z][a-z-]*", section[1])) - {"--inactive"}
+    assert known == set(re.findall(r"(?<=[`| ])--[a-z][a-z-]*", section[1])) - {"--inactive", "--security-info"}
 
 
 def test_in_place_needs_a_file(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ macs = (
     .map(lambda raw: raw.hex(":"))
 )
 devices = st.text(LETTERS + "_.-", min_size=1, max_size=15).filter(
-    lambda name: name not in (".", "..") and not name.startswith(OWN_NAMES)
+    lambda name: name not in (".", "..", "all", "default") and not name.startswith(OWN_NAMES)
 )
 _names = st.text(LETTERS + "_.-+&'\"<>,:%", min_size=1, max_size=25).filter(lambda name: name not in (".", ".."))
 paths = st.lists(_names, min_size=1, max_size=4).map(lambda names: "/" + "/".join(names))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
-from vifplug.errors import BrokenPlugin, PluginFailed, VifplugError
+from vifplug.errors import BrokenPlugin, InvalidDocument, PluginFailed, Unsupported, VifplugError
 from vifplug.host.door import Backend
 from vifplug.plan.resources import Identity, Resource
 from vifplug.plan.steps import Observed, Step
@@ -27,8 +27,12 @@ class Guarded:
 
     def observe(self, wanted: Sequence[Resource]) -> dict[Identity, Observed]:
         """See `vifplug.host.door.Backend.observe`."""
-        with self._named(BrokenPlugin, f"failed to observe {', '.join(map(str, wanted))}"):
-            return self._backend.observe(wanted)
+        asked = f"failed to observe {', '.join(map(str, wanted))}"
+        with self._named(BrokenPlugin, asked):
+            seen = self._backend.observe(wanted)
+        if problem := _wrong_answer(wanted, seen):
+            raise BrokenPlugin(f"{self._whose} {asked}: {problem}")
+        return seen
 
     def apply(self, steps: Sequence[Step], done: list[Step]) -> None:
         """See `vifplug.host.door.Backend.apply`. Raises PluginFailed for what is no VifplugError."""
@@ -47,12 +51,35 @@ class Guarded:
     def _named(self, kind: type[VifplugError], failed: str) -> Iterator[None]:
         try:
             yield
-        except VifplugError:
-            raise
-        except Exception as error:  # a third party's code can raise anything
+        except (Exception, SystemExit) as error:  # a third party's code can raise anything
+            if is_for_the_operator(error):
+                raise
             raise kind(f"{self._whose} {failed}: {told(error)}") from error
+
+
+def is_for_the_operator(error: BaseException) -> bool:
+    """Whether a plugin raised it on purpose. A record that its code could not make is no document of the operator's."""
+    return isinstance(error, VifplugError) and (
+        isinstance(error, Unsupported) or not isinstance(error, InvalidDocument)
+    )
+
+
+def _wrong_answer(wanted: Sequence[Resource], seen: object) -> str:
+    """What is wrong with what a backend observed, in words; empty when nothing is."""
+    if not isinstance(seen, Mapping):
+        return f"wanted a dict of Observed by identity, found {seen!r}"
+    if strange := sorted(set(seen) - {each.identity for each in wanted}, key=str):
+        return f"was not asked for {strange[0]!r}"
+    for identity, each in seen.items():
+        if not isinstance(each, Observed):
+            return f"wanted Observed(resource=...) for {identity!r}, found {each!r}"
+        if each.resource is not None and getattr(each.resource, "identity", None) != identity:
+            return f"wanted a resource under {identity!r}, found {each.resource!r}"
+    return ""
 
 
 def told(error: BaseException) -> str:
     """An exception of somebody else's code, on one line."""
+    if isinstance(error, InvalidDocument):
+        return f"it made a record that is not valid: {error}"
     return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")

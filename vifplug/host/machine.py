@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from vifplug.errors import Unsupported
+from vifplug.errors import BrokenPlugin
 from vifplug.host.door import Backend
 from vifplug.model.codec import joined
 from vifplug.plan.resources import Identity, Resource
@@ -39,9 +39,13 @@ class Machine:
                 progress(len(done), len(steps))
 
     def backend(self, kind: str) -> Backend:
-        """The backend of a kind of resource. Raises Unsupported when there is none."""
+        """The backend of a kind of resource. Raises BrokenPlugin when there is none."""
         if kind not in self._factories:
-            raise Unsupported((), f"no backend for resources of kind {kind!r}; known are {joined(self._factories)}")
+            known = joined(sorted(self._factories))
+            raise BrokenPlugin(
+                f"resources of kind {kind!r} have no backend; known are {known}: install the package that has it, or "
+                "mend the plugin whose resources say this kind ('vifplug types' shows those that can't be used)"
+            )
         factory = self._factories[kind]
         with self._making:
             if factory not in self._made:

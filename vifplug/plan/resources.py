@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from typing import Any
 
-from vifplug.errors import Missing
+from vifplug.errors import InvalidDocument, Missing
 from vifplug.plan.base import (
     HARDENED,
     Device,
@@ -111,8 +112,19 @@ def to_json(resources: Iterable[Resource]) -> str:
 
 
 def from_json(text: str, kinds: Mapping[str, type[Resource]] = RESOURCES) -> list[Resource]:
-    """The resources that `to_json` wrote. Raises Missing for a kind that is not among ``kinds``."""
-    return [_kind(data.pop("kind"), kinds).from_data(data) for data in json.loads(text)]
+    """The resources that `to_json` wrote. Raises Missing for one that ``kinds`` does not have, or not in this form."""
+    return [_read(data.pop("kind"), data, kinds) for data in json.loads(text)]
+
+
+def _read(kind: str, data: Mapping[str, Any], kinds: Mapping[str, type[Resource]]) -> Resource:
+    cls = _kind(kind, kinds)
+    try:
+        return cls.from_data(data)
+    except InvalidDocument as error:
+        raise Missing(
+            f"the record has {kind} {data.get('name')} of VIF {data.get('owner')}, which {cls.__module__} can't read: "
+            f"{error}: install the release that the VIF was plugged with, unplug it, and plug it anew with this one"
+        ) from error
 
 
 def _kind(kind: str, kinds: Mapping[str, type[Resource]]) -> type[Resource]:

@@ -21,8 +21,8 @@ from vifplug.plan.resources import Identity, Life, Resource
 class Observed:
     """What the machine has under one identity.
 
-    ``resource`` is None when it is something else altogether; ``foreign`` then, or when the owner is another, says
-    what it is and whose (``a veth without vifplug's mark``). ``held``: a guest has it open.
+    ``resource`` is None when it is something else altogether, or another VIF's; ``foreign`` then says what it is and
+    whose (``a veth without vifplug's mark``, ``a tap of VIF 5f6e...``). ``held``: a guest has it open.
     """
 
     resource: Resource | None

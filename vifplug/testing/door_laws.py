@@ -128,7 +128,10 @@ def changed(bench: Bench, resource: Resource, change: Mapping[str, Any]) -> Iter
     before = bench.see(wanted)
     taken = bench.reach(wanted)
     if not taken:
-        yield f"{resource} already has {dict(change)}: it is no change"
+        yield (
+            f"{resource} already has {dict(change)}: it is no change, or observe gives what is wanted in place of what "
+            "is there"
+        )
     yield from _told(bench, wanted, f"after the change to {dict(change)}")
     bench.undo(taken)
     if (seen := bench.see(wanted)) != before:
@@ -178,7 +181,11 @@ def marked(bench: Bench, resource: Resource) -> Iterator[str]:
     bench.reach(resource)
     seen = bench.see(resource.replace(owner=OTHER))
     if seen is None or seen.resource or resource.owner not in seen.foreign:
-        yield f"{resource} is VIF {resource.owner}'s, and VIF {OTHER} that asks for it is told {_words(seen)}"
+        yield (
+            f"{resource} is VIF {resource.owner}'s, and VIF {OTHER} that asks for it is told {_words(seen)}: observe "
+            "has to give Observed(resource=None, foreign='... of VIF ...') where the owner that is marked is not the "
+            "one that is wanted"
+        )
 
 
 def put_back(bench: Bench, resource: Resource) -> Iterator[str]:

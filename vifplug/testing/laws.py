@@ -98,10 +98,17 @@ def pure(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
             yield f"{name} touches the machine: {error}; ask context.facts, or make it a resource"
 
 
-def known_kinds(kind: VIFType, vif: VIF, context: Context, kinds: Mapping[str, type[Resource]]) -> Iterator[str]:
-    """Every resource is of a kind that some backend looks after, and says whose it is, unless all share it."""
+def known_kinds(
+    kind: VIFType, vif: VIF, context: Context, kinds: Mapping[str, type[Resource]], broken: Mapping[str, str]
+) -> Iterator[str]:
+    """Every resource is of a kind that some backend looks after, and says whose it is, unless all share it.
+
+    ``broken``: kinds whose backend can't be used, and why.
+    """
     for resource in wanted(kind, vif, context):
-        if kinds.get(resource.kind) is not type(resource):
+        if reason := broken.get(resource.kind):
+            yield f"{resource} is of a kind whose backend can't be used: {reason}"
+        elif kinds.get(resource.kind) is not type(resource):
             yield (
                 f"{resource} is of a kind that no backend looks after; known are {joined(sorted(kinds))}; "
                 "a kind of your own needs a backend, in the entry points vifplug.resources"

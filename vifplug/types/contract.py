@@ -57,7 +57,11 @@ def resource_problem(kind: str, backend: Any) -> str:
     if kind in resources.RESOURCES:
         return f"is registered for kind {kind!r}, which is vifplug's own"
     found = getattr(backend, "resources", ())
-    kinds = [each.kind for each in found if inspect.isclass(each) and issubclass(each, Resource)]
+    if not isinstance(found, Sequence):
+        return f"wants resources to be a tuple of resource classes, found {found!r}: write (Name,), with its comma"
+    if problem := next(filter(None, map(_wrong_resource, found)), ""):
+        return problem
+    kinds = [each.kind for each in found]
     if kind not in kinds:
         return f"is registered for kind {kind!r} and has {joined(kinds)}"
     lacking = [name for name in _BACKEND if not callable(getattr(backend, name, None))]
@@ -113,6 +117,16 @@ def refusal_problem(refuses: Any) -> str:
         return f"wants refuses to map keys to reasons, found {refuses!r}"
     if unknown := sorted(set(refuses) - REFUSABLE):
         return f"refuses {joined(unknown)}, and a VIF document has only {joined(sorted(REFUSABLE))} to refuse"
+    return ""
+
+
+def _wrong_resource(cls: Any) -> str:
+    if not (inspect.isclass(cls) and issubclass(cls, Resource)):
+        return f"wants resources to be subclasses of vifplug.plan.resources.Resource, found {cls!r}"
+    if not isinstance(getattr(cls, "kind", None), str):
+        return f"has a resource, {cls.__name__}, that does not say its kind"
+    if problem := schema_problem(cls):
+        return f"has a resource, {cls.__name__}, that can't be used: {problem}"
     return ""
 
 
