@@ -8,9 +8,12 @@ BIN := $(CURDIR)/.venv/bin
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo -E env PYTHONDONTWRITEBYTECODE=1)
 INSTALLED := .venv/installed-$(shell cat requirements.txt setup.cfg setup.py pyproject.toml | sha256sum | cut -c1-16)
 
-.PHONY: demo test lint types imports unit bench sample-config clean packages-demo packages-test
+# The kernel of the virtual machines in tests/kernel.
+VIFPLUG_TEST_KERNEL ?= $(CURDIR)/.kernel
+
+.PHONY: demo test lint types imports unit bench sample-config clean packages-demo packages-test kernel
 .NOTPARALLEL:
-export PYTHON
+export PYTHON VIFPLUG_TEST_KERNEL
 
 demo: packages-demo $(INSTALLED)
 	@$(AS_ROOT) $(BIN)/vifplug demo
@@ -18,8 +21,8 @@ demo: packages-demo $(INSTALLED)
 # pytest last: its closing line is the result.
 test: packages-test lint types imports unit
 
-unit: packages-test $(INSTALLED)
-	$(AS_ROOT) $(BIN)/python -m pytest --numprocesses $(JOBS) $(TESTS)
+unit: packages-test kernel $(INSTALLED)
+	$(AS_ROOT) $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup $(TESTS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -43,6 +46,9 @@ packages-demo:
 packages-test:
 	@tools/debian-packages build demo test
 
+kernel: packages-test
+	@tools/debian-kernel "$(VIFPLUG_TEST_KERNEL)"
+
 # The name has a digest of all that decides what is in it: another digest, another installation.
 $(INSTALLED): | packages-demo
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -53,7 +59,7 @@ $(INSTALLED): | packages-demo
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	touch $@
 
-GENERATED := .venv build dist examples/*/build examples/*/*.egg-info .eggs vifplug.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+GENERATED := .venv .kernel build dist examples/*/build examples/*/*.egg-info .eggs vifplug.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 clean:
 	rm -rf $(GENERATED) 2>/dev/null || sudo rm -rf $(GENERATED)
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -71,6 +71,7 @@ def test_a_switch_that_comes_later_and_a_daemon_that_comes_back(guests: LibvirtH
     with pytest.raises(Refused, match=r"vifplug: .*db\.sock"):
         guests.create(xml)
     host.ovs.start("ovsdb-server")
+    host.ovs.ctl("set", "Open_vSwitch", ".", "external_ids:back=yes")  # waits for ovs-vswitchd, which may take seconds
     guests.create(xml)
 
     guests.stop(signal.SIGKILL)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.vm import Lacking, VirtualMachine
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kernel")]  # one machine serves them all
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = ("vdpa_sim_net", "vhost_vdpa", "virtio_vdpa")

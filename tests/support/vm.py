@@ -68,7 +68,7 @@ class VirtualMachine:
         self._version = self._kernel.name.removeprefix("vmlinuz-")
         list(self._files((*_BOOT_MODULES, *modules)))
 
-    def run(self, script: str, seconds: float = 120) -> tuple[int, str]:
+    def run(self, script: str, seconds: float = 300) -> tuple[int, str]:
         """The status and output of a script that is run as root in a machine of its own."""
         with tempfile.TemporaryDirectory(prefix="vifplug-vm-") as directory:
             job = Path(directory)
