@@ -140,7 +140,13 @@ class Engine:
             job.originals = {**steps.originals(lasting(job.wanted), observed), **recorded}
             full = steps.with_former(job.wanted, former[key], recorded)
             job.intent = [*full, *gone[key]]
-            job.change = change(full if settle else lasting(full), lasting(former[key]), observed, recorded)
+            job.change = change(
+                full if settle else lasting(full),
+                lasting(former[key]),
+                observed,
+                recorded,
+                interrupted=_is_interrupted(job.former),
+            )
 
     def give_back(self, jobs: Sequence[Job]) -> None:
         """Put the records back as they were before what the jobs want was reserved."""
@@ -191,7 +197,8 @@ class Engine:
             observed = self._machine.observe(wanted)
         if not force:
             _refuse_held(wanted, observed, vif_id)
-        taken = steps.batched_first(steps.removal(wanted, observed, self.originals(record)))
+        removal = steps.removal(wanted, observed, self.originals(record), interrupted=_is_interrupted(record))
+        taken = steps.batched_first(removal)
         if record and taken:
             self._store.put([dataclasses.replace(record, state="unplugging")])
         self._take_all(vif_id, taken)
@@ -315,6 +322,11 @@ class Engine:
 def instance_of(record: Record) -> Instance | None:
     """The guest that a recorded VIF belongs to."""
     return Instance.from_data(json.loads(record.instance)) if record.instance else None
+
+
+def _is_interrupted(record: Record | None) -> bool:
+    """Whether whoever wrote it did not end what it did."""
+    return record is not None and record.state != "plugged"
 
 
 def lasting(wanted: Iterable[Resource]) -> list[Resource]:

@@ -282,3 +282,14 @@ def test_what_is_shared_is_taken_back_after_its_user_has_moved_away() -> None:
         "set bridge-port tap0: bridge from br1 to br2",
         "remove tunnel one",
     ]
+
+
+def test_what_an_interrupted_change_was_to_put_back_is_put_back() -> None:
+    """Killed between its record and its steps, twice: the machine still has the value from before both."""
+    original = LowerDevice(name="e1", mac="02:00:00:00:00:01")
+    left = original.replace(mac="52:54:00:00:00:05")
+    recorded = original.replace(owner=VIF)  # the change that was killed wanted the original MAC back
+    observed, originals = there(left), {original.identity: original}
+    assert steps.removal([recorded], observed, originals) == []  # somebody else's since
+    [step] = steps.removal([recorded], observed, originals, interrupted=True)
+    assert step.after is not None and step.after.mac == original.mac  # type: ignore[attr-defined]

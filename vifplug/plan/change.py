@@ -45,16 +45,18 @@ def change(
     former: Sequence[Resource],
     observed: Observation,
     originals: Mapping[Identity, Resource],
+    *,
+    interrupted: bool = False,
 ) -> Change:
     """The steps from what is observed to ``wanted``; what ``former`` had and ``wanted`` has not is taken back.
 
-    Raises what `plan` raises, before any step is taken.
+    ``interrupted``: ``former`` is of a change that did not end. Raises what `plan` raises, before any step is taken.
     """
     gone = dropped(wanted, former)
     wanted = list(_released(wanted, former, observed))
     unshaped = list(_unshaped(gone, wanted, observed))
     observed = {**observed, **{step.subject.identity: Observed(resource=step.after) for step in unshaped}}
-    removals = removal(gone, observed, originals)
+    removals = removal(gone, observed, originals, interrupted=interrupted)
     observed = _without(observed, _freed(wanted, observed, removals))
     remade = _remade(wanted, observed)
     cut_off = [

@@ -134,11 +134,18 @@ def plan(wanted: Sequence[Resource], observed: Observation) -> list[Step]:
     return steps
 
 
-def removal(wanted: Sequence[Resource], observed: Observation, originals: Mapping[Identity, Resource]) -> list[Step]:
+def removal(
+    wanted: Sequence[Resource],
+    observed: Observation,
+    originals: Mapping[Identity, Resource],
+    *,
+    interrupted: bool = False,
+) -> list[Step]:
     """The steps that take ``wanted`` back, in reverse order: what was made goes, what was set is put back.
 
     A setting is put back only where it still has the value that vifplug gave it: what somebody else has changed since
-    is theirs. What is not there, or is another owner's, is left alone.
+    is theirs. What is not there, or is another owner's, is left alone. ``interrupted``: ``wanted`` is of a change that
+    did not end, so what it was to put back may still have the value from before it.
     """
     steps: list[Step] = []
     for resource in reversed(wanted):
@@ -148,7 +155,7 @@ def removal(wanted: Sequence[Resource], observed: Observation, originals: Mappin
         if resource.life in (Life.MADE, Life.AWAITED) or resource.goes:
             steps.append(Step(seen.resource, None))
         elif resource.life is Life.SET and (original := originals.get(resource.identity)):
-            restored = _restored(resource, seen.resource, original)
+            restored = _restored(resource, seen.resource, original, interrupted=interrupted)
             if restored != seen.resource:
                 steps.append(Step(seen.resource, restored))
     return steps
@@ -247,14 +254,17 @@ def _merged(wanted: Resource, found: Resource | None) -> Resource:
     return wanted.replace(**changes)
 
 
-def _restored(wanted: Resource, found: Resource, original: Resource) -> Resource:
+def _restored(wanted: Resource, found: Resource, original: Resource, *, interrupted: bool) -> Resource:
     ours = {
         field.name: getattr(original, field.name)
         for field in dataclasses.fields(wanted)
         if field.metadata.get("compared", True)
         and not field.metadata.get("kept")
         and getattr(wanted, field.name) is not None
-        and getattr(wanted, field.name) == getattr(found, field.name)
+        and (
+            getattr(wanted, field.name) == getattr(found, field.name)
+            or (interrupted and getattr(wanted, field.name) == getattr(original, field.name))
+        )
     }
     return found.replace(**ours)
 
