@@ -97,7 +97,7 @@ class VIFDriver:
         self._machine = machine or local.machine(self._settings.ovs, extra)
         self._facts = local.HostFacts(self._machine, plugins.LookUps())
         self._store = Store(self._settings.state_path)
-        kinds = {**resources.RESOURCES, **plugins.resource_kinds(extra)}
+        kinds = plugins.ResourceKinds(extra, resources.RESOURCES)
         self._engine = Engine(self._machine, self._store, kinds)
         self.networks: Definitions = Directory(self._settings.networks_dir) if networks is None else Given(networks)
         self._resolver = Resolver(self.networks, self._facts, self._settings.integration_bridge)

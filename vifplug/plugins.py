@@ -4,9 +4,10 @@ checks them when they are loaded rather than when they are first used."""
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.metadata
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from typing import Any, Literal, TypeVar
 
@@ -230,33 +231,56 @@ def _answer(kind: VIFType, vif: VIF, name: str, ask: Callable[[], T]) -> T:
 # -- backends -----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
 class BackendFactory:
-    """Makes the backend of one or more kinds of resource when the first of them comes along."""
+    """Makes the backend of one or more kinds of resource when the first of them comes along. Only then is its code
+    loaded, and checked. Those of one backend are equal, so that it is made once.
+    """
 
-    cls: Any
-    point: EntryPoint = field(compare=False)
-    problem: str = ""
+    def __init__(self, kind: str, point: EntryPoint) -> None:
+        self._kind = kind
+        self.point = point
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BackendFactory) and self._loaded == other._loaded
+
+    def __hash__(self) -> int:
+        return hash(self._loaded)
+
+    @functools.cached_property
+    def _loaded(self) -> tuple[Any, str]:
+        """The backend's class, and what keeps it from being used."""
+        try:
+            cls = _loaded(self.point)
+        except BrokenPlugin as error:
+            return None, str(error)
+        problem = resource_problem(self._kind, cls)
+        return cls, problem and f"{origin(self.point)} {problem}"
+
+    @property
+    def problem(self) -> str:
+        """Why it can't be used; empty where it can."""
+        return self._loaded[1]
 
     @property
     def resources(self) -> tuple[type[Resource], ...]:
         """The resource classes that it looks after; none when it can't be used."""
-        return () if self.problem else tuple(self.cls.resources)
+        return () if self.problem else tuple(self._loaded[0].resources)
 
     def __call__(self) -> Backend:
         """The backend. Raises BrokenPlugin."""
         if self.problem:
             raise BrokenPlugin(self.problem)
-        return Guarded(self.cls, origin(self.point))
+        return Guarded(self._loaded[0], origin(self.point))
 
 
 def load_resources() -> dict[str, BackendFactory]:
-    """The backends of third parties' kinds of resource, by kind. Raises InvalidConfig when a kind has two.
+    """The backends of third parties' kinds of resource, by kind; none is loaded yet. Raises InvalidConfig when a kind
+    has two.
 
     One that is broken is not fatal to the others: it raises BrokenPlugin when it is first needed.
     """
     found = unambiguous(entry_points(RESOURCES), "resource kind")
-    return {kind: _backend(kind, point) for kind, point in found.items()}
+    return {kind: BackendFactory(kind, point) for kind, point in found.items()}
 
 
 def report_resources() -> list[Report]:
@@ -265,18 +289,27 @@ def report_resources() -> list[Report]:
     return [Report(origin=origin(each.point), reason=each.problem, plugin="resource") for _, each in found]
 
 
-def _backend(kind: str, point: EntryPoint) -> BackendFactory:
-    try:
-        cls = _loaded(point)
-        problem = resource_problem(kind, cls)
-        return BackendFactory(cls, point, problem and f"{origin(point)} {problem}")
-    except BrokenPlugin as error:
-        return BackendFactory(None, point, str(error))
+class ResourceKinds(Mapping[str, type[Resource]]):
+    """The resource classes by kind: ``own``, and those of third parties' backends that can be used. A backend is loaded
+    when its kind is asked for.
+    """
 
+    def __init__(self, backends: Mapping[str, BackendFactory], own: Mapping[str, type[Resource]]) -> None:
+        self._backends = backends
+        self._own = own
 
-def resource_kinds(backends: Mapping[str, BackendFactory]) -> dict[str, type[Resource]]:
-    """The resource classes of third parties' backends, by kind."""
-    return {resource.kind: resource for backend in backends.values() for resource in backend.resources}
+    def __getitem__(self, kind: str) -> type[Resource]:
+        if kind in self._own:
+            return self._own[kind]
+        found = {resource.kind: resource for resource in self._backends[kind].resources}
+        return found[kind]
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._own
+        yield from (kind for kind, backend in self._backends.items() if kind not in self._own and backend.resources)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def _loaded(point: EntryPoint) -> Any:

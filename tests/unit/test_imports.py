@@ -46,3 +46,10 @@ def test_the_driver_loads_no_xml_no_picture_and_no_switch() -> None:
     assert not {"lxml", "ovs", "ovsdbapp", "pyroute2", "cliff"} & {name.partition(".")[0] for name in loaded}
     rooms = ("networks.read", "networks.candidates", "topology", "admission", "picture")
     assert not {f"vifplug.{room}" for room in rooms} & loaded
+
+
+def test_a_driver_that_has_begun_has_loaded_no_backend(tmp_path: Path) -> None:
+    options = f"options = conf.load([]); options.set_override('state_path', {str(tmp_path)!r}, group='vifplug')"
+    loaded = _modules(f"from vifplug import VIFDriver, conf; {options}; VIFDriver(options).list()")
+    assert not {"vifplug.host.netlink", "vifplug.host.vdpa", "vifplug.compat.plugin_backend"} & loaded
+    assert not {"ovs", "pyroute2"} & loaded
