@@ -14,6 +14,7 @@ from vifplug.host.memory import MemoryBackend
 from vifplug.plan.resources import Resource
 from vifplug.plan.steps import Observed, Step, plan
 from vifplug.testing import netns
+from vifplug.testing.ovs import PrivateOvs
 
 OWNER = "0d9c1e5a-7a1c-4b52-9a53-1f2f5e0c7b11"
 OTHER = "7e1b8d4c-02f6-4c0d-8f57-b2a9d3c4e522"
@@ -74,6 +75,15 @@ def memory() -> Bench:
 def bench(request: pytest.FixtureRequest) -> Bench:
     chosen: Bench = request.getfixturevalue(request.param)
     return chosen
+
+
+@pytest.fixture(scope="module")
+def ovs() -> Iterator[PrivateOvs]:
+    """An Open vSwitch with the bridges br0 and br1."""
+    with PrivateOvs() as switch:
+        for bridge in ("br0", "br1"):
+            switch.ctl("add-br", bridge)
+        yield switch
 
 
 @pytest.fixture

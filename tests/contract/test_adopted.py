@@ -29,14 +29,6 @@ CHANGES: list[dict[str, Any]] = [
 ]
 
 
-@pytest.fixture(scope="module")
-def ovs() -> Iterator[PrivateOvs]:
-    with PrivateOvs() as switch:
-        for bridge in ("br0", "br1"):
-            switch.ctl("add-br", bridge)
-        yield switch
-
-
 @pytest.fixture
 def door(ovs: PrivateOvs) -> Iterator[OvsBackend]:
     """A backend, and the port as libvirt makes it, with something that somebody else put there."""

@@ -73,14 +73,6 @@ EMPTIED: list[dict[str, Any]] = [
 ]
 
 
-@pytest.fixture(scope="module")
-def ovs() -> Iterator[PrivateOvs]:
-    with PrivateOvs() as switch:
-        for bridge in ("br0", "br1"):
-            switch.ctl("add-br", bridge)
-        yield switch
-
-
 @pytest.fixture
 def door(ovs: PrivateOvs) -> Iterator[OvsBackend]:
     """A backend; the database has as many rows afterwards as before, unless the test forgot some."""

@@ -21,13 +21,6 @@ from vifplug.testing.ovs import PrivateOvs
 # -- ports of Open vSwitch --------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def ovs() -> Iterator[PrivateOvs]:
-    with PrivateOvs() as ovs:
-        ovs.ctl("add-br", "br0", "--", "add-br", "br1")
-        yield ovs
-
-
 @pytest.fixture
 def door(ovs: PrivateOvs) -> Iterator[OvsBackend]:
     """A backend; the test leaves no port and no QoS."""

@@ -20,3 +20,8 @@ class Bench:
         conf.set_override("state_path", str(state_path), group="vifplug")
         conf.set_override("default_qos_type", None, group="vifplug_ovs")
         self.driver = VIFDriver(conf, machine=Machine({kind: lambda: self.memory for kind in resources.RESOURCES}))
+
+    def there(self) -> set[str]:
+        """What is on the machine, but for bridges that were ensured."""
+        kinds = resources.RESOURCES
+        return {name for kind, name in self.memory.there if kinds[kind].life is resources.Life.MADE}

@@ -9,10 +9,8 @@ from typing import Any
 
 import pytest
 
-from vifplug import VIF, Instance, VIFDriver, errors
-from vifplug import conf as options
-from vifplug.host.machine import Machine
-from vifplug.host.memory import MemoryBackend
+from tests.support.memory import Bench
+from vifplug import VIF, Instance, errors
 from vifplug.plan import resources
 from vifplug.plan.resources import LowerDevice, OvsPort, Tap, VirtualFunction
 from vifplug.plan.steps import Step
@@ -20,23 +18,6 @@ from vifplug.plan.steps import Step
 ID = "9c4e2f10-6a1b-4c2d-9e3f-7a8b9c0d1e2f"
 OTHER = "1b2c3d4e-6a1b-4c2d-9e3f-7a8b9c0d1e2f"
 TAP = "tap9c4e2f10-6a"
-
-
-class Bench:
-    """A driver on a machine in memory."""
-
-    def __init__(self, state_path: Path) -> None:
-        self.memory = MemoryBackend()
-        conf = options.load([])
-        conf.set_override("state_path", str(state_path), group="vifplug")
-        conf.set_override("default_qos_type", None, group="vifplug_ovs")
-        machine = Machine({kind: lambda: self.memory for kind in resources.RESOURCES})
-        self.driver = VIFDriver(conf, machine=machine)
-
-    def there(self) -> set[str]:
-        """What is on the machine, but for bridges that were ensured."""
-        kinds = resources.RESOURCES
-        return {name for kind, name in self.memory.there if kinds[kind].life is resources.Life.MADE}
 
 
 @pytest.fixture
