@@ -15,6 +15,7 @@ from typing import Any, ClassVar, cast
 from vifplug.compat import foreign
 from vifplug.compat.plugin_type import PluggedByOsVif
 from vifplug.errors import InvalidRequest, PartlyDone, StepFailed, StoreFailed, VifplugError
+from vifplug.host.guarded import told
 from vifplug.host.netlink import Netlink
 from vifplug.host.stepwise import Stepwise
 from vifplug.plan.resources import Identity, Resource
@@ -108,8 +109,8 @@ def _told(wanted: PluggedByOsVif, verb: str, call: Callable[[], None]) -> None:
     try:
         call()
     except Exception as error:  # a third party's plugin can raise anything
-        told = f"os-vif plugin {wanted.plugin} failed to {verb} VIF {wanted.owner}: {type(error).__name__}: {error}"
-        raise StepFailed(told) from error
+        whose = f"os-vif plugin {wanted.plugin} failed to {verb} VIF {wanted.owner}"
+        raise StepFailed(f"{whose}: {told(error)}") from error
 
 
 @contextlib.contextmanager
