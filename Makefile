@@ -8,12 +8,13 @@ BIN := $(CURDIR)/.venv/bin
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo -E env PYTHONDONTWRITEBYTECODE=1)
 INSTALLED := .venv/installed-$(shell cat requirements.txt setup.cfg setup.py pyproject.toml | sha256sum | cut -c1-16)
 
-# The kernel of the virtual machines in tests/kernel.
+# The kernel of the virtual machines in tests/kernel, and that of guests.
 VIFPLUG_TEST_KERNEL ?= $(CURDIR)/.kernel
+VIFPLUG_TEST_GUEST ?= $(CURDIR)/.guest
 
-.PHONY: demo test lint types imports unit bench sample-config clean packages-demo packages-test kernel
+.PHONY: demo test lint types imports unit bench sample-config clean packages-demo packages-test kernel guest
 .NOTPARALLEL:
-export PYTHON VIFPLUG_TEST_KERNEL
+export PYTHON VIFPLUG_TEST_KERNEL VIFPLUG_TEST_GUEST
 
 demo: packages-demo $(INSTALLED)
 	@$(AS_ROOT) $(BIN)/vifplug demo
@@ -21,7 +22,7 @@ demo: packages-demo $(INSTALLED)
 # pytest last: its closing line is the result.
 test: packages-test lint types imports unit
 
-unit: packages-test kernel $(INSTALLED)
+unit: packages-test kernel guest $(INSTALLED)
 	$(AS_ROOT) $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup $(TESTS)
 
 lint: $(INSTALLED)
@@ -49,6 +50,9 @@ packages-test:
 kernel: packages-test
 	@tools/debian-kernel "$(VIFPLUG_TEST_KERNEL)"
 
+guest:
+	@tools/debian-guest "$(VIFPLUG_TEST_GUEST)"
+
 # The name has a digest of all that decides what is in it: another digest, another installation.
 $(INSTALLED): | packages-demo
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -59,7 +63,7 @@ $(INSTALLED): | packages-demo
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	touch $@
 
-GENERATED := .venv .kernel build dist examples/*/build examples/*/*.egg-info .eggs vifplug.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+GENERATED := .venv .kernel .guest build dist examples/*/build examples/*/*.egg-info .eggs vifplug.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 clean:
 	rm -rf $(GENERATED) 2>/dev/null || sudo rm -rf $(GENERATED)
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.guests import Lacking, LibvirtHost
+from tests.support.places import HOOK, libvirt_cache
+from vifplug.testing import Lacking
 from vifplug.testing.host import PrivateHost
+from vifplug.testing.libvirt import LibvirtHost
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +36,11 @@ def host(module_host: PrivateHost) -> Iterator[PrivateHost]:
 
 
 @pytest.fixture(scope="module")
-def libvirt(module_host: PrivateHost) -> Iterator[LibvirtHost]:
+def libvirt(module_host: PrivateHost, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LibvirtHost]:
     """libvirtd with vifplug's hook on the module's host, which has the Open vSwitch bridge br-int."""
     module_host.ovs.ctl("add-br", "br-int", "--", "set", "bridge", "br-int", "datapath_type=netdev")
     try:
-        with LibvirtHost(module_host, hook=True) as libvirt:
+        with LibvirtHost(module_host, hook=HOOK, cache=libvirt_cache(tmp_path_factory)) as libvirt:
             yield libvirt
     except Lacking as lacking:
         pytest.skip(str(lacking))

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import vifplug
-from tests.support.guests import LibvirtHost, domain
 from vifplug import VIF, Instance, errors
 from vifplug.guest import running
 from vifplug.testing import netns
 from vifplug.testing.host import PrivateHost
+from vifplug.testing.libvirt import LibvirtHost, domain
 
 ID = "4e0b62d3-6c8f-4f0a-9d3b-2f1f2a9c7e11"
 OTHER = "5f6e7d8c-1111-4222-8333-444455556666"

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import vifplug
-from tests.support.guests import LibvirtHost, Refused, domain
+from tests.support.places import HOOK
 from vifplug import VIF, Instance
 from vifplug.model.guestxml import NAMESPACE
 from vifplug.plan.resources import Tap
 from vifplug.testing import netns
 from vifplug.testing.host import PrivateHost
+from vifplug.testing.libvirt import LibvirtHost, Refused, domain
 
 MAC, OTHER = "52:54:00:00:00:01", "52:54:00:00:00:02"
 TAP = "<interface type='ethernet'><mac address='{}'/><target dev='{}' managed='no'/><model type='virtio'/></interface>"
@@ -151,10 +152,9 @@ def test_a_guest_without_metadata_is_none_of_its_business(guests: LibvirtHost, h
 
 
 def test_the_file_that_is_installed_knows_the_namespace_and_the_operations() -> None:
-    from tests.support.guests import ROOT
     from vifplug.hook import HARMLESS, OPERATIONS
 
-    text = (ROOT / "etc/vifplug/libvirt-hook").read_text()
+    text = HOOK.read_text()
     assert f"*{NAMESPACE}*)" in text
     assert f"\n{' | '.join('/'.join(pair) for pair in OPERATIONS)}) ;;" in text
     assert f"\n{' | '.join(HARMLESS)}) #" in text
@@ -187,7 +187,7 @@ def test_what_hook_xml_prints_starts_a_guest_that_is_saved_and_restored(
 
 
 def test_a_guest_moves_to_another_host_and_its_port_with_it(guests: LibvirtHost, host: PrivateHost) -> None:
-    with PrivateHost() as there, LibvirtHost(there, hook=True) as destination:
+    with PrivateHost() as there, LibvirtHost(there, hook=HOOK) as destination:
         there.ovs.ctl("add-br", "br-int", "--", "set", "bridge", "br-int", "datapath_type=netdev")
         netns.ip("-n", host.namespace, "link", "add", "wire", "type", "veth", "peer", "wire", "netns", there.namespace)
         for end, address in ((host, "10.9.0.1/24"), (there, "10.9.0.2/24")):

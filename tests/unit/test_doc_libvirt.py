@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.support.guests import ROOT
 from tests.support.memory import Bench
+from tests.support.places import ROOT
 from vifplug.guest import metadata
 from vifplug.hook import HARMLESS, OPERATIONS, Hook
 

@@ -1,1 +1,11 @@
-"""For tests of vifplug and of what is built on it: a conformance suite for VIF types, namespaces, a private switch."""
+"""For tests of vifplug and of what is built on it: a conformance suite for VIF types, hosts and guests.
+
+conformance, laws   what every VIF type has to hold
+netns, ovs, host    a private host: a network namespace, an Open vSwitch, a driver
+libvirt, guests     a private libvirtd on it, and guests of QEMU's that boot and ping
+kernel              what emulated machines boot
+"""
+
+
+class Lacking(Exception):
+    """This machine can't run it; ``str()`` says what is lacking."""

@@ -1,11 +1,12 @@
 """A private libvirtd that starts real QEMU guests on a private host.
 
-    with PrivateHost() as host, LibvirtHost(host, hook=True) as libvirt:
+    with PrivateHost() as host, LibvirtHost(host) as libvirt:
         libvirt.create(domain("web", interface))
 
 libvirtd and its guests run in the host's network namespace and in mount and process namespaces of their own, where
 libvirt's directories are the test's and the host's Open vSwitch is the default one, as `ovs-vsctl` finds it. A guest
-has neither disk nor system, which its taps do not need. All of it ends with the process that started it.
+of `domain` has neither disk nor system, which its taps do not need; guests.py has those that boot. All of it ends with
+the process that started it.
 """
 
 from __future__ import annotations
@@ -23,14 +24,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from vifplug.testing import Lacking
 from vifplug.testing.host import PrivateHost
+from vifplug.testing.kernel import require
 
-ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = ("libvirtd", "virsh", "qemu-system-x86_64", "unshare", "nsenter")
 _SECONDS = 20
 
 #: libvirtd's own directories, and those of the test that lie over them
-_PLACES = ("run/libvirt", "etc/libvirt", "var/lib/libvirt", "var/log/libvirt", "var/cache/libvirt")
+_PLACES = ("run/libvirt", "etc/libvirt", "var/lib/libvirt", "var/log/libvirt")
 #: libvirt 9.0 wants the user to exist even where the configuration names another
 _USER = "libvirt-qemu"
 
@@ -41,10 +43,12 @@ set -e
 cd "$1"
 mount -t sysfs none /sys
 for place in /run /var/lib /var/log /var/cache; do mount -t tmpfs none $place; done
-for place in run/libvirt etc/libvirt var/lib/libvirt var/log/libvirt var/cache/libvirt; do
+mkdir -p /var/cache/libvirt
+for place in run/libvirt etc/libvirt var/lib/libvirt var/log/libvirt; do
     mkdir -p /$place
     mount --bind "$1/$place" /$place
 done
+mount --bind "$3" /var/cache/libvirt
 mkdir -p /run/openvswitch
 mount --bind "$2" /run/openvswitch
 for file in passwd group; do mount --bind "$1/etc/$file" /etc/$file; done
@@ -71,10 +75,6 @@ stdio_handler = "file"
 """
 
 
-class Lacking(Exception):
-    """This machine can't run it; ``str()`` says what is lacking."""
-
-
 class Refused(Exception):
     """virsh failed; ``str()`` is what it said."""
 
@@ -82,19 +82,24 @@ class Refused(Exception):
 class LibvirtHost:
     """libvirtd on a host. Raises Lacking where something is not installed. The calling thread is in the host."""
 
-    def __init__(self, host: PrivateHost, *, hook: bool = False) -> None:
-        """``hook``: with the hook that vifplug ships installed."""
+    def __init__(self, host: PrivateHost, *, hook: Path | None = None, cache: Path | None = None) -> None:
+        """``hook`` is a file that is installed as libvirt's hook for QEMU, vifplug's.
+
+        ``cache`` is a directory in which libvirtd keeps what it finds out about QEMU, in five seconds, for the next.
+        """
         self.host = host
-        self._hook = hook
+        self._hook, self._cache = hook, cache
         self.directory = host.directory / "libvirt"
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
-        _require()
+        require(*COMMANDS)
+        if not Path("/etc/libvirt").is_dir():
+            raise Lacking("no /etc/libvirt to lay the test's own over")
         with contextlib.ExitStack() as stack:
             self._prepare()
             if self._hook:
-                self._install_hook()
+                self._install_hook(self._hook)
             self._first = stack.enter_context(self._namespaces())
             stack.callback(self.stop)
             self.start()
@@ -166,12 +171,12 @@ class LibvirtHost:
         """Where the hook is installed."""
         return self.directory / "etc/libvirt/hooks/qemu.d/vifplug"
 
-    def _install_hook(self) -> None:
+    def _install_hook(self, file: Path) -> None:
         """libvirtd passes its HOME on to a hook, and there oslo.config looks for files."""
         (self.directory / "home/.vifplug").mkdir()
         shutil.copy(self.host.config, self.directory / "home/.vifplug/vifplug.conf")
         self.hook.parent.mkdir(parents=True)
-        shutil.copy(ROOT / "etc/vifplug/libvirt-hook", self.hook)
+        shutil.copy(file, self.hook)
         witness = self.hook.parent / "witness"  # libvirt runs it after vifplug's: by name
         witness.write_text(f'#!/bin/sh\necho "$1 $2" >>{self.directory}/operations\n')
         witness.chmod(0o755)
@@ -192,7 +197,7 @@ class LibvirtHost:
         return self.directory / "run/libvirt/libvirtd.pid"
 
     def _prepare(self) -> None:
-        for place in (*_PLACES, "home"):
+        for place in (*_PLACES, "home", "cache"):
             (self.directory / place).mkdir(parents=True)
         (self.directory / "etc/libvirt/libvirtd.conf").write_text(_LIBVIRTD_CONF)
         (self.directory / "etc/libvirt/qemu.conf").write_text(_QEMU_CONF)
@@ -209,6 +214,7 @@ class LibvirtHost:
         """The id of the first process in the namespaces."""
         command = ["unshare", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child", "--mount-proc"]
         command += ["sh", "-c", _SETUP, "setup", str(self.directory), str(self.host.ovs.directory)]
+        command.append(str(self._cache or self.directory / "cache"))
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdin and process.stdout
             try:
@@ -243,17 +249,9 @@ class LibvirtHost:
 
 
 def domain(name: str, interfaces: str = "", *, metadata: str = "", id: str = "") -> str:
-    """The definition of a guest that emulates all of its hardware."""
+    """The definition of a guest without a system, of which all hardware is emulated."""
     return (
         f"<domain type='qemu'><name>{name}</name><uuid>{id or uuid.uuid4()}</uuid>{metadata}"
         "<memory unit='MiB'>24</memory><os><type arch='x86_64' machine='pc'>hvm</type></os>"
         f"<devices>{interfaces}<memballoon model='none'/></devices></domain>"
     )
-
-
-def _require() -> None:
-    path = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
-    if missing := [name for name in COMMANDS if shutil.which(name, path=path) is None]:
-        raise Lacking(f"not installed: {', '.join(missing)}")
-    if not Path("/etc/libvirt").is_dir():
-        raise Lacking("no /etc/libvirt to lay the test's own over")

@@ -1,0 +1,18 @@
+"""Where things are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+HOOK = ROOT / "etc/vifplug/libvirt-hook"
+
+
+def libvirt_cache(factory: pytest.TempPathFactory) -> Path:
+    """What libvirtd finds out about QEMU, kept for all of a run: its workers' directories are in one."""
+    base = factory.getbasetemp()
+    cache = (base.parent if base.name.startswith("popen-") else base) / "libvirt-cache"
+    cache.mkdir(exist_ok=True)
+    return cache

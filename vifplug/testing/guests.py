@@ -1,0 +1,226 @@
+"""Guests of QEMU's that boot, in two seconds, and do what they are told.
+
+    image = Image.made(directory, Kernel.named("VIFPLUG_TEST_GUEST"))
+    with PrivateHost() as host, LibvirtHost(host) as libvirt:
+        web = boot(libvirt, image, "web", [plugged.interface_xml])
+        web.configure(mac, "10.0.0.2/24")
+        assert web.reaches("10.0.0.1")
+
+A guest is a kernel and busybox, with nothing on a disk; all of it is emulated, so that it needs no KVM. It takes its
+commands on a serial port.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import time
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vifplug.testing.kernel import Kernel, initramfs
+from vifplug.testing.libvirt import LibvirtHost
+
+#: seconds that a guest may take to boot, on a machine that does much else
+_PATIENCE = 120
+
+MODULES = ("virtio_pci", "virtio_net", "8021q")
+
+#: less of what takes long under emulation; only a dying kernel writes among the answers
+_KERNEL_OPTIONS = (
+    "console=ttyS0 loglevel=1 panic=1 mitigations=off random.trust_cpu=on tsc=reliable no_timer_check lpj=4000000"
+    " 8250.nr_uarts=1 cryptomgr.notests net.ifnames=0"
+)
+
+_INIT = """\
+#!/bin/sh
+mount -t proc p /proc; mount -t sysfs s /sys; mount -t devtmpfs d /dev
+while read -r module; do insmod $module; done </modules
+ip link set lo up
+exec </dev/ttyS0 >/dev/ttyS0 2>&1
+stty -echo -onlcr
+exec sh
+"""
+
+_DOMAIN = """\
+<domain type='qemu' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
+  <name>{name}</name><uuid>{id}</uuid>
+  <memory unit='MiB'>{memory}</memory>{memory_backing}<vcpu>1</vcpu>
+  <os>
+    <type arch='x86_64' machine='pc'>hvm</type>
+    <kernel>{image.kernel}</kernel><initrd>{image.initramfs}</initrd><cmdline>{options}</cmdline>
+  </os>
+  <features><acpi/></features>{cpu}
+  <on_reboot>destroy</on_reboot>
+  <devices>
+    <controller type='usb' model='none'/><memballoon model='none'/>
+    <serial type='unix'><source mode='bind' path='{console}'/></serial>
+    {interfaces}
+  </devices>{commandline}
+</domain>
+"""
+_MEMORY = 128  # MiB
+
+#: what vhost-user needs: the switch reads and writes the guest's memory. With MSI-X, QEMU 7.2 crashes under emulation.
+_SHARED = {
+    "memory_backing": "<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>",
+    "cpu": f"<cpu><numa><cell id='0' cpus='0' memory='{_MEMORY}' unit='MiB' memAccess='shared'/></numa></cpu>",
+    "commandline": (
+        "<qemu:commandline><qemu:arg value='-global'/><qemu:arg value='virtio-net-pci.vectors=0'/></qemu:commandline>"
+    ),
+}
+_OWN = dict.fromkeys(_SHARED, "")
+
+_CONSOLES = "var/lib/libvirt"  # for libvirt and, under its host's directory, for everybody else
+
+
+class Failed(Exception):
+    """A command in a guest ended with another status than 0, or not at all; ``str()`` has what it said."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """What a guest boots: two files."""
+
+    kernel: Path
+    initramfs: Path
+
+    @classmethod
+    def made(cls, directory: Path, kernel: Kernel, modules: Iterable[str] = MODULES) -> Image:
+        """One in ``directory``, that loads ``modules`` and what they need. Raises Lacking."""
+        image = cls(directory / "vmlinux", directory / "guest.cpio")
+        image.kernel.write_bytes(kernel.elf())
+        initramfs(image.initramfs, kernel, modules, {"init": _INIT})
+        return image
+
+
+def boot(
+    libvirt: LibvirtHost, image: Image, name: str, interfaces: Sequence[str] = (), *, shared_memory: bool = False
+) -> Guest:
+    """Start a guest with these elements, and do not wait until it has booted. Raises Refused.
+
+    ``shared_memory`` is what vhost-user needs.
+    """
+    xml = definition(image, name, interfaces, shared_memory=shared_memory)
+    libvirt.virsh("create", "--validate", libvirt.write(xml))
+    return Guest(libvirt, name)
+
+
+def definition(image: Image, name: str, interfaces: Sequence[str] = (), *, shared_memory: bool = False) -> str:
+    """The guest's libvirt domain."""
+    return _DOMAIN.format(
+        name=name,
+        id=uuid.uuid5(uuid.NAMESPACE_OID, name),
+        memory=_MEMORY,
+        image=image,
+        options=_KERNEL_OPTIONS,
+        console=f"/{_CONSOLES}/{name}.console",
+        interfaces="\n    ".join(interfaces),
+        **(_SHARED if shared_memory else _OWN),
+    )
+
+
+class Guest:
+    """A guest on a host: where it runs now, after a migration as well (``Guest(destination, name)``)."""
+
+    def __init__(self, libvirt: LibvirtHost, name: str) -> None:
+        self.libvirt, self.name = libvirt, name
+        self._console = _Console(libvirt.directory / _CONSOLES / f"{name}.console")
+
+    def run(self, command: str) -> str:
+        """What a shell command prints. Raises Failed, also where the guest does not answer in two minutes."""
+        status, said = self._console.run(command)
+        if status:
+            raise Failed(f"guest {self.name}: {command}: status {status}: {said}")
+        return said
+
+    # -- its network cards --------------------------------------------------------------------------------------
+
+    def device(self, mac: str) -> str:
+        """The name of the card that has a MAC address. Raises Failed where there is none."""
+        return self.run(f"cd /sys/class/net; grep -l -x {mac} */address | grep -v '[.]' | cut -d/ -f1").strip()
+
+    def mtu(self, mac: str) -> int:
+        """The MTU of the card, in bytes."""
+        return int(self.run(f"cat /sys/class/net/{self.device(mac)}/mtu"))
+
+    def configure(self, mac: str, address: str, *, vlan: int | None = None) -> None:
+        """Give the card an address (``10.0.0.2/24``), or a VLAN on the card, and bring it up."""
+        card = self.device(mac)
+        self.run(f"ip link set {card} up")
+        if vlan is not None:
+            self.run(f"ip link add link {card} name {card}.{vlan} type vlan id {vlan} && ip link set {card}.{vlan} up")
+        self.run(f"ip addr add {address} dev {card if vlan is None else f'{card}.{vlan}'}")
+
+    def reaches(self, address: str) -> bool:
+        """Whether ``address`` answers a ping within ten attempts: the first can be lost while ports come up."""
+        return self._answers(f"for i in 1 2 3 4 5 6 7 8 9 10; do ping -c 1 -W 1 {address} && exit 0; done; exit 1")
+
+    def is_cut_off_from(self, address: str) -> bool:
+        """Whether ``address`` answers none of three pings, within a second each."""
+        return not self._answers(f"ping -c 3 -i 0.2 -W 1 {address}")
+
+    def _answers(self, command: str) -> bool:
+        return self._console.run(command)[0] == 0
+
+    # -- its life -----------------------------------------------------------------------------------------------
+
+    def attach(self, interface: str) -> None:
+        """Hot-plug an interface. Raises Refused."""
+        self.libvirt.virsh("attach-device", self.name, self.libvirt.write(interface), "--live")
+
+    def detach(self, interface: str, mac: str) -> None:
+        """Hot-unplug an interface, and wait until libvirt has let go of it. Raises Refused, Failed."""
+        self.libvirt.virsh("detach-device", self.name, self.libvirt.write(interface), "--live")
+        deadline = time.monotonic() + _PATIENCE
+        while mac in self.libvirt.virsh("domiflist", self.name):
+            if time.monotonic() > deadline:
+                raise Failed(f"guest {self.name} did not let go of {mac} in {_PATIENCE} s")
+            time.sleep(0.05)
+
+    def destroy(self) -> None:
+        """End it at once."""
+        self.libvirt.virsh("destroy", self.name)
+
+
+class _Console:
+    """The shell at the other end of a guest's serial port."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._socket: socket.socket | None = None
+
+    def run(self, command: str) -> tuple[int, str]:
+        """A command's status and output. Raises Failed."""
+        if self._socket is None:
+            self._connect()
+        return self._answer(f"({command}\n) </dev/null 2>&1", time.monotonic() + _PATIENCE)
+
+    def _connect(self) -> None:
+        """Ask until it answers: what is said to a guest that still boots is lost, or is answered late."""
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.connect(str(self._path))
+        deadline = time.monotonic() + _PATIENCE
+        while time.monotonic() < deadline:
+            with contextlib.suppress(TimeoutError):
+                self._answer(":", time.monotonic() + 0.25)
+                return
+        self._socket = None
+        raise Failed(f"the guest of {self._path} did not answer in {_PATIENCE} s")
+
+    def _answer(self, line: str, deadline: float) -> tuple[int, str]:
+        """Each answer has an end of its own, and a beginning, so that late ones of earlier lines are told from it."""
+        assert self._socket
+        token = uuid.uuid4().hex
+        self._socket.sendall(f"echo begin-{token}; {line}; echo end-{token}:$?\n".encode())
+        said = ""
+        while not (found := re.search(f"begin-{token}\n(.*)end-{token}:(\\d+)\n", said, re.DOTALL)):
+            self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
+            received = self._socket.recv(65536)
+            if not received:
+                raise Failed(f"the guest of {self._path} has ended, and said: {said}")
+            said += received.decode(errors="replace").replace("\r", "")
+        return int(found[2]), found[1]

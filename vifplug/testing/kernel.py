@@ -1,0 +1,126 @@
+"""A kernel for emulated machines, and what it boots into.
+
+A directory has it as a distribution's package unpacks to: ``boot/vmlinuz-VERSION`` and ``lib/modules/VERSION``, with
+the lists that depmod(8) makes.
+"""
+
+from __future__ import annotations
+
+import functools
+import lzma
+import os
+import re
+import shutil
+import struct
+import subprocess
+import tempfile
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from vifplug.testing import Lacking
+
+BUSYBOX = "/bin/busybox"
+
+
+class Kernel:
+    """The kernel in a directory. Raises Lacking where there is none."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place.resolve()
+        image = next(self.place.glob("boot/vmlinuz-*"), None)
+        if image is None:
+            raise Lacking(f"no boot/vmlinuz-* in {self.place}")
+        #: the compressed kernel
+        self.image = image
+        self.version = image.name.removeprefix("vmlinuz-")
+
+    @classmethod
+    def named(cls, variable: str) -> Kernel:
+        """The kernel in the directory that an environment variable names. Raises Lacking."""
+        if variable not in os.environ:
+            raise Lacking(f"{variable} names no directory with boot/vmlinuz-* and lib/modules/*")
+        return cls(Path(os.environ[variable]))
+
+    def modules(self, names: Iterable[str]) -> list[Path]:
+        """The files of modules, each behind those that it needs. Raises Lacking for a module that is not there."""
+        require("modprobe")
+        command = ["modprobe", "--dirname", str(self.place), "--set-version", self.version, "--show-depends", "--all"]
+        found = subprocess.run([*command, *names], capture_output=True, text=True, check=False)
+        if found.returncode:
+            raise Lacking(f"kernel {self.version} in {self.place}: {found.stderr.strip()}")
+        return [Path(each) for each in dict.fromkeys(re.findall(r"^insmod (\S+)", found.stdout, re.MULTILINE))]
+
+    def elf(self) -> bytes:
+        """The kernel itself, which QEMU boots in a third of the time that its decompression takes under emulation.
+
+        Raises Lacking where it is compressed in a way that nothing here undoes.
+        """
+        payload = _payload(self.image.read_bytes())
+        for magic, decompressed in _COMPRESSIONS.items():
+            if payload.startswith(magic):
+                return decompressed(payload)
+        raise Lacking(f"{self.image} is compressed in a way that is not known here: it begins with {payload[:6].hex()}")
+
+
+def initramfs(target: Path, kernel: Kernel, modules: Iterable[str], files: Mapping[str, str]) -> None:
+    """Write a root file system: busybox with all its programs, programs of one's own, and ``/modules``.
+
+    ``files`` are programs by path, ``init`` among them. ``/modules`` lists the files of ``modules``, in the order in
+    which insmod(8) takes them. Raises Lacking.
+    """
+    require(BUSYBOX, "cpio")
+    with tempfile.TemporaryDirectory(prefix="vifplug-initramfs-") as directory:
+        tree = Path(directory)
+        for place in ("bin", "proc", "sys", "dev", "lib", "tmp"):
+            (tree / place).mkdir()
+        shutil.copy(BUSYBOX, tree / "bin/busybox")
+        for program in _programs():
+            (tree / "bin" / program).symlink_to("busybox")
+        copied = [Path(shutil.copy(file, tree / "lib")) for file in kernel.modules(modules)]
+        (tree / "modules").write_text("".join(f"/lib/{file.name}\n" for file in copied))
+        for name, text in files.items():
+            (tree / name).write_text(text)
+            (tree / name).chmod(0o755)
+        _archive(tree, target)
+
+
+def require(*programs: str) -> None:
+    """Raises Lacking with the names of the programs that are not installed."""
+    path = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
+    if missing := [name for name in programs if shutil.which(name, path=path) is None]:
+        raise Lacking(f"not installed: {', '.join(missing)}")
+
+
+def _archive(tree: Path, target: Path) -> None:
+    listed = "\n".join(str(path.relative_to(tree)) for path in sorted(tree.rglob("*")))
+    with target.open("wb") as archive:
+        command = ["cpio", "--create", "--format=newc", "--quiet"]
+        subprocess.run(command, cwd=tree, input=listed.encode(), stdout=archive, check=True)
+
+
+def _programs() -> list[str]:
+    listed = subprocess.run([BUSYBOX, "--list"], capture_output=True, text=True, check=True)
+    return [name for name in listed.stdout.split() if name != "busybox"]
+
+
+def _payload(image: bytes) -> bytes:
+    """The compressed part of a bzImage (Documentation/arch/x86/boot.rst: setup_sects, payload_offset, _length)."""
+    sectors = image[0x1F1] or 4
+    offset, length = struct.unpack_from("<II", image, 0x248)
+    start = (sectors + 1) * 512 + offset
+    return image[start : start + length]
+
+
+def _filtered(program: str, payload: bytes) -> bytes:
+    """Without its last four bytes, in which the kernel's build has the size of what comes out."""
+    require(program)
+    return subprocess.run([program, "-dc"], input=payload[:-4], stdout=subprocess.PIPE, check=True).stdout
+
+
+_COMPRESSIONS: Mapping[bytes, Callable[[bytes], bytes]] = {
+    b"\xfd7zXZ\0": lambda payload: lzma.LZMADecompressor().decompress(payload),
+    b"\x1f\x8b": lambda payload: zlib.decompressobj(31).decompress(payload),
+    b"\x28\xb5\x2f\xfd": functools.partial(_filtered, "zstd"),
+    b"\x02\x21\x4c\x18": functools.partial(_filtered, "lz4"),
+}
