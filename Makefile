@@ -12,7 +12,7 @@ INSTALLED := .venv/installed-$(shell cat requirements.txt setup.cfg setup.py pyp
 VIFPLUG_TEST_KERNEL ?= $(CURDIR)/.kernel
 VIFPLUG_TEST_GUEST ?= $(CURDIR)/.guest
 
-.PHONY: demo test lint types imports unit bench sample-config clean packages-demo packages-test kernel guest
+.PHONY: demo demo-guests test lint types imports unit bench sample-config clean packages-demo packages-test kernel guest
 .NOTPARALLEL:
 export PYTHON VIFPLUG_TEST_KERNEL VIFPLUG_TEST_GUEST
 
@@ -40,6 +40,10 @@ bench: packages-test $(INSTALLED)
 
 sample-config: $(INSTALLED)
 	$(BIN)/oslo-config-generator --config-file etc/vifplug/vifplug-config-generator.conf
+
+demo-guests: packages-demo guest $(INSTALLED)
+	@tools/debian-packages build demo guests
+	@$(AS_ROOT) $(BIN)/vifplug demo --guests "$(VIFPLUG_TEST_GUEST)"
 
 packages-demo:
 	@tools/debian-packages build demo

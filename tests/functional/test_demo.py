@@ -100,6 +100,28 @@ def test_a_demo_that_may_not_make_namespaces_says_so() -> None:
     assert done.returncode == 3 and "Traceback" not in done.stderr and "ip netns add" in done.stderr, done.stderr
 
 
+@root
+@pytest.mark.slow
+def test_the_demo_with_guests_comes_out_as_it_says_and_leaves_nothing(place: dict[str, str]) -> None:
+    kernel = place.get("VIFPLUG_TEST_GUEST", "")
+    if not kernel:
+        pytest.skip("VIFPLUG_TEST_GUEST names no directory with a guest's kernel")
+    done = subprocess.run([VIFPLUG, "demo", "--guests", kernel], env=place, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == "" and "FAILED" not in done.stdout
+    assert done.stdout.count("\n  ok  ") == 7
+    assert processes(place) == []
+
+
+@root
+def test_a_demo_whose_guests_have_no_kernel_says_so_and_leaves_nothing(place: dict[str, str], tmp_path: Path) -> None:
+    command = [VIFPLUG, "demo", "--guests", str(tmp_path)]
+    done = subprocess.run(command, env=place, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr == f"vifplug: the demo's guests can't be started here: no boot/vmlinuz-* in {tmp_path}\n"
+    assert processes(place) == []
+
+
 def test_an_expectation_that_fails_ends_the_demo(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(Disappointed, match="web reaches db"):
         Narrator(sys.stdout).expect("web reaches db", False)
@@ -107,7 +129,7 @@ def test_an_expectation_that_fails_ends_the_demo(capsys: pytest.CaptureFixture[s
 
 
 def test_the_demos_documents_are_valid() -> None:
-    for document in vifs.documents("/tmp/demo").values():
+    for document in (*vifs.documents("/tmp/demo").values(), *map(vifs.machine, vifs.MACHINES)):
         assert VIF.from_json(document).to_data()
 
 

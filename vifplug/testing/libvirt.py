@@ -215,7 +215,9 @@ class LibvirtHost:
         command = ["unshare", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child", "--mount-proc"]
         command += ["sh", "-c", _SETUP, "setup", str(self.directory), str(self.host.ovs.directory)]
         command.append(str(self._cache or self.directory / "cache"))
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+        ) as process:
             assert process.stdin and process.stdout
             try:
                 assert process.stdout.readline() == "ready\n"

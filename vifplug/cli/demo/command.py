@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from vifplug.cli.output import Verb
 
@@ -18,10 +19,25 @@ class Demo(Verb):
     Nothing of this machine is touched: it all happens in a network namespace that goes with the demo.
     """
 
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "--guests",
+            type=Path,
+            metavar="DIRECTORY",
+            help="boot guests and let them ping each other; DIRECTORY has their kernel, as boot/vmlinuz-VERSION and"
+            " lib/modules/VERSION",
+        )
+        return parser
+
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         from vifplug.cli.demo import stage
 
         stage.check_ready()
+        if parsed_args.guests:
+            from vifplug.cli.demo import machines
+
+            return machines.play(parsed_args.guests)
         with stage.stage() as host:
             inside = ["ip", "netns", "exec", host.netns, sys.executable, "-m", "vifplug.cli.demo.story"]
             # where ovs-vsctl finds the switch

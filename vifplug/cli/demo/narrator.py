@@ -33,8 +33,12 @@ class Narrator:
         self._print("\n" + textwrap.fill(" ".join(text.split()), WIDTH))
 
     def shell(self, command: str, output: str) -> None:
-        """A command, and what it printed. A long command goes on in a further line, as a shell takes it."""
-        rows = textwrap.wrap(f"  $ {command}", WIDTH, break_long_words=False, break_on_hyphens=False)
+        """A command, and what it printed."""
+        self.typed(f"$ {command}", output)
+
+    def typed(self, line: str, output: str) -> None:
+        """A prompt with a command, and what that printed. A long one goes on in a further line, as a shell takes it."""
+        rows = textwrap.wrap(f"  {line}", WIDTH, break_long_words=False, break_on_hyphens=False)
         self._print("\n" + self._in(_BOLD, " \\\n      ".join(rows)))
         if output.strip():
             self._print(self._in(_DIM, textwrap.indent(output.rstrip("\n"), "  ")))

@@ -67,12 +67,19 @@ def check_ready() -> None:
 def stage() -> Iterator[Stage]:
     """The host, while the ``with`` lasts; nothing of it is left. Raises HostNotReady where none can be made."""
     with contextlib.ExitStack() as stack:
-        try:
+        with told():
             host = _set_up(stack)
-        except subprocess.CalledProcessError as error:
-            said = " ".join(error.stderr.split())
-            raise HostNotReady(f"the demo's host can't be made here: {shlex.join(error.cmd)} says: {said}") from error
         yield host
+
+
+@contextlib.contextmanager
+def told() -> Iterator[None]:
+    """Raises HostNotReady with what a command says that failed."""
+    try:
+        yield
+    except subprocess.CalledProcessError as error:
+        said = " ".join(error.stderr.split())
+        raise HostNotReady(f"the demo's host can't be made here: {shlex.join(error.cmd)} says: {said}") from error
 
 
 def _set_up(stack: contextlib.ExitStack) -> Stage:

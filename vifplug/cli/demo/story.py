@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,6 +12,7 @@ from pathlib import Path
 from vifplug.cli.demo import guests, stage, vifs
 from vifplug.cli.demo.guests import Guest
 from vifplug.cli.demo.narrator import Narrator
+from vifplug.cli.demo.prompt import Prompt
 from vifplug.cli.main import application
 from vifplug.errors import Conflict
 
@@ -38,7 +37,7 @@ class Story:
     """The acts, in order. Each raises Disappointed when something is not as it is told."""
 
     def __init__(self, narrator: Narrator, directory: Path) -> None:
-        self._tell = narrator
+        self._tell, self._prompt = narrator, Prompt(narrator)
         self._documents = vifs.documents(str(directory))
         os.chdir(directory)
         Path("networks.d").mkdir()
@@ -72,14 +71,14 @@ class Story:
             "A VIF is a virtual network interface: what a guest is to have, and where it is connected. It is a small "
             "document. This one asks for a port in VLAN 10 of an Open vSwitch bridge:"
         )
-        self.shell("cat web.json")
+        self._prompt.shell("cat web.json")
         self._tell.say(
             "Plugging it makes the host's side true (a tap, the bridge, the port with its VLAN), and prints what goes "
             "into the guest's libvirt definition:"
         )
-        self.vifplug("plug", "web.json")
+        self._prompt.vifplug("plug", "web.json")
         self._tell.say("Once more: all holds already, so nothing is done.")
-        self.vifplug("plug", "web.json", "-f", "table", "-c", "device", "-c", "changed")
+        self._prompt.vifplug("plug", "web.json", "-f", "table", "-c", "device", "-c", "changed")
 
     def plug_all(self) -> None:
         self._tell.title("VIFs of every kind, in one batch")
@@ -90,18 +89,18 @@ class Story:
             "plugged, or none."
         )
         files = [f"{name}.json" for name in self._documents]
-        self.vifplug("plug", *files, "-f", "table", "-c", "device", "-c", "steps")
-        self.vifplug("list", "-c", "vif_id", "-c", "type", "-c", "device", "-c", "state")
+        self._prompt.vifplug("plug", *files, "-f", "table", "-c", "device", "-c", "steps")
+        self._prompt.vifplug("list", "-c", "vif_id", "-c", "type", "-c", "device", "-c", "state")
 
     def look(self) -> None:
         self._tell.title("What the host says")
         self._tell.say("Not vifplug's word for it. Open vSwitch:")
-        self.shell("ovs-vsctl --format=table --columns=name,vlan_mode,tag,trunks find Port 'vlan_mode!=[]'")
+        self._prompt.shell("ovs-vsctl --format=table --columns=name,vlan_mode,tag,trunks find Port 'vlan_mode!=[]'")
         self._tell.say("The kernel: which bridge ports are isolated, and every device with vifplug's mark.")
-        self.shell("grep . /sys/class/net/*/brport/isolated")
-        self.shell("grep vifplug /sys/class/net/*/ifalias")
+        self._prompt.shell("grep . /sys/class/net/*/brport/isolated")
+        self._prompt.shell("grep vifplug /sys/class/net/*/ifalias")
         self._tell.say("And a picture of it all; `topology --format svg` draws one for the wall.")
-        self.vifplug("topology")
+        self._prompt.vifplug("topology")
 
     def talk(self, guest: Mapping[str, Guest]) -> None:
         self._tell.title("Guests that talk, and guests that don't")
@@ -118,46 +117,48 @@ class Story:
 
     def break_and_mend(self, guest: Mapping[str, Guest]) -> None:
         self._tell.title("Something breaks")
-        self.vifplug("check")
+        self._prompt.vifplug("check")
         self._tell.say("Somebody puts web's port into VLAN 99, and deletes db's:")
-        self.shell("ovs-vsctl set Port tap-web tag=99")
-        self.shell("ovs-vsctl del-port tap-db")
+        self._prompt.shell("ovs-vsctl set Port tap-web tag=99")
+        self._prompt.shell("ovs-vsctl del-port tap-db")
         self._tell.expect("web does not reach db any more", guest["web"].is_cut_off_from(DB))
         self._tell.say("check compares the host with the record:")
-        self.vifplug("check", exit_code=1)
+        self._prompt.vifplug("check", exit_code=1)
         self._tell.say("update mends it, in place: the guests keep their taps.")
         for name in ("web", "db"):
-            self.vifplug("update", f"{name}.json", "-f", "table", "-c", "device", "-c", "steps")
-        self.vifplug("check")
+            self._prompt.vifplug("update", f"{name}.json", "-f", "table", "-c", "device", "-c", "steps")
+        self._prompt.vifplug("check")
         self._tell.expect("web reaches db again", guest["web"].reaches(DB))
 
     def move(self, guest: Mapping[str, Guest]) -> None:
         self._tell.title("A network by its name")
         self._tell.say("guest asks for the network office. What that is, this host says, in libvirt's own format:")
-        self.shell("cat networks.d/office.xml")
+        self._prompt.shell("cat networks.d/office.xml")
         self._tell.expect("guest reaches web: both are in VLAN 10", guest["guest"].reaches(WEB))
         self._tell.say("The office moves to VLAN 20. Plugged VIFs stay as they are, and check tells the difference:")
         OFFICE.write_text(vifs.office(20))
-        self.vifplug("check", exit_code=1)
-        self.vifplug("network", "update", "office", "-f", "table", "-c", "device", "-c", "steps")
+        self._prompt.vifplug("check", exit_code=1)
+        self._prompt.vifplug("network", "update", "office", "-f", "table", "-c", "device", "-c", "steps")
         self._tell.expect("guest, which has kept its tap, reaches mail in VLAN 20", guest["guest"].reaches(MAIL))
         self._tell.expect("and web no more", guest["guest"].is_cut_off_from(WEB))
 
     def refuse(self) -> None:
         self._tell.title("What vifplug refuses")
         self._tell.say("To take a tap away from a guest that runs:")
-        self.vifplug("unplug", self._documents["web"]["id"], exit_code=Conflict.exit_code)
+        self._prompt.vifplug("unplug", self._documents["web"]["id"], exit_code=Conflict.exit_code)
         self._tell.say("What can't be right, before anything is touched:")
         Path("wrong.json").write_text(json.dumps({**self._documents["web"], "vlan": 4095, "colour": "red"}))
-        self.vifplug("plug", "wrong.json", exit_code=2)
+        self._prompt.vifplug("plug", "wrong.json", exit_code=2)
 
     def unplug(self) -> None:
         self._tell.title("All of it taken back")
         self._tell.say("The guests have ended.")
-        self.vifplug("unplug", *(each["id"] for each in self._documents.values()))
-        self._tell.expect("no port is left on the switch", self.shell(f"ovs-vsctl list-ports {vifs.SWITCH}") == "")
-        self._tell.expect("no tap or macvtap is left", "tap-" not in self.shell("ls /sys/class/net"))
-        self.vifplug("list")
+        self._prompt.vifplug("unplug", *(each["id"] for each in self._documents.values()))
+        self._tell.expect(
+            "no port is left on the switch", self._prompt.shell(f"ovs-vsctl list-ports {vifs.SWITCH}") == ""
+        )
+        self._tell.expect("no tap or macvtap is left", "tap-" not in self._prompt.shell("ls /sys/class/net"))
+        self._prompt.vifplug("list")
 
     # -- means --------------------------------------------------------------------------------------------------
 
@@ -169,20 +170,6 @@ class Story:
                 name: stack.enter_context(guests.running(name, f"tap-{name}", self._documents[name]["mac"], cards))
                 for name, cards in CARDS.items()
             }
-
-    def vifplug(self, *words: str, exit_code: int = 0) -> None:
-        """Run a verb, show it as it would be typed, and hold it to its exit code."""
-        output = io.StringIO()
-        code = application(stdout=output, stderr=output).run(["--config-file", "vifplug.conf", *words])
-        self._tell.shell(" ".join(["vifplug", *words]), output.getvalue())
-        if code or exit_code:
-            self._tell.expect(f"the exit code is {exit_code}", code == exit_code)
-
-    def shell(self, command: str) -> str:
-        """Run a shell's command and show it; what it prints."""
-        output = subprocess.run(["sh", "-c", command], check=True, stdout=subprocess.PIPE, text=True).stdout
-        self._tell.shell(command, output)
-        return output
 
 
 def main(directory: str) -> int:

@@ -35,6 +35,16 @@ def documents(directory: str) -> dict[str, dict[str, Any]]:
     return {name: _completed(number, name, document) for number, (name, document) in enumerate(found.items(), 1)}
 
 
+#: the guests that boot, each with its VLAN
+MACHINES = {"web": 10, "db": 10, "mail": 20}
+
+
+def machine(name: str) -> dict[str, Any]:
+    """The VIF document of a guest that boots."""
+    document = {"type": "bridge", "source": {"bridge": SWITCH}, "virtualport": _OPENVSWITCH, "vlan": MACHINES[name]}
+    return {**_completed(list(MACHINES).index(name) + 1, name, document), "mtu": 1450}
+
+
 def office(vlan: int) -> str:
     """The definition of the network that guest names."""
     return f"""<network>
