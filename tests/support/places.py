@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.site import ROOT
+
 HOOK = ROOT / "etc/vifplug/libvirt-hook"
 
 

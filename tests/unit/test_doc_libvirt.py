@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from tests.support.memory import Bench
-from tests.support.places import ROOT
+from tests.support.site import ROOT
 from vifplug.guest import metadata
 from vifplug.hook import HARMLESS, OPERATIONS, Hook
 
