@@ -67,7 +67,7 @@ def test_the_directory_is_made_and_making_it_again_is_nothing(path: Path) -> Non
     assert not path.exists()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a directory away")
+@pytest.mark.needs("root")
 def test_a_directory_that_is_made_gets_owner_group_and_mode_and_its_parents_do_not(path: Path) -> None:
     old = os.umask(0o077)
     try:
@@ -89,8 +89,10 @@ def test_a_directory_that_was_there_is_never_altered(path: Path, mode: int) -> N
     )
     with pytest.raises(errors.HostNotReady, match=told):  # beforehand: a dry run tells it as well
         plan([wanted(path, mode=0o750)], backend.observe([wanted(path)]))
-    with pytest.raises(errors.HostNotReady, match=r"has user \d+, and VIF .* wanted user 65534: .*socket_dir_user$"):
-        reach(wanted(path, user=65534))
+    with pytest.raises(
+        errors.HostNotReady, match=rf"has user \d+, and VIF .* wanted user {os.geteuid() + 1}: .*socket_dir_user$"
+    ):
+        reach(wanted(path, user=os.geteuid() + 1))
     assert rights(path.parent) == before
 
 
@@ -153,7 +155,7 @@ def test_a_socket_that_is_bound_and_does_not_listen_yet_is_live(path: Path) -> N
         assert not is_stale(path)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for another network namespace")
+@pytest.mark.needs("root")
 def test_a_listener_in_another_network_namespace_is_live(path: Path) -> None:
     """/proc/net/unix does not show it."""
     path.parent.mkdir(parents=True)
@@ -222,7 +224,7 @@ def test_a_directory_that_can_not_be_made_is_told_and_leaves_nothing(tmp_path: P
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
+@pytest.mark.needs("root")
 def test_without_the_right_to_give_it_away_nothing_is_left(tmp_path: Path) -> None:
     """As another user, who may make the directory but not give it to root."""
     tmp_path.chmod(0o777)

@@ -63,9 +63,8 @@ def test_a_socket_that_nobody_listens_on_is_told(tmp_path: Path) -> None:
     assert "nobody listens there; start ovsdb-server" in told
 
 
+@pytest.mark.needs("root")
 def test_no_permission_is_told(ovs: PrivateOvs) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("needs root, to give it up")
     child = os.fork()
     if child == 0:  # a process without rights; nothing but the outcome may leave here
         outcome = 1

@@ -922,8 +922,6 @@ class Links:
 
 @pytest.fixture
 def links(tmp_path: Path) -> Iterator[Links]:
-    if os.geteuid() != 0:
-        pytest.skip("needs root, for a network namespace of its own")
     with contextlib.ExitStack() as stack:
         # All namespaces have one /dev, where a macvtap is called by its index. Those of these tests come one after the
         # other, and have indexes that no other test comes to.

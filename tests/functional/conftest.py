@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
 
 from tests.support.places import HOOK, libvirt_cache
-from vifplug.testing import Lacking
 from vifplug.testing.host import PrivateHost
 from vifplug.testing.libvirt import LibvirtHost
 
 
 @pytest.fixture(scope="module")
 def module_host() -> Iterator[PrivateHost]:
-    if os.geteuid() != 0:
-        pytest.skip("needs root, for a network namespace of its own")
     with PrivateHost() as host:
         yield host
 
@@ -39,11 +35,8 @@ def host(module_host: PrivateHost) -> Iterator[PrivateHost]:
 def libvirt(module_host: PrivateHost, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LibvirtHost]:
     """libvirtd with vifplug's hook on the module's host, which has the Open vSwitch bridge br-int."""
     module_host.ovs.ctl("add-br", "br-int", "--", "set", "bridge", "br-int", "datapath_type=netdev")
-    try:
-        with LibvirtHost(module_host, hook=HOOK, cache=libvirt_cache(tmp_path_factory)) as libvirt:
-            yield libvirt
-    except Lacking as lacking:
-        pytest.skip(str(lacking))
+    with LibvirtHost(module_host, hook=HOOK, cache=libvirt_cache(tmp_path_factory)) as libvirt:
+        yield libvirt
 
 
 @pytest.fixture

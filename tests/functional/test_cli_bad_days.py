@@ -27,8 +27,6 @@ DOCUMENT: dict[str, Any] = {
 }
 SOCKET = {"type": "vhostuser", "virtualport": None}
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
@@ -123,7 +121,7 @@ def test_all_problems_of_a_document_are_told_one_a_line(tmp_path: Path) -> None:
     assert paths == ["$.colour", "$.mac", "$.vlan.tags[0].id"]
 
 
-@needs_root
+@pytest.mark.needs("root")
 @pytest.mark.parametrize(
     ("name", "mode", "sentence"),
     [
@@ -204,7 +202,7 @@ def test_a_wrong_option_is_told_with_what_is_allowed(
     assert sentence.format(file=config) in complaint
 
 
-@needs_root
+@pytest.mark.needs("root")
 def test_a_configuration_that_cannot_be_read_is_told(tmp_path: Path, config: Path, web: Path) -> None:
     missing = vifplug("xml", web, config=tmp_path / "nowhere.conf")
     assert missing.code == 2 and "nowhere.conf" in missing.err
@@ -236,7 +234,7 @@ def test_a_server_that_never_answers_is_given_up_within_the_timeout(config: Path
     assert answer.code == 3 and "1 s" in answer.err, answer
 
 
-@needs_root
+@pytest.mark.needs("root")
 def test_a_socket_that_may_not_be_opened_is_told(config: Path, web: Path, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as forbidden:
         forbidden.bind(str(tmp_path / "db.sock"))
@@ -246,7 +244,7 @@ def test_a_socket_that_may_not_be_opened_is_told(config: Path, web: Path, tmp_pa
     assert answer.code == 3 and str(tmp_path / "db.sock") in answer.err, answer
 
 
-@needs_root
+@pytest.mark.needs("mounts", "namespaces")
 @pytest.mark.parametrize(
     ("mount", "sentence"),
     [

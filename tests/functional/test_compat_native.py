@@ -23,7 +23,7 @@ from vifplug.compat import os_vif
 from vifplug.testing import netns
 from vifplug.testing.host import PrivateHost
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for network namespaces of its own")
+pytestmark = pytest.mark.needs("namespaces")
 
 #: what vifplug has more, or does otherwise, everywhere: path -> why
 EVERYWHERE = {

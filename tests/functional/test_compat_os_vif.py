@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -37,7 +36,7 @@ from vifplug import errors
 from vifplug.compat import os_vif
 from vifplug.testing.host import PrivateHost
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for network namespaces of its own")
+pytestmark = pytest.mark.needs("namespaces")
 
 Plug = Callable[[Any], None]
 

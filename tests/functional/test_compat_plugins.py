@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 
 from tests.support.site import Site
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a network namespace of its own")
+pytestmark = pytest.mark.needs("namespaces")
 
 ID = "9c4e2f10-6a1b-4c2d-9e3f-7a8b9c0d1e2f"
 

@@ -18,8 +18,6 @@ from vifplug.cli.demo.narrator import Disappointed, Narrator
 from vifplug.cli.demo.story import CARDS
 from vifplug.model.vif import VIF
 
-root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for network namespaces")
-
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[dict[str, str]]:
@@ -43,7 +41,7 @@ def processes(place: dict[str, str]) -> list[str]:
     return found
 
 
-@root
+@pytest.mark.needs("namespaces", "tun", "openvswitch")
 def test_the_demo_comes_out_as_it_says_and_leaves_nothing(place: dict[str, str]) -> None:
     done = subprocess.run([VIFPLUG, "demo"], env=place, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -52,7 +50,7 @@ def test_the_demo_comes_out_as_it_says_and_leaves_nothing(place: dict[str, str])
     assert processes(place) == []
 
 
-@root
+@pytest.mark.needs("namespaces", "tun", "openvswitch")
 def test_a_demo_in_which_guests_cannot_reach_each_other_fails_and_leaves_nothing(
     place: dict[str, str], tmp_path: Path
 ) -> None:
@@ -66,7 +64,7 @@ def test_a_demo_in_which_guests_cannot_reach_each_other_fails_and_leaves_nothing
     assert processes(place) == []
 
 
-@root
+@pytest.mark.needs("namespaces", "tun", "openvswitch")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_demo_leaves_nothing(place: dict[str, str], number: signal.Signals, code: int) -> None:
     """Ctrl-C goes to the whole foreground group; SIGTERM to the command alone."""
@@ -84,7 +82,7 @@ def test_an_interrupted_demo_leaves_nothing(place: dict[str, str], number: signa
     assert processes(place) == []
 
 
-@root
+@pytest.mark.needs("namespaces", "tun", "openvswitch")
 def test_a_demo_that_cannot_be_set_up_says_what_is_missing(tmp_path: Path) -> None:
     for program in ("ip", "bridge", "nsenter"):
         (tmp_path / program).write_text("#!/bin/sh\n")
@@ -94,7 +92,7 @@ def test_a_demo_that_cannot_be_set_up_says_what_is_missing(tmp_path: Path) -> No
     assert done.stderr == "vifplug: the demo needs ping, and it is not in PATH: install iputils-ping\n"
 
 
-@root
+@pytest.mark.needs("namespaces", "tun", "openvswitch")
 def test_a_demo_that_may_not_make_namespaces_says_so() -> None:
     done = subprocess.run([*WITHOUT_CAPABILITIES, VIFPLUG, "demo"], capture_output=True, text=True, check=False)
     assert done.returncode == 3 and "Traceback" not in done.stderr and "ip netns add" in done.stderr, done.stderr

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -66,7 +65,7 @@ def test_a_routed_vif_with_a_vlan_is_refused_with_the_types_reason(site: Site, t
     assert done.returncode == 2 and "a route knows no VLAN" in done.stderr and "Traceback" not in done.stderr
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a network namespace of its own")
+@pytest.mark.needs("namespaces", "tun")
 def test_it_is_plugged_checked_and_unplugged_on_a_real_kernel(site: Site, config: Path) -> None:
     """The tap is there with the MTU of the type's own option and its sysctls; what is changed is found; all goes."""
     answer = site.ask(

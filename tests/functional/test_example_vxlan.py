@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -21,7 +20,7 @@ from vifplug.testing import netns
 EXAMPLE = ROOT / "examples" / "vifplug-vxlan"
 GROUP = "478900"  # vifplug_vxlan.backend.GROUP
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for network namespaces of its own")
+pytestmark = pytest.mark.needs("namespaces")
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from vifplug.plan.steps import Step, originals, plan, removal
 from vifplug.testing import netns
 from vifplug.testing.ovs import PrivateOvs
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for network namespaces of its own")
+pytestmark = pytest.mark.needs("namespaces")
 
 SHAPED = OvsQos(type="linux-htb", other_config={"max-rate": "8000000"}, queue={"max-rate": "8000000"})
 BRIDGE = OvsBridge(name="br0", owner="", datapath_type="netdev")

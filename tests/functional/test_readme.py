@@ -16,8 +16,6 @@ from vifplug import errors
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a network namespace of its own")
-
 
 def section(title: str) -> str:
     found = re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", README, re.DOTALL | re.MULTILINE)
@@ -37,7 +35,7 @@ def run(script: str, directory: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=False)
 
 
-@needs_root
+@pytest.mark.needs("namespaces", "tun")
 def test_a_first_vif_by_hand(tmp_path: Path) -> None:
     text = section("A first VIF by hand")
     done = run("\n".join(blocks("sh", text)), tmp_path)
@@ -48,7 +46,7 @@ def test_a_first_vif_by_hand(tmp_path: Path) -> None:
         assert said in done.stdout, said
 
 
-@needs_root
+@pytest.mark.needs("namespaces", "tun")
 def test_named_networks(tmp_path: Path) -> None:
     done = run("\n".join(blocks("sh", section("Named networks"))), tmp_path)
     assert (done.returncode, done.stderr) == (0, ""), done
@@ -56,7 +54,7 @@ def test_named_networks(tmp_path: Path) -> None:
         assert said in done.stdout, said
 
 
-@needs_root
+@pytest.mark.needs("namespaces", "tun")
 def test_from_python(tmp_path: Path) -> None:
     (tmp_path / "library.py").write_text("".join(blocks("python", section("From Python"))))
     setup = blocks("sh", section("A first VIF by hand"))[0]

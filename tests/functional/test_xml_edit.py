@@ -108,7 +108,7 @@ def test_what_is_wrong_is_one_sentence_and_nothing_is_written(
     assert domain.read_bytes() == DOMAIN
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a file of another group")
+@pytest.mark.needs("root")
 def test_the_group_stays_in_a_directory_that_gives_its_own(domain: Path, tmp_path: Path) -> None:
     os.chown(tmp_path, 0, 4321)
     tmp_path.chmod(0o2755)
@@ -131,7 +131,7 @@ def test_in_place_needs_a_file(tmp_path: Path) -> None:
     assert (missing.code, missing.complaints) == (2, [f"{tmp_path}/no.xml: can't be read: No such file or directory"])
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a file of another owner")
+@pytest.mark.needs("root")
 def test_a_file_whose_owner_could_not_be_kept_is_left(domain: Path, tmp_path: Path) -> None:
     os.chown(domain, 1234, 4321)
     domain.chmod(0o644)

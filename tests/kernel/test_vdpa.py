@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.vm import Lacking, VirtualMachine
+from tests.support.vm import VirtualMachine
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kernel")]  # one machine serves them all
 
@@ -85,10 +85,7 @@ DOCUMENTS = {
 @pytest.fixture(scope="module")
 def found() -> dict[str, Any]:
     """What came of everything, in one machine."""
-    try:
-        machine = VirtualMachine(MODULES)
-    except Lacking as lacking:
-        pytest.skip(str(lacking))
+    machine = VirtualMachine(MODULES)
     program = f"{sys.executable} - {shlex.quote(json.dumps(DOCUMENTS))} <<'EOF'\n{PROGRAM}\nEOF\n"
     status, output = machine.run(SETUP + program)
     assert status == 0, output

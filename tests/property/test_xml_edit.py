@@ -134,7 +134,7 @@ def test_a_vlan_put_in_and_taken_out_leaves_nothing(parts: tuple[str, str, str],
     assert edited(edited(text, MAC, Change(vlan=vlan)), MAC, Change(no_vlan=True)) == text
 
 
-@pytest.mark.skipif(not schema.installed(), reason="needs libvirt's schemas")
+@pytest.mark.needs("schemas")
 @settings(suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])  # some virtualports have no VLAN
 @given(strategies.interfaces(("bridge", "network")), strategies.vlans())
 def test_of_any_element_that_libvirt_knows_only_the_vlan_changes(interface: Interface, vlan: Vlan) -> None:

@@ -17,6 +17,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from vifplug.testing import Lacking
+
 #: the daemon with all drivers, and the one with this driver alone
 DAEMONS = {"libvirtd": "libvirt-sock", "virtnetworkd": "virtnetworkd-sock"}
 
@@ -27,10 +29,6 @@ _ORPHANED = "60"
 
 #: libvirt prints errors to stderr unless it is given a function
 _quiet = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(lambda context, error: None)
-
-
-class Lacking(Exception):
-    """This machine has no such libvirt; ``str()`` says what is lacking."""
 
 
 class Refused(Exception):

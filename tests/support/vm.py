@@ -17,6 +17,8 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from vifplug.testing import Lacking
+
 QEMU, BUSYBOX = "qemu-system-x86_64", "/bin/busybox"
 VARIABLE = "VIFPLUG_TEST_KERNEL"
 
@@ -46,10 +48,6 @@ ip link set lo up
 echo $? > /mnt/status; sync
 echo o > /proc/sysrq-trigger; sleep 9
 """
-
-
-class Lacking(Exception):
-    """This machine has not what it takes; ``str()`` says what is lacking."""
 
 
 class VirtualMachine:

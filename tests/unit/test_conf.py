@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pwd
 import subprocess
 import sys
@@ -127,12 +126,11 @@ def test_a_file_that_is_missing_or_no_configuration_is_named(tmp_path: Path) -> 
         assert path == binary or str(path) in str(caught.value)
 
 
+@pytest.mark.needs("root")
 def test_a_file_that_may_not_be_read_is_told_so(tmp_path: Path) -> None:
     """As another user, in a process of its own: root may read everything."""
     (tmp_path / "secret.conf").write_text("[vifplug]\n")
     (tmp_path / "secret.conf").chmod(0)
-    if os.geteuid() != 0:
-        pytest.skip("needs root, to become another user")
     code = f"""
 import os
 from vifplug import conf

@@ -24,7 +24,7 @@ from vifplug.model.codec import FrozenMap, Record
 from vifplug.model.names import DeviceName
 from vifplug.model.vif import VIF
 from vifplug.plan.resources import OvsPort, Resource, Tap
-from vifplug.testing import purity, schema
+from vifplug.testing import purity
 from vifplug.testing.conformance import VIFTypeConformance
 from vifplug.types.base import Context, Option, VIFType
 from vifplug.types.ethernet import tap, tap_interface
@@ -244,7 +244,7 @@ def test_an_element_with_another_target_mac_or_queues_than_the_tap_is_named() ->
     ]
 
 
-@pytest.mark.skipif(not schema.installed(), reason="libvirt's schemas (package libvirt0) are not installed")
+@pytest.mark.needs("schemas")
 def test_an_element_that_libvirts_schema_refuses_is_named() -> None:
     class Odd(Sample):
         """A type with a form of element that libvirt doesn't have."""

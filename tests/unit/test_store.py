@@ -23,6 +23,7 @@ import pytest
 from vifplug import database as module
 from vifplug.errors import Busy, Conflict, StoreFailed
 from vifplug.store import Record, Store
+from vifplug.testing import needs
 
 ROOT = Path(__file__).resolve().parents[2]
 SPAWN = multiprocessing.get_context("spawn")
@@ -316,9 +317,8 @@ def test_a_damaged_database_is_told_so(tmp_path: Path) -> None:
         Store(tmp_path).all()
 
 
+@pytest.mark.needs("root")
 def test_another_user_is_told_what_to_do(tmp_path: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("needs root, to become another user")
     code = f"""
         import os
         from vifplug.errors import StoreFailed
@@ -338,8 +338,7 @@ def test_another_user_is_told_what_to_do(tmp_path: Path) -> None:
 
 def _on_a_file_system_of_its_own(tmp_path: Path, code: str) -> list[str]:
     """Run code on a tmpfs of 256 KiB at $STATE, in a mount namespace of its own; the lines that it prints."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root, to mount a file system")
+    needs.require("mounts")
     head = f"""
         import os, subprocess
         from tests.unit.test_store import *

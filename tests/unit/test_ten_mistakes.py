@@ -11,7 +11,6 @@ import pytest
 from tests.support import mistakes
 from tests.support.sample import EXAMPLE, failures, suite
 from tests.support.site import Site
-from vifplug.testing import schema
 from vifplug.types.base import VIFType
 
 PAGE = (Path(__file__).resolve().parents[2] / "doc" / "plugins.md").read_text()
@@ -63,7 +62,7 @@ def test_each_mistake_fails_the_suite_with_a_sentence_that_says_what_to_mend(tol
     assert told.says in failures(suite(told.kind, example), test)[test]
 
 
-@pytest.mark.skipif(not schema.installed(), reason="libvirt's schemas (package libvirt0) are not installed")
+@pytest.mark.needs("schemas")
 def test_an_element_that_libvirt_refuses_fails_the_suite() -> None:
     message = failures(suite(mistakes.NoElement))["test_its_element_is_accepted_by_libvirt"]
     assert "libvirt's schema refuses the element" in message

@@ -4,8 +4,14 @@ conformance, laws   what every VIF type has to hold
 netns, ovs, host    a private host: a network namespace, an Open vSwitch, a driver
 libvirt, guests     a private libvirtd on it, and guests of QEMU's that boot and ping
 kernel              what emulated machines boot
+needs               what a test needs of the machine, by name
 """
 
+import unittest
 
-class Lacking(Exception):
-    """This machine can't run it; ``str()`` says what is lacking."""
+
+class Lacking(unittest.SkipTest):
+    """This machine can't run it; ``str()`` names what is lacking.
+
+    pytest, unittest and stestr skip the test that raises it, and every test of a fixture that raises it.
+    """

@@ -20,7 +20,6 @@ to mend; the laws themselves are in `vifplug.testing.door_laws`.
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
@@ -113,8 +112,6 @@ class ResourceConformance:
 
     @contextlib.contextmanager
     def _bench(self) -> Iterator[Bench]:
-        if self.private_network and os.geteuid() != 0:
-            pytest.skip("needs root, for a network namespace of its own")
         with netns.entered() if self.private_network else contextlib.nullcontext():
             self.prepare()
             backend = type(self).backend()

@@ -4,7 +4,8 @@
         host.driver.plug(vif)
         host.ovs.ctl("show"); host.ip("link")
 
-Nothing of the machine's own network is touched. The thread that enters is in the namespace until it leaves.
+Nothing of the machine's own network is touched. The thread that enters is in the namespace until it leaves. Where the
+machine lacks what it takes, it raises `vifplug.testing.Lacking`: a test is then skipped.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Self
 
 from vifplug import conf as options
 from vifplug.driver import VIFDriver
-from vifplug.testing import netns
+from vifplug.testing import needs, netns
 from vifplug.testing.ovs import PrivateOvs
 
 
@@ -29,6 +30,7 @@ class PrivateHost:
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
+        needs.require("namespaces", "tun", "openvswitch")
         with contextlib.ExitStack() as stack:
             self.directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vifplug-host-")))
             [self.namespace] = stack.enter_context(netns.named())

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from vifplug.testing import Lacking
+from vifplug.testing.needs import require
 
 BUSYBOX = "/bin/busybox"
 
@@ -83,13 +84,6 @@ def initramfs(target: Path, kernel: Kernel, modules: Iterable[str], files: Mappi
             (tree / name).write_text(text)
             (tree / name).chmod(0o755)
         _archive(tree, target)
-
-
-def require(*programs: str) -> None:
-    """Raises Lacking with the names of the programs that are not installed."""
-    path = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
-    if missing := [name for name in programs if shutil.which(name, path=path) is None]:
-        raise Lacking(f"not installed: {', '.join(missing)}")
 
 
 def _archive(tree: Path, target: Path) -> None:

@@ -24,11 +24,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from vifplug.testing import Lacking
+from vifplug.testing import needs
 from vifplug.testing.host import PrivateHost
-from vifplug.testing.kernel import require
 
-COMMANDS = ("libvirtd", "virsh", "qemu-system-x86_64", "unshare", "nsenter")
 _SECONDS = 20
 
 #: libvirtd's own directories, and those of the test that lie over them
@@ -93,9 +91,7 @@ class LibvirtHost:
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
-        require(*COMMANDS)
-        if not Path("/etc/libvirt").is_dir():
-            raise Lacking("no /etc/libvirt to lay the test's own over")
+        needs.require("libvirt", "qemu")
         with contextlib.ExitStack() as stack:
             self._prepare()
             if self._hook:

@@ -2,7 +2,7 @@
 
 `entered` moves the calling thread into a namespace without a name; threads and processes that it starts are in it as
 well, and sockets that are opened in it stay in it. `named` makes namespaces that ip(8) knows, for tests in which
-several hosts talk to each other. Both need CAP_SYS_ADMIN.
+several hosts talk to each other. Both raise `vifplug.testing.Lacking` where none can be made: a test is then skipped.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import subprocess
 import uuid
 from collections.abc import Iterator, Sequence
 
+from vifplug.testing import needs
+
 CLONE_NEWNET = 0x40000000  # linux/sched.h
 _libc = ctypes.CDLL(None, use_errno=True)  # os.unshare and os.setns are in Python from 3.12 on
 
@@ -24,6 +26,7 @@ def entered() -> Iterator[None]:
 
     The namespace, with all its links, goes when its last thread, process and socket have gone: close what you opened.
     """
+    needs.require("namespaces")
     with _way_home():
         _checked(_libc.unshare(CLONE_NEWNET))
         ip("link", "set", "dev", "lo", "up")
@@ -55,6 +58,7 @@ def inside(name: str) -> Iterator[None]:
 @contextlib.contextmanager
 def named(count: int = 1) -> Iterator[Sequence[str]]:
     """``count`` fresh namespaces under /run/netns, ``lo`` up in each; removed on exit."""
+    needs.require("namespaces")
     names = [f"vifplug-{uuid.uuid4().hex[:12]}" for _ in range(count)]
     with contextlib.ExitStack() as stack:
         for name in names:

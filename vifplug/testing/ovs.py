@@ -6,7 +6,8 @@
 
     with PrivateOvs(netns="test-1") as ovs:          # userspace datapath on the devices of a network namespace
 
-It never touches the machine's own Open vSwitch, and ends only the processes that it started.
+It never touches the machine's own Open vSwitch, and ends only the processes that it started. Where Open vSwitch is not
+installed it raises `vifplug.testing.Lacking`: a test is then skipped.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
+from vifplug.testing import needs
+
 Server = Literal["ovsdb-server", "ovs-vswitchd"]
-SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 _PATIENCE = 20.0  # seconds that a server may take to start or to end
 
 
@@ -39,11 +41,12 @@ class PrivateOvs:
         self._vswitchd = vswitchd
 
     def __enter__(self) -> Self:
+        needs.require("openvswitch")
         self.directory = Path(tempfile.mkdtemp(prefix="vifplug-ovs-"))
         self.socket = self.directory / "db.sock"
         self.connection = f"unix:{self.socket}"
         try:
-            self._run(["ovsdb-tool", "create", str(self.directory / "conf.db"), SCHEMA])
+            self._run(["ovsdb-tool", "create", str(self.directory / "conf.db"), str(needs.OVS_SCHEMA)])
             self.start("ovsdb-server")
             self.ctl("--no-wait", "init")
             if self._vswitchd:
@@ -152,8 +155,9 @@ class PrivateOvs:
 
     def _run(self, command: Sequence[str]) -> str:
         places = dict.fromkeys(("OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR", "OVS_SYSCONFDIR"), str(self.directory))
+        environment = {**os.environ, **places, "PATH": needs.path()}
         finished = subprocess.run(
-            command, env={**os.environ, **places}, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
         )
         if finished.returncode:
             raise subprocess.CalledProcessError(finished.returncode, command, finished.stdout, finished.stderr)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import functools
-from pathlib import Path
 from typing import Any
 
-SCHEMAS = Path("/usr/share/libvirt/schemas")
+from vifplug.testing.needs import SCHEMAS
 
 _INTERFACE = """<grammar xmlns='http://relaxng.org/ns/structure/1.0'>
   <start><choice><ref name='interface'/><ref name='hostdev'/></choice></start>

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from vifplug.cli.demo.vifs import PLAIN, UPLINK
 from vifplug.errors import HostNotReady, Missing, NotPermitted
-from vifplug.testing import netns
+from vifplug.testing import Lacking, netns
 from vifplug.testing.ovs import PrivateOvs
 
 #: programs, and the Debian package that has each
@@ -74,12 +74,14 @@ def stage() -> Iterator[Stage]:
 
 @contextlib.contextmanager
 def told() -> Iterator[None]:
-    """Raises HostNotReady with what a command says that failed."""
+    """Raises HostNotReady with what the machine lacks, or what a command says that failed."""
     try:
         yield
     except subprocess.CalledProcessError as error:
         said = " ".join(error.stderr.split())
         raise HostNotReady(f"the demo's host can't be made here: {shlex.join(error.cmd)} says: {said}") from error
+    except Lacking as lacking:
+        raise HostNotReady(f"the demo's host can't be made here: {lacking}") from lacking
 
 
 def _set_up(stack: contextlib.ExitStack) -> Stage:

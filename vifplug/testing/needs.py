@@ -1,0 +1,127 @@
+"""What a test needs of its machine, by name. Where something is lacking the test is skipped, and says what.
+
+    needs.require("namespaces", "tun", "tcpdump")
+
+The hosts and servers of this package require what they run on by themselves.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from vifplug.testing import Lacking
+
+SCHEMAS = Path("/usr/share/libvirt/schemas")
+OVS_SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
+TUN = Path("/dev/net/tun")
+
+#: what a test that wants to be root wants to be able to: CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_SETGID, CAP_SETUID
+_CAPABILITIES = 1 << 0 | 1 << 1 | 1 << 6 | 1 << 7  # linux/capability.h
+
+#: programs that tests run, and the Debian package that has each
+PACKAGES: Mapping[str, str] = {
+    **dict.fromkeys(("bridge", "ip", "tc"), "iproute2"),
+    **dict.fromkeys(("nsenter", "setpriv", "unshare"), "util-linux"),
+    **dict.fromkeys(("ovs-appctl", "ovs-vsctl", "ovs-vswitchd", "ovsdb-server", "ovsdb-tool"), "openvswitch-switch"),
+    "/bin/busybox": "busybox-static",
+    "cpio": "cpio",
+    "ethtool": "ethtool",
+    "libvirtd": "libvirt-daemon",
+    "lz4": "lz4",
+    "modprobe": "kmod",
+    "mount": "mount",
+    "ping": "iputils-ping",
+    "qemu-system-x86_64": "qemu-system-x86",
+    "tcpdump": "tcpdump",
+    "virsh": "libvirt-clients",
+    "zstd": "zstd",
+}
+
+
+def require(*names: str) -> None:
+    """Raises Lacking, which names all that is lacking of ``names``: each a key of NEEDS, or a program of PACKAGES."""
+    if told := "; ".join(dict.fromkeys(filter(None, map(_lacking, names)))):
+        raise Lacking(told)
+
+
+def path() -> str:
+    """PATH, and after it where Debian has servers: not every user's PATH has that."""
+    return os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
+
+
+def _lacking(name: str) -> str:
+    return NEEDS[name]() if name in NEEDS else _programs(name)
+
+
+def _programs(*names: str, file: Path | None = None) -> str:
+    """What is lacking of some programs, and of a file that comes with them."""
+    missing = [name for name in names if shutil.which(name, path=path()) is None]
+    if missing:
+        packages = ", ".join(dict.fromkeys(PACKAGES[name] for name in missing))
+        return f"no {', '.join(missing)} (Debian: {packages})"
+    return f"no {file}" if file and not file.exists() else ""
+
+
+def _root() -> str:
+    if os.geteuid() != 0:
+        return "needs root"
+    status = Path("/proc/thread-self/status").read_text()
+    effective = int(status.partition("CapEff:")[2].split()[0], 16)
+    return "" if effective & _CAPABILITIES == _CAPABILITIES else "needs root with its capabilities"
+
+
+def _tun() -> str:
+    try:
+        os.close(os.open(TUN, os.O_RDWR | os.O_CLOEXEC))
+    except FileNotFoundError:
+        return f"no {TUN}"
+    except OSError as error:
+        return f"{TUN} can't be opened: {error.strerror}"
+    return ""
+
+
+@functools.cache
+def _namespaces() -> str:
+    """One is made, as ip(8) makes it, and removed: rights and kernels differ in more than can be looked up."""
+    if lacking := _root() or _programs("ip"):
+        return lacking
+    name = f"vifplug-probe-{os.getpid()}"
+    try:
+        for command in (("netns", "add", name), ("-n", name, "link", "set", "dev", "lo", "up")):
+            done = subprocess.run(["ip", *command], capture_output=True, text=True, check=False)
+            if done.returncode:
+                said = done.stderr.strip().rpartition(": ")[2]
+                return f"no network namespaces: ip {' '.join(command).replace(name, 'NAME')} says: {said}"
+        return ""
+    finally:
+        subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
+
+
+@functools.cache
+def _mounts() -> str:
+    """One is made in a mount namespace, and goes with it."""
+    if lacking := _root() or _programs("unshare", "mount"):
+        return lacking
+    command = ["unshare", "--mount", "mount", "-t", "tmpfs", "none", "/tmp"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return f"nothing can be mounted: {done.stderr.strip().rpartition(': ')[2]}" if done.returncode else ""
+
+
+#: what can be lacking, and how it is found out: an empty answer is none
+NEEDS: Mapping[str, Callable[[], str]] = {
+    "root": _root,
+    "namespaces": _namespaces,
+    "mounts": _mounts,
+    "tun": _tun,
+    "openvswitch": lambda: _programs(
+        "ovsdb-tool", "ovsdb-server", "ovs-vswitchd", "ovs-vsctl", "ovs-appctl", file=OVS_SCHEMA
+    ),
+    "libvirt": lambda: _programs("libvirtd", "virsh", "unshare", "nsenter", file=Path("/etc/libvirt")),
+    "qemu": lambda: _programs("qemu-system-x86_64"),
+    "schemas": lambda: "" if SCHEMAS.is_dir() else f"no {SCHEMAS} (Debian: libvirt0)",
+}
