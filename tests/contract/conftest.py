@@ -12,7 +12,7 @@ from vifplug.host.links import LinkBackend
 from vifplug.host.memory import MemoryBackend
 from vifplug.plan.resources import Resource
 from vifplug.plan.steps import Observed, Step, plan
-from vifplug.testing import netns
+from vifplug.testing import needs, netns
 from vifplug.testing.ovs import PrivateOvs
 
 OWNER = "0d9c1e5a-7a1c-4b52-9a53-1f2f5e0c7b11"
@@ -58,6 +58,7 @@ def namespace() -> Iterator[None]:
 
 @pytest.fixture
 def kernel(namespace: None) -> Iterator[Bench]:
+    needs.require("tun")
     backend = LinkBackend()
     yield Bench(backend, kernel=True)
     backend.close()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from vifplug.host.links import LinkBackend
 from vifplug.plan.resources import Bridge, BridgePort, LowerDevice, Resource, Tap, VethPair
 from vifplug.testing.backends import ResourceConformance
@@ -19,6 +21,7 @@ class Links(ResourceConformance):
         ip("link", "add", resource.name, "type", "veth", "peer", "name", "other0")
 
 
+@pytest.mark.needs("tun")
 class TestTap(Links):
     examples = (Tap(name="t0", owner=OWNER, mac="fe:54:00:00:00:01", mtu=1500), Tap(name="t0", owner=OWNER))
     changes = ({"mtu": 1400}, {"up": False}, {"multi_queue": True}, {"user": 64055})

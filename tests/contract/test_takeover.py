@@ -14,7 +14,7 @@ from tests.support.ovs import backend, found, new_id, port, rows, unplug
 from vifplug.host.links import LinkBackend
 from vifplug.host.ovs.backend import OvsBackend
 from vifplug.plan.resources import Bridge, OvsPort, OvsQos, Tap, VethPair, osvif_qos_id
-from vifplug.testing import netns
+from vifplug.testing import needs, netns
 from vifplug.testing.ovs import PrivateOvs
 
 # -- ports of Open vSwitch --------------------------------------------------------------------------------------------
@@ -137,6 +137,7 @@ def test_what_is_left_behind_is_cleaned_up_and_what_is_used_is_not(ovs: PrivateO
 
 @pytest.fixture
 def links() -> Iterator[LinkBackend]:
+    needs.require("tun")
     with netns.entered():
         backend = LinkBackend()
         yield backend

@@ -76,7 +76,7 @@ def followed(directory: Path) -> dict[int, str]:
     return {int(number): text for number, text in zip(parts[::2], parts[1::2], strict=True)}
 
 
-@pytest.mark.needs("namespaces", "mounts")
+@pytest.mark.needs("namespaces", "mounts", "tun")
 def test_whoever_follows_the_page_sees_what_it_shows(tmp_path: Path) -> None:
     answers = followed(tmp_path)
     expected = [number for number, block in enumerate(BLOCKS) if block.language == "text"]

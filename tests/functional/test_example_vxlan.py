@@ -20,7 +20,7 @@ from vifplug.testing import netns
 EXAMPLE = ROOT / "examples" / "vifplug-vxlan"
 GROUP = "478900"  # vifplug_vxlan.backend.GROUP
 
-pytestmark = pytest.mark.needs("namespaces")
+pytestmark = pytest.mark.needs("namespaces", "tun")
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from vifplug.plan.steps import Step, originals, plan, removal
 from vifplug.testing import netns
 from vifplug.testing.ovs import PrivateOvs
 
-pytestmark = pytest.mark.needs("namespaces")
+pytestmark = pytest.mark.needs("namespaces", "tun")
 
 SHAPED = OvsQos(type="linux-htb", other_config={"max-rate": "8000000"}, queue={"max-rate": "8000000"})
 BRIDGE = OvsBridge(name="br0", owner="", datapath_type="netdev")

@@ -6,10 +6,8 @@ error has; ``why`` in a sentence. What is expected is written by hand from libvi
 
 from __future__ import annotations
 
-import functools
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from lxml import etree
@@ -47,11 +45,6 @@ def actual(case: Path) -> VIF:
     return resolve(VIF.from_xml((case / "vif.xml").read_text(), id=context["id"]), network)
 
 
-@functools.cache
-def of_libvirt() -> Any:
-    return etree.RelaxNG(file=str(schema.SCHEMAS / "network.rng"))
-
-
 @pytest.mark.parametrize("case", RESOLVED, ids=name)
 def test_a_vif_on_a_network_is_the_expected_one(case: Path) -> None:
     assert actual(case).to_data() == json.loads((case / "actual.json").read_text())
@@ -69,15 +62,14 @@ def test_a_refusal_names_what_is_wrong(case: Path) -> None:
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.name not in NOT_LIBVIRTS], ids=name)
 def test_the_network_is_valid_by_libvirts_schema(case: Path) -> None:
-    valid = of_libvirt().validate(etree.fromstring((case / "network.xml").read_bytes()))
-    assert valid, of_libvirt().error_log
+    assert schema.complaint((case / "network.xml").read_bytes()) == ""
 
 
 @pytest.mark.parametrize("case", NOT_LIBVIRTS)
 def test_what_is_left_out_of_that_is_not(case: str) -> None:
     text = (Path(__file__).parent / "networks" / case / "network.xml").read_bytes()
     try:
-        assert not of_libvirt().validate(etree.fromstring(text))
+        assert schema.complaint(text)
     except etree.XMLSyntaxError:
         assert "no XML" in NOT_LIBVIRTS[case]
 

@@ -10,6 +10,8 @@ import ctypes
 import functools
 import re
 
+from vifplug.testing import needs
+
 _INACTIVE = 2  # VIR_DOMAIN_XML_INACTIVE
 
 #: libvirt prints errors to stderr unless it is given a function
@@ -48,6 +50,7 @@ def canonical(interface: str) -> str:
 
 @functools.cache
 def _connection() -> tuple[ctypes.CDLL, ctypes.c_void_p]:
+    needs.require("libvirt library")
     library = ctypes.CDLL("libvirt.so.0")
     library.virConnectOpen.restype = ctypes.c_void_p
     library.virDomainDefineXML.restype = ctypes.c_void_p

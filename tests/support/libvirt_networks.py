@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from vifplug.testing import Lacking
+from vifplug.testing import Lacking, needs
 
 #: the daemon with all drivers, and the one with this driver alone
 DAEMONS = {"libvirtd": "libvirt-sock", "virtnetworkd": "virtnetworkd-sock"}
@@ -126,10 +126,8 @@ def _daemon() -> str:
 
 
 def _library() -> ctypes.CDLL:
-    try:
-        library = ctypes.CDLL("libvirt.so.0")
-    except OSError as error:
-        raise Lacking(f"no library of libvirt: {error}") from None
+    needs.require("libvirt library")
+    library = ctypes.CDLL("libvirt.so.0")
     for name in (
         "virConnectOpen",
         "virNetworkCreateXML",

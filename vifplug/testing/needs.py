@@ -7,6 +7,7 @@ The hosts and servers of this package require what they run on by themselves.
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import os
 import shutil
@@ -102,6 +103,14 @@ def _namespaces() -> str:
         subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
 
 
+def _library() -> str:
+    try:
+        ctypes.CDLL("libvirt.so.0")
+    except OSError as error:
+        return f"no library of libvirt: {error} (Debian: libvirt0)"
+    return ""
+
+
 @functools.cache
 def _mounts() -> str:
     """One is made in a mount namespace, and goes with it."""
@@ -122,6 +131,7 @@ NEEDS: Mapping[str, Callable[[], str]] = {
         "ovsdb-tool", "ovsdb-server", "ovs-vswitchd", "ovs-vsctl", "ovs-appctl", file=OVS_SCHEMA
     ),
     "libvirt": lambda: _programs("libvirtd", "virsh", "unshare", "nsenter", file=Path("/etc/libvirt")),
+    "libvirt library": _library,
     "qemu": lambda: _programs("qemu-system-x86_64"),
     "schemas": lambda: "" if SCHEMAS.is_dir() else f"no {SCHEMAS} (Debian: libvirt0)",
 }

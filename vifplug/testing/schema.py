@@ -1,11 +1,11 @@
-"""Whether libvirt's own RELAX NG schema accepts an element; Debian ships it in libvirt0."""
+"""Whether libvirt's own RELAX NG schemas accept a document; Debian ships them in libvirt0."""
 
 from __future__ import annotations
 
 import functools
 from typing import Any
 
-from vifplug.testing.needs import SCHEMAS
+from vifplug.testing.needs import SCHEMAS, require
 
 _INTERFACE = """<grammar xmlns='http://relaxng.org/ns/structure/1.0'>
   <start><choice><ref name='interface'/><ref name='hostdev'/></choice></start>
@@ -17,19 +17,26 @@ def installed() -> bool:
     return (SCHEMAS / "domaincommon.rng").exists()
 
 
-def complaint(element: str) -> str:
-    """What libvirt's schema has against ``element``; empty when it accepts it."""
+def complaint(document: str | bytes) -> str:
+    """What libvirt's schema has against an ``<interface>``, ``<hostdev>``, ``<domain>`` or ``<network>``.
+
+    Empty when it accepts it. Raises Lacking where the schemas are not installed.
+    """
     from lxml import etree
 
-    schema = _schema()
-    if schema.validate(etree.fromstring(element)):
+    tree = etree.fromstring(document)
+    schema = _schema(str(tree.tag))
+    if schema.validate(tree):
         return ""
     return "; ".join(dict.fromkeys(error.message for error in schema.error_log))
 
 
 @functools.cache
-def _schema() -> Any:
+def _schema(tag: str) -> Any:
     from lxml import etree
 
+    require("schemas")
+    if tag in ("domain", "network"):
+        return etree.RelaxNG(file=str(SCHEMAS / f"{tag}.rng"))
     beside = SCHEMAS / "interface.rng"  # where the grammar would be, for its include to be found
     return etree.RelaxNG(etree.fromstring(_INTERFACE, base_url=beside.as_uri()))
