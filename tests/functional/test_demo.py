@@ -17,6 +17,7 @@ from vifplug.cli.demo import guest, vifs
 from vifplug.cli.demo.narrator import Disappointed, Narrator
 from vifplug.cli.demo.story import CARDS
 from vifplug.model.vif import VIF
+from vifplug.testing.kernel import Kernel
 
 
 @pytest.fixture
@@ -98,25 +99,25 @@ def test_a_demo_that_may_not_make_namespaces_says_so() -> None:
     assert done.returncode == 3 and "Traceback" not in done.stderr and "ip netns add" in done.stderr, done.stderr
 
 
-@root
+@pytest.mark.needs("namespaces", "tun", "openvswitch", "libvirt", "qemu")
 @pytest.mark.slow
 def test_the_demo_with_guests_comes_out_as_it_says_and_leaves_nothing(place: dict[str, str]) -> None:
-    kernel = place.get("VIFPLUG_TEST_GUEST", "")
-    if not kernel:
-        pytest.skip("VIFPLUG_TEST_GUEST names no directory with a guest's kernel")
-    done = subprocess.run([VIFPLUG, "demo", "--guests", kernel], env=place, capture_output=True, text=True, check=False)
+    kernel = Kernel.named("VIFPLUG_TEST_GUEST").place
+    done = subprocess.run(
+        [VIFPLUG, "demo", "--guests", str(kernel)], env=place, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == "" and "FAILED" not in done.stdout
     assert done.stdout.count("\n  ok  ") == 7
     assert processes(place) == []
 
 
-@root
+@pytest.mark.needs("namespaces", "tun", "openvswitch")
 def test_a_demo_whose_guests_have_no_kernel_says_so_and_leaves_nothing(place: dict[str, str], tmp_path: Path) -> None:
     command = [VIFPLUG, "demo", "--guests", str(tmp_path)]
     done = subprocess.run(command, env=place, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (3, "")
-    assert done.stderr == f"vifplug: the demo's guests can't be started here: no boot/vmlinuz-* in {tmp_path}\n"
+    assert done.stderr == f"vifplug: the demo's host can't be made here: no boot/vmlinuz-* in {tmp_path}\n"
     assert processes(place) == []
 
 

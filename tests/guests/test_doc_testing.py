@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -10,21 +9,15 @@ import sys
 import pytest
 
 from tests.support.site import ROOT
-from vifplug.testing import Lacking
-from vifplug.testing.kernel import Kernel, require
-from vifplug.testing.libvirt import COMMANDS
+from vifplug.testing.kernel import Kernel
 
 PAGE = (ROOT / "doc/testing.md").read_text()
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a network namespace of its own")
+@pytest.mark.needs("namespaces", "tun", "openvswitch", "libvirt", "qemu")
 def test_the_pages_guest_pings() -> None:
-    try:
-        Kernel.named("VIFPLUG_TEST_GUEST")
-        require(*COMMANDS)
-    except Lacking as lacking:
-        pytest.skip(str(lacking))
+    Kernel.named("VIFPLUG_TEST_GUEST")
     [program] = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -13,8 +13,7 @@ from vifplug.cli.demo.narrator import Narrator
 from vifplug.cli.demo.prompt import Prompt
 from vifplug.cli.demo.stage import told
 from vifplug.cli.demo.vifs import MACHINES, SWITCH, machine
-from vifplug.errors import Conflict, HostNotReady
-from vifplug.testing import Lacking
+from vifplug.errors import Conflict
 from vifplug.testing.guests import Guest, Image, definition
 from vifplug.testing.host import PrivateHost
 from vifplug.testing.kernel import Kernel
@@ -33,13 +32,10 @@ def play(kernel: Path) -> int:
 @contextlib.contextmanager
 def _set_up(kernel: Path) -> Iterator[tuple[LibvirtHost, Image]]:
     with contextlib.ExitStack() as stack:
-        try:
-            with told():
-                host = stack.enter_context(PrivateHost())
-                image = Image.made(host.directory, Kernel(kernel))
-                libvirt = stack.enter_context(LibvirtHost(host))
-        except Lacking as error:
-            raise HostNotReady(f"the demo's guests can't be started here: {error}") from error
+        with told():
+            host = stack.enter_context(PrivateHost())
+            image = Image.made(host.directory, Kernel(kernel))
+            libvirt = stack.enter_context(LibvirtHost(host))
         stack.callback(os.chdir, Path.cwd())
         os.chdir(host.directory)
         yield libvirt, image
