@@ -2,9 +2,11 @@
 
 conformance, laws   what every VIF type has to hold
 netns, ovs, host    a private host: a network namespace, an Open vSwitch, a driver
+ovn                 OVN's central databases, and private hosts that are joined to it
 libvirt, guests     a private libvirtd on it, and guests of QEMU's that boot and ping
 kernel              what emulated machines boot
 needs               what a test needs of the machine, by name
+daemons             what the servers of ovs and ovn have in common
 """
 
 import unittest

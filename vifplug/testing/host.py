@@ -4,8 +4,13 @@
         host.driver.plug(vif)
         host.ovs.ctl("show"); host.ip("link")
 
-Nothing of the machine's own network is touched. The thread that enters is in the namespace until it leaves. Where the
-machine lacks what it takes, it raises `vifplug.testing.Lacking`: a test is then skipped.
+Nothing of the machine's own network is touched. Where the machine lacks what it takes, it raises
+`vifplug.testing.Lacking`: a test is then skipped. The thread that enters is in the namespace until it leaves. Where one
+thread has several hosts, it is in none of them but for a while:
+
+    with PrivateHost(entered=False) as one, PrivateHost(entered=False) as two:
+        with one.inside():
+            one.driver.plug(vif)
 """
 
 from __future__ import annotations
@@ -23,10 +28,13 @@ from vifplug.testing.ovs import PrivateOvs
 
 
 class PrivateHost:
-    """``timeout`` (seconds) and ``wait`` are those of [vifplug_ovs]; ``extra`` is more text for the configuration."""
+    """``timeout`` (seconds) and ``wait`` are those of [vifplug_ovs]; ``extra`` is more text for the configuration.
 
-    def __init__(self, *, timeout: float = 10, wait: str = "ofport", extra: str = "") -> None:
-        self._timeout, self._wait, self._extra = timeout, wait, extra
+    ``entered`` of False: the calling thread stays where it is, and uses the driver `inside` alone.
+    """
+
+    def __init__(self, *, timeout: float = 10, wait: str = "ofport", extra: str = "", entered: bool = True) -> None:
+        self._timeout, self._wait, self._extra, self._entered = timeout, wait, extra, entered
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -35,7 +43,8 @@ class PrivateHost:
             self.directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vifplug-host-")))
             [self.namespace] = stack.enter_context(netns.named())
             self.ovs = stack.enter_context(PrivateOvs(netns=self.namespace))
-            stack.enter_context(netns.inside(self.namespace))
+            if self._entered:
+                stack.enter_context(self.inside())
             self.networks = self.directory / "networks.d"
             self.networks.mkdir()
             self.config = self.directory / "vifplug.conf"
@@ -48,6 +57,10 @@ class PrivateHost:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+
+    def inside(self) -> contextlib.AbstractContextManager[None]:
+        """The calling thread is in this host's namespace; on exit it is back where it was."""
+        return netns.inside(self.namespace)
 
     def new_driver(self) -> VIFDriver:
         """Another driver of this host, as a second process would have. The caller closes it."""

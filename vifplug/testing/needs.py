@@ -19,6 +19,7 @@ from vifplug.testing import Lacking
 
 SCHEMAS = Path("/usr/share/libvirt/schemas")
 OVS_SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
+OVN_SCHEMAS = Path("/usr/share/ovn")
 TUN = Path("/dev/net/tun")
 
 #: what a test that wants to be root wants to be able to: CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_SETGID, CAP_SETUID
@@ -34,6 +35,9 @@ PACKAGES: Mapping[str, str] = {
     "ethtool": "ethtool",
     "libvirtd": "libvirt-daemon",
     "lz4": "lz4",
+    **dict.fromkeys(("ovn-nbctl", "ovn-sbctl"), "ovn-common"),
+    "ovn-controller": "ovn-host",
+    "ovn-northd": "ovn-central",
     "modprobe": "kmod",
     "mount": "mount",
     "ping": "iputils-ping",
@@ -129,6 +133,9 @@ NEEDS: Mapping[str, Callable[[], str]] = {
     "tun": _tun,
     "openvswitch": lambda: _programs(
         "ovsdb-tool", "ovsdb-server", "ovs-vswitchd", "ovs-vsctl", "ovs-appctl", file=OVS_SCHEMA
+    ),
+    "ovn": lambda: _programs(
+        "ovn-northd", "ovn-controller", "ovn-nbctl", "ovn-sbctl", file=OVN_SCHEMAS / "ovn-sb.ovsschema"
     ),
     "libvirt": lambda: _programs("libvirtd", "virsh", "unshare", "nsenter", file=Path("/etc/libvirt")),
     "libvirt library": _library,

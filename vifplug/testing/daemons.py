@@ -1,0 +1,111 @@
+"""Servers of Open vSwitch's family that are a test's own: started, ended and hung by their pid files.
+
+`vifplug.testing.ovs` and `vifplug.testing.ovn` say which servers there are.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+_PATIENCE = 20.0  # seconds that a server may take to start or to end
+#: where these programs look for each other's sockets and for their own files
+_PLACES = [f"{family}_{place}" for family in ("OVS", "OVN") for place in ("RUNDIR", "LOGDIR", "DBDIR", "SYSCONFDIR")]
+
+
+class Daemons:
+    """Servers whose files are in ``directory``, in the network namespace ``netns`` of ip(8) where one is named.
+
+    Only processes that were started here are ended.
+    """
+
+    directory: Path
+
+    def __init__(self, netns: str | None = None) -> None:
+        self.netns = netns
+
+    def stop(self, server: str) -> None:
+        """End a server in an orderly way (SIGTERM) and wait until it has. Raises TimeoutError."""
+        self._signal(server, signal.SIGTERM)
+        self.until(lambda: not self._pidfile(server).exists(), f"{server} to end")
+
+    def kill(self, server: str) -> None:
+        """End a server at once (SIGKILL), if it runs, and wait until it has. Raises TimeoutError."""
+        pid = self.pid(server)
+        if pid is not None:
+            self._signal(server, signal.SIGKILL)
+            self.until(lambda: not _runs(pid), f"{server} to end")
+        self._pidfile(server).unlink(missing_ok=True)
+
+    def pause(self, server: str) -> None:
+        """Make a server hang (SIGSTOP): it accepts connections and does not answer."""
+        self._signal(server, signal.SIGSTOP)
+        pid = self.pid(server)
+        self.until(lambda: pid is None or _state(pid) in "Tt", f"{server} to stop")
+
+    def resume(self, server: str) -> None:
+        self._signal(server, signal.SIGCONT)
+
+    def pid(self, server: str) -> int | None:
+        """The process id of a server that runs; None when it was not started, or has ended."""
+        try:
+            pid = int(self._pidfile(server).read_text())
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except (FileNotFoundError, ProcessLookupError, ValueError):
+            return None
+        return pid if os.fsencode(self.directory) in command else None  # the number may be another process's by now
+
+    def log(self, server: str) -> str:
+        """The log of a server, for a failed test's message."""
+        return (self.directory / f"{server}.log").read_text()
+
+    def run(self, *command: str) -> str:
+        """What a command prints that finds the servers' sockets. Raises CalledProcessError, with its stderr."""
+        places = dict.fromkeys(_PLACES, str(self.directory))
+        finished = subprocess.run(
+            command, env={**os.environ, **places}, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+        if finished.returncode:
+            raise subprocess.CalledProcessError(finished.returncode, command, finished.stdout, finished.stderr)
+        return finished.stdout
+
+    @staticmethod
+    def until(condition: Callable[[], bool], what: str) -> None:
+        """Ask until ``condition`` holds. Raises TimeoutError that names ``what`` after 20 seconds."""
+        deadline = time.monotonic() + _PATIENCE
+        while not condition():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"waited {_PATIENCE:g} s for {what}")
+            time.sleep(0.005)
+
+    # -- for those who know their servers ---------------------------------------------------------------------------
+
+    def _launch(self, server: str, *command: str) -> None:
+        """Start a server, which detaches when it is ready."""
+        common = [f"--pidfile={self._pidfile(server)}", f"--log-file={self.directory / server}.log"]
+        inside = ["ip", "netns", "exec", self.netns] if self.netns else []
+        self.run(*inside, *command, *common, "--no-chdir", "--detach", "-vconsole:off")
+
+    def _pidfile(self, server: str) -> Path:
+        return self.directory / f"{server}.pid"
+
+    def _signal(self, server: str, number: signal.Signals) -> None:
+        pid = self.pid(server)
+        if pid is not None and _runs(pid):
+            os.kill(pid, number)
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process is there and no zombie: these daemons are children of init, which may reap them late."""
+    return _state(pid) not in "Z-"
+
+
+def _state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "-"

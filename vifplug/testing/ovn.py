@@ -1,0 +1,236 @@
+"""A private OVN for tests: its central databases, and hosts that are joined to it.
+
+    with PrivateOvn() as ovn, PrivateHost(entered=False) as one, PrivateHost(entered=False) as two:
+        with ovn.joined(one, "one"), ovn.joined(two, "two"):
+            ovn.nbctl("ls-add", "red", "--", "lsp-add", "red", vif.id)
+            with one.inside():
+                one.driver.plug(vif)
+            ovn.await_binding(vif.id, Binding(chassis="one", up=True))
+
+The hosts' tunnels (Geneve) run over a Linux bridge in a network namespace of its own. Nothing of the machine's own
+network is touched, and only processes that were started here are ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from vifplug.testing import needs, netns
+from vifplug.testing.daemons import Daemons
+from vifplug.testing.host import PrivateHost
+from vifplug.testing.ovs import PrivateOvs
+
+Server = Literal["nb", "sb", "ovn-northd"]
+CONTROLLER = "ovn-controller"
+#: OVN's bridge on each chassis (ovn-controller.8, external_ids:ovn-bridge)
+BRIDGE = "br-int"
+#: the network of the tunnels between the hosts (RFC 2544, for tests of network devices)
+_UNDERLAY = "198.18"
+#: the bridge of each host that its tunnels start on, and the device on it that leads to the others
+_TUNNELS, UPLINK = "br-ex", "underlay"
+
+
+@dataclass(frozen=True)
+class Binding:
+    """What the southbound database says of a logical port.
+
+    ``chassis`` is the name of the chassis that has it, None where none has. ``up``: its flows are installed there.
+    ``additional`` are the chassis that may have it beside the first while it moves.
+    """
+
+    chassis: str | None
+    up: bool
+    additional: tuple[str, ...] = ()
+
+
+class PrivateOvn(Daemons):
+    """The northbound and the southbound database and ovn-northd. Raises Lacking where OVN is not installed."""
+
+    def __enter__(self) -> Self:
+        needs.require("ovn")
+        self.directory = Path(tempfile.mkdtemp(prefix="vifplug-ovn-"))
+        self.northbound, self.southbound = (f"unix:{self.directory}/{name}.sock" for name in ("nb", "sb"))
+        self._stack, self._numbers, self._underlay = contextlib.ExitStack(), itertools.count(1), ""
+        try:
+            for name in ("nb", "sb"):
+                self.run(
+                    "ovsdb-tool",
+                    "create",
+                    f"{self.directory}/{name}.db",
+                    str(needs.OVN_SCHEMAS / f"ovn-{name}.ovsschema"),
+                )
+                self.start("nb" if name == "nb" else "sb")
+            self.start("ovn-northd")
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the servers and remove everything. Hosts are to leave before."""
+        for server in ("ovn-northd", "sb", "nb"):
+            self.kill(server)
+        self._stack.close()
+        shutil.rmtree(self.directory)
+
+    def start(self, server: Server) -> None:
+        """Start a server and wait until it is ready. Raises CalledProcessError."""
+        if server == "ovn-northd":
+            command = [server, f"--ovnnb-db={self.northbound}", f"--ovnsb-db={self.southbound}"]
+        else:
+            file = self.directory / server
+            command = ["ovsdb-server", f"{file}.db", f"--remote=punix:{file}.sock"]
+        self._launch(server, *command, f"--unixctl={self.directory / server}.ctl")
+
+    def nbctl(self, *arguments: str) -> str:
+        """What ``ovn-nbctl ARGUMENTS`` prints. Raises CalledProcessError, with its stderr."""
+        return self.run("ovn-nbctl", f"--db={self.northbound}", "--timeout=20", *arguments).strip()
+
+    def sbctl(self, *arguments: str) -> str:
+        """What ``ovn-sbctl ARGUMENTS`` prints. Raises CalledProcessError, with its stderr."""
+        return self.run("ovn-sbctl", f"--db={self.southbound}", "--timeout=20", *arguments).strip()
+
+    # -- ports ------------------------------------------------------------------------------------------------------
+
+    def binding(self, port: str) -> Binding | None:
+        """The Port_Binding of a logical port; None while there is none."""
+        columns = "--columns=chassis,up,additional_chassis"
+        found = self.sbctl("--format=json", columns, "find", "Port_Binding", f"logical_port={port}")
+        rows = json.loads(found)["data"]
+        return _binding(self.chassis(), *rows[0]) if rows else None
+
+    def chassis(self) -> Mapping[str, str]:
+        """The names of the chassis, by the UUID of their row."""
+        listed = json.loads(self.sbctl("--format=json", "--columns=_uuid,name", "list", "Chassis"))["data"]
+        return {_atoms(row)[0]: name for row, name in listed}
+
+    def await_binding(self, port: str, wanted: Binding) -> None:
+        """Wait until the Port_Binding of a logical port is as ``wanted``. Raises TimeoutError, with what it is."""
+        try:
+            self.until(lambda: self.binding(port) == wanted, f"{port} to be {wanted}")
+        except TimeoutError as late:
+            raise TimeoutError(f"{late}; it is {self.binding(port)}") from None
+
+    @contextlib.contextmanager
+    def watched(self, port: str) -> Iterator[History]:
+        """Every state that the Port_Binding of a logical port has, from now on."""
+        where = [self.southbound, "OVN_Southbound", "Port_Binding", "logical_port,chassis,up,additional_chassis"]
+        command = ["ovsdb-client", "monitor", "--format=json", *where]
+        path = self.directory / f"history-{next(self._numbers)}"
+        with path.open("w") as file, subprocess.Popen(command, stdout=file) as process:
+            try:
+                history = History(self, port, path)
+                self.until(lambda: bool(history.states()), f"the Port_Binding of {port}")
+                yield history
+            finally:
+                process.kill()
+
+    # -- hosts ------------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def joined(self, host: PrivateHost, name: str) -> Iterator[Chassis]:
+        """``host`` as the chassis ``name``, with a tunnel to each of the others; on exit it has left."""
+        number = next(self._numbers)
+        address = f"{_UNDERLAY}.{number // 250}.{number % 250 + 1}"
+        with self._connected(host, address, f"host{number}"), Chassis(self, host.ovs, name, address) as chassis:
+            yield chassis
+
+    @contextlib.contextmanager
+    def _connected(self, host: PrivateHost, address: str, cable: str) -> Iterator[None]:
+        """The host's tunnels start on a bridge of its Open vSwitch: its userspace datapath looks for routes there."""
+        if not self._underlay:
+            [self._underlay] = self._stack.enter_context(netns.named())
+            netns.ip("-n", self._underlay, "link", "add", "switch", "up", "type", "bridge")
+        host.ip("link", "add", UPLINK, "up", "type", "veth", "peer", "name", cable, "netns", self._underlay)
+        netns.ip("-n", self._underlay, "link", "set", cable, "up", "master", "switch")
+        try:
+            netdev = ["set", "Bridge", _TUNNELS, "datapath_type=netdev"]
+            host.ovs.ctl("add-br", _TUNNELS, "--", *netdev, "--", "add-port", _TUNNELS, UPLINK)
+            host.ip("address", "add", f"{address}/16", "dev", _TUNNELS)
+            host.ip("link", "set", _TUNNELS, "up")
+            yield
+        finally:
+            host.ovs.ctl("--if-exists", "del-br", _TUNNELS)
+            host.ip("link", "delete", UPLINK)
+
+
+class Chassis(Daemons):
+    """ovn-controller beside an Open vSwitch, which may also be one without a namespace, on dummy devices.
+
+    ``name`` is its system-id, ``address`` where its tunnels end. Its log is ``log("ovn-controller")``.
+    """
+
+    def __init__(self, ovn: PrivateOvn, ovs: PrivateOvs, name: str, address: str) -> None:
+        super().__init__(ovs.netns)
+        self.directory = ovs.directory  # where ovn-controller looks for the sockets of Open vSwitch's bridges
+        self.ovn, self.ovs, self.name, self.address = ovn, ovs, name, address
+
+    def __enter__(self) -> Self:
+        self.configure(
+            **{"system-id": self.name, "hostname": self.name, "ovn-remote": self.ovn.southbound},
+            **{"ovn-encap-type": "geneve", "ovn-encap-ip": self.address, "ovn-bridge-datapath-type": "netdev"},
+        )
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill(CONTROLLER)
+        self.ovn.sbctl("--if-exists", "chassis-del", self.name)
+
+    def configure(self, **external_ids: str) -> None:
+        """Set what ovn-controller reads from the local database (ovn-controller.8, CONFIGURATION)."""
+        columns = [f"external_ids:{key}={value}" for key, value in external_ids.items()]
+        self.ovs.ctl("set", "Open_vSwitch", ".", *columns)
+
+    def start(self) -> None:
+        """Start ovn-controller and wait until it has made its bridge. Raises CalledProcessError, TimeoutError."""
+        self._launch(CONTROLLER, CONTROLLER, self.ovs.connection)
+        self.until(lambda: BRIDGE in self.ovs.ctl("list-br").split(), f"{BRIDGE} of {self.name}")
+
+
+@dataclass(frozen=True)
+class History:
+    """What the Port_Binding of one logical port was, from the time when it began to be watched."""
+
+    ovn: PrivateOvn
+    port: str
+    path: Path
+
+    def states(self) -> list[Binding]:
+        """The states in order, each other than the one before."""
+        names, told = self.ovn.chassis(), self.path.read_text()
+        lines = told[: told.rfind("\n") + 1].splitlines()  # the last may be half written
+        rows = [row[1:] for line in lines for row in json.loads(line)["data"]]
+        states = [_binding(names, *columns) for action, port, *columns in rows if port == self.port and action != "old"]
+        return [state for state, _ in itertools.groupby(states)]
+
+
+def _binding(names: Mapping[str, str], chassis: Any, up: Any, additional: Any) -> Binding:
+    """A Port_Binding from its columns, as OVSDB writes them in JSON."""
+    told = [names.get(each, each) for each in _atoms(chassis)]
+    more = sorted(names.get(each, each) for each in _atoms(additional))
+    return Binding(told[0] if told else None, _atoms(up) == [True], tuple(more))
+
+
+def _atoms(value: Any) -> list[Any]:
+    """The atoms of a column of a set or an optional one (RFC 7047, section 5.1)."""
+    if isinstance(value, list) and value[0] == "set":
+        return [atom for each in value[1] for atom in _atoms(each)]
+    return [value[1]] if isinstance(value, list) else [value]
