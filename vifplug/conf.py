@@ -173,7 +173,7 @@ OVS_OPTIONS: tuple[cfg.Opt, ...] = (
             ("ofport", "return when ovs-vswitchd has made the port"),
             ("ovn-installed", "return when ovn-controller has installed the port's flows"),
         ],
-        help="How far a port has to be before plug returns.",
+        help="How far a port has to be before plug, update and settle return; their option --wait takes its place.",
     ),
     cfg.StrOpt(
         "datapath_type",

@@ -21,6 +21,7 @@ from vifplug.plan.resources import Resource
 from vifplug.plan.steps import Difference, Step
 from vifplug.resolver import Resolver
 from vifplug.store import Record, State, Store
+from vifplug.waiting import Waiting
 
 if TYPE_CHECKING:
     from oslo_config import cfg
@@ -70,8 +71,8 @@ class VIFDriver:
     """Plugs VIFs on this host and remembers what it did. Thread-safe; processes of one host share the record.
 
     ``conf`` is an oslo.config ConfigOpts; None reads the usual files. ``networks`` are the named networks, instead of
-    those in the directory that the configuration names. ``machine`` stands for the host: another than this one is for
-    tests.
+    those in the directory that the configuration names. ``wait`` (none, ofport or ovn-installed) takes the place of the
+    option [vifplug_ovs] wait. ``machine`` stands for the host: another than this one is for tests.
 
     Errors, beside those that a verb names: InvalidRequest before anything is touched; HostNotReady and Conflict when
     nothing is changed in the end; StepFailed when a step failed and all was undone; PartlyDone when something is left.
@@ -82,6 +83,7 @@ class VIFDriver:
         conf: cfg.ConfigOpts | None = None,
         *,
         networks: Iterable[Network] | None = None,
+        wait: str | None = None,
         machine: Machine | None = None,
     ) -> None:
         from vifplug import conf as options
@@ -94,7 +96,9 @@ class VIFDriver:
         options.register(conf, loaded)
         self._settings = options.settings(conf, loaded)
         extra = plugins.load_resources()
-        self._machine = machine or local.machine(self._settings.ovs, extra)
+        ovs = self._settings.ovs if wait is None else dataclasses.replace(self._settings.ovs, wait=wait)
+        self._machine = machine or local.machine(ovs, extra)
+        self._waiting = Waiting(self._machine, ovs.wait, asked=wait is not None)
         self._facts = local.HostFacts(self._machine, plugins.LookUps())
         self._store = Store(self._settings.state_path)
         kinds = plugins.ResourceKinds(extra, resources.RESOURCES)
@@ -212,7 +216,9 @@ class VIFDriver:
         vif_id = _as_vif_id(vif_id)
         with self._store.lock([vif_id], self._settings.lock_timeout):
             job = self._engine.recall(self._recorded(vif_id))
+            self._waiting.check([job])
             self._engine.prepare([job], settle=True)
+            self._waiting.confirm([job])
             self._engine.carry_out([job], "updating")
         return job.change.steps
 
@@ -335,7 +341,9 @@ class VIFDriver:
         """The jobs of a batch, observed and planned; what they take of pools is theirs from here on."""
         jobs = self._jobs.make(pairs, anew=anew)
         try:
+            self._waiting.check(jobs)
             self._engine.prepare(jobs)
+            self._waiting.confirm(jobs)
         except BaseException:
             self._engine.give_back(jobs)
             raise

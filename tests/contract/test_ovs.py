@@ -219,14 +219,23 @@ def test_a_foreign_qos_is_seen_and_left_alone_unless_qos_is_wanted(door: OvsBack
 
 def test_keys_of_others_stay(door: OvsBackend, ovs: PrivateOvs) -> None:
     """Only the keys that are named are managed; what others write meanwhile is not undone."""
-    wanted = port(external_ids={"iface-id": "i"})
+    wanted = port(external_ids={"vm-id": "i"})
     reach(door, wanted)
     before = found(door, wanted)
     ovs.ctl("set", "Interface", wanted.name, "external_ids:ovn-installed=true", "external_ids:theirs=1")
-    changed = wanted.replace(external_ids={"iface-id": "j"})
+    changed = wanted.replace(external_ids={"vm-id": "j"})
     door.apply([Step(before, changed)], [])
-    assert found(door, wanted).external_ids == {"iface-id": "j", "theirs": "1"}
+    assert found(door, wanted).external_ids == {"vm-id": "j", "theirs": "1"}
     assert "ovn-installed" in ovs.ctl("get", "Interface", wanted.name, "external_ids")
+    unplug(door, wanted)
+
+
+def test_a_port_that_gets_another_identity_is_not_yet_installed_by_ovn(door: OvsBackend, ovs: PrivateOvs) -> None:
+    wanted = port(external_ids={"iface-id": "i"})
+    reach(door, wanted)
+    ovs.ctl("set", "Interface", wanted.name, "external_ids:ovn-installed=true", "external_ids:ovn-installed-ts=1")
+    reach(door, wanted.replace(external_ids={"iface-id": "j"}))
+    assert "ovn-installed" not in ovs.ctl("get", "Interface", wanted.name, "external_ids")
     unplug(door, wanted)
 
 

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -374,23 +374,100 @@ def test_a_device_that_does_not_work_is_a_difference_and_can_be_mended(ovs: Priv
         assert "does not work" in failing(errors.StepFailed, lambda: reach(door, still))
 
 
+def sought() -> OvsPort:
+    """A port that OVN looks for."""
+    return port(external_ids={"iface-id": new_id()})
+
+
 def test_ovn_installed_is_waited_for(ovs: PrivateOvs) -> None:
-    wanted = port()
-    controller = threading.Timer(
-        0.2, lambda: ovs.ctl("set", "Interface", wanted.name, "external_ids:ovn-installed=true")
-    )
+    wanted = sought()
+    installed: list[bool] = []
+
+    def install() -> None:
+        installed.append(True)
+        ovs.ctl("set", "Interface", wanted.name, "external_ids:ovn-installed=true")
+
+    controller = threading.Timer(0.2, install)
     with backend(ovs, wait="ovn-installed", timeout=20) as door:
         controller.start()
         reach(door, wanted)
+        assert installed
         controller.join()
-        assert found(door, wanted).external_ids == {}
+        assert found(door, wanted).external_ids == wanted.external_ids
 
 
-def test_without_ovn_installed_the_port_is_taken_back(ovs: PrivateOvs) -> None:
+def test_a_port_that_ovn_does_not_look_for_is_not_waited_for(ovs: PrivateOvs) -> None:
+    """The end of a patch, and what else has no iface-id, gets no word of ovn-controller's."""
+    with backend(ovs, wait="ovn-installed", timeout=20) as door:
+        reach(door, port())
+
+
+def test_a_port_that_was_made_without_a_wait_is_waited_for_later(ovs: PrivateOvs) -> None:
+    wanted = sought()
+    with backend(ovs, wait="none") as door:
+        reach(door, wanted)
     before = rows(ovs)
     with backend(ovs, wait="ovn-installed", timeout=0.4) as door:
-        assert "no ovn-installed=true" in failing(errors.Unavailable, lambda: reach(door, port()))
+        told = failing(errors.Unavailable, lambda: door.confirm([wanted]))
+        assert "no ovn-installed=true" in told and told.endswith("this call had changed nothing")
+        ovs.ctl("set", "Interface", wanted.name, "external_ids:ovn-installed=true")
+        door.confirm([wanted])
     assert rows(ovs) == before
+
+
+def test_a_port_that_goes_while_its_flows_are_awaited_is_told_at_once(ovs: PrivateOvs) -> None:
+    wanted = sought()
+    other = threading.Timer(0.3, lambda: ovs.ctl("del-port", wanted.name))
+    with backend(ovs, wait="ovn-installed", timeout=60) as door:
+        other.start()
+        assert "removed by another process" in failing(errors.Busy, lambda: reach(door, wanted))
+        other.join()
+
+
+#: what ovn-controller has to be told, in external_ids of Open_vSwitch
+REMOTE, KIND, ADDRESS = "ovn-remote=tcp:192.0.2.1:6642", "ovn-encap-type=geneve", "ovn-encap-ip=192.0.2.2"
+NAME, HERE = "system-id=one", "ovn-bridge=br0"
+ALL = (REMOTE, KIND, ADDRESS, NAME, HERE)
+
+
+def note(ovs: PrivateOvs, table: str, record: str, *pairs: str) -> None:
+    for pair in pairs:
+        ovs.ctl("set", table, record, f"external_ids:{pair}")
+
+
+@pytest.mark.parametrize(
+    ("told", "marks", "why"),
+    [
+        ((), "", "lack ovn-remote, ovn-encap-type, ovn-encap-ip and system-id"),
+        ((KIND, ADDRESS), "ovn-startup-ts=1", "lack ovn-remote;"),
+        ((REMOTE, KIND, NAME, HERE, "ovn-encap-ip-one=192.0.2.2"), "", "never worked on that bridge"),
+        ((REMOTE, KIND, ADDRESS, NAME), "ovn-nb-cfg=3", "it is on br0, and OVN's bridge here is br-int"),
+        (ALL, "", "start it, and see in its log whether it reaches tcp:192.0.2.1:6642"),
+        (ALL, "ovn-nb-cfg=3", "shows no sign of the iface-id {id}: see by `ovn-appctl"),
+        (ALL, "ct-zone-{id}=3", "has seen the iface-id {id} and not installed it: see by `ovn-sbctl"),
+    ],
+    ids=["nothing set up", "no remote", "an address for one chassis", "elsewhere", "never worked", "no sign", "seen"],
+)
+def test_without_ovn_installed_the_port_is_taken_back_and_what_is_lacking_is_told(
+    ovs: PrivateOvs, told: Sequence[str], marks: str, why: str
+) -> None:
+    before, wanted = rows(ovs), sought()
+    name = wanted.external_ids["iface-id"]
+    note(ovs, "Open_vSwitch", ".", *told)
+    note(ovs, "Bridge", "br0", *filter(None, [marks.format(id=name)]))
+    with backend(ovs, wait="ovn-installed", timeout=0.4) as door:
+        said = failing(errors.Unavailable, lambda: reach(door, wanted))
+    assert why.format(id=name) in said and said.endswith("it was taken back")
+    assert rows(ovs) == before
+
+
+def test_another_port_with_the_same_identity_is_named(ovs: PrivateOvs) -> None:
+    wanted = sought()
+    note(ovs, "Open_vSwitch", ".", *ALL)
+    ovs.ctl("add-port", "br0", "old0")
+    note(ovs, "Interface", "old0", f"iface-id={wanted.external_ids['iface-id']}")
+    with backend(ovs, wait="ovn-installed", timeout=0.4) as door:
+        assert "old0 has the iface-id" in failing(errors.Unavailable, lambda: reach(door, wanted))
 
 
 def test_a_read_whose_connection_ends_is_asked_again(ovs: PrivateOvs, tmp_path: Path) -> None:

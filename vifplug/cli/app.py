@@ -112,14 +112,14 @@ class App(app.App):
 
         return local.HostFacts(local.machine(self.settings().ovs, {}), plugins.LookUps())
 
-    def driver(self) -> VIFDriver:
-        """A driver for this configuration, with logging set up; the caller closes it."""
+    def driver(self, *, wait: str | None = None) -> VIFDriver:
+        """A driver for this configuration, with logging set up; the caller closes it. ``wait``: see `VIFDriver`."""
         from vifplug.cli import logs
         from vifplug.driver import VIFDriver
 
         conf = self.conf
         logs.set_up(self.options)
-        return VIFDriver(conf)
+        return VIFDriver(conf, wait=wait)
 
     def complain(self, error: VifplugError, about: str = "") -> int:
         """Say what went wrong, on stderr, one line for each problem; the exit code that it comes to."""

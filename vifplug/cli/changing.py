@@ -35,6 +35,7 @@ class Plug(PrintsElement, Lister):
             "--dry-run", action="store_true", help="change nothing; say, as a table, what would be done"
         )
         neutron_option(parser)
+        _wait_option(parser)
         parser.set_defaults(formatter=None)
         return parser
 
@@ -49,7 +50,7 @@ class Plug(PrintsElement, Lister):
         instance = _instance(parsed_args)
         read = documents.read_all(self.app, parsed_args.files, neutron=parsed_args.neutron)
         pairs = [(vif, instance) for vif, _ in read]
-        with self.app.driver() as driver:
+        with self.app.driver(wait=parsed_args.wait) as driver:
             if parsed_args.dry_run:
                 return PLUGGED, list(map(_plugged, driver.plan_many(pairs)))
             with Meter(self.app.stderr, f"plugging {len(pairs)} VIFs", shown=len(pairs) > 1) as meter:
@@ -66,13 +67,13 @@ class Update(PrintsElement, ShowOne):
         parser = _instance_options(super().get_parser(prog_name))
         parser.add_argument("file", metavar="FILE", help=FILE)
         neutron_option(parser)
-        return parser
+        return _wait_option(parser)
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
         from vifplug.cli import documents
 
         [(vif, _)] = documents.read_all(self.app, [parsed_args.file], neutron=parsed_args.neutron)
-        with self.app.driver() as driver:
+        with self.app.driver(wait=parsed_args.wait) as driver:
             return PLUGGED, _plugged(driver.update(vif, _instance(parsed_args)))
 
 
@@ -131,16 +132,28 @@ class Settle(ShowOne):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         parser.add_argument("id", metavar="ID", help="the id of a VIF")
-        return parser
+        return _wait_option(parser)
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
-        with self.app.driver() as driver:
+        with self.app.driver(wait=parsed_args.wait) as driver:
             return self.columns, _taken(parsed_args.id, driver.settle(parsed_args.id))
 
 
 def _instance_options(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument("--instance-uuid", metavar="UUID", help="the guest that the VIFs belong to")
     parser.add_argument("--instance-name", metavar="NAME", help="its name, for people")
+    return parser
+
+
+def _wait_option(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    from vifplug.host.ovs.settings import WAITS
+
+    parser.add_argument(
+        "--wait",
+        choices=WAITS,
+        help="wait until a port of Open vSwitch is in its database, made by ovs-vswitchd, or has its flows from OVN; "
+        "takes the place of [vifplug_ovs] wait",
+    )
     return parser
 
 

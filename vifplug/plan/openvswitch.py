@@ -87,6 +87,11 @@ class OvsPort(Resource):
     #: may come later
     error: str | None = ""
 
+    @property
+    def iface_id(self) -> str | None:
+        """Which logical port it is, to OVN and other controllers; None: none, such as one end of a patch."""
+        return self.external_ids.get("iface-id")
+
 
 @dataclass(frozen=True, kw_only=True)
 class AdoptedPort(Resource):

@@ -153,6 +153,11 @@ class OvsBackend:
                     self._rebuild(step)
                 done.append(step)
 
+    def confirm(self, ports: Sequence[OvsPort]) -> None:
+        """Wait for ports that are as wanted already. Raises as `apply`; nothing is changed."""
+        verified = [verbs.PlugPort(self.api, port, port) for port in ports]
+        Change(self.api, verified, wait=self.settings.wait, deadline=self._pool.deadline()).run()
+
     def _change(self, steps: Sequence[Step]) -> None:
         deadline = self._pool.deadline()
         finished: list[verbs.Verb] = []

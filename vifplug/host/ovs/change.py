@@ -10,7 +10,7 @@ from typing import NoReturn
 from ovsdbapp.exceptions import TimeoutException
 
 from vifplug.errors import Busy, PartlyDone, StepFailed, Unavailable, VifplugError
-from vifplug.host.ovs import reading
+from vifplug.host.ovs import ovn, reading
 from vifplug.host.ovs.adopted import SetPort
 from vifplug.host.ovs.api import Api
 from vifplug.host.ovs.conflict import explained
@@ -23,8 +23,8 @@ from vifplug.plan.steps import Step
 
 LOG = logging.getLogger(__name__)
 
-#: ovn-controller takes milliseconds to seconds; it is asked this often. Seconds.
-_POLL = 0.05
+#: ovn-controller takes some milliseconds, or seconds; its answer is looked up this often. Seconds.
+_POLL = 0.01
 
 
 class Change:
@@ -105,7 +105,7 @@ class Change:
             if port.after.error:
                 continue  # the undo of a repair: the error is what there was before
             if status is None:
-                raise Busy(f"{port.after} was removed by another process right after it was made")
+                raise _gone(port)
             if _waits(port, status):
                 continue
             if status.error:
@@ -115,17 +115,30 @@ class Change:
                 raise StepFailed(f"{wanted} does not work: {told}")
 
     def _await_flows(self, ports: Sequence[PlugPort]) -> None:
-        while lacking := self._without_flows(ports):
+        sought = self._with_device([port for port in ports if port.after.iface_id is not None])
+        while lacking := [port for port, status in self._present(sought) if not status.installed]:
             if time.monotonic() >= self._deadline:
-                raise Unavailable(
-                    f"{_told(lacking)} got no ovn-installed=true from ovn-controller within {self._api.timeout:g} s; "
-                    "is it running, and does OVN know the port?"
-                )
+                first, timeout = lacking[0].after, f"{self._api.timeout:g} s"
+                why = ovn.lacking(first, self._api.pool.select(*ovn.look(first)))
+                raise Unavailable(f"{_told(lacking)} got no ovn-installed=true from OVN within {timeout}: {why}")
             time.sleep(_POLL)
 
-    def _without_flows(self, ports: Sequence[PlugPort]) -> list[PlugPort]:
-        pairs = zip(ports, self._statuses(ports), strict=True)
-        return [port for port, status in pairs if not (status and (status.installed or _waits(port, status)))]
+    def _with_device(self, ports: Sequence[PlugPort]) -> list[PlugPort]:
+        """The ports that can get flows. The others are no failure: their devices come when their guests start."""
+        found = self._present(ports)
+        for port in (port.after for port, status in found if _waits(port, status)):
+            told = "%s has no device before its guest runs: OVN's flows were not waited for; settle VIF %s with a wait"
+            LOG.warning(told, port, port.owner)
+        return [port for port, status in found if not _waits(port, status)]
+
+    def _present(self, ports: Sequence[PlugPort]) -> list[tuple[PlugPort, reading.Status]]:
+        """The ports with their statuses. Raises Busy for one that is gone."""
+        found: list[tuple[PlugPort, reading.Status]] = []
+        for port, status in zip(ports, self._statuses(ports), strict=True):
+            if status is None:
+                raise _gone(port)
+            found.append((port, status))
+        return found
 
     def _final(self, ports: Sequence[PlugPort], number: int) -> list[reading.Status | None]:
         """The statuses, once they are final: a row that another process made anew meanwhile has no ofport yet."""
@@ -158,6 +171,10 @@ class Change:
         except VifplugError as failure:
             raise PartlyDone(f"{error}; and it could not be taken back: {failure}", [_told(wrote)]) from error
         raise type(error)(f"{error}; it was taken back")
+
+
+def _gone(port: PlugPort) -> Busy:
+    return Busy(f"{port.after} was removed by another process right after it was made")
 
 
 def _waits(port: PlugPort, status: reading.Status) -> bool:

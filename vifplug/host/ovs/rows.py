@@ -12,7 +12,7 @@ from typing import Any
 
 from vifplug.host.ovs import ops
 from vifplug.host.ovs.ops import Row
-from vifplug.host.ovs.reading import OWNER, ROLE, Keys, Seen
+from vifplug.host.ovs.reading import OWNER, ROLE, STATUS, Keys, Seen
 from vifplug.host.ovs.wire import DATABASE, Operation
 from vifplug.plan.resources import AdoptedPort, OvsBridge, OvsPolicing, OvsPort, OvsQos, OvsVlan, ovs_uuid
 
@@ -68,6 +68,7 @@ def _change(have: Seen, before: OvsPort, after: OvsPort) -> Iterator[Operation]:
     keys = Keys.of(after.owner, after.role)
     changes = [
         *_update("Interface", keys.interface, _interface_row(before), _interface_row(after)),
+        *_forget(keys, before, after),
         *_update("Port", keys.port, _port_row(before), _port_row(after)),
         *_change_qos(keys, have, before, after),
         *_move(keys, before, after),
@@ -76,6 +77,13 @@ def _change(have: Seen, before: OvsPort, after: OvsPort) -> Iterator[Operation]:
     yield from changes
     if before.error and not changes:  # ovs-vswitchd tries a device again when it is given a new configuration
         yield ops.mutate(DATABASE, [], ["next_cfg", "+=", 0])
+
+
+def _forget(keys: Keys, before: OvsPort, after: OvsPort) -> Iterator[Operation]:
+    """ovn-controller's word on a port goes with its identity: about the new one it has said nothing yet."""
+    if before.iface_id != after.iface_id:
+        where = [["_uuid", "==", ["uuid", keys.interface]]]
+        yield ops.mutate("Interface", where, ["external_ids", "delete", ["set", list(STATUS)]])
 
 
 def _move(keys: Keys, before: OvsPort | AdoptedPort, after: OvsPort | AdoptedPort) -> Iterator[Operation]:
