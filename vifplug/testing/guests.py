@@ -89,9 +89,14 @@ class Image:
     initramfs: Path
 
     @classmethod
+    def of(cls, directory: Path) -> Image:
+        """The one that `made` has put into ``directory``."""
+        return cls(directory / "vmlinux", directory / "guest.cpio")
+
+    @classmethod
     def made(cls, directory: Path, kernel: Kernel, modules: Iterable[str] = MODULES) -> Image:
         """One in ``directory``, that loads ``modules`` and what they need. Raises Lacking."""
-        image = cls(directory / "vmlinux", directory / "guest.cpio")
+        image = cls.of(directory)
         image.kernel.write_bytes(kernel.elf())
         initramfs(image.initramfs, kernel, modules, {"init": _INIT})
         return image
@@ -155,6 +160,12 @@ class Guest:
             self.run(f"ip link add link {card} name {card}.{vlan} type vlan id {vlan} && ip link set {card}.{vlan} up")
         self.run(f"ip addr add {address} dev {card if vlan is None else f'{card}.{vlan}'}")
 
+    def deconfigure(self, mac: str) -> None:
+        """Take the card down, and its addresses and VLANs away."""
+        card = self.device(mac)
+        self.run(f"for vlan in $(cd /sys/class/net; ls -d {card}.* 2>/dev/null); do ip link delete $vlan; done")
+        self.run(f"ip link set {card} down; ip addr flush dev {card}")
+
     def reaches(self, address: str) -> bool:
         """Whether ``address`` answers a ping within ten attempts: the first can be lost while ports come up."""
         return self._answers(f"for i in 1 2 3 4 5 6 7 8 9 10; do ping -c 1 -W 1 {address} && exit 0; done; exit 1")
@@ -162,6 +173,12 @@ class Guest:
     def is_cut_off_from(self, address: str) -> bool:
         """Whether ``address`` answers none of three pings, within a second each."""
         return not self._answers(f"ping -c 3 -i 0.2 -W 1 {address}")
+
+    def reached(self, addresses: Iterable[str]) -> set[str]:
+        """Those of which one of three pings is answered; all of them are asked at once."""
+        ping = "ping -c 3 -i 0.2 -W 1"
+        said = self.run("".join(f"({ping} {each} >/dev/null && echo {each}) & " for each in addresses) + "wait")
+        return set(said.split())
 
     def _answers(self, command: str) -> bool:
         return self._console.run(command)[0] == 0

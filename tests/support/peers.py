@@ -1,0 +1,50 @@
+"""Those whom guests talk to, or must not: each has a network namespace, and a wire that ends on the host."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from vifplug.testing import netns
+from vifplug.testing.host import PrivateHost
+
+MTU = 9000  # of peers and their wires: what is lost is lost to the MTU of a guest's device
+_THREE = ("-c", "3", "-i", "0.2", "-W", "1")
+
+
+@dataclass(frozen=True)
+class Peer:
+    """``name`` is that of the wire's end on the host."""
+
+    name: str
+    namespace: str
+    address: str
+
+    def reaches(self, address: str, *options: str) -> bool:
+        """Whether a ping with these options of ping(8) is answered within ten attempts."""
+        return any(self.start("ping", "-c", "1", "-W", "1", *options, address).wait() == 0 for _ in range(10))
+
+    def start(self, *command: str) -> subprocess.Popen[bytes]:
+        """A command in its namespace; the caller waits for its end."""
+        words = ("ip", "netns", "exec", self.namespace, *command)
+        return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+@contextlib.contextmanager
+def peer(host: PrivateHost, name: str, number: int, *, on: str | None = None) -> Iterator[Peer]:
+    """A peer with the address 10.0.0.``number``; its wire's end is a port of the Linux bridge ``on``, if given."""
+    with netns.named() as [namespace]:
+        host.ip("link", "add", name, "mtu", str(MTU), "type", "veth", "peer", "name", "eth0", "netns", namespace)
+        address = f"10.0.0.{number}"
+        for words in (f"link set dev eth0 mtu {MTU} up", f"address add {address}/24 dev eth0"):
+            netns.ip("-n", namespace, *words.split())
+        host.ip("link", "set", "dev", name, *(("master", on) if on else ()), "up")
+        yield Peer(name, namespace, address)
+
+
+def that_reach(address: str, peers: Iterable[Peer]) -> set[str]:
+    """The names of the peers of which one of three pings is answered; all of them ping at once."""
+    running = {each.name: each.start("ping", *_THREE, address) for each in peers}
+    return {name for name, process in running.items() if process.wait() == 0}
