@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from functools import partial
 
 import pytest
 
+from tests.support.peers import MTU, Peer, peer
 from tests.support.places import libvirt_cache, shared
-from vifplug.testing import Lacking, guests
+from vifplug.testing import Lacking, guests, macvtaps
 from vifplug.testing.guests import Guest, Image
 from vifplug.testing.host import PrivateHost
 from vifplug.testing.kernel import Kernel
@@ -43,8 +45,10 @@ def libvirt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LibvirtHost]:
     if os.geteuid() != 0:
         pytest.skip("needs root, for a network namespace of its own")
     try:
-        with PrivateHost() as host, LibvirtHost(host, cache=libvirt_cache(tmp_path_factory)) as libvirt:
-            yield libvirt
+        with macvtaps.claimed() as first, PrivateHost() as host:
+            macvtaps.skip(host.namespace, first)
+            with LibvirtHost(host, cache=libvirt_cache(tmp_path_factory)) as libvirt:
+                yield libvirt
     except Lacking as lacking:
         pytest.skip(str(lacking))
 
@@ -58,3 +62,20 @@ def host(libvirt: LibvirtHost) -> PrivateHost:
 @pytest.fixture(scope="module")
 def boot(libvirt: LibvirtHost, image: Image) -> Boot:
     return partial(guests.boot, libvirt, image)
+
+
+@pytest.fixture(scope="module")
+def peers(host: PrivateHost) -> Iterator[Mapping[str, Peer]]:
+    """One in VLAN 10 and one in VLAN 20 of the Open vSwitch bridge br-int, and one on the Linux bridge br0.
+
+    The bridges' own MTU is set: else it is the least of their ports', and a tap that libvirt makes begins with it.
+    """
+    host.ovs.ctl("add-br", "br-int", "--", "set", "bridge", "br-int", "datapath_type=netdev")
+    host.ovs.ctl("set", "interface", "br-int", f"mtu_request={MTU}")
+    host.ip("link", "add", "br0", "mtu", str(MTU), "up", "type", "bridge")
+    with ExitStack() as stack:
+        places = (("vlan10", None), ("vlan20", None), ("lan", "br0"))
+        made = [stack.enter_context(peer(host, name, n, on=on)) for n, (name, on) in enumerate(places, 1)]
+        for vlan in (10, 20):
+            host.ovs.ctl("add-port", "br-int", f"vlan{vlan}", f"tag={vlan}")
+        yield {each.name: each for each in made}
