@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -26,10 +27,38 @@ class Peer:
         """Whether a ping with these options of ping(8) is answered within ten attempts."""
         return any(self.start("ping", "-c", "1", "-W", "1", *options, address).wait() == 0 for _ in range(10))
 
+    @contextlib.contextmanager
+    def stream(self, address: str) -> Iterator[Stream]:
+        """Pings of an address, fifty a second, until the ``with`` ends."""
+        command = ("ip", "netns", "exec", self.namespace, "ping", "-n", "-i", "0.02", "-w", "120", address)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            try:
+                yield Stream(process)
+            finally:
+                process.kill()
+
     def start(self, *command: str) -> subprocess.Popen[bytes]:
         """A command in its namespace; the caller waits for its end."""
         words = ("ip", "netns", "exec", self.namespace, *command)
         return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+class Stream:
+    """Pings on their way. ``lost`` counts those that were not answered though a later one was."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self.answered, self.lost = 0, 0
+
+    def await_answers(self, count: int = 25) -> None:
+        """Wait for so many more answers."""
+        assert self._process.stdout
+        while count:
+            line = self._process.stdout.readline()
+            assert line, f"only {self.answered} pings were answered in two minutes"
+            if found := re.search(r"icmp_seq=(\d+) ttl=", line):
+                self.answered, count = self.answered + 1, count - 1
+                self.lost = int(found[1]) - self.answered
 
 
 @contextlib.contextmanager

@@ -26,6 +26,8 @@ from vifplug.testing.libvirt import LibvirtHost
 
 #: seconds that a guest may take to boot, on a machine that does much else
 _PATIENCE = 120
+#: and that it may take to find a card
+_HOT_PLUG = 20
 
 MODULES = ("virtio_pci", "virtio_net", "8021q")
 
@@ -145,8 +147,14 @@ class Guest:
     # -- its network cards --------------------------------------------------------------------------------------
 
     def device(self, mac: str) -> str:
-        """The name of the card that has a MAC address. Raises Failed where there is none."""
-        return self.run(f"cd /sys/class/net; grep -l -x {mac} */address | grep -v '[.]' | cut -d/ -f1").strip()
+        """The name of the card that has a MAC address: one that was attached comes a moment later. Raises Failed."""
+        look = f"cd /sys/class/net; grep -l -x {mac} */address | grep -v '[.]' | cut -d/ -f1"
+        deadline = time.monotonic() + _HOT_PLUG
+        while not (name := self.run(look).strip()):
+            if time.monotonic() > deadline:
+                raise Failed(f"guest {self.name} has no card {mac} after {_HOT_PLUG} s")
+            time.sleep(0.05)
+        return name
 
     def mtu(self, mac: str) -> int:
         """The MTU of the card, in bytes."""
