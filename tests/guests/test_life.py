@@ -9,17 +9,19 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.peers import Peer, peer, pinging
-from vifplug import VIF, Instance
+from vifplug import VIF, Instance, interface_xml
 from vifplug.driver import Plugged
+from vifplug.guest.running import guest
 from vifplug.testing import netns
-from vifplug.testing.guests import Guest, Image, definition
+from vifplug.testing.guests import Guest, Image, boot, definition
 from vifplug.testing.host import PrivateHost
-from vifplug.testing.libvirt import LibvirtHost
+from vifplug.testing.libvirt import LibvirtHost, Refused, domain
 
 pytestmark = pytest.mark.xdist_group("guests-2")
 
@@ -110,6 +112,11 @@ def libvirtd_killed(web: Web) -> None:
     web.libvirt.start()
 
 
+def switch_stopped(web: Web) -> None:
+    web.libvirt.host.ovs.stop("ovs-vswitchd")
+    web.libvirt.host.ovs.start("ovs-vswitchd")
+
+
 def rebooted(web: Web) -> None:
     web.libvirt.virsh("reset", "web")
     web.configure()
@@ -133,7 +140,8 @@ def killed(web: Web) -> None:
 
 
 #: QEMU lives on in those, and ends in these
-LASTING, ENDING = (suspended, libvirtd_stopped, libvirtd_killed, rebooted), (saved, destroyed, killed)
+LASTING = (suspended, libvirtd_stopped, libvirtd_killed, switch_stopped, rebooted)
+ENDING = (saved, destroyed, killed)
 
 
 @pytest.mark.parametrize("happening", [pytest.param(each, id=each.__name__) for each in (*LASTING, *ENDING)])
@@ -162,6 +170,81 @@ def test_what_libvirt_made_goes_with_qemu_and_comes_again_as_the_element_says(
     assert host.port(LIBVIRTS.device, "external_ids:iface-id") == f'"{LIBVIRTS.id}"'
 
 
+# -- what libvirt refuses, and what it makes itself --------------------------------------------------------------------
+
+
+@pytest.fixture
+def spare(host: PrivateHost) -> Iterator[Plugged]:
+    """A VIF that is plugged, and no guest's yet."""
+    yield host.driver.plug(vif(7, **OVS, vlan=10), GUEST)
+    host.driver.unplug(vif(7, **OVS).id)
+
+
+def test_a_guest_that_does_not_start_takes_nothing_along(
+    spare: Plugged, libvirt: LibvirtHost, image: Image, host: PrivateHost
+) -> None:
+    before = found(host, spare.vif)
+    with pytest.raises(Refused, match="/nowhere"):
+        boot(libvirt, Image(Path("/nowhere"), image.initramfs), "second", [spare.interface_xml])
+    assert found(host, spare.vif) == before and host.driver.check(spare.vif.id) == []
+
+
+def test_a_tap_has_one_guest(
+    web: Web, spare: Plugged, libvirt: LibvirtHost, host: PrivateHost, everybody: Mapping[str, Peer]
+) -> None:
+    """Whether the second one starts with it or has it attached; nothing of it is lost for the first."""
+    taken = host.driver.show(ACCESS.id).interface_xml
+    libvirt.create(domain("second", spare.interface_xml))
+    with pytest.raises(Refused, match="Device or resource busy"):
+        libvirt.virsh("attach-device", "second", libvirt.write(taken), "--live")
+    libvirt.virsh("destroy", "second")
+    with pytest.raises(Refused, match="Device or resource busy"):
+        libvirt.create(domain("second", spare.interface_xml + taken))
+    assert host.driver.check(ACCESS.id) == [] and everybody["vlan10"].reaches(address(ACCESS))
+
+
+def test_what_libvirt_deletes_of_a_tap_that_it_takes_for_its_own_is_told_and_made_again(
+    spare: Plugged, libvirt: LibvirtHost, host: PrivateHost
+) -> None:
+    """It cleans up after a start that it refuses, unless the element says that the tap is not its own."""
+    with pytest.raises(Refused, match="already exists"):
+        libvirt.create(domain("second", spare.interface_xml.replace(" managed='no'", "")))
+    tap = spare.vif.device
+    assert tap not in host.links()
+    assert f"tap {tap}: wanted there, found nothing" in map(str, host.driver.check(spare.vif.id))
+    assert host.driver.plug(spare.vif).changed and host.driver.check(spare.vif.id) == []
+    libvirt.create(domain("second", spare.interface_xml))
+    assert host.port(tap, "link_state") == "up"
+    libvirt.virsh("destroy", "second")
+
+
+def test_an_adopted_port_that_libvirt_makes_again_is_told_and_mended(libvirt: LibvirtHost, host: PrivateHost) -> None:
+    """What comes back is what the element says, and not what vifplug has set since."""
+    asked = vif(8, **OVS, tap_owner="libvirt", vlan=10)
+    libvirt.create(domain("second", interface_xml(asked)))
+    running = guest(libvirt.virsh("dumpxml", "second").encode())
+    [adopted] = host.driver.adopt([(each.vif, running.instance) for each in running.interfaces])
+    wanted = adopted.vif.replace(vlan=vif(8, **OVS, vlan=20).vlan)
+    host.driver.update(wanted)
+    libvirt.stop(signal.SIGKILL)
+    libvirt.start()
+    assert host.driver.check(asked.id) == []
+    save_and_restore(libvirt, "second")
+    assert [str(each) for each in host.driver.check(asked.id)] == [
+        "adopted-port tap8: vlan: wanted tag 20, found tag 10"
+    ]
+    assert host.driver.update(wanted).changed
+    assert host.port("tap8", "tag", "Port") == "20" and host.driver.check(asked.id) == []
+    host.driver.unplug(asked.id)
+    libvirt.virsh("destroy", "second")
+
+
+def save_and_restore(libvirt: LibvirtHost, name: str) -> None:
+    file = f"/var/lib/libvirt/{name}.save"
+    libvirt.virsh("save", name, file)
+    libvirt.virsh("restore", file)
+
+
 def reached(everybody: Mapping[str, Peer]) -> dict[VIF, str]:
     """By whom each card is reached, and by nobody else: the names."""
     for each, name in REACHED_BY.items():
@@ -173,7 +256,7 @@ def reached(everybody: Mapping[str, Peer]) -> dict[VIF, str]:
 def found(host: PrivateHost, vif: VIF) -> Any:
     """The device and its place in a Linux bridge, as the kernel has them, and its port, as Open vSwitch has it."""
     [link] = json.loads(host.ip("-d", "-j", "link", "show", "dev", vif.device))
-    device = {key: link.get(key) for key in ("ifindex", "address", "mtu", "ifalias", "master", "qdisc")}
+    device = {key: link.get(key) for key in ("ifindex", "address", "mtu", "ifalias", "master")}
     flags = link["linkinfo"].get("info_slave_data", {})
     return (
         device,
