@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
@@ -12,7 +11,7 @@ import pytest
 
 from tests.support.peers import MTU, Peer, peer
 from tests.support.places import libvirt_cache, shared
-from vifplug.testing import Lacking, guests, macvtaps
+from vifplug.testing import guests, macvtaps
 from vifplug.testing.guests import Guest, Image
 from vifplug.testing.host import PrivateHost
 from vifplug.testing.kernel import Kernel
@@ -31,10 +30,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
         made = directory / "made"
         if not made.exists():
             being_made = tmp_path_factory.mktemp("guest-image")
-            try:
-                Image.made(being_made, Kernel.named("VIFPLUG_TEST_GUEST"))
-            except Lacking as lacking:
-                pytest.skip(str(lacking))
+            Image.made(being_made, Kernel.named("VIFPLUG_TEST_GUEST"))
             being_made.rename(made)
         return Image.of(made)
 
@@ -42,15 +38,10 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
 @pytest.fixture(scope="module")
 def libvirt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LibvirtHost]:
     """libvirtd on the module's host."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root, for a network namespace of its own")
-    try:
-        with macvtaps.claimed() as first, PrivateHost() as host:
-            macvtaps.skip(host.namespace, first)
-            with LibvirtHost(host, cache=libvirt_cache(tmp_path_factory)) as libvirt:
-                yield libvirt
-    except Lacking as lacking:
-        pytest.skip(str(lacking))
+    with macvtaps.claimed() as first, PrivateHost() as host:
+        macvtaps.skip(host.namespace, first)
+        with LibvirtHost(host, cache=libvirt_cache(tmp_path_factory)) as libvirt:
+            yield libvirt
 
 
 @pytest.fixture(scope="module")

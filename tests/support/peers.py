@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from vifplug.testing import netns
+from vifplug.testing import needs, netns
 from vifplug.testing.host import PrivateHost
 
 MTU = 9000  # of peers and their wires: what is lost is lost to the MTU of a guest's device
@@ -64,6 +64,7 @@ class Stream:
 @contextlib.contextmanager
 def peer(host: PrivateHost, name: str, number: int, *, on: str | None = None) -> Iterator[Peer]:
     """A peer with the address 10.0.0.``number``; its wire's end is a port of the Linux bridge ``on``, if given."""
+    needs.require("ping")
     with netns.named() as [namespace]:
         host.ip("link", "add", name, "mtu", str(MTU), "type", "veth", "peer", "name", "eth0", "netns", namespace)
         address = f"10.0.0.{number}"

@@ -4,6 +4,7 @@ conformance, laws   what every VIF type has to hold
 netns, ovs, host    a private host: a network namespace, an Open vSwitch, a driver
 libvirt, guests     a private libvirtd on it, and guests of QEMU's that boot and ping
 kernel              what emulated machines boot
+macvtaps            numbers for the links of hosts that run at the same time
 needs               what a test needs of the machine, by name
 """
 

@@ -84,7 +84,7 @@ def told() -> Iterator[None]:
 
 def _set_up(stack: contextlib.ExitStack) -> Stage:
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vifplug-demo-")))
-    first = _first_number(stack)
+    first = stack.enter_context(macvtaps.claimed())
     [name] = stack.enter_context(netns.named())
     ovs = stack.enter_context(PrivateOvs(netns=name))
     macvtaps.skip(name, first)
@@ -104,11 +104,3 @@ def _furnish(name: str) -> None:
         "link set dev wire up",
     ):
         netns.ip("-n", name, *command.split())
-
-
-def _first_number(stack: contextlib.ExitStack) -> int:
-    """That of links which are in no other host's way, as long as ``stack`` lasts."""
-    try:
-        return stack.enter_context(macvtaps.claimed())
-    except Lacking as lacking:
-        raise HostNotReady(f"the demo's host can't be made here: {lacking}") from lacking
