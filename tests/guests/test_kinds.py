@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from tests.guests.conftest import Boot
-from tests.support.peers import MTU, Peer, peer, pinging
+from tests.support.peers import MTU, Peer, addressed, peer, reached
 from vifplug import VIF, Instance
 from vifplug.testing.guests import Guest
 from vifplug.testing.host import PrivateHost
@@ -86,15 +86,13 @@ ELSEWHERE = [
 class Pair:
     """Two interfaces of one sort, one of each guest's. ``together``: whether they reach each other.
 
-    ``peer`` is whom both reach. ``reflecting`` is a device of the host's of which the far end is to send back what came
-    in by it, as a VEPA's switch does (IEEE 802.1Qbg).
+    ``peer`` is whom both reach.
     """
 
     name: str
     keys: Mapping[str, Any]
     peer: str
     together: bool
-    reflecting: str | None = None
 
 
 PAIRS = [
@@ -103,8 +101,8 @@ PAIRS = [
     Pair("one VLAN", {**OVS, "vlan": 10}, "vlan10", together=True),
     Pair("direct, bridge", direct("low0", "bridge"), "wire", together=True),
     Pair("direct, vepa", direct("low1", "vepa"), "wire", together=False),
-    Pair("direct, vepa, reflected", direct("low5", "vepa"), "wire", together=True, reflecting="low5"),
-    Pair("direct, private, reflected", direct("low2", "private"), "wire", together=False, reflecting="low2"),
+    Pair("direct, vepa, reflected", direct("low5", "vepa"), "wire", together=True),
+    Pair("direct, private, reflected", direct("low2", "private"), "wire", together=False),
 ]
 
 NETWORKS = {
@@ -116,46 +114,51 @@ NETWORKS = {
     "shared": "<forward mode='bridge'><interface dev='low7'/></forward>",
     "exclusive": "<forward mode='passthrough'><interface dev='low6'/></forward>",
 }
-LOWER = [f"low{number}" for number in range(8)]
+#: devices of the host's, and those of which the far end sends back what came by it, as a VEPA's switch does (802.1Qbg)
+LOWER, REFLECTING = [f"low{number}" for number in range(8)], ("low2", "low5")
 
 
 @dataclass(frozen=True)
 class Card:
-    """A guest's network card: what was plugged for it, and the address that it has when its turn comes."""
+    """A guest's network card. It has an IP network of its own, and so has each VLAN on it; a pair has one for both."""
 
     guest: Guest
     vif: VIF
+    number: int
+    side: int
 
-    @property
-    def address(self) -> str:
-        return f"10.0.1.{int(self.vif.id[:8])}"
+    def network(self, vlan: int | None) -> str:
+        return f"10.{self.number}.{vlan or 0}"
 
-    @contextmanager
-    def up(self, vlan: int | None = None) -> Iterator[None]:
-        """No other card of the guest is up: it would answer for this one's address."""
-        self.guest.configure(self.vif.mac, f"{self.address}/16", vlan=vlan)
-        try:
-            yield
-        finally:
-            self.guest.deconfigure(self.vif.mac)
+    def address(self, vlan: int | None = None) -> str:
+        return f"{self.network(vlan)}.{100 + self.side}"
+
+    def peers(self, vlan: int | None, peer: Peer) -> str:
+        """The address of a peer in the card's network."""
+        return f"{self.network(vlan)}.{peer.address.rpartition('.')[2]}"
 
 
+Everybody = Mapping[str, Peer]
 Cards = Mapping[str, Card]
+#: who was answered by which address: the names of peers and guests
+Heard = set[tuple[str, str]]
 
 
-def vif(number: int, keys: Mapping[str, Any]) -> VIF:
-    ids = {"id": f"{number:08}-6a1b-4c2d-9e3f-7a8b9c0d1e2f", "mac": f"52:54:00:00:00:{number:02x}"}
+def vif(number: int, side: int, keys: Mapping[str, Any]) -> VIF:
+    ids = {"id": f"{number:07}{side}-6a1b-4c2d-9e3f-7a8b9c0d1e2f", "mac": f"52:54:00:00:0{side}:{number:02x}"}
     return VIF.from_json({**ids, "model": "virtio", **keys})
 
 
 @pytest.fixture(scope="module")
-def everybody(host: PrivateHost, peers: Mapping[str, Peer]) -> Iterator[Mapping[str, Peer]]:
+def everybody(host: PrivateHost, peers: Everybody) -> Iterator[Everybody]:
     """The peers; one on another Linux bridge, and one at the far ends of the devices that macvtaps are on."""
     for bridge in ("br1", "br-wire"):
         host.ip("link", "add", bridge, "mtu", str(MTU), "up", "type", "bridge")
     for name in LOWER:
         host.ip("link", "add", name, "up", "type", "veth", "peer", "name", f"{name}-far")
         host.ip("link", "set", f"{name}-far", "master", "br-wire", "up")
+        if name in REFLECTING:
+            host.ip("link", "set", f"{name}-far", "type", "bridge_slave", "hairpin", "on")
     for name, text in NETWORKS.items():
         (host.networks / f"{name}.xml").write_text(f"<network><name>{name}</name>{text}</network>")
     with ExitStack() as stack:
@@ -172,16 +175,16 @@ def before(host: PrivateHost, everybody: object) -> Any:
 
 
 @pytest.fixture(scope="module")
-def cards(host: PrivateHost, boot: Boot, before: object) -> Mapping[str, Card]:
+def cards(host: PrivateHost, boot: Boot, before: object) -> Cards:
     """The cards of two guests: one of each kind, and the pairs, as ``pair, 0`` and ``pair, 1``."""
-    given = [{kind.name: kind.keys for kind in kinds} for kinds in (SWITCHED, ELSEWHERE)]
-    for side, keys in enumerate(given):
-        keys |= {f"{pair.name}, {side}": pair.keys for pair in PAIRS}
+    numbered = {kind.name: (number, kind.keys) for number, kind in enumerate((*SWITCHED, *ELSEWHERE), 1)}
     found: dict[str, Card] = {}
-    for side, keys in enumerate(given):
-        vifs = {name: vif(number, each) for number, (name, each) in enumerate(keys.items(), 100 * side + 1)}
+    for side, kinds in enumerate((SWITCHED, ELSEWHERE)):
+        given = {kind.name: numbered[kind.name] for kind in kinds}
+        given |= {f"{pair.name}, {side}": (number, pair.keys) for number, pair in enumerate(PAIRS, 101)}
+        vifs = {name: vif(number, side, keys) for name, (number, keys) in given.items()}
         guest = booted(host, boot, f"guest{side}", vifs.values())
-        found |= {name: Card(guest, each) for name, each in vifs.items()}
+        found |= {name: Card(guest, vifs[name], number, side) for name, (number, _) in given.items()}
     for tap in ("plain0", "plain1"):  # the network of type ethernet is somebody else's
         host.ip("link", "set", tap, "master", "br0", "up")
     return found
@@ -191,6 +194,55 @@ def booted(host: PrivateHost, boot: Boot, name: str, vifs: Iterable[VIF]) -> Gue
     instance = Instance(uuid="77777777-aaaa-4bbb-8ccc-dddddddddddd", name=name)
     plugged = host.driver.plug_many([(each, instance) for each in vifs])
     return boot(name, [each.interface_xml for each in plugged])
+
+
+@pytest.fixture(scope="module")
+def heard(cards: Cards, everybody: Everybody) -> Heard:
+    """Who reaches whom. All ask all at once, since what takes time is to wait for answers that must not come.
+
+    They ask until all have been answered who should be, or thirty times; an answer in any round counts.
+    """
+    places = [(cards[kind.name], vlan) for kind in (*SWITCHED, *ELSEWHERE) for vlan in kind.reaches]
+    places += [(cards[f"{pair.name}, {side}"], None) for pair in PAIRS for side in (0, 1)]
+    addressed(everybody.values(), {card.network(vlan) for card, vlan in places})
+    for guest in {card.guest for card, _ in places}:
+        guest.run("echo 1 >/proc/sys/net/ipv4/conf/all/arp_ignore")  # each card answers for its own address
+    for card, vlan in places:
+        card.guest.configure(card.vif.mac, f"{card.address(vlan)}/24", vlan=vlan)
+    found: Heard = set()
+    for _ in range(30):
+        found |= asked(places, everybody)
+        if wanted(cards, everybody) <= found:
+            break
+    return found
+
+
+def asked(places: Iterable[tuple[Card, int | None]], everybody: Everybody) -> Heard:
+    """One round."""
+    others: dict[Guest, list[str]] = {}
+    for card, vlan in places:
+        others.setdefault(card.guest, []).extend(card.peers(vlan, each) for each in everybody.values())
+    addresses = [card.address(vlan) for card, vlan in places]
+    answers = dict(reached(everybody.values(), addresses))
+    for guest, theirs in others.items():
+        pairs = [card.address(vlan) for card, vlan in places if card.number > 100 and card.guest is not guest]
+        answers[guest.name] = guest.reached([*theirs, *pairs])
+    return {(name, address) for name, each in answers.items() for address in each}
+
+
+def wanted(cards: Cards, everybody: Everybody) -> Heard:
+    """What has to be heard."""
+    found: Heard = set()
+    for kind in (*SWITCHED, *ELSEWHERE):
+        for vlan, names in kind.reaches.items():
+            card = cards[kind.name]
+            for name in names:
+                found |= {(name, card.address(vlan)), (card.guest.name, card.peers(vlan, everybody[name]))}
+    for pair in PAIRS:
+        one, other = (cards[f"{pair.name}, {side}"] for side in (0, 1))
+        found |= {(pair.peer, one.address()), (pair.peer, other.address())}
+        found |= {(one.guest.name, other.address()), (other.guest.name, one.address())} if pair.together else set()
+    return found
 
 
 def configured(host: PrivateHost) -> Any:
@@ -206,35 +258,27 @@ def configured(host: PrivateHost) -> Any:
 
 @pytest.mark.parametrize("kind", [pytest.param(each, id=each.name) for each in (*SWITCHED, *ELSEWHERE)])
 def test_a_guest_reaches_whom_it_should_and_nobody_else(
-    kind: Kind, cards: Cards, everybody: Mapping[str, Peer]
+    kind: Kind, cards: Cards, everybody: Everybody, heard: Heard
 ) -> None:
     """In both directions; and a packet of just the MTU that the guest believes in comes through whole."""
     card = cards[kind.name]
     assert card.guest.mtu(card.vif.mac) == kind.mtu
     for vlan, names in kind.reaches.items():
-        others = [each for name, each in everybody.items() if name not in names]
-        with card.up(vlan):
-            for each in (everybody[name] for name in names):
-                assert card.guest.reaches(each.address)
-                assert each.reaches(card.address, "-M", "do", "-s", str(kind.mtu - 28))
-            answered = pinging(card.address, others)
-            assert card.guest.reached(each.address for each in others) == set()
-            assert answered() == set()
+        assert {name for name in everybody if (name, card.address(vlan)) in heard} == names
+        assert {name for name, each in everybody.items() if (card.guest.name, card.peers(vlan, each)) in heard} == names
+        for name in names:
+            assert everybody[name].reaches(card.address(vlan), "-M", "do", "-s", str(kind.mtu - 28))
 
 
 @pytest.mark.parametrize("pair", [pytest.param(each, id=each.name) for each in PAIRS])
 def test_two_guests_reach_each_other_where_they_should(
-    pair: Pair, cards: Cards, everybody: Mapping[str, Peer], host: PrivateHost
+    pair: Pair, cards: Cards, everybody: Everybody, heard: Heard
 ) -> None:
     one, other = (cards[f"{pair.name}, {side}"] for side in (0, 1))
-    if pair.reflecting:
-        host.ip("link", "set", f"{pair.reflecting}-far", "type", "bridge_slave", "hairpin", "on")
-    with one.up(), other.up():
-        assert one.guest.reaches(everybody[pair.peer].address) and other.guest.reaches(everybody[pair.peer].address)
-        if pair.together:
-            assert one.guest.reaches(other.address) and other.guest.reaches(one.address)
-        else:
-            assert one.guest.is_cut_off_from(other.address) and other.guest.is_cut_off_from(one.address)
+    for card in (one, other):
+        assert {name for name in everybody if (name, card.address()) in heard} == {pair.peer}
+    assert ((one.guest.name, other.address()) in heard) is pair.together
+    assert ((other.guest.name, one.address()) in heard) is pair.together
 
 
 def test_a_guest_has_a_device_of_a_pool_while_it_runs(cards: Cards, host: PrivateHost) -> None:

@@ -14,11 +14,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.peers import Peer, peer, pinging
+from tests.support.peers import Peer, addressed, peer, reached
 from vifplug import VIF, Instance, interface_xml
 from vifplug.driver import Plugged
 from vifplug.guest.running import guest
-from vifplug.testing import netns
 from vifplug.testing.guests import Guest, Image, boot, definition
 from vifplug.testing.host import PrivateHost
 from vifplug.testing.libvirt import LibvirtHost, Refused, domain
@@ -72,8 +71,8 @@ class Web:
             self.guest.configure(each.mac, f"{address(each)}/24")
 
 
-def address(vif: VIF, last: int = 100) -> str:
-    return f"10.0.{int(vif.id[:8])}.{last}"
+def address(vif: VIF) -> str:
+    return f"10.{int(vif.id[:8])}.0.100"
 
 
 @pytest.fixture(scope="module")
@@ -81,9 +80,7 @@ def everybody(host: PrivateHost, peers: Mapping[str, Peer]) -> Iterator[Mapping[
     """The peers, and one behind a device that macvtaps are on; each is in all the IP networks."""
     with peer(host, "wire", 4) as wire:
         found = {**peers, "wire": wire}
-        for number, each in enumerate(found.values(), 1):
-            for vif in ALL:
-                netns.ip("-n", each.namespace, "address", "add", f"{address(vif, number)}/24", "dev", "eth0")
+        addressed(found.values(), [address(each).rpartition(".")[0] for each in ALL])
         yield found
 
 
@@ -156,7 +153,7 @@ def test_what_vifplug_made_is_the_same_afterwards(
     assert identity(host, AHEAD) == rows
     host.driver.settle(AHEAD.id)
     assert host.driver.check() == []
-    assert reached(everybody) == REACHED_BY
+    assert reaching(everybody) == REACHED_BY
 
 
 @pytest.mark.parametrize("happening", [pytest.param(each, id=each.__name__) for each in (libvirtd_killed, saved)])
@@ -245,12 +242,12 @@ def save_and_restore(libvirt: LibvirtHost, name: str) -> None:
     libvirt.virsh("restore", file)
 
 
-def reached(everybody: Mapping[str, Peer]) -> dict[VIF, str]:
+def reaching(everybody: Mapping[str, Peer]) -> dict[VIF, str]:
     """By whom each card is reached, and by nobody else: the names."""
     for each, name in REACHED_BY.items():
         assert everybody[name].reaches(address(each)), f"{name} does not reach {each.device}"
-    answered = {each: pinging(address(each), everybody.values()) for each in ALL}
-    return {each: ", ".join(sorted(names())) for each, names in answered.items()}
+    answers = reached(everybody.values(), map(address, ALL))
+    return {each: ", ".join(name for name in everybody if address(each) in answers[name]) for each in ALL}
 
 
 def found(host: PrivateHost, vif: VIF) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.guests.conftest import Boot
-from tests.support.peers import Peer, peer, pinging
+from tests.support.peers import Peer, peer, reached
 from vifplug import VIF, Instance, errors
 from vifplug.driver import Plugged
 from vifplug.testing.guests import Guest
@@ -53,7 +53,7 @@ def attach(web: Guest, host: PrivateHost, everybody: object) -> Iterator[Attach]
         plugged = host.driver.plug(VIF.from_json({**ids, "target": f"tap{number}", "model": "virtio", **keys}), GUEST)
         attached.append(plugged)
         web.attach(plugged.interface_xml)
-        web.configure(plugged.vif.mac, f"{address(plugged.vif)}/16")
+        web.configure(plugged.vif.mac, f"{address(plugged.vif)}/24")
         return plugged
 
     yield attach
@@ -66,7 +66,7 @@ def attach(web: Guest, host: PrivateHost, everybody: object) -> Iterator[Attach]
 
 def address(vif: VIF) -> str:
     """One that no other VIF has: peers remember whose it was."""
-    return f"10.0.1.{int(vif.id[:8])}"
+    return f"10.0.0.{100 + int(vif.id[:8])}"
 
 
 def changed(vif: VIF, **keys: Any) -> VIF:
@@ -86,7 +86,7 @@ def carrier_changes(web: Guest, vif: VIF) -> str:
 
 
 def reached_by(everybody: Mapping[str, Peer], vif: VIF) -> set[str]:
-    return pinging(address(vif), everybody.values())()
+    return {name for name, found in reached(everybody.values(), [address(vif)]).items() if found}
 
 
 # -- attached and detached --------------------------------------------------------------------------------------------
@@ -143,7 +143,7 @@ def test_forced_out_under_the_guest_and_brought_back(
     web.detach(plugged.interface_xml, plugged.vif.mac)
     assert host.driver.check() == []
     web.attach(plugged.interface_xml)
-    web.configure(plugged.vif.mac, f"{address(plugged.vif)}/16")
+    web.configure(plugged.vif.mac, f"{address(plugged.vif)}/24")
     assert everybody["vlan10"].reaches(address(plugged.vif))
 
 
@@ -202,7 +202,7 @@ def test_an_mtu_reaches_the_guest_when_it_is_attached_anew(
     )
     web.detach(plugged.interface_xml, plugged.vif.mac)
     web.attach(larger.interface_xml)
-    web.configure(plugged.vif.mac, f"{address(plugged.vif)}/16")
+    web.configure(plugged.vif.mac, f"{address(plugged.vif)}/24")
     assert web.mtu(plugged.vif.mac) == 9000 and everybody["vlan10"].reaches(
         address(plugged.vif), "-M", "do", "-s", "8972"
     )

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import re
 import subprocess
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from vifplug.testing import needs, netns
 from vifplug.testing.host import PrivateHost
 
 MTU = 9000  # of peers and their wires: what is lost is lost to the MTU of a guest's device
-_TWO = ("-c", "2", "-i", "0.1", "-W", "1")
 
 
 @dataclass(frozen=True)
@@ -37,10 +36,10 @@ class Peer:
             finally:
                 process.kill()
 
-    def start(self, *command: str) -> subprocess.Popen[bytes]:
+    def start(self, *command: str, stdout: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
         """A command in its namespace; the caller waits for its end."""
         words = ("ip", "netns", "exec", self.namespace, *command)
-        return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return subprocess.Popen(words, stdout=stdout, stderr=subprocess.DEVNULL)
 
 
 class Stream:
@@ -68,13 +67,24 @@ def peer(host: PrivateHost, name: str, number: int, *, on: str | None = None) ->
     with netns.named() as [namespace]:
         host.ip("link", "add", name, "mtu", str(MTU), "type", "veth", "peer", "name", "eth0", "netns", namespace)
         address = f"10.0.0.{number}"
-        for words in (f"link set dev eth0 mtu {MTU} up", f"address add {address}/16 dev eth0"):
+        for words in (f"link set dev eth0 mtu {MTU} up", f"address add {address}/24 dev eth0"):
             netns.ip("-n", namespace, *words.split())
         host.ip("link", "set", "dev", name, *(("master", on) if on else ()), "up")
         yield Peer(name, namespace, address)
 
 
-def pinging(address: str, peers: Iterable[Peer]) -> Callable[[], set[str]]:
-    """Have all of them ping; call what comes back for the names of those of which one of two pings is answered."""
-    running = {each.name: each.start("ping", *_TWO, address) for each in peers}
-    return lambda: {name for name, process in running.items() if process.wait() == 0}
+def reached(peers: Iterable[Peer], addresses: Iterable[str]) -> Mapping[str, set[str]]:
+    """By the name of each peer the addresses that answer it: one of two pings. All of them are asked at once."""
+    ping = "ping -n -c 2 -i 0.1 -W 1 $each >/dev/null && echo $each"
+    script = f"for each in {' '.join(addresses)}; do ({ping}) & done; wait"
+    running = {each.name: each.start("sh", "-c", script, stdout=subprocess.PIPE) for each in peers}
+    return {name: set(process.communicate()[0].decode().split()) for name, process in running.items()}
+
+
+def addressed(peers: Iterable[Peer], networks: Iterable[str]) -> None:
+    """Have each peer in IP networks of 24 bits, such as ``10.1.0``, with the last part of its address in each."""
+    for each in peers:
+        last = each.address.rpartition(".")[2]
+        lines = "".join(f"address add {network}.{last}/24 dev eth0\n" for network in networks)
+        command = ["ip", "-n", each.namespace, "-batch", "-"]
+        subprocess.run(command, input=lines, text=True, capture_output=True, check=True)

@@ -138,7 +138,10 @@ class Guest:
         self._console = _Console(libvirt.directory / _CONSOLES / f"{name}.console")
 
     def run(self, command: str) -> str:
-        """What a shell command prints. Raises Failed, also where the guest does not answer in two minutes."""
+        """What a shell command prints, whose lines have less than 4000 characters: the guest's terminal cuts others.
+
+        Raises Failed, also where the guest does not answer in two minutes.
+        """
         status, said = self._console.run(command)
         if status:
             raise Failed(f"guest {self.name}: {command}: status {status}: {said}")
@@ -184,8 +187,8 @@ class Guest:
 
     def reached(self, addresses: Iterable[str]) -> set[str]:
         """Those of which one of two pings is answered, within a second; all of them are asked at once."""
-        ping = "ping -c 2 -i 0.1 -W 1"
-        said = self.run("".join(f"({ping} {each} >/dev/null && echo {each}) & " for each in addresses) + "wait")
+        ping = "ping -c 2 -i 0.1 -W 1 $each >/dev/null && echo $each"
+        said = self.run(f"for each in {' '.join(addresses)}; do ({ping}) & done; wait")
         return set(said.split())
 
     def _answers(self, command: str) -> bool:
@@ -231,7 +234,10 @@ class _Console:
         """A command's status and output. Raises Failed."""
         if self._socket is None:
             self._connect()
-        return self._answer(f"({command}\n) </dev/null 2>&1", time.monotonic() + _PATIENCE)
+        try:
+            return self._answer(f"({command}\n) </dev/null 2>&1", time.monotonic() + _PATIENCE)
+        except TimeoutError:
+            raise Failed(f"the guest of {self._path} has not done it in {_PATIENCE} s: {command}") from None
 
     def close(self) -> None:
         """The next command connects anew."""
