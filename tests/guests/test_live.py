@@ -147,6 +147,14 @@ def test_forced_out_under_the_guest_and_brought_back(
     assert everybody["vlan10"].reaches(address(plugged.vif))
 
 
+def test_nothing_tells_that_a_guest_has_a_macvtap(attach: Attach, web: Guest, host: PrivateHost) -> None:
+    """The kernel shows a macvtap's carrier, which is its device's, and not whether somebody has it open."""
+    plugged = attach(type="direct", source={"dev": "wire", "mode": "bridge"}, tap_owner="vifplug")
+    assert host.driver.unplug(plugged.vif.id)
+    assert plugged.vif.device not in host.links()
+    web.detach(plugged.interface_xml, plugged.vif.mac)
+
+
 # -- changed in place -------------------------------------------------------------------------------------------------
 
 
