@@ -62,6 +62,29 @@ def test_the_port_is_there_before_libvirts_tap_and_works_when_the_tap_comes(host
     assert host.ports("br-int") == set()
 
 
+def test_the_port_takes_up_the_tap_of_each_start_of_the_guest_and_keeps_its_vlan(host: PrivateHost) -> None:
+    """ovs-vswitchd keeps the first tap's socket, on its userspace datapath, and says nothing of that."""
+    host.driver.plug(vif(**DELEGATED), GUEST)
+    host.ovs.ctl("set", "Port", TAP, "tag=7")
+    for _ in range(2):
+        with netns.inside(host.namespace), tap.opened(TAP, multi_queue=False, user=0, group=None):
+            host.ip("link", "set", TAP, "up")
+            until(lambda: is_read(host))
+        until(lambda: host.port(TAP, "ifindex") == "0")
+        row = host.port(TAP, "_uuid", "Port")
+        assert (
+            host.driver.plug(vif(**DELEGATED), GUEST).changed and not host.driver.plug(vif(**DELEGATED), GUEST).changed
+        )
+        assert (host.port(TAP, "_uuid", "Port"), host.port(TAP, "tag", "Port")) == (row, "7")
+    host.driver.unplug(ID)
+
+
+def is_read(host: PrivateHost) -> bool:
+    """Whether a packet socket of ovs-vswitchd's is bound to the tap (packet(7))."""
+    sockets = netns.run("ip", "netns", "exec", host.namespace, "cat", "/proc/net/packet").splitlines()[1:]
+    return str(link(host, TAP)["ifindex"]) in {line.split()[4] for line in sockets}
+
+
 def test_a_tap_that_is_left_over_is_set_up_and_goes_with_the_vif(host: PrivateHost) -> None:
     host.ip("tuntap", "add", "dev", TAP, "mode", "tap")
     host.driver.plug(vif(**DELEGATED, mtu=9000))

@@ -602,7 +602,7 @@ REFUSALS: list[tuple[str, dict[str, Any], str, str]] = [
     ("hostdev", {"source": SWITCHED, "virtualport": QBG}, "$.virtualport.type", "wanted openvswitch"),
     ("hostdev", {"external_ids": {"a": "b"}}, "$.external_ids", "needs source.bridge"),
     # direct
-    ("direct", {"mtu": 1500}, "$.mtu", "takes the lower device's"),
+    ("direct", {"mtu": 1500}, "$.mtu", "takes its device's"),
     ("direct", {"filterref": "clean-traffic"}, "$.filterref", "nwfilter can't see a macvtap"),
     ("direct", {"port": {"isolated": True}}, "$.port", "isolation is a Linux bridge port's"),
     ("direct", {"external_ids": {"a": "b"}}, "$.external_ids", "it has no Open vSwitch port"),

@@ -58,9 +58,13 @@ def change(
     observed = {**observed, **{step.subject.identity: Observed(resource=step.after) for step in unshaped}}
     removals = removal(gone, observed, originals, interrupted=interrupted)
     observed = _without(observed, _freed(wanted, observed, removals))
+    stale = set(_stale(wanted, observed))
+    wanted = [_with_its_vlan(each, observed) if each.identity in stale else each for each in wanted]
     remade = _remade(wanted, observed)
     cut_off = [
-        resource for resource in wanted if isinstance(resource, (BridgePort, OvsPort)) and resource.name in remade
+        resource
+        for resource in wanted
+        if isinstance(resource, (BridgePort, OvsPort)) and (resource.name in remade or resource.identity in stale)
     ]
     detached = list(_detached(cut_off, observed))
     observed = _without(observed, (resource.identity for resource in cut_off))
@@ -120,6 +124,26 @@ def _detached(cut_off: Iterable[Resource], observed: Observation) -> Iterator[St
         seen = observed.get(port.identity)
         if isinstance(port, OvsPort) and seen and seen.resource and not seen.foreign:
             yield Step(seen.resource.replace(awaited=True), None)
+
+
+def _stale(wanted: Sequence[Resource], observed: Observation) -> Iterator[Identity]:
+    """Ports of which the device has gone, and is to come again by somebody else's hand.
+
+    On its userspace datapath ovs-vswitchd keeps the socket of the first device, and does not read from the next.
+    """
+    awaited = (each for each in wanted if each.life is Life.AWAITED and each.identity not in observed)
+    gone = {each.name for each in awaited}
+    for port in wanted:
+        seen = observed.get(port.identity)
+        if port.name in gone and seen and isinstance(seen.resource, OvsPort) and seen.resource.opened:
+            yield port.identity
+
+
+def _with_its_vlan(wanted: Resource, observed: Observation) -> Resource:
+    """One that is made anew for that alone keeps the VLAN that somebody else has given it."""
+    found = observed[wanted.identity].resource
+    assert isinstance(wanted, OvsPort) and isinstance(found, OvsPort)
+    return wanted.replace(vlan=wanted.vlan or found.vlan)
 
 
 def _names(resources: Iterable[Resource]) -> set[str]:

@@ -86,6 +86,8 @@ class OvsPort(Resource):
     #: Interface.error, or what an ofport of -1 means: wanted empty, so that an error is a difference. None: its device
     #: may come later
     error: str | None = ""
+    #: as found: ovs-vswitchd has opened its device. That comes by itself, and later
+    opened: bool = locating(default=False, compare=False)
 
     @property
     def iface_id(self) -> str | None:

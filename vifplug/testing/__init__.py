@@ -5,6 +5,7 @@ netns, ovs, host    a private host: a network namespace, an Open vSwitch, a driv
 ovn                 OVN's central databases, and private hosts that are joined to it
 libvirt, guests     a private libvirtd on it, and guests of QEMU's that boot and ping
 kernel              what emulated machines boot
+macvtaps            numbers for the links of hosts that run at the same time
 needs               what a test needs of the machine, by name
 daemons             what the servers of ovs and ovn have in common
 """

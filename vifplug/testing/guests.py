@@ -26,6 +26,8 @@ from vifplug.testing.libvirt import LibvirtHost
 
 #: seconds that a guest may take to boot, on a machine that does much else
 _PATIENCE = 120
+#: and that it may take to find a card
+_HOT_PLUG = 20
 
 MODULES = ("virtio_pci", "virtio_net", "8021q")
 
@@ -89,9 +91,14 @@ class Image:
     initramfs: Path
 
     @classmethod
+    def of(cls, directory: Path) -> Image:
+        """The one that `made` has put into ``directory``."""
+        return cls(directory / "vmlinux", directory / "guest.cpio")
+
+    @classmethod
     def made(cls, directory: Path, kernel: Kernel, modules: Iterable[str] = MODULES) -> Image:
         """One in ``directory``, that loads ``modules`` and what they need. Raises Lacking."""
-        image = cls(directory / "vmlinux", directory / "guest.cpio")
+        image = cls.of(directory)
         image.kernel.write_bytes(kernel.elf())
         initramfs(image.initramfs, kernel, modules, {"init": _INIT})
         return image
@@ -131,7 +138,10 @@ class Guest:
         self._console = _Console(libvirt.directory / _CONSOLES / f"{name}.console")
 
     def run(self, command: str) -> str:
-        """What a shell command prints. Raises Failed, also where the guest does not answer in two minutes."""
+        """What a shell command prints, whose lines have less than 4000 characters: the guest's terminal cuts others.
+
+        Raises Failed, also where the guest does not answer in two minutes.
+        """
         status, said = self._console.run(command)
         if status:
             raise Failed(f"guest {self.name}: {command}: status {status}: {said}")
@@ -140,8 +150,14 @@ class Guest:
     # -- its network cards --------------------------------------------------------------------------------------
 
     def device(self, mac: str) -> str:
-        """The name of the card that has a MAC address. Raises Failed where there is none."""
-        return self.run(f"cd /sys/class/net; grep -l -x {mac} */address | grep -v '[.]' | cut -d/ -f1").strip()
+        """The name of the card that has a MAC address: one that was attached comes a moment later. Raises Failed."""
+        look = f"cd /sys/class/net; grep -l -x {mac} */address | grep -v '[.]' | cut -d/ -f1"
+        deadline = time.monotonic() + _HOT_PLUG
+        while not (name := self.run(look).strip()):
+            if time.monotonic() > deadline:
+                raise Failed(f"guest {self.name} has no card {mac} after {_HOT_PLUG} s")
+            time.sleep(0.05)
+        return name
 
     def mtu(self, mac: str) -> int:
         """The MTU of the card, in bytes."""
@@ -155,13 +171,25 @@ class Guest:
             self.run(f"ip link add link {card} name {card}.{vlan} type vlan id {vlan} && ip link set {card}.{vlan} up")
         self.run(f"ip addr add {address} dev {card if vlan is None else f'{card}.{vlan}'}")
 
+    def deconfigure(self, mac: str) -> None:
+        """Take the card down, and its addresses and VLANs away."""
+        card = self.device(mac)
+        self.run(f"for vlan in $(cd /sys/class/net; ls -d {card}.* 2>/dev/null); do ip link delete $vlan; done")
+        self.run(f"ip link set {card} down; ip addr flush dev {card}")
+
     def reaches(self, address: str) -> bool:
         """Whether ``address`` answers a ping within ten attempts: the first can be lost while ports come up."""
         return self._answers(f"for i in 1 2 3 4 5 6 7 8 9 10; do ping -c 1 -W 1 {address} && exit 0; done; exit 1")
 
     def is_cut_off_from(self, address: str) -> bool:
-        """Whether ``address`` answers none of three pings, within a second each."""
-        return not self._answers(f"ping -c 3 -i 0.2 -W 1 {address}")
+        """Whether ``address`` answers no ping."""
+        return not self.reached([address])
+
+    def reached(self, addresses: Iterable[str]) -> set[str]:
+        """Those of which one of two pings is answered, within a second; all of them are asked at once."""
+        ping = "ping -c 2 -i 0.1 -W 1 $each >/dev/null && echo $each"
+        said = self.run(f"for each in {' '.join(addresses)}; do ({ping}) & done; wait")
+        return set(said.split())
 
     def _answers(self, command: str) -> bool:
         return self._console.run(command)[0] == 0
@@ -181,6 +209,15 @@ class Guest:
                 raise Failed(f"guest {self.name} did not let go of {mac} in {_PATIENCE} s")
             time.sleep(0.05)
 
+    def reconnect(self) -> None:
+        """Wait until it answers, after it has begun anew or was restored."""
+        self._console.close()
+        self.run(":")
+
+    def kill(self) -> None:
+        """End QEMU as a crash would, and wait until libvirt knows."""
+        self.libvirt.kill(self.name)
+
     def destroy(self) -> None:
         """End it at once."""
         self.libvirt.virsh("destroy", self.name)
@@ -197,7 +234,16 @@ class _Console:
         """A command's status and output. Raises Failed."""
         if self._socket is None:
             self._connect()
-        return self._answer(f"({command}\n) </dev/null 2>&1", time.monotonic() + _PATIENCE)
+        try:
+            return self._answer(f"({command}\n) </dev/null 2>&1", time.monotonic() + _PATIENCE)
+        except TimeoutError:
+            raise Failed(f"the guest of {self._path} has not done it in {_PATIENCE} s: {command}") from None
+
+    def close(self) -> None:
+        """The next command connects anew."""
+        if self._socket:
+            self._socket.close()
+        self._socket = None
 
     def _connect(self) -> None:
         """Ask until it answers: what is said to a guest that still boots is lost, or is answered late."""
@@ -208,7 +254,7 @@ class _Console:
             with contextlib.suppress(TimeoutError):
                 self._answer(":", time.monotonic() + 0.25)
                 return
-        self._socket = None
+        self.close()
         raise Failed(f"the guest of {self._path} did not answer in {_PATIENCE} s")
 
     def _answer(self, line: str, deadline: float) -> tuple[int, str]:

@@ -153,6 +153,12 @@ class LibvirtHost:
         """The names of the guests that run."""
         return set(self.virsh("list", "--name").split())
 
+    def kill(self, name: str) -> None:
+        """Kill a guest's QEMU (SIGKILL), and wait until libvirtd has noticed."""
+        pid = (self.directory / f"run/libvirt/qemu/{name}.pid").read_text().strip()
+        self._inside("kill", f"-{signal.SIGKILL.value}", pid)
+        self._until(lambda: name not in self.running(), f"{name} to be gone")
+
     def clear(self) -> None:
         """End every guest, and forget all."""
         for name in self.virsh("list", "--name").split():

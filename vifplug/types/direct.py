@@ -26,7 +26,7 @@ class Direct(VIFType):
     source = DirectSource
     tap_owner = "libvirt"
     refuses = {
-        "mtu": "libvirt has none for it; the guest takes the lower device's",
+        "mtu": "libvirt tells the guest of a macvtap none; the macvtap takes its device's",
         "filterref": "nwfilter can't see a macvtap",
         "port": "isolation is a Linux bridge port's",
         "external_ids": "it has no Open vSwitch port",

@@ -6,7 +6,6 @@ import contextlib
 import os
 import shlex
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from vifplug.cli.demo.vifs import PLAIN, UPLINK
 from vifplug.errors import HostNotReady, Missing, NotPermitted
-from vifplug.testing import Lacking, netns
+from vifplug.testing import Lacking, macvtaps, netns
 from vifplug.testing.ovs import PrivateOvs
 
 #: programs, and the Debian package that has each
@@ -31,7 +30,6 @@ PROGRAMS = {
 }
 
 PLAIN_ADDRESS, WIRE_ADDRESS = "198.51.100.1", "203.0.113.1"  # RFC 5737: for documentation
-_SKIPPED = 0x76696670  # a group of links that no other link is in
 
 _CONFIG = """\
 [vifplug]
@@ -86,9 +84,10 @@ def told() -> Iterator[None]:
 
 def _set_up(stack: contextlib.ExitStack) -> Stage:
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vifplug-demo-")))
+    first = stack.enter_context(macvtaps.claimed())
     [name] = stack.enter_context(netns.named())
     ovs = stack.enter_context(PrivateOvs(netns=name))
-    _skip_link_indexes(name, _claimed_indexes(stack))
+    macvtaps.skip(name, first)
     _furnish(name)
     (directory / "vifplug.conf").write_text(_CONFIG.format(directory=directory, connection=ovs.connection))
     return Stage(name, directory, ovs)
@@ -105,27 +104,3 @@ def _furnish(name: str) -> None:
         "link set dev wire up",
     ):
         netns.ip("-n", name, *command.split())
-
-
-def _skip_link_indexes(name: str, first: int) -> None:
-    """Have the next link of the namespace get the number ``first``, or one more."""
-    pairs = [f"link add skip{each} group {_SKIPPED} type veth\n" for each in range(first // 2)]
-    batch = ["ip", "-n", name, "-batch", "-"]
-    subprocess.run(batch, input="".join(pairs), text=True, capture_output=True, check=True)
-    netns.ip("-n", name, "link", "delete", "group", str(_SKIPPED))
-
-
-def _claimed_indexes(stack: contextlib.ExitStack) -> int:
-    """The first of fifty numbers that no macvtap of the machine has, and no other demo takes as long as this one lasts.
-
-    A macvtap's character device is /dev/tap<number>, and /dev is the same in all namespaces: of two macvtaps with
-    one number, the second has none.
-    """
-    taken = {int(path.name[3:]) for path in Path("/dev").glob("tap[0-9]*")}
-    for first in range(50, 1000, 50):
-        claim = stack.enter_context(socket.socket(socket.AF_UNIX))
-        with contextlib.suppress(OSError):
-            claim.bind(f"\0vifplug-demo-{first}")  # an abstract name: nothing to tidy up (unix(7))
-            if taken.isdisjoint(range(first, first + 50)):
-                return first
-    raise HostNotReady("too many macvtaps are on this machine for one more: /dev/tap50 to /dev/tap999 are taken")

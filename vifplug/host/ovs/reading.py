@@ -167,6 +167,7 @@ def _of_interface(row: Row) -> dict[str, Any]:
         "mtu_request": ops.optional(row["mtu_request"]) or 0,
         "policing": OvsPolicing(rate=row["ingress_policing_rate"], burst=row["ingress_policing_burst"]),
         "error": failure(row),
+        "opened": ops.optional(row["ofport"]) not in (None, -1),
     }
 
 
