@@ -23,9 +23,13 @@ from vifplug.testing.ovs import PrivateOvs
 
 
 class PrivateHost:
-    """``timeout`` (seconds) and ``wait`` are those of [vifplug_ovs]; ``extra`` is more text for the configuration."""
+    """``timeout`` (seconds) and ``wait`` are those of [vifplug_ovs]; ``extra`` is more text for the configuration.
 
-    def __init__(self, *, timeout: float = 10, wait: str = "ofport", extra: str = "") -> None:
+    ``dpdk`` is `PrivateOvs`'s.
+    """
+
+    def __init__(self, *, timeout: float = 10, wait: str = "ofport", extra: str = "", dpdk: bool = False) -> None:
+        self._dpdk = dpdk
         self._timeout, self._wait, self._extra = timeout, wait, extra
         self._stack = contextlib.ExitStack()
 
@@ -34,7 +38,7 @@ class PrivateHost:
         with contextlib.ExitStack() as stack:
             self.directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vifplug-host-")))
             [self.namespace] = stack.enter_context(netns.named())
-            self.ovs = stack.enter_context(PrivateOvs(netns=self.namespace))
+            self.ovs = stack.enter_context(PrivateOvs(netns=self.namespace, dpdk=self._dpdk))
             stack.enter_context(netns.inside(self.namespace))
             self.networks = self.directory / "networks.d"
             self.networks.mkdir()
