@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
-from vifplug.engine import Job
+from vifplug.engine import Job, lasting
 from vifplug.errors import UnknownPortGroup, VifplugError, sentences
 from vifplug.host.machine import Machine
 from vifplug.model.vif import VIF
@@ -72,7 +72,7 @@ class Admission:
 
     def _lacking(self, job: Job) -> Iterator[str]:
         """What the host lacks, or has of another owner."""
-        for resource in job.wanted:
+        for resource in lasting(job.wanted):
             yield from _told(self._missing(job, resource))
 
     def _missing(self, job: Job, resource: Resource) -> Iterator[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,8 @@ from typing import Any
 import pytest
 
 from tests.guests.conftest import Boot
+from tests.support.losses import is_cut_off
+from tests.support.patience import becomes
 from tests.support.peers import Peer, peer
 from tests.support.places import libvirt_cache
 from vifplug import VIF, Instance, errors
@@ -89,19 +90,6 @@ def db(host: PrivateHost) -> VIF:
 def state(host: PrivateHost, port: str) -> tuple[str, str]:
     """Of a port: whether a guest is at its other end, in the words of Open vSwitch, and its link."""
     return host.port(port, "status:status"), host.port(port, "link_state")
-
-
-def becomes(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 30
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
-
-
-def is_cut_off(peer: Peer, address: str) -> bool:
-    return peer.start("ping", "-c", "3", "-i", "0.2", "-W", "1", address).wait() != 0
 
 
 def test_guests_of_one_vlan_reach_each_other_and_nobody_in_another(
