@@ -5,7 +5,6 @@ Every test begins and ends with both guests on the first node.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -20,7 +19,6 @@ from tests.support.peers import Peer, peer
 from tests.support.places import libvirt_cache
 from vifplug import VIF, errors
 from vifplug.plan.steps import Difference
-from vifplug.testing import Lacking
 from vifplug.testing.guests import Guest, Image, boot
 from vifplug.testing.libvirt import Refused
 
@@ -57,20 +55,15 @@ ADDRESSES = {"web": "10.0.0.1", "db": "10.0.0.2"}
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Node, Node]]:
     """VLAN 10 is the Linux bridge br-red as well on the second."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root, for network namespaces of its own")
-    try:
-        with two_nodes(libvirt_cache(tmp_path_factory)) as (here, there):
-            for words in (
-                "add name br-red type bridge",
-                "add name red0 master br-red type veth peer name red1",
-                *(f"set dev {name} up" for name in ("br-red", "red0", "red1")),
-            ):
-                there.host.ip("link", *words.split())
-            there.host.ovs.ctl("add-port", BRIDGE, "red1", "tag=10")
-            yield here, there
-    except Lacking as lacking:
-        pytest.skip(str(lacking))
+    with two_nodes(libvirt_cache(tmp_path_factory)) as (here, there):
+        for words in (
+            "add name br-red type bridge",
+            "add name red0 master br-red type veth peer name red1",
+            *(f"set dev {name} up" for name in ("br-red", "red0", "red1")),
+        ):
+            there.host.ip("link", *words.split())
+        there.host.ovs.ctl("add-port", BRIDGE, "red1", "tag=10")
+        yield here, there
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from tests.support.peers import Peer, peer
 from tests.support.places import libvirt_cache
 from vifplug import VIF, Instance, errors
 from vifplug.model.names import SOCKET_PATH_BYTES
-from vifplug.testing import Lacking
 from vifplug.testing.guests import Guest
 from vifplug.testing.host import PrivateHost
 from vifplug.testing.libvirt import LibvirtHost, Refused
@@ -35,13 +33,8 @@ INSTANCE = Instance(uuid="77777777-aaaa-4bbb-8ccc-dddddddddddd", name="web")
 @pytest.fixture(scope="module")
 def libvirt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LibvirtHost]:
     """libvirtd on a host whose switch has DPDK."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root, for a network namespace of its own")
-    try:
-        with PrivateHost(dpdk=True) as host, LibvirtHost(host, cache=libvirt_cache(tmp_path_factory)) as libvirt:
-            yield libvirt
-    except Lacking as lacking:
-        pytest.skip(str(lacking))
+    with PrivateHost(dpdk=True) as host, LibvirtHost(host, cache=libvirt_cache(tmp_path_factory)) as libvirt:
+        yield libvirt
 
 
 @pytest.fixture(scope="module")
