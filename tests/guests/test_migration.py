@@ -5,24 +5,31 @@ Every test begins and ends with both guests on the first node.
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.command import vifplug
 from tests.support.losses import counted, is_cut_off
 from tests.support.nodes import BRIDGE, Node, two_nodes
 from tests.support.patience import becomes
 from tests.support.peers import Peer, peer
-from tests.support.places import libvirt_cache
+from tests.support.places import ROOT, libvirt_cache
 from vifplug import VIF, errors
 from vifplug.plan.steps import Difference
 from vifplug.testing.guests import Guest, Image, boot
 from vifplug.testing.libvirt import Refused
 
 pytestmark = pytest.mark.xdist_group("guests-migration")
+
+PAGE = (ROOT / "doc/migration.md").read_text()
+PAGES_ID = "4e0b62d3-6c8f-4f0a-9d3b-2f1f2a9c7e11"
 
 #: what ``red`` is on a node
 ON_OPEN_VSWITCH = f"""\
@@ -141,7 +148,8 @@ def move(name: str, one: Node, other: Node, peers: dict[str, Peer], *options: An
     address = ADDRESSES[name]
     with counted(peers["near"], address) as near, counted(peers["far"], address) as far:
         one.migrate(name, other, *options)
-        assert peers["near"].reaches(address) and peers["far"].reaches(address)
+        arrived = Guest(other.libvirt, name)
+        assert arrived.reaches(peers["near"].address) and arrived.reaches(peers["far"].address)
     assert name in other.libvirt.running() and name not in one.libvirt.running()
     for losses in (near, far):
         print(f"{name}: {losses}")
@@ -149,32 +157,63 @@ def move(name: str, one: Node, other: Node, peers: dict[str, Peer], *options: An
 
 
 def assert_it_is_in_its_vlan(name: str, node: Node, peers: dict[str, Peer]) -> None:
+    stranger = peers["stranger"].start("ping", "-c", "3", "-i", "0.2", "-W", "1", ADDRESSES[name])
     guest = Guest(node.libvirt, name)
     assert guest.mtu(VIFS[name].mac) == 1450
     assert guest.reached(each.address for each in peers.values()) == {peers["near"].address, peers["far"].address}
-    assert is_cut_off(peers["stranger"], ADDRESSES[name])
+    assert stranger.wait() != 0
 
 
 # -- the tests --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", VIFS)
-def test_a_guest_goes_where_it_is_plugged_and_comes_back(
-    nodes: tuple[Node, Node], peers: dict[str, Peer], name: str
-) -> None:
-    """Until it is unplugged where it was, both nodes have it. libvirt has replaced the qdisc of vifplug's tap."""
-    vif = VIFS[name]
+def test_a_guest_on_libvirts_tap_goes_and_comes_back(nodes: tuple[Node, Node], peers: dict[str, Peer]) -> None:
+    """libvirt takes its port away where the guest was, and makes one where it is."""
+    vif = VIFS["db"]
     for one, other in (nodes, nodes[::-1]):
         assert reasons_against(other, vif) == []
         plug(other, vif)
         assert check(one) == check(other) == []
-        move(name, one, other, peers)
-        assert [each.path for each in check(other)] == ([f"ovs-qdisc {vif.device}: root"] if name == "web" else [])
-        settle(other, vif)
+        move("db", one, other, peers)
+        assert vif.device not in one.host.ports(BRIDGE)
         assert check(one) == check(other) == []
         unplug(one, vif)
-        assert other.host.port(vif.device, "external_ids:iface-id") == f'"{vif.id}"'
-        assert_it_is_in_its_vlan(name, other, peers)
+        assert_it_is_in_its_vlan("db", other, peers)
+
+
+def steps() -> Iterator[tuple[str, list[str]]]:
+    """The page's: on which node, the words of the command."""
+    [block] = re.findall(r"^```sh\n(# destination\n.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+    place = ""
+    for line in block.splitlines():
+        if line.startswith("# "):
+            place = line.removeprefix("# ")
+        else:
+            yield place, shlex.split(line)
+
+
+def test_the_pages_steps_move_a_guest_there_and_back(
+    nodes: tuple[Node, Node], peers: dict[str, Peer], tmp_path: Path
+) -> None:
+    """With the command. On the way both nodes have the port; what libvirt does to its QoS is told, and put back."""
+    vif = VIFS["web"]
+    document = tmp_path / "web.json"
+    document.write_text(vif.to_json())
+    meant = {"web.json": document, PAGES_ID: vif.id}
+    for one, other in (nodes, nodes[::-1]):
+        for place, (program, *words) in steps():
+            if program == "virsh":
+                move("web", one, other, peers)
+                assert [each.path for each in check(other)] == [f"ovs-qdisc {vif.device}: root"]
+                assert {each.host.port(vif.device, "external_ids:iface-id") for each in nodes} == {f'"{vif.id}"'}
+                continue
+            host = (other if place == "destination" else one).host
+            under = ("ip", "netns", "exec", host.namespace)
+            done = vifplug(*(meant.get(word, word) for word in words), config=host.config, under=under)
+            assert done.code == 0, done
+        assert check(one) == check(other) == []
+        assert vif.device not in one.host.links() | one.host.ports(BRIDGE)
+        assert_it_is_in_its_vlan("web", other, peers)
 
 
 def test_a_tap_of_libvirts_becomes_one_of_vifplugs_and_again_libvirts(
@@ -254,6 +293,25 @@ def test_a_wrong_vlan_is_told_before_the_guest_comes(nodes: tuple[Node, Node]) -
     define(there, ON_OPEN_VSWITCH)
     assert check(there) == []
     unplug(there, vif)
+
+
+def test_a_port_that_is_gone_cuts_the_guest_off_until_it_is_plugged_again(
+    nodes: tuple[Node, Node], peers: dict[str, Peer]
+) -> None:
+    """libvirt does not look; `check` tells beforehand."""
+    here, there = nodes
+    vif = VIFS["web"]
+    plug(there, vif)
+    there.host.ovs.ctl("del-port", vif.device)
+    assert [each.path for each in check(there)] == [f"ovs-port {vif.device}"]
+    here.migrate("web", there)
+    assert is_cut_off(peers["near"], ADDRESSES["web"])
+    plug(there, vif)
+    assert peers["near"].reaches(ADDRESSES["web"])
+    move("web", there, here, peers)
+    settle(here, vif)
+    unplug(there, vif)
+    assert_it_is_in_its_vlan("web", here, peers)
 
 
 def test_a_migration_that_is_aborted_leaves_the_guest_where_it_was(
