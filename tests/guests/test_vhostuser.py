@@ -143,7 +143,6 @@ def attached(guest: Guest, element: str, vif: VIF, peer: Peer) -> Iterator[str]:
     """While it is, the interface has an address, for this peer."""
     address = f"10.0.0.10{vif.mac[-1]}"  # its own: the peer remembers whose another is
     guest.attach(element)
-    assert becomes(lambda: guest.device(vif.mac) != "")
     guest.configure(vif.mac, f"{address}/32")
     guest.run(f"ip route add {peer.address} dev {guest.device(vif.mac)}")
     yield address
@@ -179,9 +178,13 @@ def test_after_a_guest_its_port_is_down_and_after_unplug_nothing_is_left(
     guests: dict[str, Guest], peers: Peers, host: PrivateHost
 ) -> None:
     guests["web"].destroy()
+    assert not Path(web(host).source.path).exists()
     assert becomes(lambda: state(host, web(host).device) == ("disconnected", "down"))
     assert host.driver.check() == []  # a guest that is off is no difference
-    guests["db"].destroy()
+    guests["db"].kill()
+    assert Path(db(host).source.path).is_socket()
+    [told] = host.driver.check()
+    assert told.vif_id == db(host).id and told.path.endswith("stale")
     for vif in (web(host), db(host)):
         host.driver.unplug(vif.id)
     assert host.driver.list() == [] and host.ports("br-int") == {each.name for each in peers.values()}
