@@ -6,13 +6,13 @@ import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
-from vifplug.engine import Job
+from vifplug.engine import Job, lasting
 from vifplug.errors import UnknownPortGroup, VifplugError, sentences
 from vifplug.host.machine import Machine
 from vifplug.model.vif import VIF
 from vifplug.networks.resolve import mtu_problem
 from vifplug.plan.facts import BridgeFacts
-from vifplug.plan.resources import OvsBridge, Resource
+from vifplug.plan.resources import BridgePort, OvsBridge, Resource
 from vifplug.plan.steps import plan
 from vifplug.resolver import Choice, Resolver
 from vifplug.store import Holding, Record, taken
@@ -50,7 +50,7 @@ class Admission:
             return list(dict.fromkeys([str(error), *rest]))
         except VifplugError as error:
             return sentences(error)
-        checks = (self._conflicts(job), self._lacking(job), self._too_small(job.actual))
+        checks = (self._conflicts(job), self._lacking(job), self._too_small(job.actual), self._unfiltered(job))
         found = [sentence for check in checks for sentence in _told(check)]
         self._taken += _wanted(job)
         return list(dict.fromkeys(found))
@@ -72,7 +72,7 @@ class Admission:
 
     def _lacking(self, job: Job) -> Iterator[str]:
         """What the host lacks, or has of another owner."""
-        for resource in job.wanted:
+        for resource in lasting(job.wanted):
             yield from _told(self._missing(job, resource))
 
     def _missing(self, job: Job, resource: Resource) -> Iterator[str]:
@@ -87,6 +87,15 @@ class Admission:
         bridge = self._bridges.get(name) if name and actual.mtu else None
         if bridge and (told := mtu_problem(actual, bridge.name, bridge.mtu)):
             yield told
+
+    def _unfiltered(self, job: Job) -> Iterator[str]:
+        for port in job.wanted:
+            if not (isinstance(port, BridgePort) and port.vlans):
+                continue
+            bridge = self._bridges.get(port.bridge)
+            if bridge and not bridge.filters_vlans:
+                told = f"VIF {job.vif.id} wants VLANs on Linux bridge {bridge.name}, which does not filter VLANs"
+                yield f"{told}: turn it on with 'ip link set dev {bridge.name} type bridge vlan_filtering 1'"
 
     @functools.cached_property
     def _bridges(self) -> dict[str, BridgeFacts]:

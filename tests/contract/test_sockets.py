@@ -148,6 +148,18 @@ def test_a_live_socket_is_never_removed_and_never_connected_to(path: Path, liste
         listening.accept()
 
 
+def test_a_socket_is_held_while_somebody_has_it_open(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    resource = wanted(path)
+    with socket.socket(socket.AF_UNIX) as server:
+        assert not backend.observe([resource])[resource.identity].held
+        server.bind(os.fspath(path))
+        server.listen(1)
+        assert backend.observe([resource])[resource.identity].held
+    seen = backend.observe([resource])[resource.identity]
+    assert path.is_socket() and not seen.held
+
+
 def test_a_socket_that_is_bound_and_does_not_listen_yet_is_live(path: Path) -> None:
     path.parent.mkdir(parents=True)
     with socket.socket(socket.AF_UNIX) as server:

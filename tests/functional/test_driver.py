@@ -99,6 +99,27 @@ def test_bandwidth_makes_rows_that_go_with_the_port(host: PrivateHost) -> None:
     host.driver.unplug(ID)
 
 
+@pytest.mark.parametrize("form", [{}, {"hybrid": True}, {"per_port_bridge": True}, {"isolate": True}], ids=str)
+def test_what_plugs_is_not_said_to_be_impossible(host: PrivateHost, form: dict[str, bool]) -> None:
+    """The qdisc of a tap that is not there yet is no reason."""
+    host.ovs.ctl("add-br", "br-int", "--", "set", "bridge", "br-int", "datapath_type=netdev")
+    limits = {"inbound": {"average": 1000}, "outbound": {"average": 1000}}
+    wanted = vif(on_ovs=True, source={"bridge": "br-int", **form}, bandwidth=limits)
+    assert host.driver.can_plug([wanted]) == []
+    host.driver.plug(wanted)
+    assert host.driver.can_plug([wanted]) == []
+    host.driver.unplug(ID)
+
+
+def test_a_bridge_that_filters_no_vlans_is_told_beforehand(host: PrivateHost, linux_bridge: str) -> None:
+    wanted = vif(vlan=10)
+    [(_, told)] = host.driver.can_plug([wanted])
+    assert f"wants VLANs on Linux bridge {linux_bridge}, which does not filter VLANs" in told
+    with pytest.raises(errors.HostNotReady, match="VLAN"):
+        host.driver.plug(wanted)
+    assert host.driver.can_plug([vif()]) == []
+
+
 def test_an_existing_bridge_is_never_altered(host: PrivateHost) -> None:
     host.ovs.ctl("add-br", "br-int", "--", "set", "bridge", "br-int", "datapath_type=netdev", "fail_mode=secure")
     before = host.ovs.ctl("list", "bridge", "br-int")

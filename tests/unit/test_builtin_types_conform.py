@@ -114,13 +114,14 @@ class TestVhostUser(VIFTypeConformance):
     examples = (
         vhostuser("server", vlan=7),
         vhostuser("client"),
-        vhostuser("server", model="virtio", mtu=9000),
+        vhostuser("server", model="virtio"),
         vhostuser("client", source={"path": "/run/vhu/vhu0", "mode": "client", **ADOPTED}, virtualport=None),
     )
     refused = (
         vhostuser("client", source={"path": "/run/vhu/vhu0", "mode": "client", **ADOPTED}),
         vhostuser("client", target="other"),
         vhostuser("server", model="e1000"),
+        vhostuser("server", mtu=9000),
     )
 
 

@@ -390,7 +390,9 @@ def vhost(mode: str, bridge: str | None = "br-int") -> dict[str, Any]:
 
 def test_where_qemu_is_the_server_open_vswitch_is_the_client() -> None:
     options = {"socket_dir_user": 64055, "socket_dir_group": 108, "socket_dir_mode": 0o770}
-    socket, switch, found = desired("vhostuser", context(options=options), **vhost("server"), vlan=7, mtu=9000)
+    keys = vhost("server")
+    keys["source"]["port_mtu"] = 9000
+    socket, switch, found = desired("vhostuser", context(options=options), **keys, vlan=7)
     assert socket == VhostSocket(name=PATH, owner=ID, user=64055, group=108, mode=0o770)
     assert switch == OvsBridge(name="br-int")
     assert isinstance(found, OvsPort) and found.name == DEV

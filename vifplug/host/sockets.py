@@ -114,7 +114,7 @@ def _observed(wanted: VhostSocket) -> Observed:
     status = path.parent.stat()
     mode = stat.S_IMODE(status.st_mode)
     found = wanted.replace(user=status.st_uid, group=status.st_gid, mode=mode, stale=is_stale(path))
-    return Observed(resource=found)
+    return Observed(resource=found, held=_is_bound(path))
 
 
 def _make_directory(directory: Path, wanted: VhostSocket) -> list[Path]:

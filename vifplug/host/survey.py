@@ -32,7 +32,8 @@ def devices(links: Iterable[Link]) -> dict[str, dict[str, Any]]:
 def _linux(bridge: Link, links: Iterable[Link]) -> BridgeFacts:
     members = sorted((link for link in links if link.master == bridge.index), key=lambda link: link.name)
     ports = tuple(BridgePortFacts(name=link.name, owner=marked_for(link.alias)) for link in members)
-    return BridgeFacts(name=bridge.name, openvswitch=False, mtu=_mtu(members), ports=ports)
+    filters = bool(bridge.data.get("IFLA_BR_VLAN_FILTERING"))  # which a kernel without VLAN filtering leaves out
+    return BridgeFacts(name=bridge.name, openvswitch=False, mtu=_mtu(members), ports=ports, filters_vlans=filters)
 
 
 def _mtu(ports: Iterable[Link]) -> int | None:

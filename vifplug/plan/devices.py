@@ -215,7 +215,7 @@ class VhostSocket(Resource):
     """Where a vhost-user socket will be: ``name`` is its path. Its directory has an owner, a group and a mode, which
     are set when it is made: one that is there is never altered, since a document may name any.
 
-    ``stale``: a socket file is there and nobody listens on it. A live socket is never removed.
+    ``stale``: a socket file is there and nobody listens on it. A live socket is never removed; it holds its VIF.
     """
 
     kind = "vhost-socket"

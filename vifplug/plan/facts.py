@@ -46,11 +46,15 @@ class BridgePortFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BridgeFacts:
-    """A bridge. ``mtu``, in bytes, is the smallest of its ports that are no guest's; None where there is none."""
+    """A bridge. ``mtu``, in bytes, is the smallest of its ports that are no guest's; None where there is none.
+
+    ``filters_vlans``: whether it keeps the VLANs of its ports apart, as Open vSwitch always does.
+    """
 
     name: str
     openvswitch: bool
     mtu: int | None = None
+    filters_vlans: bool = True
     ports: tuple[BridgePortFacts, ...] = ()
 
 

@@ -12,9 +12,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from vifplug.testing import needs
+
 _PATIENCE = 20.0  # seconds that a server may take to start or to end
 #: where these programs look for each other's sockets and for their own files
 _PLACES = [f"{family}_{place}" for family in ("OVS", "OVN") for place in ("RUNDIR", "LOGDIR", "DBDIR", "SYSCONFDIR")]
+_PLACES += ["RUNTIME_DIRECTORY"]  # DPDK's
 
 
 class Daemons:
@@ -65,9 +68,9 @@ class Daemons:
 
     def run(self, *command: str) -> str:
         """What a command prints that finds the servers' sockets. Raises CalledProcessError, with its stderr."""
-        places = dict.fromkeys(_PLACES, str(self.directory))
+        environment = {**os.environ, **dict.fromkeys(_PLACES, str(self.directory)), "PATH": needs.path()}
         finished = subprocess.run(
-            command, env={**os.environ, **places}, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
         )
         if finished.returncode:
             raise subprocess.CalledProcessError(finished.returncode, command, finished.stdout, finished.stderr)

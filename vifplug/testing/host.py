@@ -30,11 +30,20 @@ from vifplug.testing.ovs import PrivateOvs
 class PrivateHost:
     """``timeout`` (seconds) and ``wait`` are those of [vifplug_ovs]; ``extra`` is more text for the configuration.
 
-    ``entered`` of False: the calling thread stays where it is, and uses the driver `inside` alone.
+    ``entered`` of False: the calling thread stays where it is, and uses the driver `inside` alone. ``dpdk`` is
+    `PrivateOvs`'s.
     """
 
-    def __init__(self, *, timeout: float = 10, wait: str = "ofport", extra: str = "", entered: bool = True) -> None:
-        self._timeout, self._wait, self._extra, self._entered = timeout, wait, extra, entered
+    def __init__(
+        self,
+        *,
+        timeout: float = 10,
+        wait: str = "ofport",
+        extra: str = "",
+        entered: bool = True,
+        dpdk: bool = False,
+    ) -> None:
+        self._timeout, self._wait, self._extra, self._entered, self._dpdk = timeout, wait, extra, entered, dpdk
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -42,7 +51,7 @@ class PrivateHost:
         with contextlib.ExitStack() as stack:
             self.directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vifplug-host-")))
             [self.namespace] = stack.enter_context(netns.named())
-            self.ovs = stack.enter_context(PrivateOvs(netns=self.namespace))
+            self.ovs = stack.enter_context(PrivateOvs(netns=self.namespace, dpdk=self._dpdk))
             if self._entered:
                 stack.enter_context(self.inside())
             self.networks = self.directory / "networks.d"

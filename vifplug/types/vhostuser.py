@@ -29,6 +29,7 @@ class VhostUser(VIFType):
     refuses = {
         "bandwidth": "no kernel device carries the traffic, so there is nothing to shape",
         "filterref": "no kernel device carries the traffic, so nwfilter can't see it",
+        "mtu": "libvirt sets it on a kernel device, finds none, and starts no guest; source.port_mtu is the port's",
         "port": "isolation is a Linux bridge port's",
         "tap_owner": "it has no tap",
         "vf": NO_VF,
@@ -118,6 +119,6 @@ def _port(vif: VIF, context: Context) -> OvsPort:
     return openvswitch.port(vif, context, _port_name(vif)).replace(
         type="dpdkvhostuserclient" if server else "dpdkvhostuser",
         options=FrozenMap({"vhost-server-path": vif.source.path} if server else {}),
-        mtu_request=vif.source.port_mtu or vif.mtu,
+        mtu_request=vif.source.port_mtu,
         qos=None,
     )
