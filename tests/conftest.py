@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-pytest_plugins = ("tests.support.order", "tests.support.skips")
+pytest_plugins = ("tests.support.elements", "tests.support.order", "tests.support.skips")
