@@ -23,7 +23,7 @@ demo: packages-demo $(INSTALLED)
 test: packages-test lint types imports unit
 
 unit: packages-test kernel guest $(INSTALLED)
-	$(AS_ROOT) $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup $(TESTS)
+	$(AS_ROOT) $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup --no-loadscope-reorder $(TESTS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -179,7 +179,20 @@ def _replaced(data: Any, path: tuple[Any, ...], text: str) -> Any:
     return copied
 
 
-PLACES = [(document, path) for document in DOCUMENTS for path in _texts(document)]
+#: of these keys libvirt's parser takes more than its schema, and so does the model; what the schema complains of
+BEYOND = {"filter": "filterref", "portgroup": "portgroup", "target": "target", "bridge": "source", "dev": "dev"}
+
+
+def _place(document: Any, path: tuple[Any, ...]) -> Any:
+    """A document and the path of a text in it; with a mark where some text is in the element and beyond the schema."""
+    key = path[-1] if path else None
+    written = {"target": document["type"] == "bridge", "bridge": document.get("tap_owner") == "libvirt"}
+    beyond = key in BEYOND and written.get(key, "vf" not in document)
+    mark = pytest.mark.beyond_schema(BEYOND.get(key), why="libvirt's parser takes more than its schema")
+    return pytest.param(document, path, marks=[mark] if beyond else [])
+
+
+PLACES = [_place(document, path) for document in DOCUMENTS for path in _texts(document)]
 #: every character, those that XML, C and terminals trip over often
 any_text = st.text(
     st.characters() | st.characters(categories=["Cs", "Cc", "Cf", "Zs"]) | st.sampled_from("/-_.:<&'\"0\u0665aé")
@@ -197,6 +210,7 @@ def _beyond_the_schema(key: Any, text: str) -> bool:
 @example("a\x01b")
 @example("a\nb")
 @example("<&'\">")
+@example("a+b@c")
 def test_any_text_under_any_key_gives_an_element_or_a_refusal(
     document: dict[str, Any], path: tuple[Any, ...], text: str
 ) -> None:

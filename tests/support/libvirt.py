@@ -1,7 +1,7 @@
-"""The real libvirt as a judge, through the test driver that its library has built in: no daemon, no guest.
+"""The real libvirt as a judge: it defines a domain with an element and prints it back.
 
-It defines a domain and prints it back, so it parses, refuses and normalises as every driver does; the rules that are
-QEMU's own it does not know.
+Its library has a test driver built in, with no daemon and no guest, which parses, refuses and normalises as every
+driver does; the rules that are QEMU's own only the driver for QEMU knows, which a libvirtd has.
 """
 
 from __future__ import annotations
@@ -22,7 +22,17 @@ _DOMAIN = """\
   <name>one</name>
   <memory>1024</memory>
   <os><type>hvm</type></os>
-  <devices>{}</devices>
+  <devices>{element}</devices>
+</domain>
+"""
+#: vhost-user is for domains whose memory is shared
+_OF_QEMU = """\
+<domain type='qemu'>
+  <name>one</name>
+  <memory>1024</memory>
+  <memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>
+  <os><type machine='{machine}'>hvm</type></os>
+  <devices>{element}</devices>
 </domain>
 """
 
@@ -31,25 +41,51 @@ class Refused(Exception):
     """libvirt refuses the element; ``str()`` is its reason."""
 
 
+class Libvirt:
+    """A connection to one of libvirt's drivers. Raises Lacking where its library is not installed."""
+
+    def __init__(self, uri: str) -> None:
+        self._library = _library()
+        self._connection = ctypes.c_void_p(self._library.virConnectOpen(uri.encode()))
+        assert self._connection, self._library.virGetLastErrorMessage()
+        self._test = uri.startswith("test:")
+
+    def printed(self, element: str, machine: str = "q35") -> str:
+        """The ``<interface>`` or ``<hostdev>`` as libvirt prints it of a domain that does not run. Raises Refused.
+
+        ``machine`` is QEMU's: it decides which PCI addresses there are.
+        """
+        form = _DOMAIN if self._test else _OF_QEMU
+        text = form.format(element=element, machine=machine)
+        domain = ctypes.c_void_p(self._library.virDomainDefineXML(self._connection, text.encode()))
+        if not domain:
+            raise Refused(self._library.virGetLastErrorMessage().decode())
+        try:
+            printed: str = self._library.virDomainGetXMLDesc(domain, _INACTIVE).decode()
+        finally:
+            self._library.virDomainUndefine(domain)
+            self._library.virDomainFree(domain)
+        found = re.search(r"^    <(interface|hostdev).*?^    </\1>", printed, re.DOTALL | re.MULTILINE)
+        assert found, printed
+        return "\n".join(line.removeprefix("    ") for line in found[0].splitlines())
+
+    def close(self) -> None:
+        self._library.virConnectClose(self._connection)
+
+
 def canonical(interface: str) -> str:
     """The element as libvirt prints it, without the name of the tap that the test driver gives."""
-    library, connection = _connection()
-    domain = library.virDomainDefineXML(connection, _DOMAIN.format(interface).encode())
-    if not domain:
-        raise Refused(library.virGetLastErrorMessage().decode())
-    try:
-        printed: str = library.virDomainGetXMLDesc(ctypes.c_void_p(domain), _INACTIVE).decode()
-    finally:
-        library.virDomainUndefine(ctypes.c_void_p(domain))
-        library.virDomainFree(ctypes.c_void_p(domain))
-    found = re.search(r"^    <interface.*?^    </interface>", printed, re.DOTALL | re.MULTILINE)
-    assert found, printed
-    lines = (line.removeprefix("    ") for line in found[0].splitlines())
+    lines = _test_driver().printed(interface).splitlines()
     return "\n".join(line for line in lines if line != "  <target dev='testnet0'/>")
 
 
 @functools.cache
-def _connection() -> tuple[ctypes.CDLL, ctypes.c_void_p]:
+def _test_driver() -> Libvirt:
+    return Libvirt("test:///default")
+
+
+@functools.cache
+def _library() -> ctypes.CDLL:
     needs.require("libvirt library")
     library = ctypes.CDLL("libvirt.so.0")
     library.virConnectOpen.restype = ctypes.c_void_p
@@ -57,6 +93,4 @@ def _connection() -> tuple[ctypes.CDLL, ctypes.c_void_p]:
     library.virDomainGetXMLDesc.restype = ctypes.c_char_p
     library.virGetLastErrorMessage.restype = ctypes.c_char_p
     library.virSetErrorFunc(None, _quiet)
-    connection = library.virConnectOpen(b"test:///default")
-    assert connection, library.virGetLastErrorMessage()
-    return library, ctypes.c_void_p(connection)
+    return library

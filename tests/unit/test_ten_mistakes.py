@@ -63,6 +63,7 @@ def test_each_mistake_fails_the_suite_with_a_sentence_that_says_what_to_mend(tol
 
 
 @pytest.mark.needs("schemas")
+@pytest.mark.beyond_schema("failed to validate content", why="a mistake of a type that the suite has to find")
 def test_an_element_that_libvirt_refuses_fails_the_suite() -> None:
     message = failures(suite(mistakes.NoElement))["test_its_element_is_accepted_by_libvirt"]
     assert "libvirt's schema refuses the element" in message

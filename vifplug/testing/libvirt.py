@@ -124,6 +124,11 @@ class LibvirtHost:
             self._inside("timeout", str(_SECONDS), "sh", "-c", gone)
             self._pidfile.unlink(missing_ok=True)
 
+    @property
+    def uri(self) -> str:
+        """Where a client of libvirt's connects to it."""
+        return f"qemu+unix:///system?socket={self.directory}/run/libvirt/libvirt-sock"
+
     def log(self) -> str:
         """What libvirtd has logged."""
         return (self.directory / "var/log/libvirt/libvirtd.log").read_text(errors="replace")
@@ -132,8 +137,7 @@ class LibvirtHost:
 
     def virsh(self, *words: str | Path) -> str:
         """What ``virsh WORDS`` prints. Raises Refused with its complaint."""
-        uri = f"qemu+unix:///system?socket={self.directory}/run/libvirt/libvirt-sock"
-        command = ["virsh", "--quiet", "--connect", uri, *map(str, words)]
+        command = ["virsh", "--quiet", "--connect", self.uri, *map(str, words)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C"})
         if done.returncode:
             raise Refused(done.stderr.strip())

@@ -72,9 +72,13 @@ def _programs(*names: str, file: Path | None = None) -> str:
     return f"no {file}" if file and not file.exists() else ""
 
 
+def _user() -> str:
+    return "" if os.geteuid() == 0 else "needs root"
+
+
 def _root() -> str:
-    if os.geteuid() != 0:
-        return "needs root"
+    if lacking := _user():
+        return lacking
     status = Path("/proc/thread-self/status").read_text()
     effective = int(status.partition("CapEff:")[2].split()[0], 16)
     return "" if effective & _CAPABILITIES == _CAPABILITIES else "needs root with its capabilities"
@@ -93,7 +97,7 @@ def _tun() -> str:
 @functools.cache
 def _namespaces() -> str:
     """One is made, as ip(8) makes it, and removed: rights and kernels differ in more than can be looked up."""
-    if lacking := _root() or _programs("ip"):
+    if lacking := _user() or _programs("ip"):
         return lacking
     name = f"vifplug-probe-{os.getpid()}"
     try:
@@ -118,7 +122,7 @@ def _library() -> str:
 @functools.cache
 def _mounts() -> str:
     """One is made in a mount namespace, and goes with it."""
-    if lacking := _root() or _programs("unshare", "mount"):
+    if lacking := _user() or _programs("unshare", "mount"):
         return lacking
     command = ["unshare", "--mount", "mount", "-t", "tmpfs", "none", "/tmp"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

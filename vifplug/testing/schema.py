@@ -17,6 +17,7 @@ def installed() -> bool:
     return (SCHEMAS / "domaincommon.rng").exists()
 
 
+@functools.lru_cache(maxsize=1024)
 def complaint(document: str | bytes) -> str:
     """What libvirt's schema has against an ``<interface>``, ``<hostdev>``, ``<domain>`` or ``<network>``.
 
