@@ -1,5 +1,5 @@
-"""For every test: what it needs of the machine."""
+"""For every test: what it needs of the machine, and that another has to run it."""
 
 from __future__ import annotations
 
-pytest_plugins = ("tests.support.skips",)
+pytest_plugins = ("tests.support.skips", "tests.support.machines")
