@@ -23,17 +23,22 @@ from vifplug.testing.ovs import PrivateOvs
 
 
 class PrivateHost:
-    """``timeout`` (seconds) and ``wait`` are those of [vifplug_ovs]; ``extra`` is more text for the configuration."""
+    """``timeout`` (seconds) and ``wait`` are those of [vifplug_ovs]; ``extra`` is more text for the configuration.
 
-    def __init__(self, *, timeout: float = 10, wait: str = "ofport", extra: str = "") -> None:
-        self._timeout, self._wait, self._extra = timeout, wait, extra
+    ``namespace`` names a network namespace of ip(8) that is there, for a host with its devices; it stays there.
+    """
+
+    def __init__(
+        self, *, timeout: float = 10, wait: str = "ofport", extra: str = "", namespace: str | None = None
+    ) -> None:
+        self._timeout, self._wait, self._extra, self._given = timeout, wait, extra, namespace
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
         needs.require("namespaces", "tun", "openvswitch")
         with contextlib.ExitStack() as stack:
             self.directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vifplug-host-")))
-            [self.namespace] = stack.enter_context(netns.named())
+            self.namespace = self._given or stack.enter_context(netns.named())[0]
             self.ovs = stack.enter_context(PrivateOvs(netns=self.namespace))
             stack.enter_context(netns.inside(self.namespace))
             self.networks = self.directory / "networks.d"
