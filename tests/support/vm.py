@@ -19,7 +19,8 @@ from types import TracebackType
 from typing import Self
 
 from vifplug.testing import Lacking
-from vifplug.testing.kernel import Kernel, initramfs, require
+from vifplug.testing.kernel import Kernel, initramfs
+from vifplug.testing.needs import require
 
 QEMU = "qemu-system-x86_64"
 VARIABLE = "VIFPLUG_TEST_KERNEL"
@@ -83,7 +84,7 @@ class VirtualMachine:
     """
 
     def __init__(self, hardware: Hardware, script: str) -> None:
-        require("setpriv")
+        require("setpriv", "/bin/busybox", "cpio")
         self._kernel, self._hardware, self._script = Kernel.named(VARIABLE), hardware, script
         self._qemu = emulator(self._kernel.place, hardware.device)
         self._kernel.modules(hardware.modules)
