@@ -6,6 +6,7 @@ at 0000:81:00.2 and so on. All else is the kernel's: the settings, the switch, t
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -37,8 +38,13 @@ class Simulated:
         [told] = json.loads(ip("-json", "link", "show", "dev", self.device))
         return dict(told["vfinfo_list"][number])
 
-    def switch(self, mode: str) -> None:
-        run("devlink", "dev", "eswitch", "set", f"netdevsim/{self.name}", "mode", mode)
+    @contextlib.contextmanager
+    def switching(self) -> Iterator[None]:
+        """Its embedded switch is in switchdev mode."""
+        command = ("devlink", "dev", "eswitch", "set", f"netdevsim/{self.name}", "mode")
+        run(*command, "switchdev")
+        yield
+        run(*command, "legacy")
 
     def representor(self, number: int) -> str:
         """As devlink tells it."""
@@ -47,8 +53,8 @@ class Simulated:
         return str(name)
 
 
-@pytest.fixture
-def simulated(tmp_path: Path) -> Iterator[Simulated]:
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulated]:
     (BUS / "new_device").write_text("81 1")
     device = BUS / "devices/netdevsim81"
     try:
@@ -56,7 +62,7 @@ def simulated(tmp_path: Path) -> Iterator[Simulated]:
         until(lambda: any((device / "net").iterdir()), "its device")
         name = next((device / "net").iterdir()).name
         ip("link", "set", "dev", name, "up")
-        run("mount", "--bind", str(pci_bus(tmp_path, device)), "/sys/bus/pci/devices")
+        run("mount", "--bind", str(pci_bus(tmp_path_factory.mktemp("pci"), device)), "/sys/bus/pci/devices")
         yield Simulated(name, device.name)
         run("umount", "/sys/bus/pci/devices")
     finally:
@@ -80,13 +86,12 @@ def pci_bus(directory: Path, device: Path) -> Path:
     return directory
 
 
-@pytest.fixture
-def host(machine: str, simulated: Simulated) -> Iterator[PrivateHost]:
+@pytest.fixture(scope="module")
+def machine_host(machine: str, simulated: Simulated) -> Iterator[PrivateHost]:
     with PrivateHost(namespace=machine, extra="[vifplug_ovs]\ndatapath_type = system") as host:
+        host.ovs.ctl("add-br", "br-int")
         yield host
-        for entry in host.driver.list():
-            host.driver.unplug(entry.vif.id)
-        host.ovs.ctl("--if-exists", "del-br", "br-int")
+        host.ovs.ctl("del-br", "br-int")
 
 
 def vif(number: int = 1, **keys: Any) -> VIF:
@@ -108,21 +113,26 @@ def test_settings_that_igb_refuses_are_made_and_go_back(host: PrivateHost, simul
     assert simulated.settings(1) == before
 
 
+@pytest.fixture
+def switched(simulated: Simulated) -> Iterator[Simulated]:
+    with simulated.switching():
+        yield simulated
+
+
 def test_in_switchdev_mode_the_representor_is_found_and_put_on_the_bridge(
-    host: PrivateHost, simulated: Simulated
+    switched: Simulated, host: PrivateHost
 ) -> None:
-    simulated.switch("switchdev")
-    before, representor = simulated.settings(1), simulated.representor(1)
+    before, representor = switched.settings(1), switched.representor(1)
     plugged = host.driver.plug(vif(source={"bridge": "br-int"}, vlan=10, vf={"trust": True}))
     assert "<vlan>" not in plugged.interface_xml, "the VLAN is the representor's port's"
     assert host.ports("br-int") == {representor}
     assert host.port(representor, "tag", "Port") == "10"
     assert host.port(representor, "external_ids:iface-id") == f'"{ID}"'
-    assert simulated.settings(1)["address"] == MAC and simulated.settings(1)["vlan_list"] == before["vlan_list"]
+    assert switched.settings(1)["address"] == MAC and switched.settings(1)["vlan_list"] == before["vlan_list"]
     assert host.driver.check() == []
     host.driver.unplug(ID)
-    assert host.ports("br-int") == set() and simulated.representor(1) == representor
-    assert simulated.settings(1) == before
+    assert host.ports("br-int") == set() and switched.representor(1) == representor
+    assert switched.settings(1) == before
 
 
 def test_in_legacy_mode_there_is_no_representor(host: PrivateHost, simulated: Simulated) -> None:

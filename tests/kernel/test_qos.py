@@ -26,14 +26,20 @@ LIMITED = {"inbound": {"average": 125}, "outbound": {"average": 250}}  # kB/s: 1
 OPENVSWITCH = {"source": {"bridge": "br-int"}, "virtualport": {"type": "openvswitch"}}
 
 
-@pytest.fixture
-def host() -> Iterator[PrivateHost]:
+@pytest.fixture(scope="module")
+def module_host() -> Iterator[PrivateHost]:
     with PrivateHost(extra="[vifplug_ovs]\ndatapath_type = system") as host:
         host.ip("link", "add", "br0", "up", "type", "bridge")
         yield host
-        for entry in host.driver.list():
-            host.driver.unplug(entry.vif.id, force=True)
         host.ovs.ctl("--if-exists", "del-br", "br-int")
+
+
+@pytest.fixture
+def host(module_host: PrivateHost) -> Iterator[PrivateHost]:
+    """That host; what a test has plugged is unplugged."""
+    yield module_host
+    for entry in module_host.driver.list():
+        module_host.driver.unplug(entry.vif.id, force=True)
 
 
 def vif(number: int, **keys: Any) -> VIF:

@@ -50,6 +50,7 @@ MACHINES: Mapping[str, Hardware] = {
         memory=2048,
         arguments=(*_IOMMU, *_PORTS, *_WIRE),
         device="igb",
+        guest=("igbvf",),
     ),
 }
 

@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Self
 
 from vifplug.testing import Lacking
+from vifplug.testing.guests import Image
 from vifplug.testing.kernel import Kernel, initramfs
 from vifplug.testing.needs import require
 
@@ -26,6 +27,9 @@ QEMU = "qemu-system-x86_64"
 VARIABLE = "VIFPLUG_TEST_KERNEL"
 #: where a job finds the directory that it shares with the outside
 SHARED = Path("/mnt")
+
+#: what a guest within can boot
+NESTED = Image(SHARED / "vmlinux", SHARED / "guest.cpio")
 
 _BOOT_MODULES = ("virtio_pci", "9pnet_virtio", "9p", "overlay")
 
@@ -71,6 +75,8 @@ class Hardware:
     arguments: Sequence[str] = ()
     #: one that not every QEMU emulates
     device: str = "virtio-9p-pci"
+    #: the modules of a guest within, whose `NESTED` is made outside, where that takes a moment
+    guest: Sequence[str] = ("virtio_pci",)
 
 
 class VirtualMachine:
@@ -125,7 +131,7 @@ class VirtualMachine:
         modules = self._kernel.place / "lib/modules" / version
         (self.directory / "init").write_text(_JOB.format(version=version, modules=modules, needed=needed))
         (self.directory / "job").write_text(self._script)
-        (self.directory / "vmlinux").write_bytes(self._kernel.elf())
+        Image.made(self.directory, self._kernel, self._hardware.guest)  # its kernel is the machine's own, too
         initramfs(self.directory / "initramfs", self._kernel, _BOOT_MODULES, {"init": _INIT})
 
     def _command(self) -> list[str]:

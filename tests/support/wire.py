@@ -104,8 +104,8 @@ def reaches(namespace: str, address: str) -> bool:
 
 
 def is_cut_off(namespace: str, address: str) -> bool:
-    """Whether an address does not answer, for three seconds."""
-    return not _answers(namespace, address, 3)
+    """Whether an address does not answer, for a second: ask when another one has answered, so that all is up."""
+    return not _answers(namespace, address, 1)
 
 
 def _answers(namespace: str, address: str, seconds: int) -> bool:
