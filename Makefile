@@ -53,6 +53,7 @@ packages-test:
 
 kernel: packages-test
 	@tools/debian-kernel "$(VIFPLUG_TEST_KERNEL)"
+	@tools/debian-qemu "$(VIFPLUG_TEST_KERNEL)"
 
 guest:
 	@tools/debian-guest "$(VIFPLUG_TEST_GUEST)"

@@ -1,5 +1,5 @@
-"""For every test: what it needs of the machine, and when its turn is."""
+"""For every test: what it needs of the machine, that another has to run it, and when its turn is."""
 
 from __future__ import annotations
 
-pytest_plugins = ("tests.support.elements", "tests.support.order", "tests.support.skips")
+pytest_plugins = ("tests.support.elements", "tests.support.machines", "tests.support.order", "tests.support.skips")

@@ -1,33 +1,23 @@
-"""802.1Q and bridge VLAN filtering, which not every kernel has: their contract tests on one that does."""
+"""802.1Q and bridge VLAN filtering: their contract tests, which also hold on a kernel without, on one that has both."""
 
 from __future__ import annotations
 
-import re
-import sys
-from pathlib import Path
-
 import pytest
 
-from tests.support.vm import VirtualMachine
+from tests.contract import conftest, test_links, test_shared
+from vifplug.testing.netns import ip
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kernel")]
+namespace, kernel, bridge = conftest.namespace, conftest.kernel, test_links.bridge
 
-ROOT = Path(__file__).resolve().parents[2]
-MODULES = ("8021q", "bridge", "veth", "dummy", "tun", "macvtap")
-FILES = "tests/contract/test_shared.py tests/contract/test_links.py"
+pytestmark = [pytest.mark.slow, pytest.mark.machine("full")]
 
 
-def test_the_contract_of_vlans_holds_on_a_full_kernel() -> None:
-    machine = VirtualMachine(MODULES)
-    # one of each is made first: the contract tests would also pass where the kernel has none
-    script = f"""
-    cd {ROOT}
-    modprobe -a {" ".join(MODULES)}
-    ip link add try0 type dummy
-    ip link add link try0 name try0.9 type vlan id 9
-    ip link add try1 type bridge vlan_filtering 1
-    {sys.executable} -m pytest -q -p no:cacheprovider {FILES} -k vlan
-    """
-    status, output = machine.run(script)
-    assert status == 0, output
-    assert re.search(r"^\d+ passed, \d+ deselected", output, re.MULTILINE), output
+def test_this_kernel_has_both(namespace: None) -> None:
+    """Without this the tests below would also pass where they find nothing to try."""
+    ip("link", "add", "low0", "type", "dummy")
+    assert test_links.filters_vlans() and test_shared.knows_vlans()
+
+
+test_a_vlan_device_is_made_once = test_shared.test_a_vlan_device_is_made_once_or_the_kernel_is_named
+test_a_bridge_that_filters_vlans_is_made = test_links.test_a_bridge_that_filters_vlans_is_made_or_the_kernel_is_named
+test_vlans_of_a_bridge_port_are_set = test_links.test_vlans_are_set_or_the_kernel_is_named

@@ -130,6 +130,11 @@ class OvsQdisc(Resource):
     role: str = locating(default="")
     root: str = "htb"
 
+    @classmethod
+    def of(cls, port: OvsPort) -> OvsQdisc:
+        """That of a port."""
+        return cls(name=port.name, owner=port.owner, role=port.role)
+
 
 _ROWS = uuid.UUID("6f0b7b5e-4c1b-5c9f-9d7e-1d2c3b4a5f60")
 

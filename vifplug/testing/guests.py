@@ -25,7 +25,7 @@ from vifplug.testing.kernel import Kernel, initramfs
 from vifplug.testing.libvirt import LibvirtHost
 
 #: seconds that a guest may take to boot, on a machine that does much else
-_PATIENCE = 120
+_PATIENCE = 240
 #: and that it may take to find a card
 _HOT_PLUG = 20
 
@@ -249,11 +249,12 @@ class _Console:
         """Ask until it answers: what is said to a guest that still boots is lost, or is answered late."""
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.connect(str(self._path))
-        deadline = time.monotonic() + _PATIENCE
+        deadline, patience = time.monotonic() + _PATIENCE, 0.25
         while time.monotonic() < deadline:
             with contextlib.suppress(TimeoutError):
-                self._answer(":", time.monotonic() + 0.25)
+                self._answer(":", time.monotonic() + patience)
                 return
+            patience *= 1.2  # a guest in a guest takes seconds for an answer
         self.close()
         raise Failed(f"the guest of {self._path} did not answer in {_PATIENCE} s")
 

@@ -31,7 +31,7 @@ class PrivateHost:
     """``timeout`` (seconds) and ``wait`` are those of [vifplug_ovs]; ``extra`` is more text for the configuration.
 
     ``entered`` of False: the calling thread stays where it is, and uses the driver `inside` alone. ``dpdk`` is
-    `PrivateOvs`'s.
+    `PrivateOvs`'s. ``namespace`` names a network namespace of ip(8) that is there, for a host with its devices; it stays.
     """
 
     def __init__(
@@ -42,15 +42,17 @@ class PrivateHost:
         extra: str = "",
         entered: bool = True,
         dpdk: bool = False,
+        namespace: str | None = None,
     ) -> None:
         self._timeout, self._wait, self._extra, self._entered, self._dpdk = timeout, wait, extra, entered, dpdk
+        self._given = namespace
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
         needs.require("namespaces", "tun", "openvswitch")
         with contextlib.ExitStack() as stack:
             self.directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vifplug-host-")))
-            [self.namespace] = stack.enter_context(netns.named())
+            self.namespace = self._given or stack.enter_context(netns.named())[0]
             self.ovs = stack.enter_context(PrivateOvs(netns=self.namespace, dpdk=self._dpdk))
             if self._entered:
                 stack.enter_context(self.inside())

@@ -39,8 +39,8 @@ _USER = "libvirt-qemu"
 _SETUP = """\
 set -e
 cd "$1"
+for place in /sys /run /var/lib /var/log /var/cache; do mount -t tmpfs none $place; done
 mount -t sysfs none /sys
-for place in /run /var/lib /var/log /var/cache; do mount -t tmpfs none $place; done
 mkdir -p /var/cache/libvirt
 for place in run/libvirt etc/libvirt var/lib/libvirt var/log/libvirt; do
     mkdir -p /$place

@@ -15,10 +15,10 @@ from vifplug.host.ovs.adopted import SetPort
 from vifplug.host.ovs.api import Api
 from vifplug.host.ovs.conflict import explained
 from vifplug.host.ovs.transaction import CommandRefused, Undecided
-from vifplug.host.ovs.verbs import DropBridge, EnsureBridge, PlugPort, UnplugPort, Verb
+from vifplug.host.ovs.verbs import DropBridge, EnsureBridge, PlugPort, SetQos, UnplugPort, Verb
 from vifplug.host.ovs.vswitchd import applied
 from vifplug.model.codec import joined
-from vifplug.plan.resources import AdoptedPort, OvsBridge, OvsPort
+from vifplug.plan.resources import AdoptedPort, OvsBridge, OvsPort, OvsQdisc
 from vifplug.plan.steps import Step
 
 LOG = logging.getLogger(__name__)
@@ -192,16 +192,26 @@ def _check_read_back(ports: Sequence[PlugPort | SetPort]) -> None:
 
 
 def commands(api: Api, steps: Sequence[Step]) -> list[list[Verb]]:
-    """The commands of some steps: one transaction, or two when a port of one VIF gets another name.
+    """The commands of some steps: one transaction, or two when a VIF's port gets another name, or is shaped no more.
 
-    Row UUIDs follow from the VIF, and a row can't be deleted and made anew in one transaction.
+    Row UUIDs follow from the VIF, and a row can't be deleted and made anew in one transaction. linux-noop leaves a root
+    qdisc where it is, so ovs-vswitchd has to see the port without QoS before (lib/netdev-linux.c: set_qos).
     """
     net = _net(steps)
+    unshaped: list[Verb] = [SetQos(api, OvsQdisc.of(port), on=False) for port in map(_shaped_no_more, net) if port]
     gone = [step.before for step in net if isinstance(step.before, OvsPort) and step.after is None]
     made = {(step.after.owner, step.after.role) for step in net if isinstance(step.after, OvsPort)}
     first = [port for port in gone if (port.owner, port.role) in made]
     phases = [[step for step in net if step.before in first], [step for step in net if step.before not in first]]
-    return [[_command(api, step) for step in phase] for phase in phases if phase]
+    return list(filter(None, [unshaped, *([_command(api, step) for step in phase] for phase in phases)]))
+
+
+def _shaped_no_more(step: Step) -> OvsPort | None:
+    """The port whose root qdisc would stay in the kernel."""
+    before, after = step.before, step.after
+    if not (isinstance(before, OvsPort) and isinstance(after, OvsPort) and before.qos and after.qos):
+        return None
+    return after if before.qos.type not in (None, "linux-noop") and after.qos.type == "linux-noop" else None
 
 
 def _net(steps: Sequence[Step]) -> list[Step]:

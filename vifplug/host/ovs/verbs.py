@@ -191,6 +191,7 @@ class SetQos(Verb):
         self.subject = self.qdisc = qdisc
         self.on = on
         self.wrote = not on  # attaching puts back what there was: there is nothing to take back
+        self.awaited = True  # ovs-vswitchd has to see the one before the other
 
     def build(self, transaction: Transaction) -> None:
         keys = Keys.of(self.qdisc.owner, self.qdisc.role)

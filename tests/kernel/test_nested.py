@@ -1,0 +1,35 @@
+"""A guest within the machine: real libvirt gives it a virtual function that vifplug prepared, and it is on the wire."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.nic import Nic
+from tests.support.vm import NESTED
+from vifplug import VIF
+from vifplug.testing.guests import boot
+from vifplug.testing.host import PrivateHost
+from vifplug.testing.libvirt import LibvirtHost
+
+pytestmark = [pytest.mark.slow, pytest.mark.machine("sriov")]
+
+ID, MAC = "6e0b62d3-6c8f-4f0a-9d3b-2f1f2a9c7e13", "52:54:00:aa:00:21"
+
+
+def test_a_guest_has_the_function_its_mac_and_its_vlan_and_gives_it_back(host: PrivateHost, nic: Nic) -> None:
+    before = {**nic.settings(0), "address": None}
+    asked = {"source": {"address": nic.functions[0]}, "vlan": 10, "guest_xml": ["<rom bar='off'/>"]}
+    plugged = host.driver.plug(VIF.from_json({"id": ID, "type": "hostdev", "mac": MAC, **asked}))
+    with LibvirtHost(host) as libvirt:
+        guest = boot(libvirt, NESTED, "nested", [plugged.interface_xml])
+        assert nic.driver(0) == "vfio-pci"
+        assert host.driver.check() == []
+        guest.configure(MAC, "10.10.0.2/24")
+        assert guest.reaches("10.10.0.1")
+        guest.run(f"ip addr add 10.0.0.2/24 dev {guest.device(MAC)}")
+        assert guest.is_cut_off_from("10.0.0.1")
+        guest.destroy()
+        assert nic.driver(0) == "igbvf"
+    host.driver.unplug(ID)
+    # its driver, that has it again, has told the physical function an address of its own
+    assert nic.settings(0)["address"] != MAC and {**nic.settings(0), "address": None} == before

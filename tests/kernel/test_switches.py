@@ -1,0 +1,106 @@
+"""The kernel's own switches: Open vSwitch's datapath, and Linux bridges that filter VLANs; frames tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.wire import guest, is_cut_off, link, reaches
+from vifplug import VIF
+from vifplug.testing import netns
+from vifplug.testing.host import PrivateHost
+from vifplug.testing.netns import ip
+
+pytestmark = [pytest.mark.slow, pytest.mark.machine("full")]
+
+OPENVSWITCH = {"source": {"bridge": "br-int"}, "virtualport": {"type": "openvswitch"}}
+LINUX = {"source": {"bridge": "br0"}}
+
+
+@pytest.fixture(scope="module")
+def module_host() -> Iterator[PrivateHost]:
+    """A host with a bridge of each kind."""
+    with PrivateHost(extra="[vifplug_ovs]\ndatapath_type = system") as host:
+        host.ovs.ctl("add-br", "br-int")
+        host.ip("link", "add", "br0", "up", "type", "bridge", "vlan_filtering", "1", "vlan_default_pvid", "0")
+        yield host
+        host.ovs.ctl("del-br", "br-int")
+
+
+@pytest.fixture
+def host(module_host: PrivateHost) -> Iterator[PrivateHost]:
+    """That host; what a test has plugged is unplugged."""
+    yield module_host
+    for entry in module_host.driver.list():
+        module_host.driver.unplug(entry.vif.id, force=True)
+
+
+def vif(number: int, **keys: Any) -> VIF:
+    mac, name = f"52:54:00:aa:00:0{number}", f"tap{number}"
+    document = {"id": f"4e0b62d3-6c8f-4f0a-9d3b-00000000000{number}", "type": "bridge", "mac": mac, "target": name}
+    return VIF.from_json({**document, **keys})
+
+
+@pytest.mark.parametrize("switch", [OPENVSWITCH, LINUX], ids=["Open vSwitch", "Linux bridge"])
+def test_guests_of_one_vlan_reach_each_other_and_no_others(host: PrivateHost, switch: dict[str, Any]) -> None:
+    vifs = [vif(number, vlan=vlan, **switch) for number, vlan in ((1, 10), (2, 10), (3, 20))]
+    host.driver.plug_many([(each, None) for each in vifs])
+    with (
+        guest("tap1", vifs[0].mac, "10.0.0.1/24") as first,
+        guest("tap2", vifs[1].mac, "10.0.0.2/24"),
+        guest("tap3", vifs[2].mac, "10.0.0.3/24"),
+    ):
+        assert reaches(first, "10.0.0.2")
+        assert is_cut_off(first, "10.0.0.3")
+        host.driver.update(vif(3, vlan=10, **switch))
+        assert reaches(first, "10.0.0.3")
+        assert host.driver.check() == []
+
+
+@pytest.mark.parametrize("switch", [OPENVSWITCH, LINUX], ids=["Open vSwitch", "Linux bridge"])
+def test_a_trunks_native_vlan_is_untagged_and_the_others_are_tagged(host: PrivateHost, switch: dict[str, Any]) -> None:
+    trunk, native, tagged, other = (
+        vif(number, vlan=vlan, **switch) for number, vlan in ((1, "101u,1011"), (2, 101), (3, 1011), (4, 1012))
+    )
+    host.driver.plug_many([(each, None) for each in (trunk, native, tagged, other)])
+    with (
+        guest("tap1", trunk.mac, "10.1.0.1/24", "10.2.0.1/24@1011", "10.3.0.1/24@1012") as guests,
+        guest("tap2", native.mac, "10.1.0.2/24"),
+        guest("tap3", tagged.mac, "10.2.0.2/24", "10.1.0.3/24"),
+        guest("tap4", other.mac, "10.3.0.2/24"),
+    ):
+        assert reaches(guests, "10.1.0.2") and reaches(guests, "10.2.0.2")
+        assert is_cut_off(guests, "10.3.0.2"), "VLAN 1012 is not the trunk's"
+        assert is_cut_off(guests, "10.1.0.3"), "that is the native VLAN's network, in another VLAN"
+
+
+def test_frames_go_through_the_kernels_datapath(host: PrivateHost) -> None:
+    """Not through ovs-vswitchd: the kernel has the ports, and flows that frames hit."""
+    vifs = [vif(number, vlan=10, **OPENVSWITCH) for number in (1, 2)]
+    host.driver.plug_many([(each, None) for each in vifs])
+    with guest("tap1", vifs[0].mac, "10.0.0.1/24") as first, guest("tap2", vifs[1].mac, "10.0.0.2/24"):
+        assert reaches(first, "10.0.0.2")
+        shown = host.ovs.appctl("dpctl/show")
+        assert shown.startswith("system@ovs-system:") and "tap1" in shown and "tap2" in shown
+        flows = host.ovs.appctl("dpctl/dump-flows", "type=ovs")
+        assert "in_port(" in flows and vifs[0].mac in flows and "actions:" in flows
+
+
+def test_a_macvtap_on_a_vlan_device_sends_and_receives_in_that_vlan(host: PrivateHost) -> None:
+    with netns.named() as [far]:
+        host.ip("link", "add", "low0", "type", "veth", "peer", "name", "eth0", "netns", far)
+        ip("-n", far, "link", "add", "link", "eth0", "name", "eth0.10", "type", "vlan", "id", "10")
+        for device, address in (("eth0", "10.0.0.1/24"), ("eth0.10", "10.10.0.1/24")):
+            ip("-n", far, "address", "add", address, "dev", device)
+            ip("-n", far, "link", "set", "dev", device, "up")
+        source = {"dev": "low0.10", "mode": "bridge", "vlan_device": {"physical": "low0", "vlan": 10}}
+        asked = vif(5, type="direct", tap_owner="vifplug", source=source)
+        host.driver.plug(asked)
+        assert link("low0.10")["linkinfo"]["info_data"]["id"] == 10
+        with guest("tap5", asked.mac, "10.10.0.2/24", "10.0.0.2/24") as inside:
+            assert reaches(inside, "10.10.0.1")
+            assert is_cut_off(inside, "10.0.0.1")
+        host.driver.unplug(asked.id)
+        host.ip("link", "delete", "dev", "low0")
