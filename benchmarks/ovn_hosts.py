@@ -47,7 +47,7 @@ class Cloud:
     def grow(self, count: int) -> None:
         while len(self.hosts) < count:
             name = f"host-{len(self.hosts)}"
-            host = self.stack.enter_context(PrivateHost(entered=False, timeout=60))
+            host = self.stack.enter_context(PrivateHost(entered=False, vifplug_ovs={"timeout": 60}))
             self.hosts.append((host, self.stack.enter_context(self.ovn.joined(host, name))))
             vif = self.vif()
             with host.inside():

@@ -142,7 +142,7 @@ def test_where_vifplug_makes_no_port_that_ovn_looks_for_a_wait_for_it_is_refused
 
 
 def test_a_configuration_that_waits_for_ovn_lets_vifs_pass_that_ovn_does_not_look_for(site: Site) -> None:
-    with PrivateHost(wait=FLOWS, timeout=60) as host:
+    with PrivateHost(vifplug_ovs={"wait": FLOWS, "timeout": 60}) as host:
         host.driver.plug(site.stranger(type="ethernet", source={}, virtualport=None))
 
 
@@ -206,7 +206,7 @@ def test_a_port_on_another_bridge_than_ovns_is_told(site: Site) -> None:
 
 
 def test_a_host_that_was_never_joined_to_ovn_is_said_not_to_be_set_up(site: Site) -> None:
-    with PrivateHost(wait=FLOWS, timeout=HASTY) as host:
+    with PrivateHost(vifplug_ovs={"wait": FLOWS, "timeout": HASTY}) as host:
         with pytest.raises(
             errors.Unavailable, match=r"not set up for OVN: external_ids .* lack ovn-remote, .*taken back"
         ):

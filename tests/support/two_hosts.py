@@ -130,7 +130,10 @@ def two_hosts() -> Iterator[Site]:
     """Raises Lacking where OVN is not installed."""
     with contextlib.ExitStack() as stack:
         ovn = stack.enter_context(PrivateOvn())
-        hosts = {name: stack.enter_context(PrivateHost(entered=False, timeout=30)) for name in ("one", "two")}
+        hosts = {
+            name: stack.enter_context(PrivateHost(entered=False, vifplug_ovs={"timeout": 30}))
+            for name in ("one", "two")
+        }
         chassis = {name: stack.enter_context(ovn.joined(host, name)) for name, host in hosts.items()}
         yield Site(ovn, hosts, chassis)
 

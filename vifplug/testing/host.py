@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+import types
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -28,24 +30,23 @@ from vifplug.testing.ovs import PrivateOvs
 
 
 class PrivateHost:
-    """``timeout`` (seconds) and ``wait`` are those of [vifplug_ovs]; ``extra`` is more text for the configuration.
+    """``vifplug_ovs`` are options of that group; ``extra`` is more text for the configuration.
 
     ``entered`` of False: the calling thread stays where it is, and uses the driver `inside` alone. ``dpdk`` is
-    `PrivateOvs`'s. ``namespace`` names a network namespace of ip(8) that is there, for a host with its devices; it stays.
+    `PrivateOvs`'s. ``namespace`` names a network namespace of ip(8) for a host with its devices; it is not removed.
     """
 
     def __init__(
         self,
         *,
-        timeout: float = 10,
-        wait: str = "ofport",
+        vifplug_ovs: Mapping[str, object] = types.MappingProxyType({}),
         extra: str = "",
         entered: bool = True,
         dpdk: bool = False,
         namespace: str | None = None,
     ) -> None:
-        self._timeout, self._wait, self._extra, self._entered, self._dpdk = timeout, wait, extra, entered, dpdk
-        self._given = namespace
+        self._options, self._extra = vifplug_ovs, extra
+        self._entered, self._dpdk, self._given = entered, dpdk, namespace
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -96,9 +97,13 @@ class PrivateHost:
         return self.ovs.ctl("get", table, name, column).strip()
 
     def _configuration(self) -> str:
-        return (
-            f"[vifplug]\nstate_path = {self.directory / 'state'}\n"
-            f"networks_dir = {self.directory / 'networks.d'}\n"
-            f"[vifplug_ovs]\nconnection = {self.ovs.connection}\ntimeout = {self._timeout}\n"
-            f"wait = {self._wait}\ndatapath_type = netdev\n{self._extra}\n"
-        )
+        switch = {"connection": self.ovs.connection, "datapath_type": "netdev", **self._options}
+        lines = [
+            "[vifplug]",
+            f"state_path = {self.directory / 'state'}",
+            f"networks_dir = {self.networks}",
+            "[vifplug_ovs]",
+            *(f"{name} = {value}" for name, value in switch.items()),
+            self._extra,
+        ]
+        return "\n".join(lines) + "\n"
