@@ -146,7 +146,7 @@ def test_a_configuration_that_waits_for_ovn_lets_vifs_pass_that_ovn_does_not_loo
         host.driver.plug(site.stranger(type="ethernet", source={}, virtualport=None))
 
 
-# -- what is lacking ----------------------------------------------------------------------------------------------
+# -- what is lacking, beside what a database without an OVN can tell (tests/faults) -------------------------------
 
 
 def complaint(site: Site, vif: VIF) -> str:
@@ -198,17 +198,3 @@ def test_a_southbound_database_that_is_not_reached_is_named(site: Site) -> None:
         chassis.kill(CONTROLLER)
         chassis.configure(**{"ovn-remote": site.ovn.southbound})
     assert "whether it runs and is connected to unix:/nowhere.sock" in told
-
-
-def test_a_port_on_another_bridge_than_ovns_is_told(site: Site) -> None:
-    told = complaint(site, site.vif(site.switch(), source={"bridge": "br-other"}))
-    assert "it is on br-other, and OVN's bridge here is br-int" in told
-
-
-def test_a_host_that_was_never_joined_to_ovn_is_said_not_to_be_set_up(site: Site) -> None:
-    with PrivateHost(vifplug_ovs={"wait": FLOWS, "timeout": HASTY}) as host:
-        with pytest.raises(
-            errors.Unavailable, match=r"not set up for OVN: external_ids .* lack ovn-remote, .*taken back"
-        ):
-            host.driver.plug(site.stranger())
-        assert host.driver.list() == [] and host.ports("br-int") == set()
