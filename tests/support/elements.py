@@ -84,6 +84,7 @@ def _watched(function: Callable[..., Any], see: Callable[..., None]) -> Any:
     """The function, whose results are seen, each with what it was made of."""
 
     def watched(*arguments: Any, **more: Any) -> Any:
+        __tracebackhide__ = True
         result = function(*arguments, **more)
         see(result, *arguments)
         return result

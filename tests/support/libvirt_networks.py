@@ -92,6 +92,7 @@ def started() -> Iterator[LibvirtNetworks]:
     with tempfile.TemporaryDirectory(prefix="vifplug-libvirt-") as directory:
         rights = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
         if rights:
+            needs.require("root")
             os.chown(directory, NOBODY, NOBODY)
         places = ("HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME")
         environment = {"PATH": os.defpath, "LC_ALL": "C", **dict.fromkeys(places, directory)}

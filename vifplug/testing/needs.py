@@ -144,5 +144,5 @@ NEEDS: Mapping[str, Callable[[], str]] = {
     "libvirt": lambda: _programs("libvirtd", "virsh", "unshare", "nsenter", file=Path("/etc/libvirt")),
     "libvirt library": _library,
     "qemu": lambda: _programs("qemu-system-x86_64"),
-    "schemas": lambda: "" if SCHEMAS.is_dir() else f"no {SCHEMAS} (Debian: libvirt0)",
+    "schemas": lambda: "" if (SCHEMAS / "domaincommon.rng").exists() else f"no schemas in {SCHEMAS} (Debian: libvirt0)",
 }

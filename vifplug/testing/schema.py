@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from vifplug.testing.needs import SCHEMAS, require
+from vifplug.testing.needs import NEEDS, SCHEMAS, require
 
 _INTERFACE = """<grammar xmlns='http://relaxng.org/ns/structure/1.0'>
   <start><choice><ref name='interface'/><ref name='hostdev'/></choice></start>
@@ -14,7 +14,7 @@ _INTERFACE = """<grammar xmlns='http://relaxng.org/ns/structure/1.0'>
 
 
 def installed() -> bool:
-    return (SCHEMAS / "domaincommon.rng").exists()
+    return not NEEDS["schemas"]()
 
 
 @functools.lru_cache(maxsize=1024)
