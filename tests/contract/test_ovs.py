@@ -544,7 +544,7 @@ def test_the_cost_of_a_plug_does_not_grow_with_the_ports(ovs: PrivateOvs, monkey
         many = _cost(door)
         door.apply([Step(each, None) for each in crowd], [])
     assert many[0] == few[0]
-    assert abs(many[1] - few[1]) < 20, "but for the digits of next_cfg and of an ofport"
+    assert abs(many[1] - few[1]) < 60, "but for the digits of next_cfg and of an ofport"
 
 
 def test_a_pool_reuses_its_connection(ovs: PrivateOvs) -> None:
