@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -200,7 +201,7 @@ def booted(host: PrivateHost, boot: Boot, name: str, vifs: Iterable[VIF]) -> Gue
 def heard(cards: Cards, everybody: Everybody) -> Heard:
     """Who reaches whom. All ask all at once, since what takes time is to wait for answers that must not come.
 
-    They ask until all have been answered who should be, or thirty times; an answer in any round counts.
+    They ask until all have been answered who should be, or for half a minute; an answer in any round counts.
     """
     places = [(cards[kind.name], vlan) for kind in (*SWITCHED, *ELSEWHERE) for vlan in kind.reaches]
     places += [(cards[f"{pair.name}, {side}"], None) for pair in PAIRS for side in (0, 1)]
@@ -210,10 +211,9 @@ def heard(cards: Cards, everybody: Everybody) -> Heard:
     for card, vlan in places:
         card.guest.configure(card.vif.mac, f"{card.address(vlan)}/24", vlan=vlan)
     found: Heard = set()
-    for _ in range(30):
+    deadline = time.monotonic() + 30
+    while not wanted(cards, everybody) <= found and time.monotonic() < deadline:
         found |= asked(places, everybody)
-        if wanted(cards, everybody) <= found:
-            break
     return found
 
 
