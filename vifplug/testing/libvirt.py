@@ -28,6 +28,7 @@ from vifplug.testing import needs
 from vifplug.testing.host import PrivateHost
 
 _SECONDS = 20
+_VIRSH = 120
 
 #: libvirtd's own directories, and those of the test that lie over them
 _PLACES = ("run/libvirt", "etc/libvirt", "var/lib/libvirt", "var/log/libvirt")
@@ -136,9 +137,13 @@ class LibvirtHost:
     # -- guests -----------------------------------------------------------------------------------------------
 
     def virsh(self, *words: str | Path) -> str:
-        """What ``virsh WORDS`` prints. Raises Refused with its complaint."""
+        """What ``virsh WORDS`` prints. Raises Refused with its complaint, also where it has none in two minutes."""
         command = ["virsh", "--quiet", "--connect", self.uri, *map(str, words)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C"})
+        environment = {**os.environ, "LC_ALL": "C"}
+        try:  # QEMU waits for the client of a socket, however long that takes
+            done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=_VIRSH)
+        except subprocess.TimeoutExpired as late:
+            raise Refused(f"virsh {words[0]} did not end in {_VIRSH} s") from late
         if done.returncode:
             raise Refused(done.stderr.strip())
         return done.stdout
