@@ -131,7 +131,7 @@ class Guest:
         self._console = _Console(libvirt.directory / _CONSOLES / f"{name}.console")
 
     def run(self, command: str) -> str:
-        """What a shell command prints. Raises Failed, also where the guest does not answer in two minutes."""
+        """What a shell command prints. Raises Failed, also where the guest does not answer in four minutes."""
         status, said = self._console.run(command)
         if status:
             raise Failed(f"guest {self.name}: {command}: status {status}: {said}")
