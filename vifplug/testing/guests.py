@@ -140,7 +140,7 @@ class Guest:
     def run(self, command: str) -> str:
         """What a shell command prints, whose lines have less than 4000 characters: the guest's terminal cuts others.
 
-        Raises Failed, also where the guest does not answer in two minutes.
+        Raises Failed, also where the guest does not answer in four minutes.
         """
         status, said = self._console.run(command)
         if status:
