@@ -23,6 +23,7 @@ def test_a_guest_has_the_function_its_mac_and_its_vlan_and_gives_it_back(host: P
     assert (nic.settings(0)["address"], nic.settings(0)["vlan_list"]) == (MAC, [{"vlan": 10}])
     with LibvirtHost(host) as libvirt:
         guest = boot(libvirt, NESTED, "nested", [plugged.interface_xml])
+        guest.patience = 500  # emulated by what is emulated itself
         assert nic.driver(0) == "vfio-pci"
         assert host.driver.check() == []
         guest.configure(MAC, "10.10.0.2/24")
