@@ -20,8 +20,10 @@ def test_a_guest_has_the_function_its_mac_and_its_vlan_and_gives_it_back(host: P
     before = {**nic.settings(0), "address": None}
     asked = {"source": {"address": nic.functions[0]}, "vlan": 10, "guest_xml": ["<rom bar='off'/>"]}
     plugged = host.driver.plug(VIF.from_json({"id": ID, "type": "hostdev", "mac": MAC, **asked}))
+    assert (nic.settings(0)["address"], nic.settings(0)["vlan_list"]) == (MAC, [{"vlan": 10}])
     with LibvirtHost(host) as libvirt:
         guest = boot(libvirt, NESTED, "nested", [plugged.interface_xml])
+        guest.patience = 500  # emulated by what is emulated itself
         assert nic.driver(0) == "vfio-pci"
         assert host.driver.check() == []
         guest.configure(MAC, "10.10.0.2/24")

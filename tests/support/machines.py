@@ -25,7 +25,7 @@ from vifplug.testing import Lacking
 #: set inside: where to report to
 REPORTS = "VIFPLUG_TEST_REPORTS"
 #: seconds in which a machine has to report something new: it emulates, and perhaps a machine within it
-_PATIENCE = 400
+_PATIENCE = 900
 
 _IOMMU = ("-device", "intel-iommu,intremap=on,caching-mode=on")
 _PORTS = ("-device", "pcie-root-port,id=port1,chassis=1,slot=1", "-device", "pcie-root-port,id=port2,chassis=2,slot=2")

@@ -25,7 +25,7 @@ from vifplug.testing.kernel import Kernel, initramfs
 from vifplug.testing.libvirt import LibvirtHost
 
 #: seconds that a guest may take to boot, on a machine that does much else
-_PATIENCE = 240
+_PATIENCE = 120
 #: and that it may take to find a card
 _HOT_PLUG = 20
 
@@ -131,7 +131,12 @@ def definition(image: Image, name: str, interfaces: Sequence[str] = (), *, share
 
 
 class Guest:
-    """A guest on a host: where it runs now, after a migration as well (``Guest(destination, name)``)."""
+    """A guest on a host: where it runs now, after a migration as well (``Guest(destination, name)``).
+
+    ``patience`` is how long it may take to boot, and for a command, in seconds: set it for a guest in a guest.
+    """
+
+    patience: float = _PATIENCE
 
     def __init__(self, libvirt: LibvirtHost, name: str) -> None:
         self.libvirt, self.name = libvirt, name
@@ -140,9 +145,9 @@ class Guest:
     def run(self, command: str) -> str:
         """What a shell command prints, whose lines have less than 4000 characters: the guest's terminal cuts others.
 
-        Raises Failed, also where the guest does not answer in four minutes.
+        Raises Failed, also where the guest does not answer in ``patience`` seconds.
         """
-        status, said = self._console.run(command)
+        status, said = self._console.run(command, self.patience)
         if status:
             raise Failed(f"guest {self.name}: {command}: status {status}: {said}")
         return said
@@ -192,7 +197,7 @@ class Guest:
         return set(said.split())
 
     def _answers(self, command: str) -> bool:
-        return self._console.run(command)[0] == 0
+        return self._console.run(command, self.patience)[0] == 0
 
     # -- its life -----------------------------------------------------------------------------------------------
 
@@ -230,14 +235,14 @@ class _Console:
         self._path = path
         self._socket: socket.socket | None = None
 
-    def run(self, command: str) -> tuple[int, str]:
+    def run(self, command: str, patience: float) -> tuple[int, str]:
         """A command's status and output. Raises Failed."""
         if self._socket is None:
-            self._connect()
+            self._connect(patience)
         try:
-            return self._answer(f"({command}\n) </dev/null 2>&1", time.monotonic() + _PATIENCE)
+            return self._answer(f"({command}\n) </dev/null 2>&1", time.monotonic() + patience)
         except TimeoutError:
-            raise Failed(f"the guest of {self._path} has not done it in {_PATIENCE} s: {command}") from None
+            raise Failed(f"the guest of {self._path} has not done it in {patience:g} s: {command}") from None
 
     def close(self) -> None:
         """The next command connects anew."""
@@ -245,18 +250,18 @@ class _Console:
             self._socket.close()
         self._socket = None
 
-    def _connect(self) -> None:
+    def _connect(self, patience: float) -> None:
         """Ask until it answers: what is said to a guest that still boots is lost, or is answered late."""
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.connect(str(self._path))
-        deadline, patience = time.monotonic() + _PATIENCE, 0.25
+        deadline, wait = time.monotonic() + patience, 0.25
         while time.monotonic() < deadline:
             with contextlib.suppress(TimeoutError):
-                self._answer(":", time.monotonic() + patience)
+                self._answer(":", time.monotonic() + wait)
                 return
-            patience *= 1.2  # a guest in a guest takes seconds for an answer
+            wait *= 1.2  # a guest in a guest takes seconds for an answer
         self.close()
-        raise Failed(f"the guest of {self._path} did not answer in {_PATIENCE} s")
+        raise Failed(f"the guest of {self._path} did not answer in {patience:g} s")
 
     def _answer(self, line: str, deadline: float) -> tuple[int, str]:
         """Each answer has an end of its own, and a beginning, so that late ones of earlier lines are told from it."""
