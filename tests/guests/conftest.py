@@ -65,8 +65,8 @@ def peers(host: PrivateHost) -> Iterator[Mapping[str, Peer]]:
     host.ovs.ctl("set", "interface", "br-int", f"mtu_request={MTU}")
     host.ip("link", "add", "br0", "mtu", str(MTU), "up", "type", "bridge")
     with ExitStack() as stack:
-        places = (("vlan10", None), ("vlan20", None), ("lan", "br0"))
-        made = [stack.enter_context(peer(host, name, n, on=on)) for n, (name, on) in enumerate(places, 1)]
+        places = (("vlan10", 1, None), ("vlan20", 2, None), ("lan", 3, "br0"))
+        made = [stack.enter_context(peer(host, *each)) for each in places]
         for vlan in (10, 20):
             host.ovs.ctl("add-port", "br-int", f"vlan{vlan}", f"tag={vlan}")
         yield {each.name: each for each in made}

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.guests.conftest import Boot
+from tests.guests.kinds import ELSEWHERE, LOWER, NETWORKS, PAIRS, REFLECTING, SWITCHED, Kind, Pair
 from tests.support.peers import MTU, Peer, addressed, peer, reached
 from vifplug import VIF, Instance
 from vifplug.testing.guests import Guest
@@ -19,104 +20,8 @@ from vifplug.testing.host import PrivateHost
 
 pytestmark = pytest.mark.xdist_group("guests-1")
 
-LINUX = {"type": "bridge", "source": {"bridge": "br0"}}
-OVS = {"type": "bridge", "source": {"bridge": "br-int"}, "virtualport": {"type": "openvswitch"}}
-LIBVIRTS, VIFPLUGS = {"tap_owner": "libvirt"}, {"tap_owner": "vifplug"}
-
-
-def direct(device: str, mode: str) -> dict[str, Any]:
-    return {"type": "direct", "source": {"dev": device, "mode": mode}}
-
-
-def network(name: str, portgroup: str | None = None) -> dict[str, Any]:
-    return {"type": "network", "source": {"network": name} | ({"portgroup": portgroup} if portgroup else {})}
-
-
-def on_switch(**source: Any) -> dict[str, Any]:
-    return {**OVS, "source": {"bridge": "br-int", **source}}
-
-
-@dataclass(frozen=True)
-class Kind:
-    """``reaches``: the names of the peers, by the VLAN that the guest itself sends in (None: untagged).
-
-    ``mtu`` is what the guest is to believe.
-    """
-
-    name: str
-    keys: Mapping[str, Any]
-    reaches: Mapping[int | None, set[str]]
-    mtu: int = 1500
-
-
-SWITCHED = [
-    Kind("Linux bridge", {**LINUX, "mtu": 1450}, {None: {"lan"}}, 1450),
-    Kind("Linux bridge, libvirt's tap", {**LINUX, **LIBVIRTS, "mtu": 9000}, {None: {"lan"}}, 9000),
-    Kind("access", {**OVS, "vlan": 10, "mtu": 9000}, {None: {"vlan10"}, 20: set()}, 9000),
-    Kind("access, libvirt's tap", {**OVS, **LIBVIRTS, "vlan": 10, "mtu": 1400}, {None: {"vlan10"}, 20: set()}, 1400),
-    Kind("trunk", {**OVS, "vlan": "10,20"}, {None: set(), 10: {"vlan10"}, 20: {"vlan20"}}),
-    Kind("trunk, libvirt's tap", {**OVS, **LIBVIRTS, "vlan": "10,20"}, {None: set(), 20: {"vlan20"}}),
-    Kind("native", {**OVS, "vlan": "10u,20", "mtu": 1400}, {None: {"vlan10"}, 20: {"vlan20"}}, 1400),
-    Kind("native, libvirt's tap", {**OVS, **LIBVIRTS, "vlan": "10u,20"}, {None: {"vlan10"}, 20: {"vlan20"}}),
-    Kind("two queues", {**OVS, "vlan": 20, "driver": {"queues": 2}}, {None: {"vlan20"}}),
-    Kind("hybrid", {**on_switch(hybrid=True), "vlan": 20}, {None: {"vlan20"}}),
-    Kind("a bridge for each port", {**on_switch(per_port_bridge=True), "vlan": 10}, {None: {"vlan10"}, 20: set()}),
-    Kind("a port before libvirt's tap", {**on_switch(port_owner="vifplug"), **LIBVIRTS, "vlan": 10, "mtu": 1400},
-         {None: {"vlan10"}, 20: set()}, 1400),
-]  # fmt: skip
-
-ELSEWHERE = [
-    Kind("ethernet", {"type": "ethernet", "target": "plain0", "mtu": 1400}, {None: {"lan"}}, 1400),
-    Kind("ethernet, libvirt's tap", {"type": "ethernet", "target": "plain1", **LIBVIRTS}, {None: {"lan"}}),
-    Kind("direct, bridge", direct("low0", "bridge"), {None: {"wire"}}),
-    Kind("direct, vepa", direct("low1", "vepa"), {None: {"wire"}}),
-    Kind("direct, private", direct("low2", "private"), {None: {"wire"}}),
-    Kind("direct, passthrough", direct("low3", "passthrough"), {None: {"wire"}}),
-    Kind("direct, vifplug's macvtap", {**direct("low0", "bridge"), **VIFPLUGS, "driver": {"queues": 2}},
-         {None: {"wire"}}),
-    Kind("direct, passthrough, vifplug's macvtap", {**direct("low4", "passthrough"), **VIFPLUGS}, {None: {"wire"}}),
-    Kind("network, default portgroup", network("red"), {None: {"vlan10"}, 20: set()}),
-    Kind("network, trunk portgroup", network("red", "firewalls"), {None: {"vlan10"}, 20: {"vlan20"}}),
-    Kind("network, Linux bridge", network("lab"), {None: {"lan2"}}, 1300),
-    Kind("network, shared pool", network("shared"), {None: {"wire"}}),
-    Kind("network, exclusive pool", {**network("exclusive"), **VIFPLUGS}, {None: {"wire"}}),
-]  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two interfaces of one sort, one of each guest's. ``together``: whether they reach each other.
-
-    ``peer`` is whom both reach.
-    """
-
-    name: str
-    keys: Mapping[str, Any]
-    peer: str
-    together: bool
-
-
-PAIRS = [
-    Pair("Linux bridge", LINUX, "lan", together=True),
-    Pair("isolated on a Linux bridge", {**LINUX, "port": {"isolated": True}}, "lan", together=False),
-    Pair("one VLAN", {**OVS, "vlan": 10}, "vlan10", together=True),
-    Pair("direct, bridge", direct("low0", "bridge"), "wire", together=True),
-    Pair("direct, vepa", direct("low1", "vepa"), "wire", together=False),
-    Pair("direct, vepa, reflected", direct("low5", "vepa"), "wire", together=True),
-    Pair("direct, private, reflected", direct("low2", "private"), "wire", together=False),
-]
-
-NETWORKS = {
-    "red": "<forward mode='bridge'/><bridge name='br-int'/><virtualport type='openvswitch'/>"
-    "<portgroup name='engineering' default='yes'><vlan><tag id='10'/></vlan></portgroup>"
-    "<portgroup name='firewalls'><vlan trunk='yes'><tag id='10' nativeMode='untagged'/><tag id='20'/></vlan>"
-    "</portgroup>",
-    "lab": "<forward mode='bridge'/><bridge name='br1'/><mtu size='1300'/>",
-    "shared": "<forward mode='bridge'><interface dev='low7'/></forward>",
-    "exclusive": "<forward mode='passthrough'><interface dev='low6'/></forward>",
-}
-#: devices of the host's, and those of which the far end sends back what came by it, as a VEPA's switch does (802.1Qbg)
-LOWER, REFLECTING = [f"low{number}" for number in range(8)], ("low2", "low5")
+ALL = (*SWITCHED, *ELSEWHERE)
+FIRST_PAIR = 101  # the number of the first
 
 
 @dataclass(frozen=True)
@@ -141,6 +46,8 @@ class Card:
 
 Everybody = Mapping[str, Peer]
 Cards = Mapping[str, Card]
+#: a card, and a VLAN on it or None
+Place = tuple[Card, int | None]
 #: who was answered by which address: the names of peers and guests
 Heard = set[tuple[str, str]]
 
@@ -163,9 +70,7 @@ def everybody(host: PrivateHost, peers: Everybody) -> Iterator[Everybody]:
     for name, text in NETWORKS.items():
         (host.networks / f"{name}.xml").write_text(f"<network><name>{name}</name>{text}</network>")
     with ExitStack() as stack:
-        more = [
-            stack.enter_context(peer(host, *each, on=on)) for *each, on in (("lan2", 4, "br1"), ("wire", 5, "br-wire"))
-        ]
+        more = [stack.enter_context(peer(host, *each)) for each in (("lan2", 4, "br1"), ("wire", 5, "br-wire"))]
         yield {**peers, **{each.name: each for each in more}}
 
 
@@ -178,11 +83,11 @@ def before(host: PrivateHost, everybody: object) -> Any:
 @pytest.fixture(scope="module")
 def cards(host: PrivateHost, boot: Boot, before: object) -> Cards:
     """The cards of two guests: one of each kind, and the pairs, as ``pair, 0`` and ``pair, 1``."""
-    numbered = {kind.name: (number, kind.keys) for number, kind in enumerate((*SWITCHED, *ELSEWHERE), 1)}
+    numbered = {kind.name: (number, kind.keys) for number, kind in enumerate(ALL, 1)}
     found: dict[str, Card] = {}
     for side, kinds in enumerate((SWITCHED, ELSEWHERE)):
         given = {kind.name: numbered[kind.name] for kind in kinds}
-        given |= {f"{pair.name}, {side}": (number, pair.keys) for number, pair in enumerate(PAIRS, 101)}
+        given |= {f"{pair.name}, {side}": (number, pair.keys) for number, pair in enumerate(PAIRS, FIRST_PAIR)}
         vifs = {name: vif(number, side, keys) for name, (number, keys) in given.items()}
         guest = booted(host, boot, f"guest{side}", vifs.values())
         found |= {name: Card(guest, vifs[name], number, side) for name, (number, _) in given.items()}
@@ -203,13 +108,7 @@ def heard(cards: Cards, everybody: Everybody) -> Heard:
 
     They ask until all have been answered who should be, or for half a minute; an answer in any round counts.
     """
-    places = [(cards[kind.name], vlan) for kind in (*SWITCHED, *ELSEWHERE) for vlan in kind.reaches]
-    places += [(cards[f"{pair.name}, {side}"], None) for pair in PAIRS for side in (0, 1)]
-    addressed(everybody.values(), {card.network(vlan) for card, vlan in places})
-    for guest in {card.guest for card, _ in places}:
-        guest.run("echo 1 >/proc/sys/net/ipv4/conf/all/arp_ignore")  # each card answers for its own address
-    for card, vlan in places:
-        card.guest.configure(card.vif.mac, f"{card.address(vlan)}/24", vlan=vlan)
+    places = prepared(cards, everybody)
     found: Heard = set()
     deadline = time.monotonic() + 30
     while not wanted(cards, everybody) <= found and time.monotonic() < deadline:
@@ -217,23 +116,32 @@ def heard(cards: Cards, everybody: Everybody) -> Heard:
     return found
 
 
-def asked(places: Iterable[tuple[Card, int | None]], everybody: Everybody) -> Heard:
-    """One round."""
-    others: dict[Guest, list[str]] = {}
+def prepared(cards: Cards, everybody: Everybody) -> list[Place]:
+    """Every card and every VLAN on one, each with its addresses: the guest's, and everybody's."""
+    places: list[Place] = [(cards[kind.name], vlan) for kind in ALL for vlan in kind.reaches]
+    places += [(cards[f"{pair.name}, {side}"], None) for pair in PAIRS for side in (0, 1)]
+    addressed(everybody.values(), {card.network(vlan) for card, vlan in places})
+    for guest in {card.guest for card, _ in places}:
+        guest.run("echo 1 >/proc/sys/net/ipv4/conf/all/arp_ignore")  # each card answers for its own address
     for card, vlan in places:
-        others.setdefault(card.guest, []).extend(card.peers(vlan, each) for each in everybody.values())
-    addresses = [card.address(vlan) for card, vlan in places]
-    answers = dict(reached(everybody.values(), addresses))
-    for guest, theirs in others.items():
-        pairs = [card.address(vlan) for card, vlan in places if card.number > 100 and card.guest is not guest]
-        answers[guest.name] = guest.reached([*theirs, *pairs])
+        card.guest.configure(card.vif.mac, f"{card.address(vlan)}/24", vlan=vlan)
+    return places
+
+
+def asked(places: Iterable[Place], everybody: Everybody) -> Heard:
+    """One round: peers ask guests, and guests ask peers and the other one of each pair."""
+    answers = dict(reached(everybody.values(), [card.address(vlan) for card, vlan in places]))
+    for guest in {card.guest for card, _ in places}:
+        others = [card.peers(vlan, each) for card, vlan in places if card.guest is guest for each in everybody.values()]
+        others += [card.address() for card, _ in places if card.number >= FIRST_PAIR and card.guest is not guest]
+        answers[guest.name] = guest.reached(others)
     return {(name, address) for name, each in answers.items() for address in each}
 
 
 def wanted(cards: Cards, everybody: Everybody) -> Heard:
     """What has to be heard."""
     found: Heard = set()
-    for kind in (*SWITCHED, *ELSEWHERE):
+    for kind in ALL:
         for vlan, names in kind.reaches.items():
             card = cards[kind.name]
             for name in names:
@@ -256,7 +164,7 @@ def configured(host: PrivateHost) -> Any:
     return sorted(devices), rows, [host.driver.pool(name) for name in ("shared", "exclusive")]
 
 
-@pytest.mark.parametrize("kind", [pytest.param(each, id=each.name) for each in (*SWITCHED, *ELSEWHERE)])
+@pytest.mark.parametrize("kind", [pytest.param(each, id=each.name) for each in ALL])
 def test_a_guest_reaches_whom_it_should_and_nobody_else(
     kind: Kind, cards: Cards, everybody: Everybody, heard: Heard
 ) -> None:

@@ -59,7 +59,7 @@ def attach(web: Guest, host: PrivateHost, everybody: object) -> Iterator[Attach]
     yield attach
     for plugged in attached:
         if plugged.vif.mac in web.libvirt.virsh("domiflist", "web"):
-            web.detach(host.driver.show(plugged.vif.id).interface_xml, plugged.vif.mac)
+            web.detach(plugged.interface_xml, plugged.vif.mac)
         host.driver.unplug(plugged.vif.id)
     assert (host.links(), host.ovs.ctl("list", "Port")) == (links, ports)
 
@@ -107,11 +107,12 @@ KINDS = {
 def test_an_attached_interface_works_until_it_is_detached(
     keys: dict[str, Any], name: str, attach: Attach, web: Guest, host: PrivateHost, everybody: Mapping[str, Peer]
 ) -> None:
-    vif = attach(**keys).vif
+    plugged = attach(**keys)
+    vif = plugged.vif
     assert web.mtu(vif.mac) == keys.get("mtu", 1500)
     assert everybody[name].reaches(address(vif)) and reached_by(everybody, vif) == {name}
     assert host.driver.settle(vif.id) == () and host.driver.check() == []
-    web.detach(host.driver.show(vif.id).interface_xml, vif.mac)
+    web.detach(plugged.interface_xml, vif.mac)
     assert host.driver.check() == []
 
 

@@ -61,7 +61,7 @@ class Stream:
 
 
 @contextlib.contextmanager
-def peer(host: PrivateHost, name: str, number: int, *, on: str | None = None) -> Iterator[Peer]:
+def peer(host: PrivateHost, name: str, number: int, on: str | None = None) -> Iterator[Peer]:
     """A peer with the address 10.0.0.``number``; its wire's end is a port of the Linux bridge ``on``, if given."""
     needs.require("ping")
     with netns.named() as [namespace]:
