@@ -44,8 +44,7 @@ def test_no_ovsdb_server(host: PrivateHost) -> None:
 
 
 def test_a_host_without_open_vswitch_unplugs_what_is_not_there(host: PrivateHost) -> None:
-    config = host.config.read_text()
-    host.config.write_text(config.replace("db.sock", "no-such.sock"))
+    host.config.write_text(host.configuration(connection=f"unix:{host.directory}/no-such.sock"))
     with host.new_driver() as driver:
         driver.plug(vif(type="ethernet", virtualport=None, source={}))
         assert driver.unplug(ID) and driver.unplug(ID) == ()

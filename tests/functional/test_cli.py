@@ -362,7 +362,7 @@ def test_a_switch_that_hangs_is_told_within_the_timeout_and_nothing_is_left(
 ) -> None:
     run("plug", file())
     impatient = tmp_path / "impatient.conf"
-    impatient.write_text(host.config.read_text().replace("timeout = 10", "timeout = 1"))
+    impatient.write_text(host.configuration(timeout=1))
     host.ovs.pause("ovs-vswitchd")
     try:
         answer = vifplug("plug", db, config=impatient)

@@ -213,6 +213,9 @@ def plugged(ours: PrivateHost, native: Native, tmp_path: Path) -> Callable[[str]
         before = snapshot(ours)
         assert native.plug(vif, **{**DEFAULTS, "network_device_mtu": 1500, **CASES[name].options}) == "done"
         caught_up(ours)
+        if TAP in ours.links():
+            # ovs-vswitchd, with the flags that it read before it makes the tap promiscuous, can undo os-vif's "up"
+            ours.ip("link", "set", TAP, "up")
         return vif, before
 
     return plug

@@ -413,7 +413,7 @@ def test_a_value_that_vifplug_can_not_have_is_told_at_the_start(agent: PrivateHo
 def _patient(host: PrivateHost) -> str:
     """A configuration that does not wait for ovs-vswitchd: this kernel has no datapath of Open vSwitch's."""
     file = host.directory / "patient.conf"
-    file.write_text(host.config.read_text().replace("wait = ofport", "wait = none"))
+    file.write_text(host.configuration(wait="none"))
     return str(file)
 
 

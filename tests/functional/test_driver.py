@@ -380,11 +380,10 @@ def test_a_bridge_that_has_lost_its_last_port_will_do(host: PrivateHost, linux_b
 def test_a_port_on_the_kernels_datapath_has_the_default_qos_from_the_first_plug_on(host: PrivateHost) -> None:
     """The bridge is made by the first plug; the second must not find more to do."""
     host.driver.close()
-    config = host.config.read_text()
-    host.config.write_text(config.replace("datapath_type = netdev", "wait = none").replace("wait = ofport\n", ""))
+    host.config.write_text(host.configuration(datapath_type="system", wait="none"))
     with host.new_driver() as driver:
         assert driver.plug(vif(on_ovs=True)).changed
         assert not driver.plug(vif(on_ovs=True)).changed
         assert host.ovs.ctl("--bare", "--columns=type", "list", "qos").strip() == "linux-noop"
         driver.unplug(ID)
-    host.config.write_text(config)
+    host.config.write_text(host.configuration())

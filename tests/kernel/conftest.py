@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.nic import Nic, wired
+from tests.support.wire import cleared
 from vifplug.testing.host import PrivateHost
 from vifplug.testing.netns import ip
 
@@ -39,7 +40,5 @@ def machine_host(machine: str) -> Iterator[PrivateHost]:
 def host(machine_host: PrivateHost) -> Iterator[PrivateHost]:
     """That host; the test leaves it as it found it, or fails."""
     links = machine_host.links()
-    yield machine_host
-    for entry in machine_host.driver.list():
-        machine_host.driver.unplug(entry.vif.id, force=True)
+    yield from cleared(machine_host)
     assert machine_host.links() == links

@@ -9,12 +9,10 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.support.wire import guest, reaches, until
-from vifplug import VIF
+from tests.support.wire import cleared, guest, reaches, until, vif
 from vifplug.testing import netns
 from vifplug.testing.host import PrivateHost
 from vifplug.testing.libvirt import LibvirtHost, domain
@@ -36,16 +34,7 @@ def module_host() -> Iterator[PrivateHost]:
 
 @pytest.fixture
 def host(module_host: PrivateHost) -> Iterator[PrivateHost]:
-    """That host; what a test has plugged is unplugged."""
-    yield module_host
-    for entry in module_host.driver.list():
-        module_host.driver.unplug(entry.vif.id, force=True)
-
-
-def vif(number: int, **keys: Any) -> VIF:
-    mac, name = f"52:54:00:aa:00:0{number}", f"tap{number}"
-    document = {"id": f"4e0b62d3-6c8f-4f0a-9d3b-00000000000{number}", "type": "bridge", "mac": mac, "target": name}
-    return VIF.from_json({**document, "model": "virtio", **keys})
+    yield from cleared(module_host)
 
 
 def qdisc(device: str) -> str:

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.wire import guest, is_cut_off, link, reaches
-from vifplug import VIF
+from tests.support.wire import cleared, guest, is_cut_off, link, reaches, vif
 from vifplug.testing import netns
 from vifplug.testing.host import PrivateHost
 from vifplug.testing.netns import ip
@@ -31,16 +30,7 @@ def module_host() -> Iterator[PrivateHost]:
 
 @pytest.fixture
 def host(module_host: PrivateHost) -> Iterator[PrivateHost]:
-    """That host; what a test has plugged is unplugged."""
-    yield module_host
-    for entry in module_host.driver.list():
-        module_host.driver.unplug(entry.vif.id, force=True)
-
-
-def vif(number: int, **keys: Any) -> VIF:
-    mac, name = f"52:54:00:aa:00:0{number}", f"tap{number}"
-    document = {"id": f"4e0b62d3-6c8f-4f0a-9d3b-00000000000{number}", "type": "bridge", "mac": mac, "target": name}
-    return VIF.from_json({**document, **keys})
+    yield from cleared(module_host)
 
 
 @pytest.mark.parametrize("switch", [OPENVSWITCH, LINUX], ids=["Open vSwitch", "Linux bridge"])

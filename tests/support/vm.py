@@ -85,7 +85,8 @@ class VirtualMachine:
     ::
 
         with VirtualMachine(Hardware(modules=["8021q"]), "modinfo 8021q") as machine:
-            machine.wait(60)
+            while machine.runs():
+                time.sleep(1)
             print(machine.output())
     """
 

@@ -10,12 +10,14 @@ import selectors
 import struct
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from tests.support.guest import opened
+from tests.support.patience import becomes
+from vifplug import VIF
 from vifplug.testing import netns
+from vifplug.testing.host import PrivateHost
 from vifplug.testing.netns import ip
 
 _SECONDS = 40
@@ -25,10 +27,21 @@ _FRAME = 65_536
 
 def until(condition: Callable[[], bool], what: str) -> None:
     """Wait until it is so."""
-    deadline = time.monotonic() + _SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {_SECONDS} s for {what}"
-        time.sleep(0.05)
+    assert becomes(condition, _SECONDS), f"waited {_SECONDS} s for {what}"
+
+
+def vif(number: int, **keys: Any) -> VIF:
+    """A VIF on a bridge, with the tap ``tapN``."""
+    mac, name = f"52:54:00:aa:00:0{number}", f"tap{number}"
+    document = {"id": f"4e0b62d3-6c8f-4f0a-9d3b-00000000000{number}", "type": "bridge", "mac": mac, "target": name}
+    return VIF.from_json({**document, "model": "virtio", **keys})
+
+
+def cleared(host: PrivateHost) -> Iterator[PrivateHost]:
+    """A host for a test, and what that has plugged is unplugged."""
+    yield host
+    for entry in host.driver.list():
+        host.driver.unplug(entry.vif.id, force=True)
 
 
 def link(name: str, *, namespace: str = "") -> dict[str, Any]:

@@ -60,7 +60,7 @@ class PrivateHost:
             self.networks = self.directory / "networks.d"
             self.networks.mkdir()
             self.config = self.directory / "vifplug.conf"
-            self.config.write_text(self._configuration())
+            self.config.write_text(self.configuration())
             self.driver = stack.enter_context(self.new_driver())
             self._stack = stack.pop_all()
         return self
@@ -96,8 +96,9 @@ class PrivateHost:
         """One column of a port, as ``ovs-vsctl get`` prints it."""
         return self.ovs.ctl("get", table, name, column).strip()
 
-    def _configuration(self) -> str:
-        switch = {"connection": self.ovs.connection, "datapath_type": "netdev", **self._options}
+    def configuration(self, **vifplug_ovs: object) -> str:
+        """The configuration's text, where these options of [vifplug_ovs] take the place of the host's own."""
+        switch = {"connection": self.ovs.connection, "datapath_type": "netdev", **self._options, **vifplug_ovs}
         lines = [
             "[vifplug]",
             f"state_path = {self.directory / 'state'}",
