@@ -71,13 +71,13 @@ class Outside:
         self._sessions: dict[str, Session] = {}
 
     def pytest_collection_modifyitems(self, items: Sequence[pytest.Item]) -> None:
-        """One worker of xdist for each machine. xdist adds the group to the node's id, so that is kept."""
+        """One worker of xdist for all machines: each wants all processors. xdist adds the group to the node's id."""
         for item in items:
             if machine := machine_of(item):
                 if machine not in MACHINES:
                     raise pytest.UsageError(f"{item.nodeid}: no machine {machine!r}; there are: {', '.join(MACHINES)}")
                 item.stash[_NODE] = item.nodeid
-                item.add_marker(pytest.mark.xdist_group(f"machine-{machine}"))
+                item.add_marker(pytest.mark.xdist_group("machines"))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> object:
