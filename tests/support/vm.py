@@ -15,13 +15,12 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from vifplug.testing import Lacking
 from vifplug.testing.guests import Image
 from vifplug.testing.kernel import Kernel, initramfs
 from vifplug.testing.needs import require
+from vifplug.testing.scope import Scoped
 
 QEMU = "qemu-system-x86_64"
 VARIABLE = "VIFPLUG_TEST_KERNEL"
@@ -79,7 +78,7 @@ class Hardware:
     guest: Sequence[str] = ("virtio_pci",)
 
 
-class VirtualMachine:
+class VirtualMachine(Scoped):
     """One that runs a script as root, and ends. Raises Lacking.
 
     ::
@@ -96,22 +95,14 @@ class VirtualMachine:
         self._qemu = emulator(self._kernel.place, hardware.device)
         self._kernel.modules(hardware.modules)
 
-    def __enter__(self) -> Self:
-        with contextlib.ExitStack() as stack:
-            self.directory = Path(tempfile.mkdtemp(prefix="vifplug-vm-"))
-            stack.callback(shutil.rmtree, self.directory)
-            self._prepare()
-            console = stack.enter_context((self.directory / "console").open("wb"))
-            self._process = subprocess.Popen(self._command(), stdin=subprocess.DEVNULL, stdout=console, stderr=console)
-            stack.callback(self._process.wait)
-            stack.callback(self._process.kill)
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.close()
+    def _enter(self, stack: contextlib.ExitStack) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="vifplug-vm-"))
+        stack.callback(shutil.rmtree, self.directory)
+        self._prepare()
+        console = stack.enter_context((self.directory / "console").open("wb"))
+        self._process = subprocess.Popen(self._command(), stdin=subprocess.DEVNULL, stdout=console, stderr=console)
+        stack.callback(self._process.wait)
+        stack.callback(self._process.kill)
 
     def runs(self) -> bool:
         """Whether the machine is up."""

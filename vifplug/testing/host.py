@@ -20,16 +20,15 @@ import tempfile
 import types
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from vifplug import conf as options
 from vifplug.driver import VIFDriver
 from vifplug.testing import needs, netns
 from vifplug.testing.ovs import PrivateOvs
+from vifplug.testing.scope import Scoped
 
 
-class PrivateHost:
+class PrivateHost(Scoped):
     """``vifplug_ovs`` are options of that group; ``extra`` is more text for the configuration.
 
     ``entered`` of False: the calling thread stays where it is, and uses the driver `inside` alone. ``dpdk`` is
@@ -47,28 +46,19 @@ class PrivateHost:
     ) -> None:
         self._options, self._extra = vifplug_ovs, extra
         self._entered, self._dpdk, self._given = entered, dpdk, namespace
-        self._stack = contextlib.ExitStack()
 
-    def __enter__(self) -> Self:
+    def _enter(self, stack: contextlib.ExitStack) -> None:
         needs.require("namespaces", "tun", "openvswitch")
-        with contextlib.ExitStack() as stack:
-            self.directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vifplug-host-")))
-            self.namespace = self._given or stack.enter_context(netns.named())[0]
-            self.ovs = stack.enter_context(PrivateOvs(netns=self.namespace, dpdk=self._dpdk))
-            if self._entered:
-                stack.enter_context(self.inside())
-            self.networks = self.directory / "networks.d"
-            self.networks.mkdir()
-            self.config = self.directory / "vifplug.conf"
-            self.config.write_text(self.configuration())
-            self.driver = stack.enter_context(self.new_driver())
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.close()
+        self.directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vifplug-host-")))
+        self.namespace = self._given or stack.enter_context(netns.named())[0]
+        self.ovs = stack.enter_context(PrivateOvs(netns=self.namespace, dpdk=self._dpdk))
+        if self._entered:
+            stack.enter_context(self.inside())
+        self.networks = self.directory / "networks.d"
+        self.networks.mkdir()
+        self.config = self.directory / "vifplug.conf"
+        self.config.write_text(self.configuration())
+        self.driver = stack.enter_context(self.new_driver())
 
     def inside(self) -> contextlib.AbstractContextManager[None]:
         """The calling thread is in this host's namespace; on exit it is back where it was."""

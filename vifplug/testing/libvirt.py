@@ -21,11 +21,10 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from vifplug.testing import needs
 from vifplug.testing.host import PrivateHost
+from vifplug.testing.scope import Scoped
 
 _SECONDS = 20
 _VIRSH = 120
@@ -78,7 +77,7 @@ class Refused(Exception):
     """virsh failed; ``str()`` is what it said."""
 
 
-class LibvirtHost:
+class LibvirtHost(Scoped):
     """libvirtd on a host. Raises Lacking where something is not installed. The calling thread is in the host."""
 
     def __init__(self, host: PrivateHost, *, hook: Path | None = None, cache: Path | None = None) -> None:
@@ -89,24 +88,15 @@ class LibvirtHost:
         self.host = host
         self._hook, self._cache = hook, cache
         self.directory = host.directory / "libvirt"
-        self._stack = contextlib.ExitStack()
 
-    def __enter__(self) -> Self:
+    def _enter(self, stack: contextlib.ExitStack) -> None:
         needs.require("libvirt", "qemu")
-        with contextlib.ExitStack() as stack:
-            self._prepare()
-            if self._hook:
-                self._install_hook(self._hook)
-            self._first = stack.enter_context(self._namespaces())
-            stack.callback(self.stop)
-            self.start()
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.close()
+        self._prepare()
+        if self._hook:
+            self._install_hook(self._hook)
+        self._first = stack.enter_context(self._namespaces())
+        stack.callback(self.stop)
+        self.start()
 
     # -- libvirtd ---------------------------------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ from vifplug.testing import needs, netns
 from vifplug.testing.daemons import Daemons
 from vifplug.testing.host import PrivateHost
 from vifplug.testing.ovs import PrivateOvs
+from vifplug.testing.scope import Scoped
 
 Server = Literal["nb", "sb", "ovn-northd"]
 CONTROLLER = "ovn-controller"
@@ -53,40 +54,25 @@ class Binding:
     additional: tuple[str, ...] = ()
 
 
-class PrivateOvn(Daemons):
-    """The northbound and the southbound database and ovn-northd. Raises Lacking where OVN is not installed."""
+class PrivateOvn(Daemons, Scoped):
+    """The northbound and the southbound database and ovn-northd; hosts have to leave before it ends.
 
-    def __enter__(self) -> Self:
+    Raises Lacking where OVN is not installed.
+    """
+
+    def _enter(self, stack: contextlib.ExitStack) -> None:
         needs.require("ovn")
         self.directory = Path(tempfile.mkdtemp(prefix="vifplug-ovn-"))
+        stack.callback(shutil.rmtree, self.directory)
         self.northbound, self.southbound = (f"unix:{self.directory}/{name}.sock" for name in ("nb", "sb"))
-        self._stack, self._numbers, self._underlay = contextlib.ExitStack(), itertools.count(1), ""
-        try:
-            for name in ("nb", "sb"):
-                self.run(
-                    "ovsdb-tool",
-                    "create",
-                    f"{self.directory}/{name}.db",
-                    str(needs.OVN_SCHEMAS / f"ovn-{name}.ovsschema"),
-                )
-                self.start("nb" if name == "nb" else "sb")
-            self.start("ovn-northd")
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End the servers and remove everything. Hosts are to leave before."""
-        for server in ("ovn-northd", "sb", "nb"):
-            self.kill(server)
-        self._stack.close()
-        shutil.rmtree(self.directory)
+        self._numbers, self._underlay = itertools.count(1), ""
+        servers: tuple[Server, ...] = ("nb", "sb", "ovn-northd")
+        for server in servers:
+            if server != "ovn-northd":
+                schema = needs.OVN_SCHEMAS / f"ovn-{server}.ovsschema"
+                self.run("ovsdb-tool", "create", f"{self.directory}/{server}.db", str(schema))
+            stack.callback(self.kill, server)
+            self.start(server)
 
     def start(self, server: Server) -> None:
         """Start a server and wait until it is ready. Raises CalledProcessError."""

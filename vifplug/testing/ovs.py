@@ -13,17 +13,18 @@ installed it raises `vifplug.testing.Lacking`: a test is then skipped.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 from vifplug.testing import Lacking, needs
 from vifplug.testing.daemons import Daemons
+from vifplug.testing.scope import Scoped
 
 Server = Literal["ovsdb-server", "ovs-vswitchd"]
 
@@ -40,7 +41,7 @@ _DPDK = (
 )
 
 
-class PrivateOvs(Daemons):
+class PrivateOvs(Daemons, Scoped):
     """An ovsdb-server and, unless ``vswitchd`` is False, an ovs-vswitchd. ``netns`` is a namespace's name.
 
     ``dpdk``: one with DPDK, for vhost-user ports; Lacking is raised on entry where none is installed. It takes 1 GiB of
@@ -57,35 +58,22 @@ class PrivateOvs(Daemons):
         self.options = list(options)
         self._vswitchd = vswitchd
 
-    def __enter__(self) -> Self:
+    def _enter(self, stack: contextlib.ExitStack) -> None:
         needs.require("openvswitch")
         self._program = _with_dpdk() if self._dpdk else "ovs-vswitchd"
         self.directory = Path(tempfile.mkdtemp(prefix="vifplug-ovs-"))
+        stack.callback(shutil.rmtree, self.directory)
         self.socket = self.directory / "db.sock"
         self.connection = f"unix:{self.socket}"
-        try:
-            self.run("ovsdb-tool", "create", str(self.directory / "conf.db"), str(needs.OVS_SCHEMA))
-            self.start("ovsdb-server")
-            self.ctl("--no-wait", "init")
-            if self._dpdk:
-                self.ctl("--no-wait", "set", "Open_vSwitch", ".", *_DPDK)
-            if self._vswitchd:
-                self.start("ovs-vswitchd")
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End both servers and remove everything."""
-        for server in ("ovs-vswitchd", "ovsdb-server"):
-            self.kill(server)
-        shutil.rmtree(self.directory)
+        self.run("ovsdb-tool", "create", str(self.directory / "conf.db"), str(needs.OVS_SCHEMA))
+        stack.callback(self.kill, "ovsdb-server")
+        self.start("ovsdb-server")
+        self.ctl("--no-wait", "init")
+        if self._dpdk:
+            self.ctl("--no-wait", "set", "Open_vSwitch", ".", *_DPDK)
+        stack.callback(self.kill, "ovs-vswitchd")
+        if self._vswitchd:
+            self.start("ovs-vswitchd")
 
     def start(self, server: Server) -> None:
         """Start a server and wait until it is ready. Raises CalledProcessError."""
