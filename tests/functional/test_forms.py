@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from tests.support.patience import becomes
 from vifplug import VIF, Instance, VIFDriver, conf, errors
 from vifplug.host import tap
 from vifplug.testing import netns
@@ -34,11 +34,8 @@ def link(host: PrivateHost, name: str) -> dict[str, Any]:
     return dict(found)
 
 
-def until(condition: Any) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+def until(condition: Callable[[], bool]) -> None:
+    assert becomes(condition, 10)
 
 
 # -- a port of vifplug's for a tap of libvirt's -----------------------------------------------------------------------

@@ -195,9 +195,7 @@ def test_a_guest_moves_to_another_host_and_its_port_with_it(guests: LibvirtHost,
             end.ip("link", "set", "dev", "wire", "up")
         xml = domain("web", TAP.format(MAC, "tapweb"), metadata=described(on_openvswitch()))
         guests.create(xml)
-        socket = destination.directory / "run/libvirt/libvirt-sock"
-        uri = f"qemu+unix:///system?socket={socket}"
-        guests.virsh("migrate", "--live", "web", uri, "--migrateuri", "tcp://10.9.0.2")
+        guests.virsh("migrate", "--live", "web", destination.uri, "--migrateuri", "tcp://10.9.0.2")
         assert (plugged(host), host.ports("br-int")) == ([], set())
         assert (plugged(there), there.ports("br-int")) == (["tapweb"], {"tapweb"})
         assert there.port("tapweb", "tag", "Port") == "10"

@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 from tests.support.command import vifplug
-from tests.support.losses import counted, is_cut_off
 from tests.support.nodes import BRIDGE, Node, two_nodes
 from tests.support.patience import becomes
 from tests.support.peers import Peer, peer
@@ -146,11 +145,10 @@ def unplug(node: Node, vif: VIF) -> None:
 def move(name: str, one: Node, other: Node, peers: dict[str, Peer], *options: Any) -> None:
     """A guest goes from one node to another, and few pings to it are lost."""
     address = ADDRESSES[name]
-    with counted(peers["near"], address) as near, counted(peers["far"], address) as far:
+    with peers["near"].stream(address) as near, peers["far"].stream(address) as far:
         one.migrate(name, other, *options)
-        arrived = Guest(
-            other.libvirt, name
-        )  # it speaks first: where its announcement is lost, switches learn from that
+        # it speaks first: where its announcement is lost, switches learn from that
+        arrived = Guest(other.libvirt, name)
         assert arrived.reaches(peers["near"].address) and arrived.reaches(peers["far"].address)
     assert name in other.libvirt.running() and name not in one.libvirt.running()
     for losses in (near, far):
@@ -255,7 +253,7 @@ def test_where_it_is_not_plugged_a_guest_does_not_arrive_and_no_ping_is_lost(
     nodes: tuple[Node, Node], peers: dict[str, Peer]
 ) -> None:
     here, there = nodes
-    with counted(peers["near"], ADDRESSES["web"]) as losses:
+    with peers["near"].stream(ADDRESSES["web"]) as losses:
         with pytest.raises(Refused, match="specified dev doesn't exist"):
             here.migrate("web", there)
         assert_it_is_in_its_vlan("web", here, peers)
@@ -307,7 +305,7 @@ def test_a_port_that_is_gone_cuts_the_guest_off_until_it_is_plugged_again(
     there.host.ovs.ctl("del-port", vif.device)
     assert [each.path for each in check(there)] == [f"ovs-port {vif.device}"]
     here.migrate("web", there)
-    assert is_cut_off(peers["near"], ADDRESSES["web"])
+    assert peers["near"].is_cut_off(ADDRESSES["web"])
     plug(there, vif)
     assert Guest(there.libvirt, "web").reaches(peers["near"].address)  # a switch learns where it is when it speaks
     move("web", there, here, peers)
@@ -322,7 +320,7 @@ def test_a_migration_that_is_aborted_leaves_the_guest_where_it_was(
     """On its way it has both taps open: neither can be unplugged."""
     here, there = nodes
     plug(there, VIFS["web"])
-    with counted(peers["near"], ADDRESSES["web"]) as losses, ThreadPoolExecutor() as threads:
+    with peers["near"].stream(ADDRESSES["web"]) as losses, ThreadPoolExecutor() as threads:
         slowly = threads.submit(here.migrate, "web", there, "--bandwidth", "1")  # MiB/s
         assert becomes(lambda: is_under_way(here, "web") and "web" in there.libvirt.running())
         for node in nodes:

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from tests.guests.conftest import Boot
-from tests.support.losses import is_cut_off
 from tests.support.patience import becomes
 from tests.support.peers import Peer, peer
 from tests.support.places import libvirt_cache
@@ -91,7 +90,7 @@ def test_guests_of_one_vlan_reach_each_other_and_nobody_in_another(
     addresses = [peers[10].address, peers[20].address, DB]
     assert guests["web"].reaches(DB)
     assert guests["web"].reached(addresses) == {peers[10].address, DB}
-    assert is_cut_off(peers[20], WEB)
+    assert peers[20].is_cut_off(WEB)
     for vif in (web(host), db(host)):
         assert state(host, vif.device) == ("connected", "up")
         assert host.port(vif.device, "external_ids:vm-id") == f'"{INSTANCE.uuid}"'
@@ -114,9 +113,9 @@ def test_its_vlan_changes_under_a_running_guest(guests: dict[str, Guest], peers:
     vif = web(host)
     before = host.port(vif.device, "_uuid"), host.port(vif.device, "ofport")
     host.driver.update(vif.replace(vlan=VIF.from_json({**vif.to_data(), "vlan": 20}).vlan))
-    assert peers[20].reaches(WEB) and is_cut_off(peers[10], WEB)
+    assert peers[20].reaches(WEB) and peers[10].is_cut_off(WEB)
     assert host.driver.update(vif).changed
-    assert peers[10].reaches(WEB) and is_cut_off(peers[20], WEB)
+    assert peers[10].reaches(WEB) and peers[20].is_cut_off(WEB)
     assert (host.port(vif.device, "_uuid"), host.port(vif.device, "ofport")) == before
 
 
@@ -127,7 +126,7 @@ def test_a_switch_that_ends_and_starts_finds_its_guests_again(
     end(host.ovs, "ovs-vswitchd")
     host.ovs.start("ovs-vswitchd")
     assert peers[10].reaches(WEB) and peers[10].reaches(DB)
-    assert is_cut_off(peers[20], WEB)
+    assert peers[20].is_cut_off(WEB)
     assert host.driver.check() == []
 
 
@@ -198,7 +197,7 @@ def test_a_guest_is_the_client_of_a_socket_that_the_switch_makes(boot: Boot, pee
     vif = vhostuser(5, host.ovs.directory / "vhu5", "client", reconnect=reconnect)
     guest = boot("old", [host.driver.plug(vif).interface_xml], shared_memory=True)
     guest.configure(vif.mac, f"{OLD}/24")
-    assert peers[10].reaches(OLD) and is_cut_off(peers[20], OLD)
+    assert peers[10].reaches(OLD) and peers[20].is_cut_off(OLD)
     host.ovs.stop("ovs-vswitchd")
     host.ovs.start("ovs-vswitchd")
     assert peers[10].reaches(OLD)

@@ -35,8 +35,7 @@ class Node:
 
     def migrate(self, name: str, to: Node, *options: str | Path) -> None:
         """Move a guest that runs here, as it runs. Raises Refused."""
-        uri = f"qemu+unix:///system?socket={to.libvirt.directory}/run/libvirt/libvirt-sock"
-        self.libvirt.virsh("migrate", "--live", name, uri, "--migrateuri", f"tcp://{to.address}", *options)
+        self.libvirt.virsh("migrate", "--live", name, to.libvirt.uri, "--migrateuri", f"tcp://{to.address}", *options)
 
     def definition(self, name: str, interface: str) -> Path:
         """The definition of a guest that runs here, for a migration, with another element for its one interface.

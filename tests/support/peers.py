@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
+import signal
 import subprocess
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from tests.support.patience import becomes
 from vifplug.testing import needs, netns
 from vifplug.testing.host import PrivateHost
 
 MTU = 9000  # of peers and their wires: what is lost is lost to the MTU of a guest's device
+INTERVAL = 0.02  # seconds between two pings of a stream
 
 
 @dataclass(frozen=True)
@@ -26,15 +31,22 @@ class Peer:
         """Whether a ping with these options of ping(8) is answered within ten attempts."""
         return any(self.start("ping", "-c", "1", "-W", "1", *options, address).wait() == 0 for _ in range(10))
 
+    def is_cut_off(self, address: str) -> bool:
+        """Whether none of three pings is answered."""
+        return self.start("ping", "-c", "3", "-i", "0.2", "-W", "1", address).wait() != 0
+
     @contextlib.contextmanager
     def stream(self, address: str) -> Iterator[Stream]:
-        """Pings of an address, fifty a second, until the ``with`` ends."""
-        command = ("ip", "netns", "exec", self.namespace, "ping", "-n", "-i", "0.02", "-w", "120", address)
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        """Pings of an address every 20 ms, until the ``with`` ends."""
+        with tempfile.TemporaryFile() as said:
+            process = self.start("ping", "-n", "-i", str(INTERVAL), address, stdout=said.fileno())
+            stream = Stream(said.fileno())
             try:
-                yield Stream(process)
+                yield stream
             finally:
-                process.kill()
+                process.send_signal(signal.SIGINT)
+                process.wait()
+                stream.read()
 
     def start(self, *command: str, stdout: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
         """A command in its namespace; the caller waits for its end."""
@@ -43,21 +55,38 @@ class Peer:
 
 
 class Stream:
-    """Pings on their way. ``lost`` counts those that were not answered though a later one was."""
+    """Pings on their way. ``answered`` are the numbers of those that had an answer when it was last read.
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
-        self.answered, self.lost = 0, 0
+    What was sent after the last answered one may be on its way, and does not count.
+    """
+
+    def __init__(self, said: int) -> None:
+        """``said``: the descriptor of the file that ping(8) writes to."""
+        self._said = said
+        self.answered: set[int] = set()
+
+    @property
+    def sent(self) -> int:
+        return max(self.answered, default=0)
+
+    @property
+    def lost(self) -> int:
+        return self.sent - len(self.answered)
+
+    def __str__(self) -> str:
+        return f"{self.lost} of {self.sent} pings lost, which is {self.lost * INTERVAL:.2f} s"
 
     def await_answers(self, count: int = 25) -> None:
         """Wait for so many more answers."""
-        assert self._process.stdout
-        while count:
-            line = self._process.stdout.readline()
-            assert line, f"only {self.answered} pings were answered in two minutes"
-            if found := re.search(r"icmp_seq=(\d+) ttl=", line):
-                self.answered, count = self.answered + 1, count - 1
-                self.lost = int(found[1]) - self.answered
+        self.read()
+        before = len(self.answered)
+        assert becomes(lambda: self.read() >= before + count, 120), f"only {len(self.answered)} pings were answered"
+
+    def read(self) -> int:
+        """Take in what ping has said until now; the number of answers."""
+        said = os.pread(self._said, os.fstat(self._said).st_size, 0)  # where ping writes stays as it is
+        self.answered = set(map(int, re.findall(rb"bytes from .*icmp_seq=(\d+)", said)))
+        return len(self.answered)
 
 
 @contextlib.contextmanager

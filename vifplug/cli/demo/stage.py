@@ -14,20 +14,10 @@ from pathlib import Path
 
 from vifplug.cli.demo.vifs import PLAIN, UPLINK
 from vifplug.errors import HostNotReady, Missing, NotPermitted
-from vifplug.testing import Lacking, macvtaps, netns
+from vifplug.testing import Lacking, macvtaps, needs, netns
 from vifplug.testing.ovs import PrivateOvs
 
-#: programs, and the Debian package that has each
-PROGRAMS = {
-    "ip": "iproute2",
-    "bridge": "iproute2",
-    "nsenter": "util-linux",
-    "ping": "iputils-ping",
-    "ovsdb-server": "openvswitch-switch",
-    "ovs-vswitchd": "openvswitch-switch",
-    "ovs-vsctl": "openvswitch-switch",
-    "ovsdb-tool": "openvswitch-switch",
-}
+PROGRAMS = ("ip", "bridge", "nsenter", "ping", "ovsdb-server", "ovs-vswitchd", "ovs-vsctl", "ovsdb-tool")
 
 PLAIN_ADDRESS, WIRE_ADDRESS = "198.51.100.1", "203.0.113.1"  # RFC 5737: for documentation
 
@@ -55,9 +45,10 @@ def check_ready() -> None:
     """Raises NotPermitted, Missing where the demo can't be set up here."""
     if os.geteuid() != 0:
         raise NotPermitted("the demo makes network namespaces, and only root may: run it with sudo")
-    os.environ["PATH"] += ":/usr/sbin:/sbin"  # where Debian has the servers, and su does not look
-    for program, package in PROGRAMS.items():
+    os.environ["PATH"] = needs.path()  # where Debian has the servers, su does not look
+    for program in PROGRAMS:
         if shutil.which(program) is None:
+            package = needs.PACKAGES[program]
             raise Missing(f"the demo needs {program}, and it is not in PATH: install {package}")
 
 
