@@ -19,7 +19,7 @@ from pathlib import Path
 from vifplug import VIF, VIFDriver, conf
 from vifplug.host.ovs.settings import WAITS
 from vifplug.testing.host import PrivateHost
-from vifplug.testing.ovn import CONTROLLER, Binding, Chassis, PrivateOvn
+from vifplug.testing.ovn import CONTROLLER, Chassis, PortBinding, PrivateOvn
 
 SWITCH = "everywhere"
 #: each in the unit that its name ends in; a count has none
@@ -52,7 +52,7 @@ class Cloud:
             vif = self.vif()
             with host.inside():
                 host.driver.plug(vif)
-            self.ovn.await_binding(vif.id, Binding(name, up=True))
+            self.ovn.await_binding(vif.id, PortBinding(name, up=True))
         self.ovn.nbctl("--wait=hv", "sync")
 
     def vif(self) -> VIF:

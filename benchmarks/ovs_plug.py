@@ -23,10 +23,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from vifplug.host.ovs.backend import OvsBackend
+from vifplug.host.ovs.connection import OvsdbConnection
 from vifplug.host.ovs.settings import OvsSettings
-from vifplug.host.ovs.wire import Connection
 from vifplug.model.codec import FrozenMap
-from vifplug.plan.resources import OvsPort, OvsVlan
+from vifplug.plan.registry import OvsPort, OvsVlan
 from vifplug.plan.steps import Step
 from vifplug.testing.ovs import PrivateOvs
 
@@ -54,7 +54,7 @@ class Client:
 
 def raw(ovs: PrivateOvs, samples: int) -> Client:
     """The least that the protocol allows: one transact each, and the wait for cur_cfg."""
-    connection = Connection(OvsSettings(connection=ovs.connection))
+    connection = OvsdbConnection(OvsSettings(connection=ovs.connection))
 
     def send(*operations: dict[str, Any]) -> None:
         deadline = time.monotonic() + 10

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from typing import Any
 
 from vifplug import VIF
-from vifplug.host.ovs.wire import Connection
-from vifplug.host.rtsocket import RtSocket
+from vifplug.host.netlink.socket import RtSocket
+from vifplug.host.ovs.connection import OvsdbConnection
 from vifplug.testing.host import PrivateHost
 
 ID = "9c4e2f10-6a1b-4c2d-9e3f-7a8b9c0d1e2f"
@@ -85,7 +85,7 @@ def row(name: str, host: PrivateHost, rounds: int) -> str:
 
 def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 30
-    counted(Connection, "transact", _transaction)
+    counted(OvsdbConnection, "transact", _transaction)
     counted(RtSocket, "exchange", lambda messages: ("netlink", len(messages)))
     counted(RtSocket, "dump", lambda message: ("netlink", 1))
     for wait in ("ofport", "none"):

@@ -16,8 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vifplug import VIF, Network, definitions, resolve
-from vifplug.definitions import Directory
+from vifplug import VIF, Network, resolve
+from vifplug.driver import definitions
+from vifplug.driver.definitions import NetworkDirectory
 
 SWITCHED = """
 <network>
@@ -84,7 +85,7 @@ def looking_up(files: int, rounds: int) -> None:
             Path(path, f"{name}.xml").write_text(SWITCHED.replace("red", name))
             os.utime(Path(path, f"{name}.xml"), (1, 1))
         time.sleep(0.2)  # younger files are read again each time
-        known, begun = Directory(path), time.perf_counter()
+        known, begun = NetworkDirectory(path), time.perf_counter()
         definitions.get(known, "net0")
         first = (time.perf_counter() - begun) * 1e6
         paths = [str(Path(path, f"{name}.xml")) for name in names]

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vifplug import errors as errors
-    from vifplug.driver import VIFDriver as VIFDriver
-    from vifplug.element import interface_xml as interface_xml
+    from vifplug.driver.standalone import interface_xml as interface_xml
+    from vifplug.driver.verbs import VIFDriver as VIFDriver
     from vifplug.model.network import Network as Network
     from vifplug.model.vif import VIF as VIF
     from vifplug.model.vif import Instance as Instance
@@ -29,8 +29,8 @@ _HOMES = {
     "VIF": "vifplug.model.vif",
     "Instance": "vifplug.model.vif",
     "Network": "vifplug.model.network",
-    "VIFDriver": "vifplug.driver",
-    "interface_xml": "vifplug.element",
+    "VIFDriver": "vifplug.driver.verbs",
+    "interface_xml": "vifplug.driver.standalone",
     "resolve": "vifplug.networks.resolve",
 }
 

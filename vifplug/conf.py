@@ -34,7 +34,7 @@ OVS = "vifplug_ovs"
 LARGEST_ID = 2**32 - 2
 
 
-class Described(kinds.ConfigType):
+class DescribedOption(kinds.ConfigType):
     """A type of value that says in words what it allows; ``convert`` raises ValueError or KeyError for the rest."""
 
     def __init__(self, convert: Callable[[str], Any], allowed: str) -> None:
@@ -52,7 +52,7 @@ class Described(kinds.ConfigType):
         return self.allowed
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Described) and self.allowed == other.allowed
+        return isinstance(other, DescribedOption) and self.allowed == other.allowed
 
     def __hash__(self) -> int:
         return hash(self.allowed)
@@ -61,7 +61,7 @@ class Described(kinds.ConfigType):
         return str(value)
 
 
-def matching(pattern: str, allowed: str) -> Described:
+def matching(pattern: str, allowed: str) -> DescribedOption:
     """A text of which all matches ``pattern``."""
 
     def convert(value: str) -> str:
@@ -69,10 +69,10 @@ def matching(pattern: str, allowed: str) -> Described:
             raise ValueError(value)
         return value
 
-    return Described(convert, allowed)
+    return DescribedOption(convert, allowed)
 
 
-def id_of(noun: str, find: Callable[[str], int]) -> Described:
+def id_of(noun: str, find: Callable[[str], int]) -> DescribedOption:
     """A user or group of this host by name or number; the setting is the number."""
 
     def convert(value: str) -> int:
@@ -81,14 +81,16 @@ def id_of(noun: str, find: Callable[[str], int]) -> Described:
             raise ValueError(value)
         return number
 
-    return Described(convert, f"the name or the number of a {noun} of this host")
+    return DescribedOption(convert, f"the name or the number of a {noun} of this host")
 
 
 PATH = matching(r"/[^\0]*", "an absolute path")
 _REMOTE = r"(unix:/[^\0,]+|(tcp|ssl):[^\s,]+:\d{1,5})"
 REMOTES = matching(rf"{_REMOTE}(,{_REMOTE})*", "unix:PATH, tcp:HOST:PORT or ssl:HOST:PORT, several with commas between")
-MODE = Described(lambda value: int(matching(r"0?[0-7]{3}", "")(value), 8), "a mode of three octal digits, such as 0755")
-BRIDGE = Described(parse_device, "the name of a bridge, of at most 15 bytes")
+MODE = DescribedOption(
+    lambda value: int(matching(r"0?[0-7]{3}", "")(value), 8), "a mode of three octal digits, such as 0755"
+)
+BRIDGE = DescribedOption(parse_device, "the name of a bridge, of at most 15 bytes")
 USER = id_of("user", lambda name: pwd.getpwnam(name).pw_uid)
 GROUP = id_of("group", lambda name: grp.getgrnam(name).gr_gid)
 #: a type's kind of option as oslo.config's
@@ -218,7 +220,7 @@ _NOT_THE_CONNECTIONS = ("default_qos_type", "isolate_vif", "per_port_bridge", "i
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Config:
     """The values of all options. ``tap_user`` and ``tap_group`` are numeric ids; ``lock_timeout`` is in seconds.
 
     ``enabled_types`` is None for all. ``types`` has the values of each type's own options.
@@ -239,9 +241,9 @@ class Settings:
     types: FrozenMap[str, FrozenMap[str, Any]]
 
     @property
-    def common(self) -> base.Settings:
+    def common(self) -> base.TypeSettings:
         """What every VIF type gets to know."""
-        return base.Settings(
+        return base.TypeSettings(
             tap_owner=self.tap_owner,
             tap_user=self.tap_user,
             tap_group=self.tap_group,
@@ -285,13 +287,13 @@ def enabled_types(conf: cfg.ConfigOpts) -> tuple[str, ...] | None:
     return None if names is None else tuple(names)
 
 
-def settings(conf: cfg.ConfigOpts, types: Iterable[Kind] = ()) -> Settings:
+def settings(conf: cfg.ConfigOpts, types: Iterable[Kind] = ()) -> Config:
     """All values, checked; the options must be registered. Raises InvalidConfig that names every wrong one."""
     types, problems = tuple(types), list[str]()
     own, ovs, *others = [_values(conf, group, options, problems) for group, options in _groups(types)]
     if problems:
         raise InvalidConfig("; ".join(problems))
-    return Settings(
+    return Config(
         **own | {"enabled_types": enabled_types(conf)},
         **{name: ovs.pop(name) for name in _NOT_THE_CONNECTIONS},
         ovs=OvsSettings(**ovs),
@@ -301,14 +303,14 @@ def settings(conf: cfg.ConfigOpts, types: Iterable[Kind] = ()) -> Settings:
 
 def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
     """For oslo-config-generator: the options of vifplug and of the types that come with it."""
-    from vifplug.types.bridge import Bridge
-    from vifplug.types.direct import Direct
-    from vifplug.types.ethernet import Ethernet
-    from vifplug.types.hostdev import HostDevice
-    from vifplug.types.vhostuser import VhostUser
+    from vifplug.types.bridge import BridgeType
+    from vifplug.types.direct import DirectType
+    from vifplug.types.ethernet import EthernetType
+    from vifplug.types.hostdev import HostDeviceType
+    from vifplug.types.vhostuser import VhostUserType
 
     own = [(OWN, list(OPTIONS)), (OVS, list(OVS_OPTIONS))]
-    return own + type_opts((Bridge, Ethernet, VhostUser, HostDevice, Direct))
+    return own + type_opts((BridgeType, EthernetType, VhostUserType, HostDeviceType, DirectType))
 
 
 def type_opts(types: Iterable[Kind]) -> list[tuple[str, list[cfg.Opt]]]:
@@ -370,7 +372,7 @@ def _as_written(conf: cfg.ConfigOpts, group: str, option: cfg.Opt) -> tuple[str 
 def allowed(option: cfg.Opt) -> str:
     """What an option may be, in words that end a sentence."""
     kind = option.type
-    if isinstance(kind, Described):
+    if isinstance(kind, DescribedOption):
         return kind.allowed
     if isinstance(kind, kinds.Boolean):
         return "true or false"

@@ -15,12 +15,12 @@ from stevedore.named import NamedExtensionManager
 
 from vifplug.errors import BrokenPlugin, InvalidConfig, InvalidDocument, Missing, UnknownType
 from vifplug.guest.interface import Interface
-from vifplug.host.door import Backend
-from vifplug.host.guarded import Guarded, is_for_the_operator, told
+from vifplug.host.backend import Backend
+from vifplug.host.isolated import IsolatedBackend, is_for_the_operator, message
 from vifplug.model.codec import joined
 from vifplug.model.names import default_target
 from vifplug.model.vif import VIF
-from vifplug.plan.resources import Resource
+from vifplug.plan.registry import Resource
 from vifplug.types.base import Context, VIFType
 from vifplug.types.contract import resource_problem, type_problem
 
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Origin:
+class PluginOrigin:
     """Where a plugin comes from."""
 
     name: str
@@ -45,15 +45,15 @@ class Origin:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class PluginReport:
     """One line of ``vifplug types``: a plugin that was found, and why it could not be loaded, if so."""
 
-    origin: Origin
+    origin: PluginOrigin
     reason: str = ""
     plugin: Literal["type", "resource"] = "type"
 
 
-class Types:
+class TypeRegistry:
     """The VIF types of this host, loaded when asked for. ``enabled`` limits them; None allows all.
 
     Raises InvalidConfig when two distributions give a type of one name, or ``enabled`` names one that is not there.
@@ -70,7 +70,7 @@ class Types:
         """The type of that name. Raises UnknownType, which says why when it is there and can't be loaded."""
         if name not in self._loaded:
             if name not in self._found:
-                raise UnknownType(f"type {name!r} is not known here; wanted {joined(sorted(self._found))}")
+                raise UnknownType(f"type {name!r} is not known here; expected {joined(sorted(self._found))}")
             try:
                 self._loaded[name] = load_type(self._found[name])
             except BrokenPlugin as error:
@@ -92,19 +92,19 @@ class Types:
                 self.get(name)
         return [kind for _, kind in sorted(self._loaded.items())]
 
-    def report(self) -> list[Report]:
+    def report(self) -> list[PluginReport]:
         """Every type that was found, by name, each with the reason why it failed to load, if it did."""
         return [self._reported(name, point) for name, point in sorted(self._found.items())]
 
-    def _reported(self, name: str, point: EntryPoint) -> Report:
+    def _reported(self, name: str, point: EntryPoint) -> PluginReport:
         try:
             self.get(name)
         except UnknownType as error:
-            return Report(origin=origin(point), reason=str(error.__cause__ or error))
-        return Report(origin=origin(point))
+            return PluginReport(origin=origin(point), reason=str(error.__cause__ or error))
+        return PluginReport(origin=origin(point))
 
 
-class LookUps:
+class FactPlugins:
     """What plugins can look up on this host, each loaded when it is first asked; called as `Facts.look` is.
 
     Raises InvalidConfig when two distributions give a look-up of one name.
@@ -122,15 +122,15 @@ class LookUps:
         except (Exception, SystemExit) as error:  # a third party's function can raise anything
             if is_for_the_operator(error):
                 raise
-            raise BrokenPlugin(f"{origin(self._found[name])} could not look up {key!r}: {told(error)}") from error
+            raise BrokenPlugin(f"{origin(self._found[name])} could not look up {key!r}: {message(error)}") from error
 
     def _get(self, name: str) -> Callable[[str], Any]:
         if name not in self._found:
-            raise Missing(f"nothing that is installed looks up {name!r}; found are {joined(sorted(self._found))}")
+            raise Missing(f"nothing that is installed looks up {name!r}; got are {joined(sorted(self._found))}")
         if name not in self._loaded:
             look = _loaded(self._found[name])
             if not callable(look):
-                raise BrokenPlugin(f"{origin(self._found[name])} has to be a function of one key, found {look!r}")
+                raise BrokenPlugin(f"{origin(self._found[name])} has to be a function of one key, got {look!r}")
             self._loaded[name] = look
         return self._loaded[name]
 
@@ -169,11 +169,11 @@ def unambiguous(points: Iterable[EntryPoint], what: str) -> dict[str, EntryPoint
     return found
 
 
-def origin(point: EntryPoint) -> Origin:
+def origin(point: EntryPoint) -> PluginOrigin:
     """Where an entry point comes from. Looked up when it is asked for: stevedore's cache does not keep it."""
     namesakes = importlib.metadata.entry_points(group=point.group, name=point.name)
     distribution = next((each.dist for each in namesakes if each.value == point.value), None)
-    return Origin(
+    return PluginOrigin(
         name=point.name,
         distribution=distribution.name if distribution else "unknown",
         version=distribution.version if distribution else "unknown",
@@ -189,7 +189,7 @@ def load_type(point: EntryPoint) -> VIFType:
     try:
         instance: VIFType = cls()
     except Exception as error:  # a third party's constructor can raise anything
-        raise BrokenPlugin(f"{origin(point)} can't be constructed: {told(error)}") from error
+        raise BrokenPlugin(f"{origin(point)} can't be constructed: {message(error)}") from error
     return instance
 
 
@@ -214,7 +214,7 @@ def desired(kind: VIFType, vif: VIF, context: Context) -> list[Resource]:
 def _resources(found: Iterable[Resource]) -> list[Resource]:
     resources = list(found)
     if others := [each for each in resources if not isinstance(each, Resource)]:
-        raise TypeError(f"wanted records of vifplug.plan.resources, found {others[0]!r}")
+        raise TypeError(f"expected records of vifplug.plan.registry, got {others[0]!r}")
     return resources
 
 
@@ -225,7 +225,7 @@ def _answer(kind: VIFType, vif: VIF, name: str, ask: Callable[[], T]) -> T:
         if type(kind).__module__.startswith("vifplug.") or is_for_the_operator(error):
             raise  # of vifplug's own types, what is no VifplugError is a bug in vifplug
         where = f"{type(kind).__module__}:{type(kind).__qualname__}"
-        raise BrokenPlugin(f"type {kind.name} ({where}) failed in {name} for VIF {vif.id}: {told(error)}") from error
+        raise BrokenPlugin(f"type {kind.name} ({where}) failed in {name} for VIF {vif.id}: {message(error)}") from error
 
 
 # -- backends -----------------------------------------------------------------------------------------------------
@@ -270,7 +270,7 @@ class BackendFactory:
         """The backend. Raises BrokenPlugin."""
         if self.problem:
             raise BrokenPlugin(self.problem)
-        return Guarded(self._loaded[0], origin(self.point))
+        return IsolatedBackend(self._loaded[0], origin(self.point))
 
 
 def load_resources() -> dict[str, BackendFactory]:
@@ -283,10 +283,10 @@ def load_resources() -> dict[str, BackendFactory]:
     return {kind: BackendFactory(kind, point) for kind, point in found.items()}
 
 
-def report_resources() -> list[Report]:
+def report_resources() -> list[PluginReport]:
     """Every kind of resource of third parties, by name, each with the reason why it can't be used, if so."""
     found = sorted(load_resources().items())
-    return [Report(origin=origin(each.point), reason=each.problem, plugin="resource") for _, each in found]
+    return [PluginReport(origin=origin(each.point), reason=each.problem, plugin="resource") for _, each in found]
 
 
 class ResourceKinds(Mapping[str, type[Resource]]):
@@ -314,8 +314,8 @@ class ResourceKinds(Mapping[str, type[Resource]]):
 
 def _loaded(point: EntryPoint) -> Any:
     if not EntryPoint.pattern.match(point.value):
-        raise BrokenPlugin(f"{origin(point)} can't be imported: wanted module:Class as its entry point")
+        raise BrokenPlugin(f"{origin(point)} can't be imported: expected module:Class as its entry point")
     try:
         return point.load()
     except (Exception, SystemExit) as error:  # a third party's module can raise anything when it is imported
-        raise BrokenPlugin(f"{origin(point)} can't be imported: {told(error)}") from error
+        raise BrokenPlugin(f"{origin(point)} can't be imported: {message(error)}") from error

@@ -8,9 +8,9 @@ from typing import Literal
 
 from vifplug.errors import Problem
 from vifplug.guest.interface import Interface
-from vifplug.model.codec import FrozenMap, Record
+from vifplug.model.codec import FrozenMap, Model
 from vifplug.model.vif import VIF
-from vifplug.plan.resources import HARDENED, Resource
+from vifplug.plan.registry import HARDENED, Resource
 from vifplug.types.base import NO_VF, Context, Option, VIFType
 from vifplug.types.ethernet import tap, tap_interface
 
@@ -21,7 +21,7 @@ RP_FILTER = {"strict": "1", "loose": "2"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class RoutedSource(Record):
+class RoutedSource(Model):
     """``source_check``: what the guest may say it is. Strict: only addresses that are routed to its tap."""
 
     source_check: Literal["strict", "loose"] = "strict"
@@ -44,7 +44,7 @@ class Routed(VIFType):
 
     def problems(self, vif: VIF, context: Context) -> Iterator[Problem]:
         if self.owner(vif, context) != "vifplug":
-            yield Problem("$.tap_owner", "wanted vifplug: libvirt can't set the sysctls that routing needs")
+            yield Problem("$.tap_owner", "expected vifplug: libvirt can't set the sysctls that routing needs")
 
     def interface(self, vif: VIF, context: Context) -> Interface:
         return tap_interface(vif, "vifplug", mtu=_mtu(vif, context), bandwidth=vif.bandwidth)

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from vifplug.host.door import Backend
-from vifplug.host.links import LinkBackend
-from vifplug.host.memory import MemoryBackend
-from vifplug.plan.resources import Resource
+from vifplug.host.backend import Backend
+from vifplug.host.links.backend import LinkBackend
+from vifplug.plan.registry import Resource
 from vifplug.plan.steps import Observed, Step, plan
 from vifplug.testing import needs, netns
+from vifplug.testing.memory import MemoryBackend
 from vifplug.testing.ovs import PrivateOvs
 
 OWNER = "0d9c1e5a-7a1c-4b52-9a53-1f2f5e0c7b11"

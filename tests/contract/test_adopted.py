@@ -10,7 +10,7 @@ import pytest
 from tests.support.ovs import backend, found, reach, rows, undo
 from vifplug import errors
 from vifplug.host.ovs.backend import OvsBackend
-from vifplug.plan.resources import AdoptedPort, OvsVlan
+from vifplug.plan.registry import AdoptedPort, OvsVlan
 from vifplug.plan.steps import Step, compare, originals, plan, removal
 from vifplug.testing.ovs import PrivateOvs
 
@@ -87,16 +87,16 @@ def test_taken_back_is_what_was_changed_and_no_more(door: OvsBackend, ovs: Priva
 
 
 @pytest.mark.parametrize(
-    ("ids", "told"),
+    ("ids", "message"),
     [
-        ("iface-id=j", "a port of iface-id j, wanted i"),
+        ("iface-id=j", "a port of iface-id j, expected i"),
         ("vifplug-id=x", "a port that vifplug made, for VIF x"),
     ],
 )
-def test_another_ones_port_is_left_alone(door: OvsBackend, ovs: PrivateOvs, ids: str, told: str) -> None:
+def test_another_ones_port_is_left_alone(door: OvsBackend, ovs: PrivateOvs, ids: str, message: str) -> None:
     ovs.ctl("set", "Interface", "vnet0", f"external-ids:{ids}")
     seen = door.observe([WANTED])[WANTED.identity]
-    assert (seen.resource, seen.foreign) == (None, told)
+    assert (seen.resource, seen.foreign) == (None, message)
     assert removal([WANTED], door.observe([WANTED]), {WANTED.identity: WANTED.replace(vlan=OvsVlan())}) == []
 
 

@@ -1,4 +1,4 @@
-"""The laws of the door (vifplug/host/door.py), for every kind of kernel resource, on memory and on the real kernel."""
+"""The laws of a backend (vifplug/host/backend.py), for each kind of kernel resource, in memory and on the kernel."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from vifplug import errors
-from vifplug.plan.resources import (
+from vifplug.plan.registry import (
     HARDENED,
     AdoptedBridgePort,
-    Bridge,
     BridgePort,
-    Life,
+    LinuxBridge,
     LowerDevice,
     Macvtap,
+    Ownership,
     Resource,
     Tap,
     VethPair,
@@ -67,7 +67,7 @@ CASES = [
         foreign="link add v0 type bridge",
     ),
     Case(
-        Bridge(name="b0", owner=OWNER, ageing_time=0, stp=False, multicast_snooping=False, forward_delay=0),
+        LinuxBridge(name="b0", owner=OWNER, ageing_time=0, stp=False, multicast_snooping=False, forward_delay=0),
         changes=(
             {"ageing_time": 300},
             {"forward_delay": 15},
@@ -126,7 +126,7 @@ CASES = [
         changes=({"isolated": True}, {"hairpin": False}, {"learning": False}),
     ),
 ]
-MADE = [case for case in CASES if case.resource.life is Life.MADE]
+MADE = [case for case in CASES if case.resource.ownership is Ownership.OWNED]
 CHANGES = [(case, change) for case in CASES for change in case.changes]
 
 

@@ -23,12 +23,13 @@ from hypothesis import strategies as st
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
 from vifplug import errors
-from vifplug.host import rtsocket, tap
-from vifplug.host.devices import birth_group
-from vifplug.host.netlink import Netlink
-from vifplug.host.netlink_messages import IFF_UP, RTM_NEWLINK, Settings
-from vifplug.host.ports import ranges
-from vifplug.plan.resources import Bridge, BridgePort, BridgeVlan, LowerDevice, Macvtap, Tap, VethPair
+from vifplug.host.links import tap
+from vifplug.host.links.devices import birth_group
+from vifplug.host.links.ports import ranges
+from vifplug.host.netlink import socket as rtsocket
+from vifplug.host.netlink.client import Netlink
+from vifplug.host.netlink.messages import IFF_UP, RTM_NEWLINK, LinkChange
+from vifplug.plan.registry import BridgePort, BridgeVlan, LinuxBridge, LowerDevice, Macvtap, Tap, VethPair
 from vifplug.plan.steps import Step, originals, removal
 from vifplug.testing import netns
 from vifplug.testing.netns import ip
@@ -100,7 +101,7 @@ def test_ipv6_is_off_before_a_device_is_up(kernel: Any) -> None:
     assert sysctl("default") == "0"
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as events:
         events.bind((0, RTMGRP_LINK))
-        kernel.reach(TAP, VethPair(name="v0", peer="v1", owner=OWNER), Bridge(name="b0", owner=OWNER))
+        kernel.reach(TAP, VethPair(name="v0", peer="v1", owner=OWNER), LinuxBridge(name="b0", owner=OWNER))
         kernel.reach(Macvtap(name="m0", lower="v0", owner=OWNER))
         told = [message for message in received(events) if message["header"]["type"] == RTM_NEWLINK]
     ups = {message.get_attr("IFLA_IFNAME"): ipv6_settings(message) for message in told if message["flags"] & IFF_UP}
@@ -165,7 +166,7 @@ def test_a_change_that_is_refused_leaves_the_tap_as_it_was(kernel: Any) -> None:
 
 
 def test_a_sysctl_that_the_kernel_does_not_know_is_refused_and_leaves_nothing(kernel: Any) -> None:
-    for device in (TAP, Bridge(name="t0", owner=OWNER), VethPair(name="t0", peer="t1", owner=OWNER)):
+    for device in (TAP, LinuxBridge(name="t0", owner=OWNER), VethPair(name="t0", peer="t1", owner=OWNER)):
         with pytest.raises(errors.KernelLacks, match="ipv6/conf/t0/no_such_key"):
             kernel.reach(device.replace(sysctls={"ipv6/no_such_key": "1"}))
         assert "t0" not in ip("link")
@@ -183,7 +184,7 @@ def test_the_names_that_stand_for_all_devices_are_refused(kernel: Any, name: str
 
 def test_without_cap_net_admin_it_says_so_and_makes_nothing(kernel: Any) -> None:
     code = f"""
-        from vifplug.host.links import LinkBackend
+        from vifplug.host.links.backend import LinkBackend
         from vifplug.plan import resources as r
         from vifplug.plan.steps import Step
         for each in (r.Tap(name="t0", owner="{OWNER}"), r.Bridge(name="t0", owner="{OWNER}")):
@@ -233,7 +234,7 @@ def test_a_device_of_another_vif_is_never_removed(kernel: Any) -> None:
 
 
 def test_what_carries_the_mark_is_found_without_a_record(kernel: Any) -> None:
-    wanted = [TAP, VethPair(name="v0", peer="v1", owner=OWNER), Bridge(name="b0", owner=OWNER)]
+    wanted = [TAP, VethPair(name="v0", peer="v1", owner=OWNER), LinuxBridge(name="b0", owner=OWNER)]
     wanted += [Macvtap(name="m0", lower="v0", owner=OWNER), TAP.replace(name="t9", owner=OTHER)]
     kernel.reach(*wanted)
     found = kernel.backend.find(OWNER)
@@ -322,7 +323,7 @@ def test_a_killed_process_leaves_a_device_that_the_next_one_takes_for_its_own(ke
 
 
 def test_a_bridge_that_filters_vlans_is_made_or_the_kernel_is_named(kernel: Any) -> None:
-    wanted = Bridge(name="b0", owner=OWNER, vlan_filtering=True)
+    wanted = LinuxBridge(name="b0", owner=OWNER, vlan_filtering=True)
     if filters_vlans():
         kernel.reach(wanted)
         assert "vlan_filtering 1" in ip("-details", "link", "show", "b0")
@@ -368,13 +369,13 @@ def test_the_node_of_a_macvtap_belongs_to_its_user() -> None:
     """In `ip netns exec`, which mounts the /sys of that namespace: that tells whose the node in the shared /dev is."""
     code = f"""
         import os
-        from vifplug.host.links import LinkBackend
-        from vifplug.plan.resources import Macvtap, VethPair
+        from vifplug.host.links.backend import LinkBackend
+        from vifplug.plan.registry import Macvtap, VethPair
         from vifplug.plan.steps import Step, plan
         backend = LinkBackend()
         for n in range(40 + os.getpid() % 50):  # an index, and so a node, that no other test is likely to have
             backend.apply([Step(None, VethPair(name=f"a{{n}}", peer=f"b{{n}}", owner="{OWNER}"))], [])
-        wanted = Macvtap(name="m0", lower="a0", owner="{OWNER}", user=64055)
+        expected = Macvtap(name="m0", lower="a0", owner="{OWNER}", user=64055)
         backend.apply([Step(None, wanted)], [])
         print(plan([wanted], backend.observe([wanted])), backend.observe([wanted])[wanted.identity].resource.user)
     """
@@ -486,8 +487,8 @@ def test_ranges_say_the_same_as_single_vlans(vlans: dict[int, int], native: tupl
 
 def test_a_refusal_has_the_kernels_own_words(kernel: Any) -> None:
     kernel.reach(TAP)
-    with pytest.raises(rtsocket.Refused, match="mtu greater than device maximum"):
-        Netlink().set([("t0", Settings(mtu=65535))])
+    with pytest.raises(rtsocket.NetlinkRefused, match="mtu greater than device maximum"):
+        Netlink().set([("t0", LinkChange(mtu=65535))])
 
 
 def test_a_hundred_links_are_read_in_one_go(kernel: Any) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from vifplug import errors
-from vifplug.host.memory import MemoryBackend
-from vifplug.plan.resources import RESOURCES, OvsPort, OvsVlan, Tap, VhostSocket, VirtualFunction
+from vifplug.plan.registry import RESOURCES, OvsPort, OvsVlan, Tap, VhostSocket, VirtualFunction
 from vifplug.plan.steps import Step, plan, removal
+from vifplug.testing.memory import MemoryBackend
 
 OWNER = "0d9c1e5a-7a1c-4b52-9a53-1f2f5e0c7b11"
 TAP = Tap(name="t0", owner=OWNER)

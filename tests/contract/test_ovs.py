@@ -1,4 +1,4 @@
-"""The laws of the door (vifplug/host/door.py) for bridges and ports of a real Open vSwitch, with a dummy datapath."""
+"""The laws of a backend (vifplug/host/backend.py) for bridges and ports of a real Open vSwitch, on a dummy datapath."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 
 from tests.support.ovs import backend, found, new_id, no_qdisc, port, reach, rows, undo, unplug
 from vifplug import errors
-from vifplug.host.ovs import reading
+from vifplug.host.ovs import decode
 from vifplug.host.ovs.backend import OvsBackend
+from vifplug.host.ovs.connection import OvsdbConnection
 from vifplug.host.ovs.pool import Pool
 from vifplug.host.ovs.settings import OvsSettings
-from vifplug.host.ovs.wire import Connection
-from vifplug.plan.resources import OvsBridge, OvsPolicing, OvsPort, OvsQos, OvsVlan, ovs_uuid
+from vifplug.plan.registry import OvsBridge, OvsPolicing, OvsPort, OvsQos, OvsVlan, ovs_uuid
 from vifplug.plan.steps import Step, compare, plan
 from vifplug.testing.ovs import PrivateOvs
 
@@ -337,12 +337,12 @@ def test_a_port_of_another_vif_is_a_conflict_that_names_it(door: OvsBackend) -> 
     unplug(door, theirs)
 
 
-@pytest.mark.parametrize(("mark", "told"), [("iface-id=abc", "iface-id is abc"), ("x=y", "is not vifplug's")])
+@pytest.mark.parametrize(("mark", "message"), [("iface-id=abc", "iface-id is abc"), ("x=y", "is not vifplug's")])
 def test_a_port_of_somebody_else_is_a_conflict_that_names_its_bridge(
-    door: OvsBackend, ovs: PrivateOvs, mark: str, told: str
+    door: OvsBackend, ovs: PrivateOvs, mark: str, message: str
 ) -> None:
     ovs.ctl("add-port", "br1", "theirs0", "--", "set", "Interface", "theirs0", f"external_ids:{mark}")
-    with pytest.raises(errors.Conflict, match=f"theirs0.*br1.*{told}"):
+    with pytest.raises(errors.Conflict, match=f"theirs0.*br1.*{message}"):
         reach(door, port("theirs0"))
     with pytest.raises(errors.Conflict, match="br0"):
         reach(door, port("br0"))
@@ -377,7 +377,7 @@ def test_ports_are_found_by_their_owner(door: OvsBackend) -> None:
 
 def _all(door: OvsBackend) -> list[OvsPort]:
     [marked] = door.api.pool.select({"op": "select", "table": "Interface", "where": [], "columns": ["external_ids"]})
-    owners = {dict(row["external_ids"][1]).get(reading.OWNER) for row in marked} - {None}
+    owners = {dict(row["external_ids"][1]).get(decode.OWNER) for row in marked} - {None}
     return [each for owner in owners for each in door.find(str(owner))]
 
 
@@ -507,7 +507,7 @@ def test_a_forked_child_has_connections_of_its_own(ovs: PrivateOvs) -> None:
 # -- no growth ----------------------------------------------------------------------------------------------------
 
 
-class Counted(Connection):
+class Counted(OvsdbConnection):
     """A connection that counts what goes over it."""
 
     operations: list[Any]

@@ -15,11 +15,11 @@ from ovsdbapp.backend.ovs_idl import connection, idlutils
 from ovsdbapp.schema.open_vswitch import api as abstract
 from ovsdbapp.schema.open_vswitch import impl_idl
 
-from vifplug.host.ovs.api import Api
+from vifplug.host.ovs.ovsdbapp_api.api import Api
+from vifplug.host.ovs.ovsdbapp_api.schema import RowNotFound
 from vifplug.host.ovs.pool import Pool
 from vifplug.host.ovs.settings import OvsSettings
 from vifplug.host.ovs.transaction import CommandRefused
-from vifplug.host.ovs.values import RowNotFound
 from vifplug.testing.ovs import PrivateOvs
 
 
@@ -172,13 +172,15 @@ def dump(ovs: PrivateOvs) -> Any:
     """The whole configuration, with UUIDs numbered and without what ovs-vswitchd reports."""
     tables = ("Bridge", "Port", "Interface", "QoS", "Queue", "Controller", "Manager")
     commands = [word for table in tables for word in ("--", "list", table)]
-    told = {}
+    message = {}
     for table, line in zip(tables, ovs.ctl("--format=json", *commands).splitlines(), strict=True):
         listed = json.loads(line)
         keep = [index for index, heading in enumerate(listed["headings"]) if heading not in STATE]
         rows = [[row[index] for index in keep] for row in listed["data"]]
-        told[table] = sorted(re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "U", json.dumps(row)) for row in rows)
-    return told
+        message[table] = sorted(
+            re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "U", json.dumps(row)) for row in rows
+        )
+    return message
 
 
 def test_every_call_answers_and_changes_what_ovsdbapps_own_does(ours: Api, ovs: PrivateOvs, stock: Any) -> None:
@@ -226,7 +228,7 @@ def test_a_port_on_another_bridge_is_an_error(ours: Api) -> None:
     for bridge in ("br0", "br1"):
         ours.add_br(bridge).execute(check_error=True)
     ours.add_port("br0", "p0").execute(check_error=True)
-    with pytest.raises(RuntimeError, match="p0 is wanted on bridge br1 and exists on br0"):
+    with pytest.raises(RuntimeError, match="p0 is expected on bridge br1 and exists on br0"):
         ours.add_port("br1", "p0").execute(check_error=True, log_errors=False)
     with pytest.raises(CommandRefused, match="identical values"):
         ours.add_port("br0", "p0", may_exist=False).execute(check_error=True, log_errors=False)

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.contract.test_sysfs import PF, Tree
-from vifplug.host import pools
-from vifplug.host.memory import MemoryBackend
-from vifplug.host.sysfs import Sysfs
+from vifplug.host.sriov import pools
+from vifplug.host.sriov.sysfs import Sysfs
 from vifplug.model.network import Network
 from vifplug.plan.facts import Member
-from vifplug.plan.resources import LowerDevice
+from vifplug.plan.registry import LowerDevice
+from vifplug.testing.memory import MemoryBackend
 
 FIRST, TWELFTH = "0000:81:02.0", "0000:81:03.3"
 
@@ -80,10 +80,10 @@ def test_the_pool_of_a_pf_is_its_functions_by_number(members: Members, memory: M
 def test_without_its_pf_a_pool_has_nothing_to_give(members: Members, memory: MemoryBackend, tree: Tree) -> None:
     [none] = members(mode="hostdev", pf="eno9")
     assert (none.name, none.problem[:24]) == ("eno9", "has no virtual functions")
-    told = "can't be used (its physical function ens1f0 {})"
-    assert [each.problem for each in members(mode="hostdev", pf="ens1f0")] == [told.format(pools.GONE)] * 2
+    message = "can't be used (its physical function ens1f0 {})"
+    assert [each.problem for each in members(mode="hostdev", pf="ens1f0")] == [message.format(pools.GONE)] * 2
     memory.place(LowerDevice(name="ens1f0", up=False))
-    assert [each.problem for each in members(mode="hostdev", pf="ens1f0")] == [told.format("is down")] * 2
+    assert [each.problem for each in members(mode="hostdev", pf="ens1f0")] == [message.format("is down")] * 2
     assert ["ens1f0 is down" in each.problem for each in members(mode="hostdev", addresses=[FIRST])] == [True]
     tree.netdev("eno1", "0000:00:1f.6")
     memory.place(LowerDevice(name="eno1"))

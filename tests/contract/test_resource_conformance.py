@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from vifplug.host.links import LinkBackend
-from vifplug.plan.resources import Bridge, BridgePort, LowerDevice, Resource, Tap, VethPair
+from vifplug.host.links.backend import LinkBackend
+from vifplug.plan.registry import BridgePort, LinuxBridge, LowerDevice, Resource, Tap, VethPair
 from vifplug.testing.backends import ResourceConformance
 from vifplug.testing.netns import ip
 
@@ -33,7 +33,7 @@ class TestVethPair(Links):
 
 
 class TestBridge(Links):
-    examples = (Bridge(name="b0", owner=OWNER, ageing_time=0, stp=False),)
+    examples = (LinuxBridge(name="b0", owner=OWNER, ageing_time=0, stp=False),)
     changes = ({"ageing_time": 300}, {"up": False})
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from vifplug import errors
-from vifplug.host import tap
-from vifplug.host.sysfs import Sysfs
-from vifplug.host.vf import VirtualFunctionBackend
-from vifplug.plan.resources import LibvirtTap, PciFunction, SharedBridge, Tap, VlanLink
+from vifplug.host.links import tap
+from vifplug.host.sriov.sysfs import Sysfs
+from vifplug.host.sriov.vf import VirtualFunctionBackend
+from vifplug.plan.registry import LibvirtTap, PciFunction, SharedBridge, Tap, VlanLink
 from vifplug.plan.steps import Step, differences, removal
 from vifplug.testing.netns import ip
 
@@ -78,7 +78,7 @@ def test_undo_removes_the_bridge_unless_others_have_come_to_use_it(kernel: Any) 
 def test_another_kind_of_device_is_in_the_way(kernel: Any) -> None:
     ip("link", "add", "br0", "type", "veth", "peer", "name", "v1")
     with pytest.raises(
-        errors.Conflict, match=r"shared-bridge br0 .* found a veth device of that name, which is no bridge"
+        errors.Conflict, match=r"shared-bridge br0 .* got a veth device of that name, which is no bridge"
     ):
         kernel.plan(BRIDGE)
 
@@ -99,14 +99,14 @@ def test_a_vlan_device_is_made_once_or_the_kernel_is_named(kernel: Any) -> None:
     found = link("low0.5")
     assert found["linkinfo"]["info_data"]["id"] == 5 and found["link"] == "low0" and "UP" in found["flags"]
     assert sysctl("ipv6/conf/low0.5/disable_ipv6") == "1"
-    with pytest.raises(errors.Conflict, match="found VLAN 5 on low0, wanted VLAN 6 on low0"):
+    with pytest.raises(errors.Conflict, match="got VLAN 5 on low0, expected VLAN 6 on low0"):
         kernel.plan(VLAN.replace(vlan=6))
     kernel.undo(steps)
     assert kernel.see(VLAN) is None
 
 
 def test_without_the_physical_device_there_is_no_vlan_device(kernel: Any) -> None:
-    with pytest.raises(errors.Missing, match="wants low0 below it, found no such device"):
+    with pytest.raises(errors.Missing, match="wants low0 below it, got no such device"):
         kernel.reach(VLAN)
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from vifplug import errors
-from vifplug.host.sockets import SocketBackend, is_stale
-from vifplug.plan.resources import VhostSocket
+from vifplug.host.vhost_sockets import SocketBackend, is_stale
+from vifplug.plan.registry import VhostSocket
 from vifplug.plan.steps import Step, differences, plan, removal
 
 OWNER = "0d9c1e5a-7a1c-4b52-9a53-1f2f5e0c7b11"
@@ -84,13 +84,13 @@ def test_a_directory_that_was_there_is_never_altered(path: Path, mode: int) -> N
     path.parent.mkdir(parents=True)
     path.parent.chmod(mode)
     before = rights(path.parent)
-    told = (
-        rf"directory {path.parent} has mode {mode:04o}, and VIF .* wanted mode 0750: change it, or .*socket_dir_mode$"
+    message = (
+        rf"directory {path.parent} has mode {mode:04o}, and VIF .* expected mode 0750: change it, or .*socket_dir_mode$"
     )
-    with pytest.raises(errors.HostNotReady, match=told):  # beforehand: a dry run tells it as well
+    with pytest.raises(errors.HostNotReady, match=message):  # beforehand: a dry run tells it as well
         plan([wanted(path, mode=0o750)], backend.observe([wanted(path)]))
     with pytest.raises(
-        errors.HostNotReady, match=rf"has user \d+, and VIF .* wanted user {os.geteuid() + 1}: .*socket_dir_user$"
+        errors.HostNotReady, match=rf"has user \d+, and VIF .* expected user {os.geteuid() + 1}: .*socket_dir_user$"
     ):
         reach(wanted(path, user=os.geteuid() + 1))
     assert rights(path.parent) == before
@@ -245,8 +245,8 @@ def test_without_the_right_to_give_it_away_nothing_is_left(tmp_path: Path) -> No
     path = tmp_path / "new" / "a.sock"
     code = f"""
 import os
-from vifplug.host.sockets import SocketBackend
-from vifplug.plan.resources import VhostSocket
+from vifplug.host.vhost_sockets import SocketBackend
+from vifplug.plan.registry import VhostSocket
 from vifplug.plan.steps import Step
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 try:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vifplug import errors
-from vifplug.host.sysfs import NetdevInfo, PhysicalFunction, Sysfs, representor_of_vf, uplink_of
+from vifplug.host.sriov.sysfs import NetdevInfo, PhysicalFunction, Sysfs, representor_of_vf, uplink_of
 
 SWITCH = "b8599f0300aa"
 PF, OTHER_PF = "0000:81:00.0", "0000:81:00.1"
@@ -96,15 +96,15 @@ def test_a_vf_is_found_by_its_netdev(tree: Tree) -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "told"),
+    ("address", "message"),
     [
-        ("0000:99:00.0", "found no PCI device"),
-        ("0000:00:1f.6", "wanted a virtual function"),
+        ("0000:99:00.0", "got no PCI device"),
+        ("0000:00:1f.6", "expected a virtual function"),
         ("0000:81:02.0", "bind the function to its network driver"),
     ],
 )
-def test_what_is_no_usable_vf_is_told(tree: Tree, address: str, told: str) -> None:
-    with pytest.raises(errors.Missing, match=f"{address}.*{told}"):
+def test_what_is_no_usable_vf_is_told(tree: Tree, address: str, message: str) -> None:
+    with pytest.raises(errors.Missing, match=f"{address}.*{message}"):
         Sysfs(tree.root).virtual_function(address)
 
 
@@ -184,5 +184,5 @@ def test_the_uplink_is_the_port_that_is_called_p() -> None:
 def test_where_a_vf_hangs_is_known_without_a_netdev(tree: Tree) -> None:
     """Of a physical function that DPDK has taken from the kernel."""
     assert Sysfs(tree.root).physical_function("0000:81:03.3") == (PF, 11)
-    with pytest.raises(errors.Missing, match="found a PCI device that is none"):
+    with pytest.raises(errors.Missing, match="got a PCI device that is none"):
         Sysfs(tree.root).physical_function("0000:00:1f.6")

@@ -11,9 +11,9 @@ import pytest
 
 from tests.contract.conftest import OTHER, OWNER
 from tests.support.ovs import backend, found, new_id, port, rows, unplug
-from vifplug.host.links import LinkBackend
+from vifplug.host.links.backend import LinkBackend
 from vifplug.host.ovs.backend import OvsBackend
-from vifplug.plan.resources import Bridge, OvsPort, OvsQos, Tap, VethPair, osvif_qos_id
+from vifplug.plan.registry import LinuxBridge, OvsPort, OvsQos, Tap, VethPair, osvif_qos_id
 from vifplug.testing import needs, netns
 from vifplug.testing.ovs import PrivateOvs
 
@@ -146,8 +146,8 @@ def links() -> Iterator[LinkBackend]:
 
 def alias(name: str) -> str | None:
     [link] = json.loads(netns.ip("-json", "link", "show", "dev", name))
-    told: str | None = link.get("ifalias")
-    return told
+    message: str | None = link.get("ifalias")
+    return message
 
 
 def test_devices_that_are_nobodys_are_marked_and_else_as_they_were(links: LinkBackend) -> None:
@@ -156,7 +156,7 @@ def test_devices_that_are_nobodys_are_marked_and_else_as_they_were(links: LinkBa
     netns.ip("link", "add", "qvo0", "type", "veth", "peer", "name", "qvb0")
     ask = [
         Tap(name="tap0", owner=OWNER),
-        Bridge(name="qbr0", owner=OWNER),
+        LinuxBridge(name="qbr0", owner=OWNER),
         VethPair(name="qvo0", peer="qvb0", owner=OWNER),
     ]
     before = netns.ip("-json", "-details", "link", "show", "dev", "tap0")

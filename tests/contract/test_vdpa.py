@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from vifplug import errors
-from vifplug.host.genetlink import Genetlink, number
-from vifplug.host.rtsocket import Refused, attribute_list
+from vifplug.host.netlink.generic import Genetlink, number
+from vifplug.host.netlink.socket import NetlinkRefused, attribute_list
 from vifplug.host.vdpa import VdpaBackend, VdpaInfo, VdpaNetlink, VdpaSysfs, look_up, parsed
+from vifplug.plan.kinds.vdpa import VdpaDevice, VdpaFacts
 from vifplug.plan.steps import Observed, Step, differences, originals, plan, removal
-from vifplug.plan.vdpa import VdpaDevice, VdpaFacts
 
 OWNER = "0d9c1e5a-7a1c-4b52-9a53-1f2f5e0c7b11"
 PF, VF = "0000:81:00.0", "0000:81:02.3"
@@ -85,36 +85,36 @@ def test_all_are_listed_by_name(tree: Tree) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "error", "told"),
+    ("key", "error", "message"),
     [
         ("vdpa7", errors.Missing, "vdpa device vdpa7: found none"),
-        ("../../pci", errors.Missing, "found none"),
-        ("", errors.Missing, "found none"),
-        ("/dev/vhost-vdpa-9", errors.Missing, "/dev/vhost-vdpa-9: wanted a vdpa device that is bound to vhost_vdpa"),
+        ("../../pci", errors.Missing, "got none"),
+        ("", errors.Missing, "got none"),
+        ("/dev/vhost-vdpa-9", errors.Missing, "/dev/vhost-vdpa-9: expected a vdpa device that is bound to vhost_vdpa"),
         ("0000:99:00.1", errors.Missing, "make one: vdpa dev add name NAME mgmtdev pci/0000:99:00.1"),
-        (PF, errors.Conflict, "wanted one vdpa device on it, found sf0, sf1; give its name"),
+        (PF, errors.Conflict, "expected one vdpa device on it, got sf0, sf1; give its name"),
         (
             "sim0",
             errors.HostNotReady,
-            "wanted it bound to vhost_vdpa, found virtio_vdpa; bind it: modprobe vhost_vdpa; "
+            "expected it bound to vhost_vdpa, got virtio_vdpa; bind it: modprobe vhost_vdpa; "
             "echo sim0 > /sys/bus/vdpa/devices/sim0/driver/unbind; echo sim0 > /sys/bus/vdpa/drivers/vhost_vdpa/bind",
         ),
         (
             "idle",
             errors.HostNotReady,
-            "found no driver; bind it: modprobe vhost_vdpa; echo idle > /sys/bus/vdpa/drivers/vhost_vdpa/bind",
+            "got no driver; bind it: modprobe vhost_vdpa; echo idle > /sys/bus/vdpa/drivers/vhost_vdpa/bind",
         ),
     ],
 )
-def test_what_no_guest_can_have_is_told(tree: Tree, key: str, error: type[Exception], told: str) -> None:
+def test_what_no_guest_can_have_is_told(tree: Tree, key: str, error: type[Exception], message: str) -> None:
     with pytest.raises(error) as raised:
         VdpaSysfs(tree.root).find(key)
-    assert told in str(raised.value)
+    assert message in str(raised.value)
 
 
 def test_a_machine_without_vdpa_has_none(tmp_path: Path) -> None:
     assert VdpaSysfs(tmp_path).all() == []
-    with pytest.raises(errors.Missing, match="found none"):
+    with pytest.raises(errors.Missing, match="got none"):
         VdpaSysfs(tmp_path).find("vdpa0")
 
 
@@ -157,7 +157,7 @@ def test_a_family_of_this_kernel_is_asked() -> None:
     try:
         answer = family.ask(3, {2: "nlctrl"})
         assert (number(answer[1]), answer[2]) == (16, b"nlctrl\0")
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(NetlinkRefused) as refused:
             family.ask(3, {2: "no-such-family"})
         assert refused.value.code == errno.ENOENT
     finally:
@@ -213,25 +213,25 @@ def test_a_device_that_has_no_mac_takes_the_guests(tree: Tree) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
-        ({"mac": "52:54:00:11:22:01"}, f"has MAC {MAC}, which its guest would have, and VIF {OWNER} wanted 52:54"),
-        ({"queues": 5}, f"serves 4 pairs of queues at most, and VIF {OWNER} wanted 5"),
+        ({"mac": "52:54:00:11:22:01"}, f"has MAC {MAC}, which its guest would have, and VIF {OWNER} expected 52:54"),
+        ({"queues": 5}, f"serves 4 pairs of queues at most, and VIF {OWNER} expected 5"),
         ({"device": "/dev/vhost-vdpa-9"}, f"is /dev/vhost-vdpa-3 now, and VIF {OWNER} has /dev/vhost-vdpa-9: update"),
         (
             {"name": "sim0", "device": "/dev/vhost-vdpa-9"},
-            "vdpa device sim0: wanted it bound to vhost_vdpa, found virt",
+            "vdpa device sim0: expected it bound to vhost_vdpa, got virt",
         ),
-        ({"name": "idle", "device": "/dev/vhost-vdpa-9"}, "vdpa device idle: wanted it bound to vhost_vdpa, found no"),
+        ({"name": "idle", "device": "/dev/vhost-vdpa-9"}, "vdpa device idle: expected it bound to vhost_vdpa, got no"),
     ],
 )
-def test_what_is_not_as_wanted_is_refused(backend: VdpaBackend, changes: dict[str, object], told: str) -> None:
+def test_what_is_not_as_wanted_is_refused(backend: VdpaBackend, changes: dict[str, object], message: str) -> None:
     wanted = WANTED.replace(**changes)
     observed = backend.observe([wanted])
     assert differences([wanted], observed)
     with pytest.raises(errors.HostNotReady) as refused:
         plan([wanted], observed)
-    assert told in str(refused.value)
+    assert message in str(refused.value)
 
 
 def test_everything_that_is_wrong_is_told_at_once(backend: VdpaBackend) -> None:
@@ -250,7 +250,7 @@ def test_a_device_that_is_not_there_is_missing(backend: VdpaBackend) -> None:
 
 def test_a_disk_is_no_nic(tree: Tree) -> None:
     backend = VdpaBackend(VdpaSysfs(tree.root), Family({"vdpa0": VdpaInfo(virtio_id=2)}))
-    with pytest.raises(errors.Missing, match="found a virtio device of class 2, which is no NIC"):
+    with pytest.raises(errors.Missing, match="got a virtio device of class 2, which is no NIC"):
         plan([WANTED], backend.observe([WANTED]))
 
 

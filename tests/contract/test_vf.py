@@ -16,11 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vifplug import errors
-from vifplug.host import netlink_messages
-from vifplug.host.netlink_messages import VfInfo
-from vifplug.host.rtsocket import attribute_list
-from vifplug.host.vf import VirtualFunctionBackend, messages, record
-from vifplug.plan.resources import VirtualFunction
+from vifplug.host.netlink import messages
+from vifplug.host.netlink.messages import VfInfo
+from vifplug.host.netlink.socket import attribute_list
+from vifplug.host.sriov.vf import VirtualFunctionBackend, record, vf_messages
+from vifplug.plan.registry import VirtualFunction
 from vifplug.plan.steps import Step, compare, originals, plan, removal
 from vifplug.testing.netns import ip
 
@@ -44,9 +44,7 @@ MAC, VLAN, SPOOFCHK, LINK_STATE, RATE, TRUST, VLAN_LIST = 1, 2, 4, 5, 6, 9, 12
 
 def sent(before: VirtualFunction, after: VirtualFunction) -> list[dict[int, bytes]]:
     """What goes to the kernel for a change: the IFLA_VF_* attributes of each message, as bytes."""
-    return [
-        attributes_of(netlink_messages.vf_request(after.pf, attributes)) for _, attributes in messages(before, after)
-    ]
+    return [attributes_of(messages.vf_request(after.pf, attributes)) for _, attributes in vf_messages(before, after)]
 
 
 def attributes_of(request: tuple[int, int, bytes]) -> dict[int, bytes]:
@@ -60,8 +58,8 @@ def attributes_of(request: tuple[int, int, bytes]) -> dict[int, bytes]:
 
 
 def test_nothing_is_sent_where_nothing_differs() -> None:
-    assert messages(FOUND, FOUND) == []
-    assert messages(FOUND, VF) == []
+    assert vf_messages(FOUND, FOUND) == []
+    assert vf_messages(FOUND, VF) == []
 
 
 def test_a_mac_goes_alone() -> None:
@@ -121,16 +119,16 @@ states = st.builds(
 
 @given(before=states, after=states)
 def test_exactly_what_differs_is_sent(before: VirtualFunction, after: VirtualFunction) -> None:
-    fields = {name for names, _ in messages(before, after) for name in names}
+    fields = {name for names, _ in vf_messages(before, after) for name in names}
     assert fields == {difference.path for difference in compare(after, before)}
 
 
-def told(*attributes: bytes) -> VfInfo:
+def described(*attributes: bytes) -> VfInfo:
     """What is read from an answer of a PF with one VF."""
     info = nested(IFLA_VFINFO_LIST, nested(IFLA_VF_INFO, *attributes))
     header = struct.pack("=IHHII", 16 + 16 + 12 + len(info), 16, 0, 1, 0)
     body = struct.pack("=BxHiII", 0, 1, 7, 1, 0) + attribute(IFLA_IFNAME, b"ens1f0\0\0") + info
-    return netlink_messages.parsed(header + body).vfs[3]
+    return messages.parsed(header + body).vfs[3]
 
 
 def attribute(kind: int, value: bytes) -> bytes:
@@ -143,7 +141,7 @@ def nested(kind: int, *values: bytes) -> bytes:
 
 def test_every_setting_is_read() -> None:
     listed = struct.pack("=III", 3, 7, 5) + b"\x88\xa8\0\0"
-    found = told(
+    found = described(
         attribute(MAC, struct.pack("=I32s", 3, bytes.fromhex("525400123456"))),
         attribute(VLAN, struct.pack("=III", 3, 7, 5)),
         attribute(RATE, struct.pack("=III", 3, 10, 1000)),
@@ -167,7 +165,7 @@ def test_every_setting_is_read() -> None:
 
 def test_what_a_driver_does_not_report_is_not_known() -> None:
     unsaid = struct.pack("=II", 3, 0xFFFFFFFF)
-    found = told(
+    found = described(
         attribute(MAC, struct.pack("=I32s", 3, b"\0" * 6)),
         attribute(SPOOFCHK, unsaid),
         attribute(TRUST, unsaid),

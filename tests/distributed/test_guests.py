@@ -10,10 +10,10 @@ import pytest
 
 from tests.support.places import libvirt_cache
 from tests.support.two_hosts import Site, address
-from vifplug.testing.guests import Guest, Image, boot
+from vifplug.testing.guests import BootedGuest, Image, boot
 from vifplug.testing.kernel import Kernel
 from vifplug.testing.libvirt import LibvirtHost
-from vifplug.testing.ovn import Binding
+from vifplug.testing.ovn import PortBinding
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ovn")]
 
@@ -40,7 +40,7 @@ def test_guests_of_two_hosts_ping_each_other_and_none_of_another_network(
     red, blue = site.switch(), site.switch()
     vifs = {"one": site.vif(red, model="virtio"), "two": site.vif(red, model="virtio")}
     other = site.vif(blue)
-    booted: dict[str, Guest] = {}
+    booted: dict[str, BootedGuest] = {}
     for host, vif in vifs.items():
         with site.driver(host, wait="ovn-installed") as driver:
             booted[host] = boot(libvirts[host], image, host, [driver.plug(vif).interface_xml])
@@ -52,5 +52,5 @@ def test_guests_of_two_hosts_ping_each_other_and_none_of_another_network(
         assert booted["one"].is_cut_off_from(address(other))
     for host, vif in vifs.items():
         booted[host].destroy()
-        site.ovn.await_binding(vif.id, Binding(host, up=True))
+        site.ovn.await_binding(vif.id, PortBinding(host, up=True))
         site.unplug(host, vif)

@@ -18,7 +18,7 @@ def test_the_benchmark_of_many_hosts_plugs_on_five() -> None:
     command = [sys.executable, str(ROOT / "benchmarks/ovn_hosts.py"), "--hosts", "2", "5", "--samples", "1"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    told = {name: values for name, *values in (line.rsplit(maxsplit=3) for line in done.stdout.splitlines()[1:])}
-    assert told["tunnels of a host"] == ["1.00", "4.00", "4.0"]
-    assert all(float(value) > 0 for values in told.values() for value in values) and len(told) == 13
-    assert float(told["southbound database: kB"][-1]) > 1
+    message = {name: values for name, *values in (line.rsplit(maxsplit=3) for line in done.stdout.splitlines()[1:])}
+    assert message["tunnels of a host"] == ["1.00", "4.00", "4.0"]
+    assert all(float(value) > 0 for values in message.values() for value in values) and len(message) == 13
+    assert float(message["southbound database: kB"][-1]) > 1

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from tests.support.two_hosts import Site
-from vifplug.testing.ovn import Binding, History
+from vifplug.testing.ovn import History, PortBinding
 
 pytestmark = pytest.mark.xdist_group("ovn")
 
@@ -17,12 +17,12 @@ def request(site: Site, port: str, chassis: str) -> None:
     site.ovn.nbctl("--wait=hv", "set", "Logical_Switch_Port", port, f'options:requested-chassis="{chassis}"')
 
 
-def turns(states: Sequence[Binding]) -> list[str]:
+def turns(states: Sequence[PortBinding]) -> list[str]:
     """The chassis that had the port, in order: what lies between two turns, nobody's, is left out."""
     return [name for name, _ in itertools.groupby(state.chassis for state in states if state.chassis)]
 
 
-def ended(site: Site, history: History, wanted: Binding) -> list[Binding]:
+def ended(site: Site, history: History, wanted: PortBinding) -> list[PortBinding]:
     """The whole history, once it has come to ``wanted``."""
     site.ovn.await_binding(history.port, wanted)
     site.ovn.until(lambda: history.states()[-1:] == [wanted], f"{wanted} to be seen")
@@ -33,15 +33,15 @@ def test_with_requested_chassis_a_vif_plugged_on_both_hosts_is_claimed_by_one_an
     vif = site.vif(site.switch())
     request(site, vif.id, "one")
     with site.plugged(("one", vif)), site.ovn.watched(vif.id) as history:
-        site.ovn.await_binding(vif.id, Binding("one", up=True))
+        site.ovn.await_binding(vif.id, PortBinding("one", up=True))
         with site.plugged(("two", vif)):
             request(site, vif.id, "one")  # each chassis has looked at it once more
-            assert turns(ended(site, history, Binding("one", up=True))) == ["one"]
+            assert turns(ended(site, history, PortBinding("one", up=True))) == ["one"]
             request(site, vif.id, "two")
-            assert turns(ended(site, history, Binding("two", up=True))) == ["one", "two"]
+            assert turns(ended(site, history, PortBinding("two", up=True))) == ["one", "two"]
             site.unplug("one", vif)
             request(site, vif.id, "two")
-            assert turns(ended(site, history, Binding("two", up=True))) == ["one", "two"]
+            assert turns(ended(site, history, PortBinding("two", up=True))) == ["one", "two"]
 
 
 def test_without_requested_chassis_two_hosts_claim_the_vif_by_turns(site: Site) -> None:
@@ -55,12 +55,12 @@ def test_with_both_hosts_requested_the_destination_is_ready_before_the_guest_com
     vif = site.vif(site.switch())
     request(site, vif.id, "one,two")
     with site.ovn.watched(vif.id) as history, site.plugged(("one", vif)):
-        site.ovn.await_binding(vif.id, Binding("one", up=True))
+        site.ovn.await_binding(vif.id, PortBinding("one", up=True))
         answer = site.command("two", "plug", "--wait", "ovn-installed", site.document(vif))
         assert answer.code == 0, answer
-        assert ended(site, history, Binding("one", up=True, additional=("two",)))
+        assert ended(site, history, PortBinding("one", up=True, additional=("two",)))
         request(site, vif.id, "two")
-        assert turns(ended(site, history, Binding("two", up=True))) == ["one", "two"]
+        assert turns(ended(site, history, PortBinding("two", up=True))) == ["one", "two"]
     request(site, vif.id, "two")
-    assert turns(ended(site, history, Binding("two", up=True))) == ["one", "two"]
+    assert turns(ended(site, history, PortBinding("two", up=True))) == ["one", "two"]
     site.unplug("two", vif)

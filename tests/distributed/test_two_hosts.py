@@ -7,11 +7,11 @@ import contextlib
 import pytest
 
 from tests.support.two_hosts import Site, address
-from vifplug.testing.ovn import Binding
+from vifplug.testing.ovn import PortBinding
 
 pytestmark = pytest.mark.xdist_group("ovn")  # one site serves them all
 
-UNBOUND = Binding(None, up=False)
+UNBOUND = PortBinding(None, up=False)
 
 
 def test_a_plugged_vif_is_an_up_binding_on_its_own_chassis_and_an_unplugged_one_is_none(site: Site) -> None:
@@ -21,7 +21,7 @@ def test_a_plugged_vif_is_an_up_binding_on_its_own_chassis_and_an_unplugged_one_
         site.ovn.await_binding(vif.id, UNBOUND)
         site.plug(host, vif)
     for host, vif in vifs.items():
-        site.ovn.await_binding(vif.id, Binding(host, up=True))
+        site.ovn.await_binding(vif.id, PortBinding(host, up=True))
         assert site.hosts[host].port(vif.device, "external_ids:ovn-installed") == '"true"'
         site.ovn.nbctl("wait-until", "Logical_Switch_Port", vif.id, "up=true")
     for host, vif in vifs.items():

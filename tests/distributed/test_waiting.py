@@ -11,7 +11,7 @@ from tests.support.two_hosts import HASTY, Site, without_controller
 from vifplug import VIF, errors
 from vifplug.testing import netns
 from vifplug.testing.host import PrivateHost
-from vifplug.testing.ovn import CONTROLLER, Binding
+from vifplug.testing.ovn import CONTROLLER, PortBinding
 
 pytestmark = pytest.mark.xdist_group("ovn")
 
@@ -42,7 +42,7 @@ def test_a_plug_that_waits_for_ovn_returns_when_the_flows_are_installed(site: Si
     returned.set()
     resuming.join()
     assert answer.code == 0 and early == [False] and installed(site, vif), answer
-    site.ovn.await_binding(vif.id, Binding("one", up=True))
+    site.ovn.await_binding(vif.id, PortBinding("one", up=True))
     site.unplug("one", vif)
 
 
@@ -92,8 +92,8 @@ def test_an_update_to_another_logical_port_waits_for_the_flows_of_that_one(site:
         hasty.update(after)
     answer = site.command("one", "update", "--wait", FLOWS, site.document(after))
     assert answer.code == 0 and installed(site, before), answer
-    site.ovn.await_binding(other.id, Binding("one", up=True))
-    site.ovn.await_binding(before.id, Binding(None, up=False))
+    site.ovn.await_binding(other.id, PortBinding("one", up=True))
+    site.ovn.await_binding(before.id, PortBinding(None, up=False))
     site.unplug("one", after)
 
 
@@ -155,26 +155,26 @@ def complaint(site: Site, vif: VIF) -> str:
         with pytest.raises(errors.Unavailable) as raised:
             driver.plug(vif)
         assert vif.id not in [entry.vif.id for entry in driver.list()] and driver.unplug(vif.id) == ()
-    host, told = site.hosts["one"], str(raised.value)
+    host, message = site.hosts["one"], str(raised.value)
     assert vif.device not in host.links() | host.ports("br-int")
-    assert told.endswith("; it was taken back") and f"within {HASTY} s: " in told and "\n" not in told
-    return told
+    assert message.endswith("; it was taken back") and f"within {HASTY} s: " in message and "\n" not in message
+    return message
 
 
 def test_without_ovn_controller_the_command_says_where_to_look(site: Site) -> None:
     vif = site.vif(site.switch())
     with without_controller(site.chassis["one"]):
         answer = site.command("one", "plug", "--wait", FLOWS, site.document(vif), hasty=True)
-    [told] = answer.complaints
-    assert answer.code == 3 and f"shows no sign of the iface-id {vif.id}" in told and "connection-status" in told
+    [message] = answer.complaints
+    assert answer.code == 3 and f"shows no sign of the iface-id {vif.id}" in message and "connection-status" in message
     assert site.hosts["one"].driver.list() == [] and site.command("one", "unplug", vif.id).code == 0
 
 
 def test_a_port_that_ovn_does_not_have_is_said_to_be_unknown(site: Site) -> None:
     vif = site.stranger()
-    told = complaint(site, vif)
-    assert f"shows no sign of the iface-id {vif.id}" in told
-    assert f"`ovn-sbctl find Port_Binding logical_port={vif.id}` whether OVN has such a port" in told
+    message = complaint(site, vif)
+    assert f"shows no sign of the iface-id {vif.id}" in message
+    assert f"`ovn-sbctl find Port_Binding logical_port={vif.id}` whether OVN has such a port" in message
 
 
 def test_a_port_that_another_chassis_is_to_have_is_said_to_be_seen(site: Site) -> None:
@@ -183,10 +183,10 @@ def test_a_port_that_another_chassis_is_to_have_is_said_to_be_seen(site: Site) -
     vif, neighbour = site.vif(switch), site.vif(switch)
     site.ovn.nbctl("--wait=sb", "set", "Logical_Switch_Port", vif.id, "options:requested-chassis=two")
     with site.plugged(("one", neighbour)):
-        site.ovn.await_binding(neighbour.id, Binding("one", up=True))
-        told = complaint(site, vif)
-    assert f"has seen the iface-id {vif.id} and not installed it" in told
-    assert "another chassis has it or is requested for it" in told
+        site.ovn.await_binding(neighbour.id, PortBinding("one", up=True))
+        message = complaint(site, vif)
+    assert f"has seen the iface-id {vif.id} and not installed it" in message
+    assert "another chassis has it or is requested for it" in message
 
 
 def test_a_southbound_database_that_is_not_reached_is_named(site: Site) -> None:
@@ -194,7 +194,7 @@ def test_a_southbound_database_that_is_not_reached_is_named(site: Site) -> None:
     with without_controller(chassis):
         chassis.configure(**{"ovn-remote": "unix:/nowhere.sock"})
         chassis.start()
-        told = complaint(site, vif)
+        message = complaint(site, vif)
         chassis.kill(CONTROLLER)
         chassis.configure(**{"ovn-remote": site.ovn.southbound})
-    assert "whether it runs and is connected to unix:/nowhere.sock" in told
+    assert "whether it runs and is connected to unix:/nowhere.sock" in message

@@ -20,7 +20,7 @@ from tests.support.ovs import backend, found, new_id, no_qdisc, port, reach, row
 from vifplug import errors
 from vifplug.host.ovs.backend import OvsBackend
 from vifplug.host.ovs.settings import OvsSettings
-from vifplug.plan.resources import OvsBridge, OvsPort, OvsQos, OvsVlan
+from vifplug.plan.registry import OvsBridge, OvsPort, OvsQos, OvsVlan
 from vifplug.plan.steps import Step
 from vifplug.testing.ovs import PrivateOvs
 
@@ -52,15 +52,15 @@ def failing(wanted: type[Exception], work: Callable[[], object], *, within: floa
 
 
 def test_a_path_where_nothing_is_is_told(tmp_path: Path) -> None:
-    told = failing(errors.Absent, lambda: reach(at(f"unix:{tmp_path}/none.sock"), port()))
-    assert re.search(r"none\.sock can't be reached: no such file; start Open vSwitch", told)
+    message = failing(errors.Absent, lambda: reach(at(f"unix:{tmp_path}/none.sock"), port()))
+    assert re.search(r"none\.sock can't be reached: no such file; start Open vSwitch", message)
 
 
 def test_a_socket_that_nobody_listens_on_is_told(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as left_over:
         left_over.bind(str(tmp_path / "old.sock"))
-    told = failing(errors.Unavailable, lambda: reach(at(f"unix:{tmp_path}/old.sock"), port()))
-    assert "nobody listens there; start ovsdb-server" in told
+    message = failing(errors.Unavailable, lambda: reach(at(f"unix:{tmp_path}/old.sock"), port()))
+    assert "nobody listens there; start ovsdb-server" in message
 
 
 @pytest.mark.needs("root")
@@ -82,26 +82,26 @@ def test_no_permission_is_told(ovs: PrivateOvs) -> None:
 
 def test_another_servers_socket_is_told(ovs: PrivateOvs) -> None:
     """The control socket of ovsdb-server speaks JSON-RPC too, and it isn't the database."""
-    told = failing(errors.Unavailable, lambda: reach(at(f"unix:{ovs.directory}/ovsdb-server.ctl"), port()))
-    assert "does not answer as the Open vSwitch database" in told and "it is another server" in told
+    message = failing(errors.Unavailable, lambda: reach(at(f"unix:{ovs.directory}/ovsdb-server.ctl"), port()))
+    assert "does not answer as the Open vSwitch database" in message and "it is another server" in message
 
 
 def test_a_server_that_says_nothing_is_told_in_time(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(tmp_path / "silent.sock"))
         silent.listen()
-        told = failing(errors.Unavailable, lambda: reach(at(f"unix:{tmp_path}/silent.sock", 0.3), port()))
-    assert "wanted a reply within 0.3 s" in told
+        message = failing(errors.Unavailable, lambda: reach(at(f"unix:{tmp_path}/silent.sock", 0.3), port()))
+    assert "expected a reply within 0.3 s" in message
 
 
 @pytest.mark.parametrize(
-    ("connection", "told"),
-    [("/run/x.sock", "wanted unix:FILE"), ("unix:", "wanted unix:FILE"), ("tcp:127.0.0.1", "wanted HOST:PORT"),
-     ("tcp:h:0", "wanted HOST:PORT"), ("ssl:h:6640", "ssl_ca"), (f"unix:/{'x' * 107}", "at most 107 bytes"),
-     ("unix:/run/a,", "wanted unix:FILE")],
+    ("connection", "message"),
+    [("/run/x.sock", "expected unix:FILE"), ("unix:", "expected unix:FILE"), ("tcp:127.0.0.1", "expected HOST:PORT"),
+     ("tcp:h:0", "expected HOST:PORT"), ("ssl:h:6640", "ssl_ca"), (f"unix:/{'x' * 107}", "at most 107 bytes"),
+     ("unix:/run/a,", "expected unix:FILE")],
 )  # fmt: skip
-def test_a_wrong_connection_says_what_is_allowed(connection: str, told: str) -> None:
-    assert told in failing(errors.InvalidConfig, lambda: OvsSettings(connection=connection))
+def test_a_wrong_connection_says_what_is_allowed(connection: str, message: str) -> None:
+    assert message in failing(errors.InvalidConfig, lambda: OvsSettings(connection=connection))
 
 
 def test_wrong_settings_say_what_is_allowed() -> None:
@@ -116,8 +116,8 @@ def test_the_first_remote_that_answers_is_used(ovs: PrivateOvs, tmp_path: Path) 
     reach(door, wanted)
     assert found(door, wanted) is not None
     door.close()
-    told = failing(errors.Unavailable, lambda: at(f"unix:{tmp_path}/a,unix:{tmp_path}/b").observe([wanted]))
-    assert "/a can't" in told and "/b can't" in told
+    message = failing(errors.Unavailable, lambda: at(f"unix:{tmp_path}/a,unix:{tmp_path}/b").observe([wanted]))
+    assert "/a can't" in message and "/b can't" in message
 
 
 def test_status_tells_of_no_database_and_does_not_raise(tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_a_restart_of_the_database_is_not_noticed(ovs: PrivateOvs) -> None:
 
 def test_killed_in_a_stream_of_plugs_every_outcome_is_what_it_is_said_to_be(ovs: PrivateOvs) -> None:
     """Success: it is there. Unavailable (or Absent, for its socket): it is not."""
-    told: list[tuple[OvsPort, str]] = []
+    message: list[tuple[OvsPort, str]] = []
     stop = threading.Event()
 
     def stream() -> None:
@@ -181,9 +181,9 @@ def test_killed_in_a_stream_of_plugs_every_outcome_is_what_it_is_said_to_be(ovs:
             wanted = port()
             try:
                 door.apply([Step(None, wanted)], [])
-                told.append((wanted, "done"))
+                message.append((wanted, "done"))
             except errors.VifplugError as error:
-                told.append((wanted, type(error).__name__))
+                message.append((wanted, type(error).__name__))
                 time.sleep(0.005)
         door.close()
 
@@ -197,10 +197,10 @@ def test_killed_in_a_stream_of_plugs_every_outcome_is_what_it_is_said_to_be(ovs:
     stop.set()
     for thread in threads:
         thread.join()
-    assert {outcome for _, outcome in told} <= {"done", "Unavailable", "Absent"} and len(told) > 20
+    assert {outcome for _, outcome in message} <= {"done", "Unavailable", "Absent"} and len(message) > 20
     with backend(ovs) as door:
-        there = door.observe([wanted for wanted, _ in told])
-    assert [wanted.identity in there for wanted, _ in told] == [outcome == "done" for _, outcome in told]
+        there = door.observe([wanted for wanted, _ in message])
+    assert [wanted.identity in there for wanted, _ in message] == [outcome == "done" for _, outcome in message]
 
 
 def test_a_database_that_hangs_takes_no_request_and_is_named_in_time(ovs: PrivateOvs) -> None:
@@ -239,9 +239,9 @@ def test_a_database_that_goes_while_vswitchd_is_awaited_leaves_something_and_say
         ovs.pause("ovs-vswitchd")
         killer = threading.Timer(0.3, lambda: ovs.kill("ovsdb-server"))
         killer.start()
-        told = failing(errors.PartlyDone, lambda: door.apply([Step(None, wanted)], []))
+        message = failing(errors.PartlyDone, lambda: door.apply([Step(None, wanted)], []))
         killer.join()
-        assert "could not be taken back" in told
+        assert "could not be taken back" in message
         ovs.start("ovsdb-server")
         assert found(door, wanted) is not None
         ovs.resume("ovs-vswitchd")
@@ -289,9 +289,9 @@ def test_a_server_that_goes_with_a_request_and_never_returns_leaves_an_unknown_o
 ) -> None:
     server = Scripted(tmp_path / "s.sock", [[MONITORED], [last]])
     door = at(f"unix:{tmp_path}/s.sock", 0.5)
-    told = failing(errors.PartlyDone, lambda: door.apply([Step(None, port())], []))
+    message = failing(errors.PartlyDone, lambda: door.apply([Step(None, port())], []))
     server.join()
-    assert "it may have been executed or not" in told and "nobody listens" in told
+    assert "it may have been executed or not" in message and "nobody listens" in message
 
 
 # -- ovs-vswitchd -------------------------------------------------------------------------------------------------
@@ -303,10 +303,10 @@ def test_without_vswitchd_a_plug_says_so_and_leaves_nothing(ovs: PrivateOvs) -> 
     bridge, wanted = OvsBridge(name="br1", owner=new_id()), port(bridge="br1", qos=SHAPED)
     with backend(ovs, timeout=30) as door:
         done: list[Step] = []
-        told = failing(
+        message = failing(
             errors.Unavailable, lambda: door.apply([Step(None, bridge), Step(None, wanted)], done), within=15
         )
-        assert "ovs-vswitchd is not running" in told and "it was taken back" in told
+        assert "ovs-vswitchd is not running" in message and "it was taken back" in message
         assert rows(ovs) == before and done == []
         assert door.status()["vswitchd"] is False
 
@@ -336,8 +336,8 @@ def test_a_vswitchd_that_hangs_is_told_apart_and_what_was_written_is_taken_back(
     before = rows(ovs)
     ovs.pause("ovs-vswitchd")
     with backend(ovs, timeout=1.5) as door:
-        told = failing(errors.Unavailable, lambda: reach(door, port(qos=SHAPED)))
-        assert "ovs-vswitchd is connected and did not apply it" in told and "taken back" in told
+        message = failing(errors.Unavailable, lambda: reach(door, port(qos=SHAPED)))
+        assert "ovs-vswitchd is connected and did not apply it" in message and "taken back" in message
     ovs.resume("ovs-vswitchd")
     assert rows(ovs) == before
 
@@ -355,8 +355,8 @@ def test_a_device_that_does_not_work_is_named_and_the_port_is_taken_back(ovs: Pr
     before = rows(ovs)
     wrong, right = port(type="dpdkvhostuserclient", options={"vhost-server-path": "/x"}), port()
     with backend(ovs) as door:
-        told = failing(errors.StepFailed, lambda: reach(door, right, wrong))
-        assert f"{wrong.name} on bridge br0 does not work" in told and "could not open network device" in told
+        message = failing(errors.StepFailed, lambda: reach(door, right, wrong))
+        assert f"{wrong.name} on bridge br0 does not work" in message and "could not open network device" in message
         assert rows(ovs) == before
 
 
@@ -408,8 +408,8 @@ def test_a_port_that_was_made_without_a_wait_is_waited_for_later(ovs: PrivateOvs
         reach(door, wanted)
     before = rows(ovs)
     with backend(ovs, wait="ovn-installed", timeout=0.4) as door:
-        told = failing(errors.Unavailable, lambda: door.confirm([wanted]))
-        assert "no ovn-installed=true" in told and told.endswith("this call had changed nothing")
+        message = failing(errors.Unavailable, lambda: door.confirm([wanted]))
+        assert "no ovn-installed=true" in message and message.endswith("this call had changed nothing")
         ovs.ctl("set", "Interface", wanted.name, "external_ids:ovn-installed=true")
         door.confirm([wanted])
     assert rows(ovs) == before
@@ -436,7 +436,7 @@ def note(ovs: PrivateOvs, table: str, record: str, *pairs: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "marks", "why"),
+    ("message", "marks", "why"),
     [
         ((), "", "lack ovn-remote, ovn-encap-type, ovn-encap-ip and system-id"),
         ((KIND, ADDRESS), "ovn-startup-ts=1", "lack ovn-remote;"),
@@ -449,11 +449,11 @@ def note(ovs: PrivateOvs, table: str, record: str, *pairs: str) -> None:
     ids=["nothing set up", "no remote", "an address for one chassis", "elsewhere", "never worked", "no sign", "seen"],
 )
 def test_without_ovn_installed_the_port_is_taken_back_and_what_is_lacking_is_told(
-    ovs: PrivateOvs, told: Sequence[str], marks: str, why: str
+    ovs: PrivateOvs, message: Sequence[str], marks: str, why: str
 ) -> None:
     before, wanted = rows(ovs), sought()
     name = wanted.external_ids["iface-id"]
-    note(ovs, "Open_vSwitch", ".", *told)
+    note(ovs, "Open_vSwitch", ".", *message)
     note(ovs, "Bridge", "br0", *filter(None, [marks.format(id=name)]))
     with backend(ovs, wait="ovn-installed", timeout=0.4) as door:
         said = failing(errors.Unavailable, lambda: reach(door, wanted))

@@ -33,15 +33,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from vifplug import VIF, VIFDriver, errors
 from vifplug import conf as options
-from vifplug.driver import Entry, Plugged
+from vifplug.driver.verbs import Entry, Plugged
 from vifplug.host.machine import Machine
-from vifplug.host.memory import MemoryBackend
 from vifplug.model.source import DirectSource
-from vifplug.plan import resources
-from vifplug.plan.resources import LowerDevice, Macvtap
+from vifplug.plan import registry
+from vifplug.plan.registry import LowerDevice, Macvtap
 from vifplug.plan.steps import Step
-from vifplug.store import Store
+from vifplug.store.store import Store
 from vifplug.testing import netns
+from vifplug.testing.memory import MemoryBackend
 
 QBH = {"type": "802.1Qbh", "profileid": "finance"}
 
@@ -150,9 +150,9 @@ class Model:
     held: dict[str, Held] = field(default_factory=dict)
     stale: set[str] = field(default_factory=set)
 
-    def plug(self, id: str, ask: Ask, *, anew: bool) -> None:
+    def plug(self, id: str, ask: Ask, *, refresh: bool) -> None:
         """Raises as the driver would, and has then changed nothing."""
-        self.end(id, self.expected(id, ask, anew=anew))
+        self.end(id, self.expected(id, ask, refresh=refresh))
 
     def end(self, id: str, got: Got) -> None:
         self.got[id], self.held[id] = got, got.held
@@ -165,8 +165,8 @@ class Model:
         self.held.pop(id, None)
         self.stale.discard(id)
 
-    def expected(self, id: str, ask: Ask, *, anew: bool) -> Got:
-        got = self._chosen(id, ask, anew=anew)
+    def expected(self, id: str, ask: Ask, *, refresh: bool) -> Got:
+        got = self._chosen(id, ask, refresh=refresh)
         if got.dev and got.dev not in self.up:
             raise errors.Missing(got.dev)
         if got.dev and any(got.alone or alone for alone in self.others(id, got.dev).values()):
@@ -177,7 +177,7 @@ class Model:
         """Who else has a device."""
         return {other: held[dev] for other, held in self.held.items() if other != id and dev in held}
 
-    def _chosen(self, id: str, ask: Ask, *, anew: bool) -> Got:
+    def _chosen(self, id: str, ask: Ask, *, refresh: bool) -> Got:
         if ask.network is None:
             if ask.qbh and ask.ours:
                 raise errors.Unsupported(())
@@ -185,7 +185,7 @@ class Model:
         former = self.got.get(id)
         if former and (former.ask.network != ask.network or (former.dev and former.dev not in self.up)):
             former = None
-        if former and former.ask.vif(id) == ask.vif(id) and not anew:
+        if former and former.ask.vif(id) == ask.vif(id) and not refresh:
             return former
         return self._resolved(id, ask, former.dev if former else None)
 
@@ -260,9 +260,9 @@ def killed_at(moment: int, site: Site, work: Callable[[VIFDriver], object]) -> s
         os._exit(0)
     os.close(writing)
     with os.fdopen(reading) as answer:
-        told = answer.read()
+        message = answer.read()
     _, status = os.waitpid(child, 0)
-    return "killed" if os.WIFSIGNALED(status) else told
+    return "killed" if os.WIFSIGNALED(status) else message
 
 
 def _victim(moment: int, site: Site, work: Callable[[VIFDriver], object]) -> str:
@@ -333,7 +333,7 @@ class Pools(RuleBasedStateMachine):
         self.directory = tempfile.TemporaryDirectory(prefix="vifplug-pools-")
         path = Path(self.directory.name)
         self.backend = SharedMemory(path / "machine")
-        self.site = Site(path, lambda: Machine(dict.fromkeys(resources.RESOURCES, self._its_backend)))
+        self.site = Site(path, lambda: Machine(dict.fromkeys(registry.RESOURCES, self._its_backend)))
         self.backend.place(LowerDevice(name="br0"))
         for dev in DEVICES:
             self.backend.place(self._device(dev))
@@ -392,7 +392,7 @@ class Pools(RuleBasedStateMachine):
 
     @rule(id=st.sampled_from(IDS), ask=an_ask())
     def plug(self, id: str, ask: Ask) -> None:
-        self._same(id, lambda: self.driver.plug(ask.vif(id)), lambda model: model.plug(id, ask, anew=False))
+        self._same(id, lambda: self.driver.plug(ask.vif(id)), lambda model: model.plug(id, ask, refresh=False))
 
     @rule(id=st.sampled_from(IDS))
     def plug_again(self, id: str) -> None:
@@ -406,7 +406,7 @@ class Pools(RuleBasedStateMachine):
                 self.driver.update(ask.vif(id))
             return
         chosen = self.model.got[id].ask if same else ask
-        self._same(id, lambda: self.driver.update(chosen.vif(id)), lambda model: model.plug(id, chosen, anew=True))
+        self._same(id, lambda: self.driver.update(chosen.vif(id)), lambda model: model.plug(id, chosen, refresh=True))
 
     @rule(id=st.sampled_from(IDS))
     def unplug(self, id: str) -> None:
@@ -436,7 +436,7 @@ class Pools(RuleBasedStateMachine):
         """Devices that are named come first, those of pools are what is left; all keep what they had until the end."""
         ended: dict[str, Got] = {}
         for id, ask in sorted(pairs, key=lambda pair: pair[1].network is not None):
-            ended[id] = model.expected(id, ask, anew=False)
+            ended[id] = model.expected(id, ask, refresh=False)
             model.held[id] = {**model.held.get(id, {}), **ended[id].held}
         for id, got in ended.items():
             if got.dev and any(got.alone or alone for alone in model.others(id, got.dev).values()):
@@ -449,7 +449,7 @@ class Pools(RuleBasedStateMachine):
         """A step that makes or removes the macvtap fails: all is as it was."""
         self.backend.fail_on = {("macvtap", ask.vif(id).device)}
         try:
-            self._same(id, lambda: self.driver.plug(ask.vif(id)), lambda model: model.plug(id, ask, anew=False))
+            self._same(id, lambda: self.driver.plug(ask.vif(id)), lambda model: model.plug(id, ask, refresh=False))
         finally:
             self.backend.fail_on = ()
 
@@ -460,16 +460,18 @@ class Pools(RuleBasedStateMachine):
 
     # -- who is killed --------------------------------------------------------------------------------------------
 
-    @rule(id=st.sampled_from(IDS), ask=an_ask(), anew=st.sampled_from(["", "same", "other"]), moment=st.integers(0, 24))
-    def plug_and_be_killed(self, id: str, ask: Ask, anew: str, moment: int) -> None:
-        anew = anew if id in self.model.got else ""
-        ask = self.model.got[id].ask if anew == "same" else ask
-        verb = VIFDriver.update if anew else VIFDriver.plug
+    @rule(
+        id=st.sampled_from(IDS), ask=an_ask(), refresh=st.sampled_from(["", "same", "other"]), moment=st.integers(0, 24)
+    )
+    def plug_and_be_killed(self, id: str, ask: Ask, refresh: str, moment: int) -> None:
+        refresh = refresh if id in self.model.got else ""
+        ask = self.model.got[id].ask if refresh == "same" else ask
+        verb = VIFDriver.update if refresh else VIFDriver.plug
         end = killed_at(moment, self.site, lambda driver: verb(driver, ask.vif(id)))
         self.backend.take_over()
         trial = copy.deepcopy(self.model)
         try:
-            trial.plug(id, ask, anew=bool(anew))
+            trial.plug(id, ask, refresh=bool(refresh))
         except errors.VifplugError as error:
             assert end in (type(error).__name__, "killed")
             wanted: Held = {}
@@ -622,7 +624,7 @@ class Little:
         self.backend = SharedMemory(path / "machine")
         for dev in ("e0", "e1", "br0"):
             self.backend.place(LowerDevice(name=dev))
-        self.site = Site(path, lambda: Machine(dict.fromkeys(resources.RESOURCES, lambda: self.backend)))
+        self.site = Site(path, lambda: Machine(dict.fromkeys(registry.RESOURCES, lambda: self.backend)))
         self.driver = self.site.driver()
 
     def define(self, mode: str) -> None:
@@ -651,21 +653,21 @@ def test_a_device_is_ones_own_until_the_macvtap_that_is_alone_on_it_has_gone(lit
     little.define("passthrough")
     little.driver.plug(network_vif(vif_id(1), "pool", ours=True))
     little.define("vepa")
-    told: list[str] = []
+    message: list[str] = []
 
     def meanwhile(step: Step) -> bool:
-        if not told:
-            told.append("begun")
+        if not message:
+            message.append("begun")
             try:
                 with little.site.driver() as other:
                     other.plug(network_vif(vif_id(2), "pool", ours=True))
             except errors.Conflict as conflict:
-                told.append(type(conflict).__name__)
+                message.append(type(conflict).__name__)
         return False
 
     little.backend.fail_on = meanwhile
     little.driver.update(network_vif(vif_id(1), "pool", ours=True))
-    assert told == ["begun", "PoolExhausted"]
+    assert message == ["begun", "PoolExhausted"]
 
 
 def test_what_a_killed_update_holds_is_told_by_check(little: Little) -> None:
@@ -839,7 +841,7 @@ def in_memory(devices: Sequence[str]) -> Callable[[], Machine]:
         backend = MemoryBackend()
         for dev in devices:
             backend.place(LowerDevice(name=dev, up=True))
-        return Machine(dict.fromkeys(resources.RESOURCES, lambda: backend))
+        return Machine(dict.fromkeys(registry.RESOURCES, lambda: backend))
 
     return made
 
@@ -910,10 +912,10 @@ class Links:
     def macvtaps(self) -> list[tuple[str, str, str]]:
         """Lower device, mode and VIF of each."""
         links = json.loads(self.ip("-json", "-details", "link", "show", "type", "macvtap") or "[]")
-        told = [link for link in links if link]
+        message = [link for link in links if link]
         return [
             (link["link"], link["linkinfo"]["info_data"]["mode"], link.get("ifalias", "").removeprefix("vifplug:"))
-            for link in told
+            for link in message
         ]
 
     def macs(self) -> dict[str, str]:
@@ -1001,8 +1003,8 @@ def test_devices_that_are_down_or_gone_or_made_anew(links: Links) -> None:
     with links.site.driver() as driver:
         assert dev_of(driver.plug(vifs[0])) == "e1", "e0 is down"
         assert dev_of(driver.plug(vifs[1])) == "e2"
-        told = rf"e0 is down; e1 is held by VIF {vifs[0].id}; e2 is held by VIF {vifs[1].id}; e3 is not on this host"
-        with pytest.raises(errors.PoolExhausted, match=told):
+        message = rf"e0 is down; e1 is held by VIF {vifs[0].id}; e2 is held by VIF {vifs[1].id}; e3 is not on this host"
+        with pytest.raises(errors.PoolExhausted, match=message):
             driver.plug(vifs[2])
         links.ip("link", "set", "e0", "up")
         assert dev_of(driver.plug(vifs[2])) == "e0"

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.command import vifplug
 from vifplug import VIF, Instance, errors
-from vifplug.guest import running
+from vifplug.guest.domain import live
 from vifplug.testing import netns
 from vifplug.testing.host import PrivateHost
 from vifplug.testing.libvirt import LibvirtHost, domain
@@ -90,10 +90,10 @@ def test_a_guest_with_one_interface_of_each_kind(taken: LibvirtHost, host: Priva
     assert re.fullmatch(r"vnet\d+", devices[1])
     before = _configured(host)
 
-    dry = vifplug("adopt", "--dry-run", file, "-f", "json", config=host.config).data
+    dry_run = vifplug("adopt", "--dry-run", file, "-f", "json", config=host.config).data
     assert host.driver.list() == []
     done = vifplug("adopt", file, "-f", "json", config=host.config).data
-    assert done == dry
+    assert done == dry_run
     assert [(row["device"], row["changed"], row["differences"]) for row in done] == [
         (device, True, []) for device in devices
     ]
@@ -120,8 +120,8 @@ def test_checked_changed_in_place_and_put_back(taken: LibvirtHost, host: Private
     rows = _rows(host)
     host.ovs.ctl("set", "Port", "web0", "tag=66")
     [adopted] = host.driver.adopt(_pairs(file))
-    told = "adopted-port web0: vlan: wanted tag 10, found tag 66"  # from the beginning, and later
-    assert [str(each) for each in adopted.differences] == [told] == [str(each) for each in host.driver.check(ID)]
+    message = "adopted-port web0: vlan: expected tag 10, got tag 66"  # from the beginning, and later
+    assert [str(each) for each in adopted.differences] == [message] == [str(each) for each in host.driver.check(ID)]
 
     shown = vifplug("show", ID, "-f", "json", config=host.config).data["vif"]
     document = tmp_path / "web.json"
@@ -170,12 +170,12 @@ def test_a_guest_that_has_stopped_and_another_that_has_its_names_by_now(taken: L
     file = started(taken, on_openvswitch(), LINUX)
     host.driver.adopt(_pairs(file))
     taken.clear()
-    gone = ["adopted-port web0: wanted there, found nothing", "adopted-bridge-port web1: wanted there, found nothing"]
+    gone = ["adopted-port web0: expected there, got nothing", "adopted-bridge-port web1: expected there, got nothing"]
     assert [str(each) for each in host.driver.check()] == gone
     second = on_openvswitch("<vlan><tag id='77'/></vlan>", id=OTHER, mac="52:54:00:00:00:09")
     taken.create(domain("db", second + LINUX.replace("00:03", "00:08")))
     assert [each.found for each in host.driver.check()] == [
-        f"a port of iface-id {OTHER}, wanted {ID}",
+        f"a port of iface-id {OTHER}, expected {ID}",
         "another guest's device web1, unmarked, in bridge br0",
     ]
     again = vifplug("adopt", file, config=host.config)
@@ -213,7 +213,7 @@ def test_a_vif_of_vifplugs_own_is_not_adopted(host: PrivateHost, libvirt: Libvir
     with pytest.raises(errors.Conflict, match=f"VIF {ID} is vifplug's own already"):
         host.driver.adopt([(live, None)])
     other = live.replace(id=OTHER, virtualport=live.virtualport and live.virtualport.replace(interfaceid=OTHER))
-    with pytest.raises(errors.Conflict, match=f"found a port that vifplug made, for VIF {ID}"):
+    with pytest.raises(errors.Conflict, match=f"got a port that vifplug made, for VIF {ID}"):
         host.driver.adopt([(other, None)])
     host.driver.unplug(ID)
 
@@ -263,5 +263,5 @@ def _configured(host: PrivateHost) -> tuple[str, str, str]:
 
 
 def _pairs(file: Path) -> list[tuple[VIF, Instance]]:
-    guest = running.guest(file.read_bytes())
+    guest = live.guest(file.read_bytes())
     return [(each.vif, guest.instance) for each in guest.interfaces]

@@ -79,13 +79,13 @@ def test_what_is_not_there_is_named_and_no_test_fails(lack: str, tmp_path: Path)
     hidden, files, wanted = LACKS[lack]
     (tmp_path / "empty").touch(0o644)
     under = ("unshare", "--mount", "sh", "-e", "-c", HIDE, "hide")
-    told = reasons(files, *under, HIDDEN=" ".join(hidden), EMPTY=str(tmp_path / "empty"))
-    assert [reason for reason in wanted if f"skipped: {reason}" not in told] == [], told
+    message = reasons(files, *under, HIDDEN=" ".join(hidden), EMPTY=str(tmp_path / "empty"))
+    assert [reason for reason in wanted if f"skipped: {reason}" not in message] == [], message
 
 
 @pytest.mark.needs("root", "setpriv")
 def test_root_without_roots_rights_skips_what_they_are_for() -> None:
-    told = reasons("faults/test_kill.py functional/test_driver.py functional/test_libvirt_networks.py",
+    message = reasons("faults/test_kill.py functional/test_driver.py functional/test_libvirt_networks.py",
                    *WITHOUT_CAPABILITIES)  # fmt: skip
-    assert "skipped: no network namespaces: ip netns add NAME says: Operation not permitted" in told
-    assert "skipped: needs root with its capabilities" in told
+    assert "skipped: no network namespaces: ip netns add NAME says: Operation not permitted" in message
+    assert "skipped: needs root with its capabilities" in message

@@ -189,7 +189,7 @@ def test_one_vif_that_is_refused_does_not_keep_the_others(host: PrivateHost, run
 
 def test_unplugging_what_is_no_id_is_refused(run: Run) -> None:
     assert run("unplug", "web").complaints == [
-        "the id of a VIF: wanted a UUID of 32 hexadecimal digits, dashes optional, found 'web'"
+        "the id of a VIF: expected a UUID of 32 hexadecimal digits, dashes optional, got 'web'"
     ]
 
 
@@ -274,9 +274,9 @@ def test_host_info_is_plain_data(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "told"), [((), "WARNING ERROR"), (("-q",), "ERROR"), (("-v",), "INFO WARNING ERROR")]
+    ("option", "message"), [((), "WARNING ERROR"), (("-q",), "ERROR"), (("-v",), "INFO WARNING ERROR")]
 )
-def test_quiet_logs_what_its_help_says(option: Sequence[str], told: str) -> None:
+def test_quiet_logs_what_its_help_says(option: Sequence[str], message: str) -> None:
     code = """
 import logging, sys
 from cliff.commandmanager import CommandManager
@@ -288,7 +288,7 @@ for level in ("DEBUG", "INFO", "WARNING", "ERROR"):
 print(" ".join(parser.format_help().split()))
 """
     done = subprocess.run([sys.executable, "-c", code, *option], capture_output=True, text=True, check=True)
-    assert [line.split()[1].rstrip(":") for line in done.stderr.splitlines()] == told.split()
+    assert [line.split()[1].rstrip(":") for line in done.stderr.splitlines()] == message.split()
     assert "-q, --quiet Log errors only: no warnings." in done.stdout
 
 

@@ -68,30 +68,30 @@ EXTERNAL = """<!DOCTYPE l [<!ENTITY a SYSTEM "file:///etc/hostname">]>
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ("", "wanted a VIF document, found nothing"),
-        (" \n", "wanted a VIF document, found nothing"),
-        ([DOCUMENT, DOCUMENT], "wanted one VIF document, found a list: give each VIF a file of its own"),
+        ("", "expected a VIF document, got nothing"),
+        (" \n", "expected a VIF document, got nothing"),
+        ([DOCUMENT, DOCUMENT], "expected one VIF document, got a list: give each VIF a file of its own"),
         ('{"id": ', "is not JSON"),
-        ('"web"', "wanted one VIF document, found 'web'"),
-        ("[" * 100000, "found a list"),
+        ('"web"', "expected one VIF document, got 'web'"),
+        ("[" * 100000, "got a list"),
         pytest.param('{"id":' * 100000, "nested too deeply", id="nested"),
         (b"\xff\xfe{}", "is not UTF-8 text: byte 0 is 0xff"),
         pytest.param(b"\0" * (2 << 20), "is longer than 1 MiB", id="long"),
         (BOMB, "has a document type or entities"),
         (EXTERNAL, "has a document type or entities"),
-        ("<domain type='kvm'><name>web</name></domain>", "wanted one <interface> element, found domain"),
+        ("<domain type='kvm'><name>web</name></domain>", "expected one <interface> element, got domain"),
         ("<interface type='bridge'>", "is not XML in UTF-8"),
-        (changed(type="tunnel"), "type 'tunnel' is not known here; wanted bridge, direct, ethernet"),
+        (changed(type="tunnel"), "type 'tunnel' is not known here; expected bridge, direct, ethernet"),
         (changed(colour="red"), "$.colour: is not known here"),
         (changed(vlan=0), "$.vlan.tags[0].id: 0 is not 1..4094"),
         (changed(vlan=4095), "$.vlan.tags[0].id: 4095 is not 1..4094"),
         (changed(vlan=5000), "$.vlan.tags[0].id: 5000 is not 1..4094"),
-        (changed(vlan="10-5"), "$.vlan: wanted a range with its lower end first, found '10-5'"),
-        (changed(target="x" * 16), "$.target: wanted a device name of at most 15 bytes"),
-        (changed(target="tap/0"), "$.target: wanted a device name of letters"),
-        (changed(source={"bridge": "../../etc"}), "$.source.bridge: wanted a device name of letters"),
-        (changed(mac="01:00:5e:00:00:01"), "$.mac: wanted a unicast MAC address"),
-        (changed(**SOCKET, source={"path": "/" + 107 * "x", "mode": "server"}), "at most 107 bytes, found one of 108"),
+        (changed(vlan="10-5"), "$.vlan: expected a range with its lower end first, got '10-5'"),
+        (changed(target="x" * 16), "$.target: expected a device name of at most 15 bytes"),
+        (changed(target="tap/0"), "$.target: expected a device name of letters"),
+        (changed(source={"bridge": "../../etc"}), "$.source.bridge: expected a device name of letters"),
+        (changed(mac="01:00:5e:00:00:01"), "$.mac: expected a unicast MAC address"),
+        (changed(**SOCKET, source={"path": "/" + 107 * "x", "mode": "server"}), "at most 107 bytes, got one of 108"),
         (
             changed(type="ethernet", source=None, virtualport=None, vlan=10),
             "$.vlan: can't be honoured by type ethernet",
@@ -140,7 +140,7 @@ def test_a_file_that_cannot_be_read_is_named(
 
 
 def test_standard_input_is_called_so() -> None:
-    assert vifplug("xml", "-").complaints == ["standard input: $: wanted a VIF document, found nothing"]
+    assert vifplug("xml", "-").complaints == ["standard input: $: expected a VIF document, got nothing"]
 
 
 # -- words and configuration ----------------------------------------------------------------------------------------
@@ -149,14 +149,14 @@ def test_standard_input_is_called_so() -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ((), "wanted a verb, found none; `vifplug --help` lists them"),
+        ((), "expected a verb, got none; `vifplug --help` lists them"),
         (("plgu", "x"), "'plgu' is no verb; did you mean plug? `vifplug --help` lists them"),
         (("nonsense", "--help"), "'nonsense' is no verb"),
         (("--bogus", "list"), "option --bogus is not known here"),
         (("plug",), "the following arguments are required: FILE; see `vifplug plug --help`"),
         (("list", "--bogus"), "unrecognized arguments: --bogus; see `vifplug list --help`"),
         (("list", "-f", "bogus"), "invalid choice: 'bogus'"),
-        (("list", "-c", "bogus"), "column 'bogus' is not known here; wanted vif_id, type, device, instance or state"),
+        (("list", "-c", "bogus"), "column 'bogus' is not known here; expected vif_id, type, device, instance or state"),
     ],
 )
 def test_wrong_usage_is_told_in_a_sentence(words: tuple[str, ...], sentence: str) -> None:
@@ -172,7 +172,7 @@ def test_wrong_usage_is_told_in_a_sentence(words: tuple[str, ...], sentence: str
         (("--instance-name", "web-1"), "--instance-name needs --instance-uuid"),
         (
             ("--instance-uuid", "web-1"),
-            "the instance: $.uuid: wanted a UUID of 32 hexadecimal digits, dashes optional, found 'web-1'",
+            "the instance: $.uuid: expected a UUID of 32 hexadecimal digits, dashes optional, got 'web-1'",
         ),
     ],
 )
@@ -394,7 +394,7 @@ def test_xml_honours_the_configuration(config: Path, web: Path) -> None:
     config.write_text("[vifplug]\ntap_owner = libvirt\n")
     assert "<interface type='bridge'>" in vifplug("xml", web, config=config).out
     config.write_text("[vifplug]\nenabled_types = direct\n")
-    assert vifplug("xml", web, config=config).complaints == [f"{web}: type 'bridge' is not known here; wanted direct"]
+    assert vifplug("xml", web, config=config).complaints == [f"{web}: type 'bridge' is not known here; expected direct"]
 
 
 def test_xml_honours_the_options_of_a_third_partys_type(site: Site, config: Path, tmp_path: Path) -> None:
@@ -413,5 +413,5 @@ def test_xml_touches_nothing_and_loads_no_driver(config: Path, web: Path, tmp_pa
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     loaded = set(done.stdout.splitlines()[-1].split())
     assert not loaded & {"lxml", "ovs", "ovsdbapp", "pyroute2", "sqlite3", "oslo_log.log", "cmd2", "tenacity"}
-    assert not loaded & {"vifplug.driver", "vifplug.store", "vifplug.cli.demo.stage"}
+    assert not loaded & {"vifplug.driver.verbs", "vifplug.store.store", "vifplug.cli.demo.stage"}
     assert not (tmp_path / "state").exists()

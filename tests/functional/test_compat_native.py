@@ -242,8 +242,8 @@ def test_a_plug_takes_over_what_osvif_has_plugged(name: str, ours: PrivateHost, 
         kept = (
             {"user"} if TAP in ours.links() else set()
         )  # os-vif's tap may be opened by anybody: until it is made anew
-        told = [each for each in ours.driver.check() if "could not" not in str(each)]
-        assert {each.path.rpartition(": ")[2] for each in told} == kept
+        message = [each for each in ours.driver.check() if "could not" not in str(each)]
+        assert {each.path.rpartition(": ")[2] for each in message} == kept
     unplugged(ours, vif, before)
 
 
@@ -280,8 +280,8 @@ def guest(host: PrivateHost, vif: Any) -> contextlib.AbstractContextManager[None
 
 def openflow(host: PrivateHost) -> dict[str, str]:
     """The OpenFlow number of each port; it goes with the port's flows and counters."""
-    told = host.ovs.ctl("--format=csv", "--no-headings", "--columns=name,ofport", "list", "Interface")
-    return dict(line.rsplit(",", 1) for line in told.splitlines())
+    message = host.ovs.ctl("--format=csv", "--no-headings", "--columns=name,ofport", "list", "Interface")
+    return dict(line.rsplit(",", 1) for line in message.splitlines())
 
 
 def without_bridges(seen: dict[str, Any]) -> dict[str, Any]:

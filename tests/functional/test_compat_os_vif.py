@@ -118,25 +118,27 @@ def test_a_plugin_that_nobody_has_is_no_matching_plugin(agent: PrivateHost, call
 
 
 def test_host_info_tells_versions_that_can_be_negotiated(agent: PrivateHost) -> None:
-    told = os_vif.host_info()
-    assert {each.plugin_name for each in told.plugin_info} == {"linux_bridge", "noop", "ovs", "vifplug"}
-    for plugin in told.plugin_info:
+    message = os_vif.host_info()
+    assert {each.plugin_name for each in message.plugin_info} == {"linux_bridge", "noop", "ovs", "vifplug"}
+    for plugin in message.plugin_info:
         for vif in plugin.vif_info:
             assert vif.get_common_version() == getattr(objects.vif, vif.vif_object_name).VERSION
             for profile in vif.supported_port_profiles:
                 profile.get_common_version()
-    assert told.get_plugin("ovs").get_vif("VIFVHostUser").max_version == objects.vif.VIFVHostUser.VERSION
-    assert told.get_plugin("noop").has_vif("VIFHostDevice")
+    assert message.get_plugin("ovs").get_vif("VIFVHostUser").max_version == objects.vif.VIFVHostUser.VERSION
+    assert message.get_plugin("noop").has_vif("VIFHostDevice")
 
 
 def test_host_info_can_be_limited_to_some_classes(agent: PrivateHost) -> None:
-    told = os_vif.host_info(["VIFGeneric", "VIFBridge"])
-    classes = {each.plugin_name: [vif.vif_object_name for vif in each.vif_info] for each in told.plugin_info}
+    message = os_vif.host_info(["VIFGeneric", "VIFBridge"])
+    classes = {each.plugin_name: [vif.vif_object_name for vif in each.vif_info] for each in message.plugin_info}
     assert classes == {"linux_bridge": ["VIFBridge"], "ovs": ["VIFBridge"], "vifplug": ["VIFGeneric"]}
 
 
 def test_it_is_imported_by_its_users_alone() -> None:
-    code = "import sys, vifplug, vifplug.cli.main, vifplug.driver; print([n for n in sys.modules if 'os_vif' in n])"
+    code = (
+        "import sys, vifplug, vifplug.cli.main, vifplug.driver.verbs; print([n for n in sys.modules if 'os_vif' in n])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 
@@ -177,19 +179,19 @@ def with_profile(profile: Any) -> Any:
 LONG = "tap-way-too-long-name"
 MAKES = {"create_port": True, "create_tap": True}
 REFUSED = {
-    "a name that is too long": (openvswitch(name=LONG, **MAKES), f"at most 15 bytes, found '{LONG}' of 21"),
-    "a name with a slash": (openvswitch(name="tap/1", **MAKES), "wanted a device name of letters"),
-    "a bridge that is none": (openvswitch(bridge="br int", **MAKES), "wanted a device name of letters"),
+    "a name that is too long": (openvswitch(name=LONG, **MAKES), f"at most 15 bytes, got '{LONG}' of 21"),
+    "a name with a slash": (openvswitch(name="tap/1", **MAKES), "expected a device name of letters"),
+    "a bridge that is none": (openvswitch(bridge="br int", **MAKES), "expected a device name of letters"),
     "an MTU out of range": (openvswitch(mtu=66000, **MAKES), "66000 is not 68..65535"),
     "no MAC": (without(openvswitch(**MAKES), "address"), f"VIFOpenVSwitch {ID} has no address, and plugin ovs needs"),
     "no network": (without(openvswitch(**MAKES), "network"), "has no network, and plugin ovs needs one"),
     "a profile of another switch's": (
         with_profile(objects.vif.VIFPortProfile8021Qbh(profile_id="p")),
-        "wanted a port_profile that is a VIFPortProfileOpenVSwitch, found a VIFPortProfile8021Qbh",
+        "expected a port_profile that is a VIFPortProfileOpenVSwitch, got a VIFPortProfile8021Qbh",
     ),
-    "a socket's path that is none": (vhostuser("vhu1", "server"), "wanted an absolute path, found 'vhu1'"),
-    "a socket's path that is too long": (vhostuser(f"/{'x' * 120}", "client"), "at most 107 bytes, found one of 121"),
-    "a device that is no interface": (hostdev(dev_type="generic"), "wanted dev_type ethernet"),
+    "a socket's path that is none": (vhostuser("vhu1", "server"), "expected an absolute path, got 'vhu1'"),
+    "a socket's path that is too long": (vhostuser(f"/{'x' * 120}", "client"), "at most 107 bytes, got one of 121"),
+    "a device that is no interface": (hostdev(dev_type="generic"), "expected dev_type ethernet"),
     "a VF that is not there": (hostdev("0000:ff:1f.7"), "VF 0000:ff:1f.7: found no PCI device at that address"),
     "a tap for a VIF that has none": (hybrid(create_tap=True), "create_tap is for a VIFOpenVSwitch only"),
     "a device inside a guest": (nested(), "is a device inside a guest: there is nothing to plug on a host"),
@@ -296,7 +298,7 @@ def test_a_port_that_does_not_work_is_a_failure_and_leaves_nothing(agent: Privat
 def test_another_ones_port_of_that_name_is_a_conflict(agent: PrivateHost) -> None:
     agent.ovs.ctl("--may-exist", "add-br", "br-x", "--", "set", "bridge", "br-x", "datapath_type=netdev")
     agent.ovs.ctl("add-port", "br-x", TAP, "--", "set", "interface", TAP, "type=internal")
-    refused(agent, plug, openvswitch(create_port=True, create_tap=True), "is taken: found a tap|is on bridge br-x")
+    refused(agent, plug, openvswitch(create_port=True, create_tap=True), "is taken: got a tap|is on bridge br-x")
     unplug(openvswitch(create_port=True))
     assert agent.ports("br-x") == {TAP}
     agent.ovs.ctl("del-br", "br-x")

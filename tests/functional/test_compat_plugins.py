@@ -119,12 +119,12 @@ def test_a_plugin_is_a_vif_type(site: Site) -> None:
         """,
     )
     assert "<target dev='tapacme' managed='no'/>" in answer.pop("element")
-    told = f"os-vif {ID}: plugged: wanted True, found False"
+    message = f"os-vif {ID}: plugged: expected True, got False"
     assert answer == {
         "first": [[f"{CALLED} red"], True],
         "again": [False, []],
         "fine": [],
-        "gone": [told],
+        "gone": [message],
         "mended": [True, 1, True, []],
         "forgotten": 1,
         "unplugged": [["unplug tapacme"], False, [], []],

@@ -113,8 +113,8 @@ def test_what_plugs_is_not_said_to_be_impossible(host: PrivateHost, form: dict[s
 
 def test_a_bridge_that_filters_no_vlans_is_told_beforehand(host: PrivateHost, linux_bridge: str) -> None:
     wanted = vif(vlan=10)
-    [(_, told)] = host.driver.can_plug([wanted])
-    assert f"wants VLANs on Linux bridge {linux_bridge}, which does not filter VLANs" in told
+    [(_, message)] = host.driver.can_plug([wanted])
+    assert f"wants VLANs on Linux bridge {linux_bridge}, which does not filter VLANs" in message
     with pytest.raises(errors.HostNotReady, match="VLAN"):
         host.driver.plug(wanted)
     assert host.driver.can_plug([vif()]) == []

@@ -105,7 +105,7 @@ def test_it_is_plugged_checked_and_unplugged_on_a_real_kernel(site: Site, config
         "forwarding": "1",
         "rp_filter": "1",
         "no_ipv6": "1",
-        "broken": ["tap tap5f6e7d8c-11: sysctls.ipv4/proxy_arp: wanted 1, found 0"],
+        "broken": ["tap tap5f6e7d8c-11: sysctls.ipv4/proxy_arp: expected 1, got 0"],
         "mended": "1",
         "loose": "2",
         "left": ["[]", False],

@@ -138,7 +138,7 @@ def test_what_breaks_is_told_and_mended(hosts: tuple[Host, Host]) -> None:
     one, _ = hosts
     document = vif(1)
     one.plug(document)
-    for command, told in (
+    for command, message in (
         ("link delete vxlan42", "vxlan vxlan42"),
         ("link set vxlan42 nomaster", "vxlan vxlan42: bridged"),
         ("link set vxlan42 mtu 1300", "vxlan vxlan42: mtu"),
@@ -146,7 +146,7 @@ def test_what_breaks_is_told_and_mended(hosts: tuple[Host, Host]) -> None:
         ("link delete vxbr42", "bridge-port tap1f6e7d8c-11"),
     ):
         one.ip(*command.split())
-        assert told in one.vifplug("check", "--max-width", "0", code=1), command
+        assert message in one.vifplug("check", "--max-width", "0", code=1), command
         one.vifplug("update", one.written(document))
         assert "as recorded" in one.vifplug("check"), command
 
@@ -154,8 +154,8 @@ def test_what_breaks_is_told_and_mended(hosts: tuple[Host, Host]) -> None:
 def test_a_vif_does_not_lead_the_others_of_its_vni_elsewhere(hosts: tuple[Host, Host]) -> None:
     one, _ = hosts
     one.plug(vif(1))
-    told = one.plug(vif(2, "192.0.2.9"), code=3)
-    assert told == (
+    message = one.plug(vif(2, "192.0.2.9"), code=3)
+    assert message == (
         "vifplug: vxlan vxlan42 has remote 192.0.2.2, and a VIF wants 192.0.2.9: all VIFs of VNI 42 on this host share "
         "it; correct the VIF, or unplug the others first\n"
     )
@@ -173,16 +173,16 @@ def test_a_vif_that_moves_to_another_vni_leaves_nothing(hosts: tuple[Host, Host]
 def test_what_others_made_is_told_and_stays(hosts: tuple[Host, Host]) -> None:
     one, _ = hosts
     one.ip(*["link", "add", "vxlan42", "type", "vxlan", "id", "7", "dstport", "4789", "remote", "192.0.2.2"])
-    assert "found a vxlan device that vifplug-vxlan did not make" in one.plug(vif(1), code=4)
-    told = one.plug(vif(2, vni=7), code=4)
-    assert "vxlan vxlan7: could not make it: File exists" in told
+    assert "got a vxlan device that vifplug-vxlan did not make" in one.plug(vif(1), code=4)
+    message = one.plug(vif(2, vni=7), code=4)
+    assert "vxlan vxlan7: could not make it: File exists" in message
     assert one.links() == {"vxlan42"}
 
 
 def test_what_the_host_lacks_is_told_and_nothing_is_left(hosts: tuple[Host, Host]) -> None:
     one, _ = hosts
-    told = one.plug(vif(1, device="eth9"), code=3)
-    assert "lower-device eth9 is not on this host" in told and one.links() == set()
+    message = one.plug(vif(1, device="eth9"), code=3)
+    assert "lower-device eth9 is not on this host" in message and one.links() == set()
 
 
 def test_many_at_once_share_what_the_first_has_made(hosts: tuple[Host, Host]) -> None:
@@ -208,5 +208,10 @@ def test_a_vif_with_what_it_cannot_have_is_refused_with_every_reason(site: Site,
     (tmp_path / "vif.json").write_text(json.dumps({**vif(1), "vlan": 7, "mtu": 9000, "tap_owner": "libvirt"}))
     done = site.run(VIFPLUG, "xml", str(tmp_path / "vif.json"))
     assert done.returncode == 2
-    for told in ("$.vlan: ", "give the other network a vni", "$.mtu: wanted at most 1450", "libvirt knows no VXLAN"):
-        assert told in done.stderr
+    for message in (
+        "$.vlan: ",
+        "give the other network a vni",
+        "$.mtu: expected at most 1450",
+        "libvirt knows no VXLAN",
+    ):
+        assert message in done.stderr

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.patience import becomes
 from vifplug import VIF, Instance, VIFDriver, conf, errors
-from vifplug.host import tap
+from vifplug.host.links import tap
 from vifplug.testing import netns
 from vifplug.testing.host import PrivateHost
 

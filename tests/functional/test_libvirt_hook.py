@@ -14,10 +14,10 @@ from tests.support.command import vifplug
 from tests.support.places import HOOK
 from vifplug import VIF, Instance
 from vifplug.model.guestxml import NAMESPACE
-from vifplug.plan.resources import Tap
+from vifplug.plan.registry import Tap
 from vifplug.testing import netns
 from vifplug.testing.host import PrivateHost
-from vifplug.testing.libvirt import LibvirtHost, Refused, domain
+from vifplug.testing.libvirt import LibvirtHost, LibvirtRefused, domain
 
 MAC, OTHER = "52:54:00:00:00:01", "52:54:00:00:00:02"
 TAP = "<interface type='ethernet'><mac address='{}'/><target dev='{}' managed='no'/><model type='virtio'/></interface>"
@@ -55,7 +55,7 @@ def test_a_guest_has_its_ports_while_it_runs(guests: LibvirtHost, host: PrivateH
     assert {entry.instance for entry in host.driver.list()} == {Instance(uuid=id, name="web")}
 
     # libvirt calls release for a guest that did not start: that must not unplug the other one
-    with pytest.raises(Refused, match="of guest second is plugged for guest web"):
+    with pytest.raises(LibvirtRefused, match="of guest second is plugged for guest web"):
         guests.create(domain("second", TAP.format(MAC, "tapweb"), metadata=described(on_openvswitch())))
     assert sorted(plugged(host)) == ["tapdb", "tapweb"] and host.driver.check() == []
 
@@ -69,7 +69,7 @@ def test_a_switch_that_comes_later_and_a_daemon_that_comes_back(guests: LibvirtH
     """A guest that starts with its host, before Open vSwitch does, is refused, and starts when it is tried again."""
     xml = domain("restored", TAP.format(MAC, "tapweb"), metadata=described(on_openvswitch()))
     host.ovs.stop("ovsdb-server")
-    with pytest.raises(Refused, match=r"vifplug: .*db\.sock"):
+    with pytest.raises(LibvirtRefused, match=r"vifplug: .*db\.sock"):
         guests.create(xml)
     host.ovs.start("ovsdb-server")
     host.ovs.ctl("set", "Open_vSwitch", ".", "external_ids:back=yes")  # waits for ovs-vswitchd, which may take seconds
@@ -114,7 +114,7 @@ def test_a_hook_that_can_not_run_does_no_harm_to_a_running_guest(libvirt: Libvir
 def test_a_guest_that_fails_to_start_after_its_plug_leaves_nothing(guests: LibvirtHost, host: PrivateHost) -> None:
     xml = domain("web", TAP.format(MAC, "tapweb"), metadata=described(on_openvswitch()))
     xml = xml.replace("</os>", "<kernel>/nonexistent</kernel></os>")
-    with pytest.raises(Refused, match="/nonexistent"):
+    with pytest.raises(LibvirtRefused, match="/nonexistent"):
         guests.create(xml)
     assert plugged(host) == [] and host.links().isdisjoint({"tapweb"})
 
@@ -122,18 +122,18 @@ def test_a_guest_that_fails_to_start_after_its_plug_leaves_nothing(guests: Libvi
 def test_a_start_is_refused_with_the_sentence(guests: LibvirtHost, host: PrivateHost) -> None:
     """libvirt would take a tap that it manages away, as one of a failed start of its own."""
     xml = domain("web", TAP.format(MAC, "tapweb").replace(" managed='no'", ""), metadata=described(on_openvswitch()))
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(LibvirtRefused) as refused:
         guests.create(xml)
-    told = str(refused.value).partition("exit status 2: vifplug: ")[2]
-    assert told.startswith(f"interface {MAC} of guest web does not fit its VIF (managed of <target> is not there")
-    assert "write <interface type='ethernet'>" in told and "<target dev='tapweb' managed='no'/>" in told
+    message = str(refused.value).partition("exit status 2: vifplug: ")[2]
+    assert message.startswith(f"interface {MAC} of guest web does not fit its VIF (managed of <target> is not there")
+    assert "write <interface type='ethernet'>" in message and "<target dev='tapweb' managed='no'/>" in message
     assert plugged(host) == [] and host.ports("br-int") == set()
 
 
 def test_a_taken_name_is_left_to_its_owner(guests: LibvirtHost, host: PrivateHost) -> None:
     host.ip("tuntap", "add", "tapweb", "mode", "tap")
     xml = domain("web", TAP.format(MAC, "tapweb"), metadata=described(on_openvswitch()))
-    with pytest.raises(Refused, match=r"tap tapweb .* is taken: found a tap without the mark of vifplug"):
+    with pytest.raises(LibvirtRefused, match=r"tap tapweb .* is taken: got a tap without the mark of vifplug"):
         guests.create(xml)
     assert "tapweb" in host.links()
     host.ip("link", "delete", "tapweb")
@@ -152,7 +152,7 @@ def test_a_guest_without_metadata_is_none_of_its_business(guests: LibvirtHost, h
 
 
 def test_the_file_that_is_installed_knows_the_namespace_and_the_operations() -> None:
-    from vifplug.hook import HARMLESS, OPERATIONS
+    from vifplug.compat.libvirt_hook import HARMLESS, OPERATIONS
 
     text = HOOK.read_text()
     assert f"*{NAMESPACE}*)" in text

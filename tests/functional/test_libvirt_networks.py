@@ -473,12 +473,12 @@ DIFFERENCES = {
         _stricter("can't be honoured in mode"),
     ),
     "a trunk on a virtual function": Difference(
-        "libvirt allocates the port and fails when the guest starts", _stricter("wanted one access VLAN")
+        "libvirt allocates the port and fails when the guest starts", _stricter("expected one access VLAN")
     ),
     "VLANs 0 and 4095": Difference(
         "IEEE 802.1Q: the one is no VLAN, the other is reserved", _stricter("is not 1..4094")
     ),
-    "a VLAN that is said twice": Difference("libvirt writes it twice", _stricter("wanted each VLAN once")),
+    "a VLAN that is said twice": Difference("libvirt writes it twice", _stricter("expected each VLAN once")),
     "a burst that tc can't hold": Difference(
         "libvirt lets it fail when the guest starts", _stricter("4194304 is not 1..4194303")
     ),

@@ -131,8 +131,8 @@ def test_a_pool_of_real_devices(host: PrivateHost, run: Run, document: Document)
     assert answer.code == 0 and "tap1@wire0" in host.ip("-o", "link", "show", "tap1")
     refused = run("plug", document(2, "direct"))
     assert refused.code == 4
-    [told] = refused.complaints
-    assert f"wire0 is held by VIF {identity(1)} of guest web; wire1 is down; gone0 is not on this host" in told
+    [message] = refused.complaints
+    assert f"wire0 is held by VIF {identity(1)} of guest web; wire1 is down; gone0 is not on this host" in message
     rows = run("pool", "show", "-f", "json").data
     assert [(row["device"], row["problem"]) for row in rows] == [
         ("wire0", ""),

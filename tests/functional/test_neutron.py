@@ -92,16 +92,16 @@ def test_the_command_plugs_and_updates_a_bound_port(wired: PrivateHost, tmp_path
 
 def test_what_is_no_bound_port_is_told(tmp_path: Path) -> None:
     file = tmp_path / "bound.json"
-    for text, told in (
-        ("{}", "$.port: wanted an object, found null"),
-        ('{"port": {}, "gest": {}}', "$.gest: is not known here; wanted port or guest"),
-        ("[]", "wanted one bound port, found a list"),
+    for text, message in (
+        ("{}", "$.port: expected an object, got null"),
+        ('{"port": {}, "gest": {}}', "$.gest: is not known here; expected port or guest"),
+        ("[]", "expected one bound port, got a list"),
         ("<interface/>", "is not JSON"),
-        ("", "wanted a VIF document, found nothing"),
+        ("", "expected a VIF document, got nothing"),
     ):
         file.write_text(text)
         answer = vifplug("xml", "--neutron", file)
-        assert (answer.code, answer.out) == (2, "") and told in answer.err, answer.err
+        assert (answer.code, answer.out) == (2, "") and message in answer.err, answer.err
 
 
 def test_the_table_is_printed() -> None:

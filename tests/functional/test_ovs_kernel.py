@@ -13,7 +13,7 @@ from tests.support.ovs import found, new_id, port, reach, rows, undo, unplug
 from vifplug import errors
 from vifplug.host.ovs.backend import OvsBackend
 from vifplug.host.ovs.settings import OvsSettings
-from vifplug.plan.resources import OvsBridge, OvsPort, OvsQdisc, OvsQos, OvsVlan
+from vifplug.plan.registry import OvsBridge, OvsPort, OvsQdisc, OvsQos, OvsVlan
 from vifplug.plan.steps import Step, originals, plan, removal
 from vifplug.testing import netns
 from vifplug.testing.ovs import PrivateOvs
@@ -70,8 +70,8 @@ def test_qos_is_switched_on_changed_and_off_in_the_kernel(host: Host) -> None:
     slower = SHAPED.replace(queue={"max-rate": "2000000"})
     for qos, rate in ((None, ""), (SHAPED, "8Mbit"), (slower, "2Mbit"), (OvsQos(), ""), (SHAPED, "8Mbit"), (NOOP, "")):
         reach(host.door, wanted.replace(qos=qos))
-        told = netns.run("ip", "netns", "exec", host.name, "tc", "class", "show", "dev", "tap0")
-        assert (f"ceil {rate}" in told) if rate else told == ""
+        message = netns.run("ip", "netns", "exec", host.name, "tc", "class", "show", "dev", "tap0")
+        assert (f"ceil {rate}" in message) if rate else message == ""
 
 
 def test_a_missing_device_is_named_and_nothing_is_left(host: Host) -> None:
@@ -137,7 +137,7 @@ def test_a_root_qdisc_that_does_not_come_is_told(host: Host) -> None:
     """The kernel's answer is believed, not the database's: here one that never changes."""
     wanted, qdisc = shaped(host)
     blind = OvsBackend(host.door.settings, lambda device: "noqueue")
-    with pytest.raises(errors.StepFailed, match="is noqueue after ovs-vswitchd built it anew; wanted htb"):
+    with pytest.raises(errors.StepFailed, match="is noqueue after ovs-vswitchd built it anew; expected htb"):
         reach(blind, qdisc)
     assert found(blind, wanted).qos == SHAPED
     blind.close()

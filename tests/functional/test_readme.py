@@ -64,9 +64,9 @@ def test_from_python(tmp_path: Path) -> None:
 
 
 def test_the_exit_codes_are_those_of_the_errors() -> None:
-    told = {int(code) for code in re.findall(r"^\| (\d) \|", section("Exit codes"), re.MULTILINE)}
+    message = {int(code) for code in re.findall(r"^\| (\d) \|", section("Exit codes"), re.MULTILINE)}
     families = (errors.InvalidRequest, errors.HostNotReady, errors.Conflict, errors.StepFailed, errors.PartlyDone)
-    assert told == {0, 1, *(family.exit_code for family in families)}
+    assert message == {0, 1, *(family.exit_code for family in families)}
 
 
 def there(name: str) -> bool:

@@ -86,15 +86,15 @@ def test_in_place_the_file_is_replaced_with_its_mode_and_owner(domain: Path, tmp
     [
         (
             ("--mac", "52:54:00:00:00:03", "--vlan", "5"),
-            "web.xml: wanted an interface with MAC 52:54:00:00:00:03, found",
+            "web.xml: expected an interface with MAC 52:54:00:00:00:03, found",
         ),
-        (("--mac", "52:54", "--vlan", "5"), "argument --mac: wanted a MAC address such as"),
+        (("--mac", "52:54", "--vlan", "5"), "argument --mac: expected a MAC address such as"),
         (("--mac", MAC, "--vlan", "4095"), "argument --vlan: 4095 is not 1..4094"),
-        (("--mac", MAC, "--trunk", "5-4"), "argument --trunk: wanted a range with its lower end first"),
+        (("--mac", MAC, "--trunk", "5-4"), "argument --trunk: expected a range with its lower end first"),
         (("--mac", MAC, "--vlan", "5", "--no-vlan"), "not allowed with argument --vlan"),
         (("--mac", MAC, "--bridge", "b", "--portgroup", "p"), "an interface has one connection"),
         (("--mac", MAC, "--portgroup", "p"), "web.xml: --portgroup is for an interface of a network"),
-        (("--mac", MAC), "wanted something to change"),
+        (("--mac", MAC), "expected something to change"),
         (("--vlan", "5"), "the following arguments are required: --mac"),
     ],
 )
@@ -126,7 +126,7 @@ def test_the_page_has_the_options_that_there_are() -> None:
 
 def test_in_place_needs_a_file(tmp_path: Path) -> None:
     answer = vifplug("xml", "edit", "-", "--mac", MAC, "--vlan", "5", "--in-place", stdin=DOMAIN.decode())
-    assert (answer.code, answer.complaints) == (2, ["--in-place needs a file, found - (standard input)"])
+    assert (answer.code, answer.complaints) == (2, ["--in-place needs a file, got - (standard input)"])
     missing = vifplug("xml", "edit", tmp_path / "no.xml", "--mac", MAC, "--vlan", "5", "--in-place")
     assert (missing.code, missing.complaints) == (2, [f"{tmp_path}/no.xml: can't be read: No such file or directory"])
 

@@ -17,7 +17,7 @@ from tests.support import libvirt
 from vifplug import VIF, errors, interface_xml
 from vifplug.guest import read, write
 from vifplug.testing import schema
-from vifplug.types.base import Settings
+from vifplug.types.base import TypeSettings
 
 
 def expected(case: Path) -> str:
@@ -48,7 +48,7 @@ def element(case: Path) -> str:
         vif = VIF.from_json((case / "vif.json").read_text())
     else:
         vif = VIF.from_xml((case / "vif.xml").read_text(), id=context.get("id"))
-    return interface_xml(vif, Settings(tap_owner=context.get("tap_owner")))
+    return interface_xml(vif, TypeSettings(tap_owner=context.get("tap_owner")))
 
 
 @each

@@ -12,13 +12,13 @@ import pytest
 from tests.support.peers import MTU, Peer, peer
 from tests.support.places import libvirt_cache, shared
 from vifplug.testing import guests, macvtaps
-from vifplug.testing.guests import Guest, Image
+from vifplug.testing.guests import BootedGuest, Image
 from vifplug.testing.host import PrivateHost
 from vifplug.testing.kernel import Kernel
 from vifplug.testing.libvirt import LibvirtHost
 
 #: boot(name, elements): starts a guest on them, and does not wait
-Boot = Callable[..., Guest]
+Boot = Callable[..., BootedGuest]
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from tests.guests.conftest import Boot
 from tests.guests.kinds import ELSEWHERE, LOWER, NETWORKS, PAIRS, REFLECTING, SWITCHED, Kind, Pair
 from tests.support.peers import MTU, Peer, addressed, peer, reached
 from vifplug import VIF, Instance
-from vifplug.testing.guests import Guest
+from vifplug.testing.guests import BootedGuest
 from vifplug.testing.host import PrivateHost
 
 pytestmark = pytest.mark.xdist_group("guests-1")
@@ -28,7 +28,7 @@ FIRST_PAIR = 101  # the number of the first
 class Card:
     """A guest's network card. It has an IP network of its own, and so has each VLAN on it; a pair has one for both."""
 
-    guest: Guest
+    guest: BootedGuest
     vif: VIF
     number: int
     side: int
@@ -96,7 +96,7 @@ def cards(host: PrivateHost, boot: Boot, before: object) -> Cards:
     return found
 
 
-def booted(host: PrivateHost, boot: Boot, name: str, vifs: Iterable[VIF]) -> Guest:
+def booted(host: PrivateHost, boot: Boot, name: str, vifs: Iterable[VIF]) -> BootedGuest:
     instance = Instance(uuid="77777777-aaaa-4bbb-8ccc-dddddddddddd", name=name)
     plugged = host.driver.plug_many([(each, instance) for each in vifs])
     return boot(name, [each.interface_xml for each in plugged])

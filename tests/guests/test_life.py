@@ -16,11 +16,11 @@ import pytest
 
 from tests.support.peers import Peer, addressed, peer, reached
 from vifplug import VIF, Instance, interface_xml
-from vifplug.driver import Plugged
-from vifplug.guest.running import guest
-from vifplug.testing.guests import Guest, Image, boot, definition
+from vifplug.driver.verbs import Plugged
+from vifplug.guest.domain.live import guest
+from vifplug.testing.guests import BootedGuest, Image, boot, definition
 from vifplug.testing.host import PrivateHost
-from vifplug.testing.libvirt import LibvirtHost, Refused, domain
+from vifplug.testing.libvirt import LibvirtHost, LibvirtRefused, domain
 
 pytestmark = pytest.mark.xdist_group("guests-2")
 
@@ -53,7 +53,7 @@ class Web:
         elements = [each.interface_xml for each in self.plug()]
         #: a guest that reboots goes on
         self.xml = definition(image, "web", elements).replace("<on_reboot>destroy", "<on_reboot>restart")
-        self.guest = Guest(libvirt, "web")
+        self.guest = BootedGuest(libvirt, "web")
 
     def plug(self) -> list[Plugged]:
         """As agents do before each start of a guest."""
@@ -181,7 +181,7 @@ def test_a_guest_that_does_not_start_takes_nothing_along(
     spare: Plugged, libvirt: LibvirtHost, image: Image, host: PrivateHost
 ) -> None:
     before = found(host, spare.vif)
-    with pytest.raises(Refused, match="/nowhere"):
+    with pytest.raises(LibvirtRefused, match="/nowhere"):
         boot(libvirt, Image(Path("/nowhere"), image.initramfs), "second", [spare.interface_xml])
     assert found(host, spare.vif) == before and host.driver.check(spare.vif.id) == []
 
@@ -192,10 +192,10 @@ def test_a_tap_has_one_guest(
     """Whether the second one starts with it or has it attached; nothing of it is lost for the first."""
     taken = host.driver.show(ACCESS.id).interface_xml
     libvirt.create(domain("second", spare.interface_xml))
-    with pytest.raises(Refused, match="Device or resource busy"):
+    with pytest.raises(LibvirtRefused, match="Device or resource busy"):
         libvirt.virsh("attach-device", "second", libvirt.write(taken), "--live")
     libvirt.virsh("destroy", "second")
-    with pytest.raises(Refused, match="Device or resource busy"):
+    with pytest.raises(LibvirtRefused, match="Device or resource busy"):
         libvirt.create(domain("second", spare.interface_xml + taken))
     assert host.driver.check(ACCESS.id) == [] and everybody["vlan10"].reaches(address(ACCESS))
 
@@ -204,11 +204,11 @@ def test_what_libvirt_deletes_of_a_tap_that_it_takes_for_its_own_is_told_and_mad
     spare: Plugged, libvirt: LibvirtHost, host: PrivateHost
 ) -> None:
     """It cleans up after a start that it refuses, unless the element says that the tap is not its own."""
-    with pytest.raises(Refused, match="already exists"):
+    with pytest.raises(LibvirtRefused, match="already exists"):
         libvirt.create(domain("second", spare.interface_xml.replace(" managed='no'", "")))
     tap = spare.vif.device
     assert tap not in host.links()
-    assert f"tap {tap}: wanted there, found nothing" in map(str, host.driver.check(spare.vif.id))
+    assert f"tap {tap}: expected there, got nothing" in map(str, host.driver.check(spare.vif.id))
     assert host.driver.plug(spare.vif).changed and host.driver.check(spare.vif.id) == []
     libvirt.create(domain("second", spare.interface_xml))
     assert host.port(tap, "link_state") == "up"
@@ -228,7 +228,7 @@ def test_an_adopted_port_that_libvirt_makes_again_is_told_and_mended(libvirt: Li
     assert host.driver.check(asked.id) == []
     save_and_restore(libvirt, "second")
     assert [str(each) for each in host.driver.check(asked.id)] == [
-        "adopted-port tap8: vlan: wanted tag 20, found tag 10"
+        "adopted-port tap8: vlan: expected tag 20, got tag 10"
     ]
     assert host.driver.update(wanted).changed
     assert host.port("tap8", "tag", "Port") == "20" and host.driver.check(asked.id) == []

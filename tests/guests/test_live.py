@@ -12,8 +12,8 @@ import pytest
 from tests.guests.conftest import Boot
 from tests.support.peers import Peer, peer, reached
 from vifplug import VIF, Instance, errors
-from vifplug.driver import Plugged
-from vifplug.testing.guests import Guest
+from vifplug.driver.verbs import Plugged
+from vifplug.testing.guests import BootedGuest
 from vifplug.testing.host import PrivateHost
 
 pytestmark = pytest.mark.xdist_group("guests-2")
@@ -34,7 +34,7 @@ def everybody(host: PrivateHost, peers: Mapping[str, Peer]) -> Iterator[Mapping[
 
 
 @pytest.fixture(scope="module")
-def web(boot: Boot) -> Guest:
+def web(boot: Boot) -> BootedGuest:
     return boot("web")
 
 
@@ -42,7 +42,7 @@ Attach = Callable[..., Plugged]
 
 
 @pytest.fixture
-def attach(web: Guest, host: PrivateHost, everybody: object) -> Iterator[Attach]:
+def attach(web: BootedGuest, host: PrivateHost, everybody: object) -> Iterator[Attach]:
     """Plugs a VIF and attaches it to the guest, which has no other; afterwards nothing of it may be left."""
     links, ports = host.links(), host.ovs.ctl("list", "Port")
     attached: list[Plugged] = []
@@ -81,7 +81,7 @@ def rows(host: PrivateHost, vif: VIF) -> list[str]:
     ]
 
 
-def carrier_changes(web: Guest, vif: VIF) -> str:
+def carrier_changes(web: BootedGuest, vif: VIF) -> str:
     return web.run(f"cat /sys/class/net/{web.device(vif.mac)}/carrier_changes")
 
 
@@ -105,7 +105,7 @@ KINDS = {
 
 @pytest.mark.parametrize(("keys", "name"), [pytest.param(*each, id=name) for name, each in KINDS.items()])
 def test_an_attached_interface_works_until_it_is_detached(
-    keys: dict[str, Any], name: str, attach: Attach, web: Guest, host: PrivateHost, everybody: Mapping[str, Peer]
+    keys: dict[str, Any], name: str, attach: Attach, web: BootedGuest, host: PrivateHost, everybody: Mapping[str, Peer]
 ) -> None:
     plugged = attach(**keys)
     vif = plugged.vif
@@ -116,16 +116,16 @@ def test_an_attached_interface_works_until_it_is_detached(
     assert host.driver.check() == []
 
 
-def test_unplugging_waits_until_the_guest_lets_go(attach: Attach, web: Guest, host: PrivateHost) -> None:
+def test_unplugging_waits_until_the_guest_lets_go(attach: Attach, web: BootedGuest, host: PrivateHost) -> None:
     plugged = attach(**OVS, vlan=10)
     before = rows(host, plugged.vif)
-    told = (
+    message = (
         f"tap {plugged.vif.device} of VIF {plugged.vif.id} is held by a running guest: stop the guest or detach the "
         "interface first, or unplug with force"
     )
     with pytest.raises(errors.Held) as held:
         host.driver.unplug(plugged.vif.id)
-    assert str(held.value) == told
+    assert str(held.value) == message
     assert rows(host, plugged.vif) == before and host.driver.check() == []
     web.detach(plugged.interface_xml, plugged.vif.mac)
     assert rows(host, plugged.vif) == before and host.driver.check() == []
@@ -133,7 +133,7 @@ def test_unplugging_waits_until_the_guest_lets_go(attach: Attach, web: Guest, ho
 
 
 def test_forced_out_under_the_guest_and_brought_back(
-    attach: Attach, web: Guest, host: PrivateHost, everybody: Mapping[str, Peer]
+    attach: Attach, web: BootedGuest, host: PrivateHost, everybody: Mapping[str, Peer]
 ) -> None:
     """A tap that is made anew is no device of the guest's: the interface has to be attached again."""
     plugged = attach(**OVS, vlan=10)
@@ -148,7 +148,7 @@ def test_forced_out_under_the_guest_and_brought_back(
     assert everybody["vlan10"].reaches(address(plugged.vif))
 
 
-def test_nothing_tells_that_a_guest_has_a_macvtap(attach: Attach, web: Guest, host: PrivateHost) -> None:
+def test_nothing_tells_that_a_guest_has_a_macvtap(attach: Attach, web: BootedGuest, host: PrivateHost) -> None:
     """The kernel shows a macvtap's carrier, which is its device's, and not whether somebody has it open."""
     plugged = attach(type="direct", source={"dev": "wire", "mode": "bridge"}, tap_owner="vifplug")
     assert host.driver.unplug(plugged.vif.id)
@@ -160,7 +160,7 @@ def test_nothing_tells_that_a_guest_has_a_macvtap(attach: Attach, web: Guest, ho
 
 
 def test_a_vlan_changes_under_the_guest_and_its_port_stays(
-    attach: Attach, web: Guest, host: PrivateHost, everybody: Mapping[str, Peer]
+    attach: Attach, web: BootedGuest, host: PrivateHost, everybody: Mapping[str, Peer]
 ) -> None:
     """Pings in a VLAN that the port has all the time go on; the guest's cable is never out."""
     vif = attach(**OVS, vlan=10).vif
@@ -189,7 +189,7 @@ def test_a_vlan_changes_under_the_guest_and_its_port_stays(
 )
 def test_a_port_moves_to_another_bridge_under_the_guest(
     keys: dict[str, Any], changes: dict[str, Any], name: str,
-    attach: Attach, web: Guest, host: PrivateHost, everybody: Mapping[str, Peer],
+    attach: Attach, web: BootedGuest, host: PrivateHost, everybody: Mapping[str, Peer],
 ) -> None:  # fmt: skip
     plugged = attach(**keys)
     carrier = carrier_changes(web, plugged.vif)
@@ -200,7 +200,7 @@ def test_a_port_moves_to_another_bridge_under_the_guest(
 
 
 def test_an_mtu_reaches_the_guest_when_it_is_attached_anew(
-    attach: Attach, web: Guest, host: PrivateHost, everybody: Mapping[str, Peer]
+    attach: Attach, web: BootedGuest, host: PrivateHost, everybody: Mapping[str, Peer]
 ) -> None:
     """libvirt has no way to tell a running guest: "cannot modify MTU"."""
     plugged = attach(**OVS, vlan=10, mtu=1400)
@@ -227,7 +227,7 @@ def test_what_would_need_another_tap_is_refused_while_the_guest_has_this_one(
 
 
 def test_a_cable_that_is_out_is_put_in_by_the_element_of_an_update(
-    attach: Attach, web: Guest, host: PrivateHost, everybody: Mapping[str, Peer]
+    attach: Attach, web: BootedGuest, host: PrivateHost, everybody: Mapping[str, Peer]
 ) -> None:
     """The guest's end is libvirt's to set, and a device of vifplug's stays vifplug's when libvirt does."""
     plugged = attach(**OVS, vlan=10, link_state="down")

@@ -22,8 +22,8 @@ from tests.support.peers import Peer, peer
 from tests.support.places import ROOT, libvirt_cache
 from vifplug import VIF, errors
 from vifplug.plan.steps import Difference
-from vifplug.testing.guests import Guest, Image, boot
-from vifplug.testing.libvirt import Refused
+from vifplug.testing.guests import BootedGuest, Image, boot
+from vifplug.testing.libvirt import LibvirtRefused
 
 pytestmark = pytest.mark.xdist_group("guests-migration")
 
@@ -148,7 +148,7 @@ def move(name: str, one: Node, other: Node, peers: dict[str, Peer], *options: An
     with peers["near"].stream(address) as near, peers["far"].stream(address) as far:
         one.migrate(name, other, *options)
         # it speaks first: where its announcement is lost, switches learn from that
-        arrived = Guest(other.libvirt, name)
+        arrived = BootedGuest(other.libvirt, name)
         assert arrived.reaches(peers["near"].address) and arrived.reaches(peers["far"].address)
     assert name in other.libvirt.running() and name not in one.libvirt.running()
     for losses in (near, far):
@@ -158,7 +158,7 @@ def move(name: str, one: Node, other: Node, peers: dict[str, Peer], *options: An
 
 def assert_it_is_in_its_vlan(name: str, node: Node, peers: dict[str, Peer]) -> None:
     stranger = peers["stranger"].start("ping", "-c", "3", "-i", "0.2", "-W", "1", ADDRESSES[name])
-    guest = Guest(node.libvirt, name)
+    guest = BootedGuest(node.libvirt, name)
     assert guest.mtu(VIFS[name].mac) == 1450
     assert guest.reached(each.address for each in peers.values()) == {peers["near"].address, peers["far"].address}
     assert stranger.wait() != 0
@@ -254,7 +254,7 @@ def test_where_it_is_not_plugged_a_guest_does_not_arrive_and_no_ping_is_lost(
 ) -> None:
     here, there = nodes
     with peers["near"].stream(ADDRESSES["web"]) as losses:
-        with pytest.raises(Refused, match="specified dev doesn't exist"):
+        with pytest.raises(LibvirtRefused, match="specified dev doesn't exist"):
             here.migrate("web", there)
         assert_it_is_in_its_vlan("web", here, peers)
     assert losses.sent > 0 and losses.lost == 0
@@ -264,16 +264,16 @@ def test_where_it_is_not_plugged_a_guest_does_not_arrive_and_no_ping_is_lost(
 def test_a_node_says_beforehand_that_it_can_not_take_a_guest(nodes: tuple[Node, Node]) -> None:
     there, vif = nodes[1], VIFS["web"]
     (there.host.networks / "red.xml").unlink()
-    [told] = reasons_against(there, vif)
+    [message] = reasons_against(there, vif)
     with pytest.raises(errors.UnknownNetwork) as refused:
         plug(there, vif)
-    assert told == str(refused.value) and "red" in told
+    assert message == str(refused.value) and "red" in message
     define(there, ON_OPEN_VSWITCH.replace(BRIDGE, "br-none"))
-    [told] = reasons_against(there, vif)
-    assert "br-none is not on this host" in told
+    [message] = reasons_against(there, vif)
+    assert "br-none is not on this host" in message
     define(there, ON_OPEN_VSWITCH.replace("sales", "buyers"))
-    [told] = reasons_against(there, vif)
-    assert "portgroup sales" in told
+    [message] = reasons_against(there, vif)
+    assert "portgroup sales" in message
     define(there, ON_OPEN_VSWITCH)
     assert reasons_against(there, vif) == []
 
@@ -283,13 +283,13 @@ def test_a_wrong_vlan_is_told_before_the_guest_comes(nodes: tuple[Node, Node]) -
     there, vif = nodes[1], VIFS["web"]
     plug(there, vif)
     there.host.ovs.ctl("set", "Port", vif.device, "tag=20")
-    [told] = check(there)
-    assert told.vif_id == vif.id and "tag 10" in str(told.wanted) and "tag 20" in str(told.found)
+    [message] = check(there)
+    assert message.vif_id == vif.id and "tag 10" in str(message.wanted) and "tag 20" in str(message.found)
     plug(there, vif)
     assert check(there) == []
     define(there, ON_OPEN_VSWITCH.replace("'10'", "'20'"))
-    [told] = check(there)
-    assert told.vif_id == vif.id and "vlan" in told.path
+    [message] = check(there)
+    assert message.vif_id == vif.id and "vlan" in message.path
     define(there, ON_OPEN_VSWITCH)
     assert check(there) == []
     unplug(there, vif)
@@ -307,7 +307,9 @@ def test_a_port_that_is_gone_cuts_the_guest_off_until_it_is_plugged_again(
     here.migrate("web", there)
     assert peers["near"].is_cut_off(ADDRESSES["web"])
     plug(there, vif)
-    assert Guest(there.libvirt, "web").reaches(peers["near"].address)  # a switch learns where it is when it speaks
+    assert BootedGuest(there.libvirt, "web").reaches(
+        peers["near"].address
+    )  # a switch learns where it is when it speaks
     move("web", there, here, peers)
     settle(here, vif)
     unplug(there, vif)
@@ -328,7 +330,7 @@ def test_a_migration_that_is_aborted_leaves_the_guest_where_it_was(
                 driver.unplug(VIFS["web"].id)
         assert check(here) == []
         here.libvirt.virsh("domjobabort", "web")
-        with pytest.raises(Refused, match=r"aborted|canceled"):
+        with pytest.raises(LibvirtRefused, match=r"aborted|canceled"):
             slowly.result()
         assert becomes(lambda: there.libvirt.running() == set())
         assert_it_is_in_its_vlan("web", here, peers)

@@ -15,9 +15,9 @@ from tests.support.peers import Peer, peer
 from tests.support.places import libvirt_cache
 from vifplug import VIF, Instance, errors
 from vifplug.model.names import SOCKET_PATH_BYTES
-from vifplug.testing.guests import Guest
+from vifplug.testing.guests import BootedGuest
 from vifplug.testing.host import PrivateHost
-from vifplug.testing.libvirt import LibvirtHost, Refused
+from vifplug.testing.libvirt import LibvirtHost, LibvirtRefused
 from vifplug.testing.ovs import PrivateOvs, Server
 
 pytestmark = pytest.mark.xdist_group("guests-dpdk")
@@ -58,7 +58,7 @@ def vhostuser(number: int, path: Path, mode: str = "server", *, vlan: int | None
 
 
 @pytest.fixture(scope="module")
-def guests(host: PrivateHost, peers: Peers, boot: Boot) -> Iterator[dict[str, Guest]]:
+def guests(host: PrivateHost, peers: Peers, boot: Boot) -> Iterator[dict[str, BootedGuest]]:
     """Two guests in VLAN 10."""
     pairs = [(vif(host), INSTANCE) for vif in (web, db)]
     elements = [each.interface_xml for each in host.driver.plug_many(pairs)]
@@ -85,7 +85,7 @@ def state(host: PrivateHost, port: str) -> tuple[str, str]:
 
 
 def test_guests_of_one_vlan_reach_each_other_and_nobody_in_another(
-    guests: dict[str, Guest], peers: Peers, host: PrivateHost
+    guests: dict[str, BootedGuest], peers: Peers, host: PrivateHost
 ) -> None:
     addresses = [peers[10].address, peers[20].address, DB]
     assert guests["web"].reaches(DB)
@@ -98,7 +98,7 @@ def test_guests_of_one_vlan_reach_each_other_and_nobody_in_another(
 
 
 def test_frames_of_the_full_size_arrive_and_the_port_takes_larger_ones(
-    guests: dict[str, Guest], peers: Peers, host: PrivateHost
+    guests: dict[str, BootedGuest], peers: Peers, host: PrivateHost
 ) -> None:
     """The guest is not told of ``port_mtu``: it has its own."""
     vif = web(host)
@@ -109,7 +109,9 @@ def test_frames_of_the_full_size_arrive_and_the_port_takes_larger_ones(
     assert peers[10].reaches(WEB, "-M", "do", "-s", str(1600 - HEADERS))
 
 
-def test_its_vlan_changes_under_a_running_guest(guests: dict[str, Guest], peers: Peers, host: PrivateHost) -> None:
+def test_its_vlan_changes_under_a_running_guest(
+    guests: dict[str, BootedGuest], peers: Peers, host: PrivateHost
+) -> None:
     vif = web(host)
     before = host.port(vif.device, "_uuid"), host.port(vif.device, "ofport")
     host.driver.update(vif.replace(vlan=VIF.from_json({**vif.to_data(), "vlan": 20}).vlan))
@@ -121,7 +123,7 @@ def test_its_vlan_changes_under_a_running_guest(guests: dict[str, Guest], peers:
 
 @pytest.mark.parametrize("end", [PrivateOvs.stop, PrivateOvs.kill])
 def test_a_switch_that_ends_and_starts_finds_its_guests_again(
-    guests: dict[str, Guest], peers: Peers, host: PrivateHost, end: Callable[[PrivateOvs, Server], None]
+    guests: dict[str, BootedGuest], peers: Peers, host: PrivateHost, end: Callable[[PrivateOvs, Server], None]
 ) -> None:
     end(host.ovs, "ovs-vswitchd")
     host.ovs.start("ovs-vswitchd")
@@ -130,7 +132,7 @@ def test_a_switch_that_ends_and_starts_finds_its_guests_again(
     assert host.driver.check() == []
 
 
-def test_unplug_is_refused_while_a_guest_has_the_socket(guests: dict[str, Guest], host: PrivateHost) -> None:
+def test_unplug_is_refused_while_a_guest_has_the_socket(guests: dict[str, BootedGuest], host: PrivateHost) -> None:
     vif = web(host)
     with pytest.raises(errors.Held, match=rf"{vif.source.path} of VIF {vif.id} is held by a running guest"):
         host.driver.unplug(vif.id)
@@ -138,7 +140,7 @@ def test_unplug_is_refused_while_a_guest_has_the_socket(guests: dict[str, Guest]
 
 
 @contextlib.contextmanager
-def attached(guest: Guest, element: str, vif: VIF, peer: Peer) -> Iterator[str]:
+def attached(guest: BootedGuest, element: str, vif: VIF, peer: Peer) -> Iterator[str]:
     """While it is, the interface has an address, for this peer."""
     address = f"10.0.0.10{vif.mac[-1]}"  # its own: the peer remembers whose another is
     guest.attach(element)
@@ -148,7 +150,9 @@ def attached(guest: Guest, element: str, vif: VIF, peer: Peer) -> Iterator[str]:
     guest.detach(element, vif.mac)
 
 
-def test_a_hot_plugged_interface_comes_and_goes(guests: dict[str, Guest], peers: Peers, host: PrivateHost) -> None:
+def test_a_hot_plugged_interface_comes_and_goes(
+    guests: dict[str, BootedGuest], peers: Peers, host: PrivateHost
+) -> None:
     vif = vhostuser(3, host.directory / "vhost/more", vlan=20)
     element = host.driver.plug(vif).interface_xml
     with attached(guests["web"], element, vif, peers[20]) as address:
@@ -159,7 +163,7 @@ def test_a_hot_plugged_interface_comes_and_goes(guests: dict[str, Guest], peers:
 
 
 def test_the_switch_may_be_one_that_vifplug_does_not_know(
-    guests: dict[str, Guest], peers: Peers, host: PrivateHost
+    guests: dict[str, BootedGuest], peers: Peers, host: PrivateHost
 ) -> None:
     """Without ``bridge`` vifplug makes the directory of the socket: the port is somebody else's to make."""
     vif = vhostuser(4, host.directory / "other/web", bridge=None, vlan=None)
@@ -174,7 +178,7 @@ def test_the_switch_may_be_one_that_vifplug_does_not_know(
 
 
 def test_after_a_guest_its_port_is_down_and_after_unplug_nothing_is_left(
-    guests: dict[str, Guest], peers: Peers, host: PrivateHost
+    guests: dict[str, BootedGuest], peers: Peers, host: PrivateHost
 ) -> None:
     guests["web"].destroy()
     assert not Path(web(host).source.path).exists()
@@ -182,8 +186,8 @@ def test_after_a_guest_its_port_is_down_and_after_unplug_nothing_is_left(
     assert host.driver.check() == []  # a guest that is off is no difference
     guests["db"].kill()
     assert Path(db(host).source.path).is_socket()
-    [told] = host.driver.check()
-    assert told.vif_id == db(host).id and told.path.endswith("stale")
+    [message] = host.driver.check()
+    assert message.vif_id == db(host).id and message.path.endswith("stale")
     for vif in (web(host), db(host)):
         host.driver.unplug(vif.id)
     assert host.driver.list() == [] and host.ports("br-int") == {each.name for each in peers.values()}
@@ -213,6 +217,6 @@ def test_no_guest_starts_with_an_mtu_for_such_an_interface(boot: Boot, host: Pri
     with pytest.raises(errors.InvalidDocument, match="port_mtu"):
         host.driver.plug(vif.replace(mtu=1400))
     element = host.driver.plug(vif).interface_xml
-    with pytest.raises(Refused, match="Cannot set interface MTU"):
+    with pytest.raises(LibvirtRefused, match="Cannot set interface MTU"):
         boot("never", [element.replace("</interface>", "<mtu size='1400'/></interface>")], shared_memory=True)
     host.driver.unplug(vif.id)

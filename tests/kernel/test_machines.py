@@ -68,34 +68,36 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def told(written: Path) -> str:
+def message(written: Path) -> str:
     VirtualMachine(Hardware(), "true")  # or it says what is lacking
     return run(written)
 
 
-def test_each_outcome_is_the_tests_own(told: str) -> None:
-    assert re.search(r"^test_written.py \.Fs\.EFF", told, re.MULTILINE), told
-    assert "3 failed, 2 passed, 1 skipped, 1 error" in told
-    assert f"in {Kernel.named(VARIABLE).version}\n" in told
+def test_each_outcome_is_the_tests_own(message: str) -> None:
+    assert re.search(r"^test_written.py \.Fs\.EFF", message, re.MULTILINE), message
+    assert "3 failed, 2 passed, 1 skipped, 1 error" in message
+    assert f"in {Kernel.named(VARIABLE).version}\n" in message
 
 
-def test_a_failure_is_told_as_one_of_this_machine(told: str) -> None:
+def test_a_failure_is_told_as_one_of_this_machine(message: str) -> None:
     line = TESTS.splitlines().index("    assert here == [1, 3]") + 1
-    assert "E       assert [1, 2] == [1, 3]" in told and f"test_written.py:{line}: AssertionError" in told, told
-    assert "- Captured stdout call -" in told and "said before" in told
-    assert "ERROR test_written.py::test_spoilt - RuntimeError: spoilt" in told
-    assert re.search(r"SKIPPED \[1\] test_written.py:\d+: for a reason", told), told
+    assert "E       assert [1, 2] == [1, 3]" in message and f"test_written.py:{line}: AssertionError" in message, (
+        message
+    )
+    assert "- Captured stdout call -" in message and "said before" in message
+    assert "ERROR test_written.py::test_spoilt - RuntimeError: spoilt" in message
+    assert re.search(r"SKIPPED \[1\] test_written.py:\d+: for a reason", message), message
 
 
-def test_a_machine_that_dies_fails_its_test_with_the_kernels_last_words(told: str) -> None:
-    deadly, _, late = told.partition("_ test_deadly _")[2].partition("_ test_late _")
+def test_a_machine_that_dies_fails_its_test_with_the_kernels_last_words(message: str) -> None:
+    deadly, _, late = message.partition("_ test_deadly _")[2].partition("_ test_late _")
     assert "the machine has ended" in deadly and "Kernel panic - not syncing: sysrq triggered crash" in deadly
     assert "the machine ended before this test: see test_written.py::test_deadly" in late
 
 
 def test_where_there_is_no_kernel_the_reason_is_told(written: Path) -> None:
-    told = run(written, "-k", "late", VIFPLUG_TEST_KERNEL="/nowhere")
-    assert re.search(r"SKIPPED \[1\] test_written.py:\d+: no boot/vmlinuz-\* in /nowhere", told), told
+    message = run(written, "-k", "late", VIFPLUG_TEST_KERNEL="/nowhere")
+    assert re.search(r"SKIPPED \[1\] test_written.py:\d+: no boot/vmlinuz-\* in /nowhere", message), message
 
 
 def test_a_machine_that_is_not_known_is_named(tmp_path: Path) -> None:

@@ -35,8 +35,8 @@ class Simulated:
     name: str
 
     def settings(self, number: int) -> dict[str, Any]:
-        [told] = json.loads(ip("-json", "link", "show", "dev", self.device))
-        return dict(told["vfinfo_list"][number])
+        [message] = json.loads(ip("-json", "link", "show", "dev", self.device))
+        return dict(message["vfinfo_list"][number])
 
     @contextlib.contextmanager
     def switching(self) -> Iterator[None]:

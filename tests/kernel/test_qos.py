@@ -60,7 +60,7 @@ def test_libvirt_wipes_the_root_qdisc_which_check_tells_and_settle_mends(host: P
     with LibvirtHost(host) as libvirt:
         libvirt.create(domain("web", "".join(elements)))
         assert qdisc("tap1") == "noqueue"
-        assert list(map(str, host.driver.check())) == ["ovs-qdisc tap1: root: wanted htb, found noqueue"]
+        assert list(map(str, host.driver.check())) == ["ovs-qdisc tap1: root: expected htb, got noqueue"]
         host.driver.settle(shaped.id)
         assert host.driver.check() == []
         assert (qdisc("tap1"), rate("tap1")) == ("htb", "1Mbit") and "rate 2Mbit" in police("tap1")

@@ -67,15 +67,15 @@ def test_what_somebody_changes_on_a_function_is_noticed_and_mended(host: Private
     nic.set(0, "spoofchk off")
     function = f"vf {nic.functions[0]}"
     assert set(map(str, host.driver.check())) == {
-        f"{function}: vlan: wanted 10, found 11",
-        f"{function}: spoof_check: wanted True, found False",
+        f"{function}: vlan: expected 10, got 11",
+        f"{function}: spoof_check: expected True, got False",
     }
     host.driver.update(asked)
     assert host.driver.check() == [] and nic.settings(0)["vlan_list"] == [{"vlan": 10}]
 
 
 @pytest.mark.parametrize(
-    ("vf", "told"),
+    ("vf", "message"),
     [
         ({"link_state": "enable"}, r"vf {address}: could not set its link_state through {device}: Operation not supp"),
         ({"vlan_proto": "802.1ad"}, r"vf {address}: .*vlan_proto through {device}: Protocol not supported"),
@@ -84,12 +84,12 @@ def test_what_somebody_changes_on_a_function_is_noticed_and_mended(host: Private
     ids=["link state", "802.1ad", "more than the link's rate"],
 )
 def test_what_the_driver_refuses_is_one_sentence_and_is_taken_back(
-    host: PrivateHost, nic: Nic, before: dict[str, Any], vf: dict[str, Any], told: str
+    host: PrivateHost, nic: Nic, before: dict[str, Any], vf: dict[str, Any], message: str
 ) -> None:
     """The MAC, and mostly the VLAN, were set before it is refused."""
     with pytest.raises(errors.VifplugError) as refused:
         host.driver.plug(vif(nic, 1, vlan=10, vf=vf))
-    assert re.search(told.format(address=nic.functions[1], device=nic.device), str(refused.value)), refused.value
+    assert re.search(message.format(address=nic.functions[1], device=nic.device), str(refused.value)), refused.value
     assert "\n" not in str(refused.value)
     assert nic.settings(1) == before and host.driver.list() == []
 

@@ -57,14 +57,14 @@ def test_a_device_is_plugged_and_the_element_is_libvirts(driver: VIFDriver) -> N
 
 
 @pytest.mark.parametrize(
-    ("keys", "error", "told"),
+    ("keys", "error", "message"),
     [
         ({"mac": WRONG}, errors.HostNotReady, f"vdpa-device vdpa0 has MAC {MAC}, which its guest would have"),
         ({"driver": {"queues": 2}}, errors.HostNotReady, "vdpa-device vdpa0 serves 1 pairs of queues at most"),
         (
             {"source": {"name": "vdpa1"}},
             errors.HostNotReady,
-            "wanted it bound to vhost_vdpa, found virtio_vdpa; bind it: modprobe vhost_vdpa",
+            "expected it bound to vhost_vdpa, got virtio_vdpa; bind it: modprobe vhost_vdpa",
         ),
         ({"source": {"name": "vdpa7"}}, errors.Missing, "vdpa device vdpa7: found none of that name"),
         (
@@ -76,11 +76,11 @@ def test_a_device_is_plugged_and_the_element_is_libvirts(driver: VIFDriver) -> N
     ids=["wrong MAC", "many queues", "the host's", "absent", "in software"],
 )
 def test_what_can_not_be_plugged_says_why(
-    driver: VIFDriver, keys: dict[str, Any], error: type[Exception], told: str
+    driver: VIFDriver, keys: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error) as refused:
         driver.plug(vif(OTHER, **{"source": {"name": "vdpa0"}, **keys}))
-    assert told in str(refused.value)
+    assert message in str(refused.value)
     assert driver.list() == []
 
 
@@ -96,8 +96,8 @@ def test_a_device_that_loses_its_driver_is_noticed(driver: VIFDriver) -> None:
     (BUS / "devices/vdpa0/driver/unbind").write_text("vdpa0")
     try:
         assert list(map(str, driver.check())) == [
-            "vdpa-device vdpa0: device: wanted /dev/vhost-vdpa-0, found nothing",
-            "vdpa-device vdpa0: driver: wanted vhost_vdpa, found nothing",
+            "vdpa-device vdpa0: device: expected /dev/vhost-vdpa-0, got nothing",
+            "vdpa-device vdpa0: driver: expected vhost_vdpa, got nothing",
         ]
     finally:
         (BUS / "drivers/vhost_vdpa/bind").write_text("vdpa0")

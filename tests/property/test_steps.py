@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 
 from vifplug.model.codec import FrozenMap
 from vifplug.plan import steps
-from vifplug.plan.resources import (
+from vifplug.plan.registry import (
     HARDENED,
     BridgePort,
     BridgeVlan,
     Identity,
-    Life,
     LowerDevice,
     OvsBridge,
     OvsPolicing,
     OvsPort,
     OvsVlan,
+    Ownership,
     Resource,
     Tap,
     VirtualFunction,
@@ -92,7 +92,7 @@ def distinct(found: Iterable[Resource]) -> list[Resource]:
 
 def hosts(wanted: Iterable[Resource]) -> st.SearchStrategy[State]:
     """Machines on which everything is that ``wanted`` only sets, and some other things."""
-    needed = [(each.name, WHOLE[each.kind]) for each in wanted if each.life is Life.SET]
+    needed = [(each.name, WHOLE[each.kind]) for each in wanted if each.ownership is Ownership.BORROWED]
     there = [kind.map(lambda found, name=name: found.replace(name=name)) for name, kind in needed]
     others = st.lists(st.one_of(list(WHOLE.values())), max_size=10)
     return st.builds(
@@ -201,13 +201,13 @@ def test_steps_are_in_the_order_of_what_is_wanted(case: Case) -> None:
 @given(cases)
 def test_removal_takes_back_all_that_was_made_and_puts_back_all_that_was_set(case: Case) -> None:
     wanted, state = case
-    state = {key: each for key, each in state.items() if each.life is not Life.MADE}
+    state = {key: each for key, each in state.items() if each.ownership is not Ownership.OWNED}
     before = steps.originals(wanted, observed(state))
     plugged = taken(state, steps.plan(wanted, observed(state)))
     left = taken(plugged, steps.removal(wanted, observed(plugged), before))
-    assert not [each for each in left.values() if each.life is Life.MADE]
+    assert not [each for each in left.values() if each.ownership is Ownership.OWNED]
     for identity, each in left.items():
-        if each.life is Life.SET:
+        if each.ownership is Ownership.BORROWED:
             assert without_kept(each) == without_kept(state[identity])
 
 
@@ -259,7 +259,7 @@ def _holds_no_more(want: Resource, had: Resource, now: Resource, state: State) -
         if isinstance(value, FrozenMap):
             assert not (getattr(had, field.name).keys() - getattr(want, field.name).keys()) & value.keys()
         elif getattr(want, field.name) is None and getattr(had, field.name) is not None:
-            if want.life is Life.SET:
+            if want.ownership is Ownership.BORROWED:
                 assert value == getattr(state[want.identity], field.name)
             elif "empty" in field.metadata:
                 assert value == field.metadata["empty"]

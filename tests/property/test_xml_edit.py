@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from tests.property import strategies
 from vifplug.errors import InvalidRequest
-from vifplug.guest import read, spans, write
-from vifplug.guest.edit import Change, edited
+from vifplug.guest import read, write
+from vifplug.guest.domain import spans
+from vifplug.guest.domain.edit import InterfaceEdit, edited
 from vifplug.guest.interface import Interface
 from vifplug.model.codec import FrozenMap
 from vifplug.model.vlan import Vlan
@@ -73,10 +74,10 @@ virtualports: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
 
 
 @st.composite
-def possible(draw: st.DrawFn) -> Change:
+def possible(draw: st.DrawFn) -> InterfaceEdit:
     """A change of an interface on a bridge that does not contradict itself."""
     asked = {**draw(connections), **draw(vlans), **draw(virtualports)}
-    return Change(**asked or {"no_vlan": True})
+    return InterfaceEdit(**asked or {"no_vlan": True})
 
 
 def without_vlan(text: str) -> list[str]:
@@ -85,7 +86,9 @@ def without_vlan(text: str) -> list[str]:
 
 
 @given(domains(), possible())
-def test_every_byte_outside_the_interface_stays_and_twice_is_once(parts: tuple[str, str, str], change: Change) -> None:
+def test_every_byte_outside_the_interface_stays_and_twice_is_once(
+    parts: tuple[str, str, str], change: InterfaceEdit
+) -> None:
     before, interface, after = parts
     result = edited((before + interface + after).encode(), MAC, change)
     inner = result[len(before.encode()) : len(result) - len(after.encode())]
@@ -94,7 +97,7 @@ def test_every_byte_outside_the_interface_stays_and_twice_is_once(parts: tuple[s
 
 
 @given(domains(), possible())
-def test_the_reader_finds_what_was_asked(parts: tuple[str, str, str], change: Change) -> None:
+def test_the_reader_finds_what_was_asked(parts: tuple[str, str, str], change: InterfaceEdit) -> None:
     result = edited("".join(parts).encode(), MAC, change)
     [element] = [each for each in spans.descend(spans.read(result), ("devices", "interface")) if _is_ours(each)]
     found, old = read.interface(result[element.start : element.end]), read.interface(parts[1])
@@ -120,7 +123,7 @@ def _is_ours(element: spans.Element) -> bool:
 @given(domains(), strategies.vlans())
 def test_a_new_vlan_changes_no_other_byte_of_the_interface(parts: tuple[str, str, str], vlan: Vlan) -> None:
     before, interface, after = parts
-    result = edited((before + interface + after).encode(), MAC, Change(vlan=vlan)).decode()
+    result = edited((before + interface + after).encode(), MAC, InterfaceEdit(vlan=vlan)).decode()
     assert without_vlan(result) == without_vlan(before + interface + after)
     assert re.findall(r"<!--.*?-->", result, re.DOTALL) == re.findall(
         r"<!--.*?-->", before + interface + after, re.DOTALL
@@ -130,8 +133,8 @@ def test_a_new_vlan_changes_no_other_byte_of_the_interface(parts: tuple[str, str
 
 @given(domains(), strategies.vlans())
 def test_a_vlan_put_in_and_taken_out_leaves_nothing(parts: tuple[str, str, str], vlan: Vlan) -> None:
-    text = edited("".join(parts).encode(), MAC, Change(no_vlan=True))
-    assert edited(edited(text, MAC, Change(vlan=vlan)), MAC, Change(no_vlan=True)) == text
+    text = edited("".join(parts).encode(), MAC, InterfaceEdit(no_vlan=True))
+    assert edited(edited(text, MAC, InterfaceEdit(vlan=vlan)), MAC, InterfaceEdit(no_vlan=True)) == text
 
 
 @pytest.mark.needs("schemas")
@@ -140,7 +143,7 @@ def test_a_vlan_put_in_and_taken_out_leaves_nothing(parts: tuple[str, str, str],
 def test_of_any_element_that_libvirt_knows_only_the_vlan_changes(interface: Interface, vlan: Vlan) -> None:
     text = write.element(interface)
     try:
-        result = edited(text.encode(), interface.mac, Change(vlan=vlan)).decode()
+        result = edited(text.encode(), interface.mac, InterfaceEdit(vlan=vlan)).decode()
     except InvalidRequest:
         assume(False)
     assert result == write.element(interface.replace(vlan=vlan))

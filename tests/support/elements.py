@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from vifplug.guest import edit, write
+from vifplug.guest import write
+from vifplug.guest.domain import edit
 from vifplug.testing import schema
 
 _ELEMENT = re.compile(r"<(interface|hostdev)\b[^>]*>.*?</\1>", re.DOTALL)

@@ -111,8 +111,8 @@ class Outside:
                 yield report
 
 
-def _verdict(item: pytest.Item, outcome: Any, told: Any) -> pytest.TestReport:
-    return pytest.TestReport(item.nodeid, item.location, dict.fromkeys(item.keywords, 1), outcome, told, "call")
+def _verdict(item: pytest.Item, outcome: Any, message: Any) -> pytest.TestReport:
+    return pytest.TestReport(item.nodeid, item.location, dict.fromkeys(item.keywords, 1), outcome, message, "call")
 
 
 class Ended(Exception):

@@ -7,8 +7,8 @@ from pathlib import Path
 from vifplug import VIFDriver
 from vifplug import conf as options
 from vifplug.host.machine import Machine
-from vifplug.host.memory import MemoryBackend
-from vifplug.plan import resources
+from vifplug.plan import registry
+from vifplug.testing.memory import MemoryBackend
 
 
 class Bench:
@@ -19,9 +19,9 @@ class Bench:
         conf = options.load([])
         conf.set_override("state_path", str(state_path), group="vifplug")
         conf.set_override("default_qos_type", None, group="vifplug_ovs")
-        self.driver = VIFDriver(conf, machine=Machine({kind: lambda: self.memory for kind in resources.RESOURCES}))
+        self.driver = VIFDriver(conf, machine=Machine({kind: lambda: self.memory for kind in registry.RESOURCES}))
 
     def there(self) -> set[str]:
         """What is on the machine, but for bridges that were ensured."""
-        kinds = resources.RESOURCES
-        return {name for kind, name in self.memory.there if kinds[kind].life is resources.Life.MADE}
+        kinds = registry.RESOURCES
+        return {name for kind, name in self.memory.there if kinds[kind].ownership is registry.Ownership.OWNED}

@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 
 from tests.support.sample import Sample
 from vifplug.guest.interface import Interface
-from vifplug.model.codec import FrozenMap, Record
+from vifplug.model.codec import FrozenMap, Model
 from vifplug.model.vif import VIF
-from vifplug.plan.resources import Resource, Tap
+from vifplug.plan.registry import Resource, Tap
 from vifplug.types.base import Context, VIFType
 from vifplug.types.ethernet import tap
 
@@ -41,7 +41,7 @@ class Half(VIFType):
 
 
 @dataclass(kw_only=True)
-class MutableSource(Record):
+class MutableSource(Model):
     """A source that can change."""
 
     bridge: str = "br0"
@@ -54,7 +54,7 @@ class Mutable(Sample):
 
 
 @dataclass(frozen=True, kw_only=True)
-class WrongDefaultSource(Record):
+class WrongDefaultSource(Model):
     """A source whose default is of another type than its hint."""
 
     bridge: str = "br0"
@@ -68,7 +68,7 @@ class WrongDefault(Sample):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ListSource(Record):
+class ListSource(Model):
     """A source with a list, which can change."""
 
     bridge: str = "br0"

@@ -30,8 +30,8 @@ class Nic:
 
     def settings(self, number: int) -> dict[str, Any]:
         """What the kernel says of a function: iproute2 is asked, not the code under test."""
-        [told] = json.loads(ip("-json", "link", "show", "dev", self.device))
-        return dict(told["vfinfo_list"][number])
+        [message] = json.loads(ip("-json", "link", "show", "dev", self.device))
+        return dict(message["vfinfo_list"][number])
 
     def set(self, number: int, words: str) -> None:
         """Settings of a function, as ip(8) has them: ``mac 52:54:00:00:00:01 vlan 7``."""
@@ -84,10 +84,10 @@ class Nic:
             self.far_device,
         ]
         with tempfile.NamedTemporaryFile() as file, subprocess.Popen(command, stdout=file, stderr=file) as dump:
-            told = Path(file.name)
+            message = Path(file.name)
             try:
-                until(lambda: "listening on" in told.read_text(), "tcpdump to listen")
-                yield lambda: told.read_text().splitlines()
+                until(lambda: "listening on" in message.read_text(), "tcpdump to listen")
+                yield lambda: message.read_text().splitlines()
             finally:
                 dump.kill()  # of SIGTERM it takes note with the next frame only
 

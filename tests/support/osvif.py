@@ -15,7 +15,7 @@ from typing import Any
 
 from os_vif import objects
 
-from vifplug.host import tap
+from vifplug.host.links import tap
 from vifplug.testing import netns
 from vifplug.testing.host import PrivateHost
 
@@ -122,8 +122,8 @@ class Native:
 
     def _call(self, verb: str, vif: Any, options: dict[str, Any]) -> str:
         assert self._process.stdin and self._process.stdout and self._process.stderr
-        told = {"verb": verb, "options": options, "vif": vif.obj_to_primitive(), "info": info().obj_to_primitive()}
-        self._process.stdin.write(json.dumps(told) + "\n")
+        message = {"verb": verb, "options": options, "vif": vif.obj_to_primitive(), "info": info().obj_to_primitive()}
+        self._process.stdin.write(json.dumps(message) + "\n")
         self._process.stdin.flush()
         return self._process.stdout.readline().strip() or self._process.stderr.read()
 
@@ -174,8 +174,8 @@ def snapshot(host: PrivateHost) -> dict[str, Any]:
 
 def _rows(host: PrivateHost) -> list[list[dict[str, Any]]]:
     words = " ".join(f"-- --columns=_uuid,{columns} list {table}" for table, columns in _COLUMNS.items())
-    told = map(json.loads, host.ovs.ctl("--format=json", *words.split()).splitlines())
-    return [[dict(zip(each["headings"], map(_value, row), strict=True)) for row in each["data"]] for each in told]
+    message = map(json.loads, host.ovs.ctl("--format=json", *words.split()).splitlines())
+    return [[dict(zip(each["headings"], map(_value, row), strict=True)) for row in each["data"]] for each in message]
 
 
 def _value(value: Any) -> Any:
@@ -207,10 +207,10 @@ def _port(row: dict[str, Any], on: dict[str, str], qos: dict[str, Any]) -> dict[
 def _device(link: dict[str, Any]) -> dict[str, Any]:
     details = link.get("linkinfo", {})
     kind, data = details.get("info_kind"), details.get("info_data", {})
-    told = {name: data[name] for name in _LINK.get(kind, ()) if name in data}
-    told |= {"mtu": link["mtu"], "up": "UP" in link["flags"], "promisc": link["promiscuity"] > 0}
-    told |= {"mac": link["address"], "kind": kind, "master": link.get("master"), "alias": link.get("ifalias")}
-    return told | {key: _sysctl(link["ifname"], key) for key in _SYSCTLS}
+    message = {name: data[name] for name in _LINK.get(kind, ()) if name in data}
+    message |= {"mtu": link["mtu"], "up": "UP" in link["flags"], "promisc": link["promiscuity"] > 0}
+    message |= {"mac": link["address"], "kind": kind, "master": link.get("master"), "alias": link.get("ifalias")}
+    return message | {key: _sysctl(link["ifname"], key) for key in _SYSCTLS}
 
 
 def _sysctl(device: str, key: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from vifplug.host.ovs.backend import OvsBackend
 from vifplug.host.ovs.settings import OvsSettings
-from vifplug.plan.resources import OvsPort, Resource
+from vifplug.plan.registry import OvsPort, Resource
 from vifplug.plan.steps import Step, plan, removal
 from vifplug.testing.ovs import PrivateOvs
 

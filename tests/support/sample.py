@@ -11,10 +11,10 @@ import pytest
 
 from vifplug.errors import Problem
 from vifplug.guest.interface import Interface
-from vifplug.model.codec import Record
+from vifplug.model.codec import Model
 from vifplug.model.names import DeviceName
 from vifplug.model.vif import VIF
-from vifplug.plan.resources import BridgePort, LowerDevice, Resource
+from vifplug.plan.registry import BridgePort, LowerDevice, Resource
 from vifplug.testing.backends import ResourceConformance
 from vifplug.testing.conformance import VIFTypeConformance
 from vifplug.types.base import Context, Option, VIFType
@@ -22,7 +22,7 @@ from vifplug.types.ethernet import tap, tap_interface
 
 
 @dataclass(frozen=True, kw_only=True)
-class SampleSource(Record):
+class SampleSource(Model):
     """A Linux bridge."""
 
     bridge: DeviceName

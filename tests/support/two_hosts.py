@@ -14,7 +14,7 @@ from typing import Any
 from tests.support.command import Answer, vifplug
 from vifplug import VIF, VIFDriver, conf
 from vifplug.cli.demo import guests
-from vifplug.cli.demo.guests import Guest
+from vifplug.cli.demo.guests import DemoGuest
 from vifplug.testing.host import PrivateHost
 from vifplug.testing.ovn import CONTROLLER, UPLINK, Chassis, PrivateOvn
 
@@ -85,7 +85,7 @@ class Site:
         return path
 
     @contextlib.contextmanager
-    def guest(self, host: str, vif: VIF) -> Iterator[Guest]:
+    def guest(self, host: str, vif: VIF) -> Iterator[DemoGuest]:
         """What stands for a guest, with the VIF's address."""
         with contextlib.ExitStack() as stack:
             with self.hosts[host].inside():

@@ -153,7 +153,7 @@ def emulator(place: Path, device: str) -> list[str]:
     ours = [str(unpacked / "bin" / QEMU), *(argument for path in share for argument in ("-L", str(path)))]
     for command in ([QEMU], ours):
         if shutil.which(command[0]):
-            told = subprocess.run([*command, "-device", f"{device},help"], capture_output=True, text=True).stdout
-            if told.startswith(f"{device} options"):
+            message = subprocess.run([*command, "-device", f"{device},help"], capture_output=True, text=True).stdout
+            if message.startswith(f"{device} options"):
                 return command
     raise Lacking(f"no {QEMU}, here or in {place}/qemu, emulates the device {device}")

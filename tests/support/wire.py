@@ -83,13 +83,13 @@ def opened_macvtap(name: str) -> int:
 @contextlib.contextmanager
 def _joined(one: int, other: int) -> Iterator[None]:
     """A thread carries frames from each to the other, until the end."""
-    end, told = os.pipe()
+    end, message = os.pipe()
     thread = threading.Thread(target=_carry, args=({one: other, other: one}, end))
     thread.start()
     try:
         yield
     finally:
-        os.close(told)
+        os.close(message)
         thread.join()
         for descriptor in (one, other, end):
             os.close(descriptor)

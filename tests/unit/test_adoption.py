@@ -9,9 +9,9 @@ import pytest
 
 from tests.support.memory import Bench
 from vifplug import VIF, Instance, errors
-from vifplug.guest import running
+from vifplug.guest.domain import live
 from vifplug.plan.facts import VirtualFunctionFacts
-from vifplug.plan.resources import AdoptedPort, LowerDevice, OvsVlan, VirtualFunction
+from vifplug.plan.registry import AdoptedPort, LowerDevice, OvsVlan, VirtualFunction
 
 GUEST = Instance(uuid="11111111-2222-4333-8444-555555555555", name="web")
 MAC = "52:54:00:00:00:01"
@@ -45,9 +45,9 @@ def bench(tmp_path: Path) -> Iterator[Host]:
     made.driver.close()
 
 
-def read(*interfaces: str) -> running.RunningGuest:
+def read(*interfaces: str) -> live.RunningGuest:
     xml = f"<domain><name>web</name><uuid>{GUEST.uuid}</uuid><devices>{''.join(interfaces)}</devices></domain>"
-    return running.guest(xml)
+    return live.guest(xml)
 
 
 def place_port(bench: Host, vlan: OvsVlan) -> None:
@@ -126,7 +126,7 @@ def test_what_was_asked_of_a_network_is_told_apart() -> None:
     ("changes", "sentence"),
     [
         ({"tap_owner": "vifplug"}, r"\$.source.adopted: needs tap_owner libvirt"),
-        ({"target": None}, r"\$.target: wanted the name of the tap that is there"),
+        ({"target": None}, r"\$.target: expected the name of the tap that is there"),
     ],
 )
 def test_what_can_not_be_adopted_is_told(bench: Host, changes: dict[str, str], sentence: str) -> None:

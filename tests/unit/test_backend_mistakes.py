@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 import pytest
 
 from tests.support.sample import failures
-from vifplug.host.memory import MemoryBackend
-from vifplug.plan.resources import Identity, Life, Resource
+from vifplug.plan.registry import Identity, Ownership, Resource
 from vifplug.plan.steps import Observed, Step
 from vifplug.testing.backends import ResourceConformance
+from vifplug.testing.memory import MemoryBackend
 
 OWNER = "0a1b2c3d-1111-4222-8333-444455556666"
 
@@ -30,7 +30,7 @@ class Dimmer(Lamp):
     """Something that is there, and whose level is set."""
 
     kind = "dimmer"
-    life = Life.SET
+    ownership = Ownership.BORROWED
 
 
 class Lamps(MemoryBackend):
@@ -140,7 +140,11 @@ def test_a_backend_without_a_mistake_passes() -> None:
 @pytest.mark.parametrize(
     ("cls", "test", "says"),
     [
-        (Blind, "what_was_applied_is_observed", "after apply it is not observed as it was wanted: lamp lamp0: wanted"),
+        (
+            Blind,
+            "what_was_applied_is_observed",
+            "after apply it is not observed as it was wanted: lamp lamp0: expected",
+        ),
         (Imagining, "what_is_not_there_is_not_observed", "lamp lamp0 was not made yet, and observe finds Lamp("),
         (Lazy, "what_was_applied_is_observed", "after apply it is not observed as it was wanted"),
         (Forgetful, "what_was_applied_is_observed", "apply has to append each step to `done`"),
@@ -177,8 +181,8 @@ class Stuck(Dimmers):
 
 def test_a_setting_that_is_not_put_back_is_told() -> None:
     assert failures(suite(Dimmers, DIMMER)) == {}
-    told = failures(suite(Stuck, DIMMER))["test_a_setting_is_put_back"]
-    assert told == "dimmer dimmer0 is not put back as it was before: level: wanted 0, found 3"
+    message = failures(suite(Stuck, DIMMER))["test_a_setting_is_put_back"]
+    assert message == "dimmer dimmer0 is not put back as it was before: level: expected 0, got 3"
 
 
 def test_a_suite_without_an_example_or_without_occupy_says_so() -> None:

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 from vifplug.plan.facts import VirtualFunctionFacts
-from vifplug.plan.vdpa import VdpaDevice, VdpaFacts
+from vifplug.plan.kinds.vdpa import VdpaDevice, VdpaFacts
 from vifplug.testing.conformance import VIFTypeConformance
-from vifplug.types.base import Context, NoFacts, Settings
-from vifplug.types.bridge import Bridge
-from vifplug.types.direct import Direct
-from vifplug.types.ethernet import Ethernet
-from vifplug.types.hostdev import HostDevice
-from vifplug.types.vdpa import Vdpa
-from vifplug.types.vhostuser import VhostUser
+from vifplug.types.base import Context, NoFacts, TypeSettings
+from vifplug.types.bridge import BridgeType
+from vifplug.types.direct import DirectType
+from vifplug.types.ethernet import EthernetType
+from vifplug.types.hostdev import HostDeviceType
+from vifplug.types.vdpa import VdpaType
+from vifplug.types.vhostuser import VhostUserType
 
 VF = VirtualFunctionFacts(address="0000:81:02.3", pf="ens1f0", number=3, device="ens1f0v3", representor="pf0vf3")
 VDPA = VdpaFacts(name="vdpa0", device="/dev/vhost-vdpa-3", driver="vhost_vdpa", function="0000:81:02.3", virtual=True)
@@ -74,7 +74,7 @@ def vhostuser(mode: str, **keys: Any) -> dict[str, Any]:
 
 
 class TestBridge(VIFTypeConformance):
-    kind = Bridge
+    kind = BridgeType
     examples = (
         bridge(),
         bridge(vlan=1011, port={"isolated": True}, mtu=9000, driver={"queues": 4}),
@@ -101,7 +101,7 @@ class TestBridge(VIFTypeConformance):
 
 
 class TestEthernet(VIFTypeConformance):
-    kind = Ethernet
+    kind = EthernetType
     examples = (
         document("ethernet", model="virtio", mtu=1400, driver={"queues": 2}, target="tap-db1"),
         document("ethernet", tap_owner="libvirt"),
@@ -110,7 +110,7 @@ class TestEthernet(VIFTypeConformance):
 
 
 class TestVhostUser(VIFTypeConformance):
-    kind = VhostUser
+    kind = VhostUserType
     examples = (
         vhostuser("server", vlan=7),
         vhostuser("client"),
@@ -126,7 +126,7 @@ class TestVhostUser(VIFTypeConformance):
 
 
 class TestHostDevice(VIFTypeConformance):
-    kind = HostDevice
+    kind = HostDeviceType
     context = Context(facts=Host())
     examples = (
         hostdev(),
@@ -148,7 +148,7 @@ class TestHostDevice(VIFTypeConformance):
 
 
 class TestVdpa(VIFTypeConformance):
-    kind = Vdpa
+    kind = VdpaType
     context = Context(facts=Host())
     resources = (VdpaDevice,)
     examples = (
@@ -168,7 +168,7 @@ class TestVdpa(VIFTypeConformance):
 
 
 class TestDirect(VIFTypeConformance):
-    kind = Direct
+    kind = DirectType
     context = Context(facts=Host())
     examples = (
         direct(),
@@ -186,4 +186,4 @@ def test_the_suite_has_teeth_whatever_the_settings_say(suite: type[VIFTypeConfor
     case = suite()
     for example in suite.examples:
         kind, vif, _ = case._case(example)
-        kind.check(vif, Context(settings=Settings(tap_owner="vifplug")))
+        kind.check(vif, Context(settings=TypeSettings(tap_owner="vifplug")))

@@ -90,15 +90,18 @@ def test_a_host_that_has_everything_fits(wanted: VIF) -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_host_that_lacks_something_says_what(wanted: VIF, reason: str) -> None:
-    [told] = Search([wanted]).reasons(HOST)
-    assert reason in told
+    [message] = Search([wanted]).reasons(HOST)
+    assert reason in message
 
 
 def test_the_guests_vifs_share_what_the_host_has_and_the_next_guest_starts_anew() -> None:
     search = Search([vif(1, network="pool"), vif(2, network="pool")])
     for _ in range(2):
-        [told] = search.reasons(HOST)
-        assert f"for VIF {vif(2).id}: e0 is held by VIF ffffffff" in told and f"e1 is held by VIF {vif(1).id}" in told
+        [message] = search.reasons(HOST)
+        assert (
+            f"for VIF {vif(2).id}: e0 is held by VIF ffffffff" in message
+            and f"e1 is held by VIF {vif(1).id}" in message
+        )
     roomy = host()
     roomy["networks"]["pool"]["pool"][0]["holders"] = []
     assert search.reasons(roomy) == []
@@ -118,8 +121,8 @@ def test_definitions_that_differ_are_told_apart_and_a_uuid_is_no_difference() ->
     assert search.reasons(HOST) == []
     other = host()
     other["networks"]["red"]["definition"]["portgroups"] = []
-    [told] = search.reasons(other)
-    assert "which has none" in told
+    [message] = search.reasons(other)
+    assert "which has none" in message
     same = host()
     same["networks"]["red"]["definition"]["uuid"] = "1" * 32
     assert search.reasons(same) == []
@@ -140,8 +143,8 @@ def test_virtual_functions_of_a_pf_are_known_by_their_addresses() -> None:
         "pool": [{"name": "0000:81:02.0", "problem": "", "max": None, "holders": []}],
     }
     assert Search([vif(network="vf")]).reasons(functions) == []
-    [told] = Search([vif(1, network="vf"), vif(2, network="vf")]).reasons(functions)
-    assert "0000:81:02.0 is held by" in told
+    [message] = Search([vif(1, network="vf"), vif(2, network="vf")]).reasons(functions)
+    assert "0000:81:02.0 is held by" in message
 
 
 def test_what_a_host_of_another_version_publishes_is_no_crash() -> None:
@@ -151,8 +154,8 @@ def test_what_a_host_of_another_version_publishes_is_no_crash() -> None:
     assert any("$.mode" in reason for reason in Search([vif()]).reasons(wrong))
     cut = host()
     del cut["networks"]["pool"]["pool"][0]["problem"]
-    [told] = Search([vif(network="pool")]).reasons(cut)
-    assert "what it publishes can't be read (KeyError: 'problem')" in told
+    [message] = Search([vif(network="pool")]).reasons(cut)
+    assert "what it publishes can't be read (KeyError: 'problem')" in message
 
 
 def test_a_device_of_two_networks_is_one_device() -> None:
@@ -160,5 +163,5 @@ def test_a_device_of_two_networks_is_one_device() -> None:
     both["networks"]["twin"] = copy.deepcopy(both["networks"]["pool"])
     both["networks"]["twin"]["definition"]["name"] = "twin"
     assert Search([vif(1, network="pool")]).reasons(both) == []
-    [told] = Search([vif(1, network="pool"), vif(2, network="twin")]).reasons(both)
-    assert f"e1 is held by VIF {vif(1).id}" in told
+    [message] = Search([vif(1, network="pool"), vif(2, network="twin")]).reasons(both)
+    assert f"e1 is held by VIF {vif(1).id}" in message

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from vifplug.compat import plain
-from vifplug.compat.plugin_type import OsVif, PluggedByOsVif
-from vifplug.element import interface_xml
+from vifplug.compat.plugin_type import OsVifType, PluggedByOsVif
+from vifplug.driver.standalone import interface_xml
 from vifplug.errors import InvalidRequest, Unsupported
 from vifplug.model.vif import VIF, Instance
 from vifplug.testing.conformance import VIFTypeConformance
@@ -38,7 +38,7 @@ BRIDGE = document("VIFBridge", vif_name="tap1", bridge_name="br-ex")
 
 
 class TestOsVif(VIFTypeConformance):
-    kind = OsVif
+    kind = OsVifType
     context = Context(instance=INSTANCE)
     resources = (PluggedByOsVif,)
     examples = (
@@ -107,10 +107,10 @@ def test_objects_come_back_from_their_plain_data() -> None:
     profile = objects.vif.VIFPortProfileOpenVSwitch(interface_id=ID, create_port=True)
     network = objects.network.Network(id=ID, bridge="br-int", subnets=subnets, mtu=1442, vlan=7)
     vif = objects.vif.VIFOpenVSwitch(id=ID, plugin="acme", network=network, port_profile=profile, vif_name="tap1")
-    told = plain.data(vif)
-    assert told["network"]["subnets"] == [{"class": "Subnet", "cidr": "10.0.0.0/24", "gateway": "10.0.0.1"}]
-    made = plain.build(told["class"], told)
-    assert plain.data(made) == told
+    message = plain.data(vif)
+    assert message["network"]["subnets"] == [{"class": "Subnet", "cidr": "10.0.0.0/24", "gateway": "10.0.0.1"}]
+    made = plain.build(message["class"], message)
+    assert plain.data(made) == message
     assert made.network.subnets.objects[0].gateway == subnets.objects[0].gateway
     assert made.obj_what_changed() == vif.obj_what_changed()
 
@@ -134,7 +134,7 @@ def test_what_is_no_object_is_said(name: str, fields: dict[str, Any], sentence: 
 def test_listing_the_type_and_writing_its_element_imports_no_os_vif() -> None:
     code = (
         "import sys, vifplug; from vifplug import plugins; from vifplug.cli import main\n"
-        "assert 'os_vif' in [kind.name for kind in plugins.Types().loaded()]; plugins.load_resources()\n"
+        "assert 'os_vif' in [kind.name for kind in plugins.TypeRegistry().loaded()]; plugins.load_resources()\n"
         f"vifplug.interface_xml(vifplug.VIF.from_json({GENERIC!r}))\n"
         "print([name for name in sys.modules if name.startswith(('os_vif', 'vif_plug', 'oslo_versionedobjects'))])\n"
     )

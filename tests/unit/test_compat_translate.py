@@ -14,9 +14,9 @@ from vifplug.compat.translate import Ask, Options
 from vifplug.errors import InvalidRequest
 from vifplug.model.vif import VIF, Instance
 from vifplug.plan.facts import VirtualFunctionFacts
-from vifplug.plan.resources import OvsPort
+from vifplug.plan.registry import OvsPort
 from vifplug.types.base import Context, NoFacts
-from vifplug.types.hostdev import HostDevice
+from vifplug.types.hostdev import HostDeviceType
 
 OVS = {"virtualport": {"type": "openvswitch", "interfaceid": PORT}}
 DELEGATED = {"tap_owner": "libvirt", "target": TAP, "mtu": 1450, **OVS}
@@ -213,7 +213,7 @@ def test_a_vf_on_dpdks_datapath_is_the_port_that_osvif_makes() -> None:
     """Which needs a card to be seen: os-vif's plugin writes these columns (_plug_vf, create_ovs_vif_port)."""
     made = translate.document(Ask(hostdev(), Options()))
     assert made is not None
-    [port] = [each for each in HostDevice().desired(made, Context(facts=OneVf())) if isinstance(each, OvsPort)]
+    [port] = [each for each in HostDeviceType().desired(made, Context(facts=OneVf())) if isinstance(each, OvsPort)]
     assert (port.name, port.type, port.mtu_request) == (f"vfr{ID[:11]}", "dpdk", 1450)
     assert port.options == {"dpdk-devargs": "0000:81:00.0,representor=[11]"}
     assert port.external_ids["iface-id"] == PORT

@@ -15,8 +15,8 @@ from oslo_config import cfg, generator
 from vifplug import conf as options
 from vifplug.errors import InvalidConfig, NotPermitted
 from vifplug.types.base import Option
-from vifplug.types.bridge import Bridge
-from vifplug.types.vhostuser import VhostUser
+from vifplug.types.bridge import BridgeType
+from vifplug.types.vhostuser import VhostUserType
 
 ROOT = Path(__file__).resolve().parents[2]
 Load = Callable[[str], cfg.ConfigOpts]
@@ -29,7 +29,7 @@ def load(tmp_path: Path) -> Load:
     def load(text: str) -> cfg.ConfigOpts:
         (tmp_path / "t.conf").write_text(text)
         loaded = options.load([str(tmp_path / "t.conf")], [str(_made(tmp_path / "none.d"))])
-        options.register(loaded, [Bridge, VhostUser])
+        options.register(loaded, [BridgeType, VhostUserType])
         return loaded
 
     return load
@@ -58,7 +58,7 @@ def test_values_are_plain_and_ids_are_numbers(load: Load) -> None:
             "[vifplug]\ntap_user=nobody\ntap_group=36\nenabled_types=bridge,direct\n[vifplug_vhostuser]\n"
             "socket_dir_user=nobody\nsocket_dir_mode=0750\n[vifplug_bridge]\nhairpin=true\n"
         ),
-        [Bridge, VhostUser()],
+        [BridgeType, VhostUserType()],
     )
     assert (found.tap_user, found.tap_group, found.enabled_types) == (nobody, 36, ("bridge", "direct"))
     assert found.types["vhostuser"] == {"socket_dir_user": nobody, "socket_dir_group": None, "socket_dir_mode": 0o750}
@@ -88,10 +88,10 @@ def test_a_wrong_value_is_told_with_option_value_file_and_what_is_allowed(
 ) -> None:
     loaded = load(f"[{group}]\n{name} = {value}\n")
     with pytest.raises(InvalidConfig) as caught:
-        options.settings(loaded, [Bridge, VhostUser])
-    told = str(caught.value)
-    assert f"[{group}] {name} is {value!r} in {tmp_path / 't.conf'} and has to be" in told
-    assert allowed in told
+        options.settings(loaded, [BridgeType, VhostUserType])
+    message = str(caught.value)
+    assert f"[{group}] {name} is {value!r} in {tmp_path / 't.conf'} and has to be" in message
+    assert allowed in message
 
 
 def test_all_wrong_values_are_told_at_once(load: Load) -> None:
@@ -105,7 +105,7 @@ def test_an_ssl_remote_needs_its_files(load: Load) -> None:
 
 
 def test_an_options_kind_has_choices(load: Load) -> None:
-    class Chooser(Bridge):
+    class Chooser(BridgeType):
         name = "chooser"
         options = (Option(name="colour", help="which", choices=("red", "green")),)
 
@@ -145,9 +145,9 @@ conf.load(["secret.conf"])
 
 def test_registering_twice_does_no_harm(load: Load) -> None:
     loaded = load("")
-    options.register(loaded, [Bridge])
-    options.register(loaded, [Bridge()])
-    assert options.settings(loaded, [Bridge]).types["bridge"]["hairpin"] is None
+    options.register(loaded, [BridgeType])
+    options.register(loaded, [BridgeType()])
+    assert options.settings(loaded, [BridgeType]).types["bridge"]["hairpin"] is None
 
 
 def test_every_option_has_a_help_text() -> None:

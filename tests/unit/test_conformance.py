@@ -20,11 +20,11 @@ import pytest
 from tests.support.sample import EXAMPLE, Sample, SampleSource, failures, suite
 from vifplug.errors import Missing, Problem
 from vifplug.guest.interface import Interface
-from vifplug.model.codec import FrozenMap, Record
+from vifplug.model.codec import FrozenMap, Model
 from vifplug.model.names import DeviceName
 from vifplug.model.vif import VIF
-from vifplug.plan.resources import OvsPort, Resource, Tap
-from vifplug.testing import purity
+from vifplug.plan.registry import OvsPort, Resource, Tap
+from vifplug.testing import sandbox
 from vifplug.testing.conformance import VIFTypeConformance
 from vifplug.types.base import Context, Option, VIFType
 from vifplug.types.ethernet import tap, tap_interface
@@ -59,7 +59,7 @@ def test_a_source_that_is_a_plain_dataclass_is_refused() -> None:
         source = Plain  # type: ignore[assignment]
 
     message = failures(suite(Typed))["test_vifplug_loads_the_type"]
-    assert "wants source to be a Record class" in message and "Plain" in message
+    assert "wants source to be a Model class" in message and "Plain" in message
 
 
 def test_an_option_of_another_library_is_refused() -> None:
@@ -80,7 +80,7 @@ def test_a_default_that_the_option_does_not_allow_is_refused() -> None:
         options = (Option(name="retries", kind="int", default="many", help="How often."),)
 
     message = failures(suite(Configured))["test_vifplug_loads_the_type"]
-    assert message == "Configured wants the default of option retries to be of kind int, found 'many'"
+    assert message == "Configured wants the default of option retries to be of kind int, got 'many'"
 
 
 def test_a_default_that_is_wrong_on_this_host_is_refused() -> None:
@@ -94,7 +94,7 @@ def test_a_default_that_is_wrong_on_this_host_is_refused() -> None:
 
 def test_missing_documentation_is_asked_for() -> None:
     @dataclass(frozen=True, kw_only=True)
-    class Bare(Record):
+    class Bare(Model):
         bridge: DeviceName
 
     class Silent(Sample):
@@ -148,7 +148,7 @@ def test_a_refusal_by_a_bare_exception_is_refused() -> None:
 
 def test_a_source_that_swallows_unknown_keys_is_refused() -> None:
     @dataclass(frozen=True, kw_only=True)
-    class Lax(Record):
+    class Lax(Model):
         """A source that takes what it knows and drops the rest."""
 
         bridge: DeviceName
@@ -265,7 +265,7 @@ def test_a_device_that_is_not_hardened_is_named() -> None:
             yield tap(vif, context).replace(sysctls=FrozenMap({"ipv4/proxy_arp": "1"}))
 
     message = failures(suite(Soft))["test_its_devices_are_hardened"]
-    assert "is not hardened" in message and "add to vifplug.plan.resources.HARDENED" in message
+    assert "is not hardened" in message and "add to vifplug.plan.registry.HARDENED" in message
 
 
 @pytest.mark.parametrize(
@@ -305,13 +305,13 @@ def test_looking_at_the_machine_can_not_be_hidden_by_a_default() -> None:
 def test_importing_late_is_not_touching(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "late_module.py").write_text("VALUE = 1\n")
     monkeypatch.syspath_prepend(tmp_path)
-    with purity.enforced():
+    with sandbox.enforced():
         import late_module  # type: ignore[import-not-found]
     assert late_module.VALUE == 1
 
 
 def test_after_enforcing_the_thread_may_open_files_again(tmp_path: Path) -> None:
-    with pytest.raises(purity.Impure), purity.enforced():
+    with pytest.raises(sandbox.Impure), sandbox.enforced():
         (tmp_path / "x").write_text("x")
     (tmp_path / "x").write_text("x")
 
@@ -369,7 +369,7 @@ def test_a_name_that_no_device_can_have_is_named() -> None:
 
     message = failures(suite(Long))["test_its_devices_have_good_names"]
     assert "desired built a record that is not valid" in message
-    assert "$.name: wanted a device name of at most 15 bytes" in message
+    assert "$.name: expected a device name of at most 15 bytes" in message
 
 
 def test_a_port_with_a_name_that_no_device_can_have_is_named() -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from vifplug import Network, definitions, errors
-from vifplug.definitions import Definition, Directory, Given, get
+from vifplug import Network, errors
+from vifplug.driver import definitions
+from vifplug.driver.definitions import NetworkDefinition, NetworkDirectory, StaticNetworks, get
 from vifplug.networks import read
 
 
@@ -28,11 +29,11 @@ def settled(path: Path, content: str) -> None:
         time.sleep(0.01)
 
 
-def names(directory: Directory) -> list[str]:
+def names(directory: NetworkDirectory) -> list[str]:
     return [each.name for each in directory.all()]
 
 
-def bridge(directory: Directory, name: str = "red") -> str | None:
+def bridge(directory: NetworkDirectory, name: str = "red") -> str | None:
     return get(directory, name).bridge
 
 
@@ -54,7 +55,7 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 
 
 def test_a_directory_that_is_not_there_has_no_networks(tmp_path: Path) -> None:
-    directory = Directory(str(tmp_path / "networks.d"))
+    directory = NetworkDirectory(str(tmp_path / "networks.d"))
     assert directory.all() == []
     with pytest.raises(errors.UnknownNetwork, match="red is not defined on this host; defined are nothing"):
         get(directory, "red")
@@ -73,13 +74,13 @@ def test_only_files_that_end_in_xml_and_are_not_hidden_count(tmp_path: Path) -> 
     (tmp_path / "directory.xml" / "inside.xml").write_text(text("red"))
     os.mkfifo(tmp_path / "fifo.xml")
     (tmp_path / "good.xml").write_text(text("green"))
-    assert names(Directory(str(tmp_path))) == ["green"]
+    assert names(NetworkDirectory(str(tmp_path))) == ["green"]
 
 
 def test_the_name_is_the_elements_and_not_the_files(tmp_path: Path) -> None:
     (tmp_path / "b.xml").write_text(text("alpha"))
     (tmp_path / "a.xml").write_text(text("beta"))
-    found = Directory(str(tmp_path)).all()
+    found = NetworkDirectory(str(tmp_path)).all()
     assert [(each.name, Path(each.place).name) for each in found] == [("alpha", "b.xml"), ("beta", "a.xml")]
 
 
@@ -88,7 +89,7 @@ def test_a_link_to_a_file_is_followed(tmp_path: Path) -> None:
     (tmp_path / "on").mkdir()
     (tmp_path / "all" / "red").write_text(text("red"))
     (tmp_path / "on" / "red.xml").symlink_to("../all/red")
-    directory = Directory(str(tmp_path / "on"))
+    directory = NetworkDirectory(str(tmp_path / "on"))
     assert bridge(directory) == "br0"
     settled(tmp_path / "all" / "red", text("red", "br-new"))
     assert bridge(directory) == "br-new"
@@ -97,9 +98,9 @@ def test_a_link_to_a_file_is_followed(tmp_path: Path) -> None:
 def test_a_link_that_leads_nowhere_hides_no_other_network(tmp_path: Path) -> None:
     (tmp_path / "red.xml").write_text(text("red"))
     (tmp_path / "gone.xml").symlink_to("nothing")
-    assert bridge(Directory(str(tmp_path))) == "br0"
+    assert bridge(NetworkDirectory(str(tmp_path))) == "br0"
     (tmp_path / "loop.xml").symlink_to("loop.xml")
-    assert bridge(Directory(str(tmp_path))) == "br0"
+    assert bridge(NetworkDirectory(str(tmp_path))) == "br0"
 
 
 def test_a_directory_that_can_not_be_read_is_told(tmp_path: Path) -> None:
@@ -108,7 +109,7 @@ def test_a_directory_that_can_not_be_read_is_told(tmp_path: Path) -> None:
     file.write_text("")
     for path, reason in ((loop, "Too many levels of symbolic links"), (file, "Not a directory")):
         with pytest.raises(errors.Missing, match=f"networks_dir, {path}, can't be read: {reason}"):
-            Directory(str(path)).all()
+            NetworkDirectory(str(path)).all()
 
 
 # -- what is wrong ------------------------------------------------------------------------------------------------
@@ -120,7 +121,7 @@ def test_a_broken_file_is_told_with_its_lines_and_hides_no_other(tmp_path: Path)
     (tmp_path / "c.xml").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "d.xml").write_text("")
     (tmp_path / "e.xml").write_text(text("green"))
-    directory = Directory(str(tmp_path))
+    directory = NetworkDirectory(str(tmp_path))
     assert bridge(directory, "green") == "br0"
     assert [(each.name, each.network is None, bool(each.problems)) for each in directory.all()] == [
         ("", True, True),
@@ -155,7 +156,7 @@ def test_a_file_that_can_not_be_read_is_told_and_hides_no_other(
         return whole(path)
 
     monkeypatch.setattr(Path, "read_bytes", refused)
-    directory = Directory(str(tmp_path))
+    directory = NetworkDirectory(str(tmp_path))
     assert bridge(directory, "green") == "br0"
     with pytest.raises(
         errors.UnknownNetwork, match=r"red is not defined on this host; defined are green, and .*red\.xml can't be read"
@@ -169,7 +170,7 @@ def test_a_name_that_several_files_give_is_wrong_in_each_and_the_others_stay(tmp
     for name in ("a", "b", "c"):
         (tmp_path / f"{name}.xml").write_text(text("red"))
     (tmp_path / "d.xml").write_text(text("green"))
-    directory = Directory(str(tmp_path))
+    directory = NetworkDirectory(str(tmp_path))
     assert bridge(directory, "green") == "br0"
     wrong = [each for each in directory.all() if each.name == "red"]
     assert len(wrong) == 3 and not any(each.network for each in wrong)
@@ -186,19 +187,19 @@ def test_a_broken_copy_has_the_name_as_well(tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_text(text("red"))
     (tmp_path / "b.xml").write_text(text("red").replace("bridge'/>", "nat'/>"))
     with pytest.raises(errors.UnknownNetwork, match="is the name of the network in"):
-        get(Directory(str(tmp_path)), "red")
+        get(NetworkDirectory(str(tmp_path)), "red")
 
 
 def test_a_file_without_a_name_takes_no_name_from_another(tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_text(text("red"))
     (tmp_path / "red.xml").write_text("<network>")
-    assert bridge(Directory(str(tmp_path))) == "br0"
+    assert bridge(NetworkDirectory(str(tmp_path))) == "br0"
 
 
 def test_spaces_around_the_name_of_a_broken_network_do_not_count(tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_text("<network><name>\n red </name><forward mode='nat'/></network>")
     with pytest.raises(errors.UnknownNetwork, match="network red can't be used"):
-        get(Directory(str(tmp_path)), "red")
+        get(NetworkDirectory(str(tmp_path)), "red")
 
 
 # -- what changes -------------------------------------------------------------------------------------------------
@@ -207,7 +208,7 @@ def test_spaces_around_the_name_of_a_broken_network_do_not_count(tmp_path: Path)
 def test_a_file_that_is_replaced_by_renaming_is_read_again(tmp_path: Path) -> None:
     """As editors and configuration management do it; here with the same size and the same time stamps."""
     path, new = tmp_path / "red.xml", tmp_path / ".new"
-    directory = Directory(str(tmp_path))
+    directory = NetworkDirectory(str(tmp_path))
     for number in range(30):
         new.write_text(text("red", f"br{number:02}"))
         os.utime(new, (1, 1))
@@ -218,7 +219,7 @@ def test_a_file_that_is_replaced_by_renaming_is_read_again(tmp_path: Path) -> No
 def test_a_file_that_is_rewritten_in_place_is_read_again(tmp_path: Path) -> None:
     """As fast as can be, with the same size and a time of modification that is put back: the kernel's clock ticks."""
     path = tmp_path / "red.xml"
-    directory = Directory(str(tmp_path))
+    directory = NetworkDirectory(str(tmp_path))
     for number in range(90):
         path.write_text(text("red", f"br{number:02}"))
         os.utime(path, (1, 1))
@@ -227,7 +228,7 @@ def test_a_file_that_is_rewritten_in_place_is_read_again(tmp_path: Path) -> None
 
 def test_a_file_that_is_removed_or_renamed_is_gone_at_once(tmp_path: Path) -> None:
     settled(tmp_path / "red.xml", text("red"))
-    directory = Directory(str(tmp_path))
+    directory = NetworkDirectory(str(tmp_path))
     assert names(directory) == names(directory) == ["red"]
     (tmp_path / "red.xml").rename(tmp_path / "red.xml.off")
     assert names(directory) == []
@@ -246,15 +247,15 @@ def test_a_file_may_go_while_the_directory_is_read(tmp_path: Path, monkeypatch: 
         (tmp_path / "red.xml").unlink(missing_ok=True)
         return whole(path)
 
-    monkeypatch.setattr("vifplug.definitions.os.stat", late)
-    assert bridge(Directory(str(tmp_path)), "green") == "br0"
+    monkeypatch.setattr("vifplug.driver.definitions.os.stat", late)
+    assert bridge(NetworkDirectory(str(tmp_path)), "green") == "br0"
 
 
 def test_only_files_that_have_changed_are_parsed_again(tmp_path: Path, parsed: list[bytes]) -> None:
     for name in ("a", "b"):
         (tmp_path / f"{name}.xml").write_text(text(name))
     settled(tmp_path / "c.xml", "<network><name>c</name></network>")
-    directory = Directory(str(tmp_path))
+    directory = NetworkDirectory(str(tmp_path))
     first = directory.all()
     assert len(parsed) == 3
     assert directory.all() == first and len(parsed) == 3
@@ -275,7 +276,7 @@ def test_a_file_that_was_just_written_is_not_trusted_yet(
     """Its time stamp may be that of another write a moment later; how long a moment is depends on the kernel."""
     monkeypatch.setattr(definitions, "_RACY", 3600)
     (tmp_path / "red.xml").write_text(text("red"))
-    directory = Directory(str(tmp_path))
+    directory = NetworkDirectory(str(tmp_path))
     assert directory.all() == directory.all()
     assert len(parsed) == 2
 
@@ -284,7 +285,7 @@ def test_threads_may_ask_while_files_change(tmp_path: Path) -> None:
     """Nobody sees a network that is in the directory all the time missing, nor half a file."""
     for number in range(20):
         (tmp_path / f"{number}.xml").write_text(text(f"n{number}"))
-    directory, done = Directory(str(tmp_path)), threading.Event()
+    directory, done = NetworkDirectory(str(tmp_path)), threading.Event()
 
     def ask() -> int:
         asked = 0
@@ -311,10 +312,10 @@ def test_threads_may_ask_while_files_change(tmp_path: Path) -> None:
 
 def test_networks_may_be_given_as_objects() -> None:
     red, blue = (Network.from_data({"name": name, "mode": "vepa", "devices": ["e0"]}) for name in ("red", "blue"))
-    given = Given([red, blue])
+    given = StaticNetworks([red, blue])
     assert given.all() == [
-        Definition(name="blue", place="given", network=blue),
-        Definition(name="red", place="given", network=red),
+        NetworkDefinition(name="blue", place="given", network=blue),
+        NetworkDefinition(name="red", place="given", network=red),
     ]
     assert get(given, "red") is red
     with pytest.raises(errors.UnknownNetwork, match="defined are blue and red"):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tests.support.memory import Bench
 from tests.support.site import ROOT
-from vifplug.guest import metadata
-from vifplug.hook import HARMLESS, OPERATIONS, Hook
+from vifplug.compat.libvirt_hook import HARMLESS, OPERATIONS, GuestHook
+from vifplug.guest.domain import metadata
 
 TEXT = (ROOT / "doc" / "libvirt.md").read_text()
 
@@ -27,7 +27,7 @@ def test_the_definition_is_plugged_as_it_stands(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     guest = metadata.guest(definition)
     assert not guest.problems
-    Hook(bench.driver, guest).run("prepare")
+    GuestHook(bench.driver, guest).run("prepare")
     assert [entry.actual.device for entry in bench.driver.list()] == ["tapweb"]
     bench.driver.close()
 
@@ -36,9 +36,9 @@ def test_the_table_has_the_operations_and_what_their_failure_does() -> None:
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")] for line in HOOK.splitlines() if line.startswith("| `")
     ]
-    told = {tuple(re.findall(r"`(.*?)`", row[0])[0].split()): row[2] for row in rows}
-    assert set(told) == set(OPERATIONS)
-    assert {pair[0] for pair, failure in told.items() if failure.endswith("the guest runs")} == set(HARMLESS)
+    message = {tuple(re.findall(r"`(.*?)`", row[0])[0].split()): row[2] for row in rows}
+    assert set(message) == set(OPERATIONS)
+    assert {pair[0] for pair, failure in message.items() if failure.endswith("the guest runs")} == set(HARMLESS)
 
 
 def test_the_file_is_where_the_page_has_it() -> None:
@@ -48,7 +48,7 @@ def test_the_file_is_where_the_page_has_it() -> None:
 
 
 def test_every_kind_of_interface_that_is_adopted_is_in_the_table() -> None:
-    from vifplug.guest import running
+    from vifplug.guest.domain import live
 
     cells = [line.split("|")[1] for line in ADOPT.splitlines() if line.startswith("| `")]
-    assert set(running._PLUGGED) <= {name for cell in cells for name in re.findall(r"`(.*?)`", cell)}
+    assert set(live._PLUGGED) <= {name for cell in cells for name in re.findall(r"`(.*?)`", cell)}

@@ -23,10 +23,10 @@ def rows(heading: str) -> list[list[str]]:
 
 
 def test_the_table_is_the_table() -> None:
-    told = [(row.name, row.vif_type, f"`{row.becomes}`" if row.form else "refused") for row in TABLE]
+    message = [(row.name, row.vif_type, f"`{row.becomes}`" if row.form else "refused") for row in TABLE]
     assert [
         (name.strip("`"), kind.strip("`"), becomes) for name, kind, _, becomes, _ in rows("Every VIF type of the field")
-    ] == told
+    ] == message
 
 
 def test_every_key_of_a_guest_is_in_the_page() -> None:

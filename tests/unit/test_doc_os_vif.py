@@ -24,16 +24,16 @@ def rows(columns: int, title: str) -> list[list[str]]:
 
 
 def test_every_option_has_its_row() -> None:
-    told = {theirs: ours for theirs, ours, _ in rows(3, "Options")}
-    assert told == {option.dest: options.TABLE.get(option.dest, "none") for option in OvsPlugin.CONFIG_OPTS}
+    message = {theirs: ours for theirs, ours, _ in rows(3, "Options")}
+    assert message == {option.dest: options.TABLE.get(option.dest, "none") for option in OvsPlugin.CONFIG_OPTS}
     assert set(options.TABLE.values()) <= {option.dest for option in conf.OVS_OPTIONS}
 
 
 def test_every_plugin_and_class_has_its_row() -> None:
-    told = {(plugin, name) for plugin, names, _ in rows(3, "Which objects") for name in re.findall(r"VIF\w+", names)}
-    assert told == {(plugin, name) for plugin, forms in translate.FORMS.items() for name in forms}
+    message = {(plugin, name) for plugin, names, _ in rows(3, "Which objects") for name in re.findall(r"VIF\w+", names)}
+    assert message == {(plugin, name) for plugin, forms in translate.FORMS.items() for name in forms}
     objects.register_all()
-    assert all(hasattr(objects.vif, name) for _, name in told)
+    assert all(hasattr(objects.vif, name) for _, name in message)
 
 
 def test_every_class_with_an_element_has_its_row() -> None:
@@ -46,5 +46,5 @@ def test_the_document_gives_the_element_that_follows_it() -> None:
 
 
 def test_every_difference_says_both_sides() -> None:
-    told = rows(3, "What is done otherwise")
-    assert len(told) > 20 and all(theirs and ours for theirs, ours, _ in told)
+    message = rows(3, "What is done otherwise")
+    assert len(message) > 20 and all(theirs and ours for theirs, ours, _ in message)

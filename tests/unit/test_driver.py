@@ -11,8 +11,8 @@ import pytest
 
 from tests.support.memory import Bench
 from vifplug import VIF, Instance, errors
-from vifplug.plan import resources
-from vifplug.plan.resources import LowerDevice, OvsPort, Tap, VirtualFunction
+from vifplug.plan import registry
+from vifplug.plan.registry import LowerDevice, OvsPort, Tap, VirtualFunction
 from vifplug.plan.steps import Step
 
 ID = "9c4e2f10-6a1b-4c2d-9e3f-7a8b9c0d1e2f"
@@ -249,15 +249,15 @@ def test_a_batch_refuses_one_device_or_one_vif_twice(bench: Bench) -> None:
 
 
 def test_progress_is_told(bench: Bench) -> None:
-    told: list[tuple[int, int]] = []
-    bench.driver.plug_many([(vif(), None), (vif(id=OTHER), None)], progress=lambda *each: told.append(each))
-    assert told[-1] == (5, 5) and told == sorted(told)
+    message: list[tuple[int, int]] = []
+    bench.driver.plug_many([(vif(), None), (vif(id=OTHER), None)], progress=lambda *each: message.append(each))
+    assert message[-1] == (5, 5) and message == sorted(message)
 
 
 def test_a_plan_changes_nothing_and_says_what_would(bench: Bench) -> None:
     planned = bench.driver.plan(vif())
-    told = [str(step) for step in planned.steps]
-    assert told == [f"make tap {TAP}", "make ovs-bridge br-int", f"make ovs-port {TAP}"]
+    message = [str(step) for step in planned.steps]
+    assert message == [f"make tap {TAP}", "make ovs-bridge br-int", f"make ovs-port {TAP}"]
     assert bench.there() == set() and bench.driver.list() == []
     bench.driver.plug(vif())
     assert bench.driver.plan(vif()).steps == ()
@@ -282,7 +282,7 @@ def test_settle_does_again_what_the_start_of_a_guest_undid(bench: Bench) -> None
     bench.driver.plug(vif(bandwidth={"inbound": {"average": 1000}}))
     seen = bench.memory.there["tap", TAP].resource
     assert seen
-    bench.memory.place(resources.OvsQdisc(name=TAP, owner=ID, root="noqueue"))
+    bench.memory.place(registry.OvsQdisc(name=TAP, owner=ID, root="noqueue"))
     assert bench.driver.check(ID) == [], "before the guest runs, it is no difference"
     bench.memory.place(seen, held=True)
     [difference] = bench.driver.check(ID)

@@ -13,10 +13,10 @@ import pytest
 from vifplug import VIF, Instance, VIFDriver, errors
 from vifplug import conf as options
 from vifplug.host.machine import Machine
-from vifplug.host.memory import MemoryBackend
-from vifplug.plan import resources
+from vifplug.plan import registry
 from vifplug.plan.facts import BridgeFacts
-from vifplug.plan.resources import LowerDevice, OvsBridge, OvsPort
+from vifplug.plan.registry import LowerDevice, OvsBridge, OvsPort
+from vifplug.testing.memory import MemoryBackend
 
 GUEST = Instance(uuid="77777777-aaaa-4bbb-8ccc-dddddddddddd", name="web-1")
 
@@ -53,7 +53,7 @@ class Bench:
         for name, value in {"state_path": self.path / "state", "networks_dir": self.directory}.items():
             conf.set_override(name, str(value), group="vifplug")
         conf.set_override("default_qos_type", None, group="vifplug_ovs")
-        return VIFDriver(conf, machine=Machine({kind: lambda: self.memory for kind in resources.RESOURCES}))
+        return VIFDriver(conf, machine=Machine({kind: lambda: self.memory for kind in registry.RESOURCES}))
 
     def define(self, text: str, name: str = "red") -> None:
         (self.directory / f"{name}.xml").write_text(text)
@@ -186,7 +186,7 @@ def test_networks_can_be_given_as_objects(bench: Bench) -> None:
     conf.set_override("state_path", str(bench.path / "other"), group="vifplug")
     network = Network(name="red", mode="vepa", devices=({"dev": "e0"},))  # type: ignore[arg-type]
     bench.devices("e0")
-    machine = Machine({kind: lambda: bench.memory for kind in resources.RESOURCES})
+    machine = Machine({kind: lambda: bench.memory for kind in registry.RESOURCES})
     with VIFDriver(conf, networks=[network], machine=machine) as driver:
         assert driver.plug(vif(network="red")).actual.source.dev == "e0"
 
@@ -211,11 +211,11 @@ def test_an_exclusive_device_is_held_alone_and_exhaustion_says_by_whom(bench: Be
     bench.devices("e3", up=False)
     bench.driver.plug(vif(1), GUEST)
     bench.driver.plug(vif(2))
-    told = (
+    message = (
         f"network pool has no device for VIF {vif(3).id}: e0 is held by VIF {vif(1).id} of guest web-1; e1 is held by "
         f"VIF {vif(2).id}; e2 is not on this host; e3 is down"
     )
-    with pytest.raises(errors.PoolExhausted, match=re.escape(told)) as caught:
+    with pytest.raises(errors.PoolExhausted, match=re.escape(message)) as caught:
         bench.driver.plug(vif(3))
     assert caught.value.exit_code == 4 and len(bench.driver.list()) == 2
     bench.driver.unplug(vif(1).id)
@@ -281,7 +281,7 @@ def test_what_fails_to_be_plugged_holds_no_device(bench: Bench) -> None:
     bench.devices("e0")
     with pytest.raises(errors.Unsupported, match="mtu"):
         bench.driver.plug(vif(1, mtu=9000))
-    bench.memory.place(resources.Macvtap(name="mine", lower="e0"), foreign="a macvtap of somebody else")
+    bench.memory.place(registry.Macvtap(name="mine", lower="e0"), foreign="a macvtap of somebody else")
     with pytest.raises(errors.Conflict, match="somebody else"):
         bench.driver.plug(vif(1, tap_owner="vifplug", target="mine"))
     assert bench.driver.list() == []
@@ -391,10 +391,10 @@ def test_a_vlan_takes_a_virtual_function_and_other_devices_of_the_pool_are_left_
     """libvirt refuses it when the guest starts: the element has the VLAN, and the device has none (D11)."""
     bench.define(pool("passthrough", "e0", more="<vlan><tag id='5'/></vlan>"))
     bench.devices("e0")
-    told = "e0 is no virtual function, and the VLAN needs one"
-    with pytest.raises(errors.Missing, match=told):
+    message = "e0 is no virtual function, and the VLAN needs one"
+    with pytest.raises(errors.Missing, match=message):
         bench.driver.plug(vif(1))
-    assert len(reasons(bench, vif(1))) == 1 and told in reasons(bench, vif(1))[0]
+    assert len(reasons(bench, vif(1))) == 1 and message in reasons(bench, vif(1))[0]
     direct = {"id": vif(3).id, "mac": vif(3).mac, "type": "direct", "source": {"dev": "e0", "mode": "passthrough"}}
     with pytest.raises(errors.Missing, match="device e0 is no virtual function"):
         bench.driver.plug(VIF.from_json({**direct, "vlan": 5}))
@@ -460,10 +460,10 @@ def test_every_reason_is_told_at_once(bench: Bench) -> None:
     bench.define(pool("passthrough", "e0", "e1"))
     bench.devices("e0")
     bench.driver.plug(vif(1))
-    told = reasons(bench, vif(2, portgroup="legal"), vif(3, network="green"), vif(4, network="green", vlan=10))
-    assert len(told) == 4
-    assert "portgroup legal" in told[0] and "e0 is held by" in told[1] and "e1 is not on this host" in told[1]
-    assert all("network green is not defined" in reason for reason in told[2:])
+    message = reasons(bench, vif(2, portgroup="legal"), vif(3, network="green"), vif(4, network="green", vlan=10))
+    assert len(message) == 4
+    assert "portgroup legal" in message[0] and "e0 is held by" in message[1] and "e1 is not on this host" in message[1]
+    assert all("network green is not defined" in reason for reason in message[2:])
 
 
 def test_what_the_first_vif_of_a_guest_takes_the_second_can_not_have(bench: Bench) -> None:
@@ -471,24 +471,24 @@ def test_what_the_first_vif_of_a_guest_takes_the_second_can_not_have(bench: Benc
     bench.devices("e0")
     assert [each.id for each, _ in bench.driver.can_plug([vif(1), vif(2)])] == [vif(2).id]
     direct = {"id": vif(3).id, "mac": vif(3).mac, "type": "direct", "source": {"dev": "e0", "mode": "vepa"}}
-    told = reasons(bench, vif(1), VIF.from_json(direct))
-    assert len(told) == 1 and f"for VIF {vif(1).id}: e0 is held by VIF {vif(3).id}" in told[0]
+    message = reasons(bench, vif(1), VIF.from_json(direct))
+    assert len(message) == 1 and f"for VIF {vif(1).id}: e0 is held by VIF {vif(3).id}" in message[0]
     other = {**direct, "id": vif(4).id, "mac": vif(4).mac, "source": {"dev": "e0", "mode": "passthrough"}}
-    told = reasons(bench, VIF.from_json(direct), VIF.from_json(other))
-    assert len(told) == 1 and f"device e0 is wanted by VIF {vif(4).id} and taken by VIF {vif(3).id}" in told[0]
+    message = reasons(bench, VIF.from_json(direct), VIF.from_json(other))
+    assert len(message) == 1 and f"device e0 is wanted by VIF {vif(4).id} and taken by VIF {vif(3).id}" in message[0]
 
 
 def test_a_bridge_of_open_vswitch_has_to_be_there_and_mtu_has_to_fit(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.define(RED.format(vlan=10))
-    [told] = reasons(bench, vif(1, network="red"))
-    assert "Open vSwitch bridge br-red is not on this host" in told
+    [message] = reasons(bench, vif(1, network="red"))
+    assert "Open vSwitch bridge br-red is not on this host" in message
     bench.memory.place(OvsBridge(name="br-red"))
     monkeypatch.setattr(bench.driver, "_facts", Bridges(BridgeFacts(name="br-red", openvswitch=True, mtu=1500)))
     assert reasons(bench, vif(1, network="red")) == []
-    [told] = reasons(bench, vif(1, network="red", mtu=9000))
-    assert "wants an MTU of 9000, and what leaves bridge br-red has 1500" in told
+    [message] = reasons(bench, vif(1, network="red", mtu=9000))
+    assert "wants an MTU of 9000, and what leaves bridge br-red has 1500" in message
 
 
 def test_what_can_not_be_asked_is_a_reason_and_hides_no_other(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -499,12 +499,12 @@ def test_what_can_not_be_asked_is_a_reason_and_hides_no_other(bench: Bench, monk
         raise errors.Unavailable("ovsdb-server does not answer")
 
     monkeypatch.setattr(bench.driver._facts, "bridges", hung)
-    told = reasons(bench, vif(1, network="red", mtu=1500), vif(2, network="green"))
-    assert told[0] == "ovsdb-server does not answer" and "network green is not defined" in told[1]
+    message = reasons(bench, vif(1, network="red", mtu=1500), vif(2, network="green"))
+    assert message[0] == "ovsdb-server does not answer" and "network green is not defined" in message[1]
 
 
 def test_what_libvirt_or_the_type_refuses_is_a_reason(bench: Bench) -> None:
     bench.define(pool("vepa", "e0"))
     bench.devices("e0")
-    told = reasons(bench, vif(1, mtu=9000, filterref="clean-traffic"))
-    assert len(told) == 2 and "$.mtu" in told[0] and "$.filterref" in told[1]
+    message = reasons(bench, vif(1, mtu=9000, filterref="clean-traffic"))
+    assert len(message) == 2 and "$.mtu" in message[0] and "$.filterref" in message[1]

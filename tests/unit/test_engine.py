@@ -12,10 +12,10 @@ import pytest
 from vifplug import VIF, VIFDriver
 from vifplug import conf as options
 from vifplug.host.machine import Machine
-from vifplug.host.memory import MemoryBackend
-from vifplug.plan import resources
-from vifplug.plan.resources import LowerDevice, OvsPort, OvsVlan, Resource
+from vifplug.plan import registry
+from vifplug.plan.registry import LowerDevice, OvsPort, OvsVlan, Resource
 from vifplug.plan.steps import Step
+from vifplug.testing.memory import MemoryBackend
 
 ID = "9c4e2f10-6a1b-4c2d-9e3f-7a8b9c0d1e2f"
 ON_OVS = {"virtualport": {"type": "openvswitch"}}
@@ -66,8 +66,8 @@ class Host:
 
     def made(self) -> set[str]:
         """What vifplug made and is still there."""
-        kinds = resources.RESOURCES
-        return {name for kind, name in self.memory.there if kinds[kind].life is resources.Life.MADE}
+        kinds = registry.RESOURCES
+        return {name for kind, name in self.memory.there if kinds[kind].ownership is registry.Ownership.OWNED}
 
     def _state(self, life: int | None = None) -> Path:
         return self.directory / f"state{self.lives if life is None else life}"
@@ -76,7 +76,7 @@ class Host:
         conf = options.load([])
         conf.set_override("state_path", str(self._state()), group="vifplug")
         conf.set_override("default_qos_type", None, group="vifplug_ovs")
-        machine = Machine({kind: lambda: self.memory for kind in resources.RESOURCES})
+        machine = Machine({kind: lambda: self.memory for kind in registry.RESOURCES})
         self.drivers.append(VIFDriver(conf, machine=machine))
         return self.drivers[-1]
 

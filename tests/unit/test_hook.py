@@ -12,13 +12,14 @@ import pytest
 from tests.support import libvirt
 from tests.support.memory import Bench
 from vifplug import Instance, errors
-from vifplug.guest import metadata, read
-from vifplug.hook import Hook
+from vifplug.compat.libvirt_hook import GuestHook
+from vifplug.guest import read
+from vifplug.guest.domain import metadata
 from vifplug.model.guestxml import NAMESPACE
 from vifplug.model.nic import FilterRef
 from vifplug.model.vif import VIF
 from vifplug.plan.facts import VirtualFunctionFacts
-from vifplug.plan.resources import LowerDevice, OvsQdisc, Tap, VirtualFunction
+from vifplug.plan.registry import LowerDevice, OvsQdisc, Tap, VirtualFunction
 
 UUID = "11111111-2222-4333-8444-555555555555"
 MAC, OTHER = "52:54:00:00:00:01", "52:54:00:00:00:02"
@@ -45,7 +46,7 @@ def document(**keys: Any) -> str:
 
 class Host(Bench):
     def run(self, operation: str, xml: str) -> list[errors.VifplugError]:
-        return Hook(self.driver, metadata.guest(xml)).run(operation)
+        return GuestHook(self.driver, metadata.guest(xml)).run(operation)
 
     def taps(self) -> set[str]:
         return {name for kind, name in self.memory.there if kind == "tap"}
@@ -89,7 +90,7 @@ def test_others_metadata_and_interfaces_are_not_looked_at() -> None:
     guest = metadata.guest(domain(INTERFACE + rest, BRIDGE))
     assert len(guest.described) == 1 and not guest.problems
     other = f"<domain><name>web</name><uuid>{UUID}</uuid><metadata><x:vifs xmlns:x='urn:x'/></metadata></domain>"
-    assert metadata.guest(other) == metadata.Guest(instance=Instance(uuid=UUID, name="web"))
+    assert metadata.guest(other) == metadata.DescribedGuest(instance=Instance(uuid=UUID, name="web"))
 
 
 def test_what_is_printed_is_read_back() -> None:
@@ -107,24 +108,32 @@ def test_what_is_printed_is_read_back() -> None:
 @pytest.mark.parametrize(
     ("devices", "vifs", "sentence"),
     [
-        ("", BRIDGE, "guest web: VIF 1 of the metadata, 52:54:00:00:00:01: wanted one interface .* found no interface"),
-        (INTERFACE + INTERFACE, BRIDGE, "found 2 interfaces"),
-        (INTERFACE, BRIDGE + BRIDGE.replace("'10'", "'11'"), "guest web: the metadata: wanted one VIF for .*, found 2"),
-        (INTERFACE, "<v:vlan/>", "wanted <interface>, or <vif> with a JSON document, found <vlan>"),
+        (
+            "",
+            BRIDGE,
+            "guest web: VIF 1 of the metadata, 52:54:00:00:00:01: expected one interface .* got no interface",
+        ),
+        (INTERFACE + INTERFACE, BRIDGE, "got 2 interfaces"),
+        (INTERFACE, BRIDGE + BRIDGE.replace("'10'", "'11'"), "guest web: the metadata: expected one VIF for .*, got 2"),
+        (INTERFACE, "<v:vlan/>", "expected <interface>, or <vif> with a JSON document, got <vlan>"),
         (INTERFACE, BRIDGE.replace("'10'", "'4095'"), r"VIF 1 of the metadata: \$.vlan.tags\[0\].id: 4095 is not"),
         (INTERFACE, "<v:vif>{</v:vif>", r"VIF 1 of the metadata: \$: is not JSON"),
-        (INTERFACE, "<v:vif/>", "wanted a VIF document, found nothing"),
+        (INTERFACE, "<v:vif/>", "expected a VIF document, got nothing"),
         (INTERFACE.replace("<model", "<models"), BRIDGE, "VIF 1 of the metadata, .*: <models> is not known"),
         (INTERFACE.replace("ethernet", "vdpa_x"), BRIDGE, "<interface type='vdpa_x'>: vifplug reads"),
-        (INTERFACE.replace(" managed='no'", ""), BRIDGE, "managed of <target> is not there, wanted no.*managed='no'/>"),
-        (INTERFACE, document(target="tapother"), "<target dev> is tapweb, wanted tapother"),
-        (INTERFACE, document(model="virtio", driver={"queues": 4}), "<driver> is not there, wanted queues 4"),
-        (INTERFACE, document(mtu=1400), "<mtu> is not there, wanted 1400"),
-        (BRIDGE, BRIDGE, "type is bridge, wanted ethernet; .*<vlan> is .*, wanted not there"),
+        (
+            INTERFACE.replace(" managed='no'", ""),
+            BRIDGE,
+            "managed of <target> is not there, expected no.*managed='no'/>",
+        ),
+        (INTERFACE, document(target="tapother"), "<target dev> is tapweb, expected tapother"),
+        (INTERFACE, document(model="virtio", driver={"queues": 4}), "<driver> is not there, expected queues 4"),
+        (INTERFACE, document(mtu=1400), "<mtu> is not there, expected 1400"),
+        (BRIDGE, BRIDGE, "type is bridge, expected ethernet; .*<vlan> is .*, expected not there"),
         (
             INTERFACE.replace("</int", "<bandwidth><inbound average='100'/></bandwidth></int"),
             BRIDGE,
-            "<bandwidth> is inbound .*, wanted not there",
+            "<bandwidth> is inbound .*, expected not there",
         ),
         (
             INTERFACE.replace("</int", "<filterref filter='clean-traffic'/></int"),

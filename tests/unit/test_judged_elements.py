@@ -47,7 +47,7 @@ def run(tmp_path: Path, tests: str) -> dict[str, str]:
 
 @refused
 def test_what_the_schema_refuses_fails_the_test_that_made_it(tmp_path: Path) -> None:
-    told = run(
+    message = run(
         tmp_path,
         """
         def test_good(): make("br0")
@@ -63,9 +63,9 @@ def test_what_the_schema_refuses_fails_the_test_that_made_it(tmp_path: Path) -> 
         def test_after(): make("br0")
         """,
     )
-    assert set(told) == {"test_bad", "test_bad_again", "test_fixture", "test_fails_anyway"}
-    assert "its own reason" in told.pop("test_fails_anyway")
-    for text in told.values():
+    assert set(message) == {"test_bad", "test_bad_again", "test_fixture", "test_fails_anyway"}
+    assert "its own reason" in message.pop("test_fails_anyway")
+    for text in message.values():
         assert "libvirt's schema refuses an element: Extra element source" in text and "<source bridge='br+0'/>" in text
 
 
@@ -73,7 +73,7 @@ def test_what_the_schema_refuses_fails_the_test_that_made_it(tmp_path: Path) -> 
 def test_what_a_command_prints_is_judged_as_well(tmp_path: Path) -> None:
     element = BEYOND.format("br+0")
     as_json = json.dumps({"xml": element.replace("><", ">\n<")})
-    told = run(
+    message = run(
         tmp_path,
         f"""
         def test_command(tmp_path):
@@ -89,12 +89,12 @@ def test_what_a_command_prints_is_judged_as_well(tmp_path: Path) -> None:
             subprocess.run(["echo", "{element.replace("+", "")}"], capture_output=True)
         """,
     )
-    assert set(told) == {"test_command", "test_json"}
+    assert set(message) == {"test_command", "test_json"}
 
 
 @refused
 def test_a_test_may_go_beyond_the_schema_as_far_as_it_says(tmp_path: Path) -> None:
-    told = run(
+    message = run(
         tmp_path,
         """
         @pytest.mark.beyond_schema("Extra element source", why="the parser takes it")
@@ -105,27 +105,27 @@ def test_a_test_may_go_beyond_the_schema_as_far_as_it_says(tmp_path: Path) -> No
         def test_needless(): make("br0")
         """,
     )
-    assert set(told) == {"test_another", "test_needless"}
-    assert "refuses an element" in told["test_another"]
-    assert all("take the mark beyond_schema away" in text for text in told.values())
+    assert set(message) == {"test_another", "test_needless"}
+    assert "refuses an element" in message["test_another"]
+    assert all("take the mark beyond_schema away" in text for text in message.values())
 
 
 @refused
 def test_a_domain_that_was_valid_is_valid_when_it_was_edited(tmp_path: Path) -> None:
-    told = run(
+    message = run(
         tmp_path,
         """
-        from vifplug.guest.edit import Change, edited
+        from vifplug.guest.domain.edit import InterfaceEdit, edited
         from vifplug.testing.libvirt import domain
 
         MAC = "52:54:00:00:00:01"
         def change(bridge, extra=""):
             interface = f"<interface type='bridge'><mac address='{MAC}'/><source bridge='br0'/></interface>"
-            edited(domain("web", extra + interface).encode(), MAC, Change(bridge=bridge))
+            edited(domain("web", extra + interface).encode(), MAC, InterfaceEdit(bridge=bridge))
 
         def test_good(): change("br1")
         def test_bad(): change("br+0")
         def test_bad_before(): change("br+0", "<nonsense/>")
         """,
     )
-    assert set(told) == {"test_bad"}
+    assert set(message) == {"test_bad"}

@@ -103,7 +103,7 @@ def test_a_name_has_one_normal_form(parse: Any, given: str, normal: str) -> None
     ],
 )
 def test_a_wrong_name_is_refused_with_a_sentence(parse: Any, given: str) -> None:
-    with pytest.raises(ValueError, match=r"^wanted .* found "):
+    with pytest.raises(ValueError, match=r"^expected .* got "):
         parse(given)
 
 
@@ -147,7 +147,7 @@ def test_a_vlan_that_no_switch_can_do_is_refused_at_its_path(given: Any, path: s
     with pytest.raises(InvalidDocument) as refusal:
         Vlan.from_data(given)
     assert path in {problem.path for problem in refusal.value.problems}
-    assert all("wanted" in each.message or " is not 1..4094" in each.message for each in refusal.value.problems)
+    assert all("expected" in each.message or " is not 1..4094" in each.message for each in refusal.value.problems)
 
 
 # -- bandwidth ----------------------------------------------------------------------------------------------------
@@ -187,7 +187,7 @@ def test_numbers_of_a_profile_come_in_cs_notation(given: Any, number: int) -> No
 
 @pytest.mark.parametrize("given", ["", "1_1", "\u0661", "0b11", "0o7", " 1", "08", "0x", "-1", "9" * 5000, True, 1.0])
 def test_other_notations_of_a_number_are_refused(given: Any) -> None:
-    with pytest.raises(InvalidDocument, match=r"^\$\.managerid: wanted a whole number, found "):
+    with pytest.raises(InvalidDocument, match=r"^\$\.managerid: expected a whole number, got "):
         VirtualPort(managerid=given)
 
 
@@ -252,7 +252,7 @@ def test_a_driver_that_no_guest_can_have_is_refused(driver: Any) -> None:
 
 def test_a_driver_needs_a_virtio_model() -> None:
     assert problems(model="e1000", driver={"rx_queue_size": 256}) == {
-        "$.driver.rx_queue_size": "needs a virtio model, found e1000"
+        "$.driver.rx_queue_size": "needs a virtio model, got e1000"
     }
 
 

@@ -232,13 +232,13 @@ def test_an_element_of_lxml_is_read_like_text() -> None:
 def test_a_network_of_libvirts_own_is_refused_with_what_to_do(mode: str) -> None:
     [(line, path, words)] = problems(text("<ip address='10.0.0.1' prefix='24'/>", mode=mode))
     assert (line, path) == (3, "$.mode")
-    assert f"found forward mode {mode}" in words
+    assert f"got forward mode {mode}" in words
     assert "leave its guests to libvirt" in words and "<forward mode='bridge'/> and <bridge name='...'/>" in words
 
 
 def test_forward_without_a_mode_is_nat_as_in_libvirt() -> None:
     [(line, _, words)] = problems("<network>\n<name>n</name>\n\n<forward dev='e0'/></network>")
-    assert line == 4 and "found forward mode nat" in words
+    assert line == 4 and "got forward mode nat" in words
 
 
 def test_an_isolated_network_is_refused_with_what_to_do() -> None:
@@ -272,9 +272,9 @@ TWO = "<interface dev='e0'/>\n<interface dev='e0'/>"
         ("<network>\n<name>a/b</name>\n<forward mode='vepa' dev='e0'/></network>", 2, "$.name", "without '/'"),
         ("<network>\n\n<forward mode='vepa' dev='e0'/></network>", 1, "$.name", "is missing"),
         (text("<uuid>x</uuid>"), 4, "$.uuid", "32 hexadecimal digits"),
-        (text("\n<name>m</name>"), 5, "$", "wanted <name> once in <network>"),
-        (text("\n<forward mode='nat'/>"), 5, "$", "wanted <forward> once"),
-        (text("\n<bridge name='br1'/>"), 5, "$", "wanted <bridge> once"),
+        (text("\n<name>m</name>"), 5, "$", "expected <name> once in <network>"),
+        (text("\n<forward mode='nat'/>"), 5, "$", "expected <forward> once"),
+        (text("\n<bridge name='br1'/>"), 5, "$", "expected <bridge> once"),
         # a pool or a bridge
         (
             text("\n<bridge name='br0'/>", mode="vepa", pool="<interface dev='e0'/>"),
@@ -282,21 +282,21 @@ TWO = "<interface dev='e0'/>\n<interface dev='e0'/>"
             "$.bridge",
             "is for mode bridge only",
         ),
-        (text("<bridge name='br0'/>", pool="\n<interface dev='e0'/>"), None, "$.devices", "found bridge and devices"),
-        (text("<bridge name='br0'/>", pool="\n<pf dev='e0'/>"), 4, "$.pf", "found bridge and pf"),
-        (text(mode="vepa", pool="\n<interface dev='e0'/>\n<pf dev='e0'/>"), 5, "$.pf", "found devices and pf"),
-        (text(mode="vepa", pool=TWO), 4, "$.devices[1]", "found e0 again"),
+        (text("<bridge name='br0'/>", pool="\n<interface dev='e0'/>"), None, "$.devices", "got bridge and devices"),
+        (text("<bridge name='br0'/>", pool="\n<pf dev='e0'/>"), 4, "$.pf", "got bridge and pf"),
+        (text(mode="vepa", pool="\n<interface dev='e0'/>\n<pf dev='e0'/>"), 5, "$.pf", "got devices and pf"),
+        (text(mode="vepa", pool=TWO), 4, "$.devices[1]", "got e0 again"),
         (
             text(mode="vepa", forward=" dev='e0'", pool="\n<interface dev='e1'/>\n<interface dev='e0'/>"),
             4,
             "$.devices[0]",
-            "wanted e0, as in <forward dev='e0'>, found e1",
+            "expected e0, as in <forward dev='e0'>, got e1",
         ),
         (text(mode="vepa", pool="\n<interface dev='e 0'/>"), 4, "$.devices[0].dev", "'e 0'"),
-        (text(mode="vepa", pool="<interface dev='e0'/>\n<interface/>"), 4, "$.devices[1]", "wanted attribute dev"),
+        (text(mode="vepa", pool="<interface dev='e0'/>\n<interface/>"), 4, "$.devices[1]", "expected attribute dev"),
         (text(mode="vepa", pool="\n<interface dev='e0' max='0'/>"), 4, "$.devices[0].max", "0 is not 1.."),
         (text(mode="vepa", pool="\n<interface dev='e0' max='-1'/>"), 4, "$.devices[0].max", "'-1'"),
-        (text(mode="vepa", pool="<pf dev='e0'/>\n<pf dev='e1'/>"), 4, "$", "wanted <pf> once"),
+        (text(mode="vepa", pool="<pf dev='e0'/>\n<pf dev='e1'/>"), 4, "$", "expected <pf> once"),
         (
             text(mode="vepa", pool="\n<interface device='e0'/>\n<pf dev='e0'/>"),
             4,
@@ -315,14 +315,19 @@ TWO = "<interface dev='e0'/>\n<interface dev='e0'/>"
             text(mode="hostdev", pool="\n<address type='usb' bus='7'/>\n<pf dev='e0'/>"),
             4,
             "$.addresses[0]",
-            "wanted type='pci'",
+            "expected type='pci'",
         ),
-        (text(mode="hostdev", pool="<pf dev='e0'/>\n<address bus='7'/>"), 4, "$.addresses[0]", "wanted attribute type"),
+        (
+            text(mode="hostdev", pool="<pf dev='e0'/>\n<address bus='7'/>"),
+            4,
+            "$.addresses[0]",
+            "expected attribute type",
+        ),
         (
             text(mode="hostdev", pool="\n<address type='pci' bus='256'/>\n<pf dev='e0'/>"),
             4,
             "$.addresses[0]",
-            "wanted bus of 0 to 0xff",
+            "expected bus of 0 to 0xff",
         ),
         (
             text(mode="hostdev", pool="<address type='pci' bus='7'/>\n<address type='pci' bus='0x07'/>"),
@@ -330,14 +335,14 @@ TWO = "<interface dev='e0'/>\n<interface dev='e0'/>"
             "$.addresses[1]",
             "0000:07:00.0 again",
         ),
-        (text(mode="hostdev", pool="<pf dev='e0'/>\n<driver name='uio'/>"), 4, "$.driver", "wanted vfio, kvm or xen"),
+        (text(mode="hostdev", pool="<pf dev='e0'/>\n<driver name='uio'/>"), 4, "$.driver", "expected vfio, kvm or xen"),
         (text(mode="vepa", pool="<pf dev='e0'/>\n<driver name='vfio'/>"), 4, "$.driver", "is for mode hostdev only"),
         # VLANs
         (text("\n<vlan><tag id='0'/></vlan>"), 5, "$.vlan.tags[0].id", "0 is not 1..4094"),
         (text("<vlan><tag id='1'/>\n<tag id='4095'/></vlan>"), 5, "$.vlan.tags[1].id", "4095 is not"),
-        (text("\n<vlan>3</vlan>"), 5, "$.vlan", "wanted <tag id='...'/>"),
+        (text("\n<vlan>3</vlan>"), 5, "$.vlan", "expected <tag id='...'/>"),
         (text("\n<vlan/>"), 5, "$.vlan.tags", "at least one tag"),
-        (text("\n<vlan trunk='maybe'><tag id='1'/></vlan>"), 5, "$.vlan.trunk", "wanted yes or no"),
+        (text("\n<vlan trunk='maybe'><tag id='1'/></vlan>"), 5, "$.vlan.trunk", "expected yes or no"),
         (text(f"\n{VLAN}", mode="vepa", forward=" dev='e0'"), 5, "$.vlan", "can't be honoured in mode vepa"),
         (text(f"\n{VLAN}", mode="private", forward=" dev='e0'"), 5, "$.vlan", "can't be honoured in mode private"),
         (text(f"\n{VLAN}", pool="<interface dev='e0'/>"), 5, "$.vlan", "can't be honoured in mode bridge"),
@@ -368,16 +373,16 @@ TWO = "<interface dev='e0'/>\n<interface dev='e0'/>"
         # virtualports
         (text("\n<virtualport/>"), 5, "$.virtualport.type", "only a portgroup or a VIF"),
         (text("\n<virtualport><parameters profileid='p'/></virtualport>"), 5, "$.virtualport.type", "is missing"),
-        (text("\n<virtualport type='802.1qbg'/>"), 5, "$.virtualport.type", "found '802.1qbg'"),
-        (text("\n<virtualport type='802.1Qbg'/>"), 5, "$.virtualport.type", "wanted openvswitch"),
-        (text("\n<virtualport type='midonet'/>"), 5, "$.virtualport.type", "wanted openvswitch"),
-        (text(f"\n{OVS}", mode="vepa", forward=" dev='e0'"), 5, "$.virtualport.type", "wanted 802.1Qbg or 802.1Qbh"),
-        (text(f"\n{OVS}", mode="hostdev", pool="<pf dev='e0'/>"), 5, "$.virtualport.type", "wanted 802.1Qbh"),
+        (text("\n<virtualport type='802.1qbg'/>"), 5, "$.virtualport.type", "got '802.1qbg'"),
+        (text("\n<virtualport type='802.1Qbg'/>"), 5, "$.virtualport.type", "expected openvswitch"),
+        (text("\n<virtualport type='midonet'/>"), 5, "$.virtualport.type", "expected openvswitch"),
+        (text(f"\n{OVS}", mode="vepa", forward=" dev='e0'"), 5, "$.virtualport.type", "expected 802.1Qbg or 802.1Qbh"),
+        (text(f"\n{OVS}", mode="hostdev", pool="<pf dev='e0'/>"), 5, "$.virtualport.type", "expected 802.1Qbh"),
         (
             text("\n<virtualport type='802.1Qbg'/>", mode="hostdev", pool="<pf dev='e0'/>"),
             5,
             "$.virtualport.type",
-            "wanted 802.1Qbh",
+            "expected 802.1Qbh",
         ),
         (
             text("\n<virtualport type='openvswitch'><parameters managerid='1'/></virtualport>"),
@@ -385,11 +390,11 @@ TWO = "<interface dev='e0'/>\n<interface dev='e0'/>"
             "$.virtualport.managerid",
             "it takes",
         ),
-        (text("\n<vportprofile type='openvswitch'/>"), 5, "$", "wanted <virtualport>"),
+        (text("\n<vportprofile type='openvswitch'/>"), 5, "$", "expected <virtualport>"),
         # portgroups
-        (text("<portgroup name='a'/>\n<portgroup name='a'/>"), 5, "$.portgroups[1]", "found a again"),
+        (text("<portgroup name='a'/>\n<portgroup name='a'/>"), 5, "$.portgroups[1]", "got a again"),
         (text("\n<portgroup/>"), 5, "$.portgroups[0].name", "is missing"),
-        (text("\n<portgroup name=''/>"), 5, "$.portgroups[0].name", "found ''"),
+        (text("\n<portgroup name=''/>"), 5, "$.portgroups[0].name", "got ''"),
         (
             text("\n<portgroup name='a' trustGuestRxFilters='x'/>"),
             5,
@@ -402,7 +407,7 @@ TWO = "<interface dev='e0'/>\n<interface dev='e0'/>"
             "$.portgroups[0]",
             "<port> is not known in <portgroup>",
         ),
-        (text(f"<portgroup name='a'>\n{VLAN}\n{VLAN}</portgroup>"), 6, "$.portgroups[0]", "wanted <vlan> once"),
+        (text(f"<portgroup name='a'>\n{VLAN}\n{VLAN}</portgroup>"), 6, "$.portgroups[0]", "expected <vlan> once"),
         (
             text(
                 "<portgroup name='a'>\n<bandwidth><inbound average='1'/></bandwidth></portgroup>",
@@ -411,7 +416,7 @@ TWO = "<interface dev='e0'/>\n<interface dev='e0'/>"
             ),
             5,
             "$.portgroups[0].bandwidth",
-            "is for networks on a bridge, found mode private",
+            "is for networks on a bridge, got mode private",
         ),
         (
             text("<portgroup name='a'>\n<bandwidth><inbound peak='1'/></bandwidth></portgroup>"),
@@ -443,13 +448,13 @@ TWO = "<interface dev='e0'/>\n<interface dev='e0'/>"
             "$.bridge",
             "zone and delay would alter the bridge",
         ),
-        (text().replace("br0'", "br0' macTableManager='libvirt'"), 4, "$.bridge", "wanted macTableManager='kernel'"),
+        (text().replace("br0'", "br0' macTableManager='libvirt'"), 4, "$.bridge", "expected macTableManager='kernel'"),
         (text().replace("br0", "br 0"), 4, "$.bridge", "'br 0'"),
         # the rest
         (text("\n<mtu size='67'/>"), 5, "$.mtu", "67 is not 68..65535"),
-        (text("\n<mtu/>"), 5, "$.mtu", "wanted attribute size"),
+        (text("\n<mtu/>"), 5, "$.mtu", "expected attribute size"),
         (text("\n<mtu size='1500'/>", mode="vepa", forward=" dev='e0'"), 5, "$.mtu", "is for networks on a bridge"),
-        (text("\n<port isolated='maybe'/>"), 5, "$.port.isolated", "wanted yes or no"),
+        (text("\n<port isolated='maybe'/>"), 5, "$.port.isolated", "expected yes or no"),
         (text("\n<frob/>"), 5, "$", "<frob> is not known in <network>"),
         (text("\n<x:name xmlns:x='y'>m</x:name>"), 5, "$", "is not known in <network>"),
         (text("\n<mtu size='1500' unit='bytes'/>"), 5, "$.mtu", "attribute unit is not known in <mtu>"),
@@ -490,7 +495,7 @@ def test_a_network_that_connects_to_nothing_is_refused(mode: str, wanted: str) -
 def test_two_default_portgroups_are_refused_and_named() -> None:
     groups = "<portgroup name='a' default='yes'/><portgroup name='b'/><portgroup name='c' default='Yes'/>"
     [(_, path, words)] = problems(text(groups))
-    assert (path, words) == ("$.portgroups[2]", "wanted at most one default portgroup, found a and c")
+    assert (path, words) == ("$.portgroups[2]", "expected at most one default portgroup, got a and c")
 
 
 @pytest.mark.parametrize("profile", ["802.1Qbg", "802.1Qbh"])
@@ -587,7 +592,7 @@ def test_a_problem_is_told_once() -> None:
     [(line, path, words)] = problems(text("<portgroup name='a'/>\n<portgroup name='a'/>"))
     assert (line, path) == (5, "$.portgroups[1]") and "a again" in words
     [(line, path, words)] = problems(text(mode="vepa", pool="\n<interface/>"))
-    assert (line, path, words) == (4, "$.devices[0]", "wanted attribute dev in <interface>, found none")
+    assert (line, path, words) == (4, "$.devices[0]", "expected attribute dev in <interface>, got none")
 
 
 def test_a_missing_name_is_told_beside_other_problems_of_its_line() -> None:
@@ -604,15 +609,15 @@ def test_a_missing_name_is_told_beside_other_problems_of_its_line() -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ("", "found nothing"),
-        (" \n", "found nothing"),
+        ("", "got nothing"),
+        (" \n", "got nothing"),
         ("no xml", "is not XML"),
         (b"<network>\xff</network>", "is not XML"),
         ("<network><name>n</name>", "is not XML"),
         ("<network/><network/>", "is not XML"),
-        ("<interface type='network'/>", "wanted one <network> element, found interface"),
-        ("<x:network xmlns:x='y'/>", "wanted one <network> element"),
-        ("<networks><network/></networks>", "found networks"),
+        ("<interface type='network'/>", "expected one <network> element, got interface"),
+        ("<x:network xmlns:x='y'/>", "expected one <network> element"),
+        ("<networks><network/></networks>", "got networks"),
         ("<!DOCTYPE network><network/>", "document type"),
         ("<!DOCTYPE a [<!ENTITY b 'c'>]><network>&b;</network>", "document type"),
         (

@@ -76,7 +76,7 @@ def test_a_wheel_installed_elsewhere_works(tmp_path: Path) -> None:
     code = (
         "from importlib.metadata import distribution\n"
         "for point in distribution('vifplug').entry_points: point.load()\n"
-        "from vifplug import plugins; print(*[type.name for type in plugins.Types().loaded()])"
+        "from vifplug import plugins; print(*[type.name for type in plugins.TypeRegistry().loaded()])"
     )
     assert set(_run(python, "-c", code, cwd=tmp_path).split()) == TYPES
     assert "vifplug" in _run(tmp_path / "venv" / "bin" / "vifplug", "--help", cwd=tmp_path)

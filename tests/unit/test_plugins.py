@@ -13,12 +13,12 @@ from tests.support.site import Site
 
 PREAMBLE = """
     from __future__ import annotations
-    from vifplug.model.codec import Record
+    from vifplug.model.codec import Model
     from vifplug.types.base import Option, VIFType
     from dataclasses import dataclass
 
     @dataclass(frozen=True, kw_only=True)
-    class Source(Record):
+    class Source(Model):
         level: int = 0
 
     class Good(VIFType):
@@ -32,14 +32,14 @@ REPORT = """
     from vifplug import plugins
     answer = {
         report.origin.name: [report.origin.distribution, report.origin.version, report.reason]
-        for report in plugins.Types().report()
+        for report in plugins.TypeRegistry().report()
     }
 """
 
 REFUSED = """
     from vifplug import errors, plugins
     try:
-        plugins.Types({enabled})
+        plugins.TypeRegistry({enabled})
         answer = ""
     except errors.InvalidConfig as error:
         answer = str(error)
@@ -73,8 +73,8 @@ def test_a_type_is_listed_with_its_distribution_and_version(site: Site) -> None:
 
 
 def test_a_type_that_can_not_be_imported_is_reported_with_its_reason(site: Site) -> None:
-    told = reason(site, "    import acme_hardware_sdk\n")
-    assert told == (
+    message = reason(site, "    import acme_hardware_sdk\n")
+    assert message == (
         "broken 0.3 (broken:Bad) can't be imported: ModuleNotFoundError: No module named 'acme_hardware_sdk'"
     )
 
@@ -101,32 +101,32 @@ WRONG = {
     "was written for plugin interface 1.9, and this vifplug has 1.0: install a vifplug whose plugin interface is >=": (
         "class Bad(Good): name = 'bad'; api_version = (1, 9)"
     ),
-    "says api_version = 1, and wanted are two numbers, such as (1, 0)": (
+    "says api_version = 1, and expected are two numbers, such as (1, 0)": (
         "class Bad(Good): name = 'bad'; api_version = 1"
     ),
-    "says api_version = ('1', '0'), and wanted are two numbers": (
+    "says api_version = ('1', '0'), and expected are two numbers": (
         "class Bad(Good): name = 'bad'; api_version = ('1', '0')"
     ),
     "wants source to be frozen: write @dataclass(frozen=True, kw_only=True) above Plain": (
-        "class Plain(Record): level: int = 0\n    class Bad(Good): name = 'bad'; source = Plain"
+        "class Plain(Model): level: int = 0\n    class Bad(Good): name = 'bad'; source = Plain"
     ),
-    "wants options to be a tuple of Option records, found None": "class Bad(Good): name = 'bad'; options = None",
+    "wants options to be a tuple of Option records, got None": "class Bad(Good): name = 'bad'; options = None",
     "has option a more than once": "class Bad(Good): name = 'bad'; options = (Option(name='a', help='h'),) * 2",
-    "wants the default of option a to be of kind int, found 'many'": (
+    "wants the default of option a to be of kind int, got 'many'": (
         "class Bad(Good): name = 'bad'; options = (Option(name='a', help='h', kind='int', default='many'),)"
     ),
-    "wants the default of option a to be low or high, found 'medium'": (
+    "wants the default of option a to be low or high, got 'medium'": (
         "class Bad(Good): name = 'bad'; options = (Option(name='a', help='h', choices=('low', 'high'), "
         "default='medium'),)"
     ),
-    "has a source, Plain, that can't be used: a record has no fields of type dict[str, int]: wanted": (
-        "@dataclass(frozen=True, kw_only=True)\n    class Plain(Record): levels: dict[str, int]\n"
+    "has a source, Plain, that can't be used: a record has no fields of type dict[str, int]: expected": (
+        "@dataclass(frozen=True, kw_only=True)\n    class Plain(Model): levels: dict[str, int]\n"
         "    class Bad(Good): name = 'bad'; source = Plain"
     ),
-    "wants refuses to map keys to reasons, found ['vlan']": "class Bad(Good): name = 'bad'; refuses = ['vlan']",
-    "wants source to be a Record class, found <class 'dict'>": "class Bad(Good): name = 'bad'; source = dict",
-    "wants options to be Option records, found 'level'": "class Bad(Good): name = 'bad'; options = ('level',)",
-    "wants the kind of option a to be str, int, float, bool, user, group or mode, found 'port'": (
+    "wants refuses to map keys to reasons, got ['vlan']": "class Bad(Good): name = 'bad'; refuses = ['vlan']",
+    "wants source to be a Model class, got <class 'dict'>": "class Bad(Good): name = 'bad'; source = dict",
+    "wants options to be Option records, got 'level'": "class Bad(Good): name = 'bad'; options = ('level',)",
+    "wants the kind of option a to be str, int, float, bool, user, group or mode, got 'port'": (
         "class Bad(Good): name = 'bad'; options = (Option(name='a', help='h', kind='port'),)"
     ),
     "refuses mtus, and a VIF document has only ": "class Bad(Good): name = 'bad'; refuses = {'mtus': 'none'}",
@@ -154,9 +154,9 @@ def reasons(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return [report[f"bad{number}"][2].replace(f"'bad{number}'", "'bad'") for number in range(len(WRONG))]
 
 
-@pytest.mark.parametrize(("number", "told"), list(enumerate(WRONG)))
-def test_a_class_that_is_no_such_type_is_reported(reasons: list[str], number: int, told: str) -> None:
-    assert reasons[number].startswith(f"broken{number} 0.3 (broken{number}:Bad) {told}")
+@pytest.mark.parametrize(("number", "message"), list(enumerate(WRONG)))
+def test_a_class_that_is_no_such_type_is_reported(reasons: list[str], number: int, message: str) -> None:
+    assert reasons[number].startswith(f"broken{number} 0.3 (broken{number}:Bad) {message}")
 
 
 def test_a_broken_type_can_not_be_used_and_says_why(site: Site) -> None:
@@ -165,7 +165,7 @@ def test_a_broken_type_can_not_be_used_and_says_why(site: Site) -> None:
         """
         from vifplug import errors, plugins
         try:
-            plugins.Types().get("bad")
+            plugins.TypeRegistry().get("bad")
         except errors.UnknownType as error:
             answer = str(error)
         """
@@ -174,15 +174,15 @@ def test_a_broken_type_can_not_be_used_and_says_why(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "message"),
     [
         ("broken:Gone", "can't be imported: AttributeError: module 'broken' has no attribute 'Gone'"),
-        ("brok en", "can't be imported: wanted module:Class as its entry point"),
+        ("brok en", "can't be imported: expected module:Class as its entry point"),
     ],
 )
-def test_an_entry_point_that_leads_nowhere_is_reported(site: Site, value: str, told: str) -> None:
+def test_an_entry_point_that_leads_nowhere_is_reported(site: Site, value: str, message: str) -> None:
     site.install("broken", "0.3", {"vifplug.types": {"bad": value}}, PREAMBLE)
-    assert site.ask(REPORT)["bad"][2] == f"broken 0.3 ({value}) {told}"
+    assert site.ask(REPORT)["bad"][2] == f"broken 0.3 ({value}) {message}"
 
 
 @pytest.mark.parametrize(
@@ -191,8 +191,8 @@ def test_an_entry_point_that_leads_nowhere_is_reported(site: Site, value: str, t
      ("ovs", "[vifplug_ovs] has vifplug's own options")],
 )  # fmt: skip
 def test_a_name_that_is_vifplugs_own_is_refused(site: Site, name: str, why: str) -> None:
-    told = reason(site, f"    class Bad(Good): name = {name!r}\n", name)
-    assert told == f"broken 0.3 (broken:Bad) can't have the name {name!r}: {why}"
+    message = reason(site, f"    class Bad(Good): name = {name!r}\n", name)
+    assert message == f"broken 0.3 (broken:Bad) can't have the name {name!r}: {why}"
 
 
 def test_a_module_that_ends_the_process_when_it_is_imported_ends_nothing(site: Site) -> None:
@@ -208,9 +208,9 @@ def test_two_distributions_with_one_name_are_refused_in_whatever_order(tmp_path:
     sites = [Site(tmp_path / name) for name in order]
     for site, name in zip(sites, order, strict=True):
         good(site, name)
-    told = Site(tmp_path / "first", *(site.path for site in sites)).ask(REFUSED.format(enabled=""))
-    assert "VIF type 'good' comes from both" in told and "uninstall one of them" in told
-    assert "acme 1.2 (acme:Good)" in told and "zeta 1.2 (zeta:Good)" in told
+    message = Site(tmp_path / "first", *(site.path for site in sites)).ask(REFUSED.format(enabled=""))
+    assert "VIF type 'good' comes from both" in message and "uninstall one of them" in message
+    assert "acme 1.2 (acme:Good)" in message and "zeta 1.2 (zeta:Good)" in message
 
 
 def test_two_distributions_with_one_name_are_refused_when_others_stand_between(tmp_path: Path) -> None:
@@ -219,8 +219,8 @@ def test_two_distributions_with_one_name_are_refused_when_others_stand_between(t
     for name, kind in (("acme", "good"), ("between", "other"), ("zeta", "good")):
         paths.append(tmp_path / name)
         good(Site(paths[-1]), name, kind)
-    told = Site(tmp_path / "first", *paths).ask(REFUSED.format(enabled=""))
-    assert "acme 1.2" in told and "zeta 1.2" in told
+    message = Site(tmp_path / "first", *paths).ask(REFUSED.format(enabled=""))
+    assert "acme 1.2" in message and "zeta 1.2" in message
 
 
 def test_one_distribution_that_is_seen_twice_is_fine(tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_enabled_types_limits_what_is_found(site: Site) -> None:
     answer = site.ask(
         """
         from vifplug import errors, plugins
-        types = plugins.Types(["good"])
+        types = plugins.TypeRegistry(["good"])
         answer = [[report.origin.name for report in types.report()], [kind.name for kind in types.loaded()]]
         try:
             types.get("other")
@@ -246,20 +246,20 @@ def test_enabled_types_limits_what_is_found(site: Site) -> None:
             answer.append(str(error))
         """
     )
-    assert answer == [["good"], ["good"], "type 'other' is not known here; wanted good"]
+    assert answer == [["good"], ["good"], "type 'other' is not known here; expected good"]
 
 
 def test_a_broken_type_that_is_not_enabled_is_not_even_imported(site: Site) -> None:
     good(site)
     site.install("broken", "0.3", {"vifplug.types": {"bad": "broken:Bad"}}, "print('imported'); raise ImportError")
-    answer = site.ask("from vifplug import plugins\nanswer = [k.name for k in plugins.Types(['good']).loaded()]")
+    answer = site.ask("from vifplug import plugins\nanswer = [k.name for k in plugins.TypeRegistry(['good']).loaded()]")
     assert answer == ["good"]
 
 
 def test_enabling_a_type_that_is_not_installed_is_refused(site: Site) -> None:
     good(site)
-    told = site.ask(REFUSED.format(enabled="['good', 'gone', 'lost']"))
-    assert told.startswith("[vifplug] enabled_types has gone or lost; installed are ") and "good" in told
+    message = site.ask(REFUSED.format(enabled="['good', 'gone', 'lost']"))
+    assert message.startswith("[vifplug] enabled_types has gone or lost; installed are ") and "good" in message
 
 
 def test_a_source_is_bound_to_the_types_own_record(site: Site) -> None:
@@ -268,7 +268,7 @@ def test_a_source_is_bound_to_the_types_own_record(site: Site) -> None:
         """
         from vifplug import VIF, errors, plugins
         base = {"id": "0a1b2c3d-1111-4222-8333-444455556666", "type": "good", "mac": "52:54:00:00:00:01"}
-        types = plugins.Types()
+        types = plugins.TypeRegistry()
         vif = VIF.from_json({**base, "source": {"level": 3}})
         kind, bound = types.bind(vif)
         answer = [type(bound.source).__name__, bound.source.level, types.bind(bound)[1] == bound]
@@ -284,8 +284,8 @@ def test_a_source_is_bound_to_the_types_own_record(site: Site) -> None:
 
 BEACON = """
     from dataclasses import dataclass
-    from vifplug.host.memory import MemoryBackend
-    from vifplug.plan.resources import Resource
+    from vifplug.testing.memory import MemoryBackend
+    from vifplug.plan.registry import Resource
     from vifplug.plan.steps import Observed
 
     @dataclass(frozen=True, kw_only=True)
@@ -316,15 +316,17 @@ def test_a_kind_of_resource_comes_with_its_backend(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "told"),
+    ("kind", "message"),
     [
         ("lamp", "is registered for kind 'lamp' and has beacon"),
         ("tap", "is registered for kind 'tap', which is vifplug's own"),
     ],
 )
-def test_a_backend_for_another_kind_than_it_has_is_refused_when_it_is_needed(site: Site, kind: str, told: str) -> None:
+def test_a_backend_for_another_kind_than_it_has_is_refused_when_it_is_needed(
+    site: Site, kind: str, message: str
+) -> None:
     site.install("acme", "1.2", {"vifplug.resources": {kind: "acme:Beacons"}}, BEACON)
-    assert site.ask(KINDS) == ["BrokenPlugin", f"acme 1.2 (acme:Beacons) {told}", 3]
+    assert site.ask(KINDS) == ["BrokenPlugin", f"acme 1.2 (acme:Beacons) {message}", 3]
 
 
 GATE = "was written for plugin interface 2.0, and this vifplug has 1.0: install a vifplug that has 2.x, or a release "
@@ -333,10 +335,10 @@ WRONG_BACKENDS = {
     GATE: "class Beacons: api_version = (2, 0)",
     "was written for plugin interface 1.7, and this vifplug has 1.0: install a vifplug whose plugin interface is >= "
     "1.7": "class Beacons: api_version = (1, 7)",
-    "wants resources to be a tuple of resource classes, found <class 'acme.Beacon'>: write (Name,), with its comma": (
+    "wants resources to be a tuple of resource classes, got <class 'acme.Beacon'>: write (Name,), with its comma": (
         "class Beacons(Beacons): resources = Beacon"
     ),
-    "wants resources to be subclasses of vifplug.plan.resources.Resource, found 'beacon'": (
+    "wants resources to be subclasses of vifplug.plan.registry.Resource, got 'beacon'": (
         "class Beacons(Beacons): resources = ('beacon',)"
     ),
     "has a resource, Nameless, that does not say its kind": (
@@ -344,8 +346,8 @@ WRONG_BACKENDS = {
     ),
     "does not define apply and close": "class Beacons: resources = (Beacon,); observe = print",
     "does not define change, make and remove": (
-        "from vifplug.host.stepwise import Stepwise\n"
-        "    class Beacons(Stepwise): resources = (Beacon,); observe = print; close = print"
+        "from vifplug.host.stepwise import StepwiseBackend\n"
+        "    class Beacons(StepwiseBackend): resources = (Beacon,); observe = print; close = print"
     ),
     "can't be constructed: OSError: no daemon": (
         "class Beacons(Beacons):\n        def __init__(self): raise OSError('no daemon')"
@@ -353,14 +355,14 @@ WRONG_BACKENDS = {
 }
 
 
-@pytest.mark.parametrize("told", WRONG_BACKENDS)
-def test_a_backend_that_is_none_is_refused_when_it_is_needed_and_told_by_types(site: Site, told: str) -> None:
-    code = f"{BEACON}\n    {WRONG_BACKENDS[told]}\n"
+@pytest.mark.parametrize("message", WRONG_BACKENDS)
+def test_a_backend_that_is_none_is_refused_when_it_is_needed_and_told_by_types(site: Site, message: str) -> None:
+    code = f"{BEACON}\n    {WRONG_BACKENDS[message]}\n"
     site.install("acme", "1.2", {"vifplug.resources": {"beacon": "acme:Beacons"}}, code)
-    assert site.ask(KINDS) == ["BrokenPlugin", f"acme 1.2 (acme:Beacons) {told}", 3]
+    assert site.ask(KINDS) == ["BrokenPlugin", f"acme 1.2 (acme:Beacons) {message}", 3]
     told_of = "{each.origin.name: each.reason for each in plugins.report_resources()}"
     line = site.ask(f"from vifplug import plugins\nanswer = {told_of}")["beacon"]
-    assert line == ("" if "constructed" in told else f"acme 1.2 (acme:Beacons) {told}")
+    assert line == ("" if "constructed" in message else f"acme 1.2 (acme:Beacons) {message}")
 
 
 def test_two_backends_for_one_kind_are_refused(tmp_path: Path) -> None:
@@ -368,14 +370,16 @@ def test_two_backends_for_one_kind_are_refused(tmp_path: Path) -> None:
     for site in sites:
         name = site.path.name
         site.install(name, "1.2", {"vifplug.resources": {"beacon": f"{name}:Beacons"}}, BEACON)
-    kind, told, _ = Site(tmp_path / "first", *(site.path for site in sites)).ask(KINDS)
-    assert kind == "InvalidConfig" and "resource kind 'beacon' comes from both acme 1.2" in told
+    kind, message, _ = Site(tmp_path / "first", *(site.path for site in sites)).ask(KINDS)
+    assert kind == "InvalidConfig" and "resource kind 'beacon' comes from both acme 1.2" in message
 
 
 def test_a_backend_that_can_not_be_imported_says_whose_it_is(site: Site) -> None:
     site.install("acme", "1.2", {"vifplug.resources": {"beacon": "acme:Beacons"}}, "import acme_hardware_sdk")
-    kind, told, _ = site.ask(KINDS)
-    assert kind == "BrokenPlugin" and told.startswith("acme 1.2 (acme:Beacons) can't be imported: ModuleNotFoundError")
+    kind, message, _ = site.ask(KINDS)
+    assert kind == "BrokenPlugin" and message.startswith(
+        "acme 1.2 (acme:Beacons) can't be imported: ModuleNotFoundError"
+    )
 
 
 LIT = f"""{PREAMBLE}
@@ -431,9 +435,9 @@ def test_a_type_whose_kind_of_resource_is_broken_says_why_and_others_work(site: 
     site.install("acme", "1.2", points, LIT)
     site.install("sdk", "0.1", {}, "import acme_hardware_sdk")
     verbs = f"[lambda driver, vif: driver.list(), {STEPS}, lambda driver, vif: driver.list()]"
-    listed, told, left = site.ask(DRIVE.format(state=str(tmp_path / "state"), verbs=verbs))
+    listed, message, left = site.ask(DRIVE.format(state=str(tmp_path / "state"), verbs=verbs))
     assert listed == left == []
-    assert told.startswith("BrokenPlugin: acme 1.2 (sdk:Beacons) can't be imported: ModuleNotFoundError")
+    assert message.startswith("BrokenPlugin: acme 1.2 (sdk:Beacons) can't be imported: ModuleNotFoundError")
 
 
 RAISING = """
@@ -460,25 +464,25 @@ RAISING = """
 
 
 @pytest.mark.parametrize(
-    ("fails", "told"),
+    ("fails", "message"),
     [
         ("construct", "BrokenPlugin: acme 1.2 (acme:Raising) can't be constructed: OSError: no daemon"),
         ("observe", "BrokenPlugin: acme 1.2 (acme:Raising) failed to observe beacon tap0a1b2c3d-11: KeyError: 'lamp'"),
         ("exit", "BrokenPlugin: acme 1.2 (acme:Raising) failed to observe beacon tap0a1b2c3d-11: SystemExit: lamp"),
         ("record", "BrokenPlugin: acme 1.2 (acme:Raising) failed to observe beacon tap0a1b2c3d-11: it made a record "
-                   "that is not valid: $.level: wanted a whole number, found 'high'"),
-        ("bare", "BrokenPlugin: acme 1.2 (acme:Raising) failed to observe beacon tap0a1b2c3d-11: wanted "
-                 "Observed(resource=...) for ('beacon', 'tap0a1b2c3d-11'), found Beacon("),
+                   "that is not valid: $.level: expected a whole number, got 'high'"),
+        ("bare", "BrokenPlugin: acme 1.2 (acme:Raising) failed to observe beacon tap0a1b2c3d-11: expected "
+                 "Observed(resource=...) for ('beacon', 'tap0a1b2c3d-11'), got Beacon("),
         ("other", "BrokenPlugin: acme 1.2 (acme:Raising) failed to observe beacon tap0a1b2c3d-11: was not asked for "
                   "('beacon', 'b9')"),
-        ("list", "BrokenPlugin: acme 1.2 (acme:Raising) failed to observe beacon tap0a1b2c3d-11: wanted a dict of "
-                 "Observed by identity, found []"),
+        ("list", "BrokenPlugin: acme 1.2 (acme:Raising) failed to observe beacon tap0a1b2c3d-11: expected a dict of "
+                 "Observed by identity, got []"),
         ("apply", "PluginFailed: acme 1.2 (acme:Raising) failed to make beacon tap0a1b2c3d-11: "
                   "RuntimeError: the lamp broke"),
     ],
 )  # fmt: skip
 def test_whatever_a_backend_raises_is_one_sentence_and_nothing_is_left(
-    site: Site, tmp_path: Path, fails: str, told: str
+    site: Site, tmp_path: Path, fails: str, message: str
 ) -> None:
     points = {"vifplug.resources": {"beacon": "acme:Raising"}, "vifplug.types": {"lit": "acme:Lit"}}
     site.install("acme", "1.2", points, LIT + RAISING)
@@ -488,8 +492,8 @@ def test_whatever_a_backend_raises_is_one_sentence_and_nothing_is_left(
         DRIVE.format(state=str(tmp_path / "state"), verbs=verbs)
     )
     plugged, listed, there = site.ask(code)
-    assert plugged.startswith(told) and listed == []
-    assert there == (told if fails == "construct" else [])
+    assert plugged.startswith(message) and listed == []
+    assert there == (message if fails == "construct" else [])
 
 
 def test_a_backend_that_fails_hides_no_other_vif_from_check(site: Site, tmp_path: Path) -> None:
@@ -508,8 +512,8 @@ def test_a_backend_that_fails_hides_no_other_vif_from_check(site: Site, tmp_path
         """
         % (tmp_path / "made")
     )
-    [(whose, told), *others] = site.ask(code)
-    assert whose == "0a" and told.startswith("resources: wanted an answer of their plugin, found acme 1.2")
+    [(whose, message), *others] = site.ask(code)
+    assert whose == "0a" and message.startswith("resources: expected an answer of their plugin, got acme 1.2")
     assert others == []
 
 
@@ -521,9 +525,9 @@ def test_whatever_a_type_raises_is_one_sentence_that_names_it(site: Site, tmp_pa
 """
     points = {"vifplug.resources": {"beacon": "acme:Beacons"}, "vifplug.types": {"lit": "acme:Broken"}}
     site.install("acme", "1.2", points, code)
-    [told] = site.ask(DRIVE.format(state=str(tmp_path / "state"), verbs=f"[{STEPS}]"))
+    [message] = site.ask(DRIVE.format(state=str(tmp_path / "state"), verbs=f"[{STEPS}]"))
     vif = "0a1b2c3d-1111-4222-8333-444455556666"
-    assert told == f"BrokenPlugin: type lit (acme:Broken) failed in {method} for VIF {vif}: KeyError: 'lamp'"
+    assert message == f"BrokenPlugin: type lit (acme:Broken) failed in {method} for VIF {vif}: KeyError: 'lamp'"
 
 
 def test_a_record_whose_kind_of_resource_is_no_longer_installed_says_so(site: Site, tmp_path: Path) -> None:
@@ -535,8 +539,8 @@ def test_a_record_whose_kind_of_resource_is_no_longer_installed_says_so(site: Si
     checked, listed, unplugged = Site(tmp_path / "without").ask(
         DRIVE.format(state=str(tmp_path / "state"), verbs=verbs)
     )
-    for told in (checked, unplugged):
-        assert "the record has a resource of kind 'beacon'" in told and "install the package" in told
+    for message in (checked, unplugged):
+        assert "the record has a resource of kind 'beacon'" in message and "install the package" in message
     assert listed == "lit", "one such record hides nothing else"
 
 
@@ -549,27 +553,27 @@ def test_a_record_that_the_next_version_of_a_plugin_can_not_read_says_so_and_sta
     code = LIT.replace("level: int = 0\n\n    class Beacons", "level: str = ''\n\n    class Beacons")
     later.install("acme", "2.0", points, code.replace("level=vif.source.level", "level=str(vif.source.level)"))
     verbs = "[lambda driver, vif: str(driver.check()[0]), lambda driver, vif: driver.unplug(vif.id),"
-    for told in later.ask(DRIVE.format(state=state, verbs=f"{verbs} {STEPS}]")):
+    for message in later.ask(DRIVE.format(state=state, verbs=f"{verbs} {STEPS}]")):
         assert "the record has beacon tap0a1b2c3d-11 of VIF 0a1b2c3d-1111-4222-8333-444455556666, which acme can't read"
-        assert "$.level: " in told and "install the release that the VIF was plugged with" in told
+        assert "$.level: " in message and "install the release that the VIF was plugged with" in message
     verbs = "[lambda driver, vif: len(driver.list()), lambda driver, vif: list(map(str, driver.unplug(vif.id)))]"
     assert site.ask(DRIVE.format(state=state, verbs=verbs)) == [1, []], "the record stays, and its release can read it"
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
-        ("[Beacon]", "TypeError: wanted records of vifplug.plan.resources, found <class 'acme.Beacon'>"),
+        ("[Beacon]", "TypeError: expected records of vifplug.plan.registry, got <class 'acme.Beacon'>"),
         ("[Beacon(name=vif.device, owner=vif.id, level='high')]", "it made a record that is not valid: $.level: "),
         ("Beacons", "TypeError: "),
     ],
 )
-def test_what_is_no_resource_is_the_types_failure(site: Site, tmp_path: Path, given: str, told: str) -> None:
+def test_what_is_no_resource_is_the_types_failure(site: Site, tmp_path: Path, given: str, message: str) -> None:
     points = {"vifplug.resources": {"beacon": "acme:Beacons"}, "vifplug.types": {"lit": "acme:Lit"}}
     code = LIT.replace("[Beacon(name=vif.device, owner=vif.id, level=vif.source.level)]", given)
     site.install("acme", "1.2", points, code)
     [answer] = site.ask(DRIVE.format(state=str(tmp_path / "state"), verbs=f"[{STEPS}]"))
-    assert answer.startswith("BrokenPlugin: type lit (acme:Lit) failed in desired for VIF ") and told in answer
+    assert answer.startswith("BrokenPlugin: type lit (acme:Lit) failed in desired for VIF ") and message in answer
 
 
 def test_a_kind_of_resource_without_a_backend_says_what_to_do(site: Site, tmp_path: Path) -> None:
@@ -596,7 +600,7 @@ LOOK = """
     from vifplug import errors, plugins
     answer = []
     try:
-        look = plugins.LookUps()
+        look = plugins.FactPlugins()
         for name, key in {asks}:
             answer.append(look(name, key))
     except errors.VifplugError as error:
@@ -614,8 +618,8 @@ def test_the_look_up_of_the_page_is_found_and_asked(site: Site, tmp_path: Path) 
     code = page("def uplink").replace("/etc/acme/zones.d", str(tmp_path))
     site.install("acme_host", "1.2", {"vifplug.facts": {"acme-uplink": "acme_host:uplink"}}, code)
     found = look(site, ("acme-uplink", "dmz"), ("acme-uplink", "lan"))
-    told = f"zone lan: found no such file in {tmp_path}; 'acme sync' fetches the zones"
-    assert found == ["eno2", "Missing", told, 3]
+    message = f"zone lan: found no such file in {tmp_path}; 'acme sync' fetches the zones"
+    assert found == ["eno2", "Missing", message, 3]
 
 
 def test_the_host_of_the_page_answers_as_the_real_one_would(site: Site) -> None:
@@ -626,7 +630,7 @@ def test_the_host_of_the_page_answers_as_the_real_one_would(site: Site) -> None:
 def test_a_look_up_that_is_not_installed_is_named_with_those_that_are(site: Site) -> None:
     assert look(site, ("acme-uplink", "dmz")) == [
         "Missing",
-        "nothing that is installed looks up 'acme-uplink'; found are vdpa-device",
+        "nothing that is installed looks up 'acme-uplink'; got are vdpa-device",
         3,
     ]
 
@@ -634,23 +638,23 @@ def test_a_look_up_that_is_not_installed_is_named_with_those_that_are(site: Site
 def test_a_look_up_is_not_imported_before_it_is_asked_for(site: Site) -> None:
     site.install("broken", "0.3", {"vifplug.facts": {"bad": "broken:find"}}, "raise RuntimeError('no licence')")
     site.install("acme", "1.2", {"vifplug.facts": {"good": "acme:find"}}, "find = str.upper")
-    told = "broken 0.3 (broken:find) can't be imported: RuntimeError: no licence"
-    assert look(site, ("good", "a"), ("bad", "a")) == ["A", "BrokenPlugin", told, 3]
+    message = "broken 0.3 (broken:find) can't be imported: RuntimeError: no licence"
+    assert look(site, ("good", "a"), ("bad", "a")) == ["A", "BrokenPlugin", message, 3]
 
 
 @pytest.mark.parametrize(
-    ("code", "told"),
+    ("code", "message"),
     [
-        ("find = 'eno2'", "has to be a function of one key, found 'eno2'"),
+        ("find = 'eno2'", "has to be a function of one key, got 'eno2'"),
         ("def find(key): return {}[key]", "could not look up 'a': KeyError: 'a'"),
         ("def find(): return 1", "could not look up 'a': TypeError: "),
     ],
 )
-def test_a_look_up_that_does_not_work_says_whose_it_is(site: Site, code: str, told: str) -> None:
+def test_a_look_up_that_does_not_work_says_whose_it_is(site: Site, code: str, message: str) -> None:
     site.install("acme", "1.2", {"vifplug.facts": {"bad": "acme:find"}}, code)
     kind, sentence, exit_code = look(site, ("bad", "a"))
     assert (kind, exit_code) == ("BrokenPlugin", 3)
-    assert sentence.startswith(f"acme 1.2 (acme:find) {told}")
+    assert sentence.startswith(f"acme 1.2 (acme:find) {message}")
 
 
 def test_two_look_ups_of_one_name_are_refused(tmp_path: Path) -> None:
@@ -658,12 +662,12 @@ def test_two_look_ups_of_one_name_are_refused(tmp_path: Path) -> None:
     for site in sites:
         name = site.path.name
         site.install(name, "1.2", {"vifplug.facts": {"uplink": f"{name}:find"}}, "find = str.upper")
-    kind, told, _ = look(Site(tmp_path / "first", *(site.path for site in sites)), ("uplink", "a"))
-    assert kind == "InvalidConfig" and "look-up 'uplink' comes from both acme 1.2" in told and "zeta 1.2" in told
+    kind, message, _ = look(Site(tmp_path / "first", *(site.path for site in sites)), ("uplink", "a"))
+    assert kind == "InvalidConfig" and "look-up 'uplink' comes from both acme 1.2" in message and "zeta 1.2" in message
 
 
 ZONED = f"""{PREAMBLE}
-    from vifplug.plan.resources import LowerDevice
+    from vifplug.plan.registry import LowerDevice
 
     class Zoned(Good):
         name = "zoned"

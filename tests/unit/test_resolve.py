@@ -223,13 +223,13 @@ def test_what_a_profile_needs_may_come_from_anywhere_but_has_to_come(
 @pytest.mark.parametrize(
     ("mode", "given", "words"),
     [
-        ("bridge", QBG, "wanted openvswitch: the network is of a bridge, found 802.1Qbg"),
-        ("bridge", QBH, "wanted openvswitch"),
-        ("bridge", {"type": "midonet", "interfaceid": PORT}, "wanted openvswitch"),
-        ("vepa", OVS, "wanted 802.1Qbg or 802.1Qbh: the network is of macvtap devices, found openvswitch"),
-        ("passthrough", OVS, "wanted 802.1Qbg or 802.1Qbh"),
-        ("hostdev", OVS, "wanted 802.1Qbh: the network is of virtual functions, found openvswitch"),
-        ("hostdev", QBG, "wanted 802.1Qbh"),
+        ("bridge", QBG, "expected openvswitch: the network is of a bridge, got 802.1Qbg"),
+        ("bridge", QBH, "expected openvswitch"),
+        ("bridge", {"type": "midonet", "interfaceid": PORT}, "expected openvswitch"),
+        ("vepa", OVS, "expected 802.1Qbg or 802.1Qbh: the network is of macvtap devices, got openvswitch"),
+        ("passthrough", OVS, "expected 802.1Qbg or 802.1Qbh"),
+        ("hostdev", OVS, "expected 802.1Qbh: the network is of virtual functions, got openvswitch"),
+        ("hostdev", QBG, "expected 802.1Qbh"),
     ],
 )
 def test_a_profile_of_another_kind_of_switch_is_refused(mode: str, given: dict[str, Any], words: str) -> None:
@@ -369,9 +369,9 @@ def test_everything_that_can_not_be_honoured_is_told_at_once() -> None:
 
 def test_a_vif_of_something_else_is_refused() -> None:
     direct = VIF.from_json({"id": ID, "type": "direct", "mac": vif().mac, "source": {"dev": "e0"}})
-    with pytest.raises(errors.InvalidRequest, match="is of type direct: wanted one of network n"):
+    with pytest.raises(errors.InvalidRequest, match="is of type direct: expected one of network n"):
         resolve(direct, network())
-    with pytest.raises(errors.InvalidRequest, match="is of network n: wanted one of network m"):
+    with pytest.raises(errors.InvalidRequest, match="is of network n: expected one of network m"):
         resolve(vif(), network().replace(name="m"))
 
 

@@ -9,15 +9,15 @@ import pytest
 from vifplug.errors import Conflict, Held, Missing
 from vifplug.model.codec import FrozenMap
 from vifplug.plan import steps
-from vifplug.plan.change import change
-from vifplug.plan.resources import (
+from vifplug.plan.plan import change
+from vifplug.plan.registry import (
     HARDENED,
     BridgePort,
-    Life,
     LowerDevice,
     OvsBridge,
     OvsPort,
     OvsVlan,
+    Ownership,
     Resource,
     Tap,
     VirtualFunction,
@@ -82,16 +82,16 @@ def test_differences_name_the_resource_its_vif_and_both_values() -> None:
     found = steps.differences([TAP, PORT, LOWER], {**there(TAP.replace(mtu=1400)), ("lower-device", "ens1"): Observed(
         resource=None, foreign="a wireless device")})  # fmt: skip
     assert list(map(str, found)) == [
-        "tap tap0: mtu: wanted 1500, found 1400",
-        "ovs-port tap0: wanted there, found nothing",
-        "lower-device ens1: wanted vifplug's own, found a wireless device",
+        "tap tap0: mtu: expected 1500, got 1400",
+        "ovs-port tap0: expected there, got nothing",
+        "lower-device ens1: expected vifplug's own, got a wireless device",
     ]
     assert {each.vif_id for each in found} == {VIF}
 
 
 def test_an_empty_text_is_told_as_nothing() -> None:
     assert str(Difference(VIF, "ovs-port tap0: error", "", "no such device")).endswith(
-        "wanted nothing, found no such device"
+        "expected nothing, got no such device"
     )
 
 
@@ -122,7 +122,7 @@ def test_what_a_guest_holds_is_not_made_anew() -> None:
     with pytest.raises(Held) as caught:
         steps.plan([PORT, TAP], there(TAP.replace(multi_queue=True), held=True))
     assert str(caught.value) == (
-        f"tap tap0 of VIF {VIF} must be made anew (multi_queue: wanted False, found True), and a running guest holds it"
+        f"tap tap0 of VIF {VIF} must be made anew (multi_queue: expected False, got True), and a running guest holds it"
     )
 
 
@@ -145,7 +145,7 @@ def test_what_is_somebody_elses_is_a_conflict_that_says_whose(resource: Tap | No
     with pytest.raises(Conflict) as caught:
         steps.plan([PORT, TAP], seen)
     assert str(caught.value) == (
-        f"tap tap0 for VIF {VIF} is taken: found a tap without vifplug's mark; "
+        f"tap tap0 for VIF {VIF} is taken: got a tap without vifplug's mark; "
         "choose another target, or have its owner remove it"
     )
 
@@ -266,10 +266,10 @@ class Tunnel(Resource):
     """What all VIFs of one segment share; it goes with the last of them."""
 
     kind = "tunnel"
-    life = Life.ENSURED
+    ownership = Ownership.SHARED
 
     @property
-    def goes(self) -> bool:
+    def remove_when_unused(self) -> bool:
         return True
 
 

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 import pytest
 
 from vifplug import errors
-from vifplug.host.stepwise import Stepwise
-from vifplug.plan.resources import Identity, Resource, VirtualFunction
+from vifplug.host.stepwise import StepwiseBackend
+from vifplug.plan.registry import Identity, Resource, VirtualFunction
 from vifplug.plan.steps import Observed, Step
 
 OWNER = "0d9c1e5a-7a1c-4b52-9a53-1f2f5e0c7b11"
 FOUND = VirtualFunction(name="0000:81:02.3", owner=OWNER, pf="ens1", number=3, mac="02:00:00:00:00:01", vlan=11)
 
 
-class OneFunction(Stepwise):
+class OneFunction(StepwiseBackend):
     """One VF, whose MAC follows its own device; ``deaf`` to VLANs when the test says so."""
 
     def __init__(self, *, deaf: bool = False) -> None:
@@ -45,6 +45,6 @@ def test_what_moved_beside_a_change_does_not_fail_it() -> None:
 
 def test_a_change_that_did_not_take_place_fails_and_is_put_back() -> None:
     backend, done = OneFunction(deaf=True), list[Step]()
-    with pytest.raises(errors.StepFailed, match="vlan: wanted 0, found 11"):
+    with pytest.raises(errors.StepFailed, match="vlan: expected 0, got 11"):
         backend.apply([Step(FOUND, FOUND.replace(vlan=0))], done)
     assert done == [] and backend.state == FOUND

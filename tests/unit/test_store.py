@@ -20,9 +20,9 @@ from pathlib import Path
 
 import pytest
 
-from vifplug import database as module
 from vifplug.errors import Busy, Conflict, StoreFailed
-from vifplug.store import Record, Store
+from vifplug.store import database as module
+from vifplug.store.store import Record, Store
 from vifplug.testing import needs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -151,7 +151,7 @@ def test_what_is_shared_has_many_holders_and_no_claim(store: Store) -> None:
 
 
 def test_what_was_only_tried_is_not_written(store: Store) -> None:
-    with store.transaction(dry=True) as transaction:
+    with store.transaction(dry_run=True) as transaction:
         transaction.put([record("a", claims=("x",))])
         assert [each.vif_id for each in transaction.holdings(["x"])] == ["a"]
     assert store.all() == [] and store.all_holdings() == []
@@ -322,7 +322,7 @@ def test_another_user_is_told_what_to_do(tmp_path: Path) -> None:
     code = f"""
         import os
         from vifplug.errors import StoreFailed
-        from vifplug.store import Store
+        from vifplug.store.store import Store
         os.setuid(65534)
         for use in (lambda store: store.all(), lambda store: store.lock(["a"], 0).__enter__()):
             try:
@@ -331,9 +331,9 @@ def test_another_user_is_told_what_to_do(tmp_path: Path) -> None:
                 print(error)
     """
     Store(tmp_path / "state").all()
-    told = _python(code).stdout.splitlines()
-    assert len(told) == 2
-    assert all("user 65534 may not write there: run as root" in line for line in told)
+    message = _python(code).stdout.splitlines()
+    assert len(message) == 2
+    assert all("user 65534 may not write there: run as root" in line for line in message)
 
 
 def _on_a_file_system_of_its_own(tmp_path: Path, code: str) -> list[str]:
@@ -351,7 +351,7 @@ def _on_a_file_system_of_its_own(tmp_path: Path, code: str) -> list[str]:
 
 
 def test_a_full_disk_is_told_and_what_was_there_stays(tmp_path: Path) -> None:
-    told = _on_a_file_system_of_its_own(
+    message = _on_a_file_system_of_its_own(
         tmp_path,
         """
         store = Store(state)
@@ -367,12 +367,12 @@ def test_a_full_disk_is_told_and_what_was_there_stays(tmp_path: Path) -> None:
         print(len(Store(state).all()) == kept)
         """,
     )
-    assert told[0].endswith("vifplug.db, can't be used: its file system is full: free some space and try again")
-    assert told[1:] == ["True True", "True"]
+    assert message[0].endswith("vifplug.db, can't be used: its file system is full: free some space and try again")
+    assert message[1:] == ["True True", "True"]
 
 
 def test_a_disk_that_is_full_from_the_start_is_told(tmp_path: Path) -> None:
-    told = _on_a_file_system_of_its_own(
+    message = _on_a_file_system_of_its_own(
         tmp_path,
         """
         with contextlib.suppress(OSError), open(state + "/ballast", "wb", buffering=0) as ballast:
@@ -384,11 +384,11 @@ def test_a_disk_that_is_full_from_the_start_is_told(tmp_path: Path) -> None:
             print(error)
         """,
     )
-    assert told[0].endswith("its file system is full: free some space and try again")
+    assert message[0].endswith("its file system is full: free some space and try again")
 
 
 def test_a_read_only_file_system_is_told(tmp_path: Path) -> None:
-    told = _on_a_file_system_of_its_own(
+    message = _on_a_file_system_of_its_own(
         tmp_path,
         """
         with contextlib.closing(Store(state)) as store:
@@ -401,8 +401,8 @@ def test_a_read_only_file_system_is_told(tmp_path: Path) -> None:
                 print(error)
         """,
     )
-    assert len(told) == 2
-    assert all("its file system is read-only: set [vifplug] state_path" in line for line in told)
+    assert len(message) == 2
+    assert all("its file system is read-only: set [vifplug] state_path" in line for line in message)
 
 
 # -- locks --------------------------------------------------------------------------------------------------------

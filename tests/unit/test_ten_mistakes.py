@@ -33,14 +33,14 @@ MISTAKES = (
     Told(mistakes.Outdated, "vifplug_loads_the_type", "was written for plugin interface 9.0, and this vifplug has 1.0"),
     Told(mistakes.Half, "vifplug_loads_the_type", "Half does not define desired"),
     Told(mistakes.Mutable, "vifplug_loads_the_type", "wants source to be frozen: write @dataclass(frozen=True"),
-    Told(mistakes.WrongDefault, "vifplug_loads_the_type", "the default of level: wanted a whole number, found 'many'"),
-    Told(mistakes.Listed, "vifplug_loads_the_type", "a record has no fields of type list[str]: wanted tuple[X, ...]"),
+    Told(mistakes.WrongDefault, "vifplug_loads_the_type", "the default of level: expected a whole number, got 'many'"),
+    Told(mistakes.Listed, "vifplug_loads_the_type", "a record has no fields of type list[str]: expected tuple[X, ...]"),
     Told(mistakes.Curious, "it_touches_nothing", "desired touches the machine: open('/sys/class/net/lo/mtu'"),
     Told(mistakes.Unsorted, "it_answers_alike_in_every_process", "sort sets, ask no clock"),
     Told(mistakes.Clocked, "it_answers_alike_in_every_process", "another process, at another time, gets another"),
     Told(mistakes.Counted, "it_is_deterministic", "desired gives another answer each time"),
     Told(mistakes.Ownerless, "its_resources_are_known_and_owned", f"{TAP} has owner '', and has to have the VIF's id"),
-    Told(mistakes.LongName, "its_devices_have_good_names", "wanted a device name of at most 15 bytes"),
+    Told(mistakes.LongName, "its_devices_have_good_names", "expected a device name of at most 15 bytes"),
     Told(mistakes.OneName, "its_devices_have_good_names", "both get the device acme0: make the name from vif.device"),
     Told(mistakes.Managed, "its_element_is_accepted_by_libvirt", "must say managed='no' (target_managed=False), or li"),
     Told(mistakes.SingleQueue, "its_element_is_accepted_by_libvirt", f"{TAP} has multi_queue=False and the element 4"),
@@ -53,13 +53,13 @@ MISTAKES = (
 )
 
 
-@pytest.mark.parametrize("told", MISTAKES, ids=str)
-def test_each_mistake_fails_the_suite_with_a_sentence_that_says_what_to_mend(told: Told) -> None:
+@pytest.mark.parametrize("message", MISTAKES, ids=str)
+def test_each_mistake_fails_the_suite_with_a_sentence_that_says_what_to_mend(message: Told) -> None:
     example = {**EXAMPLE, "driver": {"queues": 4}}
-    if told.kind is mistakes.Silent:
+    if message.kind is mistakes.Silent:
         example["source"] = {"bridge": "br0", "group": "red"}
-    test = f"test_{told.test}"
-    assert told.says in failures(suite(told.kind, example), test)[test]
+    test = f"test_{message.test}"
+    assert message.says in failures(suite(message.kind, example), test)[test]
 
 
 @pytest.mark.needs("schemas")

@@ -21,7 +21,16 @@ from vifplug.topology.lettering import Face
 from vifplug.topology.mermaid import mermaid
 from vifplug.topology.svg import svg
 from vifplug.topology.text import text
-from vifplug.topology.view import Bridge, Device, Host, Network, Port, PortGroup, Vif, vlan_text
+from vifplug.topology.view import (
+    BridgeView,
+    DeviceView,
+    HostView,
+    NetworkView,
+    PortGroupView,
+    PortView,
+    VifView,
+    vlan_text,
+)
 from vifplug.topology.words import natural
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "topology"
@@ -30,7 +39,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 NASTY = "a<b>&\"c\\n'|{}[];#%%`"
 TRUNK = "trunk 5 (native, untagged), 6-9"
 
-Format = Callable[[Host], str]
+Format = Callable[[HostView], str]
 every_format = pytest.mark.parametrize("drawn", FORMATS, ids=lambda each: each.__name__)
 
 
@@ -38,28 +47,30 @@ def vif_id(number: int) -> str:
     return f"0a1b2c3d-1111-4222-8333-{number:012x}"
 
 
-def vif(number: int, device: str, **fields: str | None) -> Vif:
+def vif(number: int, device: str, **fields: str | None) -> VifView:
     nothing: dict[str, str | None] = dict.fromkeys(("network", "portgroup", "bridge", "dev"))
     usual = {"type": "bridge", "mac": f"52:54:00:12:34:{number % 256:02x}", "vlan": "", "guest": "", "state": "plugged"}
-    return Vif(id=vif_id(number), device=device, **{**nothing, **usual, **fields})  # type: ignore[arg-type]
+    return VifView(id=vif_id(number), device=device, **{**nothing, **usual, **fields})  # type: ignore[arg-type]
 
 
-def network(name: str, mode: str = "bridge", **fields: object) -> Network:
+def network(name: str, mode: str = "bridge", **fields: object) -> NetworkView:
     usual = {"bridge": None, "devices": (), "vlan": "", "portgroups": ()}
-    return Network(name=name, mode=mode, **{**usual, **fields})  # type: ignore[arg-type]
+    return NetworkView(name=name, mode=mode, **{**usual, **fields})  # type: ignore[arg-type]
 
 
-def device(name: str, *holders: int, problem: str = "", limit: int | None = None, exclusive: bool = False) -> Device:
+def device(
+    name: str, *holders: int, problem: str = "", limit: int | None = None, exclusive: bool = False
+) -> DeviceView:
     ids = tuple(map(vif_id, holders))
-    return Device(name=name, problem=problem, limit=limit, holders=ids, exclusive=exclusive)
+    return DeviceView(name=name, problem=problem, limit=limit, holders=ids, exclusive=exclusive)
 
 
-def host(**fields: object) -> Host:
+def host(**fields: object) -> HostView:
     nothing: dict[str, object] = {"networks": (), "bridges": (), "devices": (), "vifs": ()}
-    return Host(name="compute-17.example.net", **{**nothing, **fields})  # type: ignore[arg-type]
+    return HostView(name="compute-17.example.net", **{**nothing, **fields})  # type: ignore[arg-type]
 
 
-def rich() -> Host:
+def rich() -> HostView:
     """Everything that can be in a picture."""
     vifs = (
         vif(1, "tap-web1", vlan="10", network="lan", portgroup="prod", bridge="br-int", guest="web1"),
@@ -73,21 +84,23 @@ def rich() -> Host:
         vif(9, "tap-solo", type="ethernet", guest="web1"),
     )
     groups = (("prod", True, "10"), ("backup", False, "20"), ("voice", False, "42"))
-    lan = tuple(PortGroup(name=name, default=default, vlan=vlan) for name, default, vlan in groups)
+    lan = tuple(PortGroupView(name=name, default=default, vlan=vlan) for name, default, vlan in groups)
     broken = "its bridge br-dmz is not on this host; make it or correct the definition"
-    public = PortGroup(name="public", default=True, vlan="300")
+    public = PortGroupView(name="public", default=True, vlan="300")
     networks = (
         network("lan", bridge="br-int", portgroups=lan),
-        network("edge", bridge="br-int", vlan="99", portgroups=(PortGroup(name="trunks", default=False, vlan=TRUNK),)),
+        network(
+            "edge", bridge="br-int", vlan="99", portgroups=(PortGroupView(name="trunks", default=False, vlan=TRUNK),)
+        ),
         network("fabric", "vepa", devices=("ens1f0", "ens1f1", "ens1f10")),
         network("storage", "passthrough", devices=("ens2f0", "ens2f1"), vlan="30"),
         network("dmz", bridge="br-dmz", portgroups=(public,), problem=broken),
     )
-    uplinks = (Port(name="bond0", vlan="trunk 5-9, 10, 20, 42", vif=None), Port(name="eno1", vlan="", vif=None))
-    ports = [Port(name=each.device, vlan=each.vlan, vif=each.id) for each in vifs[:5]]
+    uplinks = (PortView(name="bond0", vlan="trunk 5-9, 10, 20, 42", vif=None), PortView(name="eno1", vlan="", vif=None))
+    ports = [PortView(name=each.device, vlan=each.vlan, vif=each.id) for each in vifs[:5]]
     bridges = (
-        Bridge(name="br-int", kind="Open vSwitch", ports=(uplinks[0], *ports[:4])),
-        Bridge(name="br-mgmt", kind="Linux", ports=(uplinks[1], ports[4])),
+        BridgeView(name="br-int", kind="Open vSwitch", ports=(uplinks[0], *ports[:4])),
+        BridgeView(name="br-mgmt", kind="Linux", ports=(uplinks[1], ports[4])),
     )
     devices = (
         *(device("ens1f0", 6, 7), device("ens1f1", problem="is down"), device("ens1f10", limit=4)),
@@ -96,19 +109,19 @@ def rich() -> Host:
     return host(networks=networks, bridges=bridges, devices=devices, vifs=vifs)
 
 
-def huge(number: int) -> Host:
+def huge(number: int) -> HostView:
     """Guests with three VIFs each: on two bridges and on one of four NICs."""
-    vifs: list[Vif] = []
+    vifs: list[VifView] = []
     for each in range(number):
         where = ({"bridge": "br-int", "vlan": str(10 + each % 40)}, {"bridge": "br0"}, {"dev": f"ens{each % 4}"})[
             each % 3
         ]
         vifs.append(vif(each, f"nic{each}", guest=f"guest-{each // 3}", **where))
     bridges = tuple(
-        Bridge(
+        BridgeView(
             name=name,
             kind="Linux",
-            ports=tuple(Port(name=v.device, vlan="", vif=v.id) for v in vifs if v.bridge == name),
+            ports=tuple(PortView(name=v.device, vlan="", vif=v.id) for v in vifs if v.bridge == name),
         )
         for name in ("br0", "br-int")
     )
@@ -116,19 +129,19 @@ def huge(number: int) -> Host:
     return host(networks=(fabric, network("lan", bridge="br-int")), bridges=bridges, vifs=tuple(vifs))
 
 
-def nasty() -> Host:
-    group = PortGroup(name=NASTY, default=True, vlan=NASTY)
+def nasty() -> HostView:
+    group = PortGroupView(name=NASTY, default=True, vlan=NASTY)
     nets = (
         network(NASTY, bridge=NASTY, portgroups=(group,), problem=NASTY),
         network("end", "vepa", devices=(NASTY, "x")),
     )
-    ports = (Port(name=NASTY, vlan=NASTY, vif=None),)
-    there = Bridge(name=NASTY, kind="Linux", ports=ports)
+    ports = (PortView(name=NASTY, vlan=NASTY, vif=None),)
+    there = BridgeView(name=NASTY, kind="Linux", ports=ports)
     one = vif(1, NASTY, type=NASTY, network=NASTY, portgroup=NASTY, bridge=NASTY, guest=NASTY, state=NASTY)
     return dataclasses.replace(host(networks=nets, bridges=(there,), vifs=(one,)), name=NASTY)
 
 
-def names(seen: Host) -> set[str]:
+def names(seen: HostView) -> set[str]:
     """Every name that has to be in every picture."""
     found = {seen.name, *(each.name for each in (*seen.networks, *seen.bridges, *seen.devices))}
     found |= {group.name for each in seen.networks for group in each.portgroups}
@@ -136,7 +149,7 @@ def names(seen: Host) -> set[str]:
     return found | {each.guest for each in seen.vifs} | {each.device for each in seen.vifs} | {v.id for v in seen.vifs}
 
 
-def root(seen: Host) -> ET.Element:
+def root(seen: HostView) -> ET.Element:
     return ET.fromstring(svg(seen))
 
 
@@ -144,7 +157,7 @@ def texts(element: ET.Element) -> list[str]:
     return [each.text or "" for each in element.iter(f"{SVG}text")]
 
 
-def boxes(seen: Host) -> dict[str, ET.Element]:
+def boxes(seen: HostView) -> dict[str, ET.Element]:
     """The groups of all boxes by the first line of their tooltip; a guest that is drawn twice is here once."""
     found = (each for each in root(seen).iter(f"{SVG}g") if (each.get("class") or "").startswith("box "))
     return {(each.findtext(f"{SVG}title") or "").splitlines()[0]: each for each in found}
@@ -192,7 +205,7 @@ def test_a_vlan_has_its_colour_on_every_page_and_its_pattern_on_one() -> None:
 # -- the graph ----------------------------------------------------------------------------------------------------
 
 
-def joined(seen: Host) -> set[tuple[str, str]]:
+def joined(seen: HostView) -> set[tuple[str, str]]:
     drawn = graph(seen)
     return {(drawn.nodes[edge.source].label, drawn.nodes[edge.target].label) for edge in drawn.edges}
 
@@ -211,7 +224,7 @@ def test_a_network_has_its_own_edge_only_where_no_portgroup_is_the_default() -> 
 
 
 def test_an_edge_has_the_vlan_of_its_portgroup_or_else_of_its_network() -> None:
-    groups = (PortGroup(name="own", default=True, vlan="7"), PortGroup(name="none", default=False, vlan=""))
+    groups = (PortGroupView(name="own", default=True, vlan="7"), PortGroupView(name="none", default=False, vlan=""))
     drawn = graph(host(networks=(network("lan", bridge="br0", vlan="5", portgroups=groups),)))
     assert {
         drawn.nodes[edge.source].label: edge.vlan for edge in drawn.edges if edge.source.startswith("portgroup")
@@ -239,16 +252,16 @@ def test_a_device_is_in_the_pool_of_one_network_and_others_lead_to_it() -> None:
 
 def test_a_vif_and_its_port_are_one_box_and_a_second_port_is_another() -> None:
     one = vif(1, "tap1", bridge="qbr1", guest="g")
-    ports = (Port(name="tap1", vlan="", vif=one.id), Port(name="qvb1", vlan="", vif=one.id))
-    drawn = graph(host(bridges=(Bridge(name="qbr1", kind="Linux", ports=ports),), vifs=(one,)))
+    ports = (PortView(name="tap1", vlan="", vif=one.id), PortView(name="qvb1", vlan="", vif=one.id))
+    drawn = graph(host(bridges=(BridgeView(name="qbr1", kind="Linux", ports=ports),), vifs=(one,)))
     assert [(node.kind, node.label) for node in drawn.of("port", "vif")] == [("port", "qvb1"), ("vif", "tap1")]
     assert drawn.of("port")[0].details == ("belongs to VIF tap1",)
 
 
 def test_a_port_with_another_vlan_than_its_vif_is_a_problem() -> None:
     one = vif(1, "tap1", bridge="br0", vlan="10")
-    port = Port(name="tap1", vlan="20", vif=one.id)
-    drawn = graph(host(bridges=(Bridge(name="br0", kind="Linux", ports=(port,)),), vifs=(one,)))
+    port = PortView(name="tap1", vlan="20", vif=one.id)
+    drawn = graph(host(bridges=(BridgeView(name="br0", kind="Linux", ports=(port,)),), vifs=(one,)))
     assert [node.problem for node in drawn.of("vif")] == ["its port has VLAN 20"]
 
 
@@ -262,7 +275,7 @@ def test_a_port_with_another_vlan_than_its_vif_is_a_problem() -> None:
         (device("n", exclusive=True), "free, for one alone"),
     ],
 )
-def test_a_device_tells_who_holds_it(seen: Device, expected: str) -> None:
+def test_a_device_tells_who_holds_it(seen: DeviceView, expected: str) -> None:
     drawn = graph(host(devices=(seen,), vifs=(vif(1, "a"), vif(2, "b"))))
     assert drawn.of("device")[0].details == (expected,)
 
@@ -278,7 +291,7 @@ def test_names_are_sorted_with_their_numbers() -> None:
 def test_everything_is_in_every_format(drawn: Format) -> None:
     picture = drawn(rich())
     assert not {name for name in names(rich()) if name not in picture}
-    for told in (
+    for message in (
         "VLAN 10",
         "trunk 5 ",
         "is down",
@@ -287,7 +300,7 @@ def test_everything_is_in_every_format(drawn: Format) -> None:
         "Open vSwitch bridge",
         "Linux bridge",
     ):
-        assert told in picture
+        assert message in picture
 
 
 @every_format
@@ -302,7 +315,7 @@ def test_the_order_in_which_a_host_was_looked_at_does_not_matter(drawn: Format) 
         return each
 
     other = turned(rich())
-    assert isinstance(other, Host) and other != rich()
+    assert isinstance(other, HostView) and other != rich()
     assert drawn(other) == drawn(rich()) == drawn(rich())
 
 
@@ -397,7 +410,7 @@ def test_svg_is_xml_whatever_names_there_are() -> None:
 
 
 @pytest.mark.parametrize("seen", [rich(), huge(60), huge(500), nasty()], ids=["rich", "60", "500", "nasty"])
-def test_no_boxes_overlap_and_all_are_on_the_page(seen: Host) -> None:
+def test_no_boxes_overlap_and_all_are_on_the_page(seen: HostView) -> None:
     page = root(seen)
     wide, high = float(page.get("width") or ""), float(page.get("height") or "")
     groups = [each for each in page.iter(f"{SVG}g") if (each.get("class") or "").startswith("box ")]
@@ -410,25 +423,25 @@ def test_no_boxes_overlap_and_all_are_on_the_page(seen: Host) -> None:
 
 
 @pytest.mark.parametrize("seen", [rich(), nasty()], ids=["rich", "nasty"])
-def test_text_stays_in_its_box(seen: Host) -> None:
+def test_text_stays_in_its_box(seen: HostView) -> None:
     for group in boxes(seen).values():
         left, top, right, bottom = area(group)
-        for told in group.iter(f"{SVG}text"):
+        for message in group.iter(f"{SVG}text"):
             face = Face(
-                float(told.get("font-size") or ""),
-                "font-weight" in told.attrib,
-                "Mono" in (told.get("font-family") or ""),
+                float(message.get("font-size") or ""),
+                "font-weight" in message.attrib,
+                "Mono" in (message.get("font-family") or ""),
             )
-            width = lettering.width(told.text or "", face) / (2 if told.get("text-anchor") else 1)
-            assert left < float(told.get("x") or "") and float(told.get("x") or "") + width < right
-            assert top < float(told.get("y") or "") < bottom
+            width = lettering.width(message.text or "", face) / (2 if message.get("text-anchor") else 1)
+            assert left < float(message.get("x") or "") and float(message.get("x") or "") + width < right
+            assert top < float(message.get("y") or "") < bottom
 
 
 def test_what_is_cut_is_whole_in_the_tooltip() -> None:
     name = "instance-" + "0123456789" * 6
     group = boxes(host(vifs=(vif(1, "tap1", guest=name),)))[name]
-    (told,) = texts(group)
-    assert told.endswith("…") and name.startswith(told[:-1]) and len(told) > 20
+    (message,) = texts(group)
+    assert message.endswith("…") and name.startswith(message[:-1]) and len(message) > 20
 
 
 def test_pools_hold_their_devices_and_nothing_else() -> None:
@@ -460,7 +473,7 @@ def test_each_edge_is_drawn_in_the_colour_of_its_vlan_and_the_legend_names_it() 
     lines = style.lines(drawn.vlans())
     wanted = sorted(style.BROKEN if edge.broken else lines[edge.vlan].colour for edge in drawn.edges)
     assert sorted(each.get("stroke") or "" for each in wires) == wanted
-    legend = {told for each in page.iter(f"{SVG}g") if each.get("class") == "legend" for told in texts(each)}
+    legend = {message for each in page.iter(f"{SVG}g") if each.get("class") == "legend" for message in texts(each)}
     assert {"VLAN 10", "VLAN 300", TRUNK, "no VLAN", "network", "guest", "broken, down or unfinished"} <= legend
 
 
@@ -478,9 +491,9 @@ def test_a_guest_has_one_box_unless_its_vifs_are_far_apart() -> None:
     far = [each for each in root(huge(60)).iter(f"{SVG}g") if each.get("class") == "box guest"]
     assert len({each.get("id") for each in far}) == len(far) > 20
     both = sorted(
-        told for each in far if "guest-0" in texts(each) for told in texts(each) if told.startswith("also has")
+        message for each in far if "guest-0" in texts(each) for message in texts(each) if message.startswith("also has")
     )
-    assert len(both) > 1 and all("nic" in told for told in both)
+    assert len(both) > 1 and all("nic" in message for message in both)
 
 
 def test_piles_lie_as_near_as_they_can() -> None:

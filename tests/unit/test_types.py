@@ -11,11 +11,11 @@ from vifplug.errors import InvalidDocument, Missing
 from vifplug.model.codec import FrozenMap
 from vifplug.model.vif import VIF, Instance
 from vifplug.plan.facts import VirtualFunctionFacts
-from vifplug.plan.resources import (
+from vifplug.plan.registry import (
     HARDENED,
-    Bridge,
     BridgePort,
     BridgeVlan,
+    LinuxBridge,
     LowerDevice,
     Macvtap,
     OvsBridge,
@@ -32,7 +32,7 @@ from vifplug.plan.resources import (
     VlanLink,
 )
 from vifplug.types import bridge, direct, ethernet, hostdev, vhostuser
-from vifplug.types.base import Context, NoFacts, Settings, VIFType
+from vifplug.types.base import Context, NoFacts, TypeSettings, VIFType
 
 ID = "0a1b2c3d-1111-4222-8333-444455556666"
 DEV = "tap0a1b2c3d-11"
@@ -41,7 +41,13 @@ GUEST = Instance(uuid="77777777-aaaa-4bbb-8ccc-dddddddddddd", name="web-1")
 VF = VirtualFunctionFacts(address="0000:81:02.3", pf="ens1f0", number=3, device="ens1f0v3")
 KINDS: dict[str, VIFType] = {
     kind.name: kind()
-    for kind in (bridge.Bridge, ethernet.Ethernet, vhostuser.VhostUser, hostdev.HostDevice, direct.Direct)
+    for kind in (
+        bridge.BridgeType,
+        ethernet.EthernetType,
+        vhostuser.VhostUserType,
+        hostdev.HostDeviceType,
+        direct.DirectType,
+    )
 }
 SOURCES: dict[str, Any] = {
     "bridge": {"bridge": "br0"},
@@ -77,7 +83,7 @@ def vif(type: str, **keys: Any) -> VIF:
 
 
 def context(facts: Host | None = None, options: dict[str, Any] | None = None, **settings: Any) -> Context:
-    return Context(facts=facts or Host(), options=FrozenMap(options or {}), settings=Settings(**settings))
+    return Context(facts=facts or Host(), options=FrozenMap(options or {}), settings=TypeSettings(**settings))
 
 
 def desired(type: str, surroundings: Context | None = None, **keys: Any) -> list[Resource]:
@@ -351,7 +357,7 @@ QBR, QVB, QVO = (prefix + ID[:11] for prefix in ("qbr", "qvb", "qvo"))
 def test_the_hybrid_form_is_a_bridge_of_its_own_and_a_wire_into_the_switch() -> None:
     found = desired("bridge", **HYBRID, mtu=1450, vlan=7, filterref="clean-traffic")
     linux, wire, inner, tap, member, switch, outer = found
-    assert isinstance(linux, Bridge) and (linux.name, linux.mtu) == (QBR, 1450)
+    assert isinstance(linux, LinuxBridge) and (linux.name, linux.mtu) == (QBR, 1450)
     assert (linux.ageing_time, linux.forward_delay, linux.stp, linux.multicast_snooping) == (0, 0, False, False)
     assert linux.sysctls == {**HARDENED, "ipv4/arp_ignore": "1", "ipv4/arp_announce": "2"}
     assert wire == VethPair(name=QVO, peer=QVB, owner=ID, mtu=1450, promiscuous=True)
@@ -373,7 +379,7 @@ def test_in_the_hybrid_form_bandwidth_is_the_taps() -> None:
 
 def test_in_the_hybrid_form_libvirt_may_put_its_tap_on_the_bridge() -> None:
     found = desired("bridge", **HYBRID, tap_owner="libvirt")
-    assert [type(each) for each in found] == [Bridge, VethPair, BridgePort, OvsBridge, OvsPort]
+    assert [type(each) for each in found] == [LinuxBridge, VethPair, BridgePort, OvsBridge, OvsPort]
     element = KINDS["bridge"].interface(vif("bridge", **HYBRID, tap_owner="libvirt"), context())
     assert element.type == "bridge" and element.source == {"bridge": QBR} and element.virtualport is None
 
@@ -541,7 +547,7 @@ REFUSALS: list[tuple[str, dict[str, Any], str, str]] = [
     ("ethernet", {"vf": {"trust": True}}, "$.vf", "have a virtual function"),
     ("ethernet", {"external_ids": {"a": "b"}}, "$.external_ids", "it has no Open vSwitch port"),
     ("ethernet", {"model": "virtio", "driver": {"name": "vfio"}}, "$.driver.name", "vfio is for type hostdev"),
-    ("ethernet", {"target": None, "tap_owner": "vifplug"}, "$.target", "wanted a device name"),
+    ("ethernet", {"target": None, "tap_owner": "vifplug"}, "$.target", "expected a device name"),
     # driver: the model's own rules
     ("bridge", {"model": "virtio", "driver": {"queues": 257}}, "$.driver.queues", "257 is not 1..256 queues"),
     ("bridge", {"model": "e1000", "driver": {"rx_queue_size": 512}}, "$.driver.rx_queue_size", "needs a virtio model"),
@@ -574,7 +580,7 @@ REFUSALS: list[tuple[str, dict[str, Any], str, str]] = [
     ("vhostuser", {"port": {"isolated": True}}, "$.port", "isolation is a Linux bridge port's"),
     ("vhostuser", {"tap_owner": "vifplug"}, "$.tap_owner", "it has no tap"),
     ("vhostuser", {"vf": {"trust": True}}, "$.vf", "have a virtual function"),
-    ("vhostuser", {"model": "e1000"}, "$.model", "wanted virtio"),
+    ("vhostuser", {"model": "e1000"}, "$.model", "expected virtio"),
     ("vhostuser", {"vlan": 7}, "$.vlan", "needs source.bridge"),
     ("vhostuser", {"virtualport": {"type": "openvswitch"}}, "$.virtualport", "needs source.bridge"),
     ("vhostuser", {"external_ids": {"a": "b"}}, "$.external_ids", "needs source.bridge"),
@@ -582,9 +588,9 @@ REFUSALS: list[tuple[str, dict[str, Any], str, str]] = [
         "vhostuser",
         {**vhost("server"), "virtualport": MIDONET},
         "$.virtualport.type",
-        "wanted openvswitch, found midonet",
+        "expected openvswitch, got midonet",
     ),
-    ("vhostuser", {**vhost("client"), "target": "vhu-other"}, "$.target", "wanted vhu0a1b2c3d-11"),
+    ("vhostuser", {**vhost("client"), "target": "vhu-other"}, "$.target", "expected vhu0a1b2c3d-11"),
     # hostdev
     ("hostdev", {"bandwidth": BANDWIDTH}, "$.bandwidth", "use vf.max_tx_rate"),
     ("hostdev", {"filterref": "clean-traffic"}, "$.filterref", "passes no kernel device"),
@@ -597,11 +603,11 @@ REFUSALS: list[tuple[str, dict[str, Any], str, str]] = [
     ("hostdev", {"vf": {"vlan_proto": "802.1ad"}}, "$.vf.vlan_proto", "needs a vlan"),
     ("hostdev", {"source": SWITCHED, "vlan": 7, "vf": {"vlan_qos": 3}}, "$.vf.vlan_qos", "representor's port"),
     ("hostdev", {"driver": {"queues": 4}}, "$.driver.queues", "a hostdev takes driver.name only"),
-    ("hostdev", {"driver": {"name": "vhost"}}, "$.driver.name", "wanted vfio, found vhost"),
-    ("hostdev", {"virtualport": QBG}, "$.virtualport.type", "wanted 802.1Qbh"),
-    ("hostdev", {"virtualport": {"type": "openvswitch"}}, "$.virtualport.type", "wanted 802.1Qbh"),
+    ("hostdev", {"driver": {"name": "vhost"}}, "$.driver.name", "expected vfio, got vhost"),
+    ("hostdev", {"virtualport": QBG}, "$.virtualport.type", "expected 802.1Qbh"),
+    ("hostdev", {"virtualport": {"type": "openvswitch"}}, "$.virtualport.type", "expected 802.1Qbh"),
     ("hostdev", {"virtualport": QBH, "vlan": 7}, "$.vlan", "the port profile has the VLAN"),
-    ("hostdev", {"source": SWITCHED, "virtualport": QBG}, "$.virtualport.type", "wanted openvswitch"),
+    ("hostdev", {"source": SWITCHED, "virtualport": QBG}, "$.virtualport.type", "expected openvswitch"),
     ("hostdev", {"external_ids": {"a": "b"}}, "$.external_ids", "needs source.bridge"),
     # direct
     ("direct", {"mtu": 1500}, "$.mtu", "takes its device's"),
@@ -612,8 +618,8 @@ REFUSALS: list[tuple[str, dict[str, Any], str, str]] = [
     ("direct", {"vf": {"trust": True}}, "$.vf", "have a virtual function"),
     ("direct", {**PASSTHROUGH, "vlan": "5,7"}, "$.vlan", "carries no trunk"),
     ("direct", {**PASSTHROUGH, "vlan": 7, "vf": {"vlan_qos": 3}}, "$.vf", "set tap_owner to vifplug"),
-    ("direct", {"virtualport": {"type": "openvswitch"}}, "$.virtualport.type", "wanted 802.1Qbg or 802.1Qbh"),
-    ("direct", {"virtualport": MIDONET}, "$.virtualport.type", "wanted 802.1Qbg or 802.1Qbh"),
+    ("direct", {"virtualport": {"type": "openvswitch"}}, "$.virtualport.type", "expected 802.1Qbg or 802.1Qbh"),
+    ("direct", {"virtualport": MIDONET}, "$.virtualport.type", "expected 802.1Qbg or 802.1Qbh"),
     ("direct", {"virtualport": QBG, "tap_owner": "vifplug"}, "$.virtualport", "set tap_owner to libvirt"),
     ("direct", {"bandwidth": BANDWIDTH, "tap_owner": "vifplug"}, "$.bandwidth", "set tap_owner libvirt"),
 ]

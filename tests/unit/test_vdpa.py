@@ -13,8 +13,8 @@ import pytest
 from vifplug import VIF, errors, interface_xml
 from vifplug.model.codec import FrozenMap
 from vifplug.plan.facts import VirtualFunctionFacts
-from vifplug.plan.resources import HARDENED, LowerDevice, OvsBridge, OvsPort, OvsVlan, Resource
-from vifplug.plan.vdpa import VdpaDevice, VdpaFacts
+from vifplug.plan.kinds.vdpa import VdpaDevice, VdpaFacts
+from vifplug.plan.registry import HARDENED, LowerDevice, OvsBridge, OvsPort, OvsVlan, Resource
 from vifplug.plugins import bound
 from vifplug.types import vdpa
 from vifplug.types.base import Context, NoFacts
@@ -43,11 +43,11 @@ class Host(NoFacts):
 
 def vif(**keys: Any) -> VIF:
     document = {"id": ID, "type": "vdpa", "mac": MAC, "source": {"name": "vdpa0"}, **keys}
-    return bound(VIF.from_json(document), vdpa.Vdpa())
+    return bound(VIF.from_json(document), vdpa.VdpaType())
 
 
 def desired(wanted: VIF, found: VdpaFacts = HARDWARE) -> list[Resource]:
-    return list(vdpa.Vdpa().desired(wanted, Context(facts=Host(found))))
+    return list(vdpa.VdpaType().desired(wanted, Context(facts=Host(found))))
 
 
 DEVICE = VdpaDevice(name="vdpa0", owner=ID, device="/dev/vhost-vdpa-3", mac=MAC, function=ADDRESS)
@@ -56,7 +56,7 @@ DEVICE = VdpaDevice(name="vdpa0", owner=ID, device="/dev/vhost-vdpa-3", mac=MAC,
 @pytest.mark.parametrize("source", [{"name": "vdpa0"}, {"address": "81:02.3"}, {"device": "/dev/vhost-vdpa-3"}])
 def test_a_device_is_one_whatever_it_is_called(source: dict[str, str]) -> None:
     assert desired(vif(source=source)) == [DEVICE]
-    element = vdpa.Vdpa().interface(vif(source=source), Context(facts=Host()))
+    element = vdpa.VdpaType().interface(vif(source=source), Context(facts=Host()))
     assert (element.type, element.source, element.target) == ("vdpa", {"dev": "/dev/vhost-vdpa-3"}, None)
 
 
@@ -97,7 +97,7 @@ def test_it_has_no_network_device_on_the_host() -> None:
     assert vif().target is None
     assert vif(target="tap-web").target == "tap-web"  # kept, and then refused
     with pytest.raises(errors.Unsupported, match=r"\$\.target: .*no network device"):
-        vdpa.Vdpa().check(vif(target="tap-web"), Context())
+        vdpa.VdpaType().check(vif(target="tap-web"), Context())
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_it_has_no_network_device_on_the_host() -> None:
         (
             {"source": {"name": "vdpa0", "bridge": "br0"}, "virtualport": {"type": "802.1Qbh", "profileid": "x"}},
             "$.virtualport.type",
-            "wanted openvswitch, found 802.1Qbh",
+            "expected openvswitch, got 802.1Qbh",
         ),
         (
             {"source": {"name": "vdpa0", "bridge": "br0"}, "external_ids": {"iface-id": "x"}},
@@ -123,7 +123,7 @@ def test_it_has_no_network_device_on_the_host() -> None:
 )
 def test_what_can_not_be_honoured_is_refused(keys: dict[str, Any], path: str, told: str) -> None:
     with pytest.raises(errors.Unsupported) as refused:
-        vdpa.Vdpa().check(vif(**keys), Context(facts=Host()))
+        vdpa.VdpaType().check(vif(**keys), Context(facts=Host()))
     [problem] = refused.value.problems
     assert problem.path == path and told in problem.message
 
@@ -131,10 +131,10 @@ def test_what_can_not_be_honoured_is_refused(keys: dict[str, Any], path: str, to
 @pytest.mark.parametrize(
     ("source", "told"),
     [
-        ({}, "$.source: wanted one of device, address or name, found nothing"),
-        ({"name": "a", "address": ADDRESS}, "$.source: wanted one of device, address or name, found address and name"),
-        ({"device": "/dev/vhost-vdpa-03"}, "$.source.device: wanted a device such as /dev/vhost-vdpa-3"),
-        ({"name": "a/b"}, "$.source.name: wanted a vdpa device's name"),
+        ({}, "$.source: expected one of device, address or name, got nothing"),
+        ({"name": "a", "address": ADDRESS}, "$.source: expected one of device, address or name, got address and name"),
+        ({"device": "/dev/vhost-vdpa-03"}, "$.source.device: expected a device such as /dev/vhost-vdpa-3"),
+        ({"name": "a/b"}, "$.source.name: expected a vdpa device's name"),
     ],
 )
 def test_a_source_names_one_device(source: dict[str, str], told: str) -> None:
@@ -164,7 +164,7 @@ def imported(path: Path) -> set[str]:
 
 
 #: modules that are the plugin's own, as a third party's would be in a package of its own
-OWN = {"vifplug.plan.vdpa", "vifplug.types.vdpa", "vifplug.host.vdpa"}
+OWN = {"vifplug.plan.kinds.vdpa", "vifplug.types.vdpa", "vifplug.host.vdpa"}
 
 
 def test_the_type_imports_only_what_the_page_for_third_parties_names() -> None:
@@ -172,7 +172,7 @@ def test_the_type_imports_only_what_the_page_for_third_parties_names() -> None:
     named = set(re.findall(r"vifplug(?:\.\w+)+", page))
     public = {module for name in named for module in (name, name.rpartition(".")[0])} | OWN
     assert imported(ROOT / "vifplug/types/vdpa.py") - public == set()
-    assert imported(ROOT / "vifplug/plan/vdpa.py") - public == set()
+    assert imported(ROOT / "vifplug/plan/kinds/vdpa.py") - public == set()
 
 
 def test_nothing_of_vifplug_imports_the_plugin() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from vifplug import errors
 from vifplug.guest import read
-from vifplug.guest.edit import Change, edited
+from vifplug.guest.domain.edit import InterfaceEdit, edited
 from vifplug.testing import schema
 
 MAC = "52:54:00:AB:cd:01"
@@ -71,8 +71,8 @@ TRUNK = b"<vlan trunk='yes'><tag id='101' nativeMode='untagged'/><tag id='1011'/
 
 def edit(text: bytes, mac: str = MAC, **changes: Any) -> bytes:
     """The text with the change made; made again, nothing more is changed."""
-    result = edited(text, mac, Change.from_data(changes))
-    assert edited(result, mac.upper(), Change.from_data(changes)) == result
+    result = edited(text, mac, InterfaceEdit.from_data(changes))
+    assert edited(result, mac.upper(), InterfaceEdit.from_data(changes)) == result
     return result
 
 
@@ -84,7 +84,7 @@ def lone(children: bytes, kind: bytes = b"bridge") -> bytes:
 
 def refused(text: bytes, mac: str = MAC, **changes: Any) -> str:
     with pytest.raises(errors.InvalidRequest) as caught:
-        edited(text, mac, Change.from_data(changes))
+        edited(text, mac, InterfaceEdit.from_data(changes))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -248,14 +248,14 @@ def test_a_vlan_that_libvirt_can_not_read_is_replaced(written: bytes) -> None:
 
 
 def test_a_mac_that_is_not_there_is_told_with_those_that_are() -> None:
-    told = refused(DUMPED, "52:54:00:00:00:03", vlan=5)
-    assert told == "wanted an interface with MAC 52:54:00:00:00:03, found 52:54:00:00:00:02 and 52:54:00:ab:cd:01"
-    assert "found nothing" in refused(b"<domain><devices/></domain>", vlan=5)
+    message = refused(DUMPED, "52:54:00:00:00:03", vlan=5)
+    assert message == "expected an interface with MAC 52:54:00:00:00:03, got 52:54:00:00:00:02 and 52:54:00:ab:cd:01"
+    assert "got nothing" in refused(b"<domain><devices/></domain>", vlan=5)
 
 
 def test_a_mac_that_two_have_is_refused() -> None:
     one = lone(b"<source bridge='b'/>")
-    assert "found 2" in refused(b"<domain><devices>" + one + one + b"</devices></domain>", vlan=5)
+    assert "got 2" in refused(b"<domain><devices>" + one + one + b"</devices></domain>", vlan=5)
 
 
 @pytest.mark.parametrize("name", ["vlan", "source", "virtualport", "target"])
@@ -263,17 +263,17 @@ def test_an_element_that_is_there_twice_is_refused(name: str) -> None:
     children = {"vlan": b"<vlan><tag id='1'/></vlan>", "virtualport": b"<virtualport type='openvswitch'/>"}
     children |= {"source": b"<source bridge='b'/>", "target": b"<target dev='t'/>"}
     text = lone(b"".join(children.values()) + children[name])
-    told = refused(text, bridge="c", virtualport="none", no_vlan=True)
-    assert f"<{name}> 2 times" in told
+    message = refused(text, bridge="c", virtualport="none", no_vlan=True)
+    assert f"<{name}> 2 times" in message
 
 
 @pytest.mark.parametrize(
     ("text", "phrase"),
     [
         (b"", "is not XML in UTF-8: no element found"),
-        (b"<network/>", "wanted a <domain>, or an <interface> alone, found <network>"),
-        (b"<domstatus><domain/></domstatus>", "found <domstatus>"),
-        (b"<interface xmlns='u'/>", "found <u interface>"),
+        (b"<network/>", "expected a <domain>, or an <interface> alone, got <network>"),
+        (b"<domstatus><domain/></domstatus>", "got <domstatus>"),
+        (b"<interface xmlns='u'/>", "got <u interface>"),
         (b"<interface>", "is not XML in UTF-8: no element found (line 1, column 11)"),
         (b"<!DOCTYPE interface><interface/>", "document type or entities"),
         (b"<!DOCTYPE i [<!ENTITY a 'b'>]><interface>&a;</interface>", "document type or entities"),
@@ -282,8 +282,8 @@ def test_an_element_that_is_there_twice_is_refused(name: str) -> None:
         ("<interface/>".encode("utf-16"), "is not XML in UTF-8"),
         ("<interface/>".encode("utf-16-le"), "zero byte"),
         ("\ufeff<interface/>".encode("utf-16-be"), "is not XML in UTF-8"),
-        (b"<?xml version='1.0' encoding='ISO-8859-1'?><interface/>", "found encoding 'ISO-8859-1'"),
-        (b"<?xml version='1.0' encoding='no-such'?><interface/>", "found encoding 'no-such'"),
+        (b"<?xml version='1.0' encoding='ISO-8859-1'?><interface/>", "got encoding 'ISO-8859-1'"),
+        (b"<?xml version='1.0' encoding='no-such'?><interface/>", "got encoding 'no-such'"),
     ],
 )
 def test_what_is_no_domain_in_utf8_is_refused(text: bytes, phrase: str) -> None:
@@ -310,9 +310,9 @@ VHOST = b"<source type='unix' path='/run/x' mode='server'/><model type='virtio'/
     ],
 )
 def test_a_vlan_with_which_no_guest_starts_is_refused(kind: bytes, children: bytes, vlan: Any, phrase: str) -> None:
-    told = refused(lone(children, kind), vlan=vlan)
-    assert phrase in told
-    assert "--" in told  # what to do
+    message = refused(lone(children, kind), vlan=vlan)
+    assert phrase in message
+    assert "--" in message  # what to do
 
 
 @pytest.mark.parametrize(
@@ -323,17 +323,17 @@ def test_a_virtual_function_takes_an_access_vlan(kind: bytes, children: bytes) -
 
 
 def test_a_switch_that_the_type_can_not_join_is_refused() -> None:
-    told = refused(lone(b"<source dev='e' mode='bridge'/>", b"direct"), virtualport="openvswitch")
-    assert "takes 802.1Qbg or 802.1Qbh" in told
+    message = refused(lone(b"<source dev='e' mode='bridge'/>", b"direct"), virtualport="openvswitch")
+    assert "takes 802.1Qbg or 802.1Qbh" in message
 
 
 def test_what_a_network_has_become_for_a_running_guest_is_refused() -> None:
-    told = refused(lone(b"<source network='n' bridge='b'/><vlan><tag id='4'/></vlan>"), vlan=5)
-    assert "virsh dumpxml --inactive" in told
+    message = refused(lone(b"<source network='n' bridge='b'/><vlan><tag id='4'/></vlan>"), vlan=5)
+    assert "virsh dumpxml --inactive" in message
 
 
 def test_a_portgroup_needs_a_network() -> None:
-    assert "found type bridge: add --network" in refused(BY_HAND, portgroup="p")
+    assert "got type bridge: add --network" in refused(BY_HAND, portgroup="p")
 
 
 def test_what_the_reader_refuses_is_not_given_out() -> None:
@@ -343,7 +343,7 @@ def test_what_the_reader_refuses_is_not_given_out() -> None:
 @pytest.mark.parametrize(
     ("changes", "phrase"),
     [
-        ({}, "wanted something to change"),
+        ({}, "expected something to change"),
         ({"bridge": "b", "network": "n"}, "one connection"),
         ({"bridge": "b", "portgroup": "n"}, "one connection"),
         ({"vlan": 5, "no_vlan": True}, "can't be beside no_vlan"),

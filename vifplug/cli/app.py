@@ -27,9 +27,9 @@ from vifplug.model.codec import joined
 if TYPE_CHECKING:
     from oslo_config import cfg
 
-    from vifplug.conf import Settings
-    from vifplug.driver import VIFDriver
-    from vifplug.host.local import HostFacts
+    from vifplug.conf import Config
+    from vifplug.driver.verbs import VIFDriver
+    from vifplug.host.host import HostFacts
     from vifplug.types.base import VIFType
 
 BUG, INTERRUPTED, READER_GONE = 70, 130, 141
@@ -97,7 +97,7 @@ class App(app.App):
 
         return conf.load(self.options.config_file, self.options.config_dir)
 
-    def settings(self, kinds: Sequence[VIFType] = ()) -> Settings:
+    def settings(self, kinds: Sequence[VIFType] = ()) -> Config:
         """The checked values of vifplug's own options, and of those of the given VIF types. Raises InvalidConfig."""
         from vifplug import conf
 
@@ -108,14 +108,14 @@ class App(app.App):
     def facts(self) -> HostFacts:
         """What this host has, for elements that name a device by its address. Nothing is looked at until asked."""
         from vifplug import plugins
-        from vifplug.host import local
+        from vifplug.host import host
 
-        return local.HostFacts(local.machine(self.settings().ovs, {}), plugins.LookUps())
+        return host.HostFacts(host.machine(self.settings().ovs, {}), plugins.FactPlugins())
 
     def driver(self, *, wait: str | None = None) -> VIFDriver:
         """A driver for this configuration, with logging set up; the caller closes it. ``wait``: see `VIFDriver`."""
         from vifplug.cli import logs
-        from vifplug.driver import VIFDriver
+        from vifplug.driver.verbs import VIFDriver
 
         conf = self.conf
         logs.set_up(self.options)
@@ -168,7 +168,7 @@ class App(app.App):
         try:
             self.print_help_if_requested()
             if not words:
-                raise InvalidRequest("wanted a verb, found none; `vifplug --help` lists them")
+                raise InvalidRequest("expected a verb, got none; `vifplug --help` lists them")
             return self.run_subcommand(words)
         except HelpExit:
             return 0
@@ -197,7 +197,7 @@ class App(app.App):
         if word.startswith("-"):
             return InvalidRequest(f"option {word} is not known here; `vifplug --help` lists those before the verb")
         if parts := [name for name, _ in self.command_manager if name.startswith(f"{word} ")]:
-            return InvalidRequest(f"{word} needs another word; wanted {joined(sorted(parts))}")
+            return InvalidRequest(f"{word} needs another word; expected {joined(sorted(parts))}")
         near = joined(self.get_fuzzy_matches(word)[:3])
         return InvalidRequest(f"{word!r} is no verb; did you mean {near}? `vifplug --help` lists them")
 

@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from vifplug.cli.app import App, Told
-from vifplug.element import interface_xml, libvirts_xml
+from vifplug.driver.standalone import interface_xml, libvirts_xml
 from vifplug.errors import InvalidDocument, InvalidRequest, Problem
 from vifplug.model.codec import FrozenMap, json_object
 from vifplug.model.vif import VIF
-from vifplug.plugins import Types
+from vifplug.plugins import TypeRegistry
 
 if TYPE_CHECKING:
-    from vifplug.guest.running import RunningGuest
+    from vifplug.guest.domain.live import RunningGuest
 
 STDIN = "-"
 
@@ -29,7 +29,7 @@ def read_all(app: App, paths: Sequence[str], *, neutron: bool = False) -> list[t
 
     Raises Told once every problem of every file has been told.
     """
-    types = Types(app.settings().enabled_types)
+    types = TypeRegistry(app.settings().enabled_types)
     parse = _bound if neutron else read
     return each(app, paths, lambda path: _with_element(app, parse(path), types))
 
@@ -50,9 +50,9 @@ def read_guest(app: App, path: str) -> tuple[list[VIF], list[str]]:
 
 def read_running(app: App, path: str) -> RunningGuest:
     """A guest that runs, from its live definition. Raises Told where there is nothing to read."""
-    from vifplug.guest import running
+    from vifplug.guest.domain import live
 
-    [guest] = each(app, [path], lambda path: running.guest(_text(path)))
+    [guest] = each(app, [path], lambda path: live.guest(_text(path)))
     return guest
 
 
@@ -90,7 +90,7 @@ def _bound(path: str) -> VIF:
 
     document = json_object(_decoded(_text(path)), "bound port")
     problems = [
-        Problem(f"$.{key}", "is not known here; wanted port or guest") for key in document.keys() - {"port", "guest"}
+        Problem(f"$.{key}", "is not known here; expected port or guest") for key in document.keys() - {"port", "guest"}
     ]
     if problems:
         raise InvalidDocument(sorted(problems))
@@ -101,7 +101,7 @@ def _vif(content: bytes) -> VIF:
     if content.startswith(b"<"):
         return VIF.from_xml(content)
     if content.startswith(b"["):
-        raise InvalidDocument([Problem("$", "wanted one VIF document, found a list: give each VIF a file of its own")])
+        raise InvalidDocument([Problem("$", "expected one VIF document, got a list: give each VIF a file of its own")])
     return VIF.from_json(_decoded(content))
 
 
@@ -112,23 +112,23 @@ def _decoded(content: bytes) -> str:
         raise InvalidRequest(f"is not UTF-8 text: byte {error.start} is 0x{content[error.start]:02x}") from error
 
 
-def element(app: App, vif: VIF, types: Types | None = None, *, libvirts: bool = False) -> str:
+def element(app: App, vif: VIF, types: TypeRegistry | None = None, *, libvirts: bool = False) -> str:
     """The element of a VIF under this configuration; ``libvirts``: the one with which libvirt would do all the work."""
-    types = types or Types(app.settings().enabled_types)
+    types = types or TypeRegistry(app.settings().enabled_types)
     kinds = [] if vif.type == "network" else [types.get(vif.type)]
     settings = app.settings(kinds)
     spell = libvirts_xml if libvirts else interface_xml
     return spell(vif, settings.common, types, settings.types.get(vif.type, FrozenMap()), app.facts)
 
 
-def _with_element(app: App, vif: VIF, types: Types) -> tuple[VIF, str]:
+def _with_element(app: App, vif: VIF, types: TypeRegistry) -> tuple[VIF, str]:
     return vif, element(app, vif, types)
 
 
 def _text(path: str) -> bytes:
     content = read_bytes(path).removeprefix(codecs.BOM_UTF8).strip()
     if not content:
-        raise InvalidDocument([Problem("$", "wanted a VIF document, found nothing")])
+        raise InvalidDocument([Problem("$", "expected a VIF document, got nothing")])
     return content
 
 

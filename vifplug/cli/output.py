@@ -14,7 +14,7 @@ from stevedore.extension import Extension
 
 from vifplug.cli.app import App, writing
 from vifplug.errors import InvalidRequest
-from vifplug.model.codec import Record, joined
+from vifplug.model.codec import Model, joined
 
 if TYPE_CHECKING:
     _Column = columns.FormattableColumn[Any]
@@ -45,8 +45,8 @@ class Shown(_Column):
 
 def neutron_option(parser: argparse.ArgumentParser) -> None:
     """The option that makes bound ports of FILE arguments."""
-    told = 'FILE is a port that Neutron has bound and the guest that it is for: {"port": ..., "guest": ...}'
-    parser.add_argument("--neutron", action="store_true", help=told)
+    message = 'FILE is a port that Neutron has bound and the guest that it is for: {"port": ..., "guest": ...}'
+    parser.add_argument("--neutron", action="store_true", help=message)
 
 
 def lines(values: Iterable[object]) -> Shown:
@@ -62,7 +62,7 @@ def data(value: Any) -> Shown:
 
 def plain(value: Any) -> Any:
     """``value`` in JSON's types."""
-    if isinstance(value, Record):
+    if isinstance(value, Model):
         return value.to_data()
     if isinstance(value, Mapping):
         return {key: plain(each) for key, each in value.items()}
@@ -113,7 +113,7 @@ class _Answering(Verb, _Display):
     def run(self, parsed_args: argparse.Namespace) -> int:
         unknown = [name for name in parsed_args.columns if self._normalize_column_name(name) not in self.columns]
         if unknown:
-            raise InvalidRequest(f"column {unknown[0]!r} is not known here; wanted {joined(self.columns)}")
+            raise InvalidRequest(f"column {unknown[0]!r} is not known here; expected {joined(self.columns)}")
         if parsed_args.formatter == XML:
             parsed_args.columns = []
         elif not parsed_args.columns and parsed_args.formatter not in STRUCTURED:

@@ -10,7 +10,7 @@ from typing import Any
 
 from vifplug import plugins
 from vifplug.errors import BrokenPlugin, Missing, StepFailed
-from vifplug.host.guarded import told
+from vifplug.host.isolated import message
 from vifplug.model.codec import joined
 
 NAMESPACE = "os_vif"
@@ -44,7 +44,7 @@ def _load(name: str, config_file: str | None) -> Any:
     try:
         return point.load().load(name)
     except Exception as error:  # a third party's module and constructor can raise anything
-        raise BrokenPlugin(f"os-vif plugin {plugins.origin(point)} can't be loaded: {told(error)}") from error
+        raise BrokenPlugin(f"os-vif plugin {plugins.origin(point)} can't be loaded: {message(error)}") from error
 
 
 def describe(name: str) -> Any:
@@ -53,7 +53,7 @@ def describe(name: str) -> Any:
     try:
         return plugin.describe()
     except Exception as error:  # a third party's plugin can raise anything
-        raise BrokenPlugin(f"os-vif plugin {name} can't be described: {told(error)}") from error
+        raise BrokenPlugin(f"os-vif plugin {name} can't be described: {message(error)}") from error
 
 
 def unplug(vif: Any, instance_info: Any) -> None:
@@ -62,7 +62,7 @@ def unplug(vif: Any, instance_info: Any) -> None:
     try:
         plugin.unplug(vif, instance_info)
     except Exception as error:  # a third party's plugin can raise anything
-        raise StepFailed(f"os-vif plugin {vif.plugin} failed to unplug: {told(error)}") from error
+        raise StepFailed(f"os-vif plugin {vif.plugin} failed to unplug: {message(error)}") from error
 
 
 def _require_os_vif() -> None:

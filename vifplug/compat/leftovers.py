@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from vifplug.compat.translate import TRUNK_BRIDGE, field, generated
-from vifplug.host.netlink import Netlink
+from vifplug.host.netlink.client import Netlink
 from vifplug.model.codec import FrozenMap
 from vifplug.model.names import parse_device
 from vifplug.model.vif import VIF
-from vifplug.plan.resources import Bridge, OvsPort, Resource, Tap, VethPair
+from vifplug.plan.registry import LinuxBridge, OvsPort, Resource, Tap, VethPair
 
 #: names of ports that are no devices may be longer (vif_plug_ovs/ovs.py, _plug_port_bridge)
 _PATCH_BYTES = 64
@@ -38,7 +38,7 @@ def of(vif: Any) -> Leftovers:
     bridges = dict.fromkeys([generated("qbr", vif.id), *_names(vif, "bridge_name")])
     devices: list[Resource] = [
         *(Tap(name=name, owner=_owner(vif)) for name in named),
-        *(Bridge(name=name, owner=_owner(vif)) for name in bridges if _is_for(name, vif)),
+        *(LinuxBridge(name=name, owner=_owner(vif)) for name in bridges if _is_for(name, vif)),
         VethPair(name=qvo, peer=qvb, owner=_owner(vif)),
     ]
     ports = [*named, qvo, vhu, vfr]

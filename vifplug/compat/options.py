@@ -62,8 +62,8 @@ def _override(own: cfg.ConfigOpts, name: str, value: Any) -> None:
     except ValueError as error:
         theirs = next(each for each, ours in TABLE.items() if ours == name)
         [option] = [each for each in conf.OVS_OPTIONS if each.dest == name]
-        told = f"[{GROUP}] {theirs} is {value!r}, and has to be {conf.allowed(option)} for vifplug"
-        raise InvalidConfig(told) from error
+        message = f"[{GROUP}] {theirs} is {value!r}, and has to be {conf.allowed(option)} for vifplug"
+        raise InvalidConfig(message) from error
 
 
 def _is_chosen(name: str) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 from os_vif import exception, objects
 
 from vifplug.compat import description, foreign, leftovers, options, plain, translate
-from vifplug.driver import VIFDriver
+from vifplug.driver.verbs import VIFDriver
 from vifplug.errors import BrokenPlugin, Busy, Conflict, Held, NotPlugged, PoolExhausted, VifplugError
 from vifplug.model.vif import VIF
 
@@ -80,7 +80,7 @@ def plug(vif: Any, instance_info: Any) -> None:
         if document is not None:
             _plug(driver, document, instance_info)
     except VifplugError as error:
-        _log.error("failed to plug %s: %s", translate.told(vif), error)
+        _log.error("failed to plug %s: %s", translate.message(vif), error)
         raise exception.PlugException(vif=vif, err=error) from error
 
 
@@ -97,7 +97,7 @@ def unplug(vif: Any, instance_info: Any) -> None:
         else:
             _unplug_foreign(driver, vif, instance_info)
     except VifplugError as error:
-        _log.error("failed to unplug %s: %s", translate.told(vif), error)
+        _log.error("failed to unplug %s: %s", translate.message(vif), error)
         raise exception.UnplugException(vif=vif, err=error) from error
 
 

@@ -50,7 +50,7 @@ def known(name: str) -> Any:
     """The class of that name: os-vif's, or one that a plugin registered. Raises InvalidRequest."""
     found = base.VersionedObjectRegistry.obj_classes().get(name)
     if not found:
-        raise InvalidRequest(f"os-vif has no class {name!r}; wanted one such as VIFGeneric or VIFOpenVSwitch")
+        raise InvalidRequest(f"os-vif has no class {name!r}; expected one such as VIFGeneric or VIFOpenVSwitch")
     return found[0]
 
 

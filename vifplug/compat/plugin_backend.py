@@ -15,14 +15,14 @@ from typing import Any, ClassVar, cast
 from vifplug.compat import foreign
 from vifplug.compat.plugin_type import PluggedByOsVif
 from vifplug.errors import InvalidRequest, PartlyDone, StepFailed, StoreFailed, VifplugError
-from vifplug.host.guarded import told
-from vifplug.host.netlink import Netlink
-from vifplug.host.stepwise import Stepwise
-from vifplug.plan.resources import Identity, Resource
+from vifplug.host.isolated import message
+from vifplug.host.netlink.client import Netlink
+from vifplug.host.stepwise import StepwiseBackend
+from vifplug.plan.registry import Identity, Resource
 from vifplug.plan.steps import Observed
 
 
-class PluginBackend(Stepwise):
+class PluginBackend(StepwiseBackend):
     """Calls the plugins. Thread-safe, as they have to be; callers hold the lock of the VIF."""
 
     resources: ClassVar[tuple[type[Resource], ...]] = (PluggedByOsVif,)
@@ -40,7 +40,7 @@ class PluginBackend(Stepwise):
         plugin = foreign.load(wanted.plugin, wanted.config_file)
         vif, instance = _objects(wanted)
         try:
-            _told(wanted, "plug", lambda: plugin.plug(vif, instance))
+            _describe(wanted, "plug", lambda: plugin.plug(vif, instance))
             self._mark(wanted)
         except VifplugError as error:
             self._clean_up(wanted, error)
@@ -58,12 +58,12 @@ class PluginBackend(Stepwise):
         had = cast(PluggedByOsVif, before)
         plugin = foreign.load(had.plugin, had.config_file)
         vif, instance = _objects(had)
-        _told(had, "unplug", lambda: plugin.unplug(vif, instance))
+        _describe(had, "unplug", lambda: plugin.unplug(vif, instance))
         with _written(had):
             _path(had).unlink(missing_ok=True)
 
     def close(self) -> None:
-        """See `vifplug.host.door.Backend.close`."""
+        """See `vifplug.host.backend.Backend.close`."""
         self._netlink.close()
 
     def _found(self, wanted: PluggedByOsVif) -> PluggedByOsVif:
@@ -90,8 +90,8 @@ class PluginBackend(Stepwise):
         try:
             self.remove(wanted)
         except VifplugError as error:
-            told = f"{cause}; and it could not be taken back: {error}"
-            raise PartlyDone(told, [f"what os-vif plugin {wanted.plugin} did for VIF {wanted.owner}"]) from cause
+            message = f"{cause}; and it could not be taken back: {error}"
+            raise PartlyDone(message, [f"what os-vif plugin {wanted.plugin} did for VIF {wanted.owner}"]) from cause
 
 
 def _objects(wanted: PluggedByOsVif) -> tuple[Any, Any]:
@@ -104,13 +104,13 @@ def _objects(wanted: PluggedByOsVif) -> tuple[Any, Any]:
     return plain.build(vif[plain.CLASS], vif), plain.build(instance[plain.CLASS], instance)
 
 
-def _told(wanted: PluggedByOsVif, verb: str, call: Callable[[], None]) -> None:
+def _describe(wanted: PluggedByOsVif, verb: str, call: Callable[[], None]) -> None:
     """Raises StepFailed with the plugin's own words."""
     try:
         call()
     except Exception as error:  # a third party's plugin can raise anything
         whose = f"os-vif plugin {wanted.plugin} failed to {verb} VIF {wanted.owner}"
-        raise StepFailed(f"{whose}: {told(error)}") from error
+        raise StepFailed(f"{whose}: {message(error)}") from error
 
 
 @contextlib.contextmanager

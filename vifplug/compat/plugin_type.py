@@ -12,15 +12,15 @@ from typing import Any
 
 from vifplug.errors import Problem
 from vifplug.guest.interface import Interface
-from vifplug.model.codec import FrozenMap, Record, described, joined
+from vifplug.model.codec import FrozenMap, Model, described, joined
 from vifplug.model.names import DeviceName, Word, default_target
 from vifplug.model.vif import VIF
 from vifplug.model.virtualport import VirtualPort
-from vifplug.plan.resources import Resource, fixed, locating
+from vifplug.plan.registry import Resource, fixed, locating
 from vifplug.types.base import NO_VF, Context, Option, VIFType, nic_problems, refused
 from vifplug.types.ethernet import tap_interface
-from vifplug.types.hostdev import HostDevice, driver_problems
-from vifplug.types.vhostuser import VhostUser, model_problems
+from vifplug.types.hostdev import HostDeviceType, driver_problems
+from vifplug.types.vhostuser import VhostUserType, model_problems
 
 #: what the document says elsewhere: the object gets it from there
 ELSEWHERE = {"id": "$.id", "address": "$.mac", "plugin": "$.source.plugin"}
@@ -31,7 +31,7 @@ RUN_DIR = "/run/vifplug/os-vif"
 
 
 @dataclass(frozen=True, kw_only=True)
-class OsVifSource(Record):
+class OsVifSource(Model):
     """``plugin`` is the name of an os-vif plugin; ``vif`` the object that it gets: ``class`` and the fields of that
     class, objects within it likewise. Its id, address and plugin are the document's own.
 
@@ -45,7 +45,7 @@ class OsVifSource(Record):
     def rules(self) -> Iterator[Problem]:
         for name in ("network", "port_profile"):
             if name in self.vif and not isinstance(self.vif[name], Mapping):
-                yield Problem(f"$.vif.{name}", f"wanted an object, found {described(self.vif[name])}")
+                yield Problem(f"$.vif.{name}", f"expected an object, got {described(self.vif[name])}")
 
     def inner(self, name: str) -> Mapping[str, Any]:
         """An object within the object; empty where it has none."""
@@ -69,7 +69,7 @@ class PluggedByOsVif(Resource):
     config_file: str | None = locating(default=None)
 
 
-class OsVif(VIFType):
+class OsVifType(VIFType):
     """A VIF of an os-vif plugin's."""
 
     name = "os_vif"
@@ -129,12 +129,12 @@ def _object_problems(vif: VIF) -> Iterator[Problem]:
     for key in ELSEWHERE.keys() & given.keys():
         yield Problem(f"$.source.vif.{key}", f"is not said here: the object gets what {ELSEWHERE[key]} says")
     if form(vif.source) not in FORMS:
-        wanted = f"wanted {joined(FORMS)}: the guest's element follows from it"
-        yield Problem("$.source.vif.class", f"{wanted}; found {form(vif.source)!r} (see source.form)")
+        wanted = f"expected {joined(FORMS)}: the guest's element follows from it"
+        yield Problem("$.source.vif.class", f"{wanted}; got {form(vif.source)!r} (see source.form)")
     if given.get("dev_type") == "generic":
-        yield Problem("$.source.vif.dev_type", "wanted ethernet: a generic device is no <interface>")
+        yield Problem("$.source.vif.dev_type", "expected ethernet: a generic device is no <interface>")
     if vif.target not in (None, default_target(vif.id), given.get("vif_name")):
-        yield Problem("$.target", f"wanted source.vif.vif_name, which is the device here, found {vif.target}")
+        yield Problem("$.target", f"expected source.vif.vif_name, which is the device here, got {vif.target}")
 
 
 def _form_problems(vif: VIF) -> Iterator[Problem]:
@@ -152,14 +152,14 @@ def _form_problems(vif: VIF) -> Iterator[Problem]:
 
 
 #: vifplug's own types with the same element: what they can't honour can't be honoured here
-_LIKE: Mapping[str, type[VIFType]] = {"VIFVHostUser": VhostUser, "VIFHostDevice": HostDevice}
+_LIKE: Mapping[str, type[VIFType]] = {"VIFVHostUser": VhostUserType, "VIFHostDevice": HostDeviceType}
 
 
 def list_opts() -> Any:
     """For oslo-config-generator: the options of this type."""
     from vifplug import conf
 
-    return conf.type_opts((OsVif,))
+    return conf.type_opts((OsVifType,))
 
 
 def form(source: OsVifSource) -> str:

@@ -45,7 +45,7 @@ class Ask:
         """The value of a field. Raises InvalidRequest where it is unset, None or empty."""
         value = field(self.vif, name)
         if value in (None, ""):
-            raise InvalidRequest(f"{told(self.vif)} has no {name}, and plugin {self.vif.plugin} needs one")
+            raise InvalidRequest(f"{message(self.vif)} has no {name}, and plugin {self.vif.plugin} needs one")
         return value
 
     @property
@@ -64,7 +64,7 @@ class Ask:
         if not isinstance(profile, objects.vif.VIFPortProfileOpenVSwitch):
             found = type(profile).__name__
             raise InvalidRequest(
-                f"{told(self.vif)}: wanted a port_profile that is a VIFPortProfileOpenVSwitch, found a {found}"
+                f"{message(self.vif)}: expected a port_profile that is a VIFPortProfileOpenVSwitch, got a {found}"
             )
         return profile
 
@@ -74,7 +74,7 @@ def field(thing: Any, name: str) -> Any:
     return getattr(thing, name) if name in thing else None
 
 
-def told(vif: Any) -> str:
+def message(vif: Any) -> str:
     """A VIF object, for a sentence."""
     return f"{type(vif).__name__} {field(vif, 'id') or 'without an id'}"
 
@@ -127,9 +127,9 @@ def _form(vif: Any) -> Callable[[Ask], Document | None]:
         if cls.__name__ in forms:
             return forms[cls.__name__]
     if isinstance(vif, objects.vif.VIFNestedDPDK):
-        raise InvalidRequest(f"{told(vif)} is a device inside a guest: there is nothing to plug on a host")
+        raise InvalidRequest(f"{message(vif)} is a device inside a guest: there is nothing to plug on a host")
     wanted = joined(sorted(forms), "or")
-    raise InvalidRequest(f"plugin {vif.plugin} does not plug a {told(vif)}; it takes a {wanted}")
+    raise InvalidRequest(f"plugin {vif.plugin} does not plug a {message(vif)}; it takes a {wanted}")
 
 
 # -- plugin ovs -------------------------------------------------------------------------------------------------------
@@ -139,7 +139,7 @@ def _switched(ask: Ask) -> Document:
     """What every port on Open vSwitch has: the MTU, and the identity that Neutron knows it by."""
     profile = ask.profile
     if field(profile, "create_tap") and not isinstance(ask.vif, objects.vif.VIFOpenVSwitch):
-        raise InvalidRequest(f"{told(ask.vif)} has no tap of its own: create_tap is for a VIFOpenVSwitch only")
+        raise InvalidRequest(f"{message(ask.vif)} has no tap of its own: create_tap is for a VIFOpenVSwitch only")
     port = {"interfaceid": field(profile, "interface_id"), "profileid": field(profile, "profile_id")}
     given = {key: value for key, value in port.items() if value}
     return {"mtu": ask.mtu, "virtualport": {"type": "openvswitch", **given}}
@@ -194,7 +194,9 @@ def _host_device(ask: Ask) -> Document:
 def _function(ask: Ask) -> str:
     """The VF's address. nova plugs no ``generic`` device: libvirt is given that as it is, and no representor is its."""
     if ask.need("dev_type") != "ethernet":
-        raise InvalidRequest(f"{told(ask.vif)}: wanted dev_type ethernet: a {ask.vif.dev_type} device is no interface")
+        raise InvalidRequest(
+            f"{message(ask.vif)}: expected dev_type ethernet: a {ask.vif.dev_type} device is no interface"
+        )
     return str(ask.need("dev_address"))
 
 
@@ -208,7 +210,7 @@ def _linux_bridge(ask: Ask) -> Document:
     if provide and field(network, "should_provide_vlan"):
         asked = f"VLAN {field(network, 'vlan')} made on {field(network, 'bridge_interface')}"
         raise InvalidRequest(
-            f"{told(ask.vif)} wants {asked} for {ask.vif.bridge_name}: vifplug moves no uplink of the host; make "
+            f"{message(ask.vif)} wants {asked} for {ask.vif.bridge_name}: vifplug moves no uplink of the host; make "
             "both in the host's own network configuration, and leave should_provide_vlan out"
         )
     source = {"bridge": ask.need("bridge_name"), "ensure": provide and not field(network, "bridge_interface")}
@@ -250,7 +252,7 @@ def _needed(vif: Any, thing: Any, name: str) -> Any:
     value = None if thing is None else field(thing, name)
     if value in (None, ""):
         found = type(thing).__name__
-        raise InvalidRequest(f"{told(vif)}: its {found} has no {name}, and plugin {vif.plugin} needs one")
+        raise InvalidRequest(f"{message(vif)}: its {found} has no {name}, and plugin {vif.plugin} needs one")
     return value
 
 

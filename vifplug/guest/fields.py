@@ -57,13 +57,13 @@ class Reader:
         if (address := self._get("mac", "address")) is not None:
             self.fields["mac"] = address
         elif "mac" not in self._elements:
-            self._wrong("$.mac", "wanted <mac address='...'/>: libvirt would make one up at each start, found none")
+            self._wrong("$.mac", "expected <mac address='...'/>: libvirt would make one up at each start, got none")
 
     def _source(self) -> None:
         element = self._elements.get("source")
         if element is None:
             if self.type != "ethernet":
-                self._wrong("$.source", f"wanted <source> in <interface type='{self.type}'>, found none")
+                self._wrong("$.source", f"expected <source> in <interface type='{self.type}'>, got none")
         elif self.type == "hostdev":
             self._host_device(element)
         elif self.type != "ethernet":
@@ -74,7 +74,7 @@ class Reader:
 
     def _vhostuser(self, element: _Element, source: Mapping[str, str]) -> None:
         if self.type == "vhostuser" and source.get("type", "unix") != "unix":
-            self._wrong("$.source", f"wanted type='unix' in <source>, found {source['type']!r}")
+            self._wrong("$.source", f"expected type='unix' in <source>, got {source['type']!r}")
         reconnect = element.find("reconnect")
         if self.type == "vhostuser" and reconnect is not None:
             enabled = self._yes(reconnect, "enabled", "$.source.reconnect.enabled")
@@ -83,9 +83,9 @@ class Reader:
     def _host_device(self, source: _Element) -> None:
         address = source.find("address")
         if address is None:
-            self._wrong("$.source.address", "wanted <address type='pci' .../> in <source>, found none")
+            self._wrong("$.source.address", "expected <address type='pci' .../> in <source>, got none")
         elif address.get("type", "pci") != "pci":
-            self._wrong("$.source.address", f"wanted type='pci' in <address>, found {address.get('type')!r}")
+            self._wrong("$.source.address", f"expected type='pci' in <address>, got {address.get('type')!r}")
         else:
             self._put("address", parts.pci(address, "$.source.address", self._wrong))
 
@@ -102,7 +102,7 @@ class Reader:
         managed = self._yes(element, "managed", "$.target")
         name = element.get("dev")
         if name == "":
-            self._wrong("$.target", "wanted a device name, found ''")
+            self._wrong("$.target", "expected a device name, got ''")
         elif name is not None and (managed is False or not name.startswith(GENERATED)):
             self.fields.update(parts.given(target=name, target_managed=managed))
 

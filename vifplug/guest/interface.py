@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 from vifplug.errors import Problem
 from vifplug.guest import rules
 from vifplug.model.bandwidth import Bandwidth
-from vifplug.model.codec import FrozenMap, Record
+from vifplug.model.codec import FrozenMap, Model
 from vifplug.model.guestxml import GuestElement
-from vifplug.model.names import Alias, DeviceName, Mac, Model, Mtu, PciAddress, Word, between
+from vifplug.model.names import Alias, DeviceName, Mac, Mtu, NicModel, PciAddress, Word, between
 from vifplug.model.nic import Driver, FilterRef, Port
 from vifplug.model.source import Reconnect
 from vifplug.model.vif import VIF
@@ -20,7 +20,7 @@ from vifplug.model.vlan import Vlan
 
 
 @dataclass(frozen=True, kw_only=True)
-class Interface(Record):
+class Interface(Model):
     """One ``<interface>``. ``source`` holds the attributes of ``<source>``; None leaves the element out.
 
     ``address`` is the PCI address in a hostdev's source. ``extra`` are child elements kept verbatim. ``whole``: the
@@ -41,7 +41,7 @@ class Interface(Record):
     isolated: bool | None = None
     target: DeviceName | None = None
     target_managed: bool | None = None
-    model: Model | None = None
+    model: NicModel | None = None
     driver: Driver | None = None
     filterref: FilterRef | None = None
     link_state: Literal["up", "down"] | None = None

@@ -30,7 +30,7 @@ def vlan(element: _Element, path: str, wrong: Wrong) -> dict[str, Any]:
     written = element.get("trunk")
     trunk = word(written and written.lower(), YES, f"{path}.trunk", wrong)
     if trunk is False and any("native_mode" in tag for tag in tags):
-        wrong(f"{path}.trunk", "wanted yes, or no native VLAN, found no")
+        wrong(f"{path}.trunk", "expected yes, or no native VLAN, got no")
     return given(tags=tags, trunk=trunk)
 
 
@@ -58,7 +58,7 @@ def yes(element: _Element, name: str, path: str, wrong: Wrong) -> bool | None:
 
 def word(value: str | None, words: Mapping[str, bool], path: str, wrong: Wrong) -> bool | None:
     if value is not None and value not in words:
-        wrong(path, f"wanted {joined(words)}, found {described(value)}")
+        wrong(path, f"expected {joined(words)}, got {described(value)}")
     return words.get(value or "")
 
 
@@ -68,7 +68,7 @@ def pci(element: _Element, path: str, wrong: Wrong) -> str | None:
     values: list[int] = []
     for name, limit in limits.items():
         if (value := _c_number(element.get(name, "0"))) is None or value > limit:
-            wrong(path, f"wanted {name} of 0 to {limit:#x} in <address>, found {element.get(name)!r}")
+            wrong(path, f"expected {name} of 0 to {limit:#x} in <address>, got {element.get(name)!r}")
             return None
         values.append(value)
     return "{:04x}:{:02x}:{:02x}.{:x}".format(*values)

@@ -144,12 +144,12 @@ def _finished(made: T | None, problems: list[Problem]) -> T:
 
 def _once(problems: list[Problem]) -> list[Problem]:
     """Each problem once: what the schema found missing in an element the model then misses too."""
-    told = {problem.path for problem in problems if problem.message.endswith("found none")}
+    message = {problem.path for problem in problems if problem.message.endswith("got none")}
     again = "is missing"
     return [
         problem
         for problem in dict.fromkeys(problems)
-        if not (problem.message == again and told & {problem.path, problem.path.rpartition(".")[0]})
+        if not (problem.message == again and message & {problem.path, problem.path.rpartition(".")[0]})
     ]
 
 

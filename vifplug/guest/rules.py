@@ -103,7 +103,7 @@ def _host_side(interface: Interface) -> Iterator[Problem]:
     if interface.isolated and interface.type not in WITH_ISOLATION:
         yield _only("$.port.isolated", WITH_ISOLATION, interface)
     elif interface.isolated and profile:
-        yield Problem("$.port.isolated", f"is for a Linux bridge; found virtualport type {profile}")
+        yield Problem("$.port.isolated", f"is for a Linux bridge; got virtualport type {profile}")
     if interface.target_managed is False and interface.type != "ethernet":
         yield _only("$.target", ("ethernet",), interface, "managed='no' ")
     if interface.filterref and interface.type not in WITH_FILTER:
@@ -117,27 +117,27 @@ def _nic(interface: Interface) -> Iterator[Problem]:
     if interface.mtu and interface.type in WITHOUT_MTU:
         yield Problem("$.mtu", f"can't be set on type {interface.type}: libvirt has no support for it")
     if interface.type == "vhostuser" and interface.model not in VIRTIO:
-        yield Problem("$.model", f"wanted {joined(VIRTIO)}: vhostuser has no other, found {interface.model or 'none'}")
+        yield Problem("$.model", f"expected {joined(VIRTIO)}: vhostuser has no other, got {interface.model or 'none'}")
     if interface.type == "vdpa" and interface.model not in (None, "virtio"):
-        yield Problem("$.model", f"wanted virtio: vdpa has no other, found {interface.model}")
+        yield Problem("$.model", f"expected virtio: vdpa has no other, got {interface.model}")
     driver = interface.driver.to_data() if interface.driver else {}
     if interface.type == "hostdev":
         unknown = [name for name in driver if name != "name"]
         yield from (Problem(f"$.driver.{name}", "has no meaning on type hostdev") for name in unknown)
     elif driver and interface.model not in VIRTIO:
-        yield Problem("$.driver", f"needs a virtio model, found {interface.model or 'no model'}")
+        yield Problem("$.driver", f"needs a virtio model, got {interface.model or 'no model'}")
     names = VF_DRIVERS if interface.type == "hostdev" else NIC_DRIVERS
     if "name" in driver and driver["name"] not in names:
-        yield Problem("$.driver.name", f"wanted {joined(names)} on type {interface.type}, found {driver['name']}")
+        yield Problem("$.driver.name", f"expected {joined(names)} on type {interface.type}, got {driver['name']}")
 
 
 def _extra(interface: Interface) -> Iterator[Problem]:
     tags = [guestxml.tag(element) for element in interface.extra]
     for name in dict.fromkeys(tags):
         if tags.count(name) > 1 and name not in guestxml.REPEATED:
-            yield Problem("$.guest_xml", f"wanted <{name}> once, found {tags.count(name)}")
+            yield Problem("$.guest_xml", f"expected <{name}> once, got {tags.count(name)}")
     if "source" in tags and (interface.type != "ethernet" or interface.source):
-        yield Problem("$.guest_xml", f"<source> is for type ethernet, found type {interface.type}")
+        yield Problem("$.guest_xml", f"<source> is for type ethernet, got type {interface.type}")
     for name in ("ip", "route"):
         if name in tags:
             yield Problem("$.guest_xml", f"<{name}> is for containers: QEMU can't set a guest's addresses")
@@ -145,13 +145,13 @@ def _extra(interface: Interface) -> Iterator[Problem]:
         taps = (name for name in OF_A_TAP if name in tags)
         yield from (Problem("$.guest_xml", f"<{name}> is for a tap, and type vdpa has none") for name in taps)
     if "coalesce" in tags and interface.type not in WITH_COALESCE:
-        yield Problem("$.guest_xml", f"<coalesce> is for type {joined(WITH_COALESCE)}, found type {interface.type}")
+        yield Problem("$.guest_xml", f"<coalesce> is for type {joined(WITH_COALESCE)}, got type {interface.type}")
     yield from _teaming(interface)
     for element in interface.extra:
         if guestxml.tag(element) == "tune" and "sndbuf" in element and not _SNDBUF.search(element):
-            yield Problem("$.guest_xml", "wanted a number of bytes in <sndbuf>")
+            yield Problem("$.guest_xml", "expected a number of bytes in <sndbuf>")
         if guestxml.tag(element) == "backend" and " type='passt'" in element:
-            yield Problem("$.guest_xml", f"<backend> type passt is for type user, found type {interface.type}")
+            yield Problem("$.guest_xml", f"<backend> type passt is for type user, got type {interface.type}")
 
 
 def _teaming(interface: Interface) -> Iterator[Problem]:
@@ -163,10 +163,10 @@ def _teaming(interface: Interface) -> Iterator[Problem]:
         if transient != partner:
             yield Problem("$.guest_xml", "<teaming> type transient names its persistent partner, and only that type")
         if transient and interface.type not in ("hostdev", "network"):
-            yield Problem("$.guest_xml", f"<teaming> type transient is for hostdev, found type {interface.type}")
+            yield Problem("$.guest_xml", f"<teaming> type transient is for hostdev, got type {interface.type}")
         if not transient and interface.model != "virtio":
-            yield Problem("$.guest_xml", f"<teaming> type persistent needs model virtio, found {interface.model}")
+            yield Problem("$.guest_xml", f"<teaming> type persistent needs model virtio, got {interface.model}")
 
 
 def _only(path: str, types: tuple[str, ...], interface: Interface, what: str = "") -> Problem:
-    return Problem(path, f"{what}is for type {joined(types)} only, found on type {interface.type}")
+    return Problem(path, f"{what}is for type {joined(types)} only, got on type {interface.type}")

@@ -130,7 +130,7 @@ def located(element: _Element, shape: Shape, path: str) -> Iterator[tuple[_Eleme
         if inner is None:
             yield child, _unknown(element, _name(child), shape, path)
         elif index and not inner.many:
-            yield child, Problem(path, f"wanted <{_name(child)}> once in <{_name(element)}>, found it again")
+            yield child, Problem(path, f"expected <{_name(child)}> once in <{_name(element)}>, got it again")
         else:
             yield from located(child, inner, _path(path, inner, index))
 
@@ -170,20 +170,20 @@ def _attributes(element: _Element, shape: Shape, path: str) -> Iterator[Problem]
     known = (*shape.must, *shape.may)
     for name in shape.must:
         if name not in element.attrib:
-            yield Problem(path, f"wanted attribute {name} in <{_name(element)}>, found none")
+            yield Problem(path, f"expected attribute {name} in <{_name(element)}>, got none")
     for name in map(str, element.attrib):
         if name not in known:
-            wanted = f"wanted {joined(known)}" if known else "it has no attributes"
+            wanted = f"expected {joined(known)}" if known else "it has no attributes"
             yield Problem(path, f"attribute {name} is not known in <{_name(element)}>; {wanted}")
 
 
 def _unknown(element: _Element, name: str, shape: Shape, path: str) -> Problem:
     if name in _MEANT:
-        wanted = f"; wanted <{_MEANT[name]}>"
+        wanted = f"; expected <{_MEANT[name]}>"
     elif len(shape.children) > _MANY:
         wanted = ": libvirt has no such element"
     else:
-        wanted = f"; wanted {joined(f'<{child}>' for child in shape.children)}" if shape.children else ""
+        wanted = f"; expected {joined(f'<{child}>' for child in shape.children)}" if shape.children else ""
     return Problem(path, f"<{name}> is not known in <{_name(element)}>{wanted}")
 
 
@@ -192,7 +192,7 @@ def _text(element: _Element, shape: Shape, path: str) -> Iterator[Problem]:
         return
     text = "".join([element.text or "", *(child.tail or "" for child in element)]).strip()
     if text:
-        wanted = ", wanted <tag id='...'/>" if _name(element) == "vlan" else ""
+        wanted = ", expected <tag id='...'/>" if _name(element) == "vlan" else ""
         yield Problem(path, f"<{_name(element)}> holds the text {text[:40]!r}{wanted}")
 
 

@@ -18,9 +18,9 @@ def parse(text: str | bytes | etree._Element, wanted: str) -> etree._Element:
     """
     data = _bytes(text)
     if not data.strip():
-        raise _refused(f"wanted an <{wanted}> element, found nothing")
+        raise _refused(f"expected an <{wanted}> element, got nothing")
     if len(data) > MAX_BYTES:
-        raise _refused(f"wanted an <{wanted}> element of at most {MAX_BYTES} bytes, found {len(data)}")
+        raise _refused(f"expected an <{wanted}> element of at most {MAX_BYTES} bytes, got {len(data)}")
     if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
         raise _refused("has a document type or entities, which are not read: give the element alone")
     try:
@@ -69,7 +69,7 @@ def _parser() -> etree.XMLParser:
 
 def _wrong_root(found: str, wanted: str) -> str:
     inside = ", which holds several" if found in ("domain", "devices", "domstatus") else ""
-    return f"wanted one <{wanted}> element, found {described(found)[1:-1]}{inside}: give the <{wanted}> alone"
+    return f"expected one <{wanted}> element, got {described(found)[1:-1]}{inside}: give the <{wanted}> alone"
 
 
 def _refused(sentence: str) -> InvalidDocument:

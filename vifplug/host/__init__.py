@@ -1,1 +1,1 @@
-"""The machine: one file for each technology, each behind the same narrow door (`vifplug.host.door`)."""
+"""The machine: one file for each technology, each behind the same narrow door (`vifplug.host.backend`)."""

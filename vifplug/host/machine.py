@@ -6,9 +6,9 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from vifplug.errors import BrokenPlugin
-from vifplug.host.door import Backend
+from vifplug.host.backend import Backend
 from vifplug.model.codec import joined
-from vifplug.plan.resources import Identity, Resource
+from vifplug.plan.registry import Identity, Resource
 from vifplug.plan.steps import Observed, Step
 
 Progress = Callable[[int, int], None]

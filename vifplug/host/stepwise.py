@@ -7,16 +7,16 @@ import contextlib
 from collections.abc import Sequence
 
 from vifplug import errors
-from vifplug.plan.resources import Identity, Resource
+from vifplug.plan.registry import Identity, Resource
 from vifplug.plan.steps import Observed, Step, compare
 
 
-class Stepwise(abc.ABC):
+class StepwiseBackend(abc.ABC):
     """A backend whose steps are taken one by one, each verified by observing it again."""
 
     @abc.abstractmethod
     def observe(self, wanted: Sequence[Resource]) -> dict[Identity, Observed]:
-        """See `vifplug.host.door.Backend.observe`."""
+        """See `vifplug.host.backend.Backend.observe`."""
 
     @abc.abstractmethod
     def make(self, after: Resource) -> None:
@@ -31,7 +31,7 @@ class Stepwise(abc.ABC):
         """Remove it; what is gone already is no error."""
 
     def apply(self, steps: Sequence[Step], done: list[Step]) -> None:
-        """See `vifplug.host.door.Backend.apply`."""
+        """See `vifplug.host.backend.Backend.apply`."""
         for step in steps:
             self._take(step)
             done.append(step)
@@ -66,25 +66,25 @@ class Stepwise(abc.ABC):
         """
         seen = self.observe([wanted]).get(wanted.identity)
         if seen is None:
-            return "wanted it there, found nothing"
+            return "expected it there, got nothing"
         if seen.resource is None or seen.foreign:
-            return f"wanted vifplug's own, found {seen.foreign}"
+            return f"expected vifplug's own, got {seen.foreign}"
         changed = {each.path for each in compare(wanted, other)} if other else None
         found = (each for each in compare(wanted, seen.resource) if changed is None or each.path in changed)
         return "; ".join(map(str, found))
 
     def _put_back(self, step: Step, cause: errors.VifplugError) -> None:
         """Undo a step that failed half-way. Raises PartlyDone when that fails as well."""
-        told = ""
+        message = ""
         try:
             if step.before is None:
                 self.remove(step.subject)
             elif self._differs(step.before, step.after):
                 with contextlib.suppress(errors.VifplugError):  # what counts is what is found afterwards
                     self.change(step.subject, step.before)
-                told = self._differs(step.before, step.after)
+                message = self._differs(step.before, step.after)
         except errors.VifplugError as error:
-            told = str(error)
-        if told:
-            sentence = f"{cause}; and it could not be put back: {told}"
+            message = str(error)
+        if message:
+            sentence = f"{cause}; and it could not be put back: {message}"
             raise errors.PartlyDone(sentence, [f"{step.subject} of VIF {step.subject.owner}"]) from cause

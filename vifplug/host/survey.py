@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from vifplug.host.netlink_messages import Link
+from vifplug.host.netlink.messages import Link
 from vifplug.plan.facts import BridgeFacts, BridgePortFacts
-from vifplug.plan.resources import marked_for
+from vifplug.plan.registry import marked_for
 
 #: kinds of link (IFLA_INFO_KIND) that are a guest's, or a switch's own end
 _INNER = ("tun", "macvtap", "bridge", "openvswitch")

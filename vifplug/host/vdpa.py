@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import ClassVar
 
 from vifplug import errors
-from vifplug.host.genetlink import Genetlink, number
-from vifplug.host.rtsocket import Refused
-from vifplug.host.stepwise import Stepwise
+from vifplug.host.netlink.generic import Genetlink, number
+from vifplug.host.netlink.socket import NetlinkRefused
+from vifplug.host.stepwise import StepwiseBackend
 from vifplug.model.names import is_pci
-from vifplug.plan.resources import Identity, Resource
+from vifplug.plan.kinds.vdpa import VdpaDevice, VdpaFacts, unbound
+from vifplug.plan.registry import Identity, Resource
 from vifplug.plan.steps import Observed
-from vifplug.plan.vdpa import VdpaDevice, VdpaFacts, unbound
 
 # linux/vdpa.h
 FAMILY = "vdpa"
@@ -53,7 +53,7 @@ class VdpaSysfs:
             raise errors.Missing(_lacking(key))
         if len(found) > 1:
             names = ", ".join(each.name for each in found)
-            raise errors.Conflict(f"PCI function {key}: wanted one vdpa device on it, found {names}; give its name")
+            raise errors.Conflict(f"PCI function {key}: expected one vdpa device on it, got {names}; give its name")
         if not found[0].device:
             raise errors.HostNotReady(unbound(found[0].name, found[0].driver))
         return found[0]
@@ -112,11 +112,11 @@ class VdpaNetlink:
             if number(device[DEV_ID]) != VIRTIO_ID_NET:
                 return VdpaInfo(virtio_id=number(device[DEV_ID]))
             return parsed(device, self._family.ask(DEV_CONFIG_GET, {DEV_NAME: name}))
-        except Refused as refused:
+        except NetlinkRefused as refused:
             if refused.code == errno.ENODEV:
                 return None
-            told = f"vdpa device {name}: the kernel does not tell its MAC and queues: {refused}"
-            raise errors.KernelLacks(f"{told}; make it with 'vdpa dev add'") from refused
+            message = f"vdpa device {name}: the kernel does not tell its MAC and queues: {refused}"
+            raise errors.KernelLacks(f"{message}; make it with 'vdpa dev add'") from refused
 
     def close(self) -> None:
         """Give the socket back; the next use opens a new one."""
@@ -130,7 +130,7 @@ def parsed(device: dict[int, bytes], config: dict[int, bytes]) -> VdpaInfo:
     return VdpaInfo(virtio_id=number(device[DEV_ID]), mac=None if mac in ("", _NO_MAC) else mac, queues=pairs)
 
 
-class VdpaBackend(Stepwise):
+class VdpaBackend(StepwiseBackend):
     """vdpa devices as they are. What is not as wanted was refused, so that there is nothing to write."""
 
     resources: ClassVar[tuple[type[Resource], ...]] = (VdpaDevice,)
@@ -140,7 +140,7 @@ class VdpaBackend(Stepwise):
         self._netlink = netlink or VdpaNetlink()
 
     def observe(self, wanted: Sequence[Resource]) -> dict[Identity, Observed]:
-        """See `vifplug.host.door.Backend.observe`."""
+        """See `vifplug.host.backend.Backend.observe`."""
         found: dict[Identity, Observed] = {}
         for resource in wanted:
             assert isinstance(resource, VdpaDevice)
@@ -160,7 +160,7 @@ class VdpaBackend(Stepwise):
         """A vdpa device is never removed."""
 
     def close(self) -> None:
-        """See `vifplug.host.door.Backend.close`."""
+        """See `vifplug.host.backend.Backend.close`."""
         self._netlink.close()
 
 
@@ -175,8 +175,8 @@ def observed(wanted: VdpaDevice, facts: VdpaFacts, info: VdpaInfo) -> Observed:
 
 def _lacking(key: str) -> str:
     if key.startswith("/"):
-        return f"{key}: wanted a vdpa device that is bound to vhost_vdpa there, found none; 'vdpa dev show' lists them"
+        return f"{key}: expected a vdpa device that is bound to vhost_vdpa there, got none; 'vdpa dev show' lists them"
     if is_pci(key):
-        told = f"PCI function {key}: wanted a vdpa device on it, found none"
-        return f"{told}; make one: vdpa dev add name NAME mgmtdev pci/{key}"
+        message = f"PCI function {key}: expected a vdpa device on it, got none"
+        return f"{message}; make one: vdpa dev add name NAME mgmtdev pci/{key}"
     return f"vdpa device {key}: found none of that name; 'vdpa dev show' lists them"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from vifplug.errors import Problem
-from vifplug.model.codec import Record
+from vifplug.model.codec import Model
 from vifplug.model.names import between
 
 RATE_MAX = 2**54  # libvirt 11.3 virNetDevBandwidthRateValidate; kB/s
@@ -18,7 +18,7 @@ Burst = Annotated[int, between(1, BURST_MAX, "KiB")]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limit(Record):
+class Limit(Model):
     """One direction: ``average`` and ``peak`` in kB/s, ``burst`` in KiB, ``floor`` a guaranteed rate in kB/s."""
 
     average: Rate | None = None
@@ -28,13 +28,13 @@ class Limit(Record):
 
     def rules(self) -> Iterator[Problem]:
         if self.average is None and self.floor is None:
-            yield Problem("$.average", "is missing; wanted average, or floor for inbound traffic of a network")
+            yield Problem("$.average", "is missing; expected average, or floor for inbound traffic of a network")
         if self.average is None and (self.peak or self.burst):
             yield Problem("$.average", "is missing; peak and burst need it")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bandwidth(Record):
+class Bandwidth(Model):
     """``inbound`` is what the guest receives, ``outbound`` what it sends."""
 
     inbound: Limit | None = None
@@ -42,6 +42,6 @@ class Bandwidth(Record):
 
     def rules(self) -> Iterator[Problem]:
         if self.inbound is None and self.outbound is None:
-            yield Problem("$", "wanted inbound or outbound, found neither")
+            yield Problem("$", "expected inbound or outbound, got neither")
         if self.outbound and self.outbound.floor:
             yield Problem("$.outbound.floor", "is for inbound traffic only")

@@ -45,7 +45,7 @@ class FrozenMap(Mapping[K, V], Generic[K, V]):
         return f"FrozenMap({self._items!r})"
 
 
-class Record:
+class Model:
     """Base of every frozen record; see the module's docstring.
 
     Subclasses are ``@dataclass(frozen=True, kw_only=True)``. They may define ``rules`` (laws between fields),
@@ -134,7 +134,7 @@ _converters: Callable[[Any], dict[str, Convert]] = functools.cache(_make_convert
 _required: Callable[[Any], tuple[str, ...]] = functools.cache(_find_required)
 
 
-def schema_problem(cls: type[Record]) -> str:
+def schema_problem(cls: type[Model]) -> str:
     """What is wrong with a record class itself: a type hint that can't be read, a default that it refuses."""
     problems: list[Problem] = []
     try:
@@ -167,8 +167,8 @@ def _converter(hint: Any) -> Convert:
     if origin is FrozenMap:
         return functools.partial(_map, _converter(args[0]), _converter(args[1]))
     if origin is not None or hint in (list, dict, set):
-        raise TypeError(f"a record has no fields of type {hint}: wanted tuple[X, ...], FrozenMap[K, V] or a Record")
-    if isinstance(hint, type) and issubclass(hint, Record):
+        raise TypeError(f"a record has no fields of type {hint}: expected tuple[X, ...], FrozenMap[K, V] or a Record")
+    if isinstance(hint, type) and issubclass(hint, Model):
         return functools.partial(_record, hint)
     return _checked(lambda value, path, problems: value, [functools.partial(_exactly, hint)])
 
@@ -209,19 +209,19 @@ def _optional(converts: list[Convert]) -> Convert:
 
 def _tuple(item: Convert, value: Any, path: str, problems: list[Problem]) -> Any:
     if not isinstance(value, (list, tuple)):
-        problems.append(Problem(path, f"wanted a list, found {described(value)}"))
+        problems.append(Problem(path, f"expected a list, got {described(value)}"))
         return value
     return tuple(item(each, f"{path}[{index}]", problems) for index, each in enumerate(value))
 
 
 def _map(key: Convert, item: Convert, value: Any, path: str, problems: list[Problem]) -> Any:
     if not isinstance(value, Mapping):
-        problems.append(Problem(path, f"wanted an object, found {described(value)}"))
+        problems.append(Problem(path, f"expected an object, got {described(value)}"))
         return value
     return FrozenMap({key(k, path, problems): item(v, f"{path}.{k}", problems) for k, v in value.items()})
 
 
-def _record(cls: type[Record], value: Any, path: str, problems: list[Problem]) -> Any:
+def _record(cls: type[Model], value: Any, path: str, problems: list[Problem]) -> Any:
     if isinstance(value, cls):
         return value
     try:
@@ -233,7 +233,7 @@ def _record(cls: type[Record], value: Any, path: str, problems: list[Problem]) -
 
 def _one_of(allowed: tuple[Any, ...], value: Any) -> Any:
     if value not in allowed or isinstance(value, bool) != any(isinstance(each, bool) for each in allowed):
-        raise ValueError(f"wanted {joined(allowed)}, found {described(value)}")
+        raise ValueError(f"expected {joined(allowed)}, got {described(value)}")
     return value
 
 
@@ -242,14 +242,14 @@ _KIND = {bool: "true or false", int: "a whole number", str: "a text"}
 
 def _exactly(kind: type, value: Any) -> Any:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise ValueError(f"wanted {_KIND.get(kind, kind.__name__)}, found {described(value)}")
+        raise ValueError(f"expected {_KIND.get(kind, kind.__name__)}, got {described(value)}")
     return value
 
 
 # -- to and from plain data ---------------------------------------------------------------------------------------
 
 
-def _as_mapping(cls: type[Record], data: object) -> Mapping[str, Any]:
+def _as_mapping(cls: type[Model], data: object) -> Mapping[str, Any]:
     if isinstance(data, Mapping):
         return data
     try:
@@ -257,18 +257,18 @@ def _as_mapping(cls: type[Record], data: object) -> Mapping[str, Any]:
     except ValueError as error:
         raise InvalidDocument([Problem("$", str(error))]) from None
     if full is None:
-        raise InvalidDocument([Problem("$", f"wanted an object, found {described(data)}")])
+        raise InvalidDocument([Problem("$", f"expected an object, got {described(data)}")])
     return full
 
 
 def _unknown_key(key: object, known: Iterable[str]) -> Problem:
-    return Problem(f"$.{key}", f"is not known here; wanted {joined(known)}")
+    return Problem(f"$.{key}", f"is not known here; expected {joined(known)}")
 
 
 def json_object(text: str | bytes, what: str) -> Mapping[str, Any]:
     """The object that a JSON text holds; ``what`` names the kind of document. Raises InvalidDocument."""
     if not text.strip():
-        raise InvalidDocument([Problem("$", f"wanted a {what}, found nothing")])
+        raise InvalidDocument([Problem("$", f"expected a {what}, got nothing")])
     try:
         data = json.loads(text, object_pairs_hook=_unique)
     except RecursionError:
@@ -276,7 +276,7 @@ def json_object(text: str | bytes, what: str) -> Mapping[str, Any]:
     except ValueError as error:
         raise InvalidDocument([Problem("$", f"is not JSON: {error}")]) from None
     if not isinstance(data, Mapping):
-        raise InvalidDocument([Problem("$", f"wanted one {what}, found {described(data)}")])
+        raise InvalidDocument([Problem("$", f"expected one {what}, got {described(data)}")])
     return data
 
 
@@ -291,7 +291,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Record):
+    if isinstance(value, Model):
         return value.to_data()
     if isinstance(value, tuple):
         return [_plain(each) for each in value]

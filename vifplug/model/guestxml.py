@@ -69,16 +69,16 @@ def printed(element: Any, indent: str = "", *, attributes: Mapping[str, str] | N
     name = element.tag
     given = element.attrib if attributes is None else attributes
     if not isinstance(name, str) or not all(map(_NAME.fullmatch, (name, *given))):
-        raise ValueError(f"wanted an element of libvirt's <interface>, found {name} with a namespace or odd name")
+        raise ValueError(f"expected an element of libvirt's <interface>, got {name} with a namespace or odd name")
     if len(indent) > 2 * _DEPTH:
-        raise ValueError(f"wanted at most {_DEPTH} levels of elements, found more")
+        raise ValueError(f"expected at most {_DEPTH} levels of elements, got more")
     start = indent + "<" + name
     start += "".join(f" {key}='{value.translate(_ATTRIBUTE_ESCAPES)}'" for key, value in given.items())
     text = element.text or ""
     if not len(element):
         return f"{start}>{escaped(text)}</{name}>" if text.strip() else f"{start}/>"
     if any((each or "").strip() for each in (text, *(child.tail for child in element))):
-        raise ValueError(f"wanted elements or text in <{name}>, found both")
+        raise ValueError(f"expected elements or text in <{name}>, got both")
     return "\n".join([start + ">", *(printed(child, indent + "  ") for child in element), f"{indent}</{name}>"])
 
 
@@ -88,15 +88,15 @@ def parse_guest_element(text: str) -> str:
     from xml.etree import ElementTree
 
     if "<!" in text or "<?" in text:
-        raise ValueError("wanted one element, found a declaration, a comment or a processing instruction")
+        raise ValueError("expected one element, got a declaration, a comment or a processing instruction")
     try:
         element = ElementTree.fromstring(text)
     except UnicodeEncodeError:
-        raise ValueError(f"wanted one element such as <rom bar='off'/>, found half a character in {text!r}") from None
+        raise ValueError(f"expected one element such as <rom bar='off'/>, got half a character in {text!r}") from None
     except (ElementTree.ParseError, ValueError) as error:
-        raise ValueError(f"wanted one element such as <rom bar='off'/>, found what is not XML: {error}") from None
+        raise ValueError(f"expected one element such as <rom bar='off'/>, got what is not XML: {error}") from None
     if element.tag not in TAGS:
-        raise ValueError(f"wanted one of {joined(TAGS)}, found {element.tag}")
+        raise ValueError(f"expected one of {joined(TAGS)}, got {element.tag}")
     return printed(element)
 
 

@@ -33,27 +33,27 @@ def parse_mac(text: str) -> str:
     """A unicast MAC address, lower case: ``52:54:00:12:34:56`` (IEEE 802: bit 0 of the first byte is 0)."""
     mac = text.lower()
     if not _MAC.fullmatch(mac):
-        raise ValueError(f"wanted a MAC address such as 52:54:00:12:34:56, found {text!r}")
+        raise ValueError(f"expected a MAC address such as 52:54:00:12:34:56, got {text!r}")
     if int(mac[:2], 16) & 1:
-        raise ValueError(f"wanted a unicast MAC address, found the multicast address {mac}")
+        raise ValueError(f"expected a unicast MAC address, got the multicast address {mac}")
     if mac == "00:00:00:00:00:00":
-        raise ValueError("wanted a MAC address, found all zeros")
+        raise ValueError("expected a MAC address, got all zeros")
     return mac
 
 
 def parse_uuid(text: str) -> str:
     """A UUID, lower case with dashes; 32 hexadecimal digits, dashes optional (as libvirt's virUUIDParse)."""
     if not _UUID.fullmatch(text.lower()):
-        raise ValueError(f"wanted a UUID of 32 hexadecimal digits, dashes optional, found {text!r}")
+        raise ValueError(f"expected a UUID of 32 hexadecimal digits, dashes optional, got {text!r}")
     return str(uuid.UUID(text))
 
 
 def parse_device(text: str) -> str:
     """A network device's name: 1 to 15 bytes, no slash, colon or space (linux/net/core/dev.c, dev_valid_name)."""
     if not _DEVICE.fullmatch(text) or text in _NO_DEVICES:
-        raise ValueError(f"wanted a device name of letters, digits and _ . - + @, found {text!r}")
+        raise ValueError(f"expected a device name of letters, digits and _ . - + @, got {text!r}")
     if (size := len(text)) > IFNAME_BYTES:
-        raise ValueError(f"wanted a device name of at most {IFNAME_BYTES} bytes, found {text!r} of {size}")
+        raise ValueError(f"expected a device name of at most {IFNAME_BYTES} bytes, got {text!r} of {size}")
     return text
 
 
@@ -61,7 +61,7 @@ def parse_pci(text: str) -> str:
     """A PCI address, ``0000:81:02.3`` (domain:bus:slot.function); without a domain it is 0000."""
     match = _PCI.fullmatch(text.lower())
     if not match:
-        raise ValueError(f"wanted a PCI address such as 0000:81:02.3, found {text!r}")
+        raise ValueError(f"expected a PCI address such as 0000:81:02.3, got {text!r}")
     domain, bus, slot, function = match.groups()
     return f"{int(domain or '0', 16):04x}:{bus}:{slot}.{function}"
 
@@ -77,60 +77,60 @@ def parse_socket_path(text: str) -> str:
     The record tells sockets apart by their paths, so two spellings of one path would be two sockets.
     """
     if not text.startswith("/") or not text.isprintable():
-        raise ValueError(f"wanted an absolute path, found {text!r}")
+        raise ValueError(f"expected an absolute path, got {text!r}")
     if text != posixpath.normpath(text) or text.startswith("//") or not posixpath.basename(text):
-        raise ValueError(f"wanted the path of a file, without '//', '.', '..' or a '/' at its end, found {text!r}")
+        raise ValueError(f"expected the path of a file, without '//', '.', '..' or a '/' at its end, got {text!r}")
     if (size := len(text.encode())) > SOCKET_PATH_BYTES:
-        raise ValueError(f"wanted a socket path of at most {SOCKET_PATH_BYTES} bytes, found one of {size}")
+        raise ValueError(f"expected a socket path of at most {SOCKET_PATH_BYTES} bytes, got one of {size}")
     return text
 
 
 def parse_profile_id(text: str) -> str:
     """A port profile's name: 1 to 39 bytes (libvirt: virNetDevVPortProfile), printable."""
     if not text.isprintable() or not 1 <= len(text.encode()) <= PROFILE_ID_BYTES:
-        raise ValueError(f"wanted a profileid of 1 to {PROFILE_ID_BYTES} bytes of printable text, found {text!r}")
+        raise ValueError(f"expected a profileid of 1 to {PROFILE_ID_BYTES} bytes of printable text, got {text!r}")
     return text
 
 
 def parse_word(text: str) -> str:
     """A name that goes into an XML attribute or a database: not empty, printable, at most 255 bytes."""
     if not text.isprintable() or not 1 <= len(text.encode()) <= 255:
-        raise ValueError(f"wanted 1 to 255 bytes of printable text, found {text!r}")
+        raise ValueError(f"expected 1 to 255 bytes of printable text, got {text!r}")
     return text
 
 
 def parse_model(text: str) -> str:
     """A NIC model as libvirt's schema has it: letters, digits, - and _."""
     if not re.fullmatch(r"[A-Za-z0-9\-_]+", text):
-        raise ValueError(f"wanted a NIC model such as virtio or e1000, found {text!r}")
+        raise ValueError(f"expected a NIC model such as virtio or e1000, got {text!r}")
     return text
 
 
 def parse_alias(text: str) -> str:
     """A user's own name for the device in the guest: libvirt drops one without ``ua-`` (device_conf.c)."""
     if not _ALIAS.fullmatch(text):
-        raise ValueError(f"wanted an alias of ua- and letters, digits, _ or -, found {text!r}")
+        raise ValueError(f"expected an alias of ua- and letters, digits, _ or -, got {text!r}")
     return text
 
 
 def parse_variable(text: str) -> str:
     """The name of an nwfilter variable; libvirt drops any other (nwfilter_params.h, VALID_VARNAME)."""
     if not re.fullmatch(r"[A-Za-z0-9_]+", text):
-        raise ValueError(f"wanted a variable name of letters, digits and _, found {text!r}")
+        raise ValueError(f"expected a variable name of letters, digits and _, got {text!r}")
     return text
 
 
 def parse_variable_value(text: str) -> str:
     """The value of an nwfilter variable; libvirt drops any other (nwfilter_params.h, VALID_VARVALUE)."""
     if not re.fullmatch(r"[A-Za-z0-9_.:]+", text):
-        raise ValueError(f"wanted a value of letters, digits, _ . and :, found {text!r}")
+        raise ValueError(f"expected a value of letters, digits, _ . and :, got {text!r}")
     return text
 
 
 def parse_c_number(text: str) -> int:
     """A number in C's notation, as libvirt reads it with base 0: ``11``, ``0x0b``, ``013``."""
     if not _C_NUMBER.fullmatch(text):
-        raise ValueError(f"wanted a whole number, found {described(text)}")
+        raise ValueError(f"expected a whole number, got {described(text)}")
     return int(text, 8 if text.startswith("0") and text.isdigit() else 0)
 
 
@@ -151,7 +151,7 @@ DeviceName = Annotated[str, parse_device]
 PciAddress = Annotated[str, parse_pci]
 SocketPath = Annotated[str, parse_socket_path]
 Word = Annotated[str, parse_word]
-Model = Annotated[str, parse_model]
+NicModel = Annotated[str, parse_model]
 Alias = Annotated[str, parse_alias]
 Mtu = Annotated[int, between(MTU_MIN, MTU_MAX, "bytes")]
 

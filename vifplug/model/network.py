@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from vifplug.errors import Problem
 from vifplug.model.bandwidth import Bandwidth
-from vifplug.model.codec import Record, joined
+from vifplug.model.codec import Model, joined
 from vifplug.model.names import DeviceName, Mtu, PciAddress, Uuid, Word, between
 from vifplug.model.nic import Port
 from vifplug.model.virtualport import OPENVSWITCH, QBG, QBH, VirtualPort
@@ -31,12 +31,12 @@ FORMS = {"bridge": "a bridge", "direct": "macvtap devices", "hostdev": "virtual 
 
 def _network_name(text: str) -> str:
     if "/" in text:
-        raise ValueError(f"wanted a name without '/', found {text!r}")
+        raise ValueError(f"expected a name without '/', got {text!r}")
     return text
 
 
 @dataclass(frozen=True, kw_only=True)
-class PoolMember(Record):
+class PoolMember(Model):
     """A device of a pool; at most ``max`` VIFs share it (None: any number). Written short: its name."""
 
     dev: DeviceName
@@ -48,7 +48,7 @@ class PoolMember(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PortGroup(Record):
+class PortGroup(Model):
     """A class of connection to a network; the ``default`` one is for VIFs that name none."""
 
     name: Word
@@ -60,7 +60,7 @@ class PortGroup(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Network(Record):
+class Network(Model):
     """A network of ``mode``: a ``bridge``, or a pool that each VIF gets a device of.
 
     The pool is ``devices`` or, in mode hostdev, PCI ``addresses``; or else all virtual functions of ``pf``.
@@ -129,15 +129,15 @@ class Network(Record):
         given = [name for name in _PLACES if getattr(self, name)]
         if len(given) > 1:
             found = joined(given, "and")
-            yield Problem(f"$.{given[1]}", f"wanted one of {joined(_PLACES, 'and')}, found {found}")
+            yield Problem(f"$.{given[1]}", f"expected one of {joined(_PLACES, 'and')}, got {found}")
         elif not given and not self._on_default_bridge():
             yield Problem("$.mode", f"{self.mode} needs {_NEEDED.get(self.mode, 'devices or a pf')}")
         if self.bridge and self.mode != "bridge":
-            yield Problem("$.bridge", f"is for mode bridge only: mode {self.mode} has devices, found {self.bridge}")
+            yield Problem("$.bridge", f"is for mode bridge only: mode {self.mode} has devices, got {self.bridge}")
         if self.devices and self.mode == "hostdev":
-            yield Problem("$.devices", "mode hostdev wants PCI addresses or a pf, found network devices")
+            yield Problem("$.devices", "mode hostdev wants PCI addresses or a pf, got network devices")
         if self.addresses and self.mode != "hostdev":
-            yield Problem("$.addresses", f"mode {self.mode} wants network devices, found PCI addresses")
+            yield Problem("$.addresses", f"mode {self.mode} wants network devices, got PCI addresses")
         yield from _repeated("devices", self.devices, lambda member: member.dev)
         yield from _repeated("addresses", self.addresses, lambda address: address)
 
@@ -151,14 +151,12 @@ class Network(Record):
         defaults = [(index, group.name) for index, group in enumerate(self.portgroups) if group.default]
         if len(defaults) > 1:
             found = joined((name for _, name in defaults), "and")
-            yield Problem(f"$.portgroups[{defaults[-1][0]}]", f"wanted at most one default portgroup, found {found}")
+            yield Problem(f"$.portgroups[{defaults[-1][0]}]", f"expected at most one default portgroup, got {found}")
         for index, group in enumerate(self.portgroups):
             if group.bandwidth and (message := floor_problem(group.bandwidth)):
                 yield Problem(f"$.portgroups[{index}].bandwidth.inbound.floor", message)
             if group.bandwidth and self.form != "bridge":
-                yield Problem(
-                    f"$.portgroups[{index}].bandwidth", f"is for networks on a bridge, found mode {self.mode}"
-                )
+                yield Problem(f"$.portgroups[{index}].bandwidth", f"is for networks on a bridge, got mode {self.mode}")
 
     def _virtualport_rules(self) -> Iterator[Problem]:
         if self.virtualport and self.virtualport.type is None:
@@ -171,7 +169,7 @@ class Network(Record):
         wanted = PROFILES[self.form]
         if profile is None or profile in wanted:
             return ""
-        return f"wanted {joined(wanted)}: the network is of {FORMS[self.form]}, found {profile}"
+        return f"expected {joined(wanted)}: the network is of {FORMS[self.form]}, got {profile}"
 
     def _vlan_rules(self) -> Iterator[Problem]:
         """libvirt, too, refuses them here, but for a network it finds not to be Open vSwitch's (networkValidate)."""
@@ -191,14 +189,14 @@ class Network(Record):
                 f"can't be honoured in mode {self.mode}, which shares the device; use passthrough, hostdev or a bridge"
             )
         if vlan.access is None:
-            return "wanted one access VLAN: a virtual function carries no trunk and no native VLAN"
+            return "expected one access VLAN: a virtual function carries no trunk and no native VLAN"
         return ""
 
     def _other_rules(self) -> Iterator[Problem]:
         if self.mtu and self.form != "bridge":
             yield Problem("$.mtu", f"is for networks on a bridge: guests take it from the device in mode {self.mode}")
         if (self.managed or self.driver) and self.mode != "hostdev":
-            yield Problem("$.managed" if self.managed else "$.driver", f"is for mode hostdev only, found {self.mode}")
+            yield Problem("$.managed" if self.managed else "$.driver", f"is for mode hostdev only, got {self.mode}")
 
 
 def floor_problem(bandwidth: Bandwidth) -> str:
@@ -211,5 +209,5 @@ def _repeated(field: str, values: Iterable[Any], key: Callable[[Any], Hashable])
     seen: set[Hashable] = set()
     for index, value in enumerate(values):
         if key(value) in seen:
-            yield Problem(f"$.{field}[{index}]", f"wanted each of the {field} once, found {key(value)} again")
+            yield Problem(f"$.{field}[{index}]", f"expected each of the {field} once, got {key(value)} again")
         seen.add(key(value))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, get_args
 
 from vifplug.errors import Problem
-from vifplug.model.codec import FrozenMap, Record
+from vifplug.model.codec import FrozenMap, Model
 from vifplug.model.names import Word, between, parse_variable, parse_variable_value
 
 #: the kernel's and QEMU's limit (MAX_TAP_QUEUES: linux/drivers/net/tun.c)
@@ -36,7 +36,7 @@ GUEST_OFFLOADS: tuple[str, ...] = get_args(GuestOffload)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Driver(Record):
+class Driver(Model):
     """The guest NIC's backend: libvirt's ``<driver>``. ``queues`` of 1 is the same as none.
 
     Only virtio has one, so a VIF with a driver and no model is a virtio NIC.
@@ -64,7 +64,7 @@ class Driver(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FilterParameter(Record):
+class FilterParameter(Model):
     """One variable of a filter; a name may come more than once (a list in nwfilter)."""
 
     name: Annotated[str, parse_variable]
@@ -72,7 +72,7 @@ class FilterParameter(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FilterRef(Record):
+class FilterRef(Model):
     """A libvirt nwfilter for the port. Written short: the filter's name. Parameters are kept in order of name."""
 
     filter: Word
@@ -93,14 +93,14 @@ class FilterRef(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Port(Record):
+class Port(Model):
     """``isolated``: no traffic between this port and other isolated ports of the bridge."""
 
     isolated: bool
 
 
 @dataclass(frozen=True, kw_only=True)
-class VfSettings(Record):
+class VfSettings(Model):
     """What a physical function sets on its VF beside MAC and VLAN (``ip link set PF vf N``); rates in Mbit/s."""
 
     trust: bool | None = None

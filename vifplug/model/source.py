@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from vifplug.errors import Problem
-from vifplug.model.codec import Record
+from vifplug.model.codec import Model
 from vifplug.model.names import DeviceName, Mac, Mtu, PciAddress, SocketPath, Word, between
 from vifplug.model.vlan import VlanId
 
@@ -16,7 +16,7 @@ Datapath = Literal["system", "netdev"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class BridgeSource(Record):
+class BridgeSource(Model):
     """A Linux bridge, or an Open vSwitch one where the VIF's virtualport says so.
 
     ``hybrid``: the guest's tap goes on a Linux bridge of its own, which a veth joins to the Open vSwitch bridge, so
@@ -49,7 +49,7 @@ class BridgeSource(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EthernetSource(Record):
+class EthernetSource(Model):
     """A tap that is connected in a manner that vifplug need not know.
 
     ``host_mac``: the MAC of the host's end, where the guest is to know it as its gateway's; by default it follows from
@@ -60,7 +60,7 @@ class EthernetSource(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reconnect(Record):
+class Reconnect(Model):
     """Whether QEMU, as the client, connects again when the server goes away; ``timeout``, in seconds, says when."""
 
     enabled: bool
@@ -71,10 +71,10 @@ class Reconnect(Record):
 
     def rules(self) -> Iterator[Problem]:
         if self.enabled and self.timeout is None:
-            yield Problem("$.timeout", "is missing; wanted the seconds between two attempts")
+            yield Problem("$.timeout", "is missing; expected the seconds between two attempts")
 
 
-def _without_bridge(source: Record, names: Iterable[str]) -> Iterator[Problem]:
+def _without_bridge(source: Model, names: Iterable[str]) -> Iterator[Problem]:
     """What is about the Open vSwitch bridge has no meaning without one."""
     for name in names:
         if getattr(source, name) is not None and getattr(source, "bridge", None) is None:
@@ -82,7 +82,7 @@ def _without_bridge(source: Record, names: Iterable[str]) -> Iterator[Problem]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class VhostUserSource(Record):
+class VhostUserSource(Model):
     """A vhost-user socket. ``mode`` is QEMU's role: as the server it makes the socket.
 
     ``bridge``: the Open vSwitch bridge whose DPDK datapath is at the other end. ``port_mtu``, in bytes, is for the port
@@ -105,7 +105,7 @@ class VhostUserSource(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class HostDeviceSource(Record):
+class HostDeviceSource(Model):
     """An SR-IOV VF by its PCI address. ``managed``: libvirt takes it from its driver and gives it back.
 
     ``bridge``: the Open vSwitch bridge that the VF's representor is plugged into; with ``datapath_type`` netdev as a
@@ -137,7 +137,7 @@ class HostDeviceSource(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class VlanDevice(Record):
+class VlanDevice(Model):
     """A VLAN device of the host (8021q): VLAN ``vlan`` on the device ``physical``. Made where there is none."""
 
     physical: DeviceName
@@ -145,7 +145,7 @@ class VlanDevice(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DirectSource(Record):
+class DirectSource(Model):
     """A macvtap on the device ``dev``, or on the device of the VF at the PCI address ``address``.
 
     ``vlan_device``: ``dev`` is this VLAN device.
@@ -159,20 +159,20 @@ class DirectSource(Record):
     def rules(self) -> Iterator[Problem]:
         if (self.dev is None) == (self.address is None):
             found = "both" if self.dev else "neither"
-            yield Problem("$.dev", f"wanted a device, or a virtual function's address instead, found {found}")
+            yield Problem("$.dev", f"expected a device, or a virtual function's address instead, got {found}")
         elif self.vlan_device and self.dev is None:
             yield Problem("$.vlan_device", "needs dev, the name of the VLAN device")
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkSource(Record):
+class NetworkSource(Model):
     """A named network; what that is, each host decides."""
 
     network: Word
     portgroup: Word | None = None
 
 
-SOURCES: dict[str, type[Record]] = {
+SOURCES: dict[str, type[Model]] = {
     "bridge": BridgeSource,
     "ethernet": EthernetSource,
     "vhostuser": VhostUserSource,

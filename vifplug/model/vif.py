@@ -9,19 +9,9 @@ from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 from vifplug.errors import InvalidDocument, Problem
 from vifplug.model.bandwidth import Bandwidth
-from vifplug.model.codec import FrozenMap, Record, json_object
+from vifplug.model.codec import FrozenMap, Model, json_object
 from vifplug.model.guestxml import GuestElement
-from vifplug.model.names import (
-    Alias,
-    Mac,
-    Model,
-    Mtu,
-    Uuid,
-    Word,
-    between,
-    default_target,
-    parse_device,
-)
+from vifplug.model.names import Alias, Mac, Mtu, NicModel, Uuid, Word, between, default_target, parse_device
 from vifplug.model.nic import VIRTIO, Driver, FilterRef, Port, VfSettings
 from vifplug.model.source import SOURCES
 from vifplug.model.virtualport import VirtualPort
@@ -43,7 +33,7 @@ def _target(name: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Instance(Record):
+class Instance(Model):
     """The guest that a VIF belongs to."""
 
     uuid: Uuid
@@ -52,7 +42,7 @@ class Instance(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class VIF(Record):
+class VIF(Model):
     """A virtual interface: what a guest is to have, and how it is connected.
 
     ``source`` is the record of the VIF's type (vifplug.model.source); a third party's stays the mapping that was
@@ -66,7 +56,7 @@ class VIF(Record):
     target: Annotated[str, _target] | None = DEFAULT
     tap_owner: Literal["vifplug", "libvirt"] | None = None
     source: Any = FrozenMap()
-    model: Model | None = None
+    model: NicModel | None = None
     driver: Driver | None = None
     mtu: Mtu | None = None
     vlan: Vlan | None = None
@@ -119,19 +109,19 @@ class VIF(Record):
 
     def rules(self) -> Iterator[Problem]:
         if self.target is None and self.tap_owner == "vifplug" and self.type not in _WITHOUT_DEVICE:
-            yield Problem("$.target", "wanted a device name: only libvirt can be left to choose one, found null")
+            yield Problem("$.target", "expected a device name: only libvirt can be left to choose one, got null")
         if self.virtualport and self.type != "network":
             yield from (problem.under("$.virtualport") for problem in self.virtualport.missing())
         yield from self._driver_rules()
         if self.bandwidth and self.bandwidth.inbound and self.bandwidth.inbound.floor and self.type != "network":
-            yield Problem("$.bandwidth.inbound.floor", f"is for type network only, found on type {self.type}")
+            yield Problem("$.bandwidth.inbound.floor", f"is for type network only, got on type {self.type}")
 
     def _driver_rules(self) -> Iterator[Problem]:
         """libvirt reads ``<driver>`` of virtio models only, and drops it silently elsewhere (9.0: domain_conf.c)."""
         if self.type in _WITHOUT_DEVICE or self.model in VIRTIO or not self.driver:
             return
         for name in self.driver.to_data():
-            yield Problem(f"$.driver.{name}", f"needs a virtio model, found {self.model}")
+            yield Problem(f"$.driver.{name}", f"needs a virtio model, got {self.model}")
 
     @classmethod
     def from_json(cls, document: str | bytes | Mapping[str, Any]) -> VIF:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from vifplug.errors import Problem
-from vifplug.model.codec import Record, described, joined
+from vifplug.model.codec import Model, described, joined
 from vifplug.model.names import Uuid, between, parse_c_number, parse_profile_id
 
 OPENVSWITCH, QBG, QBH, MIDONET = "openvswitch", "802.1Qbg", "802.1Qbh", "midonet"
@@ -33,7 +33,7 @@ def _number(value: Any) -> int:
         return value
     if isinstance(value, str):
         return parse_c_number(value)
-    raise ValueError(f"wanted a whole number, found {described(value)}")
+    raise ValueError(f"expected a whole number, got {described(value)}")
 
 
 Byte = Annotated[Any, _number, between(0, 0xFF)]
@@ -42,7 +42,7 @@ ProfileId = Annotated[str, parse_profile_id]
 
 
 @dataclass(frozen=True, kw_only=True)
-class VirtualPort(Record):
+class VirtualPort(Model):
     """A port profile. ``type`` may be left out where a network will give it (``type`` ``network`` only)."""
 
     type: Literal["openvswitch", "802.1Qbg", "802.1Qbh", "midonet"] | None = None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from vifplug.errors import Problem
-from vifplug.model.codec import Record, described
+from vifplug.model.codec import Model, described
 from vifplug.model.names import between
 
 #: IEEE 802.1Q-2018 table 9-2: 0 is no VLAN, 4095 is reserved
@@ -22,7 +22,7 @@ _NATIVE: dict[str, str | None] = {"": None, "u": "untagged", "t": "tagged"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tag(Record):
+class Tag(Model):
     """One VLAN. With ``native_mode`` it is the native VLAN: the guest's untagged frames belong to it.
 
     ``untagged``: its frames reach the guest without a tag; ``tagged``: with one.
@@ -33,7 +33,7 @@ class Tag(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Vlan(Record):
+class Vlan(Model):
     """``tags``, and whether they are a trunk. Several tags are one whatever ``trunk`` says (as in libvirt).
 
     Written short: ``1011`` is the access VLAN 1011; ``"101u,1011-1015"`` is a trunk of 101 and 1011 to 1015 with 101
@@ -63,13 +63,13 @@ class Vlan(Record):
     def rules(self) -> Iterator[Problem]:
         natives = [tag.id for tag in self.tags if tag.native_mode]
         if not self.tags:
-            yield Problem("$.tags", "wanted at least one tag, found none")
+            yield Problem("$.tags", "expected at least one tag, got none")
         if len(natives) > 1:
-            yield Problem("$.tags", f"wanted at most one native VLAN, found {_listed(natives)}")
+            yield Problem("$.tags", f"expected at most one native VLAN, got {_listed(natives)}")
         if repeated := sorted({tag_id for tag_id in self.ids if self.ids.count(tag_id) > 1}):
-            yield Problem("$.tags", f"wanted each VLAN once, found {_listed(repeated)} more than once")
+            yield Problem("$.tags", f"expected each VLAN once, got {_listed(repeated)} more than once")
         if self.trunk is False and len(self.tags) > 1:
-            yield Problem("$.trunk", f"wanted true, or one tag only, found false with {len(self.tags)} tags")
+            yield Problem("$.trunk", f"expected true, or one tag only, got false with {len(self.tags)} tags")
 
     @classmethod
     def shorthand(cls, value: Any) -> Mapping[str, Any] | None:
@@ -90,12 +90,12 @@ def _from_text(text: str) -> Mapping[str, Any]:
 def _tags(part: str) -> list[dict[str, Any]]:
     match = _PART.fullmatch(part)
     if not match:
-        raise ValueError(f"wanted VLANs such as 1011 or '101u,1011-1015', found {described(part)}")
+        raise ValueError(f"expected VLANs such as 1011 or '101u,1011-1015', got {described(part)}")
     first, last, mode = int(match[1]), int(match[2] or match[1]), _NATIVE[match[3]]
     if last < first:
-        raise ValueError(f"wanted a range with its lower end first, found {part!r}")
+        raise ValueError(f"expected a range with its lower end first, got {part!r}")
     if match[2] and mode:
-        raise ValueError(f"wanted one native VLAN, found the range {part!r} marked native")
+        raise ValueError(f"expected one native VLAN, got the range {part!r} marked native")
     if last > 4094:
         raise ValueError(f"{last} is not 1..4094")
     return [{"id": tag_id, **({"native_mode": mode} if mode else {})} for tag_id in range(first, last + 1)]

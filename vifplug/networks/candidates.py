@@ -122,8 +122,8 @@ def _bridge_lacking(actual: VIF, name: str, host: HostInfo) -> Iterator[str]:
     switched = actual.type != "bridge" or (actual.virtualport is not None and actual.virtualport.type == OPENVSWITCH)
     if bridge is None or bridge["openvswitch"] != switched:
         yield f"{'Open vSwitch' if switched else 'Linux'} bridge {name} is not there"
-    elif told := mtu_problem(actual, name, bridge["mtu"]):
-        yield told
+    elif message := mtu_problem(actual, name, bridge["mtu"]):
+        yield message
 
 
 def _pool(published: Mapping[str, Any]) -> list[PoolDevice]:

@@ -50,10 +50,10 @@ def pick(what: str, devices: Sequence[PoolDevice], vif_id: str, *, alone: bool) 
             best = (len(others), device.name)
     if best:
         return best[1]
-    told = f"{what} has no device for VIF {vif_id}: {'; '.join(reasons) or 'its pool is empty'}"
+    message = f"{what} has no device for VIF {vif_id}: {'; '.join(reasons) or 'its pool is empty'}"
     if any(device.holders and not device.problem for device in devices):
-        raise PoolExhausted(f"{told}; unplug one of these, or add a device to the network")
-    raise Missing(f"{told}; mend one of these, or add a device to the network")
+        raise PoolExhausted(f"{message}; unplug one of these, or add a device to the network")
+    raise Missing(f"{message}; mend one of these, or add a device to the network")
 
 
 def _reason(device: PoolDevice, others: Sequence[Holder], alone: bool) -> str:

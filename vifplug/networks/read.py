@@ -68,12 +68,12 @@ class _Reader:
         except InvalidDocument as error:
             self._problems += [(self._line_of(problem.path), problem) for problem in error.problems]
         if self._problems:
-            raise InvalidDocument(self._told(), f"network {data['name']}" if data.get("name") else "network")
+            raise InvalidDocument(self._describe(), f"network {data['name']}" if data.get("name") else "network")
         return made
 
-    def _told(self) -> Iterator[Problem]:
+    def _describe(self) -> Iterator[Problem]:
         """Every problem once, by line; what the schema found missing in an element the model misses too."""
-        incomplete = {problem.path for _, problem in self._problems if problem.message.endswith("found none")}
+        incomplete = {problem.path for _, problem in self._problems if problem.message.endswith("got none")}
         for line, problem in dict.fromkeys(sorted(self._problems, key=lambda each: each[0])):
             if problem.message != "is missing" or not {problem.path, _around(problem.path)} & incomplete:
                 yield Problem(f"line {line}" + (f": {problem.path}" if problem.path != "$" else ""), problem.message)
@@ -85,7 +85,7 @@ class _Reader:
             what = f"forward mode {mode}" if mode else "no <forward>: an isolated network"
             line = _line(self._root if forward is None else forward)
             subject = f"network {_text(self._elements.get('name')) or 'without a name'}"
-            raise InvalidDocument([Problem(f"line {line}: $.mode", f"found {what}, {_INSTEAD}")], subject)
+            raise InvalidDocument([Problem(f"line {line}: $.mode", f"got {what}, {_INSTEAD}")], subject)
 
     # -- from elements to plain data ------------------------------------------------------------------------------
 
@@ -108,7 +108,7 @@ class _Reader:
         ]
         first = forward.get("dev")
         if first and devices and devices[0].get("dev") != first:
-            self._wrong("$.devices[0]", f"wanted {first}, as in <forward dev='{first}'>, found {devices[0].get('dev')}")
+            self._wrong("$.devices[0]", f"expected {first}, as in <forward dev='{first}'>, got {devices[0].get('dev')}")
         elif first and not devices:
             devices = [{"dev": first}]
         managed = parts.yes(forward, "managed", "$.managed", self._wrong)
@@ -127,7 +127,7 @@ class _Reader:
         for index, address in enumerate(forward.findall("address")):
             path = f"$.addresses[{index}]"
             if address.get("type", "pci") != "pci":
-                self._wrong(path, f"wanted type='pci' in <address>, found {described(address.get('type'))}")
+                self._wrong(path, f"expected type='pci' in <address>, got {described(address.get('type'))}")
             elif found := parts.pci(address, path, self._wrong):
                 yield found
 
@@ -174,7 +174,7 @@ class _Reader:
                 )
             if bridge.get("macTableManager", "kernel") != "kernel":
                 found = described(bridge.get("macTableManager"))
-                self._wrong("$.bridge", f"wanted macTableManager='kernel', which alone vifplug has, found {found}")
+                self._wrong("$.bridge", f"expected macTableManager='kernel', which alone vifplug has, got {found}")
 
     # -- problems -------------------------------------------------------------------------------------------------
 

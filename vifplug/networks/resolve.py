@@ -42,7 +42,7 @@ def resolve(
     """
     if vif.type != "network" or vif.source.network != network.name:
         asked = f"network {vif.source.network}" if vif.type == "network" else f"type {vif.type}"
-        raise InvalidRequest(f"VIF {vif.id} is of {asked}: wanted one of network {network.name}")
+        raise InvalidRequest(f"VIF {vif.id} is of {asked}: expected one of network {network.name}")
     group = _portgroup(vif, network)
     vlan = merge.first(vif.vlan, group.vlan, network.vlan)
     port, problems = merge.virtualport(_said(vif, network, group))
@@ -132,7 +132,7 @@ def _problems(network: Network, merged: Mapping[str, Any]) -> Iterator[Problem]:
     elif vlan and network.form == "hostdev" and port:
         yield Problem("$.vlan", f"can't be set beside virtualport {port.type}: the port profile has the VLAN")
     if network.form == "bridge" and network.bridge is None and not (port and port.type == OPENVSWITCH):
-        yield Problem("$.virtualport.type", "is missing; wanted openvswitch, since the network names no bridge")
+        yield Problem("$.virtualport.type", "is missing; expected openvswitch, since the network names no bridge")
     if bandwidth and (message := floor_problem(bandwidth)):
         yield Problem("$.bandwidth.inbound.floor", message)
 
@@ -151,8 +151,8 @@ def _form(vif: VIF, network: Network, default_bridge: str) -> dict[str, Any]:
 
 def _picked(vif: VIF, network: Network, devices: Iterable[PoolDevice | str] | None, *, alone: bool) -> str:
     if devices is None and network.pf:
-        told = f"which devices network {network.name} has, only a host with {network.pf} knows"
-        raise InvalidRequest(f"{told}: `vifplug plug --dry-run` tells there which one VIF {vif.id} would get")
+        message = f"which devices network {network.name} has, only a host with {network.pf} knows"
+        raise InvalidRequest(f"{message}: `vifplug plug --dry-run` tells there which one VIF {vif.id} would get")
     limits = network.limits
     pool = [
         PoolDevice(name=each, limit=limits.get(each)) if isinstance(each, str) else each

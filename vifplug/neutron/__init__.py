@@ -25,7 +25,7 @@ from vifplug.neutron import table
 from vifplug.neutron.binding import Binding
 from vifplug.neutron.forms import Document
 from vifplug.neutron.guest import Guest
-from vifplug.neutron.table import Row
+from vifplug.neutron.table import BindingRow
 
 __all__ = ["vif_from_binding"]
 
@@ -73,21 +73,21 @@ def _read(port: object, guest: object, problems: list[Problem]) -> tuple[Binding
     return found, facts
 
 
-def _refusal(binding: Binding, row: Row | None) -> str:
+def _refusal(binding: Binding, row: BindingRow | None) -> str:
     if row is not None:
         return f"{binding.vif_type} {row.refusal}"
     known = joined(sorted({each.vif_type for each in table.TABLE if each.form}))
-    return f"wanted {known}, found {binding.vif_type!r}: a third party's mechanism driver needs a VIF type of its own"
+    return f"expected {known}, got {binding.vif_type!r}: a third party's mechanism driver needs a VIF type of its own"
 
 
-def _common(binding: Binding, guest: Guest, row: Row) -> Document:
+def _common(binding: Binding, guest: Guest, row: BindingRow) -> Document:
     """What every VIF has. Raises InvalidDocument for a bandwidth that is wrong, or that the form can't enforce."""
     problems: list[Problem] = []
     bandwidth = guests.bandwidth(guest, problems)
     if bandwidth and not row.shaped:
-        told = f"can't be enforced on a {row.becomes} port, whose traffic passes no device of the host's kernel"
+        message = f"can't be enforced on a {row.becomes} port, whose traffic passes no device of the host's kernel"
         asked = f"$.guest.extra_specs.{guests.first_quota(guest)}"
-        problems.append(Problem(asked, f"{told}: use a QoS policy of Neutron's, or a flavor without it"))
+        problems.append(Problem(asked, f"{message}: use a QoS policy of Neutron's, or a flavor without it"))
     if problems:
         raise InvalidDocument(problems)
     return {"id": binding.id, "mac": binding.mac, "bandwidth": bandwidth}

@@ -99,7 +99,7 @@ class Binding:
 def read(port: object) -> Binding:
     """The binding of a port. Raises InvalidDocument with all that is missing or of a wrong kind."""
     if not isinstance(port, Mapping):
-        raise InvalidDocument([Problem("$.port", f"wanted an object, found {described(port)}")])
+        raise InvalidDocument([Problem("$.port", f"expected an object, got {described(port)}")])
     problems: list[Problem] = []
     found = Binding(
         id=_text(port, "id", problems),
@@ -138,8 +138,8 @@ def _get(port: Mapping[str, Any], name: str) -> Any:
 def _text(port: Mapping[str, Any], name: str, problems: list[Problem]) -> str:
     value = _get(port, name)
     if not isinstance(value, str) or not value:
-        told = "is missing" if value is None else f"wanted a text, found {described(value)}"
-        problems.append(Problem(f"$.port.{_KEYS[name][0]}", told))
+        message = "is missing" if value is None else f"expected a text, got {described(value)}"
+        problems.append(Problem(f"$.port.{_KEYS[name][0]}", message))
         return ""
     return value
 
@@ -147,6 +147,6 @@ def _text(port: Mapping[str, Any], name: str, problems: list[Problem]) -> str:
 def _mapping(port: Mapping[str, Any], name: str, problems: list[Problem]) -> Mapping[str, Any]:
     value = _get(port, name)
     if value is not None and not isinstance(value, Mapping):
-        problems.append(Problem(f"$.port.{_KEYS[name][0]}", f"wanted an object, found {described(value)}"))
+        problems.append(Problem(f"$.port.{_KEYS[name][0]}", f"expected an object, got {described(value)}"))
         return FrozenMap()
     return FrozenMap(value or {})

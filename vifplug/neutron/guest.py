@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 from vifplug.errors import InvalidDocument, Problem
 from vifplug.model.bandwidth import Limit
-from vifplug.model.codec import FrozenMap, Record, described, joined
+from vifplug.model.codec import FrozenMap, Model, described, joined
 from vifplug.model.names import Word, between
 from vifplug.model.nic import MAX_QUEUES, RingSize
 from vifplug.neutron.binding import truth
@@ -42,7 +42,7 @@ _RATES: Final = ("average", "peak", "burst")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Guest(Record):
+class Guest(Model):
     """What an agent knows of a guest. ``image`` has the image's properties, ``extra_specs`` the flavor's.
 
     The last four are the compute host's: sizes of virtio rings, the most queues of a NIC ([libvirt] max_queues), and
@@ -60,14 +60,14 @@ class Guest(Record):
 
     def rules(self) -> Iterator[Problem]:
         if self.virt_type not in MODELS:
-            yield Problem("$.virt_type", f"wanted {joined(MODELS)}, found {self.virt_type}")
+            yield Problem("$.virt_type", f"expected {joined(MODELS)}, got {self.virt_type}")
         elif self.model and self.model not in MODELS[self.virt_type]:
             known = joined(MODELS[self.virt_type])
-            yield Problem("$.image.hw_vif_model", f"wanted {known} with virt_type {self.virt_type}, found {self.model}")
+            yield Problem("$.image.hw_vif_model", f"expected {known} with virt_type {self.virt_type}, got {self.model}")
         flavor, image = self.extra_specs.get("hw:vif_multiqueue_enabled"), self.image.get("hw_vif_multiqueue_enabled")
         if None not in (flavor, image) and truth(flavor) != truth(image):
-            told = f"the flavor says {flavor} and the image {image}: make them agree, or leave one out"
-            yield Problem("$.extra_specs.hw:vif_multiqueue_enabled", told)
+            message = f"the flavor says {flavor} and the image {image}: make them agree, or leave one out"
+            yield Problem("$.extra_specs.hw:vif_multiqueue_enabled", message)
 
     @property
     def model(self) -> str | None:
@@ -120,8 +120,8 @@ def rings(guest: Guest) -> dict[str, Any]:
 def notes(guest: Guest) -> Iterator[str]:
     """What was asked for the guest's speed and is left out, a sentence each."""
     if guest.wants_queues and guest.model != "virtio":
-        told = f"a NIC of {guest.model or 'no model that is said'} has one"
-        yield f"several queues were asked for, and {told}: hw_vif_multiqueue_enabled is left out"
+        message = f"a NIC of {guest.model or 'no model that is said'} has one"
+        yield f"several queues were asked for, and {message}: hw_vif_multiqueue_enabled is left out"
 
 
 def bandwidth(guest: Guest, problems: list[Problem]) -> dict[str, dict[str, Any]] | None:
@@ -150,7 +150,7 @@ def _whole(direction: str, rate: str, value: object, problems: list[Problem]) ->
     text = str(value).strip()
     if text.isascii() and text.isdigit():
         return int(text)
-    problems.append(_problem(direction, rate, f"wanted a whole number, found {described(value)}"))
+    problems.append(_problem(direction, rate, f"expected a whole number, got {described(value)}"))
     return 1  # told already
 
 

@@ -20,7 +20,7 @@ _SHAPED: Final = ("bridge", "ethernet", "direct")
 
 
 @dataclass(frozen=True)
-class Row:
+class BindingRow:
     """One binding: its form as a document, the type that it becomes, and what the host gets.
 
     ``when`` says in words what ``fits`` tests; ``refusal`` is for what no libvirt host can have.
@@ -42,12 +42,12 @@ class Row:
         return self.becomes in _SHAPED
 
     @property
-    def told(self) -> str:
+    def message(self) -> str:
         """What the host gets, or why nothing."""
         return self.host or f"{self.vif_type} {self.refusal}"
 
 
-def _rows(vif_type: str, source: str, *rows: Row) -> tuple[Row, ...]:
+def _rows(vif_type: str, source: str, *rows: BindingRow) -> tuple[BindingRow, ...]:
     """The rows of one ``binding:vif_type``."""
     return tuple(dataclasses.replace(row, vif_type=vif_type, source=source) for row in rows)
 
@@ -64,7 +64,7 @@ def _delegated(binding: Binding) -> bool:
     return bool(binding.port.get("delegate_create"))
 
 
-def _first(rows: Iterable[Row], binding: Binding) -> Row:
+def _first(rows: Iterable[BindingRow], binding: Binding) -> BindingRow:
     return next(row for row in rows if row.fits(binding))
 
 
@@ -91,8 +91,8 @@ _ASSOCIATED: Final = "the VF is claimed; libvirt associates the profile"
 _OVS: Final = _rows(
     "ovs",
     f"{_OS_VIF}ovs; {_WIKI}",
-    Row("ovs-direct", forms.switched_function, "hostdev", _REPRESENTOR, "vnic direct", _DIRECT),
-    Row(
+    BindingRow("ovs-direct", forms.switched_function, "hostdev", _REPRESENTOR, "vnic direct", _DIRECT),
+    BindingRow(
         "ovs-vdpa",
         forms.vdpa,
         "vdpa",
@@ -100,7 +100,7 @@ _OVS: Final = _rows(
         "vnic vdpa",
         _vnic("vdpa"),
     ),
-    Row(
+    BindingRow(
         "ovs-remote-managed",
         forms.remote_function,
         "hostdev",
@@ -108,25 +108,25 @@ _OVS: Final = _rows(
         "vnic remote-managed",
         _vnic("remote-managed"),
     ),
-    Row("ovs-hybrid", forms.ovs_hybrid, "bridge", "qbr, qvb and qvo; qvo's port", "ovs_hybrid_plug", _HYBRID),
-    Row("ovs-tap", forms.ovs_tap, "bridge", "a tap and its port", "ovs_create_tap", _says("ovs_create_tap")),
-    Row("ovs-port", forms.ovs_port, "bridge", "the port, before libvirt's tap", "delegate_create", _delegated),
-    Row("ovs", forms.ovs_libvirt, "bridge", "the bridge", "else: the port is libvirt's"),
+    BindingRow("ovs-hybrid", forms.ovs_hybrid, "bridge", "qbr, qvb and qvo; qvo's port", "ovs_hybrid_plug", _HYBRID),
+    BindingRow("ovs-tap", forms.ovs_tap, "bridge", "a tap and its port", "ovs_create_tap", _says("ovs_create_tap")),
+    BindingRow("ovs-port", forms.ovs_port, "bridge", "the port, before libvirt's tap", "delegate_create", _delegated),
+    BindingRow("ovs", forms.ovs_libvirt, "bridge", "the bridge", "else: the port is libvirt's"),
 )
 
 _AGILIO: Final = _rows(
     "agilio_ovs",
     f"{_OS_VIF}agilio_ovs",
-    Row("agilio-ovs-direct", forms.switched_function, "hostdev", _REPRESENTOR, "vnic direct", _DIRECT),
-    Row("agilio-ovs-forwarder", forms.vhostuser, "vhostuser", _SOCKET, "vnic virtio-forwarder", _FORWARDER),
-    Row("agilio-ovs", _as_ovs, "bridge", "as ovs", "else: as ovs"),
+    BindingRow("agilio-ovs-direct", forms.switched_function, "hostdev", _REPRESENTOR, "vnic direct", _DIRECT),
+    BindingRow("agilio-ovs-forwarder", forms.vhostuser, "vhostuser", _SOCKET, "vnic virtio-forwarder", _FORWARDER),
+    BindingRow("agilio-ovs", _as_ovs, "bridge", "as ovs", "else: as ovs"),
 )
 
 _VHOSTUSER: Final = _rows(
     "vhostuser",
     f"{_OS_VIF}vhostuser; {_WIKI}",
-    Row("vhostuser-fp", forms.vhostuser, "vhostuser", _SOCKET, "vhostuser_fp_plug", _says("vhostuser_fp_plug")),
-    Row(
+    BindingRow("vhostuser-fp", forms.vhostuser, "vhostuser", _SOCKET, "vhostuser_fp_plug", _says("vhostuser_fp_plug")),
+    BindingRow(
         "vhostuser-ovs",
         forms.vhostuser_ovs,
         "vhostuser",
@@ -134,26 +134,28 @@ _VHOSTUSER: Final = _rows(
         "vhostuser_ovs_plug",
         _says("vhostuser_ovs_plug"),
     ),
-    Row("vhostuser", forms.vhostuser, "vhostuser", _SOCKET, "else, as VPP has it"),
+    BindingRow("vhostuser", forms.vhostuser, "vhostuser", _SOCKET, "else, as VPP has it"),
 )
 
 _BRIDGE: Final = _rows(
     "bridge",
     f"{_OS_VIF}bridge (to 2025.1); {_WIKI}",
-    Row("bridge", forms.linux_bridge, "bridge", "the bridge; libvirt puts its tap on it"),
+    BindingRow("bridge", forms.linux_bridge, "bridge", "the bridge; libvirt puts its tap on it"),
 )
 
 _IVS: Final = _rows(
     "ivs",
     f"{_OS_VIF}ivs; {_WIKI}",
-    Row("ivs-hybrid", forms.others_bridge, "bridge", "nothing: the agent makes the bridge", "ovs_hybrid_plug", _HYBRID),
-    Row("ivs", forms.others_tap, "ethernet", "nothing: the agent connects libvirt's tap", "else"),
+    BindingRow(
+        "ivs-hybrid", forms.others_bridge, "bridge", "nothing: the agent makes the bridge", "ovs_hybrid_plug", _HYBRID
+    ),
+    BindingRow("ivs", forms.others_tap, "ethernet", "nothing: the agent connects libvirt's tap", "else"),
 )
 
 _VROUTER: Final = _rows(
     "vrouter",
     f"{_OS_VIF}vrouter; {_WIKI}",
-    Row(
+    BindingRow(
         "vrouter-direct",
         forms.remote_function,
         "hostdev",
@@ -161,21 +163,23 @@ _VROUTER: Final = _rows(
         "vnic direct",
         _DIRECT,
     ),
-    Row("vrouter-forwarder", forms.vhostuser, "vhostuser", _SOCKET, "vnic virtio-forwarder", _FORWARDER),
-    Row("vrouter", forms.others_tap, "ethernet", "nothing: vRouter's agent connects libvirt's tap", "else"),
+    BindingRow("vrouter-forwarder", forms.vhostuser, "vhostuser", _SOCKET, "vnic virtio-forwarder", _FORWARDER),
+    BindingRow("vrouter", forms.others_tap, "ethernet", "nothing: vRouter's agent connects libvirt's tap", "else"),
 )
 
 _TAPS: Final = (
-    *_rows("tap", f"{_LEGACY}tap", Row("tap", forms.bare_tap, "ethernet", "a tap")),
+    *_rows("tap", f"{_LEGACY}tap", BindingRow("tap", forms.bare_tap, "ethernet", "a tap")),
     *_rows(
         "midonet",
         f"{_LEGACY}midonet; {_WIKI}",
-        Row("midonet", forms.others_tap_without_mtu, "ethernet", "nothing: MidoNet's agent binds libvirt's tap"),
+        BindingRow("midonet", forms.others_tap_without_mtu, "ethernet", "nothing: MidoNet's agent binds libvirt's tap"),
     ),
     *_rows(
         "iovisor",
         f"{_LEGACY}iovisor; {_WIKI}",
-        Row("iovisor", forms.others_tap_without_mtu, "ethernet", "nothing: PLUMgrid's agent connects libvirt's tap"),
+        BindingRow(
+            "iovisor", forms.others_tap_without_mtu, "ethernet", "nothing: PLUMgrid's agent connects libvirt's tap"
+        ),
     ),
 )
 
@@ -183,13 +187,15 @@ _MACVTAPS: Final = (
     *_rows(
         "macvtap",
         f"{_LEGACY}macvtap; {_WIKI}",
-        Row("macvtap", forms.macvtap, "direct", "the device is up; a VLAN device where details have a vlan"),
+        BindingRow("macvtap", forms.macvtap, "direct", "the device is up; a VLAN device where details have a vlan"),
     ),
     *_rows(
         "hw_veb",
         f"{_LEGACY}hw_veb; {_WIKI}",
-        Row("hw-veb-direct", forms.veb_function, "hostdev", "the VF's MAC, VLAN and trust", "vnic direct", _DIRECT),
-        Row(
+        BindingRow(
+            "hw-veb-direct", forms.veb_function, "hostdev", "the VF's MAC, VLAN and trust", "vnic direct", _DIRECT
+        ),
+        BindingRow(
             "hw-veb-macvtap",
             forms.veb_macvtap,
             "direct",
@@ -200,18 +206,18 @@ _MACVTAPS: Final = (
     *_rows(
         "mlnx_direct",
         f"{_LEGACY}mlnx_direct (to Juno); {_WIKI}",
-        Row("mlnx-direct", forms.mlnx_direct, "direct", "the device is claimed"),
+        BindingRow("mlnx-direct", forms.mlnx_direct, "direct", "the device is claimed"),
     ),
     *_rows(
         "802.1qbg",
         f"{_LEGACY}802qbg; {_WIKI}",
-        Row("802.1qbg", forms.qbg, "direct", "the device is up; libvirt associates the profile"),
+        BindingRow("802.1qbg", forms.qbg, "direct", "the device is up; libvirt associates the profile"),
     ),
     *_rows(
         "802.1qbh",
         f"{_LEGACY}802qbh; {_WIKI}",
-        Row("802.1qbh-direct", forms.qbh_function, "hostdev", _ASSOCIATED, "vnic direct", _DIRECT),
-        Row("802.1qbh-macvtap", forms.qbh_macvtap, "direct", _ASSOCIATED, "else, as vnic macvtap"),
+        BindingRow("802.1qbh-direct", forms.qbh_function, "hostdev", _ASSOCIATED, "vnic direct", _DIRECT),
+        BindingRow("802.1qbh-macvtap", forms.qbh_macvtap, "direct", _ASSOCIATED, "else, as vnic macvtap"),
     ),
 )
 
@@ -219,12 +225,12 @@ _WHOLE: Final = (
     *_rows(
         "hostdev_physical",
         f"{_LEGACY}hostdev_physical",
-        Row("hostdev-physical", forms.whole_function, "hostdev", "the function is claimed"),
+        BindingRow("hostdev-physical", forms.whole_function, "hostdev", "the function is claimed"),
     ),
     *_rows(
         "ib_hostdev",
         f"{_LEGACY}ib_hostdev",
-        Row("ib-hostdev", forms.whole_function, "hostdev", "the function is claimed: eswitchd does the rest"),
+        BindingRow("ib-hostdev", forms.whole_function, "hostdev", "the function is claimed: eswitchd does the rest"),
     ),
 )
 
@@ -241,7 +247,7 @@ _REASONS: Final = {
 _REFUSED: Final = tuple(
     row
     for vif_type, reason in _REASONS.items()
-    for row in _rows(vif_type, _PORTBINDINGS, Row(vif_type.replace("_", "-"), refusal=reason))
+    for row in _rows(vif_type, _PORTBINDINGS, BindingRow(vif_type.replace("_", "-"), refusal=reason))
 )
 
 TABLE: Final = (
@@ -250,7 +256,7 @@ TABLE: Final = (
 )
 
 
-def row(binding: Binding) -> Row | None:
+def row(binding: Binding) -> BindingRow | None:
     """The row of a binding; None for a type of VIF that nobody has heard of."""
     rows = [row for row in TABLE if row.vif_type == binding.vif_type.lower()]
     return _first(rows, binding) if rows else None

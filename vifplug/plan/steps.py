@@ -14,7 +14,7 @@ from typing import Any
 
 from vifplug.errors import Conflict, Held, HostNotReady, Missing
 from vifplug.model.codec import FrozenMap
-from vifplug.plan.resources import Identity, Life, Resource
+from vifplug.plan.registry import Identity, Ownership, Resource
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +56,8 @@ class Step:
         if self.after is None:
             return f"remove {self.subject}"
         changes = [*compare(self.after, self.before), *_taken_away(self.before, self.after)]
-        told = (f"{each.path} from {_shown(each.found)} to {_shown(each.wanted)}" for each in changes)
-        return f"set {self.subject}: {'; '.join(told)}"
+        message = (f"{each.path} from {_shown(each.found)} to {_shown(each.wanted)}" for each in changes)
+        return f"set {self.subject}: {'; '.join(message)}"
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Difference:
     found: Any
 
     def __str__(self) -> str:
-        return f"{self.path}: wanted {_shown(self.wanted)}, found {_shown(self.found)}"
+        return f"{self.path}: expected {_shown(self.wanted)}, got {_shown(self.found)}"
 
 
 def compare(wanted: Resource, found: Resource) -> Iterator[Difference]:
@@ -102,7 +102,7 @@ def differences(wanted: Iterable[Resource], observed: Observation) -> list[Diffe
     for resource in wanted:
         seen = observed.get(resource.identity)
         if seen is None:
-            if resource.life is not Life.AWAITED:
+            if resource.ownership is not Ownership.EXTERNAL:
                 found.append(Difference(resource.owner, str(resource), "there", None))
         elif seen.resource is None or seen.foreign:
             found.append(Difference(resource.owner, str(resource), "vifplug's own", seen.foreign))
@@ -152,9 +152,9 @@ def removal(
         seen = observed.get(resource.identity)
         if seen is None or seen.resource is None or seen.foreign:
             continue
-        if resource.life in (Life.MADE, Life.AWAITED) or resource.goes:
+        if resource.ownership in (Ownership.OWNED, Ownership.EXTERNAL) or resource.remove_when_unused:
             steps.append(Step(seen.resource, None))
-        elif resource.life is Life.SET and (original := originals.get(resource.identity)):
+        elif resource.ownership is Ownership.BORROWED and (original := originals.get(resource.identity)):
             restored = _restored(resource, seen.resource, original, interrupted=interrupted)
             if restored != seen.resource:
                 steps.append(Step(seen.resource, restored))
@@ -166,7 +166,7 @@ def originals(wanted: Iterable[Resource], observed: Observation) -> dict[Identit
     return {
         resource.identity: seen.resource
         for resource in wanted
-        if resource.life is Life.SET and (seen := observed.get(resource.identity)) and seen.resource
+        if resource.ownership is Ownership.BORROWED and (seen := observed.get(resource.identity)) and seen.resource
     }
 
 
@@ -205,15 +205,15 @@ def batched_first(taken: Iterable[Step]) -> list[Step]:
 
 def _toward(wanted: Resource, seen: Observed | None) -> list[Step]:
     if seen is None:
-        if wanted.life is Life.SET:
-            told = f"{wanted} is not on this host, and VIF {wanted.owner} needs it"
-            raise Missing(f"{told}: make it, or correct the VIF's source")
-        return [] if wanted.life is Life.AWAITED else [Step(None, _merged(wanted, None))]
-    if wanted.life is Life.SET and (seen.resource is None or seen.foreign):
-        raise Missing(f"VIF {wanted.owner} needs {wanted}, found {seen.foreign}")
+        if wanted.ownership is Ownership.BORROWED:
+            message = f"{wanted} is not on this host, and VIF {wanted.owner} needs it"
+            raise Missing(f"{message}: make it, or correct the VIF's source")
+        return [] if wanted.ownership is Ownership.EXTERNAL else [Step(None, _merged(wanted, None))]
+    if wanted.ownership is Ownership.BORROWED and (seen.resource is None or seen.foreign):
+        raise Missing(f"VIF {wanted.owner} needs {wanted}, got {seen.foreign}")
     if seen.resource is None or seen.foreign:
         raise Conflict(
-            f"{wanted} for VIF {wanted.owner} is taken: found {seen.foreign}; "
+            f"{wanted} for VIF {wanted.owner} is taken: got {seen.foreign}; "
             "choose another target, or have its owner remove it"
         )
     if seen.held:
@@ -221,12 +221,12 @@ def _toward(wanted: Resource, seen: Observed | None) -> list[Step]:
     changes = list(compare(wanted, seen.resource))
     if not changes:
         return []
-    if told := wanted.refusal(seen.resource):
-        raise HostNotReady(told)
+    if message := wanted.refusal(seen.resource):
+        raise HostNotReady(message)
     if _fixed(wanted) & {change.path.partition(".")[0] for change in changes}:
         if seen.held:
-            told = "; ".join(map(str, changes))
-            raise Held(f"{wanted} of VIF {wanted.owner} must be made anew ({told}), and a running guest holds it")
+            message = "; ".join(map(str, changes))
+            raise Held(f"{wanted} of VIF {wanted.owner} must be made anew ({message}), and a running guest holds it")
         return [Step(seen.resource, None), Step(None, _merged(wanted, None))]
     return [Step(seen.resource, _merged(wanted, seen.resource))]
 

@@ -14,7 +14,7 @@
             ip("link", "add", resource.name, "type", "bridge")
 
 Each test has a network namespace of its own; nothing of the machine is touched. A failure is a sentence that says what
-to mend; the laws themselves are in `vifplug.testing.door_laws`.
+to mend; the laws themselves are in `vifplug.testing.backend_laws`.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from typing import Any, ClassVar
 
 import pytest
 
-from vifplug.host.door import Backend
-from vifplug.plan.resources import Life, Resource
-from vifplug.testing import door_laws, netns
+from vifplug.host.backend import Backend
+from vifplug.plan.registry import Ownership, Resource
+from vifplug.testing import backend_laws, netns
+from vifplug.testing.backend_laws import BackendBench
 from vifplug.testing.conformance import hold
-from vifplug.testing.door_laws import Bench
 
 #: what the kernel settles a moment later, and the MACs that it makes up
 _PASSING = r"(\b[0-9a-f]{2}:){5}[0-9a-f]{2}\b|<[^>]*>| state \S+|^\d+: "
@@ -70,52 +70,52 @@ class ResourceConformance:
             pytest.fail("give at least one resource in `examples`: without one nothing is tested", pytrace=False)
 
     def test_it_is_looked_after(self, example: Resource) -> None:
-        self._keeps(door_laws.looked_after, example)
+        self._keeps(backend_laws.looked_after, example)
 
     def test_what_is_not_there_is_not_observed(self, example: Resource) -> None:
-        self._keeps(door_laws.absent, example)
+        self._keeps(backend_laws.absent, example)
 
     def test_what_was_applied_is_observed(self, example: Resource) -> None:
-        self._keeps(door_laws.reached, example)
+        self._keeps(backend_laws.reached, example)
 
     def test_observing_changes_nothing(self, example: Resource) -> None:
-        self._keeps(door_laws.quiet, example)
+        self._keeps(backend_laws.quiet, example)
 
     def test_undo_brings_back_what_was(self, example: Resource) -> None:
-        self._keeps(door_laws.undone, example)
+        self._keeps(backend_laws.undone, example)
 
     def test_a_change_is_reached_and_undone(self, example: Resource, change: Mapping[str, Any]) -> None:
-        self._keeps(lambda bench, resource: door_laws.changed(bench, resource, change), example)
+        self._keeps(lambda bench, resource: backend_laws.changed(bench, resource, change), example)
 
     def test_what_is_removed_is_gone_and_can_be_removed_again(self, example: Resource) -> None:
-        self._keeps(door_laws.removed, example)
+        self._keeps(backend_laws.removed, example)
 
     def test_what_is_not_ours_is_told_and_left_alone(self, example: Resource) -> None:
-        if example.life is Life.SET:
+        if example.ownership is Ownership.BORROWED:
             return
         with self._bench() as bench:
             self.occupy(example)
-            hold(door_laws.left_alone(bench, example))
+            hold(backend_laws.left_alone(bench, example))
 
     def test_what_is_another_vifs_is_told(self, example: Resource) -> None:
-        self._keeps(door_laws.marked, example)
+        self._keeps(backend_laws.marked, example)
 
     def test_a_setting_is_put_back(self, example: Resource) -> None:
-        self._keeps(door_laws.put_back, example)
+        self._keeps(backend_laws.put_back, example)
 
     def test_it_can_be_used_after_it_was_closed(self, example: Resource) -> None:
-        self._keeps(door_laws.reopened, example)
+        self._keeps(backend_laws.reopened, example)
 
-    def _keeps(self, law: Callable[[Bench, Resource], Iterator[str]], example: Resource) -> None:
+    def _keeps(self, law: Callable[[BackendBench, Resource], Iterator[str]], example: Resource) -> None:
         with self._bench() as bench:
             hold(law(bench, example))
 
     @contextlib.contextmanager
-    def _bench(self) -> Iterator[Bench]:
+    def _bench(self) -> Iterator[BackendBench]:
         with netns.entered() if self.private_network else contextlib.nullcontext():
             self.prepare()
             backend = type(self).backend()
             try:
-                yield Bench(backend, self.look)
+                yield BackendBench(backend, self.look)
             finally:
                 backend.close()

@@ -11,7 +11,7 @@
         refused = ({"id": "...", "type": "routed", "mac": "52:54:00:00:00:01", "source": {"address": "no address"}},)
 
 Give an example for each feature that the type has, and for each of its tap owners. A failure is a sentence that says
-what to mend; the laws themselves are in `vifplug.testing.laws`, `honesty` and `convergence`.
+what to mend; the laws themselves are in `vifplug.testing.laws`, `refusal_checks` and `convergence`.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from vifplug import plugins
 from vifplug.errors import InvalidDocument, VifplugError
 from vifplug.model.codec import FrozenMap
 from vifplug.model.vif import VIF
-from vifplug.plan.resources import RESOURCES, Resource
+from vifplug.plan.registry import RESOURCES, Resource
 from vifplug.plugins import bound
-from vifplug.testing import convergence, elsewhere, honesty, laws
+from vifplug.testing import convergence, cross_process, laws, refusal_checks
 from vifplug.types.base import Context, VIFType
 from vifplug.types.contract import type_problem
 
@@ -76,8 +76,8 @@ class VIFTypeConformance:
         """The order of sets and the clock do not matter: what is wanted is compared with what was recorded."""
         cases = [self._case(example) for example in self.examples]
         try:
-            hold(filter(None, [elsewhere.differs(self.kind, [vif for _, vif, _ in cases], self._context())]))
-        except elsewhere.Unknown as error:
+            hold(filter(None, [cross_process.differs(self.kind, [vif for _, vif, _ in cases], self._context())]))
+        except cross_process.NotComparable as error:
             pytest.skip(str(error))
 
     # -- each example -------------------------------------------------------------------------------------------
@@ -116,15 +116,15 @@ class VIFTypeConformance:
         hold(convergence.converges(*self._case(example)))
 
     def test_it_refuses_what_it_says(self, example: Document) -> None:
-        hold(honesty.refusals(*self._case(example)))
+        hold(refusal_checks.refusals(*self._case(example)))
 
     def test_it_drops_no_key_silently(self, example: Document) -> None:
-        hold(honesty.honoured(*self._case(example)))
+        hold(refusal_checks.honoured(*self._case(example)))
 
     # -- each refusal -------------------------------------------------------------------------------------------
 
     def test_the_document_is_refused_with_a_path(self, refusal: Document) -> None:
-        hold(honesty.refused(self._instance(), refusal, self._context()))
+        hold(refusal_checks.refused(self._instance(), refusal, self._context()))
 
     # -- helpers ------------------------------------------------------------------------------------------------
 
@@ -181,8 +181,8 @@ def _undocumented(kind: type[VIFType]) -> Iterable[str]:
 def hold(complaints: Iterable[str]) -> None:
     """Fail with every complaint, a line each."""
     try:
-        told = list(complaints)
+        message = list(complaints)
     except laws.Broken as error:
-        told = [str(error)]
-    if told:
-        pytest.fail("\n".join(told), pytrace=False)
+        message = [str(error)]
+    if message:
+        pytest.fail("\n".join(message), pytrace=False)

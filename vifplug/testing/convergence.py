@@ -6,13 +6,13 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from vifplug.host.memory import MemoryBackend
 from vifplug.model.codec import joined
 from vifplug.model.vif import VIF
 from vifplug.plan import steps
-from vifplug.plan.resources import Life, Resource
+from vifplug.plan.registry import Ownership, Resource
 from vifplug.plan.steps import Step
 from vifplug.testing import laws
+from vifplug.testing.memory import MemoryBackend
 from vifplug.types.base import Context, VIFType
 
 
@@ -30,7 +30,7 @@ def converges(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
         yield f"plugging twice changes something again: {'; '.join(map(str, again))}"
     machine.apply([step.undo() for step in reversed(taken)], [])
     if (undone := machine.observe(found)) != before:
-        yield f"undoing a plug leaves {_told(undone, before)}"
+        yield f"undoing a plug leaves {_describe(undone, before)}"
     yield from _unplugged(found)
 
 
@@ -38,7 +38,7 @@ def _prepared(found: Iterable[Resource]) -> MemoryBackend:
     """A machine in memory on which everything is there that vifplug only sets."""
     machine = MemoryBackend()
     for resource in found:
-        if resource.life is Life.SET:
+        if resource.ownership is Ownership.BORROWED:
             machine.place(_untouched(resource))
     return machine
 
@@ -68,10 +68,10 @@ def _unplugged(found: Sequence[Resource]) -> Iterator[str]:
     originals = steps.originals(found, machine.observe(found))
     _plugged(found, machine)
     machine.apply(steps.batched_first(steps.removal(found, machine.observe(found), originals)), [])
-    made = [resource for resource in found if resource.life is Life.MADE]
+    made = [resource for resource in found if resource.ownership is Ownership.OWNED]
     if left := machine.observe(made):
         yield f"unplugging leaves {joined(' '.join(each) for each in left)}"
 
 
-def _told(observed: steps.Observation, before: steps.Observation) -> str:
+def _describe(observed: steps.Observation, before: steps.Observation) -> str:
     return joined(" ".join(each) for each in observed if observed[each] != before.get(each)) if observed else "less"

@@ -106,14 +106,14 @@ class Image:
 
 def boot(
     libvirt: LibvirtHost, image: Image, name: str, interfaces: Sequence[str] = (), *, shared_memory: bool = False
-) -> Guest:
+) -> BootedGuest:
     """Start a guest with these elements, and do not wait until it has booted. Raises Refused.
 
     ``shared_memory`` is what vhost-user needs.
     """
     xml = definition(image, name, interfaces, shared_memory=shared_memory)
     libvirt.virsh("create", "--validate", libvirt.write(xml))
-    return Guest(libvirt, name)
+    return BootedGuest(libvirt, name)
 
 
 def definition(image: Image, name: str, interfaces: Sequence[str] = (), *, shared_memory: bool = False) -> str:
@@ -130,7 +130,7 @@ def definition(image: Image, name: str, interfaces: Sequence[str] = (), *, share
     )
 
 
-class Guest:
+class BootedGuest:
     """A guest on a host: where it runs now, after a migration as well (``Guest(destination, name)``).
 
     ``patience`` is how long it may take to boot, and for a command, in seconds: set it for a guest in a guest.

@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vifplug import conf as options
-from vifplug.driver import VIFDriver
+from vifplug.driver.verbs import VIFDriver
 from vifplug.testing import needs, netns
 from vifplug.testing.ovs import PrivateOvs
 from vifplug.testing.scope import Scoped

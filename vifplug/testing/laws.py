@@ -17,10 +17,10 @@ from vifplug.guest.interface import Interface
 from vifplug.model.codec import joined
 from vifplug.model.names import IFNAME_BYTES
 from vifplug.model.vif import VIF
-from vifplug.plan import resources
-from vifplug.plan.resources import Device, Life, LowerDevice, Macvtap, OvsBridge, OvsPort, Resource, Tap
+from vifplug.plan import registry
+from vifplug.plan.registry import Device, LowerDevice, Macvtap, OvsBridge, OvsPort, Ownership, Resource, Tap
 from vifplug.plugins import bound
-from vifplug.testing import purity, schema
+from vifplug.testing import sandbox, schema
 from vifplug.types.base import Context, VIFType
 
 T = TypeVar("T")
@@ -49,7 +49,7 @@ def wanted(kind: VIFType, vif: VIF, context: Context) -> list[Resource]:
         raise Broken(f"desired has to give resources, and returned {found!r}")
     listed = called("desired", lambda: list(found))
     if others := [each for each in listed if not isinstance(each, Resource)]:
-        raise Broken(f"desired has to give records of vifplug.plan.resources, and gave {others[0]!r}")
+        raise Broken(f"desired has to give records of vifplug.plan.registry, and gave {others[0]!r}")
     return listed
 
 
@@ -92,9 +92,9 @@ def pure(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
     """A type computes: it opens no file, socket or process. What it needs of the host it asks ``context.facts``."""
     for name, ask in (("check", _checked), ("interface", interface), ("desired", wanted)):
         try:
-            with purity.enforced():
+            with sandbox.enforced():
                 ask(kind, vif, context)
-        except purity.Impure as error:
+        except sandbox.Impure as error:
             yield f"{name} touches the machine: {error}; ask context.facts, or make it a resource"
 
 
@@ -113,7 +113,7 @@ def known_kinds(
                 f"{resource} is of a kind that no backend looks after; known are {joined(sorted(kinds))}; "
                 "a kind of your own needs a backend, in the entry points vifplug.resources"
             )
-        if resource.owner != vif.id and resource.life is not Life.ENSURED:
+        if resource.owner != vif.id and resource.ownership is not Ownership.SHARED:
             yield f"{resource} has owner {resource.owner!r}, and has to have the VIF's id: owner=vif.id"
 
 
@@ -134,10 +134,10 @@ def named(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
 def hardened(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
     """No router advertisement of a guest reaches the host: what is made has disable_ipv6 set before it is up."""
     for resource in wanted(kind, vif, context):
-        if isinstance(resource, Device) and not resource.sysctls.items() >= resources.HARDENED.items():
+        if isinstance(resource, Device) and not resource.sysctls.items() >= registry.HARDENED.items():
             yield (
                 f"{resource} is not hardened: its sysctls are {dict(resource.sysctls)}; "
-                "add to vifplug.plan.resources.HARDENED, do not replace it"
+                "add to vifplug.plan.registry.HARDENED, do not replace it"
             )
 
 
@@ -175,7 +175,7 @@ def _checked(kind: VIFType, vif: VIF, context: Context) -> None:
 
 def _unread(found: Sequence[Resource]) -> list[Resource]:
     kinds = {resource.kind: type(resource) for resource in found}
-    again = resources.from_json(resources.to_json(found), kinds)
+    again = registry.from_json(registry.to_json(found), kinds)
     return [] if again == found else again
 
 
@@ -193,7 +193,7 @@ def _made_by(resource: Resource) -> list[str]:
 def _names(found: Iterable[Resource]) -> set[str]:
     """The devices that are a VIF's own: what was there before, such as a VF's representor, has its name already, and
     what is only ensured is everybody's."""
-    listed = [each for each in found if each.life is not Life.ENSURED]
+    listed = [each for each in found if each.ownership is not Ownership.SHARED]
     ports = {each.name for each in listed if isinstance(each, OvsPort)}
     there = {each.name for each in listed if isinstance(each, LowerDevice)}
     return ports.union(*map(_made_by, listed)) - there

@@ -73,7 +73,7 @@ stdio_handler = "file"
 """
 
 
-class Refused(Exception):
+class LibvirtRefused(Exception):
     """virsh failed; ``str()`` is what it said."""
 
 
@@ -133,9 +133,9 @@ class LibvirtHost(Scoped):
         try:  # QEMU waits for the client of a socket, however long that takes
             done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=_VIRSH)
         except subprocess.TimeoutExpired as late:
-            raise Refused(f"virsh {words[0]} did not end in {_VIRSH} s") from late
+            raise LibvirtRefused(f"virsh {words[0]} did not end in {_VIRSH} s") from late
         if done.returncode:
-            raise Refused(done.stderr.strip())
+            raise LibvirtRefused(done.stderr.strip())
         return done.stdout
 
     def create(self, xml: str) -> None:
@@ -240,7 +240,7 @@ class LibvirtHost(Scoped):
     def _answers(self) -> bool:
         try:
             self.virsh("list")
-        except Refused:
+        except LibvirtRefused:
             return False
         return True
 

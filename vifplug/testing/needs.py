@@ -50,8 +50,8 @@ PACKAGES: Mapping[str, str] = {
 
 def require(*names: str) -> None:
     """Raises Lacking, which names all that is lacking of ``names``: each a key of NEEDS, or a program of PACKAGES."""
-    if told := "; ".join(dict.fromkeys(filter(None, map(_lacking, names)))):
-        raise Lacking(told)
+    if message := "; ".join(dict.fromkeys(filter(None, map(_lacking, names)))):
+        raise Lacking(message)
 
 
 def path() -> str:

@@ -42,7 +42,7 @@ _TUNNELS, UPLINK = "br-ex", "underlay"
 
 
 @dataclass(frozen=True)
-class Binding:
+class PortBinding:
     """What the southbound database says of a logical port.
 
     ``chassis`` is the name of the chassis that has it, None where none has. ``up``: its flows are installed there.
@@ -93,7 +93,7 @@ class PrivateOvn(Daemons, Scoped):
 
     # -- ports ------------------------------------------------------------------------------------------------------
 
-    def binding(self, port: str) -> Binding | None:
+    def binding(self, port: str) -> PortBinding | None:
         """The Port_Binding of a logical port; None while there is none."""
         columns = "--columns=chassis,up,additional_chassis"
         found = self.sbctl("--format=json", columns, "find", "Port_Binding", f"logical_port={port}")
@@ -105,7 +105,7 @@ class PrivateOvn(Daemons, Scoped):
         listed = json.loads(self.sbctl("--format=json", "--columns=_uuid,name", "list", "Chassis"))["data"]
         return {_atoms(row)[0]: name for row, name in listed}
 
-    def await_binding(self, port: str, wanted: Binding) -> None:
+    def await_binding(self, port: str, wanted: PortBinding) -> None:
         """Wait until the Port_Binding of a logical port is as ``wanted``. Raises TimeoutError, with what it is."""
         try:
             self.until(lambda: self.binding(port) == wanted, f"{port} to be {wanted}")
@@ -199,20 +199,20 @@ class History:
     port: str
     path: Path
 
-    def states(self) -> list[Binding]:
+    def states(self) -> list[PortBinding]:
         """The states in order, each other than the one before."""
-        names, told = self.ovn.chassis(), self.path.read_text()
-        lines = told[: told.rfind("\n") + 1].splitlines()  # the last may be half written
+        names, message = self.ovn.chassis(), self.path.read_text()
+        lines = message[: message.rfind("\n") + 1].splitlines()  # the last may be half written
         rows = [row[1:] for line in lines for row in json.loads(line)["data"]]
         states = [_binding(names, *columns) for action, port, *columns in rows if port == self.port and action != "old"]
         return [state for state, _ in itertools.groupby(states)]
 
 
-def _binding(names: Mapping[str, str], chassis: Any, up: Any, additional: Any) -> Binding:
+def _binding(names: Mapping[str, str], chassis: Any, up: Any, additional: Any) -> PortBinding:
     """A Port_Binding from its columns, as OVSDB writes them in JSON."""
-    told = [names.get(each, each) for each in _atoms(chassis)]
+    message = [names.get(each, each) for each in _atoms(chassis)]
     more = sorted(names.get(each, each) for each in _atoms(additional))
-    return Binding(told[0] if told else None, _atoms(up) == [True], tuple(more))
+    return PortBinding(message[0] if message else None, _atoms(up) == [True], tuple(more))
 
 
 def _atoms(value: Any) -> list[Any]:

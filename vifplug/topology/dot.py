@@ -8,7 +8,7 @@ from vifplug.topology import style
 from vifplug.topology.graph import EMPTY, Edge, Graph, graph
 from vifplug.topology.nodes import HEADINGS, Node
 from vifplug.topology.style import Line
-from vifplug.topology.view import Host
+from vifplug.topology.view import HostView
 
 _HEAD = """digraph topology {
   graph [rankdir=LR, newrank=true, compound=true, fontname="Helvetica", labelloc=t, fontsize=20, nodesep=0.15,
@@ -18,7 +18,7 @@ _HEAD = """digraph topology {
 """
 
 
-def dot(host: Host) -> str:
+def dot(host: HostView) -> str:
     """A ``digraph`` with one rank for each column; pools are clusters."""
     drawn = graph(host)
     lines = style.lines(drawn.vlans())

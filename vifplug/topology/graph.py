@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from vifplug.topology import nodes as boxes
 from vifplug.topology.nodes import Kind, Node
-from vifplug.topology.view import Bridge, Host, Network, Port, Vif
+from vifplug.topology.view import BridgeView, HostView, NetworkView, PortView, VifView
 from vifplug.topology.words import counted, natural, plain
 
 EMPTY = "Nothing to draw: no named network, no bridge, no pool device and no VIF."
@@ -61,7 +61,7 @@ class Graph:
         return ", ".join(counted(number, word) for kind, word in words if (number := len(self.of(kind))))
 
 
-def graph(host: Host) -> Graph:
+def graph(host: HostView) -> Graph:
     """The boxes and edges of a host."""
     drawing = _Drawing(host=host)
     drawing.networks()
@@ -80,7 +80,7 @@ def graph(host: Host) -> Graph:
 class _Drawing:
     """A graph in the making; ``nodes`` by what they stand for, such as ``("bridge", "br0")``."""
 
-    def __init__(self, *, host: Host) -> None:
+    def __init__(self, *, host: HostView) -> None:
         self.host = host
         self.nodes: dict[tuple[str, ...], Node] = {}
         self.edges: list[Edge] = []
@@ -131,7 +131,7 @@ class _Drawing:
                 guest = self._add(("guest", vif.guest), boxes.guest(vif.guest))
                 self.edges.append(Edge(source=node.id, target=guest.id, vlan=node.vlan))
 
-    def _carriers(self, network: Network) -> list[Node]:
+    def _carriers(self, network: NetworkView) -> list[Node]:
         """What the traffic of a network goes through; whole pools stand for their devices.
 
         So a portgroup has one edge and not fifty. A device is drawn in the pool of the first network that has it.
@@ -150,7 +150,7 @@ class _Drawing:
         return next(node for node in self.nodes.values() if node.id == pool)
 
     def _bridge(self, name: str) -> Node:
-        seen = self._bridges.get(name) or Bridge(name=name, kind="", ports=())
+        seen = self._bridges.get(name) or BridgeView(name=name, kind="", ports=())
         return self._add(("bridge", name), boxes.bridge(seen))
 
     def _device(self, name: str, *, pool: str = "") -> Node:
@@ -173,10 +173,10 @@ class _Drawing:
         self.edges += [replace(line, target=node.id) for node in targets]
 
 
-def _own_ports(host: Host) -> dict[str, tuple[str, Port]]:
+def _own_ports(host: HostView) -> dict[str, tuple[str, PortView]]:
     """VIF id -> the port that is drawn as one with the VIF: on its bridge, and of its name if there are several."""
-    vifs: Mapping[str, Vif] = {vif.id: vif for vif in host.vifs}
-    found: dict[str, tuple[str, Port]] = {}
+    vifs: Mapping[str, VifView] = {vif.id: vif for vif in host.vifs}
+    found: dict[str, tuple[str, PortView]] = {}
     for bridge in sorted(host.bridges, key=lambda bridge: natural(bridge.name)):
         for port in sorted(bridge.ports, key=lambda port: natural(port.name)):
             vif = vifs.get(port.vif or "")

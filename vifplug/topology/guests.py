@@ -36,8 +36,8 @@ def _seats(drawn: Graph, guest: Node, edges: Sequence[Edge], middles: Mapping[st
     near = list(_near(sorted(edges, key=lambda edge: middles[edge.source]), middles))
     for number, group in enumerate(near):
         others = [drawn.nodes[edge.source].label for edge in edges if edge not in group]
-        told = (f"also has {', '.join(others)}",) if others else ()
-        node = replace(guest, id=f"{guest.id}at{number}" if number else guest.id, details=told)
+        message = (f"also has {', '.join(others)}",) if others else ()
+        node = replace(guest, id=f"{guest.id}at{number}" if number else guest.id, details=message)
         yield Seat(node=node, edges=tuple(group), middle=sum(middles[edge.source] for edge in group) / len(group))
 
 

@@ -9,8 +9,8 @@ _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"
 
 def element(name: str, attributes: Mapping[str, object], inside: str = "") -> str:
     """An element; ``inside`` is markup already."""
-    told = "".join(f' {key}="{written(str(value))}"' for key, value in attributes.items())
-    return f"<{name}{told}>{inside}</{name}>" if inside else f"<{name}{told}/>"
+    message = "".join(f' {key}="{written(str(value))}"' for key, value in attributes.items())
+    return f"<{name}{message}>{inside}</{name}>" if inside else f"<{name}{message}/>"
 
 
 def written(text: str) -> str:

@@ -9,14 +9,14 @@ from vifplug.topology import style
 from vifplug.topology.graph import EMPTY, Edge, Graph, graph
 from vifplug.topology.nodes import Node
 from vifplug.topology.style import Line
-from vifplug.topology.view import Host
+from vifplug.topology.view import HostView
 
 #: Mermaid's text of a label is HTML, and a few characters would end the label or start Markdown in it
 _SPECIAL = frozenset("#&<>\"'`\\|{}[]()*_~;%$@^")
 _SHAPES = {"portgroup": ("(", ")"), "vif": ("(", ")"), "port": ("(", ")"), "guest": ("([", "])")}
 
 
-def mermaid(host: Host) -> str:
+def mermaid(host: HostView) -> str:
     """A ``flowchart LR``: a class for each kind of box, a subgraph for each pool.
 
     Mermaid draws at most 500 edges unless its ``maxEdges`` says otherwise, and a page's text can't say it.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from vifplug.topology.view import Bridge, Device, Network, Port, PortGroup, Vif
+from vifplug.topology.view import BridgeView, DeviceView, NetworkView, PortGroupView, PortView, VifView
 from vifplug.topology.words import counted, plain, vlan_label
 
 Kind = Literal["network", "portgroup", "bridge", "device", "pool", "port", "vif", "guest"]
@@ -58,7 +58,7 @@ def cleaned(node: Node) -> Node:
     return replace(node, label=label, details=details, vlan=vlan, problem=problem, handle=handle)
 
 
-def network(seen: Network) -> Node:
+def network(seen: NetworkView) -> Node:
     problem = f"broken: {seen.problem}" if seen.problem else ""
     return Node(
         kind="network",
@@ -69,23 +69,23 @@ def network(seen: Network) -> Node:
     )
 
 
-def portgroup(seen: PortGroup) -> Node:
+def portgroup(seen: PortGroupView) -> Node:
     details = ("default portgroup",) if seen.default else ()
     return Node(kind="portgroup", label=seen.name, details=details, vlan=seen.vlan)
 
 
-def bridge(seen: Bridge) -> Node:
+def bridge(seen: BridgeView) -> Node:
     if not seen.kind:
         return Node(kind="bridge", label=seen.name, details=("bridge",), problem="not there")
     details = (f"{seen.kind} bridge", counted(len(seen.ports), "port"))
     return Node(kind="bridge", label=seen.name, details=details)
 
 
-def pool(seen: Network) -> Node:
+def pool(seen: NetworkView) -> Node:
     return Node(kind="pool", label=f"pool of {seen.name}")
 
 
-def device(name: str, seen: Device | None, *, strangers: tuple[str, ...]) -> Node:
+def device(name: str, seen: DeviceView | None, *, strangers: tuple[str, ...]) -> Node:
     """``strangers``: the holders that are no VIF of this picture."""
     if seen is None:
         return Node(kind="device", label=name)
@@ -93,7 +93,7 @@ def device(name: str, seen: Device | None, *, strangers: tuple[str, ...]) -> Nod
     return Node(kind="device", label=name, details=(_use(seen), *others), problem=seen.problem)
 
 
-def _use(seen: Device) -> str:
+def _use(seen: DeviceView) -> str:
     number = len(seen.holders)
     if seen.exclusive:
         return "held alone" if number == 1 else f"held by {number}, for one alone" if number else "free, for one alone"
@@ -102,13 +102,15 @@ def _use(seen: Device) -> str:
     return f"shared by {counted(number, 'VIF')}" if number else "free, can be shared"
 
 
-def port(seen: Port, owner: Vif | None) -> Node:
+def port(seen: PortView, owner: VifView | None) -> Node:
     """A port that is no VIF's own, such as an uplink, or the second port of a VIF that has two."""
-    told = f"belongs to VIF {owner.device or owner.id}" if owner else f"belongs to VIF {seen.vif}" if seen.vif else ""
-    return Node(kind="port", label=seen.name, details=(told or "no VIF's port",), vlan=seen.vlan)
+    message = (
+        f"belongs to VIF {owner.device or owner.id}" if owner else f"belongs to VIF {seen.vif}" if seen.vif else ""
+    )
+    return Node(kind="port", label=seen.name, details=(message or "no VIF's port",), vlan=seen.vlan)
 
 
-def vif(seen: Vif, own: Port | None) -> Node:
+def vif(seen: VifView, own: PortView | None) -> Node:
     """``own``: its port on the bridge, which may have another VLAN than was asked for."""
     asked = " / ".join(filter(None, (seen.network, seen.portgroup)))
     problems = [] if seen.state == "plugged" else [seen.state or "state not known"]

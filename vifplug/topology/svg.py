@@ -12,12 +12,12 @@ from vifplug.topology.lettering import Face, fitted
 from vifplug.topology.markup import element, number, written
 from vifplug.topology.nodes import HEADINGS, Node
 from vifplug.topology.style import Line
-from vifplug.topology.view import Host
+from vifplug.topology.view import HostView
 
 _TITLE, _SUMMARY, _LEGEND, _HEADING = 58, 82, 104, 44
 
 
-def svg(host: Host) -> str:
+def svg(host: HostView) -> str:
     """The drawing. What is cut in a box is whole in its tooltip."""
     drawn = graph(host)
     lines = style.lines(drawn.vlans())
@@ -117,13 +117,13 @@ def _text(node: Node, box: Box, lines: dict[str, Line]) -> Iterator[str]:
             yield _pill(replace(line, text=line.vlan, style="vlan"), x, base - 14, lines[node.vlan])
 
 
-def _pill(told: boxes.Line, x: float, y: float, line: Line) -> str:
+def _pill(message: boxes.Line, x: float, y: float, line: Line) -> str:
     """A VLAN: its text in ink, as colours may not be seen, in a border of its colour."""
-    area, face = Box(x=x, y=y, width=boxes.pill(told.text, told.style), height=18), boxes.FACES[told.style]
+    area, face = Box(x=x, y=y, width=boxes.pill(message.text, message.style), height=18), boxes.FACES[message.style]
     rect = element("rect", {**_area(area), "rx": 9, "fill": "#FFFFFF", "stroke": line.colour, "stroke-width": 2})
     look: dict[str, object] = {"x": number(x + area.width / 2), "y": number(y + 13), "text-anchor": "middle"}
     look |= {"font-size": face.size, "fill": style.INK} | ({"font-weight": "bold"} if face.bold else {})
-    return rect + element("text", look, written(told.text))
+    return rect + element("text", look, written(message.text))
 
 
 def _tooltip(node: Node) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from vifplug.topology.graph import EMPTY, Graph, graph
 from vifplug.topology.nodes import Node
-from vifplug.topology.view import Host
+from vifplug.topology.view import HostView
 from vifplug.topology.words import vlan_label
 
 
@@ -20,7 +20,7 @@ class _Branch:
     below: tuple[_Branch, ...] = ()
 
 
-def text(host: Host) -> str:
+def text(host: HostView) -> str:
     """The host, its networks and portgroups, then its bridges and devices with what is connected to them."""
     drawn = graph(host)
     if not drawn.nodes:
@@ -101,5 +101,5 @@ def _guests(drawn: Graph) -> list[_Branch]:
 
 def _cells(node: Node, more: str = "") -> tuple[str, ...]:
     """What differs from line to line comes first; a problem is not aligned, as it can be long."""
-    told = "  ".join(filter(None, [*node.details, f"[{node.problem}]" if node.problem else ""]))
-    return node.label, vlan_label(node.vlan), more, node.handle, told
+    message = "  ".join(filter(None, [*node.details, f"[{node.problem}]" if node.problem else ""]))
+    return node.label, vlan_label(node.vlan), more, node.handle, message

@@ -9,7 +9,7 @@ from vifplug.model.vlan import Tag, Vlan
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PortGroup:
+class PortGroupView:
     """A portgroup of a named network; ``vlan`` is a text for people, as everywhere here, and empty for none."""
 
     name: str
@@ -18,7 +18,7 @@ class PortGroup:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Network:
+class NetworkView:
     """A named network. ``devices`` are netdev names or PCI addresses; ``problem``: why it can't be used.
 
     One whose definition can't be read has no ``mode``.
@@ -29,12 +29,12 @@ class Network:
     bridge: str | None
     devices: tuple[str, ...]
     vlan: str
-    portgroups: tuple[PortGroup, ...]
+    portgroups: tuple[PortGroupView, ...]
     problem: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Port:
+class PortView:
     """A port of a bridge. ``vif``: the id of the VIF whose port it is; None: an uplink, or another's port."""
 
     name: str
@@ -43,16 +43,16 @@ class Port:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Bridge:
+class BridgeView:
     """``kind``: "Linux", "Open vSwitch", or empty for a bridge that is not there."""
 
     name: str
     kind: str
-    ports: tuple[Port, ...]
+    ports: tuple[PortView, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Device:
+class DeviceView:
     """A NIC or VF that VIFs share (at most ``limit``) or hold alone; ``problem`` such as "is down"."""
 
     name: str
@@ -63,7 +63,7 @@ class Device:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Vif:
+class VifView:
     """``bridge`` or ``dev`` is what it is connected to; ``guest`` is empty when not known."""
 
     id: str
@@ -80,14 +80,14 @@ class Vif:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Host:
+class HostView:
     """Everything that one picture shows. The order of its parts does not matter: the pictures sort by name."""
 
     name: str
-    networks: tuple[Network, ...]
-    bridges: tuple[Bridge, ...]
-    devices: tuple[Device, ...]
-    vifs: tuple[Vif, ...]
+    networks: tuple[NetworkView, ...]
+    bridges: tuple[BridgeView, ...]
+    devices: tuple[DeviceView, ...]
+    vifs: tuple[VifView, ...]
 
 
 def vlan_text(vlan: Vlan | None) -> str:

@@ -13,7 +13,7 @@ from vifplug.model.codec import FrozenMap
 from vifplug.model.names import host_mac
 from vifplug.model.vif import VIF
 from vifplug.model.vlan import Vlan
-from vifplug.plan.resources import AdoptedBridgePort, AdoptedPort, BridgeVlan, OvsVlan
+from vifplug.plan.registry import AdoptedBridgePort, AdoptedPort, BridgeVlan, OvsVlan
 from vifplug.types import openvswitch
 from vifplug.types.base import Context
 
@@ -28,7 +28,7 @@ def problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
     if owner != "libvirt":
         yield Problem("$.source.adopted", "needs tap_owner libvirt: the tap is there, and libvirt's")
     if vif.target is None:
-        yield Problem("$.target", "wanted the name of the tap that is there, found null")
+        yield Problem("$.target", "expected the name of the tap that is there, got null")
     for form in _MADE_HERE:
         if getattr(vif.source, form):
             yield Problem(f"$.source.{form}", "can't be beside adopted: libvirt makes no such form")

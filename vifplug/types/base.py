@@ -12,12 +12,12 @@ from typing import Any, ClassVar, Literal
 
 from vifplug.errors import Missing, Problem, Unsupported
 from vifplug.guest.interface import Interface
-from vifplug.model.codec import FrozenMap, Record
+from vifplug.model.codec import FrozenMap, Model
 from vifplug.model.names import default_target
 from vifplug.model.nic import VF_DRIVERS, Port
 from vifplug.model.vif import VIF, Instance
 from vifplug.plan.facts import Facts, VirtualFunctionFacts
-from vifplug.plan.resources import Resource
+from vifplug.plan.registry import Resource
 
 #: The version of the plugin interface (doc/plugins.md). Types and backends state the one that they were written for:
 #: one for another major version, or for a newer minor one, is not loaded.
@@ -39,7 +39,7 @@ class Option:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class TypeSettings:
     """What the configuration says to every type. ``tap_owner`` of None leaves it to the type's own default.
 
     ``isolate_vif`` and ``per_port_bridge`` are for ports on Open vSwitch whose document does not say.
@@ -79,7 +79,7 @@ class Context:
 
     instance: Instance | None = None
     options: Mapping[str, Any] = FrozenMap()
-    settings: Settings = Settings()
+    settings: TypeSettings = TypeSettings()
     facts: Facts = NoFacts()
 
 
@@ -89,7 +89,7 @@ class VIFType(abc.ABC):
     #: the entry point's name and the document's ``type``
     name: ClassVar[str]
     #: the record of the document's ``source``
-    source: ClassVar[type[Record]]
+    source: ClassVar[type[Model]]
     api_version: ClassVar[tuple[int, int]] = API_VERSION
     options: ClassVar[Sequence[Option]] = ()
     #: keys of the document that this type can't honour, and why; a VIF that has one is refused
@@ -135,13 +135,13 @@ NO_VF = "only hostdev and direct in mode passthrough have a virtual function"
 def nic_problems(vif: VIF) -> Iterator[Problem]:
     """What no emulated NIC can honour."""
     if vif.driver and vif.driver.name in VF_DRIVERS:
-        yield Problem("$.driver.name", f"{vif.driver.name} is for type hostdev; wanted qemu or vhost")
+        yield Problem("$.driver.name", f"{vif.driver.name} is for type hostdev; expected qemu or vhost")
 
 
 def target_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
     """A tap that vifplug makes needs a name."""
     if owner == "vifplug" and vif.target is None:
-        yield Problem("$.target", "wanted a device name for the tap that vifplug makes, found null")
+        yield Problem("$.target", "expected a device name for the tap that vifplug makes, got null")
 
 
 def _asked(vif: VIF, key: str) -> bool:

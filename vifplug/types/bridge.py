@@ -12,7 +12,7 @@ from vifplug.model.source import BridgeSource
 from vifplug.model.vif import VIF
 from vifplug.model.virtualport import MIDONET
 from vifplug.model.vlan import Vlan
-from vifplug.plan.resources import (
+from vifplug.plan.registry import (
     HARDENED,
     BridgePort,
     BridgeVlan,
@@ -23,7 +23,7 @@ from vifplug.plan.resources import (
     SharedBridge,
     VethPair,
 )
-from vifplug.plan.resources import Bridge as LinuxBridge
+from vifplug.plan.registry import LinuxBridge as LinuxBridge
 from vifplug.types import adopted, openvswitch
 from vifplug.types.base import NO_VF, Context, Option, VIFType, nic_problems, target_problems
 from vifplug.types.ethernet import tap, tap_interface
@@ -32,7 +32,7 @@ from vifplug.types.ethernet import tap, tap_interface
 _QUIET = FrozenMap({**HARDENED, "ipv4/arp_ignore": "1", "ipv4/arp_announce": "2"})
 
 
-class Bridge(VIFType):
+class BridgeType(VIFType):
     """A guest on a switch of the host. The virtualport's type says which kind of switch ``source.bridge`` is."""
 
     name = "bridge"
@@ -93,7 +93,7 @@ def _port_owner(vif: VIF, owner: str | None) -> str | None:
 def _openvswitch_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
     yield from openvswitch.external_ids_problems(vif)
     if vif.port and vif.port.isolated:
-        yield Problem("$.port.isolated", "needs a Linux bridge, found virtualport openvswitch")
+        yield Problem("$.port.isolated", "needs a Linux bridge, got virtualport openvswitch")
     if vif.filterref and not vif.source.hybrid:
         yield Problem("$.filterref", "nwfilter can't see an Open vSwitch port; set source.hybrid, or leave it out")
     if vif.source.ensure:
@@ -106,11 +106,11 @@ def _port_owner_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
     if vif.source.port_owner and vif.source.hybrid:
         yield Problem("$.source.port_owner", "can't be beside hybrid: the port of that form is always vifplug's")
     elif (owner, port_owner) == ("vifplug", "libvirt"):
-        yield Problem("$.source.port_owner", "wanted vifplug: libvirt makes no port for a tap that it did not make")
+        yield Problem("$.source.port_owner", "expected vifplug: libvirt makes no port for a tap that it did not make")
     elif owner == "libvirt" and vif.source.host_mac:
         yield Problem("$.source.host_mac", "libvirt makes the tap, with a MAC that follows from the guest's")
     elif port_owner == "vifplug" and vif.target is None:
-        yield Problem("$.target", "wanted a device name for the port that vifplug makes, found null")
+        yield Problem("$.target", "expected a device name for the port that vifplug makes, got null")
     for name in ("isolate", "per_port_bridge"):
         if getattr(vif.source, name) and port_owner == "libvirt":
             yield Problem(f"$.source.{name}", "needs port_owner vifplug: libvirt makes the port")
@@ -119,8 +119,10 @@ def _port_owner_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
     if vif.source.per_port_bridge and vif.source.hybrid:
         yield Problem("$.source.per_port_bridge", "can't be beside hybrid: each puts a bridge between tap and switch")
     if vif.external_ids and port_owner == "libvirt":
-        told = "libvirt makes the port, with its own external_ids; set tap_owner to vifplug, or source.port_owner alone"
-        yield Problem("$.external_ids", told)
+        message = (
+            "libvirt makes the port, with its own external_ids; set tap_owner to vifplug, or source.port_owner alone"
+        )
+        yield Problem("$.external_ids", message)
 
 
 def _linux_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:

@@ -8,10 +8,10 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args, get_type_hints
 
-from vifplug.model.codec import Record, joined, schema_problem
+from vifplug.model.codec import Model, joined, schema_problem
 from vifplug.model.vif import VIF
-from vifplug.plan import resources
-from vifplug.plan.resources import Resource
+from vifplug.plan import registry
+from vifplug.plan.registry import Resource
 from vifplug.types.base import API_VERSION, Option, VIFType
 
 #: the keys of a VIF document that a type may refuse
@@ -54,11 +54,11 @@ def resource_problem(kind: str, backend: Any) -> str:
     """What keeps ``backend`` from being the backend of a resource kind. One that states no version has the present."""
     if problem := version_problem(getattr(backend, "api_version", API_VERSION)):
         return problem
-    if kind in resources.RESOURCES:
+    if kind in registry.RESOURCES:
         return f"is registered for kind {kind!r}, which is vifplug's own"
     found = getattr(backend, "resources", ())
     if not isinstance(found, Sequence):
-        return f"wants resources to be a tuple of resource classes, found {found!r}: write (Name,), with its comma"
+        return f"wants resources to be a tuple of resource classes, got {found!r}: write (Name,), with its comma"
     if problem := next(filter(None, map(_wrong_resource, found)), ""):
         return problem
     kinds = [each.kind for each in found]
@@ -75,22 +75,22 @@ def version_problem(written_for: Any) -> str:
     Another major version means other rules; a newer minor version may rely on what is not there yet.
     """
     if not _is_version(written_for):
-        return f"says api_version = {written_for!r}, and wanted are two numbers, such as {API_VERSION!r}"
-    told = f"was written for plugin interface {_version(written_for)}, and this vifplug has {_version(API_VERSION)}"
+        return f"says api_version = {written_for!r}, and expected are two numbers, such as {API_VERSION!r}"
+    message = f"was written for plugin interface {_version(written_for)}, and this vifplug has {_version(API_VERSION)}"
     if written_for[0] > API_VERSION[0]:
-        return f"{told}: install a vifplug that has {written_for[0]}.x, or a release of the plugin for {_major()}"
+        return f"{message}: install a vifplug that has {written_for[0]}.x, or a release of the plugin for {_major()}"
     if written_for[0] < API_VERSION[0]:
-        return f"{told}: install a release of the plugin for {_major()}"
+        return f"{message}: install a release of the plugin for {_major()}"
     if written_for[1] > API_VERSION[1]:
-        return f"{told}: install a vifplug whose plugin interface is >= {_version(written_for)}"
+        return f"{message}: install a vifplug whose plugin interface is >= {_version(written_for)}"
     return ""
 
 
 def source_problem(cls: type[VIFType]) -> str:
     """What is wrong with the class of a type's source."""
     source = getattr(cls, "source", None)
-    if not (inspect.isclass(source) and issubclass(source, Record)):
-        return f"wants source to be a Record class, found {source!r}"
+    if not (inspect.isclass(source) and issubclass(source, Model)):
+        return f"wants source to be a Model class, got {source!r}"
     parameters = getattr(source, "__dataclass_params__", None)
     if not (parameters and parameters.frozen):
         return f"wants source to be frozen: write @dataclass(frozen=True, kw_only=True) above {source.__name__}"
@@ -102,9 +102,9 @@ def source_problem(cls: type[VIFType]) -> str:
 def option_problem(options: Any) -> str:
     """What is wrong with a type's options."""
     if not isinstance(options, Sequence):
-        return f"wants options to be a tuple of Option records, found {options!r}"
+        return f"wants options to be a tuple of Option records, got {options!r}"
     if wrong := [option for option in options if not isinstance(option, Option)]:
-        return f"wants options to be Option records, found {wrong[0]!r}"
+        return f"wants options to be Option records, got {wrong[0]!r}"
     names = [option.name for option in options]
     if twice := [name for name in names if names.count(name) > 1]:
         return f"has option {twice[0]} more than once"
@@ -114,7 +114,7 @@ def option_problem(options: Any) -> str:
 def refusal_problem(refuses: Any) -> str:
     """What is wrong with the keys that a type refuses."""
     if not isinstance(refuses, Mapping):
-        return f"wants refuses to map keys to reasons, found {refuses!r}"
+        return f"wants refuses to map keys to reasons, got {refuses!r}"
     if unknown := sorted(set(refuses) - REFUSABLE):
         return f"refuses {joined(unknown)}, and a VIF document has only {joined(sorted(REFUSABLE))} to refuse"
     return ""
@@ -122,7 +122,7 @@ def refusal_problem(refuses: Any) -> str:
 
 def _wrong_resource(cls: Any) -> str:
     if not (inspect.isclass(cls) and issubclass(cls, Resource)):
-        return f"wants resources to be subclasses of vifplug.plan.resources.Resource, found {cls!r}"
+        return f"wants resources to be subclasses of vifplug.plan.registry.Resource, got {cls!r}"
     if not isinstance(getattr(cls, "kind", None), str):
         return f"has a resource, {cls.__name__}, that does not say its kind"
     if problem := schema_problem(cls):
@@ -133,11 +133,11 @@ def _wrong_resource(cls: Any) -> str:
 def _wrong_option(option: Option) -> str:
     allowed = get_args(get_type_hints(Option)["kind"])
     if option.kind not in allowed:
-        return f"wants the kind of option {option.name} to be {joined(allowed)}, found {option.kind!r}"
+        return f"wants the kind of option {option.name} to be {joined(allowed)}, got {option.kind!r}"
     if option.default is not None and not isinstance(option.default, _DEFAULTS[option.kind]):
-        return f"wants the default of option {option.name} to be of kind {option.kind}, found {option.default!r}"
+        return f"wants the default of option {option.name} to be of kind {option.kind}, got {option.default!r}"
     if option.choices and option.default not in (None, *option.choices):
-        return f"wants the default of option {option.name} to be {joined(option.choices)}, found {option.default!r}"
+        return f"wants the default of option {option.name} to be {joined(option.choices)}, got {option.default!r}"
     return ""
 
 

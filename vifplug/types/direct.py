@@ -9,13 +9,13 @@ from vifplug.guest.interface import Interface
 from vifplug.model.source import DirectSource
 from vifplug.model.vif import VIF
 from vifplug.model.virtualport import QBG, QBH
-from vifplug.plan.resources import LowerDevice, Macvtap, Resource, VlanLink
+from vifplug.plan.registry import LowerDevice, Macvtap, Resource, VlanLink
 from vifplug.types.base import NO_VF, Context, VIFType, nic_problems, target_problems
 from vifplug.types.ethernet import tap_interface
 from vifplug.types.hostdev import vf_vlan_problems, virtual_function
 
 
-class Direct(VIFType):
+class DirectType(VIFType):
     """A macvtap in mode vepa, bridge, private or passthrough.
 
     libvirt makes it by default, since it takes it up only when the guest's CPUs run: one that is up on both hosts
@@ -86,7 +86,7 @@ class Direct(VIFType):
 def _profile_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
     profile = vif.virtualport and vif.virtualport.type
     if profile and profile not in (QBG, QBH):
-        yield Problem("$.virtualport.type", f"wanted 802.1Qbg or 802.1Qbh: a macvtap joins no {profile} switch")
+        yield Problem("$.virtualport.type", f"expected 802.1Qbg or 802.1Qbh: a macvtap joins no {profile} switch")
     elif profile and owner == "vifplug":
         yield Problem("$.virtualport", "libvirt associates the port profile; set tap_owner to libvirt")
 
@@ -94,7 +94,7 @@ def _profile_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
 def _shared_problems(vif: VIF) -> Iterator[Problem]:
     if vif.vlan:
         mode = vif.source.mode
-        yield Problem("$.vlan", f"needs mode passthrough on a virtual function: {mode} shares the device; found {mode}")
+        yield Problem("$.vlan", f"needs mode passthrough on a virtual function: {mode} shares the device; got {mode}")
     if vif.vf:
         yield Problem("$.vf", NO_VF)
 
@@ -105,8 +105,8 @@ def _device(vif: VIF, context: Context) -> str:
         return str(vif.source.dev)
     function = context.facts.virtual_function(vif.source.address)
     if function.device is None:
-        told = f"VF {function.address} has no network device, and VIF {vif.id} wants a macvtap on it"
-        raise Missing(f"{told}: bind the function to its network driver")
+        message = f"VF {function.address} has no network device, and VIF {vif.id} wants a macvtap on it"
+        raise Missing(f"{message}: bind the function to its network driver")
     return function.device
 
 

@@ -9,11 +9,11 @@ from vifplug.guest.interface import Interface
 from vifplug.model.names import host_mac
 from vifplug.model.source import EthernetSource
 from vifplug.model.vif import VIF
-from vifplug.plan.resources import Resource, Tap
+from vifplug.plan.registry import Resource, Tap
 from vifplug.types.base import NO_VF, Context, VIFType, nic_problems, target_problems
 
 
-class Ethernet(VIFType):
+class EthernetType(VIFType):
     """A generic tap, made by vifplug (persistent) or by libvirt."""
 
     name = "ethernet"

@@ -12,12 +12,12 @@ from vifplug.model.source import HostDeviceSource
 from vifplug.model.vif import VIF
 from vifplug.model.virtualport import QBH
 from vifplug.plan.facts import VirtualFunctionFacts
-from vifplug.plan.resources import PciFunction, Resource, VirtualFunction
+from vifplug.plan.registry import PciFunction, Resource, VirtualFunction
 from vifplug.types import openvswitch, representor
 from vifplug.types.base import Context, VIFType
 
 
-class HostDevice(VIFType):
+class HostDeviceType(VIFType):
     """A VF by its PCI address. MAC and VLAN are set through its physical function, before the guest has it."""
 
     name = "hostdev"
@@ -35,7 +35,7 @@ class HostDevice(VIFType):
         profile = vif.virtualport and vif.virtualport.type
         if profile and profile != QBH and not (vif.source.bridge and openvswitch.on_openvswitch(vif)):
             wanted = "openvswitch" if vif.source.bridge else "802.1Qbh"
-            yield Problem("$.virtualport.type", f"wanted {wanted}: the only one for this hostdev, found {profile}")
+            yield Problem("$.virtualport.type", f"expected {wanted}: the only one for this hostdev, got {profile}")
         if vif.vlan and profile == QBH:
             yield Problem("$.vlan", "can't be set beside virtualport 802.1Qbh: the port profile has the VLAN")
         if vif.source.remote or vif.source.whole:
@@ -115,7 +115,7 @@ def virtual_function(vif: VIF, facts: VirtualFunctionFacts, *, mac: str | None, 
 def vf_vlan_problems(vif: VIF) -> Iterator[Problem]:
     """A VF carries one VLAN, which its PF adds and removes (libvirt: no trunking on SR-IOV devices)."""
     if vif.vlan and vif.vlan.access is None:
-        yield Problem("$.vlan", "wanted one access VLAN: a virtual function carries no trunk and no native VLAN")
+        yield Problem("$.vlan", "expected one access VLAN: a virtual function carries no trunk and no native VLAN")
     for key in ("vlan_qos", "vlan_proto"):
         if vif.vf and getattr(vif.vf, key) is not None and not vif.vlan:
             yield Problem(f"$.vf.{key}", "needs a vlan")
@@ -146,4 +146,4 @@ def driver_problems(vif: VIF) -> Iterator[Problem]:
         if key != "name":
             yield Problem(f"$.driver.{key}", "is for virtio NICs; a hostdev takes driver.name only")
         elif value not in VF_DRIVERS:
-            yield Problem("$.driver.name", f"wanted vfio, found {value}")
+            yield Problem("$.driver.name", f"expected vfio, got {value}")

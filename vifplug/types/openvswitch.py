@@ -10,7 +10,7 @@ from vifplug.model.codec import FrozenMap
 from vifplug.model.vif import VIF
 from vifplug.model.virtualport import OPENVSWITCH, VirtualPort
 from vifplug.model.vlan import Vlan
-from vifplug.plan.resources import OvsBridge, OvsPolicing, OvsPort, OvsQos, OvsVlan, osvif_qos_id
+from vifplug.plan.registry import OvsBridge, OvsPolicing, OvsPort, OvsQos, OvsVlan, osvif_qos_id
 from vifplug.types.base import Context
 
 #: Neutron's trunk bridges: its trunk driver reads bridge_name from the ports on them

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from vifplug.errors import Missing
 from vifplug.model.vif import VIF
 from vifplug.plan.facts import VirtualFunctionFacts
-from vifplug.plan.resources import HARDENED, LowerDevice, Resource
+from vifplug.plan.registry import HARDENED, LowerDevice, Resource
 from vifplug.types import openvswitch
 from vifplug.types.base import Context
 

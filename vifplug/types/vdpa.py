@@ -13,11 +13,11 @@ from typing import Annotated, Literal
 
 from vifplug.errors import Missing, Problem
 from vifplug.guest.interface import Interface
-from vifplug.model.codec import Record, joined
+from vifplug.model.codec import Model, joined
 from vifplug.model.names import DeviceName, PciAddress
 from vifplug.model.vif import VIF
-from vifplug.plan.resources import Resource
-from vifplug.plan.vdpa import VDPA_DEVICE, VdpaDevice, VdpaFacts
+from vifplug.plan.kinds.vdpa import VDPA_DEVICE, VdpaDevice, VdpaFacts
+from vifplug.plan.registry import Resource
 from vifplug.types import openvswitch, representor
 from vifplug.types.base import NO_VF, Context, VIFType, nic_problems
 
@@ -28,19 +28,19 @@ _WAYS = ("device", "address", "name")
 def parse_vhost_vdpa(text: str) -> str:
     """The character device of a vdpa device (linux/drivers/vhost/vdpa.c, vhost_vdpa_probe)."""
     if not re.fullmatch(r"/dev/vhost-vdpa-(0|[1-9][0-9]{0,6})", text):
-        raise ValueError(f"wanted a device such as /dev/vhost-vdpa-3, found {text!r}")
+        raise ValueError(f"expected a device such as /dev/vhost-vdpa-3, got {text!r}")
     return text
 
 
 def parse_vdpa_name(text: str) -> str:
     """A vdpa device's name, as it stands in /sys/bus/vdpa/devices."""
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}", text):
-        raise ValueError(f"wanted a vdpa device's name such as vdpa0, found {text!r}")
+        raise ValueError(f"expected a vdpa device's name such as vdpa0, got {text!r}")
     return text
 
 
 @dataclass(frozen=True, kw_only=True)
-class VdpaSource(Record):
+class VdpaSource(Model):
     """A vdpa device: by what the guest opens, by the PCI address of the function that it is on, or by its name.
 
     ``bridge``: the Open vSwitch bridge that the representor of its VF is plugged into; ``datapath_type`` is for a
@@ -56,7 +56,7 @@ class VdpaSource(Record):
     def rules(self) -> Iterator[Problem]:
         given = [name for name in _WAYS if getattr(self, name)]
         if len(given) != 1:
-            yield Problem("$", f"wanted one of {joined(_WAYS)}, found {joined(given, 'and')}")
+            yield Problem("$", f"expected one of {joined(_WAYS)}, got {joined(given, 'and')}")
 
     @property
     def key(self) -> str:
@@ -64,7 +64,7 @@ class VdpaSource(Record):
         return self.device or self.address or self.name or ""
 
 
-class Vdpa(VIFType):
+class VdpaType(VIFType):
     """A vdpa device, which one guest has alone. MAC and number of queues are the device's, which got them when it was
     made: they are checked, and never set."""
 
@@ -90,7 +90,7 @@ class Vdpa(VIFType):
         else:
             yield from openvswitch.external_ids_problems(vif)
             if vif.virtualport and not openvswitch.on_openvswitch(vif):
-                yield Problem("$.virtualport.type", f"wanted openvswitch, found {vif.virtualport.type}")
+                yield Problem("$.virtualport.type", f"expected openvswitch, got {vif.virtualport.type}")
 
     def interface(self, vif: VIF, context: Context) -> Interface:
         return Interface.of(vif, "vdpa", {"dev": vif.source.device or _found(vif, context).device})
@@ -117,15 +117,15 @@ def _found(vif: VIF, context: Context) -> VdpaFacts:
 
 def _function(vif: VIF, found: VdpaFacts) -> str:
     if found.function is None:
-        told = f"vdpa device {found.name} is on no PCI function, and so has no representor"
-        raise Missing(f"{told} to plug into bridge {vif.source.bridge}: leave source.bridge out")
+        message = f"vdpa device {found.name} is on no PCI function, and so has no representor"
+        raise Missing(f"{message} to plug into bridge {vif.source.bridge}: leave source.bridge out")
     return found.function
 
 
 def _emulation_problems(vif: VIF) -> Iterator[Problem]:
     """libvirt 9.0 takes no other model (qemuValidateDomainDeviceDefNetwork)."""
     if vif.model not in (None, "virtio"):
-        yield Problem("$.model", f"wanted virtio: vdpa has no other, found {vif.model}")
+        yield Problem("$.model", f"expected virtio: vdpa has no other, got {vif.model}")
     if vif.driver and vif.driver.name == "qemu":
         yield Problem("$.driver.name", "can't be qemu: the device serves the rings itself")
 

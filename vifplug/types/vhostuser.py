@@ -11,7 +11,7 @@ from vifplug.model.codec import FrozenMap
 from vifplug.model.nic import VIRTIO
 from vifplug.model.source import VhostUserSource
 from vifplug.model.vif import VIF
-from vifplug.plan.resources import OvsPort, Resource, VhostSocket
+from vifplug.plan.registry import OvsPort, Resource, VhostSocket
 from vifplug.types import adopted, openvswitch
 from vifplug.types.base import NO_VF, Context, Option, VIFType, nic_problems
 
@@ -21,7 +21,7 @@ _DIRECTORY = (
 )
 
 
-class VhostUser(VIFType):
+class VhostUserType(VIFType):
     """A vhost-user NIC. With ``source.bridge`` the other end is an Open vSwitch bridge with a DPDK datapath."""
 
     name = "vhostuser"
@@ -70,12 +70,12 @@ class VhostUser(VIFType):
 def model_problems(vif: VIF) -> Iterator[Problem]:
     """libvirt has no other model for it (qemuValidateDomainDeviceDefNetwork)."""
     if vif.model and vif.model not in VIRTIO:
-        yield Problem("$.model", f"wanted virtio: vhost-user has no other frontend, found {vif.model}")
+        yield Problem("$.model", f"expected virtio: vhost-user has no other frontend, got {vif.model}")
 
 
 def _switched_problems(vif: VIF) -> Iterator[Problem]:
     if vif.virtualport and not openvswitch.on_openvswitch(vif):
-        yield Problem("$.virtualport.type", f"wanted openvswitch, found {vif.virtualport.type}")
+        yield Problem("$.virtualport.type", f"expected openvswitch, got {vif.virtualport.type}")
     yield from openvswitch.external_ids_problems(vif)
     for key in ("virtualport", "external_ids") if vif.source.adopted else ():
         if getattr(vif, key):
@@ -83,7 +83,7 @@ def _switched_problems(vif: VIF) -> Iterator[Problem]:
     if vif.source.mode == "client" and vif.target not in (None, _basename(vif)):
         yield Problem(
             "$.target",
-            f"wanted {_basename(vif)}: Open vSwitch names its own socket after the port, found {vif.target}",
+            f"expected {_basename(vif)}: Open vSwitch names its own socket after the port, got {vif.target}",
         )
 
 

@@ -1,6 +1,6 @@
 """The type and its kind of resource do what vifplug wants of every type and of every kind."""
 
-from vifplug.plan.resources import Resource
+from vifplug.plan.registry import Resource
 from vifplug.testing.backends import ResourceConformance
 from vifplug.testing.conformance import VIFTypeConformance
 from vifplug.testing.netns import ip

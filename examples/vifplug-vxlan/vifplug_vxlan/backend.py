@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from vifplug.errors import Missing, VifplugError
-from vifplug.host import sysctls
-from vifplug.host.netlink import Netlink
-from vifplug.host.netlink_messages import Link, Settings
-from vifplug.host.rtsocket import Refused, explained
-from vifplug.host.stepwise import Stepwise
-from vifplug.plan.resources import Identity, Resource
+from vifplug.host.links import sysctls
+from vifplug.host.netlink.client import Netlink
+from vifplug.host.netlink.messages import Link, LinkChange
+from vifplug.host.netlink.socket import NetlinkRefused, explained
+from vifplug.host.stepwise import StepwiseBackend
+from vifplug.plan.registry import Identity, Resource
 from vifplug.plan.steps import Observed
 from vifplug_vxlan.tunnel import Tunnel
 
@@ -22,7 +22,7 @@ from vifplug_vxlan.tunnel import Tunnel
 GROUP = 478900
 
 
-class Tunnels(Stepwise):
+class Tunnels(StepwiseBackend):
     """VXLAN devices, each with its bridge, in the network namespace in which it is first used. Thread-safe."""
 
     api_version = (1, 0)
@@ -59,7 +59,7 @@ class Tunnels(Stepwise):
         bridge = links.get(before.bridge)
         if bridge and any(each.master == bridge.index and each.name != before.name for each in self._netlink.all()):
             return
-        with _told(before, "remove it"):
+        with _describe(before, "remove it"):
             for link in links.values():
                 if link.group == GROUP:
                     self._netlink.delete(link.index)
@@ -68,20 +68,20 @@ class Tunnels(Stepwise):
         self._netlink.close()
 
     def _write(self, tunnel: Tunnel) -> None:
-        with _told(tunnel, "make it"):
-            self._ensure(tunnel.bridge, Settings(kind="bridge", group=GROUP))
-            self._ensure(tunnel.name, Settings(kind="vxlan", group=GROUP, mtu=tunnel.mtu, data=self._data(tunnel)))
+        with _describe(tunnel, "make it"):
+            self._ensure(tunnel.bridge, LinkChange(kind="bridge", group=GROUP))
+            self._ensure(tunnel.name, LinkChange(kind="vxlan", group=GROUP, mtu=tunnel.mtu, data=self._data(tunnel)))
             for name in tunnel.links:
                 sysctls.write(name, tunnel.sysctls)
             master = self._index(tunnel.bridge) if tunnel.bridged else 0
-            whole = Settings(mtu=tunnel.mtu, master=master, up=tunnel.up)
-            self._netlink.set([(tunnel.bridge, Settings(up=tunnel.up)), (tunnel.name, whole)])
+            whole = LinkChange(mtu=tunnel.mtu, master=master, up=tunnel.up)
+            self._netlink.set([(tunnel.bridge, LinkChange(up=tunnel.up)), (tunnel.name, whole)])
 
-    def _ensure(self, name: str, settings: Settings) -> None:
+    def _ensure(self, name: str, settings: LinkChange) -> None:
         """Make a link where there is none: a VIF of the same VNI may have been quicker."""
         try:
             self._netlink.create(name, settings)
-        except Refused as refused:
+        except NetlinkRefused as refused:
             if refused.code != errno.EEXIST or not self._netlink.links([name]):
                 raise
 
@@ -105,11 +105,11 @@ class Tunnels(Stepwise):
 
 
 @contextlib.contextmanager
-def _told(tunnel: Tunnel, doing: str) -> Iterator[None]:
+def _describe(tunnel: Tunnel, doing: str) -> Iterator[None]:
     """The kernel's refusal as an error of vifplug's, in one sentence."""
     try:
         yield
-    except Refused as refused:
+    except NetlinkRefused as refused:
         raise explained(refused, tunnel, doing) from refused
 
 

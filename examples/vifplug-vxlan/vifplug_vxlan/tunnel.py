@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from vifplug.model.names import DeviceName, between
-from vifplug.plan.resources import Device, Life, Resource
+from vifplug.plan.registry import Device, Ownership, Resource
 
 
 def parse_address(text: str) -> str:
     """An IP address in its normal form."""
     address = ipaddress.ip_address(text)
     if address.is_unspecified or "%" in text:
-        raise ValueError(f"wanted an address of one host or group, found {text!r}")
+        raise ValueError(f"expected an address of one host or group, got {text!r}")
     return str(address)
 
 
@@ -32,7 +32,7 @@ class Tunnel(Device):
     """
 
     kind = "vxlan"
-    life = Life.ENSURED
+    ownership = Ownership.SHARED
     vni: Vni
     remote: Address
     local: Address | None = None
@@ -50,7 +50,7 @@ class Tunnel(Device):
         return (self.name, self.bridge)
 
     @property
-    def goes(self) -> bool:
+    def remove_when_unused(self) -> bool:
         return True
 
     def refusal(self, found: Resource) -> str:

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 
 from vifplug.errors import Problem
 from vifplug.guest.interface import Interface
-from vifplug.model.codec import Record
+from vifplug.model.codec import Model
 from vifplug.model.names import DeviceName
 from vifplug.model.vif import VIF
-from vifplug.plan.resources import BridgePort, LowerDevice, Resource
+from vifplug.plan.registry import BridgePort, LowerDevice, Resource
 from vifplug.types.base import NO_VF, Context, Option, VIFType, nic_problems, target_problems
 from vifplug.types.ethernet import tap, tap_interface
 from vifplug_vxlan.tunnel import Address, Tunnel, Vni
 
 
 @dataclass(frozen=True, kw_only=True)
-class VxlanSource(Record):
+class VxlanSource(Model):
     """A VXLAN segment: its number, and where its frames go.
 
     ``remote`` is the other host, or a multicast group of all hosts. ``local``: the address to send from. ``device``:
@@ -35,7 +35,7 @@ class VxlanSource(Record):
         if remote.is_multicast and self.device is None:
             yield Problem("$.device", f"is missing: remote is the multicast group {remote}, which needs one")
         if self.local and ipaddress.ip_address(self.local).version != remote.version:
-            yield Problem("$.local", f"wanted an IPv{remote.version} address, as remote is, found {self.local}")
+            yield Problem("$.local", f"expected an IPv{remote.version} address, as remote is, got {self.local}")
 
 
 class Vxlan(VIFType):
@@ -60,9 +60,9 @@ class Vxlan(VIFType):
         yield from nic_problems(vif)
         yield from target_problems(vif, "vifplug")
         if self.owner(vif, context) != "vifplug":
-            yield Problem("$.tap_owner", "wanted vifplug: libvirt knows no VXLAN")
+            yield Problem("$.tap_owner", "expected vifplug: libvirt knows no VXLAN")
         if vif.mtu and vif.mtu > context.options["mtu"]:
-            yield Problem("$.mtu", f"wanted at most {context.options['mtu']} ([vifplug_vxlan] mtu), found {vif.mtu}")
+            yield Problem("$.mtu", f"expected at most {context.options['mtu']} ([vifplug_vxlan] mtu), got {vif.mtu}")
 
     def interface(self, vif: VIF, context: Context) -> Interface:
         return tap_interface(vif, "vifplug", mtu=vif.mtu or context.options["mtu"], bandwidth=vif.bandwidth)

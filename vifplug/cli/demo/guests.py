@@ -12,7 +12,7 @@ _PATIENCE = 10  # attempts of a ping that has to succeed; the first frames can b
 
 
 @dataclass(frozen=True)
-class Guest:
+class DemoGuest:
     """A running guest."""
 
     name: str
@@ -33,7 +33,7 @@ class Guest:
 
 
 @contextlib.contextmanager
-def running(name: str, device: str, mac: str, cards: Mapping[str, str]) -> Iterator[Guest]:
+def running(name: str, device: str, mac: str, cards: Mapping[str, str]) -> Iterator[DemoGuest]:
     """A guest that holds ``device``. ``cards``: the addresses of its network cards (``{"eth0": "192.0.2.1/24"}``)."""
     words = [device, mac, *(f"{card}={address}" for card, address in cards.items())]
     command = [sys.executable, "-m", "vifplug.cli.demo.guest", *words]
@@ -42,6 +42,6 @@ def running(name: str, device: str, mac: str, cards: Mapping[str, str]) -> Itera
             assert process.stdout is not None
             if process.stdout.readline() != "ready\n":
                 raise RuntimeError(f"guest {name} did not start")
-            yield Guest(name, process.pid)
+            yield DemoGuest(name, process.pid)
         finally:
             process.kill()

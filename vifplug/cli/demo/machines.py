@@ -11,10 +11,10 @@ from pathlib import Path
 
 from vifplug.cli.demo.narrator import Narrator
 from vifplug.cli.demo.prompt import Prompt
-from vifplug.cli.demo.stage import told
+from vifplug.cli.demo.stage import message
 from vifplug.cli.demo.vifs import MACHINES, SWITCH, machine
 from vifplug.errors import Conflict
-from vifplug.testing.guests import Guest, Image, definition
+from vifplug.testing.guests import BootedGuest, Image, definition
 from vifplug.testing.host import PrivateHost
 from vifplug.testing.kernel import Kernel
 from vifplug.testing.libvirt import LibvirtHost
@@ -32,7 +32,7 @@ def play(kernel: Path) -> int:
 @contextlib.contextmanager
 def _set_up(kernel: Path) -> Iterator[tuple[LibvirtHost, Image]]:
     with contextlib.ExitStack() as stack:
-        with told():
+        with message():
             host = stack.enter_context(PrivateHost())
             image = Image.made(host.directory, Kernel(kernel))
             libvirt = stack.enter_context(LibvirtHost(host))
@@ -67,7 +67,7 @@ class Machines:
 
     # -- acts ---------------------------------------------------------------------------------------------------
 
-    def boot(self) -> Mapping[str, Guest]:
+    def boot(self) -> Mapping[str, BootedGuest]:
         self._tell.title("Three guests")
         self._tell.say("web and db are to be in VLAN 10, mail in VLAN 20; their addresses are of one network.")
         self._prompt.shell("cat web.json")
@@ -78,21 +78,21 @@ class Machines:
             guest.configure(machine(name)["mac"], f"{ADDRESSES[name]}/24")
         return guests
 
-    def talk(self, guests: Mapping[str, Guest]) -> None:
+    def talk(self, guests: Mapping[str, BootedGuest]) -> None:
         self._tell.title("Who reaches whom")
         self._in(guests["web"], "cat /sys/class/net/eth0/address /sys/class/net/eth0/mtu")
         self._reach(guests["web"], DB, "web reaches db: both are in VLAN 10")
         self._miss(guests["web"], MAIL, "web does not reach mail, in VLAN 20")
         self._miss(guests["mail"], DB, "mail does not reach db")
 
-    def move(self, guests: Mapping[str, Guest]) -> None:
+    def move(self, guests: Mapping[str, BootedGuest]) -> None:
         self._tell.title("Another VLAN, while the guest runs")
         Path("mail.json").write_text(json.dumps({**machine("mail"), "vlan": 10}, indent=2))
         self._prompt.vifplug("update", "mail.json", "-f", "table", "-c", "device", "-c", "steps")
         self._reach(guests["mail"], DB, "mail, which never lost its port, reaches db now")
         self._prompt.vifplug("check")
 
-    def unplug(self, guests: Mapping[str, Guest]) -> None:
+    def unplug(self, guests: Mapping[str, BootedGuest]) -> None:
         self._tell.title("All of it taken back")
         self._prompt.vifplug("unplug", machine("web")["id"], exit_code=Conflict.exit_code)
         for name, guest in guests.items():
@@ -104,22 +104,22 @@ class Machines:
 
     # -- means --------------------------------------------------------------------------------------------------
 
-    def _booted(self, name: str) -> Guest:
+    def _booted(self, name: str) -> BootedGuest:
         element = self._prompt.vifplug("plug", f"{name}.json")
         domain = Path(f"{name}.xml").resolve()
         domain.write_text(definition(self._image, name, [element]))
         self._tell.shell(f"virsh create {domain.name}", self._libvirt.virsh("create", domain))
-        return Guest(self._libvirt, name)
+        return BootedGuest(self._libvirt, name)
 
-    def _in(self, guest: Guest, command: str) -> None:
+    def _in(self, guest: BootedGuest, command: str) -> None:
         self._tell.typed(f"{guest.name}# {command}", guest.run(f"{command} || true"))
 
-    def _reach(self, guest: Guest, address: str, what: str) -> None:
+    def _reach(self, guest: BootedGuest, address: str, what: str) -> None:
         answered = guest.reaches(address)
         self._in(guest, f"ping -c 3 {address}")
         self._tell.expect(what, answered)
 
-    def _miss(self, guest: Guest, address: str, what: str) -> None:
+    def _miss(self, guest: BootedGuest, address: str, what: str) -> None:
         unanswered = guest.is_cut_off_from(address)
         self._in(guest, f"ping -c 2 -W 1 {address}")
         self._tell.expect(what, unanswered)

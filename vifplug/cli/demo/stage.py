@@ -56,13 +56,13 @@ def check_ready() -> None:
 def stage() -> Iterator[Stage]:
     """The host, while the ``with`` lasts; nothing of it is left. Raises HostNotReady where none can be made."""
     with contextlib.ExitStack() as stack:
-        with told():
+        with message():
             host = _set_up(stack)
         yield host
 
 
 @contextlib.contextmanager
-def told() -> Iterator[None]:
+def message() -> Iterator[None]:
     """Raises HostNotReady with what the machine lacks, or what a command says that failed."""
     try:
         yield

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from vifplug.cli.demo import guests, stage, vifs
-from vifplug.cli.demo.guests import Guest
+from vifplug.cli.demo.guests import DemoGuest
 from vifplug.cli.demo.narrator import Narrator
 from vifplug.cli.demo.prompt import Prompt
 from vifplug.cli.main import application
@@ -102,7 +102,7 @@ class Story:
         self._tell.say("And a picture of it all; `topology --format svg` draws one for the wall.")
         self._prompt.vifplug("topology")
 
-    def talk(self, guest: Mapping[str, Guest]) -> None:
+    def talk(self, guest: Mapping[str, DemoGuest]) -> None:
         self._tell.title("Guests that talk, and guests that don't")
         self._tell.say("A small process stands for each guest: it opens the tap as QEMU does. They ping each other.")
         self._tell.expect("web reaches db: both are in VLAN 10", guest["web"].reaches(DB))
@@ -115,7 +115,7 @@ class Story:
         self._tell.expect("anna does not reach bert: both are isolated", guest["anna"].is_cut_off_from(BERT))
         self._tell.expect("direct reaches the far end of the network card", guest["direct"].reaches(stage.WIRE_ADDRESS))
 
-    def break_and_mend(self, guest: Mapping[str, Guest]) -> None:
+    def break_and_mend(self, guest: Mapping[str, DemoGuest]) -> None:
         self._tell.title("Something breaks")
         self._prompt.vifplug("check")
         self._tell.say("Somebody puts web's port into VLAN 99, and deletes db's:")
@@ -130,7 +130,7 @@ class Story:
         self._prompt.vifplug("check")
         self._tell.expect("web reaches db again", guest["web"].reaches(DB))
 
-    def move(self, guest: Mapping[str, Guest]) -> None:
+    def move(self, guest: Mapping[str, DemoGuest]) -> None:
         self._tell.title("A network by its name")
         self._tell.say("guest asks for the network office. What that is, this host says, in libvirt's own format:")
         self._prompt.shell("cat networks.d/office.xml")
@@ -163,7 +163,7 @@ class Story:
     # -- means --------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def all_guests(self) -> Iterator[Mapping[str, Guest]]:
+    def all_guests(self) -> Iterator[Mapping[str, DemoGuest]]:
         """Every guest of CARDS, running."""
         with contextlib.ExitStack() as stack:
             yield {

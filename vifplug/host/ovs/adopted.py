@@ -7,19 +7,19 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from vifplug.errors import Busy
-from vifplug.host.ovs import ops, reading, rows
-from vifplug.host.ovs.ops import Row
-from vifplug.host.ovs.verbs import Verb
-from vifplug.host.ovs.wire import Operation
+from vifplug.host.ovs import decode, encode, operations
+from vifplug.host.ovs.commands import ReversibleCommand
+from vifplug.host.ovs.connection import Operation
+from vifplug.host.ovs.operations import Row
 from vifplug.model.codec import FrozenMap
-from vifplug.plan.resources import AdoptedPort, Identity
+from vifplug.plan.registry import AdoptedPort, Identity
 from vifplug.plan.steps import Difference, Observed, compare
 
 if TYPE_CHECKING:
-    from vifplug.host.ovs.api import Api
+    from vifplug.host.ovs.connection import OvsdbRefused, Reply
+    from vifplug.host.ovs.ovsdbapp_api.api import Api
     from vifplug.host.ovs.pool import Pool
-    from vifplug.host.ovs.transaction import Transaction
-    from vifplug.host.ovs.wire import Refused, Reply
+    from vifplug.host.ovs.transaction import OvsdbTransaction
 
 _PORT = ["_uuid", "name", "tag", "vlan_mode", "trunks"]
 _INTERFACE = ["_uuid", "name", "external_ids", "ofport", "error"]
@@ -33,7 +33,7 @@ def observe(pool: Pool, wanted: Sequence[AdoptedPort]) -> dict[Identity, Observe
     answers = iter(pool.select(*(each for port in wanted for each in _look(port.name))) if wanted else [])
     pairs = [(port, next(answers), next(answers)) for port in wanted]
     there = [(port, ports[0], interfaces[0]) for port, ports, interfaces in pairs if ports and interfaces]
-    on = pool.select(*(reading.bridge_of(row["_uuid"][1]) for _, row, _ in there)) if there else []
+    on = pool.select(*(decode.bridge_of(row["_uuid"][1]) for _, row, _ in there)) if there else []
     return {
         port.identity: _observed(port, row, interface, bridges[0]["name"])
         for (port, row, interface), bridges in zip(there, on, strict=True)
@@ -53,12 +53,12 @@ def vhost_port(pool: Pool, path: str) -> tuple[str, str] | None:
         if found:
             name = str(found[0]["name"])
             [[port]] = pool.select(_by_name("Port", name, ["_uuid"]))
-            [[bridge]] = pool.select(reading.bridge_of(port["_uuid"][1]))
+            [[bridge]] = pool.select(decode.bridge_of(port["_uuid"][1]))
             return name, str(bridge["name"])
     return None
 
 
-class SetPort(Verb):
+class SetPort(ReversibleCommand):
     """Change a port that others made. Equivalent to: ovs-vsctl set Port NAME tag=... -- set Interface NAME ..."""
 
     def __init__(self, api: Api, before: AdoptedPort, after: AdoptedPort) -> None:
@@ -67,10 +67,10 @@ class SetPort(Verb):
         self.subject = self.after = after
         self.differences: list[Difference] = []
 
-    def build(self, transaction: Transaction) -> None:
-        operations = rows.amend(self.before, self.after)
+    def build(self, transaction: OvsdbTransaction) -> None:
+        operations = encode.amend(self.before, self.after)
         self.wrote = any(operation["op"] != "wait" for operation in operations)
-        looks = [*_look(self.before.name), reading.bridge_of(self.before.port_row or "")]
+        looks = [*_look(self.before.name), decode.bridge_of(self.before.port_row or "")]
         self._send(transaction, [*operations, *looks])
 
     def finish(self, replies: list[Reply]) -> None:
@@ -78,13 +78,13 @@ class SetPort(Verb):
         found = _port(self.after, ports[0], interfaces[0], bridges[0]["name"])
         self.differences = [each for each in compare(self.after, found) if each.path != "error"]
 
-    def reconsider(self, refused: Refused | None) -> bool:
+    def reconsider(self, refused: OvsdbRefused | None) -> bool:
         """To write the same again does no harm, whether or not it was written."""
         if refused is not None and refused.error == "timed out":
             raise Busy(f"{self.after} was made anew, or its bridge went, while it was to be changed; try again")
         return refused is None
 
-    def inverse(self) -> Verb:
+    def inverse(self) -> ReversibleCommand:
         return SetPort(self.api, self.after, self.before)
 
 
@@ -97,21 +97,23 @@ def _by_name(table: str, name: str, columns: list[str]) -> Operation:
 
 
 def _observed(wanted: AdoptedPort, row: Row, interface: Row, bridge: str) -> Observed:
-    found = ops.pairs(interface["external_ids"])
+    found = operations.pairs(interface["external_ids"])
     asked = wanted.external_ids.get("iface-id")
-    if reading.OWNER in found:
-        return Observed(resource=None, foreign=f"a port that vifplug made, for VIF {found[reading.OWNER]}")
+    if decode.OWNER in found:
+        return Observed(resource=None, foreign=f"a port that vifplug made, for VIF {found[decode.OWNER]}")
     if asked is not None and found.get("iface-id") != asked:
-        return Observed(resource=None, foreign=f"a port of iface-id {found.get('iface-id', '(none)')}, wanted {asked}")
+        return Observed(
+            resource=None, foreign=f"a port of iface-id {found.get('iface-id', '(none)')}, expected {asked}"
+        )
     return Observed(resource=_port(wanted, row, interface, bridge))
 
 
 def _port(wanted: AdoptedPort, row: Row, interface: Row, bridge: str) -> AdoptedPort:
     return wanted.replace(
         bridge=bridge,
-        vlan=reading.vlan(row),
-        external_ids=FrozenMap(ops.without(ops.pairs(interface["external_ids"]), reading.STATUS)),
-        error=reading.failure(interface),
+        vlan=decode.vlan(row),
+        external_ids=FrozenMap(operations.without(operations.pairs(interface["external_ids"]), decode.STATUS)),
+        error=decode.failure(interface),
         port_row=row["_uuid"][1],
         interface_row=interface["_uuid"][1],
     )

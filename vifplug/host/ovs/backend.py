@@ -8,18 +8,18 @@ from typing import Any, ClassVar
 from ovsdbapp.exceptions import TimeoutException
 
 from vifplug.errors import HostNotReady, Missing, PartlyDone, StepFailed, Unavailable, VifplugError
-from vifplug.host.ovs import adopted, ops, reading, survey, takeover, verbs
-from vifplug.host.ovs.api import Api
-from vifplug.host.ovs.change import Change, commands
-from vifplug.host.ovs.conflict import explained
+from vifplug.host.ovs import adopted, commands, decode, operations, survey, takeover
+from vifplug.host.ovs.apply import PortTransaction, commands_for
+from vifplug.host.ovs.connection import DATABASE, Operation, OutcomeUnknown
+from vifplug.host.ovs.errors import explained
+from vifplug.host.ovs.ovsdbapp_api.api import Api
+from vifplug.host.ovs.ovsdbapp_api.schema import atoms
 from vifplug.host.ovs.pool import Pool
 from vifplug.host.ovs.settings import OvsSettings
 from vifplug.host.ovs.transaction import Command, CommandRefused
-from vifplug.host.ovs.values import atoms
 from vifplug.host.ovs.vswitchd import is_running
-from vifplug.host.ovs.wire import DATABASE, Operation, Unknown
 from vifplug.plan.facts import BridgeFacts
-from vifplug.plan.resources import AdoptedPort, Identity, OvsBridge, OvsPort, OvsQdisc, Resource
+from vifplug.plan.registry import AdoptedPort, Identity, OvsBridge, OvsPort, OvsQdisc, Resource
 from vifplug.plan.steps import Observed, Step
 
 #: Columns of Open_vSwitch that ovs-vswitchd fills, and their names in `OvsBackend.status`.
@@ -68,11 +68,11 @@ class OvsBackend:
 
     def find(self, owner: str) -> list[OvsPort]:
         """The ports that carry the mark of a VIF. This scans all interfaces: for an unplug without a record only."""
-        where = [["external_ids", "includes", ["map", [[reading.OWNER, owner]]]]]
+        where = [["external_ids", "includes", ["map", [[decode.OWNER, owner]]]]]
         columns = ["name", "external_ids"]
         [marked] = self._pool.select({"op": "select", "table": "Interface", "where": where, "columns": columns})
-        roles = [ops.pairs(row["external_ids"]).get(reading.ROLE, "") for row in marked]
-        ports = verbs.see(self.api, [(owner, role) for role in sorted(set(roles))]) if roles else []
+        roles = [operations.pairs(row["external_ids"]).get(decode.ROLE, "") for row in marked]
+        ports = commands.see(self.api, [(owner, role) for role in sorted(set(roles))]) if roles else []
         return [seen.port for seen in ports if seen.port is not None]
 
     def take_over(self, wanted: Sequence[OvsPort]) -> list[OvsPort]:
@@ -94,7 +94,7 @@ class OvsBackend:
 
         The names of the bridges that were removed.
         """
-        looks = [*map(takeover.look_qos, devices), *map(reading.look_bridge, bridges)]
+        looks = [*map(takeover.look_qos, devices), *map(decode.look_bridge, bridges)]
         found = iter(self._pool.select(*looks) if looks else [])
         for device in [each for each in devices if next(found)]:
             self._run(takeover.DropStrayQos(self.api, device))
@@ -115,7 +115,7 @@ class OvsBackend:
 
     def datapath_type(self, bridge: str) -> str | None:
         """Bridge.datapath_type, ``system`` where the column is empty; None: there is no such bridge."""
-        [found] = self._pool.select(reading.look_bridge(bridge))
+        [found] = self._pool.select(decode.look_bridge(bridge))
         return str(found[0]["datapath_type"] or "system") if found else None
 
     def bridges(self) -> list[BridgeFacts]:
@@ -129,7 +129,7 @@ class OvsBackend:
             [found] = self._pool.select(select)
             with self._pool.connection() as connection:
                 running = is_running(connection, self._pool.deadline())
-        except (HostNotReady, Unknown) as error:
+        except (HostNotReady, OutcomeUnknown) as error:
             return {"reachable": False, "reason": str(error)}
         offers = {name: sorted(atoms(found[0][column])) for column, name in _OFFERS.items()}
         return {
@@ -155,29 +155,29 @@ class OvsBackend:
 
     def confirm(self, ports: Sequence[OvsPort]) -> None:
         """Wait for ports that are as wanted already. Raises as `apply`; nothing is changed."""
-        verified = [verbs.PlugPort(self.api, port, port) for port in ports]
-        Change(self.api, verified, wait=self.settings.wait, deadline=self._pool.deadline()).run()
+        verified = [commands.PlugPort(self.api, port, port) for port in ports]
+        PortTransaction(self.api, verified, wait=self.settings.wait, deadline=self._pool.deadline()).run()
 
     def _change(self, steps: Sequence[Step]) -> None:
         deadline = self._pool.deadline()
-        finished: list[verbs.Verb] = []
-        for phase in commands(self.api, [self._with_defaults(step) for step in steps]):
+        finished: list[commands.ReversibleCommand] = []
+        for phase in commands_for(self.api, [self._with_defaults(step) for step in steps]):
             try:
-                Change(self.api, phase, wait=self.settings.wait, deadline=deadline).run()
+                PortTransaction(self.api, phase, wait=self.settings.wait, deadline=deadline).run()
             except VifplugError as error:
                 self._take_back(finished, error)
                 raise
             finished += phase
 
-    def _take_back(self, finished: Sequence[verbs.Verb], error: VifplugError) -> None:
+    def _take_back(self, finished: Sequence[commands.ReversibleCommand], error: VifplugError) -> None:
         inverse = [command.inverse() for command in reversed(finished) if command.wrote]
         if not inverse:
             return
         try:
-            Change(self.api, inverse, wait="none", deadline=self._pool.deadline()).run()
+            PortTransaction(self.api, inverse, wait="none", deadline=self._pool.deadline()).run()
         except VifplugError as failure:
-            told = f"{error}; and what was done before could not be taken back: {failure}"
-            raise PartlyDone(told, [str(command.subject) for command in finished]) from error
+            message = f"{error}; and what was done before could not be taken back: {failure}"
+            raise PartlyDone(message, [str(command.subject) for command in finished]) from error
 
     def _with_defaults(self, step: Step) -> Step:
         bridge = step.after
@@ -191,8 +191,8 @@ class OvsBackend:
         """Have ovs-vswitchd build the root qdisc anew. A root that Port.qos does not build is nobody's to put back."""
         qdisc = step.after
         assert isinstance(qdisc, OvsQdisc)
-        keys = reading.Keys.of(qdisc.owner, qdisc.role)
-        shaper = reading.shaper(keys, self._pool.select(*reading.look_shaper(keys)))
+        keys = decode.Keys.of(qdisc.owner, qdisc.role)
+        shaper = decode.shaper(keys, self._pool.select(*decode.look_shaper(keys)))
         if shaper is None:
             raise Missing(f"{qdisc} of VIF {qdisc.owner} can't be built: its Open vSwitch port has no QoS of the VIF's")
         # ovs-vswitchd.conf.db.5: QoS types are linux-htb, linux-hfsc, ...; the kernel's kinds are htb, hfsc, ...
@@ -203,19 +203,21 @@ class OvsBackend:
             self._toggle(qdisc, on=True)
         except VifplugError as error:
             if not self._is_shaped(keys):
-                told = f"{qdisc}: its QoS was switched off and could not be switched on again: {error}; update the VIF"
-                raise PartlyDone(told, [f"{qdisc} without its QoS"]) from error
+                message = (
+                    f"{qdisc}: its QoS was switched off and could not be switched on again: {error}; update the VIF"
+                )
+                raise PartlyDone(message, [f"{qdisc} without its QoS"]) from error
             raise
         if (found := self._root_qdisc(qdisc.name)) != qdisc.root:
-            raise StepFailed(f"{qdisc} is {found or 'none'} after ovs-vswitchd built it anew; wanted {qdisc.root}")
+            raise StepFailed(f"{qdisc} is {found or 'none'} after ovs-vswitchd built it anew; expected {qdisc.root}")
 
     def _toggle(self, qdisc: OvsQdisc, *, on: bool) -> None:
-        command = verbs.SetQos(self.api, qdisc, on=on)
-        Change(self.api, [command], wait="ofport", deadline=self._pool.deadline()).run()
+        command = commands.SetQos(self.api, qdisc, on=on)
+        PortTransaction(self.api, [command], wait="ofport", deadline=self._pool.deadline()).run()
 
-    def _is_shaped(self, keys: reading.Keys) -> bool:
+    def _is_shaped(self, keys: decode.Keys) -> bool:
         try:
-            return reading.shaper(keys, self._pool.select(*reading.look_shaper(keys))) is not None
+            return decode.shaper(keys, self._pool.select(*decode.look_shaper(keys))) is not None
         except HostNotReady:
             return False
 
@@ -223,16 +225,16 @@ class OvsBackend:
 
     def _read(self, resource: Resource, answers: list[list[dict[str, Any]]]) -> Resource | None:
         if isinstance(resource, OvsBridge):
-            return reading.read_bridge(answers[0][0], resource.owner) if answers[0] else None
+            return decode.read_bridge(answers[0][0], resource.owner) if answers[0] else None
         assert isinstance(resource, OvsPort)
-        return verbs.read(self.api, resource.owner, resource.role, answers).port
+        return commands.read(self.api, resource.owner, resource.role, answers).port
 
 
 def _query(resource: Resource) -> list[Operation]:
     if isinstance(resource, OvsBridge):
-        return [reading.look_bridge(resource.name)]
+        return [decode.look_bridge(resource.name)]
     assert isinstance(resource, OvsPort)
-    return reading.look(resource.owner, resource.role)
+    return decode.look(resource.owner, resource.role)
 
 
 def _key(resource: Resource | None) -> tuple[str, str]:

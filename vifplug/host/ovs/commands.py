@@ -1,295 +1,223 @@
-"""The changes of ovsdbapp's Open_vSwitch API, each as operations instead of changes to a replica."""
+"""What vifplug does to a bridge, as ovsdbapp commands: each runs in ``api.transaction()`` next to any other.
+
+A command begins with what its step says of the database. When the server finds that wrong, the command looks, and
+the transaction is composed anew from what is really there: so two who plug the same VIF at once both succeed, and a
+request whose reply was lost is settled by asking.
+"""
 
 from __future__ import annotations
 
-import re
-import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from vifplug.host.ovs import ops
-from vifplug.host.ovs.row import Row
-from vifplug.host.ovs.transaction import Command, Transaction, existing, where
-from vifplug.host.ovs.values import RowNotFound, encode, reference
-from vifplug.host.ovs.wire import DATABASE, Refused, Reply
+from vifplug.errors import Conflict
+from vifplug.host.ovs import decode, encode
+from vifplug.host.ovs.connection import Operation, OvsdbRefused, Reply
+from vifplug.host.ovs.decode import Keys, Seen
+from vifplug.host.ovs.ovsdbapp_api.commands import taken_name
+from vifplug.host.ovs.transaction import Command, OvsdbTransaction
+from vifplug.plan.registry import OvsBridge, OvsPort, OvsQdisc, Resource
+from vifplug.plan.steps import Difference, compare
 
 if TYPE_CHECKING:
-    from vifplug.host.ovs.api import Api
-
-_TAKEN = re.compile(r'in "\w+" table to have identical values \("?(.*?)"?\) for index on column "name"')
+    from vifplug.host.ovs.ovsdbapp_api.api import Api
 
 
-def taken_name(refused: Refused) -> str | None:
-    """The name that two rows would have, when that is why a transaction was refused."""
-    found = _TAKEN.search(refused.details) if refused.error == "constraint violation" else None
-    return found[1] if found else None
+class ReversibleCommand(Command):
+    """A command that knows what it changed, and the command that takes it back."""
+
+    wrote = False
+    #: Done means that ovs-vswitchd has applied it; what is removed is done once the database no longer has it.
+    needs_vswitchd = True
+    #: Done means so whatever the operator's choice of what to wait for.
+    awaited = False
+    subject: Resource
+
+    def inverse(self) -> ReversibleCommand:
+        raise NotImplementedError
+
+    def _send(self, transaction: OvsdbTransaction, operations: list[Operation]) -> None:
+        for operation in operations:
+            transaction.add_op(operation)
 
 
-class _Named(Command):
-    """Adds a row with a unique name. With ``may_exist``, losing a race for the name is no failure."""
+class PlugPort(ReversibleCommand):
+    """Make a port, or change it, to what ``after`` says, and read it back in the same transaction.
 
-    table: str
-
-    def __init__(self, api: Api, name: str, may_exist: bool) -> None:
-        super().__init__(api)
-        self.name, self.may_exist = name, may_exist
-        self._taken = False
-        self._uuid: uuid.UUID | None = None
-
-    def reconsider(self, refused: Refused | None) -> bool:
-        if refused is None or not self.may_exist:
-            return False
-        if taken_name(refused) == self.name:
-            self._taken = True
-            return True
-        return refused.error == "timed out"  # the row that was found has gone since
-
-    def finish(self, replies: list[Reply]) -> None:
-        self.result = Row(self.api, self.table, self._uuid)
-
-    def present(self, transaction: Transaction) -> uuid.UUID | None:
-        """The row that has the name already, where there may be one."""
-        if not self._taken:
-            return None
-        try:
-            return transaction.row(self.table, self.name)
-        except RowNotFound:
-            self._taken = False
-            return None
-
-
-class AddPort(_Named):
-    """Equivalent to: ovs-vsctl [--may-exist] add-port BRIDGE NAME -- set Interface NAME COLUMN=VALUE...
-
-    An existing port gets the columns too, and one on another bridge is an error: nothing is silently left out.
+    Equivalent to: ovs-vsctl --may-exist add-port BRIDGE NAME -- set Port NAME tag=... -- set Interface NAME ...
     """
 
-    table = "Port"
+    def __init__(self, api: Api, before: OvsPort | None, after: OvsPort) -> None:
+        super().__init__(api)
+        self.subject = self.after = after
+        self.awaited = after.awaited
+        self.origin = self.have = decode.assumed(before)
+        self.differences: list[Difference] = []
+        self._undecided = False
 
-    def __init__(self, api: Api, bridge: Any, name: str, may_exist: bool, columns: Mapping[str, Any]) -> None:
-        super().__init__(api, name, may_exist)
-        self.bridge, self.columns = bridge, dict(columns)
+    def build(self, transaction: OvsdbTransaction) -> None:
+        operations = encode.write(self.have, self.after)
+        self.wrote = any(operation["op"] != "wait" for operation in operations) or self._undecided
+        self._send(transaction, operations)
+        own = self.after.qos is not None and self.after.qos.type is not None
+        self._reads = decode.look(self.after.owner, self.after.role, qos=own)
+        self._send(transaction, self._reads)
 
-    def build(self, transaction: Transaction) -> None:
-        bridge = transaction.row("Bridge", self.bridge)
-        self._uuid = self.present(transaction)
-        if self._uuid is not None:
-            return self._adopt(transaction, bridge, self._uuid)
-        interface = transaction.insert("Interface", {"name": self.name, **_row(self.columns)}, self.name)
-        self._uuid = transaction.insert("Port", {"name": self.name, "interfaces": reference(interface)}, self.name)
-        transaction.mutate("Bridge", where(bridge), ["ports", "insert", reference(self._uuid)])
-
-    def _adopt(self, transaction: Transaction, bridge: uuid.UUID, port: uuid.UUID) -> None:
-        if not transaction.is_new(port):
-            [holder] = self.api.pool.select(holds("Bridge", "ports", port, ["_uuid", "name"]))
-            # Without a bridge it was removed just now: the guard on its row has the transaction composed anew.
-            if holder and holder[0]["_uuid"][1] != str(bridge):
-                found = holder[0]["name"]
-                raise RuntimeError(f"Port {self.name} is wanted on bridge {self.bridge} and exists on {found}")
-        interface = existing(transaction, "Interface", self.name, True) if self.columns else None
-        if interface is not None:
-            set_columns(transaction, "Interface", interface, self.columns)
-
-
-class AddBridge(_Named):
-    """Equivalent to: ovs-vsctl [--may-exist] add-br NAME [-- set Bridge NAME datapath_type=TYPE]"""
-
-    table = "Bridge"
-
-    def __init__(self, api: Api, name: str, may_exist: bool, datapath_type: str | None) -> None:
-        super().__init__(api, name, may_exist)
-        self.datapath_type = datapath_type
-
-    def build(self, transaction: Transaction) -> None:
-        columns = {"datapath_type": self.datapath_type} if self.datapath_type else {}
-        self._uuid = self.present(transaction)
-        if self._uuid is not None:
-            if columns:
-                transaction.update("Bridge", self._uuid, columns)
+    def finish(self, replies: list[Reply]) -> None:
+        found = decode.seen(
+            self.after.owner, self.after.role, [reply["rows"] for reply in replies[-len(self._reads) :]]
+        )
+        if found.port is None:
+            self.differences = [Difference(self.after.owner, str(self.after), "there", None)]
             return
-        interface = transaction.insert("Interface", {"name": self.name, "type": "internal"}, self.name)
-        port = transaction.insert("Port", {"name": self.name, "interfaces": reference(interface)}, self.name)
-        self._uuid = transaction.insert("Bridge", {"name": self.name, "ports": reference(port), **columns}, self.name)
-        transaction.mutate(DATABASE, [], ["bridges", "insert", reference(self._uuid)])
+        # What a foreign QoS row says is not read back here; that it was left alone is all that is wanted of it.
+        ignored = {"error", "qos"} if found.foreign_qos else {"error"}
+        self.differences = [d for d in compare(self.after, found.port) if d.path not in ignored]
+        self.result = found.port
+
+    def reconsider(self, refused: OvsdbRefused | None) -> bool:
+        known, self.have = self.have, see(self.api, [(self.after.owner, self.after.role)])[0]
+        if refused is None:
+            self._undecided = True
+        elif self.have == known:
+            return self._worth_another_try(refused)
+        elif not self._undecided:
+            self.origin = self.have
+        if self.have.port is not None and self.have.port.name != self.after.name:
+            raise Conflict(
+                f"{self.after} for VIF {self.after.owner} can't be made: that VIF has the port {self.have.port.name} "
+                f"on bridge {self.have.port.bridge} already; unplug it first"
+            )
+        return True
+
+    def inverse(self) -> ReversibleCommand:
+        if self.origin.port is None:
+            return UnplugPort(self.api, self.after)
+        return PlugPort(self.api, self.after, self.origin.port)
+
+    def _worth_another_try(self, refused: OvsdbRefused) -> bool:
+        """The VIF's rows are as they were thought to be: whether the reason of the refusal has gone meanwhile."""
+        if taken_name(refused) is not None:
+            named = refused.rows
+            looks = [decode.look_name(table, row) for row in named for table in ("Interface", "Port", "Bridge")]
+            return not any(self.api.pool.select(*looks))
+        if refused.error == "timed out":  # a guard: the port was elsewhere for a moment, or its bridge is not there
+            return any(self.api.pool.select(decode.look_bridge(self.after.bridge)))
+        return refused.error == "duplicate uuid"
 
 
-class DelPort(Command):
-    """Equivalent to: ovs-vsctl [--if-exists] del-port [BRIDGE] NAME"""
+class UnplugPort(ReversibleCommand):
+    """Remove a port, wherever it is, with its QoS; no port is success. Equivalent to: ovs-vsctl --if-exists del-port"""
 
-    def __init__(self, api: Api, name: str, bridge: Any, if_exists: bool) -> None:
+    needs_vswitchd = False
+
+    def __init__(self, api: Api, port: OvsPort) -> None:
         super().__init__(api)
-        self.name, self.bridge, self.if_exists = name, bridge, if_exists
+        self.subject = self.port = port
+        self.awaited = port.awaited
+        self._undecided = False
 
-    def build(self, transaction: Transaction) -> None:
-        port = existing(transaction, "Port", self.name, True)
-        if port is None:
-            if self.if_exists:
-                return
-            raise RuntimeError(f"Port {self.name} does not exist")
-        if self.bridge and not self._is_on(transaction, port):
-            if self.if_exists:
-                return
-            raise RuntimeError(f"Port {self.name} does not exist on {self.bridge}!")
-        transaction.mutate("Bridge", [["ports", "includes", reference(port)]], ["ports", "delete", reference(port)])
-
-    def reconsider(self, refused: Refused | None) -> bool:
-        return refused is not None and refused.error == "timed out"
-
-    def _is_on(self, transaction: Transaction, port: uuid.UUID) -> bool:
-        bridge = transaction.row("Bridge", self.bridge)
-        [holder] = self.api.pool.select(holds("Bridge", "ports", port, ["_uuid"]))
-        return transaction.is_new(port) or [row["_uuid"][1] for row in holder] == [str(bridge)]
-
-
-class DelBridge(Command):
-    """Equivalent to: ovs-vsctl [--if-exists] del-br NAME"""
-
-    def __init__(self, api: Api, name: str, if_exists: bool) -> None:
-        super().__init__(api)
-        self.name, self.if_exists = name, if_exists
-
-    def build(self, transaction: Transaction) -> None:
-        bridge = existing(transaction, "Bridge", self.name, True)
-        if bridge is not None:
-            transaction.mutate(DATABASE, [], ["bridges", "delete", reference(bridge)])
-        elif not self.if_exists:
-            raise RuntimeError(f"Bridge {self.name} does not exist")
-
-
-class SetColumns(Command):
-    """Equivalent to: ovs-vsctl [--if-exists] set TABLE RECORD COLUMN=VALUE...; in a map the other keys stay."""
-
-    def __init__(self, api: Api, table: str, record: Any, columns: Sequence[tuple[str, Any]], if_exists: bool) -> None:
-        super().__init__(api)
-        self.table, self.record, self.columns, self.if_exists = table, record, columns, if_exists
-
-    def build(self, transaction: Transaction) -> None:
-        row = existing(transaction, self.table, self.record, self.if_exists)
-        if row is not None:
-            set_columns(transaction, self.table, row, dict(self.columns))
-
-    def reconsider(self, refused: Refused | None) -> bool:
-        return refused is not None and refused.error == "timed out"
-
-
-class AddValues(SetColumns):
-    """Equivalent to: ovs-vsctl add TABLE RECORD COLUMN VALUE...; a key that is there keeps its value."""
-
-    def build(self, transaction: Transaction) -> None:
-        row = transaction.row(self.table, self.record)
-        for column, value in self.columns:
-            added = encode(value) if isinstance(value, Mapping) else ["set", [encode(value)]]
-            transaction.mutate(self.table, where(row), [column, "insert", added])
-
-
-class RemoveValues(SetColumns):
-    """Equivalent to: ovs-vsctl [--if-exists] remove TABLE RECORD COLUMN VALUE|KEY|KEY=VALUE..."""
-
-    def build(self, transaction: Transaction) -> None:
-        row = existing(transaction, self.table, self.record, self.if_exists)
-        for column, value in self.columns if row is not None else ():
-            removed = encode(value) if isinstance(value, Mapping) else ["set", [encode(value)]]
-            transaction.mutate(self.table, where(row), [column, "delete", removed])
-
-
-class ClearColumn(Command):
-    """Equivalent to: ovs-vsctl clear TABLE RECORD COLUMN"""
-
-    def __init__(self, api: Api, table: str, record: Any, column: str) -> None:
-        super().__init__(api)
-        self.table, self.record, self.column = table, record, column
-
-    def build(self, transaction: Transaction) -> None:
-        row = transaction.row(self.table, self.record)
-        transaction.update(self.table, row, {self.column: self.api.schema.column(self.table, self.column).empty()})
-
-
-class Create(Command):
-    """Equivalent to: ovs-vsctl create TABLE COLUMN=VALUE...; the result is the UUID, or with ``as_row`` the row."""
-
-    def __init__(self, api: Api, table: str, columns: Mapping[str, Any], *, as_row: bool) -> None:
-        super().__init__(api)
-        self.table, self.columns, self.as_row = table, dict(columns), as_row
-
-    def build(self, transaction: Transaction) -> None:
-        self.result = transaction.insert(self.table, _row(self.columns))
+    def build(self, transaction: OvsdbTransaction) -> None:
+        self._send(transaction, encode.remove(self.port))
 
     def finish(self, replies: list[Reply]) -> None:
-        if self.as_row:
-            self.result = Row(self.api, self.table, self.result)
+        self.wrote = bool(replies[0]["count"]) or self._undecided
+
+    def reconsider(self, refused: OvsdbRefused | None) -> bool:
+        self._undecided = self._undecided or refused is None
+        return refused is None
+
+    def inverse(self) -> ReversibleCommand:
+        return PlugPort(self.api, None, self.port)
 
 
-class Destroy(Command):
-    """Equivalent to: ovs-vsctl destroy TABLE RECORD"""
+class EnsureBridge(ReversibleCommand):
+    """Make a bridge where there is none; one that is there is left as it is.
 
-    def __init__(self, api: Api, table: str, record: Any) -> None:
+    Equivalent to: ovs-vsctl br-exists NAME || ovs-vsctl add-br NAME -- set Bridge NAME datapath_type=TYPE
+    """
+
+    def __init__(self, api: Api, bridge: OvsBridge) -> None:
         super().__init__(api)
-        self.table, self.record = table, record
+        self.subject = self.bridge = bridge
+        self._there = self._undecided = False
 
-    def build(self, transaction: Transaction) -> None:
-        row = transaction.row(self.table, self.record)
-        transaction.add_op(ops.delete(self.table, str(row)))
+    def build(self, transaction: OvsdbTransaction) -> None:
+        self.wrote = not self._there or self._undecided
+        if not self._there:
+            self._send(transaction, encode.add_bridge(self.bridge))
+
+    def reconsider(self, refused: OvsdbRefused | None) -> bool:
+        known = self._there
+        [found] = self.api.pool.select(decode.look_bridge(self.bridge.name))
+        self._there = bool(found)
+        self._undecided = self._undecided or refused is None
+        return refused is None or self._there != known
+
+    def inverse(self) -> ReversibleCommand:
+        return DropBridge(self.api, self.bridge)
 
 
-class SetController(Command):
-    """Equivalent to: ovs-vsctl set-controller BRIDGE TARGET..."""
+class DropBridge(ReversibleCommand):
+    """Remove a bridge that `EnsureBridge` made, unless others have put ports on it since."""
 
-    def __init__(self, api: Api, bridge: Any, targets: Sequence[str]) -> None:
+    needs_vswitchd = False
+
+    def __init__(self, api: Api, bridge: OvsBridge) -> None:
         super().__init__(api)
-        self.bridge, self.targets = bridge, list(targets)
+        self.subject = self.bridge = bridge
+        self._kept = False
 
-    def build(self, transaction: Transaction) -> None:
-        bridge = transaction.row("Bridge", self.bridge)
-        rows = [transaction.insert("Controller", {"target": target}) for target in self.targets]
-        transaction.update("Bridge", bridge, {"controller": encode(rows)})
+    def build(self, transaction: OvsdbTransaction) -> None:
+        self.wrote = not self._kept
+        if not self._kept:
+            self._send(transaction, encode.remove_bridge(self.bridge.name))
+
+    def reconsider(self, refused: OvsdbRefused | None) -> bool:
+        if refused is not None and refused.error == "timed out":
+            self._kept = True
+            return True
+        return refused is None
+
+    def inverse(self) -> ReversibleCommand:
+        return EnsureBridge(self.api, self.bridge)
 
 
-class AddManager(Command):
-    """Adds a manager to those that are there. Equivalent to: ovs-vsctl -- --id=@m create Manager target=TARGET
-    -- add Open_vSwitch . manager_options @m"""
+class SetQos(ReversibleCommand):
+    """Attach the VIF's own QoS row to its port, or (``on`` is False) detach it; the row itself stays."""
 
-    def __init__(self, api: Api, target: str) -> None:
+    def __init__(self, api: Api, qdisc: OvsQdisc, *, on: bool) -> None:
         super().__init__(api)
-        self.target = target
+        self.subject = self.qdisc = qdisc
+        self.on = on
+        self.wrote = not on  # attaching puts back what there was: there is nothing to take back
+        self.awaited = True  # ovs-vswitchd has to see the one before the other
 
-    def build(self, transaction: Transaction) -> None:
-        self._uuid = transaction.insert("Manager", {"target": self.target}, self.target)
-        transaction.mutate(DATABASE, [], ["manager_options", "insert", reference(self._uuid)])
+    def build(self, transaction: OvsdbTransaction) -> None:
+        keys = Keys.of(self.qdisc.owner, self.qdisc.role)
+        self._send(transaction, [encode.attach_qos(keys, on=self.on)])
 
-    def finish(self, replies: list[Reply]) -> None:
-        self.result = Row(self.api, "Manager", self._uuid)
+    def reconsider(self, refused: OvsdbRefused | None) -> bool:
+        return refused is None
 
-
-class RemoveManager(AddManager):
-    """Equivalent to: ovs-vsctl remove Open_vSwitch . manager_options MANAGER"""
-
-    def build(self, transaction: Transaction) -> None:
-        manager = existing(transaction, "Manager", self.target, True)
-        if manager is None:
-            raise RuntimeError(f"Manager with target {self.target} does not exist")
-        transaction.mutate(DATABASE, [], ["manager_options", "delete", reference(manager)])
-
-    def finish(self, replies: list[Reply]) -> None:
-        """The result is none."""
+    def inverse(self) -> ReversibleCommand:
+        return SetQos(self.api, self.qdisc, on=True)
 
 
-def holds(table: str, column: str, row: object, columns: list[str]) -> dict[str, Any]:
-    """Select the rows of ``table`` whose ``column`` refers to ``row``."""
-    return {"op": "select", "table": table, "where": [[column, "includes", reference(row)]], "columns": columns}
+def see(api: Api, ports: Sequence[tuple[str, str]]) -> list[Seen]:
+    """What the database has for each (owner, role): one transaction, one more where a port has a foreign QoS row."""
+    queries = [decode.look(owner, role) for owner, role in ports]
+    answers = api.pool.select(*[operation for query in queries for operation in query])
+    width = len(queries[0])
+    return [read(api, *port, answers[width * index : width * (index + 1)]) for index, port in enumerate(ports)]
 
 
-def set_columns(transaction: Transaction, table: str, row: uuid.UUID, columns: Mapping[str, Any]) -> None:
-    """Write columns; of a map only the keys that are given. RFC 7047: inserting a key that is there changes nothing,
-    so it is deleted first."""
-    for column, value in columns.items():
-        if isinstance(value, Mapping) and not transaction.is_new(row):
-            keys = ["set", [encode(key) for key in value]]
-            transaction.mutate(table, where(row), [column, "delete", keys], [column, "insert", encode(value)])
-        elif isinstance(value, Mapping):
-            transaction.merge(row, column, encode(value))
-        else:
-            transaction.update(table, row, {column: encode(value)})
-
-
-def _row(columns: Mapping[str, Any]) -> dict[str, Any]:
-    return {column: encode(value) for column, value in columns.items()}
+def read(api: Api, owner: str, role: str, found: list[list[dict[str, Any]]]) -> Seen:
+    """One port from what `decode.look` found, with the content of a QoS row that is somebody else's."""
+    foreign = decode.foreign_qos(owner, role, found)
+    if foreign is None:
+        return decode.seen(owner, role, found)
+    [qos] = api.pool.select(decode.look_qos(foreign))
+    queue = decode.first_queue(qos[0]) if qos else None
+    queues = api.pool.select(decode.look_queue(queue))[0] if queue else []
+    return decode.seen(owner, role, found, decode.read_qos(qos[0], queues) if qos else None)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from vifplug.host.ovs import ops
-from vifplug.host.ovs.ops import Row
-from vifplug.host.ovs.wire import DATABASE, Operation
+from vifplug.host.ovs import operations
+from vifplug.host.ovs.connection import DATABASE, Operation
+from vifplug.host.ovs.operations import Row
 from vifplug.model.codec import joined
-from vifplug.plan.resources import OvsPort
+from vifplug.plan.registry import OvsPort
 
 #: the bridge of OVN, where ``ovn-bridge`` does not say otherwise
 _BRIDGE = "br-int"
@@ -37,31 +37,31 @@ def look(port: OvsPort) -> list[Operation]:
 def lacking(port: OvsPort, found: Sequence[Sequence[Row]]) -> str:
     """What is lacking and what to do, from what `look` found: what is certain before what is likely."""
     [switch], bridges, namesakes = found
-    told = ops.pairs(switch["external_ids"])
-    written = {row["name"]: ops.pairs(row["external_ids"]) for row in bridges}
+    message = operations.pairs(switch["external_ids"])
+    written = {row["name"]: operations.pairs(row["external_ids"]) for row in bridges}
     marks = {key: value for key, value in written.get(port.bridge, {}).items() if key.startswith(_MARKS)}
     others = sorted({str(row["name"]) for row in namesakes} - {port.name})
-    return next(_reasons(port, told, marks, others))
+    return next(_reasons(port, message, marks, others))
 
 
-def _reasons(port: OvsPort, told: Ids, marks: Ids, others: Sequence[str]) -> Iterator[str]:
-    known, name = told.get("system-id"), str(port.iface_id)
+def _reasons(port: OvsPort, message: Ids, marks: Ids, others: Sequence[str]) -> Iterator[str]:
+    known, name = message.get("system-id"), str(port.iface_id)
     needed = _NEEDED if marks else (*_NEEDED, "system-id")  # which may also come from a file
-    if missing := [key for key in needed if not {key, f"{key}-{known}"} & set(told)]:
+    if missing := [key for key in needed if not {key, f"{key}-{known}"} & set(message)]:
         yield (
             f"this host is not set up for OVN: external_ids of the table Open_vSwitch lack {joined(missing, 'and')}; "
             "set what is lacking, as ovn-controller(8) has it"
         )
-    if port.bridge != (wanted := told.get("ovn-bridge", _BRIDGE)):
+    if port.bridge != (wanted := message.get("ovn-bridge", _BRIDGE)):
         yield f"it is on {port.bridge}, and OVN's bridge here is {wanted}: correct the VIF's bridge, or do not wait"
     if others:
         yield f"{joined(others, 'and')} has the iface-id {name} as well: remove what is left over"
-    yield _likely(name, told, marks)
+    yield _likely(name, message, marks)
 
 
-def _likely(name: str, told: Ids, marks: Ids) -> str:
+def _likely(name: str, message: Ids, marks: Ids) -> str:
     """All that has to be there is there; the marks of ovn-controller tell how far it has come."""
-    remote = told.get("ovn-remote", "the southbound database")
+    remote = message.get("ovn-remote", "the southbound database")
     if not marks:
         return f"ovn-controller never worked on that bridge: start it, and see in its log whether it reaches {remote}"
     asking = f"`ovn-sbctl find Port_Binding logical_port={name}`"

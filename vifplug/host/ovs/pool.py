@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from vifplug.errors import Unavailable
+from vifplug.host.ovs.connection import NotDelivered, Operation, OutcomeUnknown, OvsdbConnection, OvsdbRefused, Reply
 from vifplug.host.ovs.settings import OvsSettings
-from vifplug.host.ovs.wire import Connection, NotDelivered, Operation, Refused, Reply, Unknown
 
 T = TypeVar("T")
 
@@ -24,7 +24,7 @@ class Pool:
 
     def __init__(self, settings: OvsSettings) -> None:
         self.settings = settings
-        self._free: list[Connection] = []  # append and pop of a list are atomic
+        self._free: list[OvsdbConnection] = []  # append and pop of a list are atomic
         self._process = os.getpid()
 
     def close(self) -> None:
@@ -50,13 +50,13 @@ class Pool:
         until = self.deadline() if deadline is None else deadline
         try:
             replies = self.transact(operations, until)
-        except Unknown as unknown:
+        except OutcomeUnknown as unknown:
             if not unknown.lost:
                 raise self.silent(unknown) from unknown
             self.close()
             try:
                 replies = self.transact(operations, until)
-            except Unknown as again:
+            except OutcomeUnknown as again:
                 raise self.silent(again) from again
         return [reply["rows"] for reply in replies]
 
@@ -71,13 +71,13 @@ class Pool:
         )
 
     @contextmanager
-    def connection(self, deadline: float | None = None) -> Iterator[Connection]:
+    def connection(self, deadline: float | None = None) -> Iterator[OvsdbConnection]:
         """A connection for more than one request; it goes back to the pool unless it failed."""
-        taken = self._take(self.deadline() if deadline is None else deadline) or Connection(self.settings)
+        taken = self._take(self.deadline() if deadline is None else deadline) or OvsdbConnection(self.settings)
         with self._lent(taken):
             yield taken
 
-    def _run(self, work: Callable[[Connection], T], deadline: float) -> T:
+    def _run(self, work: Callable[[OvsdbConnection], T], deadline: float) -> T:
         pooled = self._take(deadline)
         if pooled is not None:
             try:
@@ -85,16 +85,16 @@ class Pool:
                     return work(pooled)
             except NotDelivered:
                 pass  # it went stale between the look and the request: certainly nothing was executed
-        fresh = Connection(self.settings)
+        fresh = OvsdbConnection(self.settings)
         with self._lent(fresh):
             return work(fresh)
 
     @contextmanager
-    def _lent(self, connection: Connection) -> Iterator[None]:
+    def _lent(self, connection: OvsdbConnection) -> Iterator[None]:
         """It goes back to the pool, unless it failed; the server's refusal is no failure of the connection."""
         try:
             yield
-        except Refused:
+        except OvsdbRefused:
             self._free.append(connection)
             raise
         except BaseException:
@@ -102,7 +102,7 @@ class Pool:
             raise
         self._free.append(connection)
 
-    def _take(self, deadline: float) -> Connection | None:
+    def _take(self, deadline: float) -> OvsdbConnection | None:
         if self._process != os.getpid():
             self.close()
             self._process = os.getpid()
@@ -116,14 +116,14 @@ class Pool:
             connection.close()
         return None
 
-    def _answers(self, connection: Connection, deadline: float) -> bool:
+    def _answers(self, connection: OvsdbConnection, deadline: float) -> bool:
         if time.monotonic() - connection.used < _IDLE:
             return True
         try:
             connection.call("echo", [], deadline)
         except NotDelivered:
             return False
-        except Unknown as unknown:
+        except OutcomeUnknown as unknown:
             if unknown.lost:
                 return False
             connection.close()

@@ -34,9 +34,9 @@ class OvsSettings:
 
     def __post_init__(self) -> None:
         if self.wait not in WAITS:
-            raise InvalidConfig(f"the Open vSwitch option wait is {self.wait!r}; wanted {joined(WAITS)}")
+            raise InvalidConfig(f"the Open vSwitch option wait is {self.wait!r}; expected {joined(WAITS)}")
         if not self.timeout > 0:
-            raise InvalidConfig(f"the Open vSwitch option timeout is {self.timeout}; wanted more than 0 seconds")
+            raise InvalidConfig(f"the Open vSwitch option timeout is {self.timeout}; expected more than 0 seconds")
         for remote in self.remotes:
             self._check(remote)
 
@@ -46,15 +46,15 @@ class OvsSettings:
 
     def _check(self, remote: str) -> None:
         method, _, address = remote.partition(":")
-        told = f"the Open vSwitch option connection has {remote!r}"
+        message = f"the Open vSwitch option connection has {remote!r}"
         if method not in METHODS or not address:
-            raise InvalidConfig(f"{told}; wanted unix:FILE, tcp:HOST:PORT or ssl:HOST:PORT")
+            raise InvalidConfig(f"{message}; expected unix:FILE, tcp:HOST:PORT or ssl:HOST:PORT")
         if method == "unix" and (len(address.encode()) > SOCKET_PATH_BYTES or "\0" in address):
-            raise InvalidConfig(f"{told}; wanted a path of at most {SOCKET_PATH_BYTES} bytes")
+            raise InvalidConfig(f"{message}; expected a path of at most {SOCKET_PATH_BYTES} bytes")
         if method != "unix" and not _is_port(address.rpartition(":")):
-            raise InvalidConfig(f"{told}; wanted HOST:PORT after {method}:")
+            raise InvalidConfig(f"{message}; expected HOST:PORT after {method}:")
         if method == "ssl" and not (self.ssl_ca and self.ssl_certificate and self.ssl_key):
-            raise InvalidConfig(f"{told}; an ssl remote needs the options ssl_ca, ssl_certificate and ssl_key")
+            raise InvalidConfig(f"{message}; an ssl remote needs the options ssl_ca, ssl_certificate and ssl_key")
 
 
 def _is_port(parts: tuple[str, str, str]) -> bool:

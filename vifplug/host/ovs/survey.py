@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from vifplug.errors import InvalidDocument
-from vifplug.host.ovs import ops, reading
-from vifplug.host.ovs.ops import Row
-from vifplug.host.ovs.values import atom, atoms
+from vifplug.host.ovs import decode, operations
+from vifplug.host.ovs.operations import Row
+from vifplug.host.ovs.ovsdbapp_api.schema import atom, atoms
 from vifplug.model.vlan import Vlan
 from vifplug.plan.facts import BridgeFacts, BridgePortFacts
 
@@ -26,7 +26,7 @@ QUERIES = (
 
 def bridges(found: Sequence[Row], ports: Sequence[Row], interfaces: Sequence[Row]) -> list[BridgeFacts]:
     """Every bridge, by name, with its ports but for the one that it is itself."""
-    owners = {atom(row["_uuid"]): ops.pairs(row["external_ids"]).get(reading.OWNER) for row in interfaces}
+    owners = {atom(row["_uuid"]): operations.pairs(row["external_ids"]).get(decode.OWNER) for row in interfaces}
     known = {atom(row["_uuid"]): _port(row, owners) for row in ports}
     return sorted((_bridge(row, known) for row in found), key=lambda bridge: bridge.name)
 
@@ -45,7 +45,7 @@ def _port(row: Row, owners: Mapping[object, str | None]) -> BridgePortFacts:
 
 def vlan(row: Row) -> Vlan | None:
     """The VLANs of a Port row; None for all of them, and for what no VIF could ask for (VLAN 0)."""
-    tag, mode, trunks = ops.optional(row["tag"]), ops.optional(row["vlan_mode"]), atoms(row["trunks"])
+    tag, mode, trunks = operations.optional(row["tag"]), operations.optional(row["vlan_mode"]), atoms(row["trunks"])
     try:
         if tag is not None and mode in (None, "access"):
             return Vlan.from_data(tag)

@@ -13,12 +13,12 @@ from ovsdbapp import api as base
 from ovsdbapp import exceptions
 
 from vifplug.errors import HostNotReady
-from vifplug.host.ovs import ops, reading
-from vifplug.host.ovs.values import RowNotFound, reference
-from vifplug.host.ovs.wire import DATABASE, Operation, Refused, Reply, Unknown
+from vifplug.host.ovs import decode, operations
+from vifplug.host.ovs.connection import DATABASE, Operation, OutcomeUnknown, OvsdbRefused, Reply
+from vifplug.host.ovs.ovsdbapp_api.schema import RowNotFound, reference
 
 if TYPE_CHECKING:
-    from vifplug.host.ovs.api import Api
+    from vifplug.host.ovs.ovsdbapp_api.api import Api
 
 LOG = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Undecided(exceptions.TimeoutException):  # type: ignore[misc]
 class CommandRefused(RuntimeError):
     """The server refused a transaction because of ``command``; ``refused`` has its words."""
 
-    def __init__(self, refused: Refused, command: Command | None) -> None:
+    def __init__(self, refused: OvsdbRefused, command: Command | None) -> None:
         super().__init__(f"OVSDB Error: {refused.error}: {refused.details}; command: {command}")
         self.refused, self.command = refused, command
 
@@ -53,13 +53,13 @@ class Command(base.Command):  # type: ignore[misc]
     def __init__(self, api: Api) -> None:
         self.api = api
 
-    def build(self, transaction: Transaction) -> None:
+    def build(self, transaction: OvsdbTransaction) -> None:
         raise NotImplementedError
 
     def finish(self, replies: list[Reply]) -> None:
         """``replies`` are those of this command's own operations, once they are committed."""
 
-    def reconsider(self, refused: Refused | None) -> bool:
+    def reconsider(self, refused: OvsdbRefused | None) -> bool:
         """Look at the database anew after a refusal, or (None) after a lost connection; True: worth another try."""
         return False
 
@@ -68,20 +68,20 @@ class Command(base.Command):  # type: ignore[misc]
     ) -> Any:
         """Run the command alone. An error is raised with ``check_error`` and otherwise only logged: ovsdbapp's way."""
         with (
-            _told(self, check_error, log_errors),
+            _describe(self, check_error, log_errors),
             self.api.transaction(check_error=True, log_errors=False, timeout=timeout, wait=wait) as transaction,
         ):
             transaction.add(self)
         return self.result
 
     def __str__(self) -> str:
-        told = ", ".join(f"{key}={value}" for key, value in vars(self).items() if key not in ("api", "result"))
-        return f"{type(self).__name__}({told})"
+        message = ", ".join(f"{key}={value}" for key, value in vars(self).items() if key not in ("api", "result"))
+        return f"{type(self).__name__}({message})"
 
     __repr__ = __str__
 
 
-class Transaction(base.Transaction):  # type: ignore[misc]
+class OvsdbTransaction(base.Transaction):  # type: ignore[misc]
     """Commands that happen together or not at all: one message to the server, one reply."""
 
     def __init__(self, api: Api, *, check_error: bool, log_errors: bool, deadline: float, wait: bool) -> None:
@@ -100,7 +100,7 @@ class Transaction(base.Transaction):  # type: ignore[misc]
     def commit(self) -> list[Any] | None:
         """The results of the commands. Raises CommandRefused, RowNotFound, TimeoutException, Unavailable."""
         results: list[Any] | None = None
-        with _told(self, self._check_error, self._log_errors):
+        with _describe(self, self._check_error, self._log_errors):
             self._commit()
             if self._wait and self.wrote and not self.api.applied(self.next_cfg, self._deadline):
                 raise self._timeout("committed, but ovs-vswitchd has not applied it")
@@ -116,7 +116,7 @@ class Transaction(base.Transaction):  # type: ignore[misc]
     def insert(self, table: str, row: dict[str, Any], name: str | None = None) -> uuid.UUID:
         """A new row; its UUID is chosen here, so that later commands can refer to it."""
         chosen = uuid.uuid4()
-        operation = ops.insert(table, str(chosen), row)
+        operation = operations.insert(table, str(chosen), row)
         self.add_op(operation)
         self._inserted[chosen] = operation
         if name is not None:
@@ -127,7 +127,7 @@ class Transaction(base.Transaction):  # type: ignore[misc]
         if row in self._inserted:
             self._inserted[row]["row"].update(values)
         else:
-            self.add_op(ops.update(table, str(row), values))
+            self.add_op(operations.update(table, str(row), values))
 
     def merge(self, row: uuid.UUID, column: str, pairs: list[Any]) -> None:
         """Add pairs of a map to a row that is inserted in this transaction."""
@@ -136,7 +136,7 @@ class Transaction(base.Transaction):  # type: ignore[misc]
         written[column] = ["map", kept + pairs[1]]
 
     def mutate(self, table: str, condition: list[Any], *mutations: list[Any]) -> None:
-        self.add_op(ops.mutate(table, condition, *mutations))
+        self.add_op(operations.mutate(table, condition, *mutations))
 
     def is_new(self, row: uuid.UUID) -> bool:
         return row in self._inserted
@@ -147,24 +147,24 @@ class Transaction(base.Transaction):  # type: ignore[misc]
         if (table, record) not in self._names:
             found = self.api.find(table, record)
             if isinstance(record, str) and self.api.schema.key(table) == "name" and str(found) != record:
-                self.add_op(ops.there(table, where(found), {"name": record}))
+                self.add_op(operations.there(table, where(found), {"name": record}))
             self._names[table, record] = found
         return self._names[table, record]
 
     # -- committing -------------------------------------------------------------------------------------------------
 
     def _commit(self) -> None:
-        lost: Unknown | None = None
+        lost: OutcomeUnknown | None = None
         for _ in range(_ATTEMPTS):
             self._build()
             if not self._operations:
                 return
             try:
                 return self._finish(self.api.pool.transact([*self._operations, *self._bump()], self._deadline))
-            except Refused as refused:
+            except OvsdbRefused as refused:
                 if not self._again(refused):
                     raise CommandRefused(refused, self._culprit(refused)) from refused
-            except Unknown as unknown:
+            except OutcomeUnknown as unknown:
                 lost = unknown
                 self._settle(lost)
             except HostNotReady:
@@ -173,7 +173,7 @@ class Transaction(base.Transaction):  # type: ignore[misc]
                 self._settle(lost)  # this try was not delivered, and an earlier one may have been executed
         raise self._timeout("other writers were faster each time")
 
-    def _settle(self, unknown: Unknown) -> None:
+    def _settle(self, unknown: OutcomeUnknown) -> None:
         """After a lost connection nothing is pending: what happened can be asked for. Raises Undecided if not."""
         cause = str(unknown)
         while unknown.lost:
@@ -205,8 +205,8 @@ class Transaction(base.Transaction):  # type: ignore[misc]
     def _bump(self) -> list[Operation]:
         """Equivalent to what ovs-vsctl adds: ask ovs-vswitchd to take notice, and learn the number to wait for."""
         self.wrote = any(operation["op"] not in ("select", "wait") for operation in self._operations)
-        number = reading.look_next_cfg()
-        return [ops.mutate(DATABASE, [], ["next_cfg", "+=", 1]), number] if self.wrote else [number]
+        number = decode.look_next_cfg()
+        return [operations.mutate(DATABASE, [], ["next_cfg", "+=", 1]), number] if self.wrote else [number]
 
     def _finish(self, replies: list[Reply]) -> None:
         rows = replies[-1]["rows"]
@@ -217,14 +217,14 @@ class Transaction(base.Transaction):  # type: ignore[misc]
         for command in self.commands:
             command.finish(own[id(command)])
 
-    def _again(self, refused: Refused | None) -> bool:
+    def _again(self, refused: OvsdbRefused | None) -> bool:
         """Whether the commands concerned see the database otherwise now, so that another try makes sense."""
         culprit = self._culprit(refused) if refused else None
         concerned = [culprit] if culprit else self.commands
         answers = [command.reconsider(refused) for command in concerned]  # each has to look
         return any(answers)
 
-    def _culprit(self, refused: Refused) -> Command | None:
+    def _culprit(self, refused: OvsdbRefused) -> Command | None:
         """The command of the operation at fault; at the commit, that of a row which the text names."""
         if refused.index is not None:
             return self._owners[refused.index] if refused.index < len(self._owners) else None
@@ -237,7 +237,7 @@ class Transaction(base.Transaction):  # type: ignore[misc]
 
 
 @contextmanager
-def _told(subject: object, check_error: bool, log_errors: bool) -> Iterator[None]:
+def _describe(subject: object, check_error: bool, log_errors: bool) -> Iterator[None]:
     """ovsdbapp's two switches: log an error or not, raise it or not."""
     try:
         yield
@@ -248,7 +248,7 @@ def _told(subject: object, check_error: bool, log_errors: bool) -> Iterator[None
             raise
 
 
-def existing(transaction: Transaction, table: str, record: Any, if_exists: bool) -> uuid.UUID | None:
+def existing(transaction: OvsdbTransaction, table: str, record: Any, if_exists: bool) -> uuid.UUID | None:
     """The row of a record; None when it is not there and need not be. Raises RowNotFound."""
     try:
         return transaction.row(table, record)

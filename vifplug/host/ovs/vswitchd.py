@@ -6,8 +6,8 @@ import enum
 import time
 
 from vifplug.errors import Unavailable
+from vifplug.host.ovs.connection import OutcomeUnknown, OvsdbConnection
 from vifplug.host.ovs.pool import Pool
-from vifplug.host.ovs.wire import Connection, Unknown
 
 #: The lock that a running ovs-vswitchd holds (vswitchd/bridge.c, bridge_init).
 LOCK = "ovs_vswitchd"
@@ -34,20 +34,20 @@ def applied(pool: Pool, number: int, deadline: float) -> Silent | None:
         try:
             with pool.connection(deadline) as connection:
                 return _wait(connection, number, deadline)
-        except (Unknown, Unavailable) as error:
+        except (OutcomeUnknown, Unavailable) as error:
             if time.monotonic() + _PAUSE >= deadline:
                 raise pool.silent(error) from error
         time.sleep(_PAUSE)
 
 
-def is_running(connection: Connection, deadline: float) -> bool:
+def is_running(connection: OvsdbConnection, deadline: float) -> bool:
     """Whether some ovs-vswitchd is connected: its lock can't be had. (It is given back at once.)"""
     got = connection.call("lock", [LOCK], deadline)["locked"]
     connection.call("unlock", [LOCK], deadline)
     return not got
 
 
-def _wait(connection: Connection, number: int, deadline: float) -> Silent | None:
+def _wait(connection: OvsdbConnection, number: int, deadline: float) -> Silent | None:
     while True:
         seen = connection.cur_cfg
         if connection.wait_cfg(number, min(deadline, time.monotonic() + _PATIENCE)):

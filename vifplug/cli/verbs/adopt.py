@@ -1,0 +1,63 @@
+"""The verb that takes over a guest that runs."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from vifplug.cli.output import Lister, data, lines
+from vifplug.errors import InvalidRequest, VifplugError
+
+if TYPE_CHECKING:
+    from vifplug.driver.adoption import Adopted
+    from vifplug.driver.verbs import VIFDriver
+    from vifplug.guest.domain.live import RunningGuest
+
+
+class Adopt(Lister):
+    """take over the ports that libvirt made for a guest that runs: record and check them, and change nothing.
+
+    Each interface for itself: one that is refused does not keep the others. What is not as the guest's definition says
+    is told from the beginning, as `check` tells it afterwards.
+    """
+
+    columns = ("vif_id", "device", "changed", "interface_xml", "actual", "differences")
+    brief = ("vif_id", "device", "changed", "differences")
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "file", metavar="DOMAIN.xml", help="what `virsh dumpxml` prints while the guest runs; - is standard input"
+        )
+        parser.add_argument("--dry-run", action="store_true", help="record nothing; say what would be recorded")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
+        from vifplug.cli import documents
+
+        guest = documents.read_running(self.app, parsed_args.file)
+        for sentence in guest.wrong:
+            self.app.say(sentence)
+            self.exit_code = InvalidRequest.exit_code
+        with self.app.driver() as driver:
+            return self.columns, [_row(each) for each in self._each(driver, guest, dry_run=parsed_args.dry_run)]
+
+    def nothing(self) -> str:
+        return "" if self.exit_code else "libvirt has plugged no interface of the guest"
+
+    def _each(self, driver: VIFDriver, guest: RunningGuest, *, dry_run: bool) -> Iterator[Adopted]:
+        for each in guest.interfaces:
+            asked = {each.vif.id: each.asked} if each.asked else {}
+            try:
+                yield from driver.adopt([(each.vif, guest.instance)], asked=asked, dry_run=dry_run)
+            except VifplugError as error:
+                self.exit_code = max(self.exit_code, self.app.complain(error))
+
+
+def _row(adopted: Adopted) -> tuple[Any, ...]:
+    actual, different = adopted.actual, lines(adopted.differences)
+    return (
+        *(adopted.vif.id, data(actual.target), adopted.changed),
+        *(adopted.interface_xml, data(actual), different),
+    )

@@ -1,0 +1,68 @@
+"""The verbs for libvirt's hook: what libvirt runs, and what goes into a guest's definition for it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from vifplug.cli.output import FILE, Verb
+from vifplug.model.guestxml import NAMESPACE
+
+if TYPE_CHECKING:
+    from vifplug.guest.domain.metadata import DescribedGuest
+
+
+class LibvirtHook(Verb):
+    """do what libvirt's qemu hook is for: plug and unplug the VIFs that a guest's metadata describes.
+
+    libvirt runs it, with the guest's definition on standard input. A guest without such metadata is left alone.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument("name", metavar="NAME", help="the guest's name")
+        parser.add_argument("operation", metavar="OPERATION", help="prepare, started, reconnect, release or another")
+        parser.add_argument("sub", metavar="SUB-OPERATION", help="begin or end")
+        parser.add_argument("extra", metavar="EXTRA", nargs="?", help="not used")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> int:
+        text = sys.stdin.buffer.read()
+        if NAMESPACE.encode() not in text:
+            return 0
+        from vifplug.compat import libvirt_hook
+        from vifplug.guest.domain import metadata
+
+        operation = libvirt_hook.OPERATIONS.get((parsed_args.operation, parsed_args.sub))
+        if operation is None:
+            return 0
+        code = self.app.guard(lambda: self._run(operation, metadata.guest(text)))
+        return 0 if operation in libvirt_hook.HARMLESS else code
+
+    def _run(self, operation: str, guest: DescribedGuest) -> int:
+        from vifplug.compat.libvirt_hook import GuestHook
+
+        if not guest.described and not guest.problems:
+            return 0
+        with self.app.driver() as driver:
+            failed = GuestHook(driver, guest).run(operation)
+        return max((self.app.complain(error) for error in failed), default=0)
+
+
+class HookXml(Verb):
+    """print what a guest's definition needs for the hook: its metadata, and the interface of each VIF."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument("files", nargs="+", metavar="FILE", help=FILE)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        from vifplug.cli import documents
+        from vifplug.guest.domain import metadata
+
+        found = documents.read_all(self.app, parsed_args.files)
+        print(metadata.element(vif for vif, _ in found), file=self.app.stdout)
+        for _, interface in found:
+            print(interface, file=self.app.stdout)

@@ -1,0 +1,182 @@
+"""The verbs that tell what would be: resolve, can-plug, candidates."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import gc
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vifplug.cli.app import Told
+from vifplug.cli.output import FILE, Lister, Verb, lines
+from vifplug.cli.verbs.networks import NETWORK_FILE, networks
+from vifplug.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from vifplug.driver.definitions import NetworkDefinitions
+    from vifplug.model.vif import VIF
+
+Answer = tuple[Sequence[str], Iterable[Any]]
+
+NO = 1
+
+GUEST_FILE = "a VIF, or a whole guest as libvirt's <domain>; - is standard input"
+
+
+class Resolve(Verb):
+    """print what a VIF of a named network becomes: the actual VIF, as JSON or as libvirt's element.
+
+    Nothing of the host is looked at: every device of a pool counts as free.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = network_option(super().get_parser(prog_name))
+        parser.add_argument("file", metavar="FILE", help=FILE)
+        parser.add_argument(
+            "--xml", action="store_true", help="as the interface element that libvirt itself would have"
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        from vifplug.cli import documents
+
+        [vif] = documents.parse_all(self.app, [parsed_args.file])
+        actual = resolved(self, vif, defined(self, parsed_args.network))
+        text = (
+            documents.element(self.app, actual, libvirts=True)
+            if parsed_args.xml
+            else json.dumps(actual.to_data(), indent=2)
+        )
+        print(text, file=self.app.stdout)
+
+
+class CanPlug(Lister):
+    """tell whether a VIF, or all of a guest's, could be plugged here, and each reason why not; exit code 1 if not."""
+
+    columns = ("vif_id", "mac", "reason")
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument("file", metavar="FILE", help=GUEST_FILE)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Answer:
+        from vifplug.cli import documents
+
+        vifs, wrong = documents.read_guest(self.app, parsed_args.file)
+        with self.app.driver() as driver:
+            found = [(vif.id, vif.mac, reason) for vif, reason in driver.can_plug(vifs)]
+        rows = [("", "", reason) for reason in wrong] + found
+        self.exit_code = NO if rows else 0
+        return self.columns, rows
+
+    def nothing(self) -> str:
+        return "can be plugged here"
+
+
+class Candidates(Lister):
+    """tell which hosts could take a VIF, or a guest, from what their `host-info -f json` says; exit code 1 if none.
+
+    can-plug on the host itself has the last word.
+    """
+
+    columns = ("host", "fits", "reasons")
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument("file", metavar="FILE", help=GUEST_FILE)
+        parser.add_argument(
+            "--host",
+            nargs="+",
+            action="extend",
+            required=True,
+            metavar="FILE",
+            help="what hosts publish: a document or a list of them; a directory stands for its *.json files",
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Answer:
+        from vifplug.cli import documents
+        from vifplug.networks import candidates
+
+        vifs, wrong = documents.read_guest(self.app, parsed_args.file)
+        search = candidates.Search(vifs)
+        rows = []
+        with _without_gc():
+            for name, info in _hosts(parsed_args.host):
+                reasons = [*wrong, *search.reasons(info)]
+                rows.append((name, not reasons, lines(reasons)))
+        self.exit_code = 0 if any(fits for _, fits, _ in rows) else NO
+        return self.columns, sorted(rows, key=lambda row: (not row[1], row[0]))
+
+    def nothing(self) -> str:
+        return "no host was given"
+
+
+def network_option(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parser.add_argument(
+        "--network",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FILE",
+        help=f"{NETWORK_FILE}, instead of those in [vifplug] networks_dir",
+    )
+    return parser
+
+
+def defined(verb: Verb, files: Sequence[str]) -> NetworkDefinitions:
+    """The networks in the files, or without files those of this host. Raises Told for a wrong file."""
+    from vifplug.driver.definitions import NetworkDirectory, StaticNetworks
+
+    if not files:
+        return NetworkDirectory(verb.app.settings().networks_dir)
+    try:
+        return StaticNetworks(networks(files))
+    except InvalidRequest as error:
+        verb.app.complain(error)
+        raise Told from error
+
+
+def resolved(verb: Verb, vif: VIF, networks: NetworkDefinitions) -> VIF:
+    """The actual VIF, with every device of a pool free; one that is of no named network is what it is."""
+    from vifplug.driver import definitions
+    from vifplug.networks.resolve import resolve
+
+    if vif.type != "network":
+        return vif
+    bridge = verb.app.settings().integration_bridge
+    return resolve(vif, definitions.get(networks, vif.source.network), default_bridge=bridge)
+
+
+def _hosts(paths: Iterable[str]) -> Iterator[tuple[str, Any]]:
+    """Every published document with its host's name. Raises InvalidRequest."""
+    for path in _files(paths):
+        try:
+            content = json.loads(Path(path).read_bytes())
+        except OSError as error:
+            raise InvalidRequest(f"{path}: can't be read: {error.strerror}") from error
+        except (ValueError, RecursionError) as error:
+            raise InvalidRequest(f"{path}: is not JSON: {error}") from error
+        for info in content if isinstance(content, list) else [content]:
+            if not isinstance(info, dict) or not isinstance(info.get("host"), str):
+                raise InvalidRequest(f"{path}: expected what `vifplug host-info -f json` prints, got no host in it")
+            yield info["host"], info
+
+
+def _files(paths: Iterable[str]) -> Iterator[str]:
+    for path in paths:
+        yield from map(str, sorted(Path(path).glob("*.json"))) if Path(path).is_dir() else [path]
+
+
+@contextlib.contextmanager
+def _without_gc() -> Iterator[None]:
+    """Without the garbage collector: it would look for garbage among thousands of documents that are all in use."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()

@@ -1,0 +1,181 @@
+"""The verbs that change the host: plug, unplug, update, settle."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from vifplug.cli.output import FILE, Lister, PrintsElement, ShowOne, data, lines, neutron_option
+from vifplug.cli.progress import Meter
+from vifplug.errors import InvalidDocument, InvalidRequest, VifplugError
+
+if TYPE_CHECKING:
+    from vifplug.driver.verbs import Plugged
+    from vifplug.model.vif import Instance
+    from vifplug.plan.steps import Step
+
+PLUGGED = ("vif_id", "device", "changed", "interface_xml", "actual", "steps")
+PLUGGED_BRIEF = ("vif_id", "device", "changed", "steps")
+
+
+class Plug(PrintsElement, Lister):
+    """plug VIFs: all of them or none; prints each one's interface element.
+
+    Twice is the same as once. With --dry-run nothing is changed, and the steps that would be taken are printed.
+    """
+
+    columns = PLUGGED
+    brief = PLUGGED_BRIEF
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = _instance_options(super().get_parser(prog_name))
+        parser.add_argument("files", nargs="+", metavar="FILE", help=FILE)
+        parser.add_argument(
+            "--dry-run", action="store_true", help="change nothing; say, as a table, what would be done"
+        )
+        neutron_option(parser)
+        _wait_option(parser)
+        parser.set_defaults(formatter=None)
+        return parser
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        if parsed_args.formatter is None:
+            parsed_args.formatter = "table" if parsed_args.dry_run else self.formatter_default
+        return super().run(parsed_args)
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
+        from vifplug.cli import documents
+
+        instance = _instance(parsed_args)
+        read = documents.read_all(self.app, parsed_args.files, neutron=parsed_args.neutron)
+        pairs = [(vif, instance) for vif, _ in read]
+        with self.app.driver(wait=parsed_args.wait) as driver:
+            if parsed_args.dry_run:
+                return PLUGGED, list(map(_plugged, driver.plan_many(pairs)))
+            with Meter(self.app.stderr, f"plugging {len(pairs)} VIFs", shown=len(pairs) > 1) as meter:
+                return PLUGGED, list(map(_plugged, driver.plug_many(pairs, progress=meter.show)))
+
+
+class Update(PrintsElement, ShowOne):
+    """bring a plugged VIF to what its document now says, in place where that can be; prints the element."""
+
+    columns = PLUGGED
+    brief = PLUGGED_BRIEF
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = _instance_options(super().get_parser(prog_name))
+        parser.add_argument("file", metavar="FILE", help=FILE)
+        neutron_option(parser)
+        return _wait_option(parser)
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
+        from vifplug.cli import documents
+
+        [(vif, _)] = documents.read_all(self.app, [parsed_args.file], neutron=parsed_args.neutron)
+        with self.app.driver(wait=parsed_args.wait) as driver:
+            return PLUGGED, _plugged(driver.update(vif, _instance(parsed_args)))
+
+
+class NetworkUpdate(PrintsElement, Lister):
+    """bring every VIF of a network to what the network now says, in place where that can be: all of them or none.
+
+    Prints each one's interface element.
+    """
+
+    columns = PLUGGED
+    brief = PLUGGED_BRIEF
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument("name", metavar="NAME", help="the name of a network")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
+        with self.app.driver() as driver:
+            return PLUGGED, list(map(_plugged, driver.update_network(parsed_args.name)))
+
+    def nothing(self) -> str:
+        return "no VIF is plugged into the network"
+
+
+class Unplug(Lister):
+    """take back everything of VIFs; the id is enough, and what is not there is no error.
+
+    Each VIF for itself: one that is refused does not keep the others.
+    """
+
+    columns = ("vif_id", "changed", "steps")
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument("ids", nargs="+", metavar="ID", help="the id of a VIF")
+        parser.add_argument("--force", action="store_true", help="even while a guest has the device open")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
+        rows = []
+        with self.app.driver() as driver:
+            for vif_id in parsed_args.ids:
+                try:
+                    rows.append(_taken(vif_id, driver.unplug(vif_id, force=parsed_args.force)))
+                except VifplugError as error:
+                    self.exit_code = max(self.exit_code, self.app.complain(error))
+        return self.columns, rows
+
+
+class Settle(ShowOne):
+    """do again what libvirt undid when the guest started: QoS on the tap, settings of a virtual function."""
+
+    columns = ("vif_id", "changed", "steps")
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument("id", metavar="ID", help="the id of a VIF")
+        return _wait_option(parser)
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
+        with self.app.driver(wait=parsed_args.wait) as driver:
+            return self.columns, _taken(parsed_args.id, driver.settle(parsed_args.id))
+
+
+def _instance_options(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parser.add_argument("--instance-uuid", metavar="UUID", help="the guest that the VIFs belong to")
+    parser.add_argument("--instance-name", metavar="NAME", help="its name, for people")
+    return parser
+
+
+def _wait_option(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    from vifplug.host.ovs.settings import WAITS
+
+    parser.add_argument(
+        "--wait",
+        choices=WAITS,
+        help="wait until a port of Open vSwitch is in its database, made by ovs-vswitchd, or has its flows from OVN; "
+        "takes the place of [vifplug_ovs] wait",
+    )
+    return parser
+
+
+def _instance(parsed_args: argparse.Namespace) -> Instance | None:
+    from vifplug.model.vif import Instance
+
+    if parsed_args.instance_uuid is None:
+        if parsed_args.instance_name is not None:
+            raise InvalidRequest("--instance-name needs --instance-uuid: a name alone does not tell guests apart")
+        return None
+    try:
+        return Instance(uuid=parsed_args.instance_uuid, name=parsed_args.instance_name)
+    except InvalidDocument as error:
+        raise InvalidDocument(error.problems, "the instance") from None
+
+
+def _plugged(plugged: Plugged) -> tuple[Any, ...]:
+    """One row of PLUGGED."""
+    actual = plugged.actual
+    element, steps = plugged.interface_xml, lines(plugged.steps)
+    return plugged.vif.id, data(actual.target), plugged.changed, element, data(actual), steps
+
+
+def _taken(vif_id: str, steps: Sequence[Step]) -> tuple[Any, ...]:
+    return vif_id, bool(steps), lines(steps)

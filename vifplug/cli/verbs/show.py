@@ -1,0 +1,185 @@
+"""The verbs that only look: xml, check, list, show, types, host-info."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from vifplug.cli.output import FILE, Lister, PrintsElement, Shown, ShowOne, data, lines, neutron_option
+from vifplug.cli.verbs import placement
+from vifplug.errors import VifplugError
+
+if TYPE_CHECKING:
+    from vifplug.driver.verbs import Entry, VIFDriver
+    from vifplug.plan.steps import Difference
+
+Answer = tuple[Sequence[str], Iterable[Any]]
+
+DIFFERENT = 1
+NOTHING = "no VIF is plugged"
+
+
+class Xml(PrintsElement, ShowOne):
+    """print the guest's interface element of a VIF, touching nothing.
+
+    For a VIF of a named network it is the element of what the network makes of it, where the network is known.
+    """
+
+    columns = ("vif_id", "interface_xml")
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = placement.network_option(super().get_parser(prog_name))
+        parser.add_argument("file", metavar="FILE", help=FILE)
+        neutron_option(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Answer:
+        from vifplug.cli import documents
+
+        [(vif, element)] = documents.read_all(self.app, [parsed_args.file], neutron=parsed_args.neutron)
+        if vif.type == "network":
+            networks = placement.defined(self, parsed_args.network)
+            if parsed_args.network or any(each.name == vif.source.network for each in networks.all()):
+                element = documents.element(self.app, placement.resolved(self, vif, networks))
+        return self.columns, (vif.id, element)
+
+
+class Check(Lister):
+    """compare the host with what is recorded; exit code 1 where they differ."""
+
+    columns = ("vif_id", "path", "wanted", "found")
+    checked = 0
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument("ids", nargs="*", metavar="ID", help="the id of a VIF; none: all that are plugged")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Answer:
+        with self.app.driver() as driver:
+            found = self._each(driver, parsed_args.ids) if parsed_args.ids else driver.check()
+            if not parsed_args.ids:
+                self.checked = len(driver.list())
+        self.exit_code = max(self.exit_code, DIFFERENT if found else 0)
+        return self.columns, [(each.vif_id, each.path, _value(each.wanted), _value(each.found)) for each in found]
+
+    def nothing(self) -> str:
+        return _all_well(self.checked) if self.checked or not self.exit_code else ""
+
+    def _each(self, driver: VIFDriver, ids: Iterable[str]) -> list[Difference]:
+        """The differences of the VIFs, each for itself: one that can't be checked does not hide the others'."""
+        found: list[Difference] = []
+        for vif_id in ids:
+            try:
+                found += driver.check(vif_id)
+                self.checked += 1
+            except VifplugError as error:
+                self.exit_code = max(self.exit_code, self.app.complain(error))
+        return found
+
+
+class List(Lister):
+    """list the VIFs that are recorded on this host."""
+
+    columns = ("vif_id", "type", "device", "instance", "state")
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Answer:
+        with self.app.driver() as driver:
+            return self.columns, [_listed(entry) for entry in driver.list()]
+
+    def nothing(self) -> str:
+        return NOTHING
+
+
+class Show(ShowOne):
+    """show what is recorded of one VIF."""
+
+    columns = ("vif_id", "state", "changed_at", "instance", "vif", "actual", "interface_xml", "resources")
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument("id", metavar="ID", help="the id of a VIF")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Answer:
+        with self.app.driver() as driver:
+            entry = driver.show(parsed_args.id)
+        return self.columns, (
+            entry.vif.id,
+            entry.state,
+            datetime.datetime.fromtimestamp(entry.changed_at, datetime.UTC).isoformat(timespec="seconds"),
+            data(entry.instance),
+            data(entry.vif),
+            data(entry.actual),
+            entry.interface_xml,
+            lines(entry.resources),
+        )
+
+
+class ListTypes(Lister):
+    """list the VIF types and third parties' kinds of resource that are installed, and why any can't be used.
+
+    With --historical, every VIF type that Neutron's ports have or had, and what each becomes.
+    """
+
+    columns = ("plugin", "name", "distribution", "version", "target", "problem")
+    historical = ("binding", "vif_type", "when", "becomes", "host", "source")
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument("--historical", action="store_true", help="the VIF types of Neutron's ports instead")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Answer:
+        from vifplug import plugins
+        from vifplug.neutron.table import TABLE
+
+        if parsed_args.historical:
+            rows = [
+                (row.name, row.vif_type, row.when, row.becomes or "(refused)", row.message, row.source) for row in TABLE
+            ]
+            return self.historical, rows
+        report = [*plugins.TypeRegistry(self.app.settings().enabled_types).report(), *plugins.report_resources()]
+        message = [(each.plugin, each.origin, each.reason) for each in report]
+        return self.columns, [(what, at.name, at.distribution, at.version, at.target, why) for what, at, why in message]
+
+
+class HostInfo(ShowOne):
+    """show what this host offers: networks and their pools, bridges, devices, types, kernel, Open vSwitch, SR-IOV."""
+
+    columns = (
+        "host",
+        "kernel",
+        "open_vswitch",
+        "integration_bridge",
+        "bridges",
+        "devices",
+        "networks",
+        "sriov",
+        "types",
+    )
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Answer:
+        with self.app.driver() as driver:
+            info = driver.host_info()
+        return self.columns, [data(info[name]) for name in self.columns]
+
+
+def _listed(entry: Entry) -> tuple[Any, ...]:
+    guest = entry.instance
+    shown = Shown(guest, (guest.name or guest.uuid) if guest else "")
+    return entry.vif.id, entry.vif.type, data(entry.actual.target), shown, entry.state
+
+
+def _value(value: Any) -> Shown:
+    if isinstance(value, dict):
+        return data(value)
+    return Shown(value, "nothing" if value is None else str(value))
+
+
+def _all_well(count: int) -> str:
+    if count == 0:
+        return NOTHING
+    return "the VIF is as recorded" if count == 1 else f"all {count} VIFs are as recorded"

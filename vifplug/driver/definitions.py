@@ -1,0 +1,150 @@
+"""The named networks that this host defines: files in libvirt's ``<network>`` format, or objects."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from vifplug.errors import InvalidDocument, InvalidRequest, Missing, Problem, UnknownNetwork
+from vifplug.model.codec import joined
+from vifplug.model.network import Network
+
+#: A file that was changed so recently, in seconds, may change again without another time stamp (the kernel's clock
+#: ticks every 1 to 10 ms): it is read again the next time.
+_RACY = 0.1
+
+#: What a file was when it was read: device, inode, size, and times in nanoseconds
+_Stamp = tuple[int, int, int, int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkDefinition:
+    """What one file, or object, defines; ``network`` is None where ``problems`` say why. ``place`` says where it is.
+
+    A file that is too broken to give a name has an empty one.
+    """
+
+    name: str
+    place: str
+    network: Network | None = None
+    problems: tuple[Problem, ...] = ()
+
+    def __str__(self) -> str:
+        return "; ".join(map(str, self.problems))
+
+
+class NetworkDefinitions(Protocol):
+    """The networks of a host."""
+
+    def all(self) -> Sequence[NetworkDefinition]:
+        """Every definition, right or wrong, by name."""
+        ...
+
+
+class NetworkDirectory:
+    """The ``*.xml`` files of a directory, read when they are asked for and again when they have changed. Thread-safe.
+
+    A directory that is not there has no networks.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._read: dict[str, tuple[_Stamp, NetworkDefinition]] = {}
+        self._reading = threading.Lock()
+
+    def all(self) -> list[NetworkDefinition]:
+        """See `NetworkDefinitions.all`. A name that several files give is wrong in each of them."""
+        with self._reading:
+            found = list(self._files())
+            there = {each.place for each in found}
+            self._read = {path: entry for path, entry in self._read.items() if path in there}
+        places: dict[str, list[str]] = {}
+        for each in found:
+            places.setdefault(each.name, []).append(each.place)
+        return sorted(
+            (_unambiguous(each, places[each.name]) for each in found), key=lambda each: (each.name, each.place)
+        )
+
+    def _files(self) -> Iterator[NetworkDefinition]:
+        try:
+            names = os.listdir(self.path)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise Missing(f"[vifplug] networks_dir, {self.path}, can't be read: {error.strerror}") from error
+        for name in names:
+            if name.endswith(".xml") and not name.startswith("."):
+                path = os.path.join(self.path, name)
+                try:
+                    found = os.stat(path)
+                    if stat.S_ISREG(found.st_mode):
+                        yield self._file(path, found)
+                except OSError as error:
+                    if os.path.lexists(path):  # else it has just been removed
+                        message = Problem("$", f"can't be read: {error.strerror}")
+                        yield NetworkDefinition(name="", place=path, problems=(message,))
+
+    def _file(self, path: str, found: os.stat_result) -> NetworkDefinition:
+        stamp = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        known = self._read.get(path)
+        if known and known[0] == stamp:
+            return known[1]
+        definition = from_text(Path(path).read_bytes(), path)
+        if time.time() - max(found.st_mtime, found.st_ctime) > _RACY:
+            self._read[path] = (stamp, definition)
+        return definition
+
+
+class StaticNetworks:
+    """Networks as objects. Raises InvalidRequest where two have one name."""
+
+    def __init__(self, networks: Iterable[Network]) -> None:
+        self._networks = tuple(networks)
+        names = [network.name for network in self._networks]
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise InvalidRequest(f"network {joined(repeated, 'and')} is given more than once: expected each name once")
+
+    def all(self) -> list[NetworkDefinition]:
+        """See `NetworkDefinitions.all`."""
+        found = (NetworkDefinition(name=each.name, place="given", network=each) for each in self._networks)
+        return sorted(found, key=lambda each: each.name)
+
+
+def get(definitions: NetworkDefinitions, name: str) -> Network:
+    """The network of that name. Raises UnknownNetwork, which says what is wrong where there is a definition."""
+    known = definitions.all()
+    named = [each for each in known if name and each.name == name]
+    if named and named[0].network:
+        return named[0].network
+    if named:
+        raise UnknownNetwork(f"network {name} can't be used: {named[0].place}: {named[0]}")
+    defined = joined((each.name for each in known if each.network), "and")
+    message = f"network {name} is not defined on this host; defined are {defined}"
+    if nameless := [each.place for each in known if not each.name]:
+        message += f", and {joined(nameless, 'and')} can't be read: see `vifplug network validate`"
+    raise UnknownNetwork(message)
+
+
+def from_text(text: bytes, place: str) -> NetworkDefinition:
+    """What a file's text defines."""
+    from vifplug.networks import read  # which loads lxml: not for a host without named networks
+
+    try:
+        network = read.network(text)
+    except InvalidDocument as error:
+        return NetworkDefinition(name=read.name(text) or "", place=place, problems=error.problems)
+    return NetworkDefinition(name=network.name, place=place, network=network)
+
+
+def _unambiguous(definition: NetworkDefinition, places: Sequence[str]) -> NetworkDefinition:
+    if len(places) == 1 or not definition.name:
+        return definition
+    others = joined((place for place in sorted(places) if place != definition.place), "and")
+    problem = Problem("$.name", f"{definition.name} is the name of the network in {others} as well; remove one")
+    return NetworkDefinition(name=definition.name, place=definition.place, problems=(*definition.problems, problem))

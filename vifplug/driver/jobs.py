@@ -1,0 +1,108 @@
+"""From a VIF to the job of plugging it: its network and type, what is recorded of it, a device where it needs one."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from vifplug import plugins
+from vifplug.conf import Config
+from vifplug.driver.engine import Job, instance_of
+from vifplug.driver.resolver import PoolChoice, Resolver
+from vifplug.guest import write
+from vifplug.model.vif import VIF, Instance
+from vifplug.plan.facts import Facts
+from vifplug.plugins import TypeRegistry
+from vifplug.store.store import Record, Store, StoreTransaction
+from vifplug.types.base import Context, VIFType
+
+
+@dataclass(frozen=True)
+class _Ask:
+    """What a caller asks for, and what is recorded."""
+
+    vif: VIF
+    instance: Instance | None
+    former: Record | None
+
+    @property
+    def guest(self) -> Instance | None:
+        return self.instance or (instance_of(self.former) if self.former else None)
+
+
+class JobFactory:
+    """Makes jobs for the engine. Callers hold the locks of the VIFs."""
+
+    def __init__(self, types: TypeRegistry, settings: Config, facts: Facts, resolver: Resolver, store: Store) -> None:
+        self._types = types
+        self._settings = settings
+        self._context = Context(settings=settings.common, facts=facts)
+        self._resolver = resolver
+        self._store = store
+
+    def check(self, vif: VIF, instance: Instance | None) -> None:
+        """Raises InvalidRequest for what is wrong whatever the host looks like, before there is a lock or a record.
+
+        What a network makes of a VIF is seen by `make`.
+        """
+        if vif.type != "network":
+            self._understood(vif, instance)
+
+    def make(
+        self, pairs: Iterable[tuple[VIF, Instance | None]], *, refresh: bool = False, dry_run: bool = False
+    ) -> Sequence[Job]:
+        """A job for each VIF. Raises Missing when the host lacks what it needs, and what resolving it raises.
+
+        Devices of pools are chosen in one transaction, with a record each that holds them; ``dry`` holds nothing.
+        ``anew``: as the networks are now, not as they were when the VIFs were plugged.
+        """
+        asks = [_Ask(vif, instance, self._store.get(vif.id)) for vif, instance in pairs]
+        jobs: dict[int, Job] = {}
+        choices: dict[int, PoolChoice] = {}
+        for number, ask in enumerate(asks):
+            begun = self._resolver.begin(ask.vif, ask.former, refresh=refresh)
+            if isinstance(begun, PoolChoice):
+                choices[number] = begun
+            else:
+                jobs[number] = self._job(ask, begun)
+        if choices or dry_run:
+            with self._store.transaction(dry_run=dry_run) as transaction:
+                for job in jobs.values():  # a device that is named comes before one that is chosen
+                    _reserve(job, transaction)
+                jobs |= {number: self._chosen(asks[number], each, transaction) for number, each in choices.items()}
+        return [jobs[number] for number in range(len(asks))]
+
+    def of(self, vif: VIF, actual: VIF, former: Record | None, instance: Instance | None = None) -> Job:
+        """The job of a VIF that is resolved already."""
+        return self._job(_Ask(vif, instance, former), actual)
+
+    def _chosen(self, ask: _Ask, choice: PoolChoice, transaction: StoreTransaction) -> Job:
+        job = self._job(ask, choice.actual(transaction.holdings(choice.names)))
+        _reserve(job, transaction)
+        return job
+
+    def _job(self, ask: _Ask, actual: VIF) -> Job:
+        kind, actual, context = self._understood(actual, ask.guest)
+        return Job(
+            vif=ask.vif if ask.vif.type == "network" else actual,
+            actual=actual,
+            instance=ask.guest,
+            interface_xml=write.element(plugins.interface(kind, actual, context)),
+            wanted=plugins.desired(kind, actual, context),
+            former=ask.former,
+        )
+
+    def _understood(self, vif: VIF, instance: Instance | None) -> tuple[VIFType, VIF, Context]:
+        """The VIF's type, the VIF with its source as the type's, and its surroundings. Raises InvalidRequest."""
+        kind, vif = self._types.bind(vif)
+        context = dataclasses.replace(self._context, instance=instance, options=self._settings.types[kind.name])
+        plugins.check(kind, vif, context)
+        return kind, vif, context
+
+
+def _reserve(job: Job, transaction: StoreTransaction) -> None:
+    """Have the record hold what the job wants, where it wants what others might have."""
+    if reservation := job.reservation():
+        transaction.put([reservation])
+        job.reserved = True

@@ -1,0 +1,185 @@
+"""From what a VIF asks for to what it gets on this host: definitions, the record and the host's devices together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from vifplug.driver import definitions
+from vifplug.driver.definitions import NetworkDefinitions
+from vifplug.errors import PoolExhausted, VifplugError
+from vifplug.model.names import default_target
+from vifplug.model.network import Network
+from vifplug.model.vif import VIF
+from vifplug.networks.pool import Holder, PoolDevice
+from vifplug.networks.resolve import device_of, fits, resolve
+from vifplug.plan.facts import Member
+from vifplug.plan.steps import Difference
+from vifplug.store.store import Holding, Record
+
+
+class Pools(Protocol):
+    """Who knows the devices of this host."""
+
+    def pool(self, network: Network) -> list[Member]:
+        """The devices of a network's pool, in order."""
+        ...
+
+    def problem(self, network: Network, device: str) -> str:
+        """Why a device of the pool can't be used now; empty where it can."""
+        ...
+
+    def has_device(self, device: str) -> bool:
+        """Whether a network device, or a PCI device, of that name is there."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolChoice:
+    """A VIF of which is to be decided which device of a pool it gets."""
+
+    vif: VIF
+    network: Network
+    members: Sequence[Member]
+    pools: Pools
+
+    @property
+    def names(self) -> list[str]:
+        """Everything whose holders matter."""
+        return [name for member in self.members for name in member.names]
+
+    def actual(self, holdings: Iterable[Holding]) -> VIF:
+        """The VIF with the device that it gets. Raises PoolExhausted, Missing and what `resolve` raises.
+
+        Only the device that it would get is looked at, and the next best where that one can't be used; all of them
+        where there is none.
+        """
+        view = {device.name: device for device in pool_view(self.network, self.members, holdings)}
+        try:
+            while True:
+                actual = resolve(self.vif, self.network, view.values())
+                device = device_of(actual) or ""
+                if not (problem := self.pools.problem(self.network, device) or self._vlan_problem(actual, device)):
+                    return actual
+                view[device] = replace(view[device], problem=problem)
+        except PoolExhausted:
+            return resolve(self.vif, self.network, looked_at(self.network, view.values(), self.pools))
+
+    def _vlan_problem(self, actual: VIF, device: str) -> str:
+        """A VLAN on a device that is given as a whole is the device's own, which only a virtual function has."""
+        names = next((member.names for member in self.members if member.name == device), ())
+        plain = actual.type == "direct" and not any(name.startswith("VF ") for name in names)
+        return "is no virtual function, and the VLAN needs one" if actual.vlan and plain else ""
+
+
+class Resolver:
+    """Resolves VIFs of type network; others are what they are. ``default_bridge``: see `resolve`."""
+
+    def __init__(self, networks: NetworkDefinitions, pools: Pools, default_bridge: str) -> None:
+        self.networks = networks
+        self._pools = pools
+        self._default_bridge = default_bridge
+
+    def begin(self, vif: VIF, former: Record | None, *, refresh: bool) -> VIF | PoolChoice:
+        """The actual VIF, or the choice that is left. ``anew``: as the network is now, not as it was when plugged.
+
+        A device that the VIF has it keeps, as long as it is there: editing a network ends no allocation.
+        """
+        if vif.type != "network":
+            return still_adopted(vif, former)
+        asked, recorded = _recorded(vif, former)
+        held = device_of(recorded) if recorded else None
+        if held is not None and not self._pools.has_device(held):
+            recorded = held = None
+        if recorded and not refresh and asked == vif:
+            return recorded
+        network = definitions.get(self.networks, vif.source.network)
+        if not network.pooled or fits(held, network):
+            return still_adopted(resolve(vif, network, held=held, default_bridge=self._default_bridge), former)
+        return PoolChoice(vif=vif, network=network, members=self._pools.pool(network), pools=self._pools)
+
+    def pool(self, network: Network, holdings: Callable[[Iterable[str]], Iterable[Holding]]) -> list[PoolDevice]:
+        """The devices of a network's pool as they are now, and who has them."""
+        members = self._pools.pool(network) if network.pooled else []
+        view = pool_view(network, members, holdings([name for member in members for name in member.names]))
+        return looked_at(network, view, self._pools)
+
+    def changed(self, record: Record) -> Iterator[Difference]:
+        """Where a network now says something else than what a VIF was plugged with."""
+        vif = VIF.from_json(record.asked)
+        if vif.type != "network":
+            return
+        path = f"network {vif.source.network}"
+        try:
+            now = self.begin(vif, record, refresh=True)
+        except VifplugError as error:
+            yield Difference(record.vif_id, path, "a definition that has a place for the VIF", str(error))
+            return
+        was = json.loads(record.actual)
+        if isinstance(now, PoolChoice):
+            yield Difference(record.vif_id, f"{path}: source", f"a device of {now.network.mode}", was["source"])
+            return
+        says = now.to_data()
+        for key in says.keys() | was.keys():
+            if says.get(key) != was.get(key):
+                yield Difference(record.vif_id, f"{path}: {key}", says.get(key), was.get(key))
+
+
+def still_adopted(vif: VIF, former: Record | None) -> VIF:
+    """``vif``, on the port of libvirt's that the record says it has: an adopted VIF stays so until it is unplugged.
+
+    Its document, or the guest's element, may come without that and without the name that libvirt gave the tap.
+    """
+    actual = VIF.from_json(former.actual) if former and '"adopted"' in former.actual else None
+    if actual is None or actual.type != vif.type:
+        return vif
+    target = actual.target if vif.target in (None, default_target(vif.id)) else vif.target
+    owner = vif.tap_owner or actual.tap_owner
+    return vif.replace(source=vif.source.replace(adopted=True), target=target, tap_owner=owner)
+
+
+def looked_at(network: Network, devices: Iterable[PoolDevice], pools: Pools) -> list[PoolDevice]:
+    """The devices, each with the reason why it can't be used now."""
+    return [replace(each, problem=each.problem or pools.problem(network, each.name)) for each in devices]
+
+
+def pool_view(network: Network, members: Iterable[Member], holdings: Iterable[Holding]) -> list[PoolDevice]:
+    """The devices of a pool, with who has them."""
+    limits = network.limits
+    by_name: dict[str, list[Holding]] = {}
+    for holding in holdings:
+        by_name.setdefault(holding.name, []).append(holding)
+    return [
+        PoolDevice(
+            name=member.name,
+            problem=member.problem,
+            limit=limits.get(member.name),
+            holders=_holders(holding for name in member.names for holding in by_name.get(name, ())),
+        )
+        for member in members
+    ]
+
+
+def _holders(holdings: Iterable[Holding]) -> tuple[Holder, ...]:
+    """Each VIF once, whatever the names under which it has the device."""
+    found: dict[str, Holder] = {}
+    for each in holdings:
+        alone = each.alone or (each.vif_id in found and found[each.vif_id].alone)
+        found[each.vif_id] = Holder(vif_id=each.vif_id, guest=_guest(each.instance), alone=alone)
+    return tuple(found.values())
+
+
+def _guest(instance: str | None) -> str:
+    data: dict[str, Any] = json.loads(instance) if instance else {}
+    return str(data.get("name") or data.get("uuid") or "")
+
+
+def _recorded(vif: VIF, former: Record | None) -> tuple[VIF | None, VIF | None]:
+    """What is recorded, as asked and as actual VIF; no actual one where another network was asked."""
+    if former is None:
+        return None, None
+    asked = VIF.from_json(former.asked)
+    same = asked.type == "network" and asked.source.network == vif.source.network
+    return asked, VIF.from_json(former.actual) if same else None

@@ -1,0 +1,220 @@
+"""Changes one ``<interface>`` of a libvirt domain's text, and leaves every other byte as it is written.
+
+What comes out has been read back, and libvirt starts a guest with it as far as the text alone can tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from vifplug.errors import InvalidDocument, InvalidRequest, Problem
+from vifplug.guest import parts, read, write, xml
+from vifplug.guest.domain import spans
+from vifplug.guest.domain.patch import Patch
+from vifplug.guest.domain.spans import Element
+from vifplug.guest.interface import Interface
+from vifplug.model.codec import Model, joined
+from vifplug.model.guestxml import quoted
+from vifplug.model.names import DeviceName, Word
+from vifplug.model.virtualport import MIDONET, OPENVSWITCH, PARAMETERS, QBG, QBH, VirtualPort
+from vifplug.model.vlan import Vlan
+
+#: where an interface is, by the root of the document
+_PATHS = {"domain": ("devices", "interface"), "interface": ()}
+#: the attributes of <source> that are configuration
+_SOURCE = {"bridge": ("bridge",), "network": ("network", "portgroup")}
+
+#: the types that can have a VLAN when a guest starts (libvirt: virDomainActualNetDefValidate)
+_WITH_VLAN = ("bridge", "network", "direct", "hostdev")
+#: the virtualports with which a guest starts (libvirt: virNetDevTapAttachBridge, networkAllocatePort, virhostdev.c);
+#: those of type network are the network's business
+_PROFILES = {"bridge": (OPENVSWITCH, MIDONET), "direct": (QBG, QBH), "hostdev": (QBH,)}
+
+_INSTEAD = "take it out with --no-vlan, or give the interface another connection with --bridge or --network"
+
+
+@dataclass(frozen=True, kw_only=True)
+class InterfaceEdit(Model):
+    """What becomes of an interface; what is not given stays.
+
+    ``network``, with or without a ``portgroup``, or ``bridge``: what it is connected to. ``portgroup`` alone: another
+    one of its network. With a network or portgroup the interface's own VLAN goes, which libvirt would let hide theirs,
+    unless ``vlan`` gives one. ``virtualport`` ``none`` takes that element out, ``no_vlan`` the VLAN.
+    """
+
+    network: Word | None = None
+    portgroup: Word | None = None
+    bridge: DeviceName | None = None
+    virtualport: Literal["openvswitch", "none"] | None = None
+    vlan: Vlan | None = None
+    no_vlan: bool = False
+
+    def rules(self) -> Iterator[Problem]:
+        if self.bridge and (self.network or self.portgroup):
+            yield Problem("$.bridge", "can't be beside network or portgroup: an interface has one connection")
+        if self.vlan and self.no_vlan:
+            yield Problem("$.vlan", "can't be beside no_vlan")
+        if not any((self.network, self.portgroup, self.bridge, self.virtualport, self.vlan, self.no_vlan)):
+            yield Problem("$", "expected something to change, got nothing")
+
+
+def edited(text: bytes, mac: str, change: InterfaceEdit) -> bytes:
+    """The text of a ``<domain>``, or of an ``<interface>`` alone, with the interface of that MAC changed.
+
+    Where all is as asked already, it is the same text. Raises InvalidRequest, with a sentence, for a text that is
+    neither, for a MAC that none has or several have, and for what libvirt would refuse or drop.
+    """
+    found = _find(spans.read(text), mac)
+    patch = Patch(text[found.start : found.end], spans.line_indent(text, found.start) or b"")
+    _refuse_running(found)
+    _connect(patch, change)
+    _set_virtualport(patch, change.virtualport)
+    _set_vlan(patch, change)
+    _check(patch)
+    return text[: found.start] + patch.text + text[found.end :]
+
+
+# -- which interface ----------------------------------------------------------------------------------------------
+
+
+def _find(root: Element, mac: str) -> Element:
+    if root.name not in _PATHS:
+        raise InvalidRequest(f"expected a <domain>, or an <interface> alone, got <{root.name[:40]}>")
+    interfaces = [(_mac(each), each) for each in spans.descend(root, _PATHS[root.name])]
+    found = [each for its, each in interfaces if its == mac.lower()]
+    if len(found) > 1:
+        raise InvalidRequest(f"expected one interface with MAC {mac}, got {len(found)}: give the <interface> alone")
+    if not found:
+        there = joined(dict.fromkeys(its for its, _ in interfaces if its), "and")
+        raise InvalidRequest(f"expected an interface with MAC {mac}, got {there}")
+    return found[0]
+
+
+def _mac(interface: Element) -> str:
+    return next((each.attributes.get("address", "").lower() for each in interface.all("mac")), "")
+
+
+def _refuse_running(interface: Element) -> None:
+    """What a network has become for a running guest is no configuration."""
+    if _type(interface) != "network" and any("network" in each.attributes for each in interface.all("source")):
+        raise InvalidRequest(f"the interface {read.RUNNING}")
+
+
+def _type(interface: Element) -> str:
+    return interface.attributes.get("type", "user")  # libvirt's default
+
+
+# -- the changes --------------------------------------------------------------------------------------------------
+
+
+def _connect(patch: Patch, change: InterfaceEdit) -> None:
+    """Type and source; what only another type can have goes."""
+    kind = "bridge" if change.bridge else "network"
+    if not (wanted := _source(patch, change)):
+        return
+    found = patch.child("source")
+    has = {name: value for name, value in found.attributes.items() if name in _SOURCE[kind]} if found else {}
+    was = _type(patch.root)
+    if was != kind or has != wanted:
+        attributes = "".join(f" {name}='{quoted(value)}'" for name, value in wanted.items())
+        patch.put("source", f"  <source{attributes}/>\n", ("mac",))
+    if was != kind:
+        patch.set_type(kind)
+        patch.drop_attribute(patch.root, "managed")
+    target = patch.child("target")
+    if target and target.attributes.get("managed") == "no":
+        patch.drop_attribute(target, "managed")
+
+
+def _source(patch: Patch, change: InterfaceEdit) -> dict[str, str]:
+    """The attributes of the source; none where the connection stays as it is."""
+    if change.bridge:
+        return {"bridge": change.bridge}
+    network = change.network
+    if change.portgroup and not network:
+        source = patch.child("source")
+        network = source.attributes.get("network") if source else None
+        if not network:
+            kind = _type(patch.root)
+            raise InvalidRequest(f"--portgroup is for an interface of a network, got type {kind}: add --network")
+    return parts.given(network=network, portgroup=change.portgroup)
+
+
+def _set_virtualport(patch: Patch, wanted: str | None) -> None:
+    if wanted == "none":
+        patch.remove("virtualport")
+    elif wanted:
+        found = patch.child("virtualport")
+        kind = found and found.attributes.get("type")
+        if kind != wanted:
+            ids = _ids(found) if found and not kind else {}
+            port = VirtualPort.from_data({"type": wanted, **ids})
+            patch.put("virtualport", write.virtualport_element(port), ("vlan", "source", "mac"))
+
+
+def _ids(untyped: Element) -> dict[str, str]:
+    """What a virtualport that leaves its type to the network says for Open vSwitch."""
+    given = {name: value for each in untyped.all("parameters") for name, value in each.attributes.items()}
+    return {name: given[name] for name in PARAMETERS[OPENVSWITCH] if name in given}
+
+
+def _set_vlan(patch: Patch, change: InterfaceEdit) -> None:
+    if change.vlan:
+        if _vlan(patch) != change.vlan:
+            patch.put("vlan", write.vlan_element(change.vlan), ("source", "mac"))
+    elif change.no_vlan or change.network or change.portgroup:
+        patch.remove("vlan")
+
+
+def _vlan(patch: Patch) -> Vlan | None:
+    """The VLAN that the interface has; None also for one that can't be read, which is to be replaced."""
+    if (found := patch.child("vlan")) is None:
+        return None
+    problems: list[str] = []
+    try:
+        element = xml.parse(patch.text[found.start : found.end], "vlan")
+        vlan = Vlan.from_data(parts.vlan(element, "$", lambda _, message: problems.append(message)))
+    except InvalidDocument:
+        return None
+    return None if problems else vlan
+
+
+# -- what comes of it ---------------------------------------------------------------------------------------------
+
+
+def _check(patch: Patch) -> None:
+    """Raises InvalidRequest for what can't be read back, and for what libvirt refuses or drops at a guest's start."""
+    kind = _type(patch.root)
+    if patch.child("vlan") and kind not in _WITH_VLAN:
+        raise InvalidRequest(f"libvirt starts no guest with a VLAN on type {kind}: {_INSTEAD}")
+    interface = read.interface(patch.text)
+    for sentence in (*_profile_problems(interface), *_vlan_problems(interface)):
+        raise InvalidRequest(sentence)
+
+
+def _profile_problems(interface: Interface) -> Iterator[str]:
+    profile = interface.virtualport and interface.virtualport.type
+    known = _PROFILES.get(interface.type)
+    if profile and known and profile not in known:
+        yield (
+            f"libvirt connects nothing by virtualport {profile} on type {interface.type}, which takes {joined(known)}: "
+            "take it out with --virtualport none, or connect the interface with --bridge and --virtualport openvswitch"
+        )
+
+
+def _vlan_problems(interface: Interface) -> Iterator[str]:
+    """On a Linux bridge, which has no virtualport, libvirt has VLANs from 11.0 on."""
+    if interface.vlan is None or interface.type == "network":
+        return
+    profile = interface.virtualport and interface.virtualport.type
+    if profile not in (None, OPENVSWITCH):
+        yield f"libvirt sets no VLAN beside virtualport {profile}: {_INSTEAD}"
+    if interface.type == "bridge":
+        return
+    mode = interface.source["mode"] if interface.source else "passthrough"
+    if mode != "passthrough":
+        yield f"libvirt starts no guest with a VLAN on type direct in mode {mode}, only in passthrough: {_INSTEAD}"
+    if interface.vlan.access is None:
+        yield f"a virtual function carries one access VLAN, no trunk and no native VLAN: say --vlan ID, or {_INSTEAD}"

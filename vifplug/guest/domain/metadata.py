@@ -1,0 +1,166 @@
+"""What a guest's own definition says to vifplug: one element of its ``<metadata>``, and the interfaces it is about.
+
+libvirt keeps one element of each namespace there and never looks into it (formatdomain, "General metadata"). Its
+children are VIFs, each as libvirt's ``<interface>`` or as ``<vif>`` with a JSON document, and are matched with the
+guest's interfaces by their MAC. What is the guest's own (model, queues, MTU, name of the tap) need not be said twice:
+it is taken from the guest's interface. See doc/decisions/0016-the-guest-carries-its-vifs.md.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vifplug.errors import InvalidDocument, InvalidRequest, Problem
+from vifplug.guest import read, xml
+from vifplug.guest.interface import Interface
+from vifplug.model.guestxml import NAMESPACE, escaped
+from vifplug.model.vif import VIF, Instance
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element
+
+_OURS = f"{{{NAMESPACE}}}"
+
+#: the fields of an interface that are the guest's own, under the names that a VIF has for them
+_OWN = ("model", "driver", "mtu", "filterref", "link_state", "trust_guest_rx_filters", "boot_order", "alias", "target")
+
+#: how the fields of an interface are called in libvirt's element, where that is another name
+_CALLED = {
+    "address": "<address> of <source>",
+    "boot_order": "<boot>",
+    "isolated": "<port isolated>",
+    "link_state": "<link>",
+    "managed": "managed",
+    "target": "<target dev>",
+    "target_managed": "managed of <target>",
+    "trust_guest_rx_filters": "trustGuestRxFilters",
+    "type": "type",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DescribedVif:
+    """A VIF that the metadata describes, completed from the guest's ``interface``; None where that has a problem."""
+
+    vif: VIF
+    interface: Interface | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DescribedGuest:
+    """A guest and its VIFs. ``problems``: what is wrong with the metadata, or does not go with the interfaces."""
+
+    instance: Instance
+    described: tuple[DescribedVif, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+def guest(text: str | bytes) -> DescribedGuest:
+    """The guest of a ``<domain>``. Raises InvalidDocument for what is no domain."""
+    root = xml.parse(text, "domain")
+    instance = Instance(uuid=root.findtext("uuid", ""), name=root.findtext("name"))
+    interfaces = root.findall("devices/interface")
+    problems: list[Problem] = []
+    found = [
+        each
+        for number, element in enumerate(root.iterfind(f"metadata/{_OURS}vifs/*"), 1)
+        if (each := _described(element, number, interfaces, problems))
+    ]
+    return DescribedGuest(instance=instance, described=tuple(found), problems=(*problems, *_twice(found)))
+
+
+def element(vifs: Iterable[VIF]) -> str:
+    """The ``<metadata>`` that describes ``vifs``, as text without a newline at its end."""
+    documents = (json.dumps(vif.to_data(), ensure_ascii=False) for vif in vifs)
+    children = "".join(f"    <vifplug:vif>{escaped(document)}</vifplug:vif>\n" for document in documents)
+    return f"<metadata>\n  <vifplug:vifs xmlns:vifplug='{NAMESPACE}'>\n{children}  </vifplug:vifs>\n</metadata>"
+
+
+def misfit(wanted: Interface, found: Interface) -> str:
+    """What is not as it has to be in the guest's interface; empty where all is. Where it sits in the guest is not
+    looked at.
+    """
+    names = (field.name for field in dataclasses.fields(Interface) if field.name != "extra")
+    pairs = ((name, getattr(wanted, name), getattr(found, name)) for name in names)
+    return "; ".join(
+        f"{_CALLED.get(name, f'<{name}>')} is {_shown(have)}, expected {_shown(want)}"
+        for name, want, have in pairs
+        if want != have
+    )
+
+
+def _described(
+    element: _Element, number: int, interfaces: Sequence[_Element], problems: list[Problem]
+) -> DescribedVif | None:
+    """One child of the metadata; what is wrong with it goes to ``problems``."""
+    place = f"VIF {number} of the metadata"
+    try:
+        document = _document(element)
+        vif = VIF.from_data(document)
+    except InvalidRequest as error:
+        problems += _at(place, error)
+        return None
+    try:
+        interface = _interface(vif, interfaces)
+        return DescribedVif(vif=_completed(document, interface), interface=interface)
+    except InvalidRequest as error:
+        problems += _at(f"{place}, {vif.mac}", error)
+        return DescribedVif(vif=vif, interface=None)
+
+
+def _document(element: _Element) -> dict[str, Any]:
+    """The VIF document of a child of the metadata.
+
+    An ``<interface>`` there does not say that libvirt makes the tap: it stands for what is vifplug's to do.
+    """
+    name = str(element.tag).removeprefix(_OURS)
+    if name == "vif":
+        return VIF.from_json(element.text or "").to_data()
+    if name != "interface":
+        raise InvalidRequest(f"expected <interface>, or <vif> with a JSON document, got <{name}>")
+    said = read.vif(xml.without_namespace(element, NAMESPACE)).to_data()
+    unsaid = {"target": None, "tap_owner": "libvirt"}
+    return {key: value for key, value in said.items() if key not in unsaid or value != unsaid[key]}
+
+
+def _interface(vif: VIF, interfaces: Iterable[_Element]) -> Interface:
+    """What the guest has with the MAC of ``vif``."""
+    found = [each for each in interfaces if _mac(each) == vif.mac]
+    if len(found) != 1:
+        count = f"{len(found)} interfaces" if found else "no interface"
+        raise InvalidRequest(f"expected one interface of the guest with this MAC, got {count}")
+    return read.interface(found[0])
+
+
+def _completed(document: dict[str, Any], interface: Interface) -> VIF:
+    """The VIF of a document, with what that leaves to the guest's interface."""
+    own = interface.to_data()
+    kept = {name: own[name] for name in _OWN if name in own}
+    return VIF.from_data({**kept, "guest_xml": own.get("extra", []), **document})
+
+
+def _mac(interface: _Element) -> str:
+    element = interface.find("mac")
+    return "" if element is None else str(element.get("address", "")).lower()
+
+
+def _twice(described: Iterable[DescribedVif]) -> list[Problem]:
+    macs = [each.vif.mac for each in described]
+    return [
+        Problem("the metadata", f"expected one VIF for {mac}, got {macs.count(mac)}")
+        for mac in dict.fromkeys(macs)
+        if macs.count(mac) > 1
+    ]
+
+
+def _at(place: str, error: InvalidRequest) -> list[Problem]:
+    problems = error.problems if isinstance(error, InvalidDocument) else ()
+    return [Problem(f"{place}: {each.path}", each.message) for each in problems] or [Problem(place, str(error))]
+
+
+def _shown(value: object) -> str:
+    return "yes" if value is True else "no" if value is False else "not there" if value is None else str(value)

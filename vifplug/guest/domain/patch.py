@@ -1,0 +1,94 @@
+"""The text of one ``<interface>``, changed child by child; all that is not changed stays as it is written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from vifplug.errors import InvalidRequest
+from vifplug.guest.domain import spans
+from vifplug.guest.domain.spans import Element
+
+#: what may follow an element on its line without being of the next one, and the end of the line
+_REST_OF_LINE = re.compile(rb"(?:[ \t]|<!--(?:(?!-->)[^\n])*-->)*?(\r?\n)")
+_BLANK_REST = re.compile(rb"[ \t]*\r?\n")
+
+
+class Patch:
+    """``text`` is the element as changed so far; ``indent`` the white space before it on its line."""
+
+    def __init__(self, text: bytes, indent: bytes) -> None:
+        self.text = text
+        self._indent = indent
+
+    @property
+    def root(self) -> Element:
+        """The element, as it lies in ``text`` now."""
+        return spans.read(self.text)
+
+    def child(self, name: str) -> Element | None:
+        """The child of that name. Raises InvalidRequest where there are several: libvirt takes one, whichever."""
+        found = self.root.all(name)
+        if len(found) > 1:
+            raise InvalidRequest(f"the interface has <{name}> {len(found)} times: leave the one that counts")
+        return found[0] if found else None
+
+    def put(self, name: str, lines: str, after: Iterable[str]) -> None:
+        """Make ``lines`` the child ``name``: in its place, or after the first child of ``after`` that is there.
+
+        ``lines`` are as vifplug.guest.write spells a child: two spaces a level, each with its newline.
+        """
+        if old := self.child(name):
+            indent = spans.line_indent(self.text, old.start)
+            self._replace(old.start, old.end, self._laid_out(lines, indent, self._line_end(old)))
+            return
+        anchor = next(found for each in after if (found := self.child(each)))
+        indent, rest = spans.line_indent(self.text, anchor.start), _REST_OF_LINE.match(self.text, anchor.end)
+        if indent is None or rest is None:
+            self._replace(anchor.end, anchor.end, self._laid_out(lines, None, b""))
+        else:
+            self._replace(rest.start(1), rest.start(1), rest[1] + indent + self._laid_out(lines, indent, rest[1]))
+
+    def remove(self, name: str) -> None:
+        """Take the child out, and its line with it where it is alone there."""
+        if (old := self.child(name)) is None:
+            return
+        indent, rest = spans.line_indent(self.text, old.start), _BLANK_REST.match(self.text, old.end)
+        if indent is None or rest is None:
+            self._replace(old.start, old.end, b"")
+        else:
+            self._replace(old.start - len(indent), rest.end(), b"")
+
+    def set_type(self, value: str) -> None:
+        """Give the element's attribute ``type`` a value that needs no escaping."""
+        if found := spans.attribute(self.text, self.root, "type"):
+            self._replace(found.value, found.end, value.encode())
+        else:
+            after_name = len(b"<interface")
+            self._replace(after_name, after_name, f" type='{value}'".encode())
+
+    def drop_attribute(self, element: Element | None, name: str) -> None:
+        """Take an attribute of the element, or of a child of it, out."""
+        if element and (found := spans.attribute(self.text, element, name)):
+            self._replace(found.start, found.end + 1, b"")
+
+    def _replace(self, start: int, end: int, by: bytes) -> None:
+        self.text = self.text[:start] + by + self.text[end:]
+
+    def _line_end(self, element: Element) -> bytes:
+        """The line end that the text has before ``element``."""
+        return b"\r\n" if self.text[: element.start].rpartition(b"\n")[0].endswith(b"\r") else b"\n"
+
+    def _laid_out(self, lines: str, indent: bytes | None, line_end: bytes) -> bytes:
+        """The lines, after the first each with ``indent`` and what a level adds to it; None: all on one line."""
+        if indent is None:
+            return "".join(line.strip() for line in lines.splitlines()).encode()
+        step = self._step(indent)
+        levels = [((len(line) - len(line.lstrip(" "))) // 2 - 1, line.strip()) for line in lines.splitlines()]
+        return (line_end + indent).join(step * level + line.encode() for level, line in levels)
+
+    def _step(self, indent: bytes) -> bytes:
+        """What a level adds to the indentation, seen from that of a child."""
+        if indent.startswith(self._indent) and indent != self._indent:
+            return indent[len(self._indent) :]
+        return b"\t" if b"\t" in indent else b"  "

@@ -1,0 +1,41 @@
+"""The door between plans and the machine: observe and apply. Every backend is held to the same contract tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Protocol
+
+from vifplug.plan.registry import Identity, Resource
+from vifplug.plan.steps import Observed, Step
+
+
+class Backend(Protocol):
+    """What looks after some kinds of resource. Thread-safe: one instance serves all threads of a process.
+
+    The laws (tests/contract): after ``apply([step])`` the machine observes as ``step.after``; ``apply([step.undo()])``
+    then brings back ``step.before``; observing changes nothing; removing what is already gone succeeds.
+
+    A third party's may state ``api_version``, as a VIF type does (vifplug.types.base.API_VERSION).
+    """
+
+    resources: ClassVar[tuple[type[Resource], ...]]
+
+    def observe(self, wanted: Sequence[Resource]) -> dict[Identity, Observed]:
+        """What the machine has under each identity; absent ones are left out. The cost doesn't grow with the host.
+
+        Raises HostNotReady (Unavailable, NotPermitted, KernelLacks) when it can't be told.
+        """
+        ...
+
+    def apply(self, steps: Sequence[Step], done: list[Step]) -> None:
+        """Take the steps in order, each verified, and append each to ``done`` once the machine has it.
+
+        A step is a change from one whole state to another: write what differs between before and after. Raises a
+        VifplugError for the step that failed; that step itself then left nothing behind, unless the error is a
+        PartlyDone, which says what is not known or not undone.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back sockets and connections. Using the backend afterwards opens them anew."""
+        ...

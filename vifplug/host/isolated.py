@@ -1,0 +1,85 @@
+"""A third party's backend behind the door: whatever its code raises becomes an error that says whose it is."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import ClassVar
+
+from vifplug.errors import BrokenPlugin, InvalidDocument, PluginFailed, Unsupported, VifplugError
+from vifplug.host.backend import Backend
+from vifplug.plan.registry import Identity, Resource
+from vifplug.plan.steps import Observed, Step
+
+_log = logging.getLogger(__name__)
+
+
+class IsolatedBackend:
+    """``make`` gives the backend; ``whose`` names its distribution. Raises BrokenPlugin when ``make`` fails."""
+
+    resources: ClassVar[tuple[type[Resource], ...]] = ()
+
+    def __init__(self, make: Callable[[], Backend], whose: object) -> None:
+        self._whose = whose
+        with self._named(BrokenPlugin, "can't be constructed"):
+            self._backend = make()
+
+    def observe(self, wanted: Sequence[Resource]) -> dict[Identity, Observed]:
+        """See `vifplug.host.backend.Backend.observe`."""
+        asked = f"failed to observe {', '.join(map(str, wanted))}"
+        with self._named(BrokenPlugin, asked):
+            seen = self._backend.observe(wanted)
+        if problem := _wrong_answer(wanted, seen):
+            raise BrokenPlugin(f"{self._whose} {asked}: {problem}")
+        return seen
+
+    def apply(self, steps: Sequence[Step], done: list[Step]) -> None:
+        """See `vifplug.host.backend.Backend.apply`. Raises PluginFailed for what is no VifplugError."""
+        with self._named(PluginFailed, f"failed to {'; '.join(map(str, steps))}"):
+            self._backend.apply(steps, done)
+
+    def close(self) -> None:
+        """See `vifplug.host.backend.Backend.close`. A failure is logged: the others have to be closed as well."""
+        try:
+            with self._named(BrokenPlugin, "failed to close"):
+                self._backend.close()
+        except VifplugError as error:
+            _log.warning("%s", error)
+
+    @contextlib.contextmanager
+    def _named(self, kind: type[VifplugError], failed: str) -> Iterator[None]:
+        try:
+            yield
+        except (Exception, SystemExit) as error:  # a third party's code can raise anything
+            if is_for_the_operator(error):
+                raise
+            raise kind(f"{self._whose} {failed}: {message(error)}") from error
+
+
+def is_for_the_operator(error: BaseException) -> bool:
+    """Whether a plugin raised it on purpose. A record that its code could not make is no document of the operator's."""
+    return isinstance(error, VifplugError) and (
+        isinstance(error, Unsupported) or not isinstance(error, InvalidDocument)
+    )
+
+
+def _wrong_answer(wanted: Sequence[Resource], seen: object) -> str:
+    """What is wrong with what a backend observed, in words; empty when nothing is."""
+    if not isinstance(seen, Mapping):
+        return f"expected a dict of Observed by identity, got {seen!r}"
+    if strange := sorted(set(seen) - {each.identity for each in wanted}, key=str):
+        return f"was not asked for {strange[0]!r}"
+    for identity, each in seen.items():
+        if not isinstance(each, Observed):
+            return f"expected Observed(resource=...) for {identity!r}, got {each!r}"
+        if each.resource is not None and getattr(each.resource, "identity", None) != identity:
+            return f"expected a resource under {identity!r}, got {each.resource!r}"
+    return ""
+
+
+def message(error: BaseException) -> str:
+    """An exception of somebody else's code, on one line."""
+    if isinstance(error, InvalidDocument):
+        return f"it made a record that is not valid: {error}"
+    return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")

@@ -1,0 +1,359 @@
+"""The devices that vifplug makes (taps, veths, bridges, macvtaps), and the lower devices of macvtaps."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, cast
+
+from vifplug import errors
+from vifplug.host.links import devnode, sysctls, tap
+from vifplug.host.netlink.client import Netlink
+from vifplug.host.netlink.messages import Link, LinkChange
+from vifplug.host.netlink.socket import NetlinkRefused, explained
+from vifplug.host.stepwise import StepwiseBackend
+from vifplug.plan.registry import (
+    Device,
+    Identity,
+    LibvirtTap,
+    LinuxBridge,
+    LowerDevice,
+    Macvtap,
+    Ownership,
+    Resource,
+    Tap,
+    VethPair,
+    mark,
+    marked_for,
+)
+from vifplug.plan.steps import Observed
+
+#: The kernel's kind (IFLA_INFO_KIND) of what vifplug makes
+_KINDS: dict[type[Resource], str] = {Tap: "tun", VethPair: "veth", LinuxBridge: "bridge", Macvtap: "macvtap"}
+#: What is not vifplug's own: the kind of link that it is, and the mark that it has to have
+_EXPECTED: dict[type[Resource], tuple[str, str]] = {LibvirtTap: ("tap", "without the mark of vifplug")}
+#: libvirt's mode -> the kernel's (linux/if_link.h, MACVLAN_MODE_*)
+_MODES = {"private": "private", "vepa": "vepa", "bridge": "bridge", "passthrough": "passthru"}
+_MODE_NAMES = {kernel: mode for mode, kernel in _MODES.items()}
+#: The kernel counts these in USER_HZ, 100 in a second on every architecture (net/bridge/br_netlink.c)
+_USER_HZ = 100
+_IPV6_MIN_MTU = 1280  # RFC 8200 section 5; a device with less has no IPv6, and no sysctls for it (net/ipv6/addrconf.c)
+_BRIDGE_DATA = {
+    "ageing_time": ("IFLA_BR_AGEING_TIME", _USER_HZ),
+    "forward_delay": ("IFLA_BR_FORWARD_DELAY", _USER_HZ),
+    "stp": ("IFLA_BR_STP_STATE", 1),
+    "multicast_snooping": ("IFLA_BR_MCAST_SNOOPING", 1),
+    "vlan_filtering": ("IFLA_BR_VLAN_FILTERING", 1),
+}
+
+
+class DeviceBackend(StepwiseBackend):
+    """The devices of the network namespace of ``netlink``."""
+
+    resources: ClassVar[tuple[type[Resource], ...]] = (Tap, LibvirtTap, VethPair, LinuxBridge, Macvtap, LowerDevice)
+
+    def __init__(self, netlink: Netlink) -> None:
+        self._netlink = netlink
+
+    def observe(self, wanted: Sequence[Resource]) -> dict[Identity, Observed]:
+        """By name, one RTM_GETLINK for each link; see `vifplug.host.backend.Backend.observe`."""
+        links = self._netlink.links(name for resource in wanted for name in _names(resource))
+        made = (links[each.name] for each in wanted if isinstance(each, Device) and each.name in links)
+        others = self._netlink.named(_referred(made))
+        seen = {resource.identity: _observed(resource, links, others) for resource in wanted}
+        return {identity: each for identity, each in seen.items() if each is not None}
+
+    def make(self, after: Resource) -> None:
+        """See `StepwiseBackend.make`."""
+        try:
+            match after:
+                case Tap():
+                    self._make_tap(after)
+                case LibvirtTap():
+                    raise errors.Missing(f"{after} of VIF {after.owner} is libvirt's to make: start the guest")
+                case Device():
+                    self._make_link(after)
+                case _:
+                    raise errors.Missing(f"{after} is not there; it has to exist before VIF {after.owner} is plugged")
+        except NetlinkRefused as refused:
+            raise _explained(refused, after, "make it") from refused
+
+    def change(self, before: Resource, after: Resource) -> None:
+        """See `StepwiseBackend.change`."""
+        try:
+            if isinstance(after, LowerDevice):
+                self._change_lower(cast(LowerDevice, before), after)
+            else:
+                self._change_link(cast(Device, before), cast(Device, after))
+        except NetlinkRefused as refused:
+            raise _explained(refused, after, "change it") from refused
+
+    def remove(self, before: Resource) -> None:
+        """Delete the link if it is still the one that is marked; the far end of a veth goes with it."""
+        if not isinstance(before, Device):
+            return
+        link = self._netlink.links([before.name]).get(before.name)
+        if link is None:
+            return
+        if stranger := _stranger(link, before):
+            raise errors.Conflict(f"{before} of VIF {before.owner} is not removed: got {stranger}")
+        try:
+            self._netlink.delete(link.index)
+        except NetlinkRefused as refused:
+            raise explained(refused, before, "remove it") from refused
+
+    # -- making ---------------------------------------------------------------------------------------------------
+
+    def _make_tap(self, after: Tap) -> None:
+        user = 0 if after.user is None else after.user
+        with tap.opened(after.name, multi_queue=after.multi_queue, user=user, group=after.group) as descriptor:
+            sysctls.write(after.name, after.sysctls)
+            whole = LinkChange(alias=mark(after.owner), mac=after.mac, mtu=after.mtu, up=after.up or None)
+            self._netlink.set([(after.name, whole)])
+            tap.persist(descriptor, after.name)
+
+    def _make_link(self, after: Device) -> None:
+        """Create it down, write sysctls, then mark it and set it up.
+
+        An alias can't be part of the creation (net/core/rtnetlink.c, rtnl_create_link), but a group can: it is the
+        mark until the alias is there, so that a process that was killed in between can be cleaned up after.
+        """
+        self._netlink.create(after.name, self._creation(after))
+        try:
+            self._finish(after)
+        except (NetlinkRefused, errors.VifplugError):
+            self.remove(after)
+            raise
+
+    def _finish(self, after: Device) -> None:
+        for name in _names(after):
+            sysctls.write(name, after.sysctls)
+        last = LinkChange(alias=mark(after.owner), group=0, up=after.up or None, promiscuous=_promiscuous(after))
+        self._netlink.set([(name, last) for name in _names(after)])
+        if isinstance(after, Macvtap) and after.user is not None:
+            self._give_node(after, after.user)
+
+    def _give_node(self, macvtap: Macvtap, user: int) -> None:
+        devnode.give(macvtap.name, self._netlink.links([macvtap.name])[macvtap.name].index, user)
+
+    def _creation(self, after: Device) -> LinkChange:
+        born = LinkChange(kind=_KINDS[type(after)], mtu=after.mtu, group=birth_group(after.owner))
+        match after:
+            case VethPair():
+                return dataclasses.replace(born, peer=after.peer)
+            case LinuxBridge():
+                return dataclasses.replace(born, data=_bridge_data(after, None))
+            case Macvtap():
+                mode = {"IFLA_MACVTAP_MODE": _MODES[after.mode]}
+                return dataclasses.replace(born, link=self._lower(after), mac=after.mac, queues=after.queues, data=mode)
+        raise AssertionError(after)
+
+    def _lower(self, after: Macvtap) -> int:
+        lower = self._netlink.links([after.lower]).get(after.lower)
+        if lower is None:
+            raise errors.Missing(f"{after} for VIF {after.owner} wants {after.lower} below it, got no such device")
+        return lower.index
+
+    # -- changing -------------------------------------------------------------------------------------------------
+
+    def _change_link(self, before: Device, after: Device) -> None:
+        sysctls_changed = _new_sysctls(before, after)
+        ours = after.ownership is Ownership.OWNED
+        changed = LinkChange(
+            alias=mark(after.owner) if ours else None,
+            group=0 if ours else None,
+            mac=_new(before, after, "mac"),
+            mtu=_new(before, after, "mtu"),
+            up=_new(before, after, "up"),
+            promiscuous=_new(before, after, "promiscuous"),
+            kind="bridge" if isinstance(after, LinuxBridge) else None,
+            data=_bridge_data(after, cast(LinuxBridge, before)) if isinstance(after, LinuxBridge) else {},
+        )
+        if _regains_ipv6(before, after):
+            self._netlink.set([(name, LinkChange(mtu=after.mtu, up=False)) for name in _names(after)])
+            changed, sysctls_changed = dataclasses.replace(changed, up=after.up), dict(after.sysctls)
+        for name in _names(after):
+            sysctls.write(name, sysctls_changed)
+        self._netlink.set([(name, changed) for name in _names(after)])
+        if isinstance(after, Macvtap) and (user := _new(before, after, "user")) is not None:
+            self._give_node(after, user)
+
+    def _change_lower(self, before: LowerDevice, after: LowerDevice) -> None:
+        mac, mtu, up = (_new(before, after, name) for name in ("mac", "mtu", "up"))
+        sysctls.write(after.name, _new_sysctls(before, after))
+        try:
+            self._netlink.set([(after.name, LinkChange(mac=mac, mtu=mtu, up=up))])
+        except NetlinkRefused:
+            if mac is None or not before.up:
+                raise
+            # A driver without IFF_LIVE_ADDR_CHANGE refuses a MAC while the device is up (net/ethernet/eth.c).
+            steps = [LinkChange(up=False), LinkChange(mac=mac, mtu=mtu), LinkChange(up=after.up)]
+            self._netlink.set([(after.name, each) for each in steps])
+
+
+def _explained(refused: NetlinkRefused, after: Resource, doing: str) -> errors.VifplugError:
+    if refused.code == errno.EOPNOTSUPP and isinstance(after, LinuxBridge) and after.vlan_filtering:
+        return errors.KernelLacks(f"{after} wants vlan_filtering: this kernel has no bridge VLAN filtering")
+    return explained(refused, after, doing)
+
+
+def birth_group(owner: str) -> int:
+    """IFLA_GROUP of a link that is being made for a VIF: from its id, never 0, below ip(8)'s limit of 2^31."""
+    return zlib.crc32(mark(owner).encode()) & 0x7FFFFFFF or 1
+
+
+# -- reading ----------------------------------------------------------------------------------------------------------
+
+
+def _names(resource: Resource) -> tuple[str, ...]:
+    return resource.links if isinstance(resource, Device) else (resource.name,)
+
+
+def _referred(links: Iterable[Link]) -> list[int]:
+    """The links below macvtaps and at the other ends of veth pairs."""
+    return [link.link for link in links if link.link and link.kind in ("veth", "macvtap")]
+
+
+def _observed(wanted: Resource, links: Mapping[str, Link], others: Mapping[int, Link]) -> Observed | None:
+    link = links.get(wanted.name)
+    if link is None:
+        return None
+    if isinstance(wanted, LowerDevice):
+        return _observed_lower(wanted, link)
+    assert isinstance(wanted, Device)
+    if stranger := _stranger(link, wanted):
+        return Observed(resource=None, foreign=stranger)
+    held = isinstance(wanted, (Tap, LibvirtTap)) and (link.carrier or bool(link.data.get("IFLA_TUN_NUM_QUEUES")))
+    return Observed(resource=_found(wanted, link, links, others), held=held)
+
+
+def _observed_lower(wanted: LowerDevice, link: Link) -> Observed:
+    if wanted.link_kind not in (None, link.kind):
+        found = f"a {link.kind or 'network'} device of that name, which is no {wanted.link_kind}"
+        hint = "; for an Open vSwitch bridge add a virtualport of type openvswitch"
+        return Observed(resource=None, foreign=found + (hint if wanted.link_kind == "bridge" else ""))
+    values = sysctls.read(link.name, wanted.sysctls)
+    return Observed(resource=wanted.replace(up=link.up, mac=link.mac, mtu=link.mtu, sysctls=values))
+
+
+def _stranger(link: Link, wanted: Device) -> str:
+    """Why ``link`` is not the one that vifplug made for this VIF, as a phrase; empty when it is."""
+    kind = _kind(link)
+    if link.alias == mark(wanted.owner):
+        marked = "with the mark of this VIF"
+    elif owner := marked_for(link.alias):
+        marked = f"marked for VIF {owner}"
+    elif not link.alias and link.group == birth_group(wanted.owner):
+        marked = "with the mark of this VIF"
+    else:
+        marked = "without the mark of vifplug"
+    wanted_kind, wanted_mark = _EXPECTED.get(type(wanted), (wanted.kind, "with the mark of this VIF"))
+    if (kind, marked) == (wanted_kind, wanted_mark):
+        return ""
+    return f"a {kind or 'network device'} {marked}"
+
+
+def is_free(link: Link | None, wanted: Device) -> bool:
+    """Whether a link is of the wanted kind and nobody's mark is on it, and it outlives the program that made it."""
+    lasting = link is not None and (link.kind != "tun" or bool(link.data.get("IFLA_TUN_PERSIST")))
+    return link is not None and lasting and _kind(link) == wanted.kind and not link.alias and not link.group
+
+
+def _kind(link: Link) -> str:
+    """The kind of resource that a link is."""
+    return "tap" if link.kind == "tun" and link.data.get("IFLA_TUN_TYPE") == tap.TYPE_TAP else link.kind
+
+
+def _found(wanted: Device, link: Link, links: Mapping[str, Link], others: Mapping[int, Link]) -> Device:
+    values = sysctls.read(link.name, wanted.sysctls)
+    below = others.get(link.link or 0)
+    match wanted:
+        case LibvirtTap():
+            return wanted.replace(mtu=link.mtu, up=link.up, sysctls=values, mac=link.mac)
+        case Tap():
+            return wanted.replace(
+                mtu=link.mtu,
+                up=link.up,
+                sysctls=values,
+                mac=link.mac,
+                multi_queue=bool(link.data.get("IFLA_TUN_MULTI_QUEUE")),
+                user=link.data.get("IFLA_TUN_OWNER"),
+                group=link.data.get("IFLA_TUN_GROUP"),
+            )
+        case Macvtap():
+            return wanted.replace(
+                mtu=link.mtu,
+                up=link.up,
+                sysctls=values,
+                lower=below.name if below else "-",
+                mode=_MODE_NAMES.get(link.data.get("IFLA_MACVTAP_MODE", ""), "none"),
+                mac=link.mac,
+                queues=link.queues,
+                # only where it is asked: the node is in a /dev that other network namespaces use as well
+                user=None if wanted.user is None else devnode.user(link.name, link.index),
+            )
+        case VethPair():
+            return _found_veth(wanted, link, links.get(wanted.peer), below)
+    data = {name: _bridge_value(link, name) for name in _BRIDGE_DATA}
+    return wanted.replace(mtu=link.mtu, up=link.up, sysctls=values, **data)
+
+
+def _found_veth(wanted: VethPair, link: Link, peer: Link | None, below: Link | None) -> VethPair:
+    """One record for both ends: where they differ, the value of the end that is not as wanted."""
+    if peer is None or below is None or below.index != peer.index:
+        peer = below = link if below is None else below
+    ends = (link, peer)
+    sysctls_found = [sysctls.read(end.name, wanted.sysctls) for end in ends]
+    return wanted.replace(
+        peer=below.name,
+        mtu=_odd(wanted.mtu, [end.mtu for end in ends]),
+        up=_odd(wanted.up, [end.up for end in ends]),
+        promiscuous=_odd(wanted.promiscuous, [end.promiscuous for end in ends]),
+        sysctls=_odd(wanted.sysctls, sysctls_found),
+    )
+
+
+def _odd(wanted: Any, found: Sequence[Any]) -> Any:
+    return next((value for value in found if value != wanted), wanted)
+
+
+# -- values -----------------------------------------------------------------------------------------------------------
+
+
+def _bridge_data(after: LinuxBridge, before: LinuxBridge | None) -> dict[str, int]:
+    """The attributes that differ. Not to filter VLANs is how a bridge is born, and some kernels know nothing else."""
+    wanted = {name: getattr(after, name) for name in _BRIDGE_DATA}
+    if before is None:
+        wanted["vlan_filtering"] = after.vlan_filtering or None
+    return {
+        _BRIDGE_DATA[name][0]: int(value) * _BRIDGE_DATA[name][1]
+        for name, value in wanted.items()
+        if value is not None and value != getattr(before, name, None)
+    }
+
+
+def _bridge_value(link: Link, name: str) -> int | bool:
+    attribute, unit = _BRIDGE_DATA[name]
+    value = int(link.data.get(attribute, 0))  # a kernel without VLAN filtering leaves that one out: it is off
+    return bool(value) if unit == 1 else value // unit
+
+
+def _regains_ipv6(before: Device, after: Device) -> bool:
+    """The change of MTU gives it an IPv6 state again, with the defaults, which must not be live for a moment."""
+    return (before.mtu or _IPV6_MIN_MTU) < _IPV6_MIN_MTU <= (after.mtu or 0)
+
+
+def _promiscuous(resource: Resource) -> bool | None:
+    return resource.promiscuous if isinstance(resource, VethPair) else None
+
+
+def _new(before: Resource, after: Resource, name: str) -> Any:
+    """The value of ``after`` where it differs; None where it does not, or where the kind has no such field."""
+    value = getattr(after, name, None)
+    return None if value == getattr(before, name, None) else value
+
+
+def _new_sysctls(before: Device | LowerDevice, after: Device | LowerDevice) -> dict[str, str]:
+    return {key: value for key, value in after.sysctls.items() if before.sysctls.get(key) != value}

@@ -1,0 +1,205 @@
+"""Backend for the ports of Linux bridges: membership, port flags and VLANs."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import ClassVar
+
+from vifplug import errors
+from vifplug.host.netlink.client import Netlink
+from vifplug.host.netlink.messages import Link, LinkChange
+from vifplug.host.netlink.socket import NetlinkRefused, explained
+from vifplug.host.stepwise import StepwiseBackend
+from vifplug.plan.registry import AdoptedBridgePort, BridgePort, BridgeVlan, Identity, Resource, mark, marked_for
+from vifplug.plan.steps import Observed
+
+# linux/if_bridge.h, BRIDGE_VLAN_INFO_*
+PVID, UNTAGGED, RANGE_BEGIN, RANGE_END = 0x2, 0x4, 0x8, 0x10
+_FLAGS = {"isolated": "IFLA_BRPORT_ISOLATED", "hairpin": "IFLA_BRPORT_MODE", "learning": "IFLA_BRPORT_LEARNING"}
+
+
+class BridgePortBackend(StepwiseBackend):
+    """Ports of Linux bridges in the network namespace of ``netlink``."""
+
+    resources: ClassVar[tuple[type[Resource], ...]] = (BridgePort, AdoptedBridgePort)
+
+    def __init__(self, netlink: Netlink) -> None:
+        self._netlink = netlink
+
+    def observe(self, wanted: Sequence[Resource]) -> dict[Identity, Observed]:
+        """See `vifplug.host.backend.Backend.observe`. A device that is in no bridge is no port, so it is left out."""
+        links = self._netlink.links(resource.name for resource in wanted)
+        masters = self._netlink.named(link.master for link in links.values() if link.master)
+        found: dict[Identity, Observed] = {}
+        for port in wanted:
+            assert isinstance(port, BridgePort)
+            link = links.get(port.name)
+            master = masters.get(link.master) if link and link.master else None
+            if link and master:
+                found[port.identity] = self._observed(port, link, master)
+        return found
+
+    def make(self, after: Resource) -> None:
+        """See `StepwiseBackend.make`."""
+        assert isinstance(after, BridgePort)
+        bridge, link = self._bridge(after), self._device(after)
+        if link.master or _marked_for_another(link, after):
+            raise errors.Conflict(f"{after} for VIF {after.owner}: got {_stranger(link, None)}; free it first")
+        try:
+            self._enslave(after, bridge, link)
+        except NetlinkRefused as refused:
+            with contextlib.suppress(NetlinkRefused):
+                self._netlink.set([(after.name, LinkChange(master=0))])
+            raise explained(refused, after, f"put it into bridge {after.bridge}") from refused
+
+    def change(self, before: Resource, after: Resource) -> None:
+        """See `StepwiseBackend.change`. A port that moves to another bridge loses its flags, so all are written."""
+        assert isinstance(before, BridgePort) and isinstance(after, BridgePort)
+        bridge, link = self._bridge(after), self._device(after)
+        try:
+            if before.bridge != after.bridge:
+                self._enslave(after, bridge, link)
+            else:
+                self._set_flags(after, _flags(after, before))
+                if after.vlans is not None and after.vlans != before.vlans:
+                    self._set_vlans(after, link)
+        except NetlinkRefused as refused:
+            raise explained(refused, after, "change it") from refused
+
+    def remove(self, before: Resource) -> None:
+        """Take the device out of that bridge. Equivalent to: ip link set dev NAME nomaster"""
+        assert isinstance(before, BridgePort)
+        link = self._netlink.links([before.name]).get(before.name)
+        master = self._netlink.named([link.master]).get(link.master) if link and link.master else None
+        if master is None or master.name != before.bridge:
+            return
+        try:
+            self._netlink.set([(before.name, LinkChange(master=0))])
+        except NetlinkRefused as refused:
+            raise explained(refused, before, f"take it out of bridge {before.bridge}") from refused
+
+    def _observed(self, port: BridgePort, link: Link, master: Link) -> Observed:
+        if isinstance(port, AdoptedBridgePort) and port.mac not in (None, link.mac):
+            return Observed(resource=None, foreign=f"another guest's {_stranger(link, master)}")
+        ours = link.alias == mark(port.owner)
+        if _marked_for_another(link, port) or not (master.kind == "bridge" and (ours or master.name == port.bridge)):
+            return Observed(resource=None, foreign=_stranger(link, master))
+        flags = {name: _flag(link.port, attribute) for name, attribute in _FLAGS.items()}
+        adopted = isinstance(port, AdoptedBridgePort)  # they are put back, also where a later update sets them
+        vlans = self._found_vlans(port, link, master) if port.vlans is not None or adopted else None
+        return Observed(resource=port.replace(bridge=master.name, vlans=vlans, **flags))
+
+    def _found_vlans(self, port: BridgePort, link: Link, bridge: Link) -> tuple[BridgeVlan, ...]:
+        """In the order in which they are wanted, where they are the same; none while the bridge does not filter."""
+        if not bridge.data.get("IFLA_BR_VLAN_FILTERING"):
+            return ()
+        found = tuple(sorted(map(_vlan, self._vlans(port, link)), key=lambda vlan: vlan.id))
+        return port.vlans if port.vlans is not None and set(port.vlans) == set(found) else found
+
+    def _vlans(self, port: BridgePort, link: Link) -> list[tuple[int, int]]:
+        try:
+            return self._netlink.vlans(link.index)
+        except NetlinkRefused as refused:
+            raise explained(refused, port, "read its VLANs") from refused
+
+    # -- writing --------------------------------------------------------------------------------------------------
+
+    def _enslave(self, after: BridgePort, bridge: Link, link: Link) -> None:
+        """Equivalent to: ip link set dev NAME master BRIDGE; bridge link set dev NAME isolated on ..."""
+        if after.vlans is not None:
+            _require_filtering(after, bridge)
+        # Port flags are refused, not lost, where the first message fails: they need the master (rtnl_changelink)
+        changes = [LinkChange(master=bridge.index)]
+        if flags := _flags(after, None):
+            changes.append(LinkChange(port=flags))
+        self._netlink.set([(after.name, each) for each in changes])
+        if after.vlans is not None:
+            self._set_vlans(after, link)
+
+    def _set_flags(self, after: BridgePort, flags: Mapping[str, int]) -> None:
+        if flags:
+            self._netlink.set([(after.name, LinkChange(port=flags))])
+
+    def _set_vlans(self, after: BridgePort, link: Link) -> None:
+        assert after.vlans is not None
+        _require_filtering(after, self._bridge(after))
+        found = set(map(_vlan, self._vlans(after, link)))
+        drop = {vlan.id for vlan in found} - {vlan.id for vlan in after.vlans}
+        add = set(after.vlans) - found
+        self._netlink.set_vlans(link.index, ranges((vid, 0) for vid in drop), ranges(map(_bits, add)))
+
+    def _bridge(self, port: BridgePort) -> Link:
+        bridge = self._netlink.links([port.bridge]).get(port.bridge)
+        if bridge is None or bridge.kind != "bridge":
+            found = "no such device" if bridge is None else f"a {bridge.kind or 'network'} device"
+            raise errors.Missing(
+                f"{port} for VIF {port.owner} wants Linux bridge {port.bridge}, got {found}; make the bridge, or, if "
+                f"{port.bridge} is an Open vSwitch bridge, add a virtualport of type openvswitch"
+            )
+        return bridge
+
+    def _device(self, port: BridgePort) -> Link:
+        link = self._netlink.links([port.name]).get(port.name)
+        if link is None:
+            raise errors.Missing(f"{port} for VIF {port.owner} wants device {port.name}, got no such device")
+        return link
+
+
+def ranges(vlans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """(id, flags) of VLANs, with neighbours of equal flags as one range: two entries instead of up to 4094.
+
+    A VLAN that is the PVID stays alone, since the kernel refuses it in a range.
+    """
+    ordered = enumerate(sorted(vlans))
+    for _, run in groupby(ordered, key=lambda each: (each[1][0] - each[0], each[1][1], each[1][1] & PVID and each[0])):
+        members = [vlan for _, vlan in run]
+        (first, flags), (last, _) = members[0], members[-1]
+        if first == last:
+            yield first, flags
+        else:
+            yield first, flags | RANGE_BEGIN
+            yield last, flags | RANGE_END
+
+
+def _require_filtering(port: BridgePort, bridge: Link) -> None:
+    if "IFLA_BR_VLAN_DEFAULT_PVID" not in bridge.data:  # told only with CONFIG_BRIDGE_VLAN_FILTERING (br_netlink.c)
+        raise errors.KernelLacks(
+            f"{port} for VIF {port.owner} wants VLANs on bridge {bridge.name}: this kernel has no bridge VLAN filtering"
+        )
+    if not bridge.data.get("IFLA_BR_VLAN_FILTERING"):
+        raise errors.HostNotReady(
+            f"{port} for VIF {port.owner} wants VLANs, and bridge {bridge.name} does not filter VLANs; turn it on with "
+            f"'ip link set dev {bridge.name} type bridge vlan_filtering 1', which affects all of its ports"
+        )
+
+
+def _flags(after: BridgePort, before: BridgePort | None) -> dict[str, int]:
+    wanted = {attribute: getattr(after, name) for name, attribute in _FLAGS.items()}
+    had = {attribute: getattr(before, name, None) for name, attribute in _FLAGS.items()}
+    return {key: int(value) for key, value in wanted.items() if value is not None and value != had[key]}
+
+
+def _flag(port: Mapping[str, int], attribute: str) -> bool | None:
+    return bool(port[attribute]) if attribute in port else None
+
+
+def _vlan(entry: tuple[int, int]) -> BridgeVlan:
+    vid, flags = entry
+    return BridgeVlan(id=vid, pvid=bool(flags & PVID), untagged=bool(flags & UNTAGGED))
+
+
+def _bits(vlan: BridgeVlan) -> tuple[int, int]:
+    return vlan.id, PVID * vlan.pvid | UNTAGGED * vlan.untagged
+
+
+def _marked_for_another(link: Link, port: BridgePort) -> bool:
+    return marked_for(link.alias) not in (None, port.owner)
+
+
+def _stranger(link: Link, master: Link | None) -> str:
+    owner = marked_for(link.alias)
+    marked = "unmarked" if owner is None else f"marked for VIF {owner}"
+    place = f" in {master.kind or 'device'} {master.name}" if master else " in a bridge" if link.master else ""
+    return f"device {link.name}, {marked}{place and ','}{place}"

@@ -1,0 +1,90 @@
+"""Links that several VIFs use and none owns: Linux bridges and VLAN devices that are made where there are none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from vifplug import errors
+from vifplug.host.links import sysctls
+from vifplug.host.netlink.client import Netlink
+from vifplug.host.netlink.messages import Link, LinkChange
+from vifplug.host.netlink.socket import NetlinkRefused, explained
+from vifplug.host.stepwise import StepwiseBackend
+from vifplug.plan.registry import HARDENED, Identity, Resource, SharedBridge, SharedLink, VlanLink
+from vifplug.plan.steps import Observed
+
+#: Of a new bridge, as os-vif's linux_bridge plugin made it. A bridge of guests has no loops, and no time to lose.
+_BRIDGE = {"IFLA_BR_FORWARD_DELAY": 0, "IFLA_BR_STP_STATE": 0, "IFLA_BR_MCAST_SNOOPING": 0}
+#: It does not answer ARP for the host's other addresses (net/ipv4: ip-sysctl).
+_BRIDGE_SYSCTLS = {**HARDENED, "ipv4/arp_ignore": "1", "ipv4/arp_announce": "2"}
+
+
+class SharedLinkBackend(StepwiseBackend):
+    """The shared links of the network namespace of ``netlink``."""
+
+    resources: ClassVar[tuple[type[Resource], ...]] = (SharedBridge, VlanLink)
+
+    def __init__(self, netlink: Netlink) -> None:
+        self._netlink = netlink
+
+    def observe(self, wanted: Sequence[Resource]) -> dict[Identity, Observed]:
+        """See `vifplug.host.backend.Backend.observe`."""
+        links = self._netlink.links(resource.name for resource in wanted)
+        below = self._netlink.named(link.link for link in links.values() if link.link)
+        found: dict[Identity, Observed] = {}
+        for each in wanted:
+            assert isinstance(each, SharedLink)
+            if link := links.get(each.name):
+                found[each.identity] = _observed(each, link, below)
+        return found
+
+    def make(self, after: Resource) -> None:
+        """Equivalent to: ip link add dev NAME type bridge; or ip link add link PHYSICAL name NAME type vlan id N"""
+        assert isinstance(after, SharedLink)
+        try:
+            self._netlink.create(after.name, self._creation(after))
+            sysctls.write(after.name, _BRIDGE_SYSCTLS if isinstance(after, SharedBridge) else HARDENED)
+            self._netlink.set([(after.name, LinkChange(up=after.up))])
+        except (NetlinkRefused, errors.VifplugError) as error:
+            self.remove(after)
+            raise explained(error, after, "make it") if isinstance(error, NetlinkRefused) else error from error
+
+    def change(self, before: Resource, after: Resource) -> None:
+        """Equivalent to: ip link set dev NAME up"""
+        assert isinstance(after, SharedLink)
+        try:
+            self._netlink.set([(after.name, LinkChange(up=after.up))])
+        except NetlinkRefused as refused:
+            raise explained(refused, after, "set it up") from refused
+
+    def remove(self, before: Resource) -> None:
+        """Delete it, unless others have come to use it since it was made. Only an undo removes a shared link."""
+        link = self._netlink.links([before.name]).get(before.name)
+        if link is None or any(link.index in (each.link, each.master) for each in self._netlink.all()):
+            return
+        try:
+            self._netlink.delete(link.index)
+        except NetlinkRefused as refused:
+            raise explained(refused, before, "remove it") from refused
+
+    def _creation(self, after: SharedLink) -> LinkChange:
+        if not isinstance(after, VlanLink):
+            return LinkChange(kind="bridge", data=_BRIDGE)
+        physical = self._netlink.links([after.physical]).get(after.physical)
+        if physical is None:
+            message = f"{after} for VIF {after.owner} wants {after.physical} below it, got no such device"
+            raise errors.Missing(f"{message}: correct the VIF's source")
+        return LinkChange(kind="vlan", link=physical.index, data={"IFLA_VLAN_ID": after.vlan})
+
+
+def _observed(wanted: SharedLink, link: Link, below: Mapping[int, Link]) -> Observed:
+    if isinstance(wanted, VlanLink):
+        physical = below.get(link.link or 0)
+        found = (link.kind, link.data.get("IFLA_VLAN_ID"), physical and physical.name)
+        if found != ("vlan", wanted.vlan, wanted.physical):
+            message = f"VLAN {found[1]} on {found[2]}" if link.kind == "vlan" else f"a {link.kind or 'network'} device"
+            return Observed(resource=None, foreign=f"{message}, expected VLAN {wanted.vlan} on {wanted.physical}")
+    elif link.kind != "bridge":
+        return Observed(resource=None, foreign=f"a {link.kind or 'network'} device of that name, which is no bridge")
+    return Observed(resource=wanted.replace(up=link.up))

@@ -1,0 +1,62 @@
+"""Per-device sysctls, ``family/key`` under /proc/sys/net, in the network namespace of the calling thread."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from vifplug import errors
+from vifplug.model.codec import FrozenMap
+
+_NET = Path("/proc/sys/net")
+
+
+def read(device: str, wanted: Mapping[str, str]) -> FrozenMap[str, str]:
+    """The values of the keys in ``wanted``. On a device that has no IPv6 an ``ipv6/`` key counts as it is wanted.
+
+    Equivalent to: sysctl net.FAMILY.conf.DEVICE.KEY
+    """
+    found: dict[str, str] = {}
+    for key, value in wanted.items():
+        if _moot(device, key):
+            found[key] = value
+            continue
+        try:
+            found[key] = _path(device, key).read_text().strip()
+        except FileNotFoundError:
+            continue
+    return FrozenMap(found)
+
+
+def write(device: str, values: Mapping[str, str]) -> None:
+    """Set each key. Equivalent to: sysctl -w net.FAMILY.conf.DEVICE.KEY=VALUE
+
+    Raises NotPermitted, KernelLacks (there is no such key) or StepFailed (the value is refused).
+    """
+    for key, value in values.items():
+        if not _moot(device, key):
+            _write(device, key, value)
+
+
+def _write(device: str, key: str, value: str) -> None:
+    path = _path(device, key)
+    try:
+        # open without O_CREAT: a key that is not there must not turn into an attempt to make a file
+        with path.open("r+") as file:
+            file.write(value)
+    except PermissionError:
+        raise errors.NotPermitted(f"{device}: could not write {value} to {path}; run with CAP_NET_ADMIN") from None
+    except FileNotFoundError:
+        raise errors.KernelLacks(f"{device}: expected {path} to be {value}, got no such key in this kernel") from None
+    except OSError as error:
+        raise errors.StepFailed(f"{device}: could not write {value} to {path}: {error.strerror}") from error
+
+
+def _path(device: str, key: str) -> Path:
+    family, _, name = key.partition("/")
+    return _NET / family / "conf" / device / name
+
+
+def _moot(device: str, key: str) -> bool:
+    """A device has no IPv6 where the kernel has none, and while its MTU is under 1280 (net/ipv6/addrconf.c)."""
+    return key.startswith("ipv6/") and not (_NET / "ipv6/conf" / device).exists()

@@ -1,0 +1,73 @@
+"""Taps by ioctl on /dev/net/tun; rtnetlink can't make them (Documentation/networking/tuntap.rst)."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import struct
+from collections.abc import Iterator
+
+from vifplug import errors
+
+# linux/if_tun.h
+TUNSETIFF, TUNSETPERSIST, TUNSETOWNER, TUNSETGROUP = 0x400454CA, 0x400454CB, 0x400454CC, 0x400454CE
+IFF_TAP, IFF_MULTI_QUEUE, IFF_NO_PI, IFF_VNET_HDR, IFF_TUN_EXCL = 0x0002, 0x0100, 0x1000, 0x4000, 0x8000
+TYPE_TAP = 2  # IFLA_TUN_TYPE: IFF_TUN is 1
+
+_DEVICE = "/dev/net/tun"
+_IFREQ = struct.Struct("16sH22x")  # struct ifreq: name, flags
+
+
+@contextlib.contextmanager
+def opened(name: str, *, multi_queue: bool, user: int, group: int | None) -> Iterator[int]:
+    """A new tap, held open, gone on exit unless `persist` was called on the yielded descriptor.
+
+    So whatever fails before that, even a kill signal, leaves no tap behind.
+    Equivalent to: ip tuntap add dev NAME mode tap vnet_hdr [multi_queue] user USER [group GROUP]
+    """
+    flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_TUN_EXCL | (IFF_MULTI_QUEUE if multi_queue else 0)
+    descriptor = _open(name)
+    try:
+        _ioctl(descriptor, TUNSETIFF, _IFREQ.pack(name.encode(), flags), name)
+        # An un-owned tap may be opened by any local user: tun_not_capable() in drivers/net/tun.c
+        _ioctl(descriptor, TUNSETOWNER, user, name)
+        if group is not None:
+            _ioctl(descriptor, TUNSETGROUP, group, name)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def persist(descriptor: int, name: str) -> None:
+    """Let the tap outlive its descriptor."""
+    _ioctl(descriptor, TUNSETPERSIST, 1, name)
+
+
+def _open(name: str) -> int:
+    try:
+        return os.open(_DEVICE, os.O_RDWR | os.O_CLOEXEC)
+    except PermissionError as error:
+        raise errors.NotPermitted(f"tap {name}: could not open {_DEVICE}: {error.strerror}") from error
+    except OSError as error:
+        raise errors.KernelLacks(
+            f"tap {name}: could not open {_DEVICE}: {error.strerror}; load the module tun, or give the device to "
+            "this container"
+        ) from error
+
+
+def _ioctl(descriptor: int, request: int, argument: int | bytes, name: str) -> None:
+    try:
+        fcntl.ioctl(descriptor, request, argument)
+    except OSError as error:
+        raise _explained(error, name) from error
+
+
+def _explained(error: OSError, name: str) -> errors.VifplugError:
+    message = f"tap {name}: could not make it: {error.strerror}"
+    if error.errno == errno.EPERM:
+        return errors.NotPermitted(f"{message}; run with CAP_NET_ADMIN in this network namespace")
+    if error.errno in (errno.EBUSY, errno.EEXIST, errno.EINVAL):
+        return errors.Conflict(f"{message}; a device of that name is there; choose another target, or have it removed")
+    return errors.StepFailed(message)

@@ -1,0 +1,102 @@
+"""Links over rtnetlink(7): read, make, change and remove them. The formats are in `netlink_messages`."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable, Sequence
+
+from vifplug.host.netlink import messages as messages
+from vifplug.host.netlink import socket
+from vifplug.host.netlink.messages import Link, LinkChange, VfAttribute
+from vifplug.host.netlink.socket import NetlinkRefused, Request
+
+
+class Netlink:
+    """The links of the network namespace in which it is first used. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._socket = socket.RtSocket()
+
+    def links(self, names: Iterable[str], *, vfs: bool = False) -> dict[str, Link]:
+        """The links of these names, one request each; those that are not there are left out.
+
+        Equivalent to: ip -details link show dev NAME
+        """
+        wanted = list(dict.fromkeys(names))
+        found = self._read([messages.read_request(name=name, vfs=vfs) for name in wanted])
+        return {name: link for name, link in zip(wanted, found, strict=True) if link}
+
+    def named(self, indexes: Iterable[int]) -> dict[int, Link]:
+        """The links of these indexes; those that are not there are left out."""
+        wanted = list(dict.fromkeys(indexes))
+        found = self._read([messages.read_request(index=index) for index in wanted])
+        return {index: link for index, link in zip(wanted, found, strict=True) if link}
+
+    def marked(self, alias: str, group: int) -> list[Link]:
+        """Every link with this alias, or with none and in this group: a scan of all links."""
+        return [link for link in self.all() if link.alias == alias or (not link.alias and link.group == group)]
+
+    def all(self) -> list[Link]:
+        """Every link.
+
+        Equivalent to: ip -details link show
+        """
+        return [messages.parsed(reply) for reply in self._socket.dump(messages.list_request())]
+
+    def create(self, name: str, settings: LinkChange) -> None:
+        """Make a link; Refused with EEXIST when the name is taken.
+
+        Equivalent to: ip link add dev NAME type KIND ...
+        """
+        self._write([messages.create_request(name, settings)])
+
+    def set(self, changes: Sequence[tuple[str, LinkChange]]) -> None:
+        """Change links, in order, in one go. Equivalent to: ip link set dev NAME ...
+
+        A later change is tried even where an earlier one was refused; the first refusal is raised.
+        """
+        self._write([messages.set_request(name, settings) for name, settings in changes])
+
+    def set_vf(self, pf: str, attributes: Sequence[VfAttribute]) -> None:
+        """Write settings of one VF through its PF. Equivalent to: ip link set dev PF vf N ..."""
+        self._write([messages.vf_request(pf, attributes)])
+
+    def delete(self, index: int) -> None:
+        """Remove a link; one that is gone already is no error. Equivalent to: ip link delete dev NAME"""
+        try:
+            self._write([messages.delete_request(index)])
+        except NetlinkRefused as refused:
+            if refused.code != errno.ENODEV:
+                raise
+
+    def set_vlans(self, index: int, drop: Iterable[tuple[int, int]], add: Iterable[tuple[int, int]]) -> None:
+        """Take VLANs off a bridge port, and put VLANs on it: each (id, BRIDGE_VLAN_INFO_* flags).
+
+        Equivalent to: bridge vlan del dev NAME vid N; bridge vlan add dev NAME vid N [pvid] [untagged]
+        """
+        pairs = [(messages.RTM_DELLINK, list(drop)), (messages.RTM_SETLINK, list(add))]
+        self._write([messages.vlan_request(kind, index, vlans) for kind, vlans in pairs if vlans])
+
+    def vlans(self, index: int) -> list[tuple[int, int]]:
+        """The VLANs of one bridge port, as (id, BRIDGE_VLAN_INFO_* flags); RTM_GETVLAN is in Linux since 5.6.
+
+        Equivalent to: bridge vlan show dev NAME
+        """
+        replies = self._socket.dump(messages.vlan_list_request(index))
+        return [vlan for reply in replies for vlan in messages.parsed_vlans(reply)]
+
+    def close(self) -> None:
+        """Give the socket back; the next use opens a new one."""
+        self._socket.close()
+
+    def _read(self, requests: Sequence[Request]) -> list[Link | None]:
+        replies = self._socket.exchange(requests)
+        for reply in replies:
+            if isinstance(reply, NetlinkRefused) and reply.code != errno.ENODEV:
+                raise socket.explained(reply, "network links", "read them")
+        return [messages.parsed(reply) if isinstance(reply, bytes) else None for reply in replies]
+
+    def _write(self, requests: Sequence[Request]) -> None:
+        for reply in self._socket.exchange(requests):
+            if isinstance(reply, NetlinkRefused):
+                raise reply

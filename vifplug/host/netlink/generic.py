@@ -1,0 +1,65 @@
+"""Generic netlink (linux/genetlink.h): requests to a family of the kernel's that is found by its name."""
+
+from __future__ import annotations
+
+import errno
+import struct
+import sys
+from collections.abc import Mapping
+
+from vifplug import errors
+from vifplug.host.netlink.socket import HEADER, NetlinkRefused, RtSocket, attribute_list
+
+_NETLINK_GENERIC = 16  # linux/netlink.h
+# linux/genetlink.h
+_GENL_ID_CTRL, _CTRL_CMD_GETFAMILY, _CTRL_ATTR_FAMILY_ID, _CTRL_ATTR_FAMILY_NAME = 0x10, 3, 1, 2
+
+_COMMAND = struct.Struct("=BBxx")  # struct genlmsghdr: command, version
+_ATTRIBUTE = struct.Struct("=HH")  # struct nlattr: length, type
+
+
+class Genetlink:
+    """One family. Thread-safe."""
+
+    def __init__(self, family: str) -> None:
+        self._family = family
+        self._socket = RtSocket(_NETLINK_GENERIC)
+
+    def ask(self, command: int, texts: Mapping[int, str]) -> dict[int, bytes]:
+        """The attributes of the answer to a command with these attributes, which are texts.
+
+        Raises Refused, and KernelLacks where there is no such family: most are in the first network namespace only.
+        """
+        return self._ask(self._number(), command, texts)
+
+    def close(self) -> None:
+        """Give the socket back; the next use opens a new one."""
+        self._socket.close()
+
+    def _number(self) -> int:
+        """The family's number, asked anew each time: a module that is loaded again has another."""
+        try:
+            found = self._ask(_GENL_ID_CTRL, _CTRL_CMD_GETFAMILY, {_CTRL_ATTR_FAMILY_NAME: self._family})
+        except NetlinkRefused as refused:
+            if refused.code != errno.ENOENT:
+                raise
+            message = f"netlink family {self._family}: this kernel has none in this network namespace"
+            raise errors.KernelLacks(f"{message}; run in the host's own, with the module loaded") from refused
+        return number(found[_CTRL_ATTR_FAMILY_ID])
+
+    def _ask(self, family: int, command: int, texts: Mapping[int, str]) -> dict[int, bytes]:
+        body = _COMMAND.pack(command, 1) + b"".join(_packed(kind, text) for kind, text in texts.items())
+        [reply] = self._socket.exchange([(family, 0, body)])
+        if isinstance(reply, NetlinkRefused):
+            raise reply
+        return dict(attribute_list((reply or b"")[HEADER.size + _COMMAND.size :]))
+
+
+def number(value: bytes) -> int:
+    """An attribute that is a number of any size, in the machine's byte order."""
+    return int.from_bytes(value, sys.byteorder)
+
+
+def _packed(kind: int, text: str) -> bytes:
+    value = text.encode() + b"\0"
+    return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + value + b"\0" * (-len(value) % 4)

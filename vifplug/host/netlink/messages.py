@@ -1,0 +1,270 @@
+"""rtnetlink(7) messages about links, there and back. The only module that knows pyroute2, which has the formats."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg, nla
+
+from vifplug.host.netlink.socket import HEADER, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, Request, attribute_list
+
+# linux/rtnetlink.h
+RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK, RTM_GETVLAN = 16, 17, 18, 19, 114
+RTEXT_FILTER_VF, RTEXT_FILTER_SKIP_STATS = 1, 8
+IFF_UP, IFF_PROMISC = 0x1, 0x100  # linux/if.h
+AF_BRIDGE = 7  # linux/socket.h
+
+#: one IFLA_VF_* attribute and its value
+VfAttribute = tuple[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VfInfo:
+    """One VF as its PF tells it (IFLA_VF_INFO). None: the driver does not say. Rates in Mbit/s."""
+
+    number: int
+    mac: str = ""
+    vlan: int = 0
+    vlan_qos: int = 0
+    vlan_proto: str = "802.1Q"
+    trust: bool | None = None
+    spoof_check: bool | None = None
+    link_state: str | None = None
+    min_tx_rate: int | None = None
+    max_tx_rate: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Link:
+    """A network device as RTM_GETLINK tells it. ``data`` and ``port`` are IFLA_INFO_DATA and IFLA_INFO_SLAVE_DATA."""
+
+    index: int
+    name: str
+    kind: str = ""
+    alias: str = ""
+    group: int = 0
+    mac: str | None = None
+    mtu: int = 0
+    up: bool = False
+    promiscuous: bool = False
+    carrier: bool = False
+    link: int | None = None
+    master: int | None = None
+    queues: int = 1
+    qdisc: str | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+    port: Mapping[str, Any] = field(default_factory=dict)
+    vfs: Mapping[int, VfInfo] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkChange:
+    """What to write to a link; None is left out. ``data`` and ``port`` have the kernel's own attribute names.
+
+    ``master`` is an index, and 0 takes the link out of its master. ``peer`` is the other end of a new veth.
+    """
+
+    mac: str | None = None
+    mtu: int | None = None
+    alias: str | None = None
+    group: int | None = None
+    up: bool | None = None
+    promiscuous: bool | None = None
+    master: int | None = None
+    link: int | None = None
+    queues: int | None = None
+    kind: str | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+    port: Mapping[str, Any] = field(default_factory=dict)
+    peer: str | None = None
+
+
+class _Message(ifinfmsg):  # type: ignore[misc]
+    """pyroute2's link message, with IFLA_VF_VLAN_INFO padded to the size that the kernel insists on."""
+
+    class vflist(ifinfmsg.vflist):  # type: ignore[misc]
+        class vfinfo(ifinfmsg.vflist.vfinfo):  # type: ignore[misc]
+            class vf_vlist(ifinfmsg.vflist.vfinfo.vf_vlist):  # type: ignore[misc]
+                class ivvi(nla):  # type: ignore[misc]
+                    # struct ifla_vf_vlan_info is 16 bytes long, of which pyroute2 0.9.7 writes 14
+                    fields = (("vf", "I"), ("vlan", "I"), ("qos", "I"), ("proto", ">H"), ("__align", "2x"))
+
+
+# -- requests ---------------------------------------------------------------------------------------------------------
+
+
+def read_request(*, name: str = "", index: int = 0, vfs: bool = False) -> Request:
+    """One link, by name or by index; with its VFs where they are asked for."""
+    mask = RTEXT_FILTER_SKIP_STATS | (RTEXT_FILTER_VF if vfs else 0)
+    attrs: list[Any] = [["IFLA_EXT_MASK", mask]]
+    return _message(RTM_GETLINK, 0, [["IFLA_IFNAME", name], *attrs] if name else attrs, index=index)
+
+
+def list_request() -> Request:
+    """All links."""
+    return _message(RTM_GETLINK, NLM_F_DUMP, [["IFLA_EXT_MASK", RTEXT_FILTER_SKIP_STATS]])
+
+
+def create_request(name: str, settings: LinkChange) -> Request:
+    """A new link."""
+    flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL
+    return _message(RTM_NEWLINK, flags, [["IFLA_IFNAME", name], *_attributes(settings)], settings)
+
+
+def set_request(name: str, settings: LinkChange) -> Request:
+    """New settings for a link. Those of its kind, or as a bridge port, RTM_SETLINK would ignore (IFLA_LINKINFO)."""
+    kind = RTM_NEWLINK if settings.kind or settings.port else RTM_SETLINK
+    return _message(kind, NLM_F_ACK, [["IFLA_IFNAME", name], *_attributes(settings)], settings)
+
+
+def delete_request(index: int) -> Request:
+    """No such link any more."""
+    return _message(RTM_DELLINK, NLM_F_ACK, [], index=index)
+
+
+def vf_request(pf: str, attributes: Sequence[VfAttribute]) -> Request:
+    """New settings for one VF of a PF."""
+    vf = {"attrs": [["IFLA_VF_INFO", {"attrs": [list(each) for each in attributes]}]]}
+    return _message(RTM_SETLINK, NLM_F_ACK, [["IFLA_IFNAME", pf], ["IFLA_VFINFO_LIST", vf]])
+
+
+def vlan_request(kind: int, index: int, vlans: Iterable[tuple[int, int]]) -> Request:
+    """VLANs, each (id, BRIDGE_VLAN_INFO_* flags), put on a bridge port (RTM_SETLINK) or taken off (RTM_DELLINK)."""
+    infos = [["IFLA_BRIDGE_VLAN_INFO", {"flags": flags, "vid": vid}] for vid, flags in vlans]
+    message = _Message()
+    message["family"], message["index"] = AF_BRIDGE, index
+    message["attrs"] = [["IFLA_AF_SPEC", {"attrs": infos}]]
+    message.encode()
+    return (kind, NLM_F_ACK, bytes(message.data[HEADER.size :]))
+
+
+def vlan_list_request(index: int) -> Request:
+    """The VLANs of one bridge port (struct br_vlan_msg: linux/if_bridge.h)."""
+    return (RTM_GETVLAN, NLM_F_DUMP, struct.pack("=BBHI", AF_BRIDGE, 0, 0, index))
+
+
+def _message(kind: int, flags: int, attrs: list[Any], settings: LinkChange | None = None, *, index: int = 0) -> Request:
+    """A link message; ``settings`` gives the interface flags, since those are no attributes."""
+    message = _Message()
+    message["index"] = index
+    if settings is not None:
+        asked = [(IFF_UP, settings.up), (IFF_PROMISC, settings.promiscuous)]
+        message["flags"] = sum(flag for flag, value in asked if value)
+        message["change"] = sum(flag for flag, value in asked if value is not None)
+    message["attrs"] = attrs
+    message.encode()
+    return (kind, flags, bytes(message.data[HEADER.size :]))
+
+
+def _attributes(settings: LinkChange) -> list[Any]:
+    plain = {
+        "IFLA_ADDRESS": settings.mac,
+        "IFLA_MTU": settings.mtu,
+        "IFLA_LINK": settings.link,
+        "IFLA_MASTER": settings.master,
+        "IFLA_IFALIAS": settings.alias,
+        "IFLA_GROUP": settings.group,
+        "IFLA_NUM_TX_QUEUES": settings.queues,
+        "IFLA_NUM_RX_QUEUES": settings.queues,
+    }
+    attrs: list[Any] = [[key, value] for key, value in plain.items() if value is not None]
+    info = _info(settings)
+    return [*attrs, ["IFLA_LINKINFO", {"attrs": info}]] if info else attrs
+
+
+def _info(settings: LinkChange) -> list[Any]:
+    info: list[Any] = []
+    data: list[Any] = [[key, value] for key, value in settings.data.items()]
+    if settings.peer is not None:
+        both = LinkChange(mtu=settings.mtu, group=settings.group)
+        data.append(["VETH_INFO_PEER", {"attrs": [["IFLA_IFNAME", settings.peer], *_attributes(both)]}])
+    if settings.kind is not None:
+        info.append(["IFLA_INFO_KIND", settings.kind])
+    if data:
+        info.append(["IFLA_INFO_DATA", {"attrs": data}])
+    if settings.port:
+        port = [[key, value] for key, value in settings.port.items()]
+        info += [["IFLA_INFO_SLAVE_KIND", "bridge"], ["IFLA_INFO_SLAVE_DATA", {"attrs": port}]]
+    return info
+
+
+# -- answers ----------------------------------------------------------------------------------------------------------
+
+
+def parsed_vlans(message: bytes) -> Iterator[tuple[int, int]]:
+    """The VLANs in an RTM_NEWVLAN: BRIDGE_VLANDB_ENTRY (1), in it _INFO (1: flags, vid) and _RANGE (2: last vid)."""
+    for kind, entry in attribute_list(message[HEADER.size + 8 :]):
+        parts = dict(attribute_list(entry)) if kind == 1 else {}
+        if 1 in parts:
+            flags, first = struct.unpack_from("=HH", parts[1])
+            last = struct.unpack_from("=H", parts[2])[0] if 2 in parts else first
+            yield from ((vid, flags) for vid in range(first, last + 1))
+
+
+def parsed(reply: bytes) -> Link:
+    """The link in an RTM_NEWLINK."""
+    message = _Message(reply)
+    message.decode()
+    get = message.get_attr
+    info = get("IFLA_LINKINFO")
+    described = dict(info["attrs"]) if info else {}
+    return Link(
+        index=message["index"],
+        name=get("IFLA_IFNAME"),
+        kind=described.get("IFLA_INFO_KIND") or "",
+        alias=get("IFLA_IFALIAS") or "",
+        group=get("IFLA_GROUP") or 0,
+        mac=get("IFLA_ADDRESS"),
+        mtu=get("IFLA_MTU") or 0,
+        up=bool(message["flags"] & IFF_UP),
+        promiscuous=bool(message["flags"] & IFF_PROMISC),
+        carrier=bool(get("IFLA_CARRIER")),
+        link=None if get("IFLA_LINK_NETNSID") is not None else get("IFLA_LINK"),
+        master=get("IFLA_MASTER"),
+        queues=get("IFLA_NUM_RX_QUEUES") or 1,
+        qdisc=get("IFLA_QDISC"),
+        data=_nested(described.get("IFLA_INFO_DATA")),
+        port=_nested(described.get("IFLA_INFO_SLAVE_DATA")),
+        vfs=dict(_vfs(get("IFLA_VFINFO_LIST"))),
+    )
+
+
+def _nested(value: Any) -> dict[str, Any]:
+    return dict(value["attrs"]) if isinstance(value, dict) and "attrs" in value else {}
+
+
+LINK_STATES = {0: "auto", 1: "enable", 2: "disable"}  # IFLA_VF_LINK_STATE_*: linux/if_link.h
+VLAN_PROTOCOLS = {0x8100: "802.1Q", 0x88A8: "802.1ad"}  # linux/if_ether.h
+_UNSAID = 0xFFFFFFFF  # the driver does not report it: rtnl_fill_vfinfo sets -1
+
+
+def _vfs(listed: Any) -> Iterator[tuple[int, VfInfo]]:
+    for _, vf in listed["attrs"] if listed else ():
+        parts = dict(vf["attrs"])
+        number = parts["IFLA_VF_MAC"]["vf"]
+        yield number, _vf(number, parts)
+
+
+def _vf(number: int, parts: Mapping[str, Any]) -> VfInfo:
+    vlan = parts.get("IFLA_VF_VLAN", {})
+    listed = _nested(parts.get("IFLA_VF_VLAN_LIST")).get("IFLA_VF_VLAN_INFO", {})
+    rate = parts.get("IFLA_VF_RATE", {})
+    return VfInfo(
+        number=number,
+        mac=parts["IFLA_VF_MAC"]["mac"],
+        vlan=vlan.get("vlan", 0),
+        vlan_qos=vlan.get("qos", 0),
+        vlan_proto=VLAN_PROTOCOLS.get(listed.get("proto", 0x8100), "802.1Q"),
+        trust=_flag(parts.get("IFLA_VF_TRUST", {}).get("trust")),
+        spoof_check=_flag(parts.get("IFLA_VF_SPOOFCHK", {}).get("spoofchk")),
+        link_state=LINK_STATES.get(parts.get("IFLA_VF_LINK_STATE", {}).get("link_state")),
+        min_tx_rate=rate.get("min_tx_rate"),
+        max_tx_rate=rate.get("max_tx_rate"),
+    )
+
+
+def _flag(value: int | None) -> bool | None:
+    return None if value is None or value == _UNSAID else bool(value)

@@ -1,0 +1,210 @@
+"""The socket under `vifplug.host.netlink.client`: rtnetlink(7) requests and answers as bytes.
+
+A plain blocking socket, shared by all threads under a lock. (pyroute2's own sockets keep an event loop for every
+thread that ever used them, and can't be used in a thread where a loop already runs.) Requests that belong together
+are sent in one go: the kernel takes them in order within one system call, so no kill signal comes in between.
+
+A socket belongs to the network namespace in which it is first used. A process that works in another namespace does
+so from inside (``ip netns exec``, ``unshare --net``), which gives it that namespace's /proc/sys/net as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+import socket
+import struct
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+
+from vifplug import errors
+
+# linux/netlink.h
+NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP, NLM_F_EXCL, NLM_F_CREATE = 0x1, 0x4, 0x300, 0x200, 0x400
+_NLM_F_DUMP_INTR, _NLM_F_ACK_TLVS = 0x10, 0x200
+_NLMSG_ERROR, _NLMSG_DONE, _NLMSGERR_ATTR_MSG = 2, 3, 1
+_SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK = 270, 10, 11
+
+HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence number, port
+_RECEIVE_BYTES = 1 << 18  # a PF with 128 VFs answers with some 30 kB
+_PIPELINED = 16  # requests of one send, so that the answers fit the default receive buffer
+_TIMEOUT = 10  # seconds; the kernel answers inside send(), so waiting longer means that it never will
+_DUMP_TRIES = 5
+
+#: (message type, flags, body after the header)
+Request = tuple[int, int, bytes]
+
+
+class NetlinkRefused(Exception):
+    """The kernel said no: ``code`` is the errno, ``reason`` its own words where it has any (NETLINK_EXT_ACK)."""
+
+    def __init__(self, code: int, reason: str = "") -> None:
+        self.code, self.reason = code, reason
+        super().__init__(f"{os.strerror(code)} ({reason})" if reason else os.strerror(code))
+
+
+def explained(refused: NetlinkRefused, subject: object, doing: str) -> errors.VifplugError:
+    """What a refusal means for ``subject`` (a resource or a name) while ``doing`` something to it."""
+    message = f"{subject}: could not {doing}: {refused}"
+    match refused.code:
+        case errno.EPERM | errno.EACCES:
+            return errors.NotPermitted(f"{message}; run with CAP_NET_ADMIN in this network namespace")
+        case errno.EOPNOTSUPP | errno.EAFNOSUPPORT | errno.EPROTONOSUPPORT:
+            return errors.KernelLacks(f"{message}; this kernel or the device's driver has no support for it")
+        case errno.ENODEV:
+            return errors.Missing(f"{message}; a device that it needs went away")
+        case errno.EEXIST | errno.EBUSY:
+            return errors.Conflict(f"{message}; something else took the name or uses the device")
+    return errors.StepFailed(message)
+
+
+#: an acknowledgement, a whole message, or a refusal
+Reply = NetlinkRefused | bytes | None
+
+
+class RtSocket:
+    """Requests to this network namespace's rtnetlink, or another ``protocol`` of netlink(7). Thread-safe, and opened
+    anew in a forked child.
+    """
+
+    def __init__(self, protocol: int = socket.NETLINK_ROUTE) -> None:
+        self._protocol = protocol
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+        self._sequence = itertools.count(1)
+        _instances.add(self)
+
+    def close(self) -> None:
+        """Give the socket back; the next use opens a new one."""
+        with self._lock:
+            self._drop()
+
+    def exchange(self, messages: Sequence[Request]) -> list[Reply]:
+        """Send requests and collect the answer to each: an acknowledgement (None), a message, or a refusal."""
+        replies: list[Reply] = []
+        for start in range(0, len(messages), _PIPELINED):
+            replies += self._conversation(messages[start : start + _PIPELINED])
+        return replies
+
+    def _conversation(self, messages: Sequence[Request]) -> list[Reply]:
+        with self._lock, self._connection() as connection:
+            numbers = [next(self._sequence) & 0xFFFFFFFF for _ in messages]
+            connection.send(b"".join(map(_packed, messages, numbers)))
+            answers: dict[int, Reply] = {}
+            while len(answers) < len(numbers):
+                for number, _, kind, payload in _split(connection.recv(_RECEIVE_BYTES)):
+                    if number in numbers:
+                        answers[number] = _refusal(payload) if kind == _NLMSG_ERROR else payload
+            return [answers[number] for number in numbers]
+
+    def dump(self, message: Request) -> list[bytes]:
+        """Every message of a listing (NLM_F_DUMP). Raises Unavailable when the listed things never stand still."""
+        for _ in range(_DUMP_TRIES):
+            replies = self._scan(message)
+            if replies is not None:
+                return replies
+        raise errors.Unavailable(f"network links changed during each of {_DUMP_TRIES} listings; try again")
+
+    def _scan(self, message: Request) -> list[bytes] | None:
+        """One dump; None when it was interrupted by a change (NLM_F_DUMP_INTR), so that it may miss something."""
+        with self._lock, self._connection() as connection:
+            number = next(self._sequence) & 0xFFFFFFFF
+            connection.send(_packed(message, number))
+            replies: list[bytes] = []
+            interrupted = False
+            while True:
+                for answered, flags, kind, payload in _split(connection.recv(_RECEIVE_BYTES)):
+                    if answered != number:
+                        continue
+                    interrupted |= bool(flags & _NLM_F_DUMP_INTR)
+                    if kind == _NLMSG_DONE:
+                        return None if interrupted else replies
+                    if kind == _NLMSG_ERROR:
+                        raise _refusal(payload) or NetlinkRefused(errno.EPROTO)
+                    replies.append(payload)
+
+    # -- the socket -----------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _connection(self) -> Iterator[socket.socket]:
+        """The socket for one conversation; closed when that is cut short: late answers would confuse the next."""
+        try:
+            yield self._open()
+        except OSError as error:
+            self._drop()
+            raise errors.Unavailable(f"netlink: the kernel did not answer: {error.strerror}") from error
+        except BaseException:
+            self._drop()
+            raise
+
+    def _open(self) -> socket.socket:
+        if self._socket is None:
+            opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, self._protocol)
+            opened.setsockopt(_SOL_NETLINK, _NETLINK_EXT_ACK, 1)
+            opened.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", _TIMEOUT, 0))
+            opened.bind((0, 0))
+            self._socket = opened
+        return self._socket
+
+    def _drop(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _after_fork(self) -> None:
+        self._lock = threading.Lock()  # another thread of the parent may have held it
+        self._drop()
+
+
+_instances: weakref.WeakSet[RtSocket] = weakref.WeakSet()
+
+
+def _forget_all() -> None:
+    for instance in list(_instances):
+        instance._after_fork()
+
+
+os.register_at_fork(after_in_child=_forget_all)
+
+# -- bytes ------------------------------------------------------------------------------------------------------------
+
+
+def _packed(message: Request, number: int) -> bytes:
+    kind, flags, body = message
+    padded = body + b"\0" * (-len(body) % 4)
+    return HEADER.pack(HEADER.size + len(body), kind, flags | NLM_F_REQUEST, number, 0) + padded
+
+
+def _split(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
+    """(sequence number, flags, type, whole message) of each message in a datagram."""
+    offset = 0
+    while offset + HEADER.size <= len(data):
+        length, kind, flags, number, _ = HEADER.unpack_from(data, offset)
+        yield number, flags, kind, data[offset : offset + length]
+        offset += (length + 3) & ~3
+
+
+def _refusal(message: bytes) -> NetlinkRefused | None:
+    """What an NLMSG_ERROR says: None is the acknowledgement."""
+    code: int = struct.unpack_from("=i", message, HEADER.size)[0]
+    if code == 0:
+        return None
+    flags = HEADER.unpack_from(message)[2]
+    # after the error: the header of the request (NETLINK_CAP_ACK), then the attributes
+    attributes = dict(attribute_list(message[2 * HEADER.size + 4 :])) if flags & _NLM_F_ACK_TLVS else {}
+    return NetlinkRefused(-code, attributes.get(_NLMSGERR_ATTR_MSG, b"").rstrip(b"\0").decode(errors="replace"))
+
+
+def attribute_list(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """(type, value) of each attribute in a row (struct nlattr), without the nested and byte-order flags."""
+    offset = 0
+    while offset + 4 <= len(data):
+        length, kind = struct.unpack_from("=HH", data, offset)
+        if length < 4:
+            return
+        yield kind & 0x3FFF, data[offset + 4 : offset + length]
+        offset += (length + 3) & ~3

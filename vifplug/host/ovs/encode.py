@@ -1,0 +1,213 @@
+"""OvsPort and OvsBridge -> the operations that make, change and remove their rows (ovs-vswitchd.conf.db.5). Pure.
+
+The UUIDs of a VIF's rows follow from its id, so a port is written, read and removed by look-up, however many ports
+there are. A row that was deleted can't be inserted anew under its UUID in one transaction ("duplicate uuid"): what
+changes is always updated in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from vifplug.host.ovs import operations
+from vifplug.host.ovs.connection import DATABASE, Operation
+from vifplug.host.ovs.decode import OWNER, ROLE, STATUS, Keys, Seen
+from vifplug.host.ovs.operations import Row
+from vifplug.plan.registry import AdoptedPort, OvsBridge, OvsPolicing, OvsPort, OvsQos, OvsVlan, ovs_uuid
+
+
+def write(have: Seen, after: OvsPort) -> list[Operation]:
+    """The operations from what is there to ``after``; a guard alone when it is as wanted already."""
+    return list(_insert(have, after) if have.port is None else _change(have, have.port, after))
+
+
+def amend(before: AdoptedPort, after: AdoptedPort) -> list[Operation]:
+    """The operations that change a port that is there, of which ``before`` has the rows; its rows stay the same."""
+    assert before.port_row and before.interface_row
+    keys = Keys(port=before.port_row, interface=before.interface_row, qos="", queue="")
+    ids = ({"external_ids": operations.as_map(port.external_ids)} for port in (before, after))
+    return [
+        operations.there("Port", [["_uuid", "==", ["uuid", keys.port]]], {"name": before.name}),
+        *_update("Interface", keys.interface, *ids),
+        *_update("Port", keys.port, _vlan_columns(before.vlan), _vlan_columns(after.vlan)),
+        *_move(keys, before, after),
+    ]
+
+
+def remove(port: OvsPort) -> list[Operation]:
+    """Take a port off its bridge, wherever it is, and delete its rows.
+
+    The server would collect Port and Interface as garbage, but only after it has counted the references to QoS.
+    """
+    keys = Keys.of(port.owner, port.role)
+    held = [["ports", "includes", ["uuid", keys.port]]]
+    return [
+        operations.mutate("Bridge", held, ["ports", "delete", ["uuid", keys.port]]),
+        operations.delete("Port", keys.port),
+        operations.delete("Interface", keys.interface),
+        operations.delete("QoS", keys.qos),
+        operations.delete("Queue", keys.queue),
+    ]
+
+
+def _insert(have: Seen, after: OvsPort) -> Iterator[Operation]:
+    keys = Keys.of(after.owner, after.role)
+    yield operations.there("Bridge", [["name", "==", after.bridge]], {"name": after.bridge})
+    yield operations.insert("Interface", keys.interface, _set_only(_interface_row(after)))
+    born = after if after.vlan is not None else after.replace(vlan=after.initial)
+    port = _set_only(_port_row(born)) | {"interfaces": ["uuid", keys.interface]}
+    if after.qos is not None and after.qos.type is not None:
+        yield from _write_qos(keys, have, after, after.qos)
+        port["qos"] = ["uuid", keys.qos]
+    yield operations.insert("Port", keys.port, port)
+    yield operations.mutate("Bridge", [["name", "==", after.bridge]], ["ports", "insert", ["uuid", keys.port]])
+
+
+def _change(have: Seen, before: OvsPort, after: OvsPort) -> Iterator[Operation]:
+    keys = Keys.of(after.owner, after.role)
+    changes = [
+        *_update("Interface", keys.interface, _interface_row(before), _interface_row(after)),
+        *_forget(keys, before, after),
+        *_update("Port", keys.port, _port_row(before), _port_row(after)),
+        *_change_qos(keys, have, before, after),
+        *_move(keys, before, after),
+    ]
+    yield operations.there("Bridge", [["ports", "includes", ["uuid", keys.port]]], {"name": before.bridge})
+    yield from changes
+    if before.error and not changes:  # ovs-vswitchd tries a device again when it is given a new configuration
+        yield operations.mutate(DATABASE, [], ["next_cfg", "+=", 0])
+
+
+def _forget(keys: Keys, before: OvsPort, after: OvsPort) -> Iterator[Operation]:
+    """ovn-controller's word on a port goes with its identity: about the new one it has said nothing yet."""
+    if before.iface_id != after.iface_id:
+        where = [["_uuid", "==", ["uuid", keys.interface]]]
+        yield operations.mutate("Interface", where, ["external_ids", "delete", ["set", list(STATUS)]])
+
+
+def _move(keys: Keys, before: OvsPort | AdoptedPort, after: OvsPort | AdoptedPort) -> Iterator[Operation]:
+    if before.bridge != after.bridge:
+        yield operations.there("Bridge", [["name", "==", after.bridge]], {"name": after.bridge})
+        held = [["ports", "includes", ["uuid", keys.port]]]
+        yield operations.mutate("Bridge", held, ["ports", "delete", ["uuid", keys.port]])
+        yield operations.mutate("Bridge", [["name", "==", after.bridge]], ["ports", "insert", ["uuid", keys.port]])
+
+
+def _change_qos(keys: Keys, have: Seen, before: OvsPort, after: OvsPort) -> Iterator[Operation]:
+    wanted = after.qos or OvsQos()
+    if wanted == (before.qos or OvsQos()):
+        return
+    if wanted.type is None:
+        yield operations.update("Port", keys.port, {"qos": ["set", []]})
+        yield operations.delete("QoS", keys.qos)
+        yield operations.delete("Queue", keys.queue)
+    else:
+        yield from _write_qos(keys, have, after, wanted)
+        yield operations.update("Port", keys.port, {"qos": ["uuid", keys.qos]})
+
+
+def _write_qos(keys: Keys, have: Seen, after: OvsPort, qos: OvsQos) -> Iterator[Operation]:
+    ids = operations.as_map({**qos.external_ids, **_mark(after)})
+    queue = {"other_config": operations.as_map(qos.queue), "external_ids": ids}
+    shaper = {
+        "type": qos.type,
+        "other_config": operations.as_map(qos.other_config),
+        "external_ids": ids,
+        "queues": ["map", [[0, ["uuid", keys.queue]]]],
+    }
+    yield (
+        operations.update("Queue", keys.queue, queue)
+        if have.has_queue
+        else operations.insert("Queue", keys.queue, queue)
+    )
+    yield operations.update("QoS", keys.qos, shaper) if have.has_qos else operations.insert("QoS", keys.qos, shaper)
+
+
+def attach_qos(keys: Keys, *, on: bool) -> Operation:
+    """Equivalent to: ovs-vsctl set Port NAME qos=UUID, or clear Port NAME qos"""
+    return operations.update("Port", keys.port, {"qos": ["uuid", keys.qos] if on else ["set", []]})
+
+
+def add_bridge(bridge: OvsBridge) -> list[Operation]:
+    """Equivalent to: ovs-vsctl add-br NAME [-- set Bridge NAME datapath_type=TYPE]"""
+    row, port, interface = (ovs_uuid(f"bridge-{part}", bridge.name) for part in ("row", "port", "interface"))
+    columns = {"datapath_type": bridge.datapath_type} if bridge.datapath_type else {}
+    return [
+        operations.insert("Interface", interface, {"name": bridge.name, "type": "internal"}),
+        operations.insert("Port", port, {"name": bridge.name, "interfaces": ["uuid", interface]}),
+        operations.insert("Bridge", row, {"name": bridge.name, "ports": ["uuid", port], **columns}),
+        operations.mutate(DATABASE, [], ["bridges", "insert", ["uuid", row]]),
+    ]
+
+
+def remove_bridge(name: str) -> list[Operation]:
+    """Remove a bridge that `add_bridge` made and that has no port but its own; refused (``timed out``) otherwise."""
+    row, port = ovs_uuid("bridge-row", name), ovs_uuid("bridge-port", name)
+    return [
+        operations.there("Bridge", [["_uuid", "==", ["uuid", row]]], {"ports": ["uuid", port]}),
+        operations.mutate(DATABASE, [], ["bridges", "delete", ["uuid", row]]),
+    ]
+
+
+# -- rows ---------------------------------------------------------------------------------------------------------
+
+
+def _port_row(port: OvsPort) -> dict[str, Any]:
+    return {"name": port.name, **_vlan_columns(port.vlan), "other_config": operations.as_map(port.other_config)}
+
+
+def _vlan_columns(vlan: OvsVlan | None) -> dict[str, Any]:
+    vlan = vlan or OvsVlan()
+    return {
+        "tag": operations.as_optional(vlan.tag),
+        "vlan_mode": operations.as_optional(vlan.mode),
+        "trunks": ["set", list(vlan.trunks)],
+    }
+
+
+def _interface_row(port: OvsPort) -> dict[str, Any]:
+    policing = port.policing or OvsPolicing()
+    return {
+        "name": port.name,
+        "type": port.type,
+        "external_ids": operations.as_map({**port.external_ids, **_mark(port)}),
+        "options": operations.as_map(port.options),
+        "mtu_request": operations.as_optional(port.mtu_request or None),
+        "ingress_policing_rate": policing.rate,
+        "ingress_policing_burst": policing.burst,
+    }
+
+
+def _mark(port: OvsPort) -> dict[str, str]:
+    return {OWNER: port.owner} | ({ROLE: port.role} if port.role else {})
+
+
+_EMPTY = (["set", []], ["map", []], "")
+
+
+def _set_only(row: dict[str, Any]) -> dict[str, Any]:
+    """A row to insert, without the columns that would be so anyway."""
+    return {column: value for column, value in row.items() if value not in _EMPTY}
+
+
+def _update(table: str, row: str, before: Row, after: Row) -> Iterator[Operation]:
+    """Of a map only the keys that differ: others write there too, at the same time."""
+    changed = {column: value for column, value in after.items() if value != before[column] and column != "name"}
+    maps = {column for column, value in changed.items() if isinstance(value, list) and value[0] == "map"}
+    if plain := {column: value for column, value in changed.items() if column not in maps}:
+        yield operations.update(table, row, plain)
+    mutations = [each for column in changed if column in maps for each in _keys(column, before, after)]
+    if mutations:
+        yield operations.mutate(table, [["_uuid", "==", ["uuid", row]]], *mutations)
+
+
+def _keys(column: str, before: Row, after: Row) -> Iterator[list[Any]]:
+    old, new = operations.pairs(before[column]), operations.pairs(after[column])
+    written = {key: value for key, value in new.items() if old.get(key) != value}
+    gone = [key for key in old if key not in new]
+    # Inserting a key that is there changes nothing (RFC 7047 section 5.1), so it is deleted first, known or not.
+    if gone or written:
+        yield [column, "delete", ["set", [*gone, *written]]]
+    if written:
+        yield [column, "insert", operations.as_map(written)]

@@ -1,0 +1,53 @@
+"""Reaching a remote: a connected socket, or the sentence that says why not."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+import time
+
+from vifplug.errors import Absent, HostNotReady, NotPermitted, Unavailable
+from vifplug.host.ovs.settings import OvsSettings
+
+
+def dial(remote: str, settings: OvsSettings, deadline: float) -> socket.socket:
+    """A connected socket for one remote. Raises OSError."""
+    method, _, address = remote.partition(":")
+    left = max(deadline - time.monotonic(), 0.001)
+    if method == "unix":
+        connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connected.settimeout(left)
+        try:
+            connected.connect(address)
+        except OSError:
+            connected.close()
+            raise
+        return connected
+    host, _, port = address.rpartition(":")
+    connected = socket.create_connection((host.strip("[]"), int(port)), left)
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return _encrypted(connected, settings) if method == "ssl" else connected
+
+
+def _encrypted(connected: socket.socket, settings: OvsSettings) -> ssl.SSLSocket:
+    """TLS as ovs-pki means it: both sides have certificates of one CA, and the names in them are no host names."""
+    context = ssl.create_default_context(cafile=settings.ssl_ca)
+    context.check_hostname = False
+    assert settings.ssl_certificate is not None
+    context.load_cert_chain(settings.ssl_certificate, settings.ssl_key)
+    return context.wrap_socket(connected)
+
+
+def unreachable(remote: str, error: OSError, timeout: float) -> HostNotReady:
+    """The error for a remote that could not be connected to."""
+    message = f"the Open vSwitch database at {remote} can't be reached"
+    if isinstance(error, PermissionError):
+        return NotPermitted(f"{message}: this process has no permission; run as root or with access to that socket")
+    if isinstance(error, FileNotFoundError):
+        return Absent(f"{message}: no such file; start Open vSwitch, or correct the option connection")
+    if isinstance(error, ConnectionRefusedError):
+        return Unavailable(f"{message}: nobody listens there; start ovsdb-server, or correct the option connection")
+    if isinstance(error, TimeoutError) or error.errno == errno.EAGAIN:
+        return Unavailable(f"{message}: no answer within {timeout:g} s; ovsdb-server or the network to it hangs")
+    return Unavailable(f"{message}: {error}; correct the option connection, or see to that server")

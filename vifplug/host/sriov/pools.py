@@ -1,0 +1,68 @@
+"""The devices of a network's pool on this host: which they are, and whether one can be used now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from vifplug.errors import Missing
+from vifplug.host.sriov.sysfs import Sysfs
+from vifplug.model.names import is_pci
+from vifplug.model.network import Network
+from vifplug.plan.facts import Member
+from vifplug.plan.registry import Identity, LowerDevice, names_of
+from vifplug.plan.steps import Observed
+
+Observe = Callable[[Iterable[LowerDevice]], Mapping[Identity, Observed]]
+
+GONE = "is not on this host"
+
+
+def members(network: Network, sysfs: Sysfs) -> list[Member]:
+    """The devices of the network's pool, in its order, with their names; those of a ``pf`` are its VFs."""
+    if network.pf:
+        return list(_of_pf(network, network.pf, sysfs))
+    if network.addresses:
+        return [Member(name=each, names=names_of(sysfs.device_of(each), each)) for each in network.addresses]
+    return [Member(name=each.dev, names=names_of(each.dev, sysfs.function_of(each.dev))) for each in network.devices]
+
+
+def problem(network: Network, device: str, observe: Observe, sysfs: Sysfs) -> str:
+    """Why a device of the pool can't be used now; empty where it can.
+
+    The devices of VFs that a ``pf`` stands for may be down, which vifplug and libvirt mend; the PF has to be up.
+    """
+    if network.pf:
+        state = _state(network.pf, observe)
+        return state and f"can't be used (its physical function {network.pf} {state})"
+    return _function_problem(device, observe, sysfs) if is_pci(device) else _state(device, observe)
+
+
+def _of_pf(network: Network, pf: str, sysfs: Sysfs) -> Iterator[Member]:
+    functions = sysfs.functions_of(pf)
+    if not functions:
+        yield Member(name=pf, problem="has no virtual functions here: write their number to its sriov_numvfs")
+    for address, device in functions:
+        names = names_of(device, address)
+        if network.form == "hostdev":
+            yield Member(name=address, names=names)
+        else:
+            lacking = "" if device else "has no network device: a guest or vfio has the function"
+            yield Member(name=device or address, names=names, problem=lacking)
+
+
+def _function_problem(address: str, observe: Observe, sysfs: Sysfs) -> str:
+    try:
+        function = sysfs.virtual_function(address)
+    except Missing as error:
+        return f"can't be used ({error})"
+    state = _state(function.pf, observe)
+    return state and f"can't be used (its physical function {function.pf} {state})"
+
+
+def _state(device: str, observe: Observe) -> str:
+    """Why a network device can't be used; empty where it can."""
+    asked = LowerDevice(name=device)
+    seen = observe([asked]).get(asked.identity)
+    if seen is None or not isinstance(seen.resource, LowerDevice):
+        return GONE
+    return "" if seen.resource.up else "is down"

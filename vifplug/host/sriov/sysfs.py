@@ -1,0 +1,193 @@
+"""PCI functions, SR-IOV and representors, looked up in a tree such as /sys."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from vifplug import errors
+from vifplug.plan.facts import VirtualFunctionFacts
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetdevInfo:
+    """A netdev as an embedded switch tells it: the switch it belongs to, and which port of that it is."""
+
+    name: str
+    phys_switch_id: str = ""
+    phys_port_name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhysicalFunction:
+    """A PCI function that can have VFs: its netdevs, how many VFs it can have, and how many it has."""
+
+    address: str
+    devices: tuple[str, ...]
+    total_vfs: int
+    vfs: int
+
+
+#: What the drivers call the port of a VF (Documentation/networking/devlink/devlink-port.rst; nfp and mlx5 before 4.19).
+#: Matched as a whole: c1pf0vf5 is a VF of another host, behind a controller of the SmartNIC.
+_VF_PORTS = (
+    re.compile(r"pf(?P<pf>\d+)vf(?P<vf>\d+)", re.IGNORECASE),
+    re.compile(r"vf(?P<vf>\d+)@pf(?P<pf>\d+)", re.IGNORECASE),
+    re.compile(r"(?P<vf>\d+)(?P<pf>)"),
+)
+_UPLINK_PORT = re.compile(r"p\d+", re.IGNORECASE)
+
+
+def representor_of_vf(
+    pf_function: int | None, vf_number: int, switch_id: str, netdevs: Iterable[NetdevInfo]
+) -> str | None:
+    """The netdev that stands for a VF in the embedded switch ``switch_id``; None where there is none.
+
+    ``pf_function`` is the PCI function number of the PF, None where it is not known. Raises Conflict when more than
+    one netdev claims to be it.
+    """
+    ports = [netdev for netdev in netdevs if switch_id and netdev.phys_switch_id == switch_id]
+    found = [port.name for port in ports if _is_port_of(port.phys_port_name, pf_function, vf_number)]
+    if len(found) > 1:
+        raise errors.Conflict(f"VF {vf_number} in switch {switch_id}: expected one representor, got {', '.join(found)}")
+    return found[0] if found else None
+
+
+def uplink_of(netdevs: Iterable[NetdevInfo]) -> str | None:
+    """The netdev of a PF itself among the netdevs of its PCI device, which representors share with it.
+
+    That is the one whose port is called p0, p1, ...; else the first that belongs to a switch.
+    """
+    switched = [netdev for netdev in netdevs if netdev.phys_switch_id]
+    uplinks = [netdev.name for netdev in switched if _UPLINK_PORT.fullmatch(netdev.phys_port_name)]
+    return next(iter(uplinks + [netdev.name for netdev in switched]), None)
+
+
+def _is_port_of(port_name: str, pf_function: int | None, vf_number: int) -> bool:
+    for form in _VF_PORTS:
+        if match := form.fullmatch(port_name):
+            same_pf = pf_function is None or not match["pf"] or int(match["pf"]) == pf_function
+            return same_pf and int(match["vf"]) == vf_number
+    return False
+
+
+class Sysfs:
+    """Look-ups in the tree at ``root``. Each reads when it is asked; nothing is kept.
+
+    /sys/class/net has the links of the network namespace in which that /sys was mounted.
+    """
+
+    def __init__(self, root: str | Path = "/sys") -> None:
+        self._pci = Path(root) / "bus/pci/devices"
+        self._net = Path(root) / "class/net"
+
+    def virtual_function(self, address: str) -> VirtualFunctionFacts:
+        """The VF at a PCI address. Raises Missing when there is none, or when its PF has no netdev."""
+        device, physical = self._pci / address, self._physical(address)
+        pf = self._pf_device(physical, address)
+        number = _number_of(physical, device.resolve())
+        return VirtualFunctionFacts(
+            address=address,
+            pf=pf,
+            number=number,
+            device=next(iter(_netdevs(device)), None),
+            representor=self._representor(physical, pf, number),
+        )
+
+    def physical_function(self, address: str) -> tuple[str, int]:
+        """The PCI address of a VF's physical function, and its number there. Raises Missing when there is no VF."""
+        physical = self._physical(address)
+        return physical.name, _number_of(physical, (self._pci / address).resolve())
+
+    def function_of(self, device: str) -> str | None:
+        """The PCI address of the VF that a netdev is; None when it is none."""
+        pci = self._net / device / "device"
+        return pci.resolve().name if (pci / "physfn").exists() else None
+
+    def functions_of(self, device: str) -> list[tuple[str, str | None]]:
+        """The VFs of a PF that is given by its netdev, by number: their addresses and netdevs."""
+        links = (self._net / device / "device").glob("virtfn*")
+        functions = [link.resolve() for link in sorted(links, key=lambda link: int(link.name.removeprefix("virtfn")))]
+        return [(function.name, next(iter(_netdevs(function)), None)) for function in functions]
+
+    def device_of(self, address: str) -> str | None:
+        """The netdev of the PCI function at an address; None where there is none."""
+        return next(iter(_netdevs(self._pci / address)), None)
+
+    def has(self, address: str) -> bool:
+        """Whether there is a PCI device at an address."""
+        return (self._pci / address).exists()
+
+    def physical_functions(self) -> list[PhysicalFunction]:
+        """Every PCI function that can have VFs, by address."""
+        found = sorted(self._pci.glob("*/sriov_totalvfs"))
+        return [
+            PhysicalFunction(
+                address=path.parent.name,
+                devices=tuple(_netdevs(path.parent)),
+                total_vfs=int(_text(path) or 0),
+                vfs=int(_text(path.parent / "sriov_numvfs") or 0),
+            )
+            for path in found
+        ]
+
+    def netdev(self, name: str) -> NetdevInfo:
+        """What the embedded switch, if any, says of a netdev."""
+        path = self._net / name
+        return NetdevInfo(
+            name=name,
+            phys_switch_id=_text(path / "phys_switch_id"),
+            phys_port_name=_text(path / "phys_port_name"),
+        )
+
+    def _physical(self, address: str) -> Path:
+        device = self._pci / address
+        if not device.exists():
+            raise errors.Missing(f"VF {address}: found no PCI device at that address")
+        if not (device / "physfn").exists():
+            raise errors.Missing(f"VF {address}: expected a virtual function, got a PCI device that is none")
+        return (device / "physfn").resolve()
+
+    def _pf_device(self, physical: Path, address: str) -> str:
+        names = _netdevs(physical)
+        if not names:
+            raise errors.Missing(
+                f"VF {address}: expected a netdev of its physical function {physical.name}, got none; its settings are "
+                "made through that netdev, so bind the function to its network driver"
+            )
+        return uplink_of(map(self.netdev, names)) or names[0]
+
+    def _representor(self, physical: Path, pf: str, number: int) -> str | None:
+        """Among the PF's own netdevs first: most drivers put representors there, and that looks at few."""
+        switch = self.netdev(pf).phys_switch_id
+        if not switch:
+            return None
+        function = int(physical.name.rpartition(".")[2], 16)
+        for names in (_netdevs(physical), self._all_netdevs()):
+            if found := representor_of_vf(function, number, switch, map(self.netdev, names)):
+                return found
+        return None
+
+    def _all_netdevs(self) -> Iterator[str]:
+        return (path.name for path in sorted(self._net.iterdir()))
+
+
+def _netdevs(device: Path) -> list[str]:
+    return sorted(path.name for path in (device / "net").iterdir()) if (device / "net").is_dir() else []
+
+
+def _number_of(physical: Path, device: Path) -> int:
+    for link in physical.glob("virtfn*"):
+        if link.resolve() == device:
+            return int(link.name.removeprefix("virtfn"))
+    raise errors.Missing(f"VF {device.name}: expected it among the VFs of {physical.name}, got it is not")
+
+
+def _text(path: Path) -> str:
+    """The content of an attribute; empty where there is none, or where the driver has nothing to say (EOPNOTSUPP)."""
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""

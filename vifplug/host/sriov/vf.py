@@ -1,0 +1,136 @@
+"""Backend for PCI functions: that one is there, and the settings of SR-IOV VFs, made through their PF."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import ClassVar
+
+from vifplug import errors
+from vifplug.host.netlink.client import Netlink
+from vifplug.host.netlink.messages import LINK_STATES, VLAN_PROTOCOLS, VfAttribute, VfInfo
+from vifplug.host.netlink.socket import NetlinkRefused, explained
+from vifplug.host.sriov.sysfs import Sysfs
+from vifplug.host.stepwise import StepwiseBackend
+from vifplug.model.codec import joined
+from vifplug.plan.registry import Identity, PciFunction, Resource, VirtualFunction
+from vifplug.plan.steps import Observed
+
+_FIELDS = tuple(field.name for field in dataclasses.fields(VfInfo) if field.name != "number")
+_LINK_STATES = {word: number for number, word in LINK_STATES.items()}
+_PROTOCOLS = {word: number for number, word in VLAN_PROTOCOLS.items()}
+#: A VF without a MAC; drivers that refuse all zeros take the other (libvirt: virNetDevSetNetConfig)
+_NO_MAC, _NO_MAC_EITHER = "00:00:00:00:00:00", "02:00:00:00:00:00"
+
+
+class VirtualFunctionBackend(StepwiseBackend):
+    """VFs whose PF is in the network namespace in which it is first used."""
+
+    resources: ClassVar[tuple[type[Resource], ...]] = (VirtualFunction, PciFunction)
+
+    def __init__(self, netlink: Netlink | None = None, sysfs: Sysfs | None = None) -> None:
+        self._netlink = netlink or Netlink()
+        self._sysfs = sysfs or Sysfs()
+
+    def observe(self, wanted: Sequence[Resource]) -> dict[Identity, Observed]:
+        """See `vifplug.host.backend.Backend.observe`. Equivalent to: ip link show dev PF"""
+        functions = [resource for resource in wanted if isinstance(resource, VirtualFunction)]
+        pfs = self._netlink.links((each.pf for each in functions), vfs=True)
+        plain = (each for each in wanted if isinstance(each, PciFunction) and self._sysfs.has(each.name))
+        found: dict[Identity, Observed] = {each.identity: Observed(resource=each) for each in plain}
+        for each in functions:
+            message = pfs[each.pf].vfs.get(each.number) if each.pf in pfs else None
+            if message:
+                found[each.identity] = Observed(resource=record(each, message))
+        return found
+
+    def make(self, after: Resource) -> None:
+        """A VF is never made here: it has to be there."""
+        raise errors.Missing(f"{after} is not there; make it with sriov_numvfs before VIF {after.owner} is plugged")
+
+    def remove(self, before: Resource) -> None:
+        """A VF is never removed; its settings are put back by a change."""
+
+    def change(self, before: Resource, after: Resource) -> None:
+        """Write what differs. MAC and VLAN go alone, since some drivers refuse one of them (libvirt 8.1)."""
+        assert isinstance(before, VirtualFunction) and isinstance(after, VirtualFunction)
+        for fields, attributes in vf_messages(before, after):
+            try:
+                self._write(after, attributes)
+            except NetlinkRefused as refused:
+                raise self._explained(refused, after, fields) from refused
+
+    def close(self) -> None:
+        """See `vifplug.host.backend.Backend.close`."""
+        self._netlink.close()
+
+    def _write(self, after: VirtualFunction, attributes: Sequence[VfAttribute]) -> None:
+        try:
+            self._netlink.set_vf(after.pf, attributes)
+        except NetlinkRefused:
+            name, value = attributes[0]
+            if name != "IFLA_VF_MAC" or value["mac"] != _NO_MAC:
+                raise
+            self._netlink.set_vf(after.pf, [(name, {**value, "mac": _NO_MAC_EITHER})])
+
+    def _explained(self, refused: NetlinkRefused, vf: VirtualFunction, fields: Sequence[str]) -> errors.VifplugError:
+        doing = f"set its {joined(fields, 'and')} through {vf.pf}"
+        pf = self._netlink.links([vf.pf]).get(vf.pf)
+        if pf and not pf.up:
+            return errors.HostNotReady(
+                f"{vf}: could not {doing}: {refused}; {vf.pf} is down, and a driver may take settings of VFs only "
+                f"while it is up; set it up with 'ip link set dev {vf.pf} up'"
+            )
+        return explained(refused, vf, doing)
+
+
+def record(wanted: VirtualFunction, message: VfInfo) -> VirtualFunction:
+    """What the PF tells of a VF, as a record."""
+    values = {name: getattr(message, name) for name in _FIELDS}
+    if {wanted.mac, message.mac} <= {_NO_MAC, _NO_MAC_EITHER}:
+        values["mac"] = wanted.mac
+    return wanted.replace(**values)
+
+
+def vf_messages(before: VirtualFunction, after: VirtualFunction) -> list[tuple[list[str], list[VfAttribute]]]:
+    """The fields that differ and the attributes that set them, a pair for each message to send."""
+    changed = [name for name in _FIELDS if getattr(after, name) not in (None, getattr(before, name))]
+    number = {"vf": after.number}
+    groups: list[tuple[list[str], list[VfAttribute]]] = []
+    if "mac" in changed:
+        groups.append((["mac"], [("IFLA_VF_MAC", {**number, "mac": after.mac})]))
+    if vlan := [name for name in changed if name.startswith("vlan")]:
+        groups.append((vlan, [_vlan(before, after)]))
+    if rest := [name for name in changed if name != "mac" and not name.startswith("vlan")]:
+        groups.append((rest, _rest(rest, before, after)))
+    return groups
+
+
+def _vlan(before: VirtualFunction, after: VirtualFunction) -> VfAttribute:
+    """IFLA_VF_VLAN for 802.1Q, which every driver takes; the list, with a protocol, for 802.1ad (Linux 4.9)."""
+    vlan, qos = _either(after.vlan, before.vlan), _either(after.vlan_qos, before.vlan_qos)
+    value = {"vf": after.number, "vlan": vlan, "qos": qos}
+    protocol = after.vlan_proto or before.vlan_proto or "802.1Q"
+    if protocol == "802.1Q":
+        return ("IFLA_VF_VLAN", value)
+    listed = ["IFLA_VF_VLAN_INFO", {**value, "proto": _PROTOCOLS[protocol]}]
+    return ("IFLA_VF_VLAN_LIST", {"attrs": [listed]})
+
+
+def _rest(changed: Sequence[str], before: VirtualFunction, after: VirtualFunction) -> list[VfAttribute]:
+    number = {"vf": after.number}
+    attributes: list[VfAttribute] = []
+    if "trust" in changed:
+        attributes.append(("IFLA_VF_TRUST", {**number, "trust": int(bool(after.trust))}))
+    if "spoof_check" in changed:
+        attributes.append(("IFLA_VF_SPOOFCHK", {**number, "spoofchk": int(bool(after.spoof_check))}))
+    if "link_state" in changed and after.link_state:
+        attributes.append(("IFLA_VF_LINK_STATE", {**number, "link_state": _LINK_STATES[after.link_state]}))
+    if {"min_tx_rate", "max_tx_rate"} & set(changed):
+        low, high = _either(after.min_tx_rate, before.min_tx_rate), _either(after.max_tx_rate, before.max_tx_rate)
+        attributes.append(("IFLA_VF_RATE", {**number, "min_tx_rate": low, "max_tx_rate": high}))
+    return attributes
+
+
+def _either(first: int | None, second: int | None) -> int:
+    return first if first is not None else second or 0

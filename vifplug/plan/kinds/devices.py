@@ -1,0 +1,246 @@
+"""The vocabulary of the kernel's devices: links and ports, PCI functions, and the sockets of vhost-user."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from vifplug.model.codec import FrozenMap, Model, joined
+from vifplug.model.names import DeviceName, Mac, PciAddress
+from vifplug.plan.resource import Device, Ownership, Resource, cleared, fixed, locating, names_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tap(Device):
+    """A persistent tap. ``user`` and ``group`` are the numeric ids that may open it (TUNSETOWNER, TUNSETGROUP)."""
+
+    kind = "tap"
+    mac: Mac | None = None
+    multi_queue: bool = fixed(default=False)
+    user: int | None = fixed(waits=True, default=0)
+    group: int | None = fixed(waits=True, default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LibvirtTap(Device):
+    """The tap that libvirt makes for a port that is there before it. It goes with QEMU, or else with the VIF."""
+
+    kind = "libvirt-tap"
+    ownership = Ownership.EXTERNAL
+    mac: Mac | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Macvtap(Device):
+    """A macvtap on ``lower``. ``mode`` is libvirt's word: vepa, bridge, private or passthrough.
+
+    ``user`` owns /dev/tap<ifindex>. The macvtap has the guest's own MAC.
+    """
+
+    kind = "macvtap"
+    lower: str = fixed()
+    mode: str = fixed(default="vepa")
+    mac: Mac | None = None
+    queues: int | None = fixed(default=None)
+    user: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class VethPair(Device):
+    """Two ends of one wire, ``name`` and ``peer``; every setting holds for both."""
+
+    kind = "veth"
+    peer: str = fixed()
+    promiscuous: bool | None = None
+
+    @property
+    def links(self) -> tuple[str, ...]:
+        return (self.name, self.peer)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinuxBridge(Device):
+    """A Linux bridge that vifplug makes for one VIF (the hybrid form). Times are in seconds."""
+
+    kind = "bridge"
+    ageing_time: int | None = None
+    forward_delay: int | None = None
+    stp: bool | None = None
+    multicast_snooping: bool | None = None
+    vlan_filtering: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BridgeVlan(Model):
+    """One VLAN of a bridge port (BRIDGE_VLAN_INFO): frames of ``id`` pass; ``pvid`` takes untagged ones in."""
+
+    id: int
+    pvid: bool = False
+    untagged: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class BridgePort(Resource):
+    """The membership of device ``name`` in Linux bridge ``bridge``, and its port flags."""
+
+    kind = "bridge-port"
+    name: DeviceName
+    bridge: str
+    isolated: bool | None = cleared(False)
+    hairpin: bool | None = cleared(False)
+    learning: bool | None = cleared(True)
+    #: all of the port's VLANs, by id; needs a bridge with vlan_filtering on
+    vlans: tuple[BridgeVlan, ...] | None = cleared((BridgeVlan(id=1, pvid=True, untagged=True),))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedLink(Resource):
+    """A link that several VIFs use and none owns: made where there is none. Of one that is there only ``up`` is set."""
+
+    ownership = Ownership.SHARED
+    name: DeviceName
+    up: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedBridge(SharedLink):
+    """A Linux bridge, made without delay, spanning tree and multicast snooping, as os-vif makes it."""
+
+    kind = "shared-bridge"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VlanLink(SharedLink):
+    """A VLAN device for macvtaps: VLAN ``vlan`` on the device ``physical``. The rest as of a `LowerDevice`."""
+
+    kind = "vlan-link"
+    physical: DeviceName = locating()
+    vlan: int = locating()
+    exclusive: bool = locating(default=False)
+
+    @property
+    def claims(self) -> tuple[str, ...]:
+        return names_of(self.name, None) if self.exclusive else ()
+
+    @property
+    def shares(self) -> tuple[str, ...]:
+        return () if self.exclusive else names_of(self.name, None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdoptedBridgePort(BridgePort):
+    """The port of a tap that libvirt put into a Linux bridge. ``mac`` is the tap's: names such as vnet0 come again."""
+
+    kind = "adopted-bridge-port"
+    ownership = Ownership.BORROWED
+    mac: Mac | None = locating(default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LowerDevice(Resource):
+    """A device that has to exist: a macvtap's, a VF's representor, a Linux bridge.
+
+    ``up``: it has to be up, and stays so, since others may have come to rely on it. ``mac``, for passthrough only, and
+    ``mtu`` are set and put back.
+    """
+
+    kind = "lower-device"
+    ownership = Ownership.BORROWED
+    name: DeviceName
+    up: bool | None = field(default=True, metadata={"kept": True})
+    #: as found they may be anything: an empty bridge has all zeros, lo 65536 bytes
+    mac: str | None = None
+    mtu: int | None = None
+    #: a macvtap's device: one that is alone on it (``exclusive``), or any number of them (``shared``)
+    exclusive: bool = locating(default=False)
+    shared: bool = locating(default=False)
+    #: the virtual function that it is, by its PCI address: another VIF could have that by another name
+    function: PciAddress | None = locating(default=None)
+    #: what it has to be (IFLA_INFO_KIND), such as ``bridge``; None: anything
+    link_kind: str | None = locating(default=None)
+    #: as those of a device that vifplug makes; they stay
+    sysctls: FrozenMap[str, str] = field(default=FrozenMap(), metadata={"kept": True})
+
+    @property
+    def claims(self) -> tuple[str, ...]:
+        return self._names if self.exclusive else ()
+
+    @property
+    def shares(self) -> tuple[str, ...]:
+        return self._names if self.shared else ()
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return names_of(self.name, self.function)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VirtualFunction(Resource):
+    """The settings of an SR-IOV VF, made through its PF. ``name`` is the VF's PCI address; rates are Mbit/s."""
+
+    kind = "vf"
+    ownership = Ownership.BORROWED
+    pf: DeviceName = locating()
+    number: int = locating()
+    mac: str | None = None
+    vlan: int | None = cleared(0)
+    vlan_qos: int | None = cleared(0)
+    vlan_proto: str | None = cleared("802.1Q")
+    trust: bool | None = cleared(False)
+    spoof_check: bool | None = cleared(True)
+    link_state: str | None = cleared("auto")
+    min_tx_rate: int | None = cleared(0)
+    max_tx_rate: int | None = cleared(0)
+
+    @property
+    def claims(self) -> tuple[str, ...]:
+        return names_of(None, self.name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PciFunction(Resource):
+    """A PCI function that has to be there, and of which nothing is set. ``name`` is its address."""
+
+    kind = "pci-function"
+    ownership = Ownership.BORROWED
+
+    @property
+    def claims(self) -> tuple[str, ...]:
+        return names_of(None, self.name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VhostSocket(Resource):
+    """Where a vhost-user socket will be: ``name`` is its path. Its directory has an owner, a group and a mode, which
+    are set when it is made: one that is there is never altered, since a document may name any.
+
+    ``stale``: a socket file is there and nobody listens on it. A live socket is never removed; it holds its VIF.
+    """
+
+    kind = "vhost-socket"
+    user: int | None = None
+    group: int | None = None
+    mode: int | None = None
+    stale: bool = False
+
+    @property
+    def claims(self) -> tuple[str, ...]:
+        return (f"socket {self.name}",)
+
+    def refusal(self, found: Resource) -> str:
+        asked = {name: getattr(self, name) for name in ("mode", "user", "group")}
+        have = {name: getattr(found, name) for name, value in asked.items() if value is not None}
+        wrong = [name for name, value in have.items() if value != asked[name]]
+        if not wrong:
+            return ""
+        options = joined((f"socket_dir_{name}" for name in wrong), "and")
+        return (
+            f"directory {posixpath.dirname(self.name)} has {_rights(have, wrong)}, and VIF {self.owner} expected "
+            f"{_rights(asked, wrong)}: change it, or [vifplug_vhostuser] {options}"
+        )
+
+
+def _rights(values: Mapping[str, int], names: Iterable[str]) -> str:
+    """Mode, owner and group in words."""
+    return joined((f"mode {values[name]:04o}" if name == "mode" else f"{name} {values[name]}" for name in names), "and")

@@ -1,0 +1,157 @@
+"""The vocabulary of Open vSwitch: bridges, ports with all that belongs to them, and their root qdiscs."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from vifplug.model.codec import FrozenMap, Model
+from vifplug.model.names import DeviceName, Uuid
+from vifplug.plan.resource import Ownership, Resource, cleared, locating
+
+
+@dataclass(frozen=True, kw_only=True)
+class OvsBridge(Resource):
+    """An Open vSwitch bridge: made where there is none, with ``datapath_type``; one that exists is never altered."""
+
+    kind = "ovs-bridge"
+    batched = True
+    ownership = Ownership.SHARED
+    name: DeviceName
+    datapath_type: str | None = locating(default=None)
+    #: it goes with its last port, if vifplug made it
+    transient: bool = locating(default=False)
+
+    @property
+    def remove_when_unused(self) -> bool:
+        return self.transient
+
+
+@dataclass(frozen=True, kw_only=True)
+class OvsVlan(Model):
+    """Port.vlan_mode, tag and trunks (ovs-vswitchd.conf.db(5)). ``OvsVlan()`` is a port with none of them."""
+
+    mode: str | None = None
+    tag: int | None = None
+    trunks: tuple[int, ...] = ()
+
+    def normal(self) -> dict[str, Any]:
+        return {"trunks": tuple(sorted(set(self.trunks)))}
+
+
+@dataclass(frozen=True, kw_only=True)
+class OvsQos(Model):
+    """A QoS row and its Queue 0. ``OvsQos()``, without a type, is a port without QoS."""
+
+    type: str | None = None
+    other_config: FrozenMap[str, str] = FrozenMap()
+    queue: FrozenMap[str, str] = FrozenMap()
+    external_ids: FrozenMap[str, str] = FrozenMap()
+
+
+@dataclass(frozen=True, kw_only=True)
+class OvsPolicing(Model):
+    """Interface.ingress_policing_rate (kbit/s) and _burst (kbit); 0 is off."""
+
+    rate: int = 0
+    burst: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class OvsPort(Resource):
+    """A port of one interface on an Open vSwitch bridge, with everything about it.
+
+    In the maps only the keys that are named are managed; a value of None means that the key must not be there.
+    ``role`` tells the ports of one VIF apart; with ``owner`` it gives the row UUIDs.
+    """
+
+    kind = "ovs-port"
+    batched = True
+    bridge: str
+    role: str = locating(default="")
+    type: str = ""
+    vlan: OvsVlan | None = cleared(OvsVlan())
+    external_ids: FrozenMap[str, str | None] = FrozenMap()
+    options: FrozenMap[str, str | None] = FrozenMap()
+    other_config: FrozenMap[str, str | None] = FrozenMap()
+    #: Interface.mtu_request, bytes; 0: none
+    mtu_request: int | None = cleared(0)
+    qos: OvsQos | None = cleared(OvsQos())
+    policing: OvsPolicing | None = cleared(OvsPolicing())
+    #: the step ends only when ovs-vswitchd has done it, whatever the configuration says
+    awaited: bool = locating(default=False)
+    #: the VLAN of a port that is made, where ``vlan`` is left to whoever else sets it
+    initial: OvsVlan | None = locating(default=None)
+    #: Interface.error, or what an ofport of -1 means: wanted empty, so that an error is a difference. None: its device
+    #: may come later
+    error: str | None = ""
+    #: as found: ovs-vswitchd has opened its device. That comes by itself, and later
+    opened: bool = locating(default=False, compare=False)
+
+    @property
+    def iface_id(self) -> str | None:
+        """Which logical port it is, to OVN and other controllers; None: none, such as one end of a patch."""
+        return self.external_ids.get("iface-id")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdoptedPort(Resource):
+    """A port that libvirt, or somebody else, put on an Open vSwitch bridge for a guest that runs.
+
+    Its rows have UUIDs that follow from nothing, so it is looked up by its name, and told from another guest's port of
+    the same name by ``external_ids:iface-id``, where that is asked. What it was before is put back; the port stays.
+    """
+
+    kind = "adopted-port"
+    batched = True
+    ownership = Ownership.BORROWED
+    bridge: str
+    vlan: OvsVlan | None = cleared(OvsVlan())
+    #: of the Interface; as an `OvsPort` has them
+    external_ids: FrozenMap[str, str | None] = FrozenMap()
+    error: str = ""
+    #: as found: the UUIDs of its rows in the tables Port and Interface
+    port_row: str | None = locating(default=None)
+    interface_row: str | None = locating(default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OvsQdisc(Resource):
+    """The kernel's root qdisc of an Open vSwitch port with QoS: libvirt replaces it when the guest starts.
+
+    Applied by having ovs-vswitchd build it anew: clear Port.qos, commit, set it, commit (libvirt does so since 6.9).
+    """
+
+    kind = "ovs-qdisc"
+    ownership = Ownership.BORROWED
+    batched = True
+    settled = True
+    role: str = locating(default="")
+    root: str = "htb"
+
+    @classmethod
+    def of(cls, port: OvsPort) -> OvsQdisc:
+        """That of a port."""
+        return cls(name=port.name, owner=port.owner, role=port.role)
+
+
+_ROWS = uuid.UUID("6f0b7b5e-4c1b-5c9f-9d7e-1d2c3b4a5f60")
+
+
+def ovs_uuid(row: str, owner: Uuid, role: str = "") -> str:
+    """The UUID of one of the rows of a VIF's port; ``row`` is port, interface, qos or queue.
+
+    It follows from the VIF's id, so retry, check and unplug need no look-up, and whether an interrupted transaction
+    took place is settled by asking for it (RFC 7047 has no sub-select; insert with uuid: OVS 2.13).
+    """
+    return str(uuid.uuid5(_ROWS, f"{row}:{owner}:{role}"))
+
+
+#: os-vif's namespace for the id of its QoS rows (vif_plug_ovs/ovsdb/ovsdb_lib.py, QOS_UUID_NAMESPACE)
+_OSVIF_QOS = uuid.UUID("68da264a-847f-42a8-8ab0-5e774aee3d95")
+
+
+def osvif_qos_id(device: str) -> str:
+    """QoS.external_ids:id of a default QoS row: os-vif's, so that each of the two finds the rows of the other."""
+    return str(uuid.uuid5(_OSVIF_QOS, device))

@@ -1,0 +1,87 @@
+"""What the vdpa type, its look-up on the host and the backend of its resource have in common.
+
+A third party's type would have this in a module of its own: nothing else in vifplug knows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from vifplug.model.names import PciAddress
+from vifplug.plan.registry import Ownership, Resource, locating, names_of
+
+#: the look-up's name, and the kind of the resource
+VDPA_DEVICE = "vdpa-device"
+
+#: the driver of the vdpa bus that gives a device to a guest, as /dev/vhost-vdpa-N (linux/drivers/vhost/vdpa.c)
+VHOST_VDPA = "vhost_vdpa"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VdpaFacts:
+    """A vdpa device: its name on the vdpa bus, and ``device``, what a guest opens: empty where it is not vhost_vdpa's.
+
+    ``function`` is the PCI function that it is on, None for one in software, and ``virtual`` whether that is an SR-IOV
+    VF. ``driver`` is empty where it has none.
+    """
+
+    name: str
+    device: str = ""
+    driver: str = ""
+    function: str | None = None
+    virtual: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class VdpaDevice(Resource):
+    """A vdpa device that a guest gets: it has to be there, free for a guest, and as good as the VIF asks.
+
+    Nothing of it is ever set. ``mac`` is what the device tells the guest, whatever the element says: a driver can't
+    write it (virtio 1.2 section 5.1.4; the kernel's simulator lets it). None leaves it to QEMU, which ignores all zeros
+    (hw/net/virtio-net.c, virtio_net_get_config). ``queues`` are pairs; a device that has more has as many as are
+    wanted. ``function`` is the VF that it is on.
+    """
+
+    kind = VDPA_DEVICE
+    ownership = Ownership.BORROWED
+    device: str = ""
+    driver: str = VHOST_VDPA
+    mac: str | None = None
+    queues: int | None = None
+    function: PciAddress | None = locating(default=None)
+
+    @property
+    def claims(self) -> tuple[str, ...]:
+        return (str(self), *names_of(None, self.function))
+
+    def refusal(self, found: Resource) -> str:
+        assert isinstance(found, VdpaDevice)
+        return "; ".join(self._refusals(found))
+
+    def _refusals(self, found: VdpaDevice) -> Iterator[str]:
+        if found.driver != self.driver:
+            yield f"VIF {self.owner}: {unbound(self.name, found.driver)}"
+        elif found.device and found.device != self.device:
+            message = f"{self} is {found.device} now, and VIF {self.owner} has {self.device}"
+            yield f"{message}: update the VIF, and give its guest the new element"
+        if found.mac and self.mac and found.mac != self.mac:
+            message = (
+                f"{self} has MAC {found.mac}, which its guest would have, and VIF {self.owner} expected {self.mac}"
+            )
+            yield f"{message}: make it anew with 'vdpa dev add ... mac {self.mac}'"
+        if found.queues and self.queues and found.queues < self.queues:
+            message = (
+                f"{self} serves {found.queues} pairs of queues at most, and VIF {self.owner} expected {self.queues}"
+            )
+            yield f"{message}: ask for fewer in driver.queues, or make it anew with 'vdpa dev add ... max_vqp'"
+
+
+def unbound(name: str, driver: str) -> str:
+    """The sentence for a device that no guest can have, since another driver has it, or none."""
+    sysfs = "/sys/bus/vdpa"
+    free = f"echo {name} > {sysfs}/devices/{name}/driver/unbind; " if driver else ""
+    return (
+        f"vdpa device {name}: expected it bound to {VHOST_VDPA}, got {driver or 'no driver'}; bind it: "
+        f"modprobe {VHOST_VDPA}; {free}echo {name} > {sysfs}/drivers/{VHOST_VDPA}/bind"
+    )

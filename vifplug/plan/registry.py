@@ -1,0 +1,136 @@
+"""The vocabulary of host state: what a VIF type can ask for, and what a host backend can observe and apply.
+
+Each resource is a frozen record with an identity, ``(kind, name)``. The same record says what is wanted and what was
+found, so a difference is a comparison of two records. In a wanted record None means "not asked: leave it alone".
+What a resource is stands in `vifplug.plan.resource`, its kinds in `vifplug.plan.kinds`; all have their names here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from vifplug.errors import InvalidDocument, Missing
+from vifplug.plan.kinds.devices import (
+    AdoptedBridgePort,
+    BridgePort,
+    BridgeVlan,
+    LibvirtTap,
+    LinuxBridge,
+    LowerDevice,
+    Macvtap,
+    PciFunction,
+    SharedBridge,
+    SharedLink,
+    Tap,
+    VethPair,
+    VhostSocket,
+    VirtualFunction,
+    VlanLink,
+)
+from vifplug.plan.kinds.openvswitch import (
+    AdoptedPort,
+    OvsBridge,
+    OvsPolicing,
+    OvsPort,
+    OvsQdisc,
+    OvsQos,
+    OvsVlan,
+    osvif_qos_id,
+    ovs_uuid,
+)
+from vifplug.plan.resource import (
+    HARDENED,
+    Device,
+    Identity,
+    Ownership,
+    Resource,
+    cleared,
+    fixed,
+    locating,
+    mark,
+    marked_for,
+    names_of,
+)
+
+__all__ = [
+    "HARDENED",
+    "RESOURCES",
+    "AdoptedBridgePort",
+    "AdoptedPort",
+    "BridgePort",
+    "BridgeVlan",
+    "Device",
+    "Identity",
+    "LibvirtTap",
+    "LinuxBridge",
+    "LowerDevice",
+    "Macvtap",
+    "OvsBridge",
+    "OvsPolicing",
+    "OvsPort",
+    "OvsQdisc",
+    "OvsQos",
+    "OvsVlan",
+    "Ownership",
+    "PciFunction",
+    "Resource",
+    "SharedBridge",
+    "SharedLink",
+    "Tap",
+    "VethPair",
+    "VhostSocket",
+    "VirtualFunction",
+    "VlanLink",
+    "cleared",
+    "fixed",
+    "from_json",
+    "locating",
+    "mark",
+    "marked_for",
+    "names_of",
+    "osvif_qos_id",
+    "ovs_uuid",
+    "to_json",
+]
+
+RESOURCES: dict[str, type[Resource]] = {
+    cls.kind: cls
+    for cls in (
+        *(Tap, LibvirtTap, Macvtap, VethPair, LinuxBridge, BridgePort, LowerDevice, SharedBridge, VlanLink),
+        *(VirtualFunction, PciFunction, VhostSocket),
+        *(OvsBridge, OvsPort, OvsQdisc),
+        *(AdoptedPort, AdoptedBridgePort),
+    )
+}
+
+
+def to_json(resources: Iterable[Resource]) -> str:
+    """The resources as text, for the record of what is plugged."""
+    return json.dumps([{"kind": resource.kind, **resource.to_data()} for resource in resources])
+
+
+def from_json(text: str, kinds: Mapping[str, type[Resource]] = RESOURCES) -> list[Resource]:
+    """The resources that `to_json` wrote. Raises Missing for one that ``kinds`` does not have, or not in this form."""
+    return [_read(data.pop("kind"), data, kinds) for data in json.loads(text)]
+
+
+def _read(kind: str, data: Mapping[str, Any], kinds: Mapping[str, type[Resource]]) -> Resource:
+    cls = _kind(kind, kinds)
+    try:
+        return cls.from_data(data)
+    except InvalidDocument as error:
+        raise Missing(
+            f"the record has {kind} {data.get('name')} of VIF {data.get('owner')}, which {cls.__module__} can't read: "
+            f"{error}: install the release that the VIF was plugged with, unplug it, and plug it anew with this one"
+        ) from error
+
+
+def _kind(kind: str, kinds: Mapping[str, type[Resource]]) -> type[Resource]:
+    if kind not in kinds:
+        message = (
+            f"the record has a resource of kind {kind!r}, and no plugin that is installed and can be loaded has it"
+        )
+        raise Missing(f"{message}: install the package that VIFs were plugged with")
+    return kinds[kind]

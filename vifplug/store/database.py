@@ -1,0 +1,186 @@
+"""The SQLite database under the record: made, opened, brought to the present schema; its failures as sentences."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from vifplug.errors import StoreFailed
+
+#: How long SQLite waits for the transactions of others, in seconds; one takes milliseconds.
+_PATIENCE = 30.0
+
+
+def _first_schema(database: sqlite3.Connection) -> None:
+    database.execute(
+        """
+        CREATE TABLE vif (
+            vif_id TEXT PRIMARY KEY,
+            state TEXT NOT NULL CHECK (state IN ('plugging', 'plugged', 'updating', 'unplugging')),
+            asked TEXT NOT NULL,
+            actual TEXT NOT NULL,
+            instance TEXT,
+            interface_xml TEXT NOT NULL,
+            wanted TEXT NOT NULL,
+            originals TEXT NOT NULL,
+            claims TEXT NOT NULL,
+            changed_at REAL NOT NULL
+        ) WITHOUT ROWID
+        """
+    )
+    database.execute("CREATE TABLE claim (claim TEXT PRIMARY KEY, vif_id TEXT NOT NULL) WITHOUT ROWID")
+    database.execute("CREATE INDEX claim_of_vif ON claim (vif_id)")
+
+
+def _shares(database: sqlite3.Connection) -> None:
+    """What a VIF has can be shared with others."""
+    database.execute("ALTER TABLE vif ADD COLUMN shares TEXT NOT NULL DEFAULT '[]'")
+    database.execute("ALTER TABLE claim RENAME TO old_claim")
+    database.execute("DROP INDEX claim_of_vif")
+    database.execute(
+        """
+        CREATE TABLE claim (
+            name TEXT NOT NULL,
+            vif_id TEXT NOT NULL,
+            alone INTEGER NOT NULL,
+            PRIMARY KEY (name, vif_id)
+        ) WITHOUT ROWID
+        """
+    )
+    database.execute("CREATE INDEX claim_of_vif ON claim (vif_id)")
+    database.execute("INSERT INTO claim SELECT claim, vif_id, 1 FROM old_claim")
+    database.execute("DROP TABLE old_claim")
+
+
+#: ``MIGRATIONS[n]`` brings schema n (PRAGMA user_version) to n + 1. One that was released is never changed.
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first_schema, _shares)
+
+
+class DatabaseConnection(sqlite3.Connection):
+    """One that can be referred to weakly: a thread's connection goes when the thread does."""
+
+
+def connect(directory: Path, path: Path) -> DatabaseConnection:
+    """A connection to the database, which is made or brought to the present schema when it has to be."""
+    with _directory_locked(directory):
+        _make_file(path)
+        connection = sqlite3.connect(
+            path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False, factory=DatabaseConnection
+        )
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            _migrate(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def _make_file(path: Path) -> None:
+    """An empty database for its owner only; SQLite gives its -wal and -shm the same mode.
+
+    Never opens one that is there: closing it would end SQLite's locks on it (howtocorrupt.html, section 2.2).
+    """
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+
+def make(directory: Path) -> None:
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+@contextlib.contextmanager
+def _directory_locked(directory: Path) -> Iterator[None]:
+    """One opening at a time: SQLite does not wait for others while it changes a new file to WAL."""
+    make(directory)
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _migrate(database: sqlite3.Connection, path: Path) -> None:
+    found: int = database.execute("PRAGMA user_version").fetchone()[0]
+    if found > len(MIGRATIONS):
+        raise StoreFailed(
+            f"{path} has schema {found} and this vifplug knows those up to {len(MIGRATIONS)}: "
+            "install the vifplug that wrote it, or a later one"
+        )
+    if found < len(MIGRATIONS):
+        begin(database)
+        try:
+            for migration in MIGRATIONS[found:]:
+                migration(database)
+            database.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+            database.execute("COMMIT")
+        except BaseException:
+            roll_back(database)
+            raise
+
+
+def begin(database: sqlite3.Connection) -> None:
+    """Begin a transaction that nobody else writes in; waits for those of others."""
+    database.execute("BEGIN IMMEDIATE")
+
+
+def roll_back(database: sqlite3.Connection) -> None:
+    """End the transaction without its writes; SQLite has done so by itself after some errors, such as a full disk."""
+    if database.in_transaction:
+        database.execute("ROLLBACK")
+
+
+# -- failures -----------------------------------------------------------------------------------------------------
+
+_FULL = "its file system is full: free some space and try again"
+_DAMAGED = "it is damaged: restore it from a backup, or move it away and plug anew"
+_FORBIDDEN = "user {user} may not write there: run as root, or set [vifplug] state_path to a directory of that user"
+_READ_ONLY = "its file system is read-only: set [vifplug] state_path to a directory that can be written"
+_NO_DIRECTORY = "{directory} is not a directory: move it away, or set [vifplug] state_path to another one"
+
+#: Why, and what to do, by what SQLite (https://www.sqlite.org/rescode.html) or the kernel says.
+_REASONS: dict[str | int, str] = {
+    "SQLITE_FULL": _FULL,
+    "SQLITE_NOTADB": _DAMAGED,
+    "SQLITE_CORRUPT": _DAMAGED,
+    "SQLITE_READONLY": _FORBIDDEN,
+    "SQLITE_CANTOPEN": _FORBIDDEN,
+    "SQLITE_PERM": _FORBIDDEN,
+    "SQLITE_BUSY": f"another process has kept it locked for {_PATIENCE:g} s: end that process and try again",
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EACCES: _FORBIDDEN,
+    errno.EPERM: _FORBIDDEN,
+    errno.EROFS: _READ_ONLY,
+    errno.ENOTDIR: _NO_DIRECTORY,
+    errno.EEXIST: _NO_DIRECTORY,
+}
+
+
+@contextlib.contextmanager
+def failures(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        reason = _reason(error, path).format(user=os.geteuid(), directory=path.parent)
+        raise StoreFailed(f"the record of what is plugged, {path}, can't be used: {reason}") from error
+
+
+def _reason(error: sqlite3.Error | OSError, path: Path) -> str:
+    if isinstance(error, OSError):
+        return _REASONS.get(error.errno or 0, f"{error.strerror}")
+    with contextlib.suppress(OSError):  # SQLite tells a full or read-only file system as one of several I/O errors
+        state = os.statvfs(path.parent)
+        if state.f_flag & os.ST_RDONLY:
+            return _READ_ONLY
+        if state.f_bavail == 0:
+            return _FULL
+    name = getattr(error, "sqlite_errorname", "")
+    return _REASONS.get("_".join(name.split("_")[:2]), f"SQLite says {name}, {error}")

@@ -1,0 +1,226 @@
+"""The laws of a backend (`vifplug.host.backend.Backend`). Each takes a backend and one resource of its, and
+says in sentences what breaks the law.
+
+`vifplug.testing.backends` makes tests of them; vifplug's own backends are held to the same ones.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from vifplug.errors import Conflict
+from vifplug.host.backend import Backend
+from vifplug.plan import registry, steps
+from vifplug.plan.registry import Ownership, Resource
+from vifplug.plan.steps import Observed, Step
+from vifplug.testing.laws import Broken, called
+from vifplug.types.base import API_VERSION
+from vifplug.types.contract import version_problem
+
+#: From nothing to whatever a test can compare of the machine
+Look = Callable[[], object]
+
+OTHER = "f0e1d2c3-b4a5-4697-8879-6a5b4c3d2e1f"  # another VIF
+
+
+class BackendBench:
+    """A backend on the machine, and the moves that every law makes. What the backend raises is Broken."""
+
+    def __init__(self, backend: Backend, look: Look) -> None:
+        self.backend, self.look = backend, look
+
+    def see(self, resource: Resource) -> Observed | None:
+        """What the machine has of it."""
+        seen = called("observe", lambda: self.backend.observe([resource]))
+        if not isinstance(seen, dict) or not set(seen) <= {resource.identity}:
+            raise Broken(f"observe has to give what it was asked for, by identity, and gave {seen!r} for {resource}")
+        return seen.get(resource.identity)
+
+    def found(self, resource: Resource) -> Resource:
+        """The resource as it is there. Raises Broken where it is not."""
+        seen = self.see(resource)
+        if seen is None or seen.resource is None:
+            raise Broken(f"{resource} was made, and observe finds {seen.foreign if seen else 'nothing'}")
+        return seen.resource
+
+    def plan(self, resource: Resource) -> list[Step]:
+        """The steps that make it true."""
+        seen = self.see(resource)
+        return steps.plan([resource], {resource.identity: seen} if seen else {})
+
+    def apply(self, taken: Sequence[Step]) -> list[Step]:
+        """Take the steps; those that the backend says are done."""
+        done: list[Step] = []
+        for step in taken:
+            called(f"apply({step})", functools.partial(self.backend.apply, [step], done))
+        return done
+
+    def reach(self, resource: Resource) -> list[Step]:
+        """Make it true; the steps that were taken."""
+        taken = called("planning", lambda: self.plan(resource))
+        self.apply(taken)
+        return taken
+
+    def undo(self, taken: Sequence[Step]) -> None:
+        """Take the steps back, in reverse."""
+        self.apply([step.undo() for step in reversed(taken)])
+
+
+def looked_after(bench: BackendBench, resource: Resource) -> Iterator[str]:
+    """The backend says that it looks after the resource, and the record of it survives being written and read."""
+    backend = bench.backend
+    if problem := version_problem(getattr(backend, "api_version", API_VERSION)):
+        yield f"{type(backend).__name__} {problem}"
+    if type(resource) not in backend.resources:
+        yield f"{type(backend).__name__} does not have {type(resource).__name__} in its `resources`"
+    called(f"hash({resource})", lambda: hash(resource))
+    kinds = {resource.kind: type(resource)}
+    read = called("writing and reading", lambda: registry.from_json(registry.to_json([resource]), kinds))
+    if read != [resource]:
+        yield f"{resource} comes back from JSON as {read[0]!r}, and was {resource!r}"
+
+
+def absent(bench: BackendBench, resource: Resource) -> Iterator[str]:
+    """What is not there is not observed."""
+    if resource.ownership is not Ownership.BORROWED and (seen := bench.see(resource)):
+        yield f"{resource} was not made yet, and observe finds {seen.resource or seen.foreign!r}"
+
+
+def reached(bench: BackendBench, resource: Resource) -> Iterator[str]:
+    """After apply the machine observes as the step's ``after``, and planning again gives nothing."""
+    planned = called("planning", lambda: bench.plan(resource))
+    if not planned:
+        yield f"{resource} is there already, before anything was done: `prepare` must not make it"
+    if (done := bench.apply(planned)) != planned:
+        yield f"apply has to append each step to `done` once the machine has it, and appended {list(map(str, done))}"
+    yield from _describe(bench, resource, "after apply")
+    if again := bench.plan(resource):
+        yield f"planning again gives {'; '.join(map(str, again))}"
+
+
+def quiet(bench: BackendBench, resource: Resource) -> Iterator[str]:
+    """Observing changes nothing."""
+    bench.reach(resource)
+    before = bench.look()
+    if bench.see(resource) != bench.see(resource):
+        yield f"observing {resource} twice gives two answers"
+    if (after := bench.look()) != before:
+        yield f"observing {resource} changes the machine: from {before} to {after}"
+
+
+def undone(bench: BackendBench, resource: Resource) -> Iterator[str]:
+    """The undo of what was done brings back what was before."""
+    before, there = bench.look(), bench.see(resource)
+    bench.undo(bench.reach(resource))
+    if (seen := bench.see(resource)) != there:
+        yield f"after its undo {resource} is observed as {_words(seen)}, and was {_words(there)} before"
+    if (after := bench.look()) != before:
+        yield f"making {resource} and undoing it leaves something: from {before} to {after}"
+
+
+def changed(bench: BackendBench, resource: Resource, change: Mapping[str, Any]) -> Iterator[str]:
+    """A change is reached in one pass, and its undo brings back what was before."""
+    bench.reach(resource)
+    wanted = resource.replace(**change)
+    before = bench.see(wanted)
+    taken = bench.reach(wanted)
+    if not taken:
+        yield (
+            f"{resource} already has {dict(change)}: it is no change, or observe gives what is wanted in place of what "
+            "is there"
+        )
+    yield from _describe(bench, wanted, f"after the change to {dict(change)}")
+    bench.undo(taken)
+    if (seen := bench.see(wanted)) != before:
+        yield f"the undo of {dict(change)} gives {_words(seen)}, and {_words(before)} was before"
+
+
+def removed(bench: BackendBench, resource: Resource) -> Iterator[str]:
+    """What is removed is gone, and removing what is already gone succeeds; undoing it brings it back."""
+    if resource.ownership is Ownership.BORROWED:
+        return
+    bench.reach(resource)
+    step = Step(bench.found(resource), None)
+    bench.apply([step])
+    if seen := bench.see(resource):
+        yield f"{resource} was removed, and observe finds {_words(seen)}"
+    try:
+        bench.apply([step])
+    except Broken as error:
+        yield f"{resource} is gone, and removing it again has to succeed: {error}"
+    bench.undo([step])
+    yield from _describe(bench, resource, "after its removal was undone")
+
+
+def left_alone(bench: BackendBench, resource: Resource) -> Iterator[str]:
+    """What is another's under the same name is told, is in the way, and stays."""
+    before = bench.look()
+    seen = bench.see(resource)
+    if seen is None:
+        yield f"something else has the place of {resource}, and observe does not find it"
+        return
+    try:
+        planned = bench.plan(resource)
+        if resource.ownership is Ownership.OWNED:
+            yield f"something else has the place of {resource}, and observe takes it for vifplug's own: {planned}"
+    except Conflict as error:
+        if not seen.foreign:
+            yield f"`foreign` of what was observed has to say what is there and whose: {error}"
+    bench.apply(steps.removal([resource], {resource.identity: seen}, {}))
+    if (after := bench.look()) != before:
+        yield f"something else has the place of {resource}, and it did not stay: from {before} to {after}"
+
+
+def marked(bench: BackendBench, resource: Resource) -> Iterator[str]:
+    """The same thing of another VIF is another's: it is told whose."""
+    if resource.ownership is not Ownership.OWNED:
+        return
+    bench.reach(resource)
+    seen = bench.see(resource.replace(owner=OTHER))
+    if seen is None or seen.resource or resource.owner not in seen.foreign:
+        yield (
+            f"{resource} is VIF {resource.owner}'s, and VIF {OTHER} that asks for it is told {_words(seen)}: observe "
+            "has to give Observed(resource=None, foreign='... of VIF ...') where the owner that is marked is not the "
+            "one that is wanted"
+        )
+
+
+def put_back(bench: BackendBench, resource: Resource) -> Iterator[str]:
+    """What is only set goes back to what it was."""
+    if resource.ownership is not Ownership.BORROWED:
+        return
+    before = bench.found(resource)
+    bench.reach(resource)
+    observed = {resource.identity: Observed(resource=bench.found(resource))}
+    bench.apply(steps.removal([resource], observed, {resource.identity: before}))
+    for each in steps.compare(before, bench.found(resource)):
+        if each.path not in _kept(resource):
+            yield f"{resource} is not put back as it was before: {each}"
+
+
+def _kept(resource: Resource) -> set[str]:
+    """The fields that stay as they were set."""
+    return {each.name for each in dataclasses.fields(resource) if each.metadata.get("kept")}
+
+
+def reopened(bench: BackendBench, resource: Resource) -> Iterator[str]:
+    """A backend that was closed opens its sockets anew when it is used again; closing twice is fine."""
+    bench.reach(resource)
+    called("close", bench.backend.close)
+    called("close, for the second time,", bench.backend.close)
+    yield from _describe(bench, resource, "after close")
+
+
+def _describe(bench: BackendBench, resource: Resource, when: str) -> Iterator[str]:
+    seen = bench.see(resource)
+    for each in steps.differences([resource], {resource.identity: seen} if seen else {}):
+        yield f"{when} it is not observed as it was wanted: {each}"
+
+
+def _words(seen: Observed | None) -> str:
+    if seen is None:
+        return "nothing"
+    return repr(seen.resource) if seen.resource else f"something else ({seen.foreign})"
