@@ -94,7 +94,7 @@ def test_what_is_no_bound_port_is_told(tmp_path: Path) -> None:
     file = tmp_path / "bound.json"
     for text, message in (
         ("{}", "$.port: expected an object, got null"),
-        ('{"port": {}, "gest": {}}', "$.gest: is not known here; expected port or guest"),
+        ('{"port": {}, "gest": {}}', "$.gest: unknown key (expected one of: port, guest)"),
         ("[]", "expected one bound port, got a list"),
         ("<interface/>", "is not JSON"),
         ("", "expected a VIF document, got nothing"),

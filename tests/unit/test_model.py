@@ -16,7 +16,7 @@ from vifplug.model.nic import Driver, FilterRef
 from vifplug.model.source import HostDeviceSource, Reconnect, VhostUserSource
 from vifplug.model.vif import VIF
 from vifplug.model.virtualport import VirtualPort
-from vifplug.model.vlan import Vlan
+from vifplug.model.vlan import Tag, Vlan
 
 ID = "3f8a1c52-77d0-4a6e-9b1d-0c2e5f6a7b81"
 DOCUMENT: dict[str, Any] = {"id": ID, "type": "bridge", "mac": "52:54:00:11:22:33", "source": {"bridge": "br0"}}
@@ -150,6 +150,26 @@ def test_a_vlan_that_no_switch_can_do_is_refused_at_its_path(given: Any, path: s
     assert all("expected" in each.message or " is not 1..4094" in each.message for each in refusal.value.problems)
 
 
+def test_the_work_for_a_trunk_grows_with_its_tags_and_not_with_their_square() -> None:
+    class Counted(int):
+        """A VLAN id that counts how often it is compared."""
+
+        comparisons = 0
+
+        def __eq__(self, other: object) -> bool:
+            Counted.comparisons += 1
+            return int(self) == other
+
+        __hash__ = int.__hash__
+
+    every = [Counted(number) for number in range(1, 4095)]
+    vlan = Vlan(tags=tuple(Tag(id=each) for each in every))
+    assert vlan.ids == tuple(range(1, 4095))
+    assert Counted.comparisons < 10 * len(every)
+    with pytest.raises(InvalidDocument, match="got 7, 4094 more than once"):
+        Vlan(tags=tuple(Tag(id=each) for each in (*range(1, 4095), 4094, 7)))
+
+
 # -- bandwidth ----------------------------------------------------------------------------------------------------
 
 
@@ -187,7 +207,7 @@ def test_numbers_of_a_profile_come_in_cs_notation(given: Any, number: int) -> No
 
 @pytest.mark.parametrize("given", ["", "1_1", "\u0661", "0b11", "0o7", " 1", "08", "0x", "-1", "9" * 5000, True, 1.0])
 def test_other_notations_of_a_number_are_refused(given: Any) -> None:
-    with pytest.raises(InvalidDocument, match=r"^\$\.managerid: expected a whole number, got "):
+    with pytest.raises(InvalidDocument, match=r"^\$\.managerid: expected an integer, got "):
         VirtualPort(managerid=given)
 
 

@@ -119,7 +119,7 @@ WRONG = {
         "class Bad(Good): name = 'bad'; options = (Option(name='a', help='h', choices=('low', 'high'), "
         "default='medium'),)"
     ),
-    "has a source, Plain, that can't be used: a record has no fields of type dict[str, int]: expected": (
+    "has a source, Plain, that can't be used: fields of type dict[str, int] are not supported (expected": (
         "@dataclass(frozen=True, kw_only=True)\n    class Plain(Model): levels: dict[str, int]\n"
         "    class Bad(Good): name = 'bad'; source = Plain"
     ),
@@ -470,7 +470,7 @@ RAISING = """
         ("observe", "BrokenPlugin: acme 1.2 (acme:Raising) failed to observe beacon tap0a1b2c3d-11: KeyError: 'lamp'"),
         ("exit", "BrokenPlugin: acme 1.2 (acme:Raising) failed to observe beacon tap0a1b2c3d-11: SystemExit: lamp"),
         ("record", "BrokenPlugin: acme 1.2 (acme:Raising) failed to observe beacon tap0a1b2c3d-11: it made a record "
-                   "that is not valid: $.level: expected a whole number, got 'high'"),
+                   "that is not valid: $.level: expected an integer, got 'high'"),
         ("bare", "BrokenPlugin: acme 1.2 (acme:Raising) failed to observe beacon tap0a1b2c3d-11: expected "
                  "Observed(resource=...) for ('beacon', 'tap0a1b2c3d-11'), got Beacon("),
         ("other", "BrokenPlugin: acme 1.2 (acme:Raising) failed to observe beacon tap0a1b2c3d-11: was not asked for "

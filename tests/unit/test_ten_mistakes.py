@@ -33,8 +33,10 @@ MISTAKES = (
     Told(mistakes.Outdated, "vifplug_loads_the_type", "was written for plugin interface 9.0, and this vifplug has 1.0"),
     Told(mistakes.Half, "vifplug_loads_the_type", "Half does not define desired"),
     Told(mistakes.Mutable, "vifplug_loads_the_type", "wants source to be frozen: write @dataclass(frozen=True"),
-    Told(mistakes.WrongDefault, "vifplug_loads_the_type", "the default of level: expected a whole number, got 'many'"),
-    Told(mistakes.Listed, "vifplug_loads_the_type", "a record has no fields of type list[str]: expected tuple[X, ...]"),
+    Told(mistakes.WrongDefault, "vifplug_loads_the_type", "the default of level: expected an integer, got 'many'"),
+    Told(
+        mistakes.Listed, "vifplug_loads_the_type", "fields of type list[str] are not supported (expected tuple[X, ...]"
+    ),
     Told(mistakes.Curious, "it_touches_nothing", "desired touches the machine: open('/sys/class/net/lo/mtu'"),
     Told(mistakes.Unsorted, "it_answers_alike_in_every_process", "sort sets, ask no clock"),
     Told(mistakes.Clocked, "it_answers_alike_in_every_process", "another process, at another time, gets another"),

@@ -89,9 +89,8 @@ def _bound(path: str) -> VIF:
     from vifplug.neutron import vif_from_binding
 
     document = json_object(_decoded(_text(path)), "bound port")
-    problems = [
-        Problem(f"$.{key}", "is not known here; expected port or guest") for key in document.keys() - {"port", "guest"}
-    ]
+    unknown = document.keys() - {"port", "guest"}
+    problems = [Problem(f"$.{key}", "unknown key (expected one of: port, guest)") for key in unknown]
     if problems:
         raise InvalidDocument(sorted(problems))
     return vif_from_binding(document.get("port"), document.get("guest"))

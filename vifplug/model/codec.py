@@ -1,8 +1,8 @@
-"""Records: frozen dataclasses that check and normalise themselves, and speak plain data (JSON's types).
+"""Models: frozen dataclasses that validate and normalise themselves, and convert to and from plain data (JSON types).
 
-A record's type hints are its schema. Constructing one, in Python or from data, converts every field to what its
-hint says, then runs the class's own ``rules``; whatever is wrong is raised at once, as one `InvalidDocument` with a
-path for each problem. So a record that exists is valid, and two records that mean the same are equal.
+The type hints of a model are its schema. Constructing a model converts every field to the type of its hint and then
+runs the ``rules`` of the class. All problems are raised together, as one `InvalidDocument` with a path for each. A
+model that exists is therefore valid, and two models with the same meaning are equal.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ V = TypeVar("V")
 
 
 class FrozenMap(Mapping[K, V], Generic[K, V]):
-    """A mapping that can't change and can be hashed; equal to any mapping with the same items."""
+    """An immutable, hashable mapping; equal to any mapping with the same items."""
 
     __slots__ = ("_items",)
 
@@ -46,10 +46,10 @@ class FrozenMap(Mapping[K, V], Generic[K, V]):
 
 
 class Model:
-    """Base of every frozen record; see the module's docstring.
+    """Base class of all models; see the docstring of the module.
 
-    Subclasses are ``@dataclass(frozen=True, kw_only=True)``. They may define ``rules`` (laws between fields),
-    ``shorthand`` (other ways to write the record) and ``normal`` (fields that follow from others).
+    Subclasses are ``@dataclass(frozen=True, kw_only=True)``. They may override ``rules`` (constraints between fields),
+    ``shorthand`` (abbreviations of the model) and ``normal`` (fields that are derived from others).
     """
 
     def __post_init__(self) -> None:
@@ -64,24 +64,29 @@ class Model:
             raise InvalidDocument(problems)
 
     def normal(self) -> Mapping[str, Any]:
-        """Fields whose value follows from other fields, computed once all fields are well-formed."""
+        """Return the fields to derive from others. Called after each field has been converted."""
         return {}
 
     def rules(self) -> Iterable[Problem]:
-        """What is wrong between fields that are each well-formed."""
+        """Yield the problems between fields. Called after each field has been converted."""
         return ()
 
     @classmethod
     def shorthand(cls, value: Any) -> Mapping[str, Any] | None:
-        """The full mapping that ``value`` abbreviates; None when it is no abbreviation.
+        """Return the full mapping that ``value`` abbreviates, or None if it is not an abbreviation.
 
-        Raises ValueError, with a sentence, for an abbreviation that is wrong.
+        Raises:
+            ValueError: the abbreviation is invalid; the message is a sentence.
         """
         return None
 
     @classmethod
     def from_data(cls, data: object) -> Self:
-        """The record that plain data describes. Raises InvalidDocument with every problem."""
+        """Return the model that plain data describes.
+
+        Raises:
+            InvalidDocument: the data is invalid; the error has every problem.
+        """
         mapping = _as_mapping(cls, data)
         known = _converters(cls)
         problems = [_unknown_key(key, known) for key in mapping if key not in known]
@@ -94,7 +99,7 @@ class Model:
         return cls(**values)
 
     def to_data(self) -> dict[str, Any]:
-        """Plain data that `from_data` reads back to an equal record; fields at their default are left out."""
+        """Return the plain data from which `from_data` makes an equal model, without the fields at their default."""
         return {
             field.name: _plain(value)
             for field in dataclasses.fields(self)  # type: ignore[arg-type]
@@ -102,16 +107,16 @@ class Model:
         }
 
     def __str__(self) -> str:
-        """What differs from the defaults, short enough for a sentence: ``mode access, tag 10``."""
+        """Return the fields that differ from their default, as part of a sentence: ``mode access, tag 10``."""
         return ", ".join(f"{key} {value}" for key, value in self.to_data().items()) or "none"
 
     def replace(self, **changes: Any) -> Self:
-        """A copy with other values in the named fields, checked like any new record."""
+        """Return a copy with other values in the named fields, validated like any new model."""
         return dataclasses.replace(self, **changes)  # type: ignore[type-var]
 
 
 def joined(values: Iterable[object], last: str = "or") -> str:
-    """``a, b or c``: an enumeration as a sentence has it."""
+    """Return the values as an enumeration in a sentence: ``a, b or c``."""
     words = [str(value) for value in values]
     return f" {last} ".join(filter(None, [", ".join(words[:-1]), words[-1]])) if words else "nothing"
 
@@ -135,7 +140,7 @@ _required: Callable[[Any], tuple[str, ...]] = functools.cache(_find_required)
 
 
 def schema_problem(cls: type[Model]) -> str:
-    """What is wrong with a record class itself: a type hint that can't be read, a default that it refuses."""
+    """Return what is wrong with a model class itself: a hint that is not supported, a default that is invalid."""
     problems: list[Problem] = []
     try:
         for field in dataclasses.fields(cls):  # type: ignore[arg-type]
@@ -167,14 +172,17 @@ def _converter(hint: Any) -> Convert:
     if origin is FrozenMap:
         return functools.partial(_map, _converter(args[0]), _converter(args[1]))
     if origin is not None or hint in (list, dict, set):
-        raise TypeError(f"a record has no fields of type {hint}: expected tuple[X, ...], FrozenMap[K, V] or a Record")
+        raise TypeError(f"fields of type {hint} are not supported (expected tuple[X, ...], FrozenMap[K, V] or a Model)")
     if isinstance(hint, type) and issubclass(hint, Model):
         return functools.partial(_record, hint)
     return _checked(lambda value, path, problems: value, [functools.partial(_exactly, hint)])
 
 
 def _checked(convert: Convert, checks: Iterable[Callable[[Any], Any]]) -> Convert:
-    """``convert``, then each check; a check returns the normal form or raises ValueError with a sentence."""
+    """Return a converter that runs ``convert``, then each check.
+
+    A check returns the normal form of a value, or raises ValueError with a sentence.
+    """
 
     def run(value: Any, path: str, problems: list[Problem]) -> Any:
         before = len(problems)
@@ -190,7 +198,10 @@ def _checked(convert: Convert, checks: Iterable[Callable[[Any], Any]]) -> Conver
 
 
 def _optional(converts: list[Convert]) -> Convert:
-    """None, or the first alternative that accepts the value; the problems told are the first alternative's."""
+    """Return a converter for None or the first alternative that accepts the value.
+
+    If no alternative accepts it, the problems are those of the first.
+    """
 
     def run(value: Any, path: str, problems: list[Problem]) -> Any:
         if value is None:
@@ -237,7 +248,7 @@ def _one_of(allowed: tuple[Any, ...], value: Any) -> Any:
     return value
 
 
-_KIND = {bool: "true or false", int: "a whole number", str: "a text"}
+_KIND = {bool: "true or false", int: "an integer", str: "a string"}
 
 
 def _exactly(kind: type, value: Any) -> Any:
@@ -262,11 +273,18 @@ def _as_mapping(cls: type[Model], data: object) -> Mapping[str, Any]:
 
 
 def _unknown_key(key: object, known: Iterable[str]) -> Problem:
-    return Problem(f"$.{key}", f"is not known here; expected {joined(known)}")
+    return Problem(f"$.{key}", f"unknown key (expected one of: {', '.join(known)})")
 
 
 def json_object(text: str | bytes, what: str) -> Mapping[str, Any]:
-    """The object that a JSON text holds; ``what`` names the kind of document. Raises InvalidDocument."""
+    """Return the object in a JSON text.
+
+    Args:
+        what: the kind of document, for errors: ``VIF document``.
+
+    Raises:
+        InvalidDocument: the text is not JSON, or not a JSON object.
+    """
     if not text.strip():
         raise InvalidDocument([Problem("$", f"expected a {what}, got nothing")])
     try:
@@ -281,11 +299,11 @@ def json_object(text: str | bytes, what: str) -> Mapping[str, Any]:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object, unless a key comes twice: JSON readers differ in which of the two they take."""
+    """Return the object, or raise ValueError for a repeated key: JSON readers differ in which value they use."""
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise ValueError(f"key {key!r} comes twice")
+            raise ValueError(f"key {key!r} is repeated")
         found[key] = value
     return found
 
@@ -301,7 +319,7 @@ def _plain(value: Any) -> Any:
 
 
 def described(value: object) -> str:
-    """A value as an error names it: its kind where that is the news, itself where it is short."""
+    """Return how an error names a value: by its kind if it is a container, otherwise by its (shortened) text."""
     if value is None:
         return "null"
     if isinstance(value, Mapping):

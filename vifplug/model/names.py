@@ -130,7 +130,7 @@ def parse_variable_value(text: str) -> str:
 def parse_c_number(text: str) -> int:
     """A number in C's notation, as libvirt reads it with base 0: ``11``, ``0x0b``, ``013``."""
     if not _C_NUMBER.fullmatch(text):
-        raise ValueError(f"expected a whole number, got {described(text)}")
+        raise ValueError(f"expected an integer, got {described(text)}")
     return int(text, 8 if text.startswith("0") and text.isdigit() else 0)
 
 

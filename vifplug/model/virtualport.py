@@ -33,7 +33,7 @@ def _number(value: Any) -> int:
         return value
     if isinstance(value, str):
         return parse_c_number(value)
-    raise ValueError(f"expected a whole number, got {described(value)}")
+    raise ValueError(f"expected an integer, got {described(value)}")
 
 
 Byte = Annotated[Any, _number, between(0, 0xFF)]

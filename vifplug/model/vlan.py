@@ -6,6 +6,7 @@ libvirt's own schema lets through what no switch can do (two native tags, id 409
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -66,7 +67,7 @@ class Vlan(Model):
             yield Problem("$.tags", "expected at least one tag, got none")
         if len(natives) > 1:
             yield Problem("$.tags", f"expected at most one native VLAN, got {_listed(natives)}")
-        if repeated := sorted({tag_id for tag_id in self.ids if self.ids.count(tag_id) > 1}):
+        if repeated := sorted(tag_id for tag_id, count in Counter(self.ids).items() if count > 1):
             yield Problem("$.tags", f"expected each VLAN once, got {_listed(repeated)} more than once")
         if self.trunk is False and len(self.tags) > 1:
             yield Problem("$.trunk", f"expected true, or one tag only, got false with {len(self.tags)} tags")

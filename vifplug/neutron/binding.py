@@ -138,7 +138,7 @@ def _get(port: Mapping[str, Any], name: str) -> Any:
 def _text(port: Mapping[str, Any], name: str, problems: list[Problem]) -> str:
     value = _get(port, name)
     if not isinstance(value, str) or not value:
-        message = "is missing" if value is None else f"expected a text, got {described(value)}"
+        message = "is missing" if value is None else f"expected a string, got {described(value)}"
         problems.append(Problem(f"$.port.{_KEYS[name][0]}", message))
         return ""
     return value

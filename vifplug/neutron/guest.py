@@ -150,7 +150,7 @@ def _whole(direction: str, rate: str, value: object, problems: list[Problem]) ->
     text = str(value).strip()
     if text.isascii() and text.isdigit():
         return int(text)
-    problems.append(_problem(direction, rate, f"expected a whole number, got {described(value)}"))
+    problems.append(_problem(direction, rate, f"expected an integer, got {described(value)}"))
     return 1  # told already
 
 
