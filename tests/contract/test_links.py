@@ -185,9 +185,9 @@ def test_the_names_that_stand_for_all_devices_are_refused(kernel: Any, name: str
 def test_without_cap_net_admin_it_says_so_and_makes_nothing(kernel: Any) -> None:
     code = f"""
         from vifplug.host.links.backend import LinkBackend
-        from vifplug.plan import resources as r
+        from vifplug.plan import registry as r
         from vifplug.plan.steps import Step
-        for each in (r.Tap(name="t0", owner="{OWNER}"), r.Bridge(name="t0", owner="{OWNER}")):
+        for each in (r.Tap(name="t0", owner="{OWNER}"), r.LinuxBridge(name="t0", owner="{OWNER}")):
             try:
                 LinkBackend().apply([Step(None, each)], [])
             except Exception as error:
@@ -376,8 +376,9 @@ def test_the_node_of_a_macvtap_belongs_to_its_user() -> None:
         for n in range(40 + os.getpid() % 50):  # an index, and so a node, that no other test is likely to have
             backend.apply([Step(None, VethPair(name=f"a{{n}}", peer=f"b{{n}}", owner="{OWNER}"))], [])
         expected = Macvtap(name="m0", lower="a0", owner="{OWNER}", user=64055)
-        backend.apply([Step(None, wanted)], [])
-        print(plan([wanted], backend.observe([wanted])), backend.observe([wanted])[wanted.identity].resource.user)
+        backend.apply([Step(None, expected)], [])
+        observed = backend.observe([expected])
+        print(plan([expected], observed), observed[expected.identity].resource.user)
     """
     with netns.named() as (name,):
         told = in_namespace(code, "ip", "netns", "exec", name)

@@ -535,7 +535,7 @@ def _cost(door: OvsBackend) -> tuple[int, int]:
 
 def test_the_cost_of_a_plug_does_not_grow_with_the_ports(ovs: PrivateOvs, monkeypatch: pytest.MonkeyPatch) -> None:
     """As many operations and bytes at 300 ports as at none, and no operation scans ports or interfaces."""
-    monkeypatch.setattr("vifplug.host.ovs.pool.Connection", Counted)
+    monkeypatch.setattr("vifplug.host.ovs.pool.OvsdbConnection", Counted)
     with backend(ovs, wait="none") as door:
         _cost(door)
         few = _cost(door)

@@ -98,7 +98,7 @@ def test_a_vf_is_found_by_its_netdev(tree: Tree) -> None:
 @pytest.mark.parametrize(
     ("address", "message"),
     [
-        ("0000:99:00.0", "got no PCI device"),
+        ("0000:99:00.0", "found no PCI device"),
         ("0000:00:1f.6", "expected a virtual function"),
         ("0000:81:02.0", "bind the function to its network driver"),
     ],

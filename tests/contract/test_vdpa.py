@@ -88,8 +88,8 @@ def test_all_are_listed_by_name(tree: Tree) -> None:
     ("key", "error", "message"),
     [
         ("vdpa7", errors.Missing, "vdpa device vdpa7: found none"),
-        ("../../pci", errors.Missing, "got none"),
-        ("", errors.Missing, "got none"),
+        ("../../pci", errors.Missing, "found none"),
+        ("", errors.Missing, "found none"),
         ("/dev/vhost-vdpa-9", errors.Missing, "/dev/vhost-vdpa-9: expected a vdpa device that is bound to vhost_vdpa"),
         ("0000:99:00.1", errors.Missing, "make one: vdpa dev add name NAME mgmtdev pci/0000:99:00.1"),
         (PF, errors.Conflict, "expected one vdpa device on it, got sf0, sf1; give its name"),
@@ -114,7 +114,7 @@ def test_what_no_guest_can_have_is_told(tree: Tree, key: str, error: type[Except
 
 def test_a_machine_without_vdpa_has_none(tmp_path: Path) -> None:
     assert VdpaSysfs(tmp_path).all() == []
-    with pytest.raises(errors.Missing, match="got none"):
+    with pytest.raises(errors.Missing, match="found none"):
         VdpaSysfs(tmp_path).find("vdpa0")
 
 

@@ -277,9 +277,9 @@ def test_a_state_path_that_is_a_file_is_told(config: Path, tmp_path: Path) -> No
 # -- the unexpected -----------------------------------------------------------------------------------------------
 
 BROKEN_TYPE = """
-    from vifplug.types.ethernet import Ethernet
+    from vifplug.types.ethernet import EthernetType
 
-    class Broken(Ethernet):
+    class Broken(EthernetType):
         name = "broken"
 
         def interface(self, vif, context):
@@ -290,9 +290,9 @@ BROKEN_TYPE = """
 TYPE_WITH_OPTION = """
     from vifplug.model.nic import Driver
     from vifplug.types.base import Option
-    from vifplug.types.ethernet import Ethernet
+    from vifplug.types.ethernet import EthernetType
 
-    class Queued(Ethernet):
+    class Queued(EthernetType):
         name = "queued"
         options = (Option(name="queues", kind="int", default=1, help="How many."),)
 
@@ -323,8 +323,8 @@ def test_a_bug_of_a_type_is_a_sentence_that_names_it_and_with_debug_a_traceback(
 
 def test_a_bug_in_vifplug_is_a_sentence_that_says_so(tmp_path: Path) -> None:
     web = written(tmp_path, changed(type="ethernet", source=None, virtualport=None, vlan=None))
-    code = "from vifplug.types.ethernet import Ethernet; from vifplug.cli.main import main; import sys\n"
-    code += "Ethernet.interface = lambda *given: {}['no such thing']\n"
+    code = "from vifplug.types.ethernet import EthernetType; from vifplug.cli.main import main; import sys\n"
+    code += "EthernetType.interface = lambda *given: {}['no such thing']\n"
     code += f"sys.argv[1:] = ['xml', {str(web)!r}]; sys.exit(main())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 70, done.stderr

@@ -86,7 +86,7 @@ def test_in_place_the_file_is_replaced_with_its_mode_and_owner(domain: Path, tmp
     [
         (
             ("--mac", "52:54:00:00:00:03", "--vlan", "5"),
-            "web.xml: expected an interface with MAC 52:54:00:00:00:03, found",
+            "web.xml: expected an interface with MAC 52:54:00:00:00:03, got",
         ),
         (("--mac", "52:54", "--vlan", "5"), "argument --mac: expected a MAC address such as"),
         (("--mac", MAC, "--vlan", "4095"), "argument --vlan: 4095 is not 1..4094"),
