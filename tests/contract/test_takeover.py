@@ -79,7 +79,7 @@ def test_what_may_be_anothers_is_left_alone(
     made_elsewhere(ovs, ask.replace(**made))
     before = ovs.ctl("list", "Interface", ask.name)
     assert door.take_over([ask]) == [] and ovs.ctl("list", "Interface", ask.name) == before
-    assert door.strange([(ask.name, ask.owner), ("nobodys", ask.owner), ("br0", ask.owner)]) == {ask.name, "br0"}
+    assert door.unowned_ports([(ask.name, ask.owner), ("nobodys", ask.owner), ("br0", ask.owner)]) == {ask.name, "br0"}
 
 
 def test_a_port_without_an_iface_id_is_the_vifs_on_the_vifs_bridge(ovs: PrivateOvs, door: OvsBackend) -> None:

@@ -84,8 +84,8 @@ def take_over(machine: Machine, wanted: Sequence[Resource]) -> list[Resource]:
     taken: list[Resource] = []
     with contextlib.suppress(Absent):  # a host without Open vSwitch has no ports on it
         taken += switch.take_over([each for each in wanted if isinstance(each, OvsPort)])
-        strange = switch.strange([(name, each.owner) for each in devices for name in each.links])
-        devices = [each for each in devices if not strange & set(each.links)]
+        unowned = switch.unowned_ports([(name, each.owner) for each in devices for name in each.links])
+        devices = [each for each in devices if not unowned & set(each.links)]
     return [*taken, *links.take_over(devices)]
 
 

@@ -80,11 +80,11 @@ class OvsBackend:
 
         See `takeover.TakeOver`. Nothing else about them changes, and ovs-vswitchd need not be there.
         """
-        strange = self.strange([(each.name, each.owner) for each in wanted])
-        return [each for each in wanted if each.name in strange and self._run(takeover.TakeOver(self.api, each))]
+        unowned = self.unowned_ports([(each.name, each.owner) for each in wanted])
+        return [each for each in wanted if each.name in unowned and self._run(takeover.TakeOver(self.api, each))]
 
-    def strange(self, named: Sequence[tuple[str, str]]) -> set[str]:
-        """Which of these names are ports, or bridges, that are not marked for the VIF beside them."""
+    def unowned_ports(self, named: Sequence[tuple[str, str]]) -> set[str]:
+        """Return the names that exist as ports or bridges and are not marked for the VIF beside them."""
         found = self._pool.select(*(takeover.look_name(name) for name, _ in named)) if named else []
         pairs = zip(named, found, strict=True)
         return {name for (name, owner), rows in pairs if rows and not takeover.is_marked(rows[0], owner)}
