@@ -1,27 +1,58 @@
-"""A driver on a machine in memory."""
+"""Drivers with a record and networks of their own, on a machine in memory or on this one."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from vifplug import VIFDriver
-from vifplug import conf as options
+from vifplug import VIFDriver, conf
 from vifplug.host.machine import Machine
 from vifplug.plan import registry
 from vifplug.testing.memory import MemoryBackend
 
 
-class Bench:
-    """``memory`` is all that there is of the machine; ``driver`` plugs on it."""
+@dataclass(frozen=True)
+class Home:
+    """A directory with a host's record and the networks that are defined on it."""
 
-    def __init__(self, state_path: Path) -> None:
-        self.memory = MemoryBackend()
-        conf = options.load([])
-        conf.set_override("state_path", str(state_path), group="vifplug")
-        conf.set_override("default_qos_type", None, group="vifplug_ovs")
-        self.driver = VIFDriver(conf, machine=Machine({kind: lambda: self.memory for kind in registry.RESOURCES}))
+    path: Path
+    #: makes what stands for the host; None: this host
+    machine: Callable[[], Machine] | None = None
+
+    def driver(self) -> VIFDriver:
+        """Return one more driver on the same record, such as that of an agent that was restarted."""
+        options = conf.load([])
+        for name, value in {"state_path": self.path / "state", "networks_dir": self.path / "networks.d"}.items():
+            options.set_override(name, str(value), group="vifplug")
+        options.set_override("connection", f"unix:{self.path}/no-switch", group="vifplug_ovs")
+        options.set_override("default_qos_type", None, group="vifplug_ovs")
+        return VIFDriver(options, machine=self.machine() if self.machine else None)
+
+    def network(self, name: str) -> Path:
+        """Return the file that defines a network, which need not exist."""
+        directory = self.path / "networks.d"
+        directory.mkdir(exist_ok=True)
+        return directory / f"{name}.xml"
+
+
+def machine_of(backend: MemoryBackend) -> Machine:
+    """Return a machine whose resources are all in one backend."""
+    return Machine(dict.fromkeys(registry.RESOURCES, lambda: backend))
+
+
+class Bench:
+    """A host in memory: ``memory`` is all that exists on it, and ``driver`` plugs on it."""
+
+    def __init__(self, path: Path, memory: MemoryBackend | None = None) -> None:
+        self.memory = memory or MemoryBackend()
+        self.home = Home(path, lambda: machine_of(self.memory))
+        self.driver = self.home.driver()
+
+    def define(self, text: str, name: str = "red") -> None:
+        self.home.network(name).write_text(text)
 
     def there(self) -> set[str]:
-        """What is on the machine, but for bridges that were ensured."""
+        """Return the names of what exists, except bridges that VIFs share."""
         kinds = registry.RESOURCES
         return {name for kind, name in self.memory.there if kinds[kind].ownership is registry.Ownership.OWNED}

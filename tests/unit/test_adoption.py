@@ -40,7 +40,7 @@ class Host(Bench):
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Host]:
-    made = Host(tmp_path / "state")
+    made = Host(tmp_path)
     yield made
     made.driver.close()
 

@@ -22,7 +22,7 @@ TAP = "tap9c4e2f10-6a"
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
-    made = Bench(tmp_path / "state")
+    made = Bench(tmp_path)
     yield made
     made.driver.close()
 

@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 
+from tests.support.memory import Bench, machine_of
 from vifplug import VIF, Instance, VIFDriver, errors
 from vifplug import conf as options
-from vifplug.host.machine import Machine
 from vifplug.plan import registry
 from vifplug.plan.facts import BridgeFacts
 from vifplug.plan.registry import LowerDevice, OvsBridge, OvsPort
-from vifplug.testing.memory import MemoryBackend
 
 GUEST = Instance(uuid="77777777-aaaa-4bbb-8ccc-dddddddddddd", name="web-1")
 
@@ -37,26 +36,8 @@ def pool(mode: str, *devices: str, more: str = "") -> str:
     return f"<network><name>pool</name><forward mode='{mode}'>{listed}</forward>{more}</network>"
 
 
-class Bench:
-    """A driver on a machine in memory, with a directory of networks."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.directory = path / "networks.d"
-        self.directory.mkdir()
-        self.memory = MemoryBackend()
-        self.driver = self.started()
-
-    def started(self) -> VIFDriver:
-        """Another driver on the same record: an agent that was started anew."""
-        conf = options.load([])
-        for name, value in {"state_path": self.path / "state", "networks_dir": self.directory}.items():
-            conf.set_override(name, str(value), group="vifplug")
-        conf.set_override("default_qos_type", None, group="vifplug_ovs")
-        return VIFDriver(conf, machine=Machine({kind: lambda: self.memory for kind in registry.RESOURCES}))
-
-    def define(self, text: str, name: str = "red") -> None:
-        (self.directory / f"{name}.xml").write_text(text)
+class Networks(Bench):
+    """Devices for pools, and what ports the VIFs got."""
 
     def devices(self, *names: str, up: bool = True) -> None:
         for name in names:
@@ -75,8 +56,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    made = Bench(tmp_path)
+def bench(tmp_path: Path) -> Iterator[Networks]:
+    made = Networks(tmp_path)
     yield made
     made.driver.close()
 
@@ -87,7 +68,7 @@ def vif(number: int = 1, network: str = "pool", portgroup: str | None = None, **
     return VIF.from_json({"id": id, "type": "network", "mac": f"52:54:00:00:00:{number:02x}", "source": source, **keys})
 
 
-def device(bench: Bench, number: int) -> str:
+def device(bench: Networks, number: int) -> str:
     found: str = bench.driver.show(vif(number).id).actual.source.dev
     return found
 
@@ -95,7 +76,7 @@ def device(bench: Bench, number: int) -> str:
 # -- networks on a bridge -----------------------------------------------------------------------------------------
 
 
-def test_what_was_chosen_is_kept_apart_from_what_was_asked(bench: Bench) -> None:
+def test_what_was_chosen_is_kept_apart_from_what_was_asked(bench: Networks) -> None:
     bench.define(RED.format(vlan=10))
     plugged = bench.driver.plug(vif(network="red"), GUEST)
     assert plugged.vif == vif(network="red") and plugged.vif.type == "network"
@@ -109,7 +90,7 @@ def test_what_was_chosen_is_kept_apart_from_what_was_asked(bench: Bench) -> None
     assert bench.driver.list() == []
 
 
-def test_an_edited_portgroup_is_a_difference_until_the_vif_is_updated(bench: Bench) -> None:
+def test_an_edited_portgroup_is_a_difference_until_the_vif_is_updated(bench: Networks) -> None:
     bench.define(RED.format(vlan=10))
     bench.driver.plug(vif(network="red"))
     bench.define(RED.format(vlan=20))
@@ -121,7 +102,7 @@ def test_an_edited_portgroup_is_a_difference_until_the_vif_is_updated(bench: Ben
     assert bench.port().vlan.tag == 20 and bench.driver.check() == []  # type: ignore[union-attr]
 
 
-def test_another_portgroup_is_another_document(bench: Bench) -> None:
+def test_another_portgroup_is_another_document(bench: Networks) -> None:
     bench.define(RED.format(vlan=10))
     bench.driver.plug(vif(network="red"))
     bench.driver.plug(vif(network="red", portgroup="sales"))
@@ -129,11 +110,11 @@ def test_another_portgroup_is_another_document(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("edit", ["<network>", "", "<network><name>blue</name></network>", None])
-def test_a_plugged_vif_stays_whatever_becomes_of_its_definition(bench: Bench, edit: str | None) -> None:
+def test_a_plugged_vif_stays_whatever_becomes_of_its_definition(bench: Networks, edit: str | None) -> None:
     bench.define(RED.format(vlan=10))
     bench.driver.plug(vif(network="red"))
     if edit is None:
-        (bench.directory / "red.xml").unlink()
+        bench.home.network("red").unlink()
     else:
         bench.define(edit)
     assert not bench.driver.plug(vif(network="red")).changed
@@ -145,7 +126,7 @@ def test_a_plugged_vif_stays_whatever_becomes_of_its_definition(bench: Bench, ed
     assert bench.driver.list() == []
 
 
-def test_an_unknown_network_or_portgroup_is_told_and_nothing_is_written(bench: Bench) -> None:
+def test_an_unknown_network_or_portgroup_is_told_and_nothing_is_written(bench: Networks) -> None:
     bench.define(RED.format(vlan=10))
     bench.define("<network><name>blue</name><forward mode='nat'/></network>", "blue")
     bench.define("<network>", "grey")
@@ -160,9 +141,9 @@ def test_an_unknown_network_or_portgroup_is_told_and_nothing_is_written(bench: B
     assert bench.driver.list() == []
 
 
-def test_a_file_is_read_again_when_it_has_changed_and_only_then(bench: Bench) -> None:
+def test_a_file_is_read_again_when_it_has_changed_and_only_then(bench: Networks) -> None:
     bench.define(RED.format(vlan=10))
-    path = bench.directory / "red.xml"
+    path = bench.home.network("red")
     os.utime(path, (1, 1))
     first = bench.driver.networks.all()[0]
     for vlan in range(11, 40):
@@ -172,21 +153,21 @@ def test_a_file_is_read_again_when_it_has_changed_and_only_then(bench: Bench) ->
     assert first != again
 
 
-def test_one_name_in_two_files_is_wrong_in_both(bench: Bench) -> None:
+def test_one_name_in_two_files_is_wrong_in_both(bench: Networks) -> None:
     bench.define(RED.format(vlan=10))
     bench.define(RED.format(vlan=20), "copy")
     with pytest.raises(errors.UnknownNetwork, match=r"red is the name of the network in .*(red|copy)\.xml as well"):
         bench.driver.plug(vif(network="red"))
 
 
-def test_networks_can_be_given_as_objects(bench: Bench) -> None:
+def test_networks_can_be_given_as_objects(bench: Networks) -> None:
     from vifplug import Network
 
     conf = options.load([])
-    conf.set_override("state_path", str(bench.path / "other"), group="vifplug")
+    conf.set_override("state_path", str(bench.home.path / "other"), group="vifplug")
     network = Network(name="red", mode="vepa", devices=({"dev": "e0"},))  # type: ignore[arg-type]
     bench.devices("e0")
-    machine = Machine({kind: lambda: bench.memory for kind in registry.RESOURCES})
+    machine = machine_of(bench.memory)
     with VIFDriver(conf, networks=[network], machine=machine) as driver:
         assert driver.plug(vif(network="red")).actual.source.dev == "e0"
 
@@ -194,7 +175,7 @@ def test_networks_can_be_given_as_objects(bench: Bench) -> None:
 # -- pools --------------------------------------------------------------------------------------------------------
 
 
-def test_a_shared_pool_gives_the_least_used_device_and_the_first_of_equals(bench: Bench) -> None:
+def test_a_shared_pool_gives_the_least_used_device_and_the_first_of_equals(bench: Networks) -> None:
     bench.define(pool("vepa", "e0", "e1", "e2"))
     bench.devices("e0", "e1", "e2")
     for number in range(5):
@@ -205,7 +186,7 @@ def test_a_shared_pool_gives_the_least_used_device_and_the_first_of_equals(bench
     assert bench.driver.plug(vif(6)).actual.source.dev == "e1"
 
 
-def test_an_exclusive_device_is_held_alone_and_exhaustion_says_by_whom(bench: Bench) -> None:
+def test_an_exclusive_device_is_held_alone_and_exhaustion_says_by_whom(bench: Networks) -> None:
     bench.define(pool("passthrough", "e0", "e1", "e2", "e3"))
     bench.devices("e0", "e1")
     bench.devices("e3", up=False)
@@ -222,14 +203,14 @@ def test_an_exclusive_device_is_held_alone_and_exhaustion_says_by_whom(bench: Be
     assert bench.driver.plug(vif(3)).actual.source.dev == "e0"
 
 
-def test_without_any_device_the_host_is_not_ready(bench: Bench) -> None:
+def test_without_any_device_the_host_is_not_ready(bench: Networks) -> None:
     bench.define(pool("vepa", "e0"))
     with pytest.raises(errors.Missing, match="e0 is not on this host"):
         bench.driver.plug(vif())
     assert bench.driver.list() == []
 
 
-def test_an_exclusive_device_is_not_given_to_sharers_nor_a_shared_one_alone(bench: Bench) -> None:
+def test_an_exclusive_device_is_not_given_to_sharers_nor_a_shared_one_alone(bench: Networks) -> None:
     """libvirt asks the newcomer alone (D7): a plain port lands on a device that an 802.1Qbh port has for itself."""
     bench.define(pool("private", "e0", "e1"))
     bench.devices("e0", "e1")
@@ -239,7 +220,7 @@ def test_an_exclusive_device_is_not_given_to_sharers_nor_a_shared_one_alone(benc
         bench.driver.plug(vif(4, virtualport={"type": "802.1Qbh", "profileid": "p"}))
 
 
-def test_a_device_that_a_vif_without_a_network_has_is_taken_as_well(bench: Bench) -> None:
+def test_a_device_that_a_vif_without_a_network_has_is_taken_as_well(bench: Networks) -> None:
     bench.define(pool("passthrough", "e0", "e1"))
     bench.devices("e0", "e1")
     direct = {"id": vif(1).id, "mac": vif(1).mac, "type": "direct", "source": {"dev": "e0", "mode": "vepa"}}
@@ -249,7 +230,7 @@ def test_a_device_that_a_vif_without_a_network_has_is_taken_as_well(bench: Bench
         bench.driver.update(VIF.from_json({**direct, "source": {"dev": "e1", "mode": "bridge"}}))
 
 
-def test_the_maximum_of_a_device(bench: Bench) -> None:
+def test_the_maximum_of_a_device(bench: Networks) -> None:
     text = pool("bridge", "e0", "e1").replace("dev='e0'", "dev='e0' max='1'").replace("dev='e1'", "dev='e1' max='2'")
     bench.define(text)
     bench.devices("e0", "e1")
@@ -258,7 +239,7 @@ def test_the_maximum_of_a_device(bench: Bench) -> None:
         bench.driver.plug(vif(4))
 
 
-def test_editing_and_removing_a_network_loses_no_allocation(bench: Bench) -> None:
+def test_editing_and_removing_a_network_loses_no_allocation(bench: Networks) -> None:
     """libvirt forgets who has what at any live update of a network (D1, D2)."""
     bench.define(pool("passthrough", "e0", "e1"))
     bench.devices("e0", "e1", "e2")
@@ -266,9 +247,9 @@ def test_editing_and_removing_a_network_loses_no_allocation(bench: Bench) -> Non
     bench.define(pool("passthrough", "e0", "e1", more="<portgroup name='new'/>"))
     assert bench.driver.plug(vif(2)).actual.source.dev == "e1"
     bench.define(pool("passthrough", "e1", "e2"))
-    (bench.directory / "red.xml").unlink()
+    bench.home.network("red").unlink()
     bench.define(pool("passthrough", "e0", "e2"))
-    bench.driver = bench.started()
+    bench.driver = bench.home.driver()
     assert bench.driver.plug(vif(3)).actual.source.dev == "e2"
     assert not bench.driver.update(vif(2)).changed and device(bench, 2) == "e1"
     for number in (1, 2, 3):
@@ -276,7 +257,7 @@ def test_editing_and_removing_a_network_loses_no_allocation(bench: Bench) -> Non
     assert bench.driver.plug(vif(4)).actual.source.dev == "e0"
 
 
-def test_what_fails_to_be_plugged_holds_no_device(bench: Bench) -> None:
+def test_what_fails_to_be_plugged_holds_no_device(bench: Networks) -> None:
     bench.define(pool("passthrough", "e0"))
     bench.devices("e0")
     with pytest.raises(errors.Unsupported, match="mtu"):
@@ -288,7 +269,7 @@ def test_what_fails_to_be_plugged_holds_no_device(bench: Bench) -> None:
     assert bench.driver.plug(vif(2)).actual.source.dev == "e0"
 
 
-def test_a_batch_takes_several_devices_or_none(bench: Bench) -> None:
+def test_a_batch_takes_several_devices_or_none(bench: Networks) -> None:
     bench.define(pool("passthrough", "e0", "e1"))
     bench.devices("e0", "e1")
     with pytest.raises(errors.PoolExhausted):
@@ -300,7 +281,7 @@ def test_a_batch_takes_several_devices_or_none(bench: Bench) -> None:
     assert [device(bench, number) for number in (1, 2)] == ["e0", "e1"]
 
 
-def test_a_vif_keeps_its_device_when_its_document_changes(bench: Bench) -> None:
+def test_a_vif_keeps_its_device_when_its_document_changes(bench: Networks) -> None:
     bench.define(pool("vepa", "e0", "e1"))
     bench.devices("e0", "e1")
     bench.driver.plug(vif(1))
@@ -309,7 +290,7 @@ def test_a_vif_keeps_its_device_when_its_document_changes(bench: Bench) -> None:
     assert updated.actual.source.dev == "e1" and "link state='down'" in updated.interface_xml
 
 
-def test_a_device_that_is_gone_for_good_is_no_allocation_any_more(bench: Bench) -> None:
+def test_a_device_that_is_gone_for_good_is_no_allocation_any_more(bench: Networks) -> None:
     """After a reboot with a card less: the guest gets another device instead of an error for ever."""
     bench.define(pool("passthrough", "e0", "e1"))
     bench.devices("e0", "e1")
@@ -318,7 +299,7 @@ def test_a_device_that_is_gone_for_good_is_no_allocation_any_more(bench: Bench) 
     assert bench.driver.plug(vif(1)).actual.source.dev == "e1"
 
 
-def test_another_mode_is_a_difference_and_an_update_moves_the_vif(bench: Bench) -> None:
+def test_another_mode_is_a_difference_and_an_update_moves_the_vif(bench: Networks) -> None:
     bench.define(pool("vepa", "e0"))
     bench.devices("e0")
     bench.driver.plug(vif(1))
@@ -329,7 +310,7 @@ def test_another_mode_is_a_difference_and_an_update_moves_the_vif(bench: Bench) 
     assert bench.driver.plug(vif(2)).actual.source.dev == "e0"
 
 
-def test_all_vifs_of_a_network_are_updated_together(bench: Bench) -> None:
+def test_all_vifs_of_a_network_are_updated_together(bench: Networks) -> None:
     bench.define(RED.format(vlan=10))
     bench.define(RED.format(vlan=10).replace("red", "blue"), "blue")
     for number in (1, 2):
@@ -350,7 +331,7 @@ def test_all_vifs_of_a_network_are_updated_together(bench: Bench) -> None:
 
 
 def test_what_is_being_unplugged_is_not_brought_back_by_its_network(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: Networks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.define(RED.format(vlan=10))
     for number in (1, 2):
@@ -368,7 +349,7 @@ def test_what_is_being_unplugged_is_not_brought_back_by_its_network(
     assert bench.tags() == {2: 20} and bench.driver.show(vif(1).id).state == "unplugging"
 
 
-def test_a_network_update_works_on_what_it_has_locked_alone(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_update_works_on_what_it_has_locked_alone(bench: Networks, monkeypatch: pytest.MonkeyPatch) -> None:
     """A VIF that is plugged between the look and the lock is another's to work on."""
     bench.define(RED.format(vlan=10))
     bench.driver.plug(vif(1, network="red"))
@@ -378,7 +359,7 @@ def test_a_network_update_works_on_what_it_has_locked_alone(bench: Bench, monkey
     def meanwhile(ids: Any, timeout: float) -> Any:
         locked.append(list(ids))
         if len(locked) == 1:
-            with bench.started() as other:
+            with bench.home.driver() as other:
                 other.plug(vif(2, network="red"))
         return lock(locked[0], timeout)
 
@@ -387,7 +368,7 @@ def test_a_network_update_works_on_what_it_has_locked_alone(bench: Bench, monkey
     assert [each.vif.id for each in bench.driver.update_network("red")] == locked[0] == [vif(1).id]
 
 
-def test_a_vlan_takes_a_virtual_function_and_other_devices_of_the_pool_are_left_out(bench: Bench) -> None:
+def test_a_vlan_takes_a_virtual_function_and_other_devices_of_the_pool_are_left_out(bench: Networks) -> None:
     """libvirt refuses it when the guest starts: the element has the VLAN, and the device has none (D11)."""
     bench.define(pool("passthrough", "e0", more="<vlan><tag id='5'/></vlan>"))
     bench.devices("e0")
@@ -401,7 +382,7 @@ def test_a_vlan_takes_a_virtual_function_and_other_devices_of_the_pool_are_left_
     assert bench.driver.list() == []
 
 
-def test_in_a_batch_a_device_that_is_named_comes_before_one_that_is_chosen(bench: Bench) -> None:
+def test_in_a_batch_a_device_that_is_named_comes_before_one_that_is_chosen(bench: Networks) -> None:
     bench.define(pool("passthrough", "e0", "e1"))
     bench.devices("e0", "e1")
     direct = VIF.from_json(
@@ -412,7 +393,7 @@ def test_in_a_batch_a_device_that_is_named_comes_before_one_that_is_chosen(bench
     assert [each.actual.source.dev for each in plugged] == ["e1", "e0"]
 
 
-def test_a_dry_run_refuses_what_a_plug_would_refuse(bench: Bench) -> None:
+def test_a_dry_run_refuses_what_a_plug_would_refuse(bench: Networks) -> None:
     bench.define(pool("passthrough", "e0"))
     bench.devices("e0")
     bench.driver.plug(vif(1))
@@ -422,7 +403,7 @@ def test_a_dry_run_refuses_what_a_plug_would_refuse(bench: Bench) -> None:
             do(VIF.from_json(direct))
 
 
-def test_two_networks_of_one_name_are_no_definition(bench: Bench) -> None:
+def test_two_networks_of_one_name_are_no_definition(bench: Networks) -> None:
     from vifplug import Network
 
     one = Network(name="red", mode="vepa", devices=({"dev": "e0"},))  # type: ignore[arg-type]
@@ -443,11 +424,11 @@ class Bridges:
         return self._bridges
 
 
-def reasons(bench: Bench, *vifs: VIF) -> list[str]:
+def reasons(bench: Networks, *vifs: VIF) -> list[str]:
     return [reason for _, reason in bench.driver.can_plug(vifs)]
 
 
-def test_what_could_be_plugged_has_no_reason_against_it(bench: Bench) -> None:
+def test_what_could_be_plugged_has_no_reason_against_it(bench: Networks) -> None:
     bench.define(pool("passthrough", "e0", "e1"))
     bench.devices("e0", "e1")
     assert reasons(bench, vif(1), vif(2)) == []
@@ -456,7 +437,7 @@ def test_what_could_be_plugged_has_no_reason_against_it(bench: Bench) -> None:
     assert reasons(bench, vif(1)) == []  # which it is, already
 
 
-def test_every_reason_is_told_at_once(bench: Bench) -> None:
+def test_every_reason_is_told_at_once(bench: Networks) -> None:
     bench.define(pool("passthrough", "e0", "e1"))
     bench.devices("e0")
     bench.driver.plug(vif(1))
@@ -466,7 +447,7 @@ def test_every_reason_is_told_at_once(bench: Bench) -> None:
     assert all("network green is not defined" in reason for reason in message[2:])
 
 
-def test_what_the_first_vif_of_a_guest_takes_the_second_can_not_have(bench: Bench) -> None:
+def test_what_the_first_vif_of_a_guest_takes_the_second_can_not_have(bench: Networks) -> None:
     bench.define(pool("passthrough", "e0"))
     bench.devices("e0")
     assert [each.id for each, _ in bench.driver.can_plug([vif(1), vif(2)])] == [vif(2).id]
@@ -479,7 +460,7 @@ def test_what_the_first_vif_of_a_guest_takes_the_second_can_not_have(bench: Benc
 
 
 def test_a_bridge_of_open_vswitch_has_to_be_there_and_mtu_has_to_fit(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: Networks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.define(RED.format(vlan=10))
     [message] = reasons(bench, vif(1, network="red"))
@@ -491,7 +472,7 @@ def test_a_bridge_of_open_vswitch_has_to_be_there_and_mtu_has_to_fit(
     assert "wants an MTU of 9000, and what leaves bridge br-red has 1500" in message
 
 
-def test_what_can_not_be_asked_is_a_reason_and_hides_no_other(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_can_not_be_asked_is_a_reason_and_hides_no_other(bench: Networks, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.define(RED.format(vlan=10))
     bench.memory.place(OvsBridge(name="br-red"))
 
@@ -503,7 +484,7 @@ def test_what_can_not_be_asked_is_a_reason_and_hides_no_other(bench: Bench, monk
     assert message[0] == "ovsdb-server does not answer" and "network green is not defined" in message[1]
 
 
-def test_what_libvirt_or_the_type_refuses_is_a_reason(bench: Bench) -> None:
+def test_what_libvirt_or_the_type_refuses_is_a_reason(bench: Networks) -> None:
     bench.define(pool("vepa", "e0"))
     bench.devices("e0")
     message = reasons(bench, vif(1, mtu=9000, filterref="clean-traffic"))
