@@ -32,6 +32,7 @@ PACKAGES: Mapping[str, str] = {
     **dict.fromkeys(("ovs-appctl", "ovs-vsctl", "ovs-vswitchd", "ovsdb-server", "ovsdb-tool"), "openvswitch-switch"),
     "/bin/busybox": "busybox-static",
     "cpio": "cpio",
+    "dot": "graphviz",
     "ethtool": "ethtool",
     "libvirtd": "libvirt-daemon",
     "lz4": "lz4",

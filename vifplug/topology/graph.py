@@ -111,9 +111,8 @@ class _Drawing:
             source = self._bridge(bridge.name)
             for port in sorted(bridge.ports, key=lambda port: natural(port.name)):
                 if (bridge.name, port.name) not in own:
-                    node = self._add(
-                        ("port", bridge.name, port.name), boxes.port(port, self._known.get(port.vif or ""))
-                    )
+                    box = boxes.port(port, self._known.get(port.vif or ""))
+                    node = self._add(("port", bridge.name, port.name), box)
                     self.edges.append(Edge(source=source.id, target=node.id, vlan=node.vlan))
         for name in sorted(self._devices, key=natural):
             self._device(name)
@@ -141,8 +140,8 @@ class _Drawing:
         fresh = [name for name in names if ("device", name) not in self.nodes]
         pool = self._add(("pool", network.name), boxes.pool(network)).id if len(fresh) > 1 else ""
         devices = [self._device(name, pool=pool) for name in names]
-        wanted = {node.id for node in devices}
-        whole = [self._pool(pool) for pool, members in self.members.items() if wanted.issuperset(members)]
+        ids = {node.id for node in devices}
+        whole = [self._pool(pool) for pool, members in self.members.items() if ids.issuperset(members)]
         covered = {node.id for node in whole}
         return [*found, *whole, *(node for node in devices if node.pool not in covered)]
 
@@ -157,8 +156,8 @@ class _Drawing:
         if node := self.nodes.get(("device", name)):
             return node
         seen = self._devices.get(name)
-        strangers = tuple(each for each in (seen.holders if seen else ()) if each not in self._known)
-        node = self._add(("device", name), replace(boxes.device(name, seen, strangers=strangers), pool=pool))
+        unrecorded = tuple(each for each in (seen.holders if seen else ()) if each not in self._known)
+        node = self._add(("device", name), replace(boxes.device(name, seen, unrecorded=unrecorded), pool=pool))
         if pool:
             self.members[pool].append(node.id)
         return node

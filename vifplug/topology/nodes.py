@@ -51,7 +51,7 @@ class Node:
 
 
 def cleaned(node: Node) -> Node:
-    """The same with every text on one line and fit for every format."""
+    """Return the same box with each text on one line and without control characters."""
     details = tuple(filter(None, map(plain, node.details)))
     vlan, problem, handle = plain(node.vlan), plain(node.problem), plain(node.handle)
     label = plain(node.label) or handle or "(no name)"
@@ -76,7 +76,7 @@ def portgroup(seen: PortGroupView) -> Node:
 
 def bridge(seen: BridgeView) -> Node:
     if not seen.kind:
-        return Node(kind="bridge", label=seen.name, details=("bridge",), problem="not there")
+        return Node(kind="bridge", label=seen.name, details=("bridge",), problem="does not exist")
     details = (f"{seen.kind} bridge", counted(len(seen.ports), "port"))
     return Node(kind="bridge", label=seen.name, details=details)
 
@@ -85,38 +85,37 @@ def pool(seen: NetworkView) -> Node:
     return Node(kind="pool", label=f"pool of {seen.name}")
 
 
-def device(name: str, seen: DeviceView | None, *, strangers: tuple[str, ...]) -> Node:
-    """``strangers``: the holders that are no VIF of this picture."""
+def device(name: str, seen: DeviceView | None, *, unrecorded: tuple[str, ...]) -> Node:
+    """``unrecorded``: the holders that are no VIF of this picture."""
     if seen is None:
         return Node(kind="device", label=name)
-    others = tuple(f"held by VIF {each}" for each in strangers)
+    others = tuple(f"used by VIF {each}" for each in unrecorded)
     return Node(kind="device", label=name, details=(_use(seen), *others), problem=seen.problem)
 
 
 def _use(seen: DeviceView) -> str:
     number = len(seen.holders)
     if seen.exclusive:
-        return "held alone" if number == 1 else f"held by {number}, for one alone" if number else "free, for one alone"
+        return f"used by {number}, exclusive" if number > 1 else "in use, exclusive" if number else "free, exclusive"
     if seen.limit is not None:
         return f"{number} of {counted(seen.limit, 'VIF')}"
-    return f"shared by {counted(number, 'VIF')}" if number else "free, can be shared"
+    return f"shared by {counted(number, 'VIF')}" if number else "free, shareable"
 
 
 def port(seen: PortView, owner: VifView | None) -> Node:
-    """A port that is no VIF's own, such as an uplink, or the second port of a VIF that has two."""
-    message = (
-        f"belongs to VIF {owner.device or owner.id}" if owner else f"belongs to VIF {seen.vif}" if seen.vif else ""
-    )
-    return Node(kind="port", label=seen.name, details=(message or "no VIF's port",), vlan=seen.vlan)
+    """A port that is not drawn as one with its VIF: an uplink, say, or the second port of a VIF."""
+    name = (owner.device or owner.id) if owner else seen.vif
+    detail = f"belongs to VIF {name}" if name else "no VIF's port"
+    return Node(kind="port", label=seen.name, details=(detail,), vlan=seen.vlan)
 
 
 def vif(seen: VifView, own: PortView | None) -> Node:
-    """``own``: its port on the bridge, which may have another VLAN than was asked for."""
-    asked = " / ".join(filter(None, (seen.network, seen.portgroup)))
-    problems = [] if seen.state == "plugged" else [seen.state or "state not known"]
+    """``own``: its port on the bridge, whose VLAN may differ from the requested one."""
+    requested = " / ".join(filter(None, (seen.network, seen.portgroup)))
+    problems = [] if seen.state == "plugged" else [seen.state or "state unknown"]
     if own and own.vlan and seen.vlan and own.vlan != seen.vlan:
         problems.append(f"its port has {vlan_label(own.vlan)}")
-    details = (" · ".join(filter(None, (seen.type, seen.mac))), asked)
+    details = (" · ".join(filter(None, (seen.type, seen.mac))), requested)
     vlan, problem = seen.vlan or (own.vlan if own else ""), ", ".join(problems)
     return Node(kind="vif", label=seen.device, details=details, handle=seen.id, vlan=vlan, problem=problem)
 

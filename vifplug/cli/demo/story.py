@@ -99,7 +99,7 @@ class Story:
         self._tell.say("The kernel: which bridge ports are isolated, and every device with vifplug's mark.")
         self._prompt.shell("grep . /sys/class/net/*/brport/isolated")
         self._prompt.shell("grep vifplug /sys/class/net/*/ifalias")
-        self._tell.say("And a picture of it all; `topology --format svg` draws one for the wall.")
+        self._tell.say("And a picture of it all; `topology --format svg` has Graphviz draw one.")
         self._prompt.vifplug("topology")
 
     def talk(self, guest: Mapping[str, DemoGuest]) -> None:
