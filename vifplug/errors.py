@@ -1,38 +1,38 @@
-"""Everything that can go wrong, as one tree.
+"""All errors of vifplug, as one tree.
 
 ::
 
-    VifplugError                    one sentence: the object, what was wanted, what was found, what to do
+    VifplugError                    one sentence: the object, what is wrong (expected, got), what to do
     |
-    |-- InvalidRequest              exit 2: the request is wrong; nothing was touched
-    |   |-- InvalidDocument         a VIF document breaks its own rules: every problem, each with its path
-    |   |-- UnknownType             no loaded VIF type has that name
-    |   |-- Unsupported             the type cannot honour something that the document asks for
+    |-- InvalidRequest              exit 2: the request is wrong; nothing was changed
+    |   |-- InvalidDocument         a document is invalid: every problem, each with its path
+    |   |-- UnknownType             no VIF type of that name is loaded
+    |   |-- Unsupported             the VIF type does not support something that the document requests
     |   |-- InvalidConfig           an option has a value that is not allowed
-    |   `-- NotPlugged              the verb needs a record of that VIF and there is none
+    |   `-- NotPlugged              the verb needs the record of a VIF, and it does not exist
     |
-    |-- HostNotReady                exit 3: the host lacks something; nothing was touched
-    |   |-- Unavailable             a server could not be reached or did not answer (retry helps)
-    |   |   `-- Absent              there is no such server here: its socket does not exist
-    |   |-- NotPermitted            the process lacks a right, such as CAP_NET_ADMIN
-    |   |-- Missing                 a bridge or device that has to exist does not
+    |-- HostNotReady                exit 3: the host cannot serve the request now; nothing was changed
+    |   |-- Unavailable             a server cannot be reached or does not answer (retry helps)
+    |   |   `-- Absent              the server does not run on this host: its socket does not exist
+    |   |-- NotPermitted            the process lacks a privilege, such as CAP_NET_ADMIN
+    |   |-- Missing                 a required bridge or device does not exist
     |   |   |-- UnknownNetwork      this host has no (valid) definition of the network
     |   |   `-- UnknownPortGroup    the network has no such portgroup
-    |   |-- KernelLacks             this kernel has no support for it
-    |   |-- BrokenPlugin            a plugin can't be loaded, or its code failed; it says whose it is
-    |   `-- StoreFailed             the record of what is plugged can't be read or written
+    |   |-- KernelLacks             this kernel does not support a feature that is needed
+    |   |-- BrokenPlugin            a plugin cannot be loaded, or its code failed; the error names its package
+    |   `-- StoreFailed             the record of plugged VIFs cannot be read or written
     |
-    |-- Conflict                    exit 4: another owner holds it; nothing was touched
+    |-- Conflict                    exit 4: it belongs to another owner; nothing was changed
     |   |-- Held                    a running guest has the device open
-    |   |-- PoolExhausted           other VIFs have all devices of the network: it says who
+    |   |-- PoolExhausted           other VIFs use all devices of the network; the error names them
     |   `-- Busy                    another process works on the same VIF (retry helps)
     |
-    |-- StepFailed                  exit 5: a step failed; everything that was done has been undone
-    |   `-- PluginFailed            it was the code of a plugin that failed; it says whose it is
-    `-- PartlyDone                  exit 6: a step failed and something is left: it says what
+    |-- StepFailed                  exit 5: a step failed; all changes were rolled back
+    |   `-- PluginFailed            the code of a plugin failed; the error names its package
+    `-- PartlyDone                  exit 6: a step failed, and the changes listed in the error remain
 
-What a program needs to know about an error lies on its class: ``exit_code`` for the command, ``retryable`` for
-an agent's retry loop. Callers decide by class, never by the sentence.
+The class of an error has what a program needs: ``exit_code`` for the command, ``retryable`` for the retry loop of an
+agent. Callers decide by class, never by the sentence.
 """
 
 from __future__ import annotations
@@ -44,34 +44,43 @@ from typing import ClassVar
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """One thing wrong with a document: ``path`` (JSONPath, ``$.vlan.tags[1].id``) and what is wrong there."""
+    """One problem of a document."""
 
+    #: JSONPath of the value: ``$.vlan.tags[1].id``
     path: str
+    #: what is wrong with it
     message: str
 
     def __str__(self) -> str:
         return f"{self.path}: {self.message}"
 
     def under(self, prefix: str) -> Problem:
-        """The same problem, seen from a document that holds this one at ``prefix`` (``$.vlan``)."""
+        """Return the problem for a document that contains this one at the path ``prefix`` (``$.vlan``)."""
         return Problem(prefix + self.path.removeprefix("$"), self.message)
 
 
 class VifplugError(Exception):
-    """The root of all errors that vifplug raises on purpose; ``str()`` is one sentence for a person."""
+    """Base class of all errors that vifplug raises on purpose; ``str()`` is one sentence for a person."""
 
+    #: exit code of the command
     exit_code: ClassVar[int] = 1
+    #: Calling the same verb again, unchanged, can succeed.
     retryable: ClassVar[bool] = False
 
 
 class InvalidRequest(VifplugError):
-    """What was asked for is wrong in itself, whatever the host looks like."""
+    """The request is wrong on any host."""
 
     exit_code = 2
 
 
 class InvalidDocument(InvalidRequest):
-    """A document breaks the rules of the model; ``problems`` has all of them, in document order."""
+    """A document is invalid.
+
+    Attributes:
+        problems: all problems, in the order of the document.
+        subject: name of the document; empty if it has none.
+    """
 
     def __init__(self, problems: Iterable[Problem], subject: str = "") -> None:
         self.problems: tuple[Problem, ...] = tuple(problems)
@@ -84,7 +93,7 @@ class UnknownType(InvalidRequest):
 
 
 class Unsupported(InvalidDocument):
-    """The document is well-formed, and its VIF type cannot honour all of it: ``problems`` says what and why."""
+    """The document is valid, and its VIF type does not support all of it; ``problems`` has each part and the reason."""
 
 
 class InvalidConfig(InvalidRequest):
@@ -92,35 +101,35 @@ class InvalidConfig(InvalidRequest):
 
 
 class NotPlugged(InvalidRequest):
-    """The verb works on what vifplug has plugged, and it has no record of that VIF."""
+    """The verb needs the record of a VIF, and it does not exist."""
 
 
 class HostNotReady(VifplugError):
-    """The request is fine and this host can't serve it now; nothing was changed."""
+    """This host cannot serve the request now; nothing was changed."""
 
     exit_code = 3
 
 
 class Unavailable(HostNotReady):
-    """A server that is needed can't be reached or did not do its part in time; what was sent to it was taken back."""
+    """A server cannot be reached, or did not finish in time; changes that were sent to it have been rolled back."""
 
     retryable = True
 
 
 class Absent(Unavailable):
-    """There is no such server on this host: the socket that it would listen on does not exist."""
+    """The server does not run on this host: its socket does not exist."""
 
 
 class NotPermitted(HostNotReady):
-    """The process lacks a right that the step needs."""
+    """The process lacks a privilege that the step needs."""
 
 
 class Missing(HostNotReady):
-    """A bridge, device or file that has to be there is not."""
+    """A required bridge, device or file does not exist."""
 
 
 class UnknownNetwork(Missing):
-    """This host does not define the network, or its definition is wrong: another host may have it."""
+    """This host has no valid definition of the network; another host may have one."""
 
 
 class UnknownPortGroup(Missing):
@@ -128,19 +137,19 @@ class UnknownPortGroup(Missing):
 
 
 class KernelLacks(HostNotReady):
-    """The running kernel has no support for what was asked."""
+    """The running kernel does not support a feature that is needed."""
 
 
 class BrokenPlugin(HostNotReady):
-    """An installed plugin that can't be loaded, is not what it says, or fails when it is asked; ``str()`` says why."""
+    """A plugin cannot be loaded, breaks the plugin interface, or failed; ``str()`` has the reason."""
 
 
 class StoreFailed(HostNotReady):
-    """The record of what is plugged can't be read or written."""
+    """The record of plugged VIFs cannot be read or written."""
 
 
 class Conflict(VifplugError):
-    """Something of another owner is in the way; it is named and left alone."""
+    """The object belongs to another owner; nothing was changed."""
 
     exit_code = 4
 
@@ -150,27 +159,31 @@ class Held(Conflict):
 
 
 class PoolExhausted(Conflict):
-    """Other VIFs have all usable devices of a network's pool."""
+    """Other VIFs use all usable devices of the network's pool."""
 
 
 class Busy(Conflict):
-    """Another thread or process is working on the same VIF."""
+    """Another thread or process works on the same VIF."""
 
     retryable = True
 
 
 class StepFailed(VifplugError):
-    """A step failed, and all that had been done before it was taken back. The cause is chained to it."""
+    """A step failed, and all changes were rolled back. The cause is chained (``__cause__``)."""
 
     exit_code = 5
 
 
 class PluginFailed(StepFailed):
-    """A plugin's backend failed in the middle of a step, with what is no VifplugError; the step was taken back."""
+    """The backend of a plugin raised an unexpected exception in a step; all changes were rolled back."""
 
 
 class PartlyDone(VifplugError):
-    """A step failed and not everything could be taken back; ``left`` says what remains, one phrase an item."""
+    """A step failed, and some changes could not be rolled back.
+
+    Attributes:
+        left: the changes that remain, one phrase each.
+    """
 
     exit_code = 6
 
@@ -180,7 +193,7 @@ class PartlyDone(VifplugError):
 
 
 def sentences(error: VifplugError) -> list[str]:
-    """What an error says, one sentence for each thing that is wrong."""
+    """Return the sentences of an error, one for each problem."""
     if isinstance(error, InvalidDocument) and error.problems:
         return [f"{error.subject}: {problem}" if error.subject else str(problem) for problem in error.problems]
     return [str(error)]

@@ -470,7 +470,7 @@ DIFFERENCES = {
     ),
     "a VLAN on a shared device": Difference(
         "libvirt allocates the port and fails when the guest starts; from 11.0 on, it takes the network for a bridge's",
-        _stricter("can't be honoured in mode"),
+        _stricter("not supported in mode"),
     ),
     "a trunk on a virtual function": Difference(
         "libvirt allocates the port and fails when the guest starts", _stricter("expected one access VLAN")

@@ -177,7 +177,7 @@ def test_can_plug_tells_every_reason_and_plugs_nothing(
     too_big = run("can-plug", document(3, "lab", mtu=9000), "-f", "json")
     assert (too_big.code, len(too_big.data)) == (1, 1) and "br-lab has 1500" in too_big.data[0]["reason"]
     queues = run("can-plug", document(4, "red", model="e1000", driver={"queues": 4}))
-    assert queues.code == 2 and "$.driver.queues: needs a virtio model" in queues.err
+    assert queues.code == 2 and "$.driver.queues: requires a virtio model" in queues.err
     domain = tmp_path / "guest.xml"
     nics = ("network='red'", "network='direct'", "network='direct'", "network='red' portgroup='legal'")
     elements = "".join(

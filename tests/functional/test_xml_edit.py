@@ -90,7 +90,7 @@ def test_in_place_the_file_is_replaced_with_its_mode_and_owner(domain: Path, tmp
         ),
         (("--mac", "52:54", "--vlan", "5"), "argument --mac: expected a MAC address such as"),
         (("--mac", MAC, "--vlan", "4095"), "argument --vlan: 4095 is not 1..4094"),
-        (("--mac", MAC, "--trunk", "5-4"), "argument --trunk: expected a range with its lower end first"),
+        (("--mac", MAC, "--trunk", "5-4"), "argument --trunk: expected the lower end of a range first"),
         (("--mac", MAC, "--vlan", "5", "--no-vlan"), "not allowed with argument --vlan"),
         (("--mac", MAC, "--bridge", "b", "--portgroup", "p"), "an interface has one connection"),
         (("--mac", MAC, "--portgroup", "p"), "web.xml: --portgroup is for an interface of a network"),

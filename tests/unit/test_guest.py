@@ -178,19 +178,19 @@ def test_everything_wrong_is_told_at_once_and_once() -> None:
         ("<vlan>3</vlan>", "$.vlan", "expected <tag id='...'/>"),
         ("<vlan><tag id='0x10'/></vlan>", "$.vlan.tags[0].id", "'0x10'"),
         ("<vlan trunk='no'><tag id='1' nativeMode='tagged'/></vlan>", "$.vlan.trunk", "native"),
-        ("<vlan trunk='no'><tag id='1'/><tag id='2'/></vlan>", "$.vlan.trunk", "one tag"),
+        ("<vlan trunk='no'><tag id='1'/><tag id='2'/></vlan>", "$.vlan.trunk", "expected true"),
         ("<portprofile type='openvswitch'/>", "$", "expected <virtualport>"),
         ("<virtualport/>", "$.virtualport.type", "is missing"),
-        ("<virtualport type='802.1Qbg'><parameters managerid='11'/></virtualport>", "$.virtualport.typeid", "needs it"),
+        ("<virtualport type='802.1Qbg'><parameters managerid='11'/></virtualport>", "$.virtualport.typeid", "requires it"),
         (
             "<virtualport type='802.1Qbh'><parameters profileid=''/></virtualport>",
             "$.virtualport.profileid",
-            "needs it",
+            "requires it",
         ),
         (
             "<virtualport type='openvswitch'><parameters managerid='1'/></virtualport>",
             "$.virtualport.managerid",
-            "takes",
+            "(expected",
         ),
         (
             "<virtualport type='openvswitch'><parameters interfaceid='x'/></virtualport>",

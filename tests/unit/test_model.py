@@ -272,7 +272,7 @@ def test_a_driver_that_no_guest_can_have_is_refused(driver: Any) -> None:
 
 def test_a_driver_needs_a_virtio_model() -> None:
     assert problems(model="e1000", driver={"rx_queue_size": 256}) == {
-        "$.driver.rx_queue_size": "needs a virtio model, got e1000"
+        "$.driver.rx_queue_size": "requires a virtio model, got e1000"
     }
 
 

@@ -280,12 +280,12 @@ TWO = "<interface dev='e0'/>\n<interface dev='e0'/>"
             text("\n<bridge name='br0'/>", mode="vepa", pool="<interface dev='e0'/>"),
             5,
             "$.bridge",
-            "is for mode bridge only",
+            "requires mode bridge",
         ),
         (text("<bridge name='br0'/>", pool="\n<interface dev='e0'/>"), None, "$.devices", "got bridge and devices"),
         (text("<bridge name='br0'/>", pool="\n<pf dev='e0'/>"), 4, "$.pf", "got bridge and pf"),
         (text(mode="vepa", pool="\n<interface dev='e0'/>\n<pf dev='e0'/>"), 5, "$.pf", "got devices and pf"),
-        (text(mode="vepa", pool=TWO), 4, "$.devices[1]", "got e0 again"),
+        (text(mode="vepa", pool=TWO), 4, "$.devices[1]", "e0 is repeated"),
         (
             text(mode="vepa", forward=" dev='e0'", pool="\n<interface dev='e1'/>\n<interface dev='e0'/>"),
             4,
@@ -304,12 +304,12 @@ TWO = "<interface dev='e0'/>\n<interface dev='e0'/>"
             "attribute device is not known",
         ),
         # PCI addresses
-        (text(mode="hostdev", pool="\n<interface dev='e0'/>"), None, "$.devices", "wants PCI addresses or a pf"),
+        (text(mode="hostdev", pool="\n<interface dev='e0'/>"), None, "$.devices", "expected PCI addresses or a pf"),
         (
             text(mode="passthrough", pool="\n<address type='pci' bus='7'/>"),
             None,
             "$.addresses",
-            "wants network devices",
+            "expected network devices for mode",
         ),
         (
             text(mode="hostdev", pool="\n<address type='usb' bus='7'/>\n<pf dev='e0'/>"),
@@ -333,19 +333,19 @@ TWO = "<interface dev='e0'/>\n<interface dev='e0'/>"
             text(mode="hostdev", pool="<address type='pci' bus='7'/>\n<address type='pci' bus='0x07'/>"),
             4,
             "$.addresses[1]",
-            "0000:07:00.0 again",
+            "0000:07:00.0 is repeated",
         ),
         (text(mode="hostdev", pool="<pf dev='e0'/>\n<driver name='uio'/>"), 4, "$.driver", "expected vfio, kvm or xen"),
-        (text(mode="vepa", pool="<pf dev='e0'/>\n<driver name='vfio'/>"), 4, "$.driver", "is for mode hostdev only"),
+        (text(mode="vepa", pool="<pf dev='e0'/>\n<driver name='vfio'/>"), 4, "$.driver", "requires mode hostdev"),
         # VLANs
         (text("\n<vlan><tag id='0'/></vlan>"), 5, "$.vlan.tags[0].id", "0 is not 1..4094"),
         (text("<vlan><tag id='1'/>\n<tag id='4095'/></vlan>"), 5, "$.vlan.tags[1].id", "4095 is not"),
         (text("\n<vlan>3</vlan>"), 5, "$.vlan", "expected <tag id='...'/>"),
         (text("\n<vlan/>"), 5, "$.vlan.tags", "at least one tag"),
         (text("\n<vlan trunk='maybe'><tag id='1'/></vlan>"), 5, "$.vlan.trunk", "expected yes or no"),
-        (text(f"\n{VLAN}", mode="vepa", forward=" dev='e0'"), 5, "$.vlan", "can't be honoured in mode vepa"),
-        (text(f"\n{VLAN}", mode="private", forward=" dev='e0'"), 5, "$.vlan", "can't be honoured in mode private"),
-        (text(f"\n{VLAN}", pool="<interface dev='e0'/>"), 5, "$.vlan", "can't be honoured in mode bridge"),
+        (text(f"\n{VLAN}", mode="vepa", forward=" dev='e0'"), 5, "$.vlan", "not supported in mode vepa"),
+        (text(f"\n{VLAN}", mode="private", forward=" dev='e0'"), 5, "$.vlan", "not supported in mode private"),
+        (text(f"\n{VLAN}", pool="<interface dev='e0'/>"), 5, "$.vlan", "not supported in mode bridge"),
         (
             text(f"<portgroup name='g'>\n{VLAN}</portgroup>", mode="vepa", forward=" dev='e0'"),
             5,
@@ -388,11 +388,11 @@ TWO = "<interface dev='e0'/>\n<interface dev='e0'/>"
             text("\n<virtualport type='openvswitch'><parameters managerid='1'/></virtualport>"),
             5,
             "$.virtualport.managerid",
-            "it takes",
+            "(expected",
         ),
         (text("\n<vportprofile type='openvswitch'/>"), 5, "$", "expected <virtualport>"),
         # portgroups
-        (text("<portgroup name='a'/>\n<portgroup name='a'/>"), 5, "$.portgroups[1]", "got a again"),
+        (text("<portgroup name='a'/>\n<portgroup name='a'/>"), 5, "$.portgroups[1]", "a is repeated"),
         (text("\n<portgroup/>"), 5, "$.portgroups[0].name", "is missing"),
         (text("\n<portgroup name=''/>"), 5, "$.portgroups[0].name", "got ''"),
         (
@@ -416,13 +416,13 @@ TWO = "<interface dev='e0'/>\n<interface dev='e0'/>"
             ),
             5,
             "$.portgroups[0].bandwidth",
-            "is for networks on a bridge, got mode private",
+            "requires a network on a bridge, got mode private",
         ),
         (
             text("<portgroup name='a'>\n<bandwidth><inbound peak='1'/></bandwidth></portgroup>"),
             5,
             "$.portgroups[0].bandwidth.inbound.average",
-            "peak and burst need it",
+            "peak and burst require it",
         ),
         # what is the host's
         (
@@ -453,7 +453,7 @@ TWO = "<interface dev='e0'/>\n<interface dev='e0'/>"
         # the rest
         (text("\n<mtu size='67'/>"), 5, "$.mtu", "67 is not 68..65535"),
         (text("\n<mtu/>"), 5, "$.mtu", "expected attribute size"),
-        (text("\n<mtu size='1500'/>", mode="vepa", forward=" dev='e0'"), 5, "$.mtu", "is for networks on a bridge"),
+        (text("\n<mtu size='1500'/>", mode="vepa", forward=" dev='e0'"), 5, "$.mtu", "requires a network on a bridge"),
         (text("\n<port isolated='maybe'/>"), 5, "$.port.isolated", "expected yes or no"),
         (text("\n<frob/>"), 5, "$", "<frob> is not known in <network>"),
         (text("\n<x:name xmlns:x='y'>m</x:name>"), 5, "$", "is not known in <network>"),
@@ -480,11 +480,11 @@ def test_a_wrong_network_is_refused_with_its_line_and_path(
 @pytest.mark.parametrize(
     ("mode", "wanted"),
     [
-        ("bridge", "bridge needs a bridge or devices"),
-        ("private", "private needs devices or a pf"),
-        ("vepa", "vepa needs devices or a pf"),
-        ("passthrough", "passthrough needs devices or a pf"),
-        ("hostdev", "hostdev needs addresses or a pf"),
+        ("bridge", "bridge requires a bridge or devices"),
+        ("private", "private requires devices or a pf"),
+        ("vepa", "vepa requires devices or a pf"),
+        ("passthrough", "passthrough requires devices or a pf"),
+        ("hostdev", "hostdev requires addresses or a pf"),
     ],
 )
 def test_a_network_that_connects_to_nothing_is_refused(mode: str, wanted: str) -> None:
@@ -525,7 +525,7 @@ def test_what_forward_says_wrong_is_on_its_line(element: str, path: str) -> None
 def test_a_vlan_beside_a_port_profile_on_functions_is_refused() -> None:
     more = "<virtualport type='802.1Qbh'><parameters profileid='p'/></virtualport><vlan><tag id='5'/></vlan>"
     [(_, path, words)] = problems(text(more, mode="hostdev", pool="<pf dev='e0'/>"))
-    assert path == "$.vlan" and "the port profile has the VLAN" in words
+    assert path == "$.vlan" and "the port profile sets the VLAN" in words
 
 
 # -- several things wrong -----------------------------------------------------------------------------------------
@@ -590,7 +590,7 @@ def test_all_rules_that_are_broken_are_told_at_once() -> None:
 
 def test_a_problem_is_told_once() -> None:
     [(line, path, words)] = problems(text("<portgroup name='a'/>\n<portgroup name='a'/>"))
-    assert (line, path) == (5, "$.portgroups[1]") and "a again" in words
+    assert (line, path) == (5, "$.portgroups[1]") and "a is repeated" in words
     [(line, path, words)] = problems(text(mode="vepa", pool="\n<interface/>"))
     assert (line, path, words) == (4, "$.devices[0]", "expected attribute dev in <interface>, got none")
 

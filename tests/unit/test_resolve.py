@@ -223,12 +223,12 @@ def test_what_a_profile_needs_may_come_from_anywhere_but_has_to_come(
 @pytest.mark.parametrize(
     ("mode", "given", "words"),
     [
-        ("bridge", QBG, "expected openvswitch: the network is of a bridge, got 802.1Qbg"),
+        ("bridge", QBG, "expected openvswitch for a network of a bridge, got 802.1Qbg"),
         ("bridge", QBH, "expected openvswitch"),
         ("bridge", {"type": "midonet", "interfaceid": PORT}, "expected openvswitch"),
-        ("vepa", OVS, "expected 802.1Qbg or 802.1Qbh: the network is of macvtap devices, got openvswitch"),
+        ("vepa", OVS, "expected 802.1Qbg or 802.1Qbh for a network of macvtap devices, got openvswitch"),
         ("passthrough", OVS, "expected 802.1Qbg or 802.1Qbh"),
-        ("hostdev", OVS, "expected 802.1Qbh: the network is of virtual functions, got openvswitch"),
+        ("hostdev", OVS, "expected 802.1Qbh for a network of virtual functions, got openvswitch"),
         ("hostdev", QBG, "expected 802.1Qbh"),
     ],
 )
@@ -313,7 +313,7 @@ TRUNKS = [{"trunk": True, "tags": [{"id": 1}]}, "1,2", "1u", "1t,2"]
 def test_a_vlan_of_a_vif_on_a_shared_device_is_refused(mode: str, pool: bool, vlan: Any) -> None:
     """libvirt allocates the port and fails, or not, when the guest is started (D11)."""
     there = network(mode, **({"devices": ["e0"]} if pool else {}))
-    assert f"can't be honoured in mode {mode}" in problems(vif(vlan=vlan), there)["$.vlan"]
+    assert f"not supported in mode {mode}" in problems(vif(vlan=vlan), there)["$.vlan"]
 
 
 @pytest.mark.parametrize("mode", ["passthrough", "hostdev"])

@@ -125,7 +125,7 @@ def _nic(interface: Interface) -> Iterator[Problem]:
         unknown = [name for name in driver if name != "name"]
         yield from (Problem(f"$.driver.{name}", "has no meaning on type hostdev") for name in unknown)
     elif driver and interface.model not in VIRTIO:
-        yield Problem("$.driver", f"needs a virtio model, got {interface.model or 'no model'}")
+        yield Problem("$.driver", f"requires a virtio model, got {interface.model or 'no model'}")
     names = VF_DRIVERS if interface.type == "hostdev" else NIC_DRIVERS
     if "name" in driver and driver["name"] not in names:
         yield Problem("$.driver.name", f"expected {joined(names)} on type {interface.type}, got {driver['name']}")

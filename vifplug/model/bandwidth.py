@@ -1,4 +1,4 @@
-"""Bandwidth of a port, in libvirt's units: kilobytes a second, bursts in KiB; directions as the guest sees them."""
+"""Bandwidth of a port, in libvirt's units (kB/s, and KiB for bursts) and directions (as the guest sees them)."""
 
 from __future__ import annotations
 
@@ -19,25 +19,31 @@ Burst = Annotated[int, between(1, BURST_MAX, "KiB")]
 
 @dataclass(frozen=True, kw_only=True)
 class Limit(Model):
-    """One direction: ``average`` and ``peak`` in kB/s, ``burst`` in KiB, ``floor`` a guaranteed rate in kB/s."""
+    """The limits of one direction."""
 
+    #: average rate, in kB/s (1 to 2**54); required for ``peak`` and ``burst``
     average: Rate | None = None
+    #: highest rate, in kB/s
     peak: Rate | None = None
+    #: amount that may be sent at the peak rate, in KiB (1 to 4194303)
     burst: Burst | None = None
+    #: guaranteed rate, in kB/s; inbound traffic of type network only
     floor: Rate | None = None
 
     def rules(self) -> Iterator[Problem]:
         if self.average is None and self.floor is None:
-            yield Problem("$.average", "is missing; expected average, or floor for inbound traffic of a network")
+            yield Problem("$.average", "is missing: expected average, or floor for inbound traffic of a network")
         if self.average is None and (self.peak or self.burst):
-            yield Problem("$.average", "is missing; peak and burst need it")
+            yield Problem("$.average", "is missing: peak and burst require it")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bandwidth(Model):
-    """``inbound`` is what the guest receives, ``outbound`` what it sends."""
+    """The limits of a port. At least one direction is required."""
 
+    #: traffic that the guest receives
     inbound: Limit | None = None
+    #: traffic that the guest sends
     outbound: Limit | None = None
 
     def rules(self) -> Iterator[Problem]:

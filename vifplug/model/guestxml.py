@@ -1,7 +1,7 @@
-"""Elements of the guest's ``<interface>`` that the model does not cover: kept verbatim, in one normal form.
+"""Elements of the guest's ``<interface>`` that the model does not cover, kept verbatim in one normal form.
 
-They say nothing of the network: where the device sits in the guest (``<address>``, ``<rom>``, ``<acpi>``), how QEMU
-opens or tunes it (``<backend>``, ``<tune>``, ``<coalesce>``, ``<teaming>``), scripts of libvirt's. See
+They do not concern the network: the place of the device in the guest (``<address>``, ``<rom>``, ``<acpi>``), QEMU's
+tuning (``<backend>``, ``<tune>``, ``<coalesce>``, ``<teaming>``), libvirt's scripts. See
 doc/decisions/0001-verbatim-elements.md.
 """
 
@@ -14,10 +14,10 @@ from typing import Annotated, Any
 
 from vifplug.model.codec import joined
 
-#: the namespace of vifplug's element in a guest's <metadata>: libvirt keeps one element of each namespace
+#: namespace of vifplug's element in a guest's <metadata>; libvirt keeps one element per namespace
 NAMESPACE = "urn:vifplug:libvirt:domain:1"
 
-#: the elements that are kept verbatim, in libvirt's order (9.0: virDomainNetDefFormat)
+#: elements that are kept verbatim, in libvirt's order (9.0: virDomainNetDefFormat)
 TAGS = (
     "source",  # of type ethernet: the host end's addresses
     "ip",
@@ -46,25 +46,30 @@ _ATTRIBUTE_ESCAPES = str.maketrans({**_ESCAPES, "\n": "&#10;", "\r": "&#13;", "\
 
 
 def quoted(value: str) -> str:
-    """A printable value as an attribute has it, escaped as libvirt does (virBufferEscapeString)."""
+    """Return a printable value, escaped for an attribute as libvirt does (virBufferEscapeString)."""
     return value if _SPECIAL.isdisjoint(value) else "".join(_ESCAPES.get(char, char) for char in value)
 
 
 def escaped(text: str) -> str:
-    """A text as an element holds it."""
+    """Return a string, escaped as the text of an element."""
     return text.translate(_TEXT_ESCAPES)
 
 
 def tag(element: str) -> str:
-    """The name of an element in its normal form."""
+    """Return the name of an element that is in its normal form."""
     return element[1 : element.index(">")].partition(" ")[0].removesuffix("/")
 
 
 def printed(element: Any, indent: str = "", *, attributes: Mapping[str, str] | None = None) -> str:
-    """The normal form of an element: single quotes, two spaces a level, as libvirt prints.
+    """Return the normal form of an element: single quotes and two spaces per level, as libvirt prints it.
 
-    ``element`` is lxml's or the standard library's; ``attributes`` stand in for its own. Raises ValueError for
-    what no element of libvirt's has: a namespace, text beside elements, many levels.
+    Args:
+        element: an element of lxml or of the standard library.
+        indent: indentation of the element itself.
+        attributes: attributes to print instead of the element's own.
+
+    Raises:
+        ValueError: the element has a namespace, text next to elements, or too many levels; libvirt's have none.
     """
     name = element.tag
     given = element.attrib if attributes is None else attributes
@@ -84,7 +89,7 @@ def printed(element: Any, indent: str = "", *, attributes: Mapping[str, str] | N
 
 @functools.lru_cache(maxsize=1024)
 def parse_guest_element(text: str) -> str:
-    """One element of libvirt's ``<interface>`` that the model does not cover, in its normal form."""
+    """Return the normal form of an element of ``<interface>`` that the model does not cover."""
     from xml.etree import ElementTree
 
     if "<!" in text or "<?" in text:
@@ -94,14 +99,14 @@ def parse_guest_element(text: str) -> str:
     except UnicodeEncodeError:
         raise ValueError(f"expected one element such as <rom bar='off'/>, got half a character in {text!r}") from None
     except (ElementTree.ParseError, ValueError) as error:
-        raise ValueError(f"expected one element such as <rom bar='off'/>, got what is not XML: {error}") from None
+        raise ValueError(f"expected one element such as <rom bar='off'/>, got invalid XML: {error}") from None
     if element.tag not in TAGS:
         raise ValueError(f"expected one of {joined(TAGS)}, got {element.tag}")
     return printed(element)
 
 
 def in_order(elements: Iterable[str]) -> tuple[str, ...]:
-    """The elements in libvirt's order."""
+    """Return the elements in libvirt's order."""
     return tuple(sorted(elements, key=lambda element: TAGS.index(tag(element))))
 
 

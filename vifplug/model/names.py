@@ -1,7 +1,7 @@
-"""Names and numbers of the field, each with its normal form and its rule.
+"""Names and numbers, each with its normal form and its rule.
 
-Each ``parse_*`` takes what a person or a program wrote, returns the one normal form, and raises ValueError with a
-sentence that says what was wanted and what was found. The annotated types put them into records.
+Each ``parse_*`` returns the normal form of its argument, or raises ValueError with a sentence (``expected X, got Y``).
+The annotated types apply these functions to the fields of models.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PROFILE_ID_BYTES = 39  # LIBVIRT_IFLA_VF_PORT_PROFILE_MAX - 1
 
 _UUID = re.compile(r"[0-9a-f]{2}(-?[0-9a-f]{2}){15}")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
-#: what the kernel refuses, and what /proc/sys/net/*/conf has for all devices and for new ones
+#: names that the kernel refuses, and the directories of /proc/sys/net/*/conf that are not devices
 _NO_DEVICES = (".", "..", "all", "default")
 _DEVICE = re.compile(r"[A-Za-z0-9_.\-+@]+")
 _PCI = re.compile(r"(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}):([01][0-9a-f])\.([0-7])")
@@ -30,7 +30,7 @@ _ALIAS = re.compile(r"ua-[A-Za-z0-9_\-]+")
 
 
 def parse_mac(text: str) -> str:
-    """A unicast MAC address, lower case: ``52:54:00:12:34:56`` (IEEE 802: bit 0 of the first byte is 0)."""
+    """Return a unicast MAC address in lower case: ``52:54:00:12:34:56`` (IEEE 802: bit 0 of the first byte is 0)."""
     mac = text.lower()
     if not _MAC.fullmatch(mac):
         raise ValueError(f"expected a MAC address such as 52:54:00:12:34:56, got {text!r}")
@@ -42,14 +42,14 @@ def parse_mac(text: str) -> str:
 
 
 def parse_uuid(text: str) -> str:
-    """A UUID, lower case with dashes; 32 hexadecimal digits, dashes optional (as libvirt's virUUIDParse)."""
+    """Return a UUID in lower case with dashes, which are optional in the argument (as libvirt's virUUIDParse)."""
     if not _UUID.fullmatch(text.lower()):
         raise ValueError(f"expected a UUID of 32 hexadecimal digits, dashes optional, got {text!r}")
     return str(uuid.UUID(text))
 
 
 def parse_device(text: str) -> str:
-    """A network device's name: 1 to 15 bytes, no slash, colon or space (linux/net/core/dev.c, dev_valid_name)."""
+    """Return the name of a network device: 1 to 15 bytes (linux/net/core/dev.c, dev_valid_name), and ASCII only."""
     if not _DEVICE.fullmatch(text) or text in _NO_DEVICES:
         raise ValueError(f"expected a device name of letters, digits and _ . - + @, got {text!r}")
     if (size := len(text)) > IFNAME_BYTES:
@@ -58,7 +58,7 @@ def parse_device(text: str) -> str:
 
 
 def parse_pci(text: str) -> str:
-    """A PCI address, ``0000:81:02.3`` (domain:bus:slot.function); without a domain it is 0000."""
+    """Return a PCI address, ``0000:81:02.3`` (domain:bus:slot.function); the default domain is 0000."""
     match = _PCI.fullmatch(text.lower())
     if not match:
         raise ValueError(f"expected a PCI address such as 0000:81:02.3, got {text!r}")
@@ -67,75 +67,75 @@ def parse_pci(text: str) -> str:
 
 
 def is_pci(name: str) -> bool:
-    """Whether a name is a PCI address in its normal form: no network device's name has a colon."""
+    """Return whether a name is a PCI address in its normal form; the name of a network device has no colon."""
     return ":" in name
 
 
 def parse_socket_path(text: str) -> str:
-    """The absolute path of a UNIX socket: at most 107 bytes (unix(7)), printable, in one form only.
+    """Return the absolute, normalised path of a UNIX socket: printable, at most 107 bytes (unix(7)).
 
-    The record tells sockets apart by their paths, so two spellings of one path would be two sockets.
+    Sockets are identified by their paths, so a path must have only one spelling.
     """
     if not text.startswith("/") or not text.isprintable():
         raise ValueError(f"expected an absolute path, got {text!r}")
     if text != posixpath.normpath(text) or text.startswith("//") or not posixpath.basename(text):
-        raise ValueError(f"expected the path of a file, without '//', '.', '..' or a '/' at its end, got {text!r}")
+        raise ValueError(f"expected the path of a file, without '//', '.', '..' or a '/' at the end, got {text!r}")
     if (size := len(text.encode())) > SOCKET_PATH_BYTES:
         raise ValueError(f"expected a socket path of at most {SOCKET_PATH_BYTES} bytes, got one of {size}")
     return text
 
 
 def parse_profile_id(text: str) -> str:
-    """A port profile's name: 1 to 39 bytes (libvirt: virNetDevVPortProfile), printable."""
+    """Return the name of a port profile: printable, 1 to 39 bytes (libvirt: virNetDevVPortProfile)."""
     if not text.isprintable() or not 1 <= len(text.encode()) <= PROFILE_ID_BYTES:
         raise ValueError(f"expected a profileid of 1 to {PROFILE_ID_BYTES} bytes of printable text, got {text!r}")
     return text
 
 
 def parse_word(text: str) -> str:
-    """A name that goes into an XML attribute or a database: not empty, printable, at most 255 bytes."""
+    """Return a name for an XML attribute or a database column: printable, 1 to 255 bytes."""
     if not text.isprintable() or not 1 <= len(text.encode()) <= 255:
         raise ValueError(f"expected 1 to 255 bytes of printable text, got {text!r}")
     return text
 
 
 def parse_model(text: str) -> str:
-    """A NIC model as libvirt's schema has it: letters, digits, - and _."""
+    """Return a NIC model: letters, digits, - and _ (libvirt's schema)."""
     if not re.fullmatch(r"[A-Za-z0-9\-_]+", text):
         raise ValueError(f"expected a NIC model such as virtio or e1000, got {text!r}")
     return text
 
 
 def parse_alias(text: str) -> str:
-    """A user's own name for the device in the guest: libvirt drops one without ``ua-`` (device_conf.c)."""
+    """Return a device alias chosen by the user: libvirt drops an alias without ``ua-`` (device_conf.c)."""
     if not _ALIAS.fullmatch(text):
         raise ValueError(f"expected an alias of ua- and letters, digits, _ or -, got {text!r}")
     return text
 
 
 def parse_variable(text: str) -> str:
-    """The name of an nwfilter variable; libvirt drops any other (nwfilter_params.h, VALID_VARNAME)."""
+    """Return the name of an nwfilter variable; libvirt drops invalid ones (nwfilter_params.h, VALID_VARNAME)."""
     if not re.fullmatch(r"[A-Za-z0-9_]+", text):
         raise ValueError(f"expected a variable name of letters, digits and _, got {text!r}")
     return text
 
 
 def parse_variable_value(text: str) -> str:
-    """The value of an nwfilter variable; libvirt drops any other (nwfilter_params.h, VALID_VARVALUE)."""
+    """Return the value of an nwfilter variable; libvirt drops invalid ones (nwfilter_params.h, VALID_VARVALUE)."""
     if not re.fullmatch(r"[A-Za-z0-9_.:]+", text):
         raise ValueError(f"expected a value of letters, digits, _ . and :, got {text!r}")
     return text
 
 
 def parse_c_number(text: str) -> int:
-    """A number in C's notation, as libvirt reads it with base 0: ``11``, ``0x0b``, ``013``."""
+    """Return a number in C's notation (``11``, ``0x0b``, ``013``), as libvirt parses it with base 0."""
     if not _C_NUMBER.fullmatch(text):
         raise ValueError(f"expected an integer, got {described(text)}")
     return int(text, 8 if text.startswith("0") and text.isdigit() else 0)
 
 
 def between(low: int, high: int, unit: str = "") -> Callable[[int], int]:
-    """A check for ``low..high``, both included."""
+    """Return a check for numbers from ``low`` to ``high``, both included; ``unit`` is for the error."""
 
     def check(number: int) -> int:
         if not low <= number <= high:
@@ -157,13 +157,14 @@ Mtu = Annotated[int, between(MTU_MIN, MTU_MAX, "bytes")]
 
 
 def default_target(vif_id: str) -> str:
-    """The host device's name where the document gives none: ``tap`` + the first 11 characters of the id."""
+    """Return the default name of the host device: ``tap`` + the first 11 characters of the id."""
     return "tap" + vif_id[:11]
 
 
 def host_mac(guest_mac: str) -> str:
-    """The MAC of the host's end: the guest's with a first byte of fe, or fa where that is taken.
+    """Return the MAC of the host's end of a tap: the guest's with the first byte fe, or fa if the guest's has fe.
 
-    A high address keeps a Linux bridge from taking it as its own (libvirt: virNetDevTapCreateInBridgePort).
+    A Linux bridge takes the lowest MAC of its ports as its own, so this one is high (libvirt:
+    virNetDevTapCreateInBridgePort).
     """
     return ("fa" if guest_mac.startswith("fe") else "fe") + guest_mac[2:]

@@ -1,7 +1,7 @@
-"""A named network: what a guest's ``<source network='...'/>`` means on this host.
+"""A named network: the meaning of a guest's ``<source network='...'/>`` on this host.
 
-The rules are those of libvirt's network driver when it defines a network (9.0 and 11.3: virNetworkDefParseXML,
-networkValidate), and what doc/networks.md lists as different.
+The rules are those of libvirt's network driver (9.0 and 11.3: virNetworkDefParseXML, networkValidate), with the
+exceptions listed in doc/networks.md.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from vifplug.model.vlan import Vlan
 
 Mode = Literal["bridge", "private", "vepa", "passthrough", "hostdev"]
 
-#: the types of virtualport that each form of a network takes (libvirt: networkAllocatePort, virhostdev.c)
+#: virtualport types that each form of a network supports (libvirt: networkAllocatePort, virhostdev.c)
 PROFILES: dict[str, tuple[str, ...]] = {"bridge": (OPENVSWITCH,), "direct": (QBG, QBH), "hostdev": (QBH,)}
-#: the fields that say where VIFs are connected, and which of them some modes need; the others: devices or a pf
+#: the fields for the connection of VIFs, and the ones that some modes require; other modes require devices or a pf
 _PLACES = ("bridge", "devices", "addresses", "pf")
 _NEEDED = {"bridge": "a bridge or devices", "hostdev": "addresses or a pf"}
-#: what a port of each form is, in words
+#: description of each form, for errors
 FORMS = {"bridge": "a bridge", "direct": "macvtap devices", "hostdev": "virtual functions"}
 
 
@@ -37,9 +37,11 @@ def _network_name(text: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class PoolMember(Model):
-    """A device of a pool; at most ``max`` VIFs share it (None: any number). Written short: its name."""
+    """A device of a pool. Shorthand: its name."""
 
+    #: name of the device
     dev: DeviceName
+    #: number of VIFs that may share it; None: any number
     max: Annotated[int, between(1, 2**31 - 1)] | None = None
 
     @classmethod
@@ -49,9 +51,10 @@ class PoolMember(Model):
 
 @dataclass(frozen=True, kw_only=True)
 class PortGroup(Model):
-    """A class of connection to a network; the ``default`` one is for VIFs that name none."""
+    """A class of connection to a network. The other fields apply to each VIF of the portgroup."""
 
     name: Word
+    #: for VIFs that name no portgroup; at most one portgroup is the default
     default: bool = False
     vlan: Vlan | None = None
     virtualport: VirtualPort | None = None
@@ -61,22 +64,33 @@ class PortGroup(Model):
 
 @dataclass(frozen=True, kw_only=True)
 class Network(Model):
-    """A network of ``mode``: a ``bridge``, or a pool that each VIF gets a device of.
+    """The definition of a named network: a bridge, or a pool from which each VIF gets a device.
 
-    The pool is ``devices`` or, in mode hostdev, PCI ``addresses``; or else all virtual functions of ``pf``.
-    ``managed`` and ``driver`` are for hostdev: libvirt takes the VF from its driver, and which one it gets instead.
-    ``mtu`` (bytes) is for VIFs on a bridge that say none themselves.
+    One of ``bridge``, ``devices``, ``addresses`` and ``pf`` is required, unless ``mode`` is bridge and a virtualport of
+    type openvswitch selects the integration bridge of the host.
+
+    Raises:
+        InvalidDocument: a field is invalid; the error has every problem, each with its path.
     """
 
+    #: name of the network, without ``/``
     name: Annotated[Word, _network_name]
     uuid: Uuid | None = None
+    #: libvirt's ``<forward mode=...>``: how VIFs are connected
     mode: Mode
+    #: name of the Linux or Open vSwitch bridge
     bridge: DeviceName | None = None
+    #: pool of network devices
     devices: tuple[PoolMember, ...] = ()
+    #: pool of virtual functions, by PCI address; mode hostdev only
     addresses: tuple[PciAddress, ...] = ()
+    #: network device of a physical function: the pool is all its virtual functions
     pf: DeviceName | None = None
+    #: libvirt detaches the VF from its driver and reattaches it; mode hostdev only
     managed: bool = False
+    #: driver that the VF gets in the meantime; mode hostdev only
     driver: Literal["vfio", "kvm", "xen"] | None = None
+    #: default MTU of VIFs on a bridge, in bytes
     mtu: Mtu | None = None
     vlan: Vlan | None = None
     virtualport: VirtualPort | None = None
@@ -86,34 +100,38 @@ class Network(Model):
 
     @property
     def form(self) -> Literal["bridge", "direct", "hostdev"]:
-        """The type of the VIFs on it."""
+        """VIF type of the VIFs on the network."""
         if self.mode == "hostdev":
             return "hostdev"
         return "bridge" if self.mode == "bridge" and not self.pooled else "direct"
 
     @property
     def pooled(self) -> bool:
-        """Whether its VIFs get a device each, or a share of one."""
+        """Whether each VIF gets a device of a pool, alone or shared."""
         return bool(self.devices or self.addresses or self.pf)
 
     @property
     def members(self) -> tuple[str, ...]:
-        """The devices of its pool that it names, in order; those of a ``pf`` the host knows."""
+        """The devices that the definition lists, in order. The devices of a ``pf`` are known to the host only."""
         return (*(member.dev for member in self.devices), *self.addresses)
 
     @property
     def limits(self) -> dict[str, int | None]:
-        """How many VIFs may share each device of the pool; None for any number."""
+        """Number of VIFs that may share each device of the pool; None: any number."""
         return {member.dev: member.max for member in self.devices}
 
     def portgroup(self, name: str | None) -> PortGroup | None:
-        """The portgroup of that name, or without a name the default one; None where there is no such."""
-        wanted = (each for each in self.portgroups if (each.default if name is None else each.name == name))
-        return next(wanted, None)
+        """Return the portgroup with this name, or the default one if ``name`` is None; None if it does not exist."""
+        matching = (each for each in self.portgroups if (each.default if name is None else each.name == name))
+        return next(matching, None)
 
     @classmethod
     def from_xml(cls, text: str | bytes) -> Network:
-        """The network of a libvirt ``<network>`` element; see `vifplug.networks.read`."""
+        """Return the network of a libvirt ``<network>`` element.
+
+        Raises:
+            InvalidDocument: the text is not XML, or the element has something that vifplug does not support.
+        """
         from vifplug.networks import read
 
         return read.network(text)
@@ -128,21 +146,21 @@ class Network(Model):
     def _pool_rules(self) -> Iterator[Problem]:
         given = [name for name in _PLACES if getattr(self, name)]
         if len(given) > 1:
-            found = joined(given, "and")
-            yield Problem(f"$.{given[1]}", f"expected one of {joined(_PLACES, 'and')}, got {found}")
+            message = f"expected one of {joined(_PLACES, 'and')}, got {joined(given, 'and')}"
+            yield Problem(f"$.{given[1]}", message)
         elif not given and not self._on_default_bridge():
-            yield Problem("$.mode", f"{self.mode} needs {_NEEDED.get(self.mode, 'devices or a pf')}")
+            yield Problem("$.mode", f"{self.mode} requires {_NEEDED.get(self.mode, 'devices or a pf')}")
         if self.bridge and self.mode != "bridge":
-            yield Problem("$.bridge", f"is for mode bridge only: mode {self.mode} has devices, got {self.bridge}")
+            yield Problem("$.bridge", f"requires mode bridge, got mode {self.mode}, which has devices")
         if self.devices and self.mode == "hostdev":
-            yield Problem("$.devices", "mode hostdev wants PCI addresses or a pf, got network devices")
+            yield Problem("$.devices", "expected PCI addresses or a pf for mode hostdev, got network devices")
         if self.addresses and self.mode != "hostdev":
-            yield Problem("$.addresses", f"mode {self.mode} wants network devices, got PCI addresses")
+            yield Problem("$.addresses", f"expected network devices for mode {self.mode}, got PCI addresses")
         yield from _repeated("devices", self.devices, lambda member: member.dev)
         yield from _repeated("addresses", self.addresses, lambda address: address)
 
     def _on_default_bridge(self) -> bool:
-        """Whether it is on the host's own Open vSwitch bridge: it names a kind of switch and no bridge."""
+        """Whether the network is on the integration bridge: it has an Open vSwitch virtualport and no bridge."""
         ports = (self.virtualport, *(group.virtualport for group in self.portgroups))
         return self.mode == "bridge" and any(port and port.type == OPENVSWITCH for port in ports)
 
@@ -156,58 +174,60 @@ class Network(Model):
             if group.bandwidth and (message := floor_problem(group.bandwidth)):
                 yield Problem(f"$.portgroups[{index}].bandwidth.inbound.floor", message)
             if group.bandwidth and self.form != "bridge":
-                yield Problem(f"$.portgroups[{index}].bandwidth", f"is for networks on a bridge, got mode {self.mode}")
+                yield Problem(
+                    f"$.portgroups[{index}].bandwidth", f"requires a network on a bridge, got mode {self.mode}"
+                )
 
     def _virtualport_rules(self) -> Iterator[Problem]:
         if self.virtualport and self.virtualport.type is None:
-            yield Problem("$.virtualport.type", "is missing; only a portgroup or a VIF may leave it to the network")
+            yield Problem("$.virtualport.type", "is missing: only a portgroup or a VIF can take it from the network")
         elif self.virtualport and (message := self.profile_problem(self.virtualport.type)):
             yield Problem("$.virtualport.type", message)
 
     def profile_problem(self, profile: str | None) -> str:
-        """Why a virtualport of type ``profile`` can't be on this network; empty where it can."""
-        wanted = PROFILES[self.form]
-        if profile is None or profile in wanted:
+        """Return why this network does not support virtualports of type ``profile``; empty if it does."""
+        supported = PROFILES[self.form]
+        if profile is None or profile in supported:
             return ""
-        return f"expected {joined(wanted)}: the network is of {FORMS[self.form]}, got {profile}"
+        return f"expected {joined(supported)} for a network of {FORMS[self.form]}, got {profile}"
 
     def _vlan_rules(self) -> Iterator[Problem]:
-        """libvirt, too, refuses them here, but for a network it finds not to be Open vSwitch's (networkValidate)."""
+        """Yield a problem for each VLAN that the network does not support, as libvirt does (networkValidate)."""
         places = [("$", self.vlan), *((f"$.portgroups[{i}]", group.vlan) for i, group in enumerate(self.portgroups))]
         for path, vlan in places:
             if message := self.vlan_problem(vlan):
                 yield Problem(f"{path}.vlan", message)
             elif vlan and self.form == "hostdev" and self.virtualport:
-                yield Problem(f"{path}.vlan", "can't be set beside a virtualport: the port profile has the VLAN")
+                yield Problem(f"{path}.vlan", 'cannot be combined with "virtualport": the port profile sets the VLAN')
 
     def vlan_problem(self, vlan: Vlan | None) -> str:
-        """Why a port of this network can't have ``vlan``; empty where it can."""
+        """Return why a port of this network cannot have ``vlan``; empty if it can."""
         if vlan is None or self.form == "bridge":
             return ""
         if self.form == "direct" and self.mode != "passthrough":
-            return (
-                f"can't be honoured in mode {self.mode}, which shares the device; use passthrough, hostdev or a bridge"
-            )
+            return f"not supported in mode {self.mode}, which shares the device: use passthrough, hostdev or a bridge"
         if vlan.access is None:
-            return "expected one access VLAN: a virtual function carries no trunk and no native VLAN"
+            return "expected one access VLAN: a virtual function supports neither a trunk nor a native VLAN"
         return ""
 
     def _other_rules(self) -> Iterator[Problem]:
         if self.mtu and self.form != "bridge":
-            yield Problem("$.mtu", f"is for networks on a bridge: guests take it from the device in mode {self.mode}")
+            yield Problem(
+                "$.mtu", f"requires a network on a bridge: in mode {self.mode}, the MTU is that of the device"
+            )
         if (self.managed or self.driver) and self.mode != "hostdev":
-            yield Problem("$.managed" if self.managed else "$.driver", f"is for mode hostdev only, got {self.mode}")
+            yield Problem("$.managed" if self.managed else "$.driver", f"requires mode hostdev, got mode {self.mode}")
 
 
 def floor_problem(bandwidth: Bandwidth) -> str:
-    """Why a port can't have a guaranteed rate: libvirt shares out that of its own bridges only."""
+    """Return why a port cannot have a guaranteed rate (only libvirt's own bridges support it); empty if it has none."""
     guaranteed = bandwidth.inbound and bandwidth.inbound.floor
-    return "is for networks that libvirt runs itself (nat, route, open)" if guaranteed else ""
+    return "requires a network that libvirt itself runs (nat, route, open)" if guaranteed else ""
 
 
 def _repeated(field: str, values: Iterable[Any], key: Callable[[Any], Hashable]) -> Iterator[Problem]:
     seen: set[Hashable] = set()
     for index, value in enumerate(values):
         if key(value) in seen:
-            yield Problem(f"$.{field}[{index}]", f"expected each of the {field} once, got {key(value)} again")
+            yield Problem(f"$.{field}[{index}]", f"{key(value)} is repeated (expected each of the {field} once)")
         seen.add(key(value))

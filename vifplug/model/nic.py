@@ -1,4 +1,4 @@
-"""The guest's NIC and its port: backend, filter, isolation, and what a physical function sets on a VF."""
+"""The guest's NIC and its port: backend, filter, isolation, and the settings of a VF."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_QUEUES = 256
 
 VIRTIO = ("virtio", "virtio-transitional", "virtio-non-transitional")
 
-#: drivers (``driver.name``) of a virtual function that the guest gets; the others are a virtio NIC's
+#: values of ``driver.name`` for a virtual function that the guest gets; the other values are for virtio NICs
 VF_DRIVERS = ("vfio", "kvm", "xen")
 
 
@@ -30,20 +30,23 @@ RingSize = Annotated[int, between(64, 32768), _power_of_two]
 
 HostOffload = Literal["csum", "gso", "tso4", "tso6", "ecn", "ufo", "mrg_rxbuf"]
 GuestOffload = Literal["csum", "tso4", "tso6", "ecn", "ufo"]
-#: their names, in libvirt's order
+#: names of the offloads, in libvirt's order
 HOST_OFFLOADS: tuple[str, ...] = get_args(HostOffload)
 GUEST_OFFLOADS: tuple[str, ...] = get_args(GuestOffload)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Driver(Model):
-    """The guest NIC's backend: libvirt's ``<driver>``. ``queues`` of 1 is the same as none.
+    """The backend of the guest's NIC: libvirt's ``<driver>``. The fields have libvirt's names and meaning.
 
-    Only virtio has one, so a VIF with a driver and no model is a virtio NIC.
+    Only virtio NICs have a backend, so a VIF with a driver and no model gets a virtio NIC.
     """
 
+    #: qemu or vhost for a virtio NIC, the others for a VF
     name: Literal["qemu", "vhost", "vfio", "kvm", "xen"] | None = None
+    #: number of queue pairs; 1 is the same as None
     queues: Annotated[int, between(1, MAX_QUEUES, "queues")] | None = None
+    #: sizes of the rings, in descriptors
     rx_queue_size: RingSize | None = None
     tx_queue_size: RingSize | None = None
     txmode: Literal["iothread", "timer"] | None = None
@@ -55,7 +58,7 @@ class Driver(Model):
     page_per_vq: bool | None = None
     rss: bool | None = None
     rss_hash_report: bool | None = None
-    #: offloads by name (csum, tso4, ...): ``<host/>`` and ``<guest/>`` below ``<driver>``
+    #: offloads by name (csum, tso4, ...): the elements ``<host/>`` and ``<guest/>`` of ``<driver>``
     host: FrozenMap[HostOffload, bool] = FrozenMap()
     guest: FrozenMap[GuestOffload, bool] = FrozenMap()
 
@@ -65,7 +68,7 @@ class Driver(Model):
 
 @dataclass(frozen=True, kw_only=True)
 class FilterParameter(Model):
-    """One variable of a filter; a name may come more than once (a list in nwfilter)."""
+    """A variable of a filter. Parameters with the same name form a list in nwfilter."""
 
     name: Annotated[str, parse_variable]
     value: Annotated[str, parse_variable_value]
@@ -73,7 +76,7 @@ class FilterParameter(Model):
 
 @dataclass(frozen=True, kw_only=True)
 class FilterRef(Model):
-    """A libvirt nwfilter for the port. Written short: the filter's name. Parameters are kept in order of name."""
+    """A libvirt nwfilter for the port. Shorthand: the name of the filter. Parameters are sorted by name."""
 
     filter: Word
     parameters: tuple[FilterParameter, ...] = ()
@@ -94,23 +97,31 @@ class FilterRef(Model):
 
 @dataclass(frozen=True, kw_only=True)
 class Port(Model):
-    """``isolated``: no traffic between this port and other isolated ports of the bridge."""
+    """Isolation of the port."""
 
+    #: The bridge forwards no traffic between this port and its other isolated ports.
     isolated: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class VfSettings(Model):
-    """What a physical function sets on its VF beside MAC and VLAN (``ip link set PF vf N``); rates in Mbit/s."""
+    """Settings of a VF, apart from MAC and VLAN, that its physical function applies (``ip link set PF vf N``)."""
 
+    #: The VF may change its MAC and enter promiscuous mode.
     trust: bool | None = None
+    #: The card drops frames whose source MAC is not the VF's.
     spoof_check: bool | None = None
+    #: carrier that the VF sees; auto: as on the wire
     link_state: Literal["auto", "enable", "disable"] | None = None
+    #: guaranteed transmit rate, in Mbit/s; 0: none
     min_tx_rate: Annotated[int, between(0, 2**32 - 1, "Mbit/s")] | None = None
+    #: highest transmit rate, in Mbit/s; 0: no limit
     max_tx_rate: Annotated[int, between(0, 2**32 - 1, "Mbit/s")] | None = None
+    #: priority of the VLAN tag (802.1p)
     vlan_qos: Annotated[int, between(0, 7)] | None = None
+    #: protocol of the VLAN tag; 802.1ad for a service tag (QinQ)
     vlan_proto: Literal["802.1Q", "802.1ad"] | None = None
 
     def rules(self) -> Iterator[Problem]:
         if self.min_tx_rate and self.max_tx_rate and self.min_tx_rate > self.max_tx_rate:
-            yield Problem("$.min_tx_rate", f"{self.min_tx_rate} is more than max_tx_rate, {self.max_tx_rate}")
+            yield Problem("$.min_tx_rate", f"{self.min_tx_rate} exceeds max_tx_rate ({self.max_tx_rate})")

@@ -1,4 +1,4 @@
-"""Where a VIF is connected: one record for each VIF type's ``source``."""
+"""Where a VIF is connected: the model of ``source`` for each VIF type."""
 
 from __future__ import annotations
 
@@ -11,59 +11,59 @@ from vifplug.model.codec import Model
 from vifplug.model.names import DeviceName, Mac, Mtu, PciAddress, SocketPath, Word, between
 from vifplug.model.vlan import VlanId
 
-#: Bridge.datapath_type (ovs-vswitchd.conf.db(5)) of a bridge that is made here; one that exists is never altered
+#: Bridge.datapath_type (ovs-vswitchd.conf.db(5)) of a bridge that vifplug creates. An existing bridge keeps its own.
 Datapath = Literal["system", "netdev"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class BridgeSource(Model):
-    """A Linux bridge, or an Open vSwitch one where the VIF's virtualport says so.
+    """A port on a Linux bridge, or on an Open vSwitch bridge if the type of the VIF's virtualport is openvswitch."""
 
-    ``hybrid``: the guest's tap goes on a Linux bridge of its own, which a veth joins to the Open vSwitch bridge, so
-    that libvirt's nwfilter (``filterref``) has something to filter on; ``hybrid_bridge`` is its name, qbr and the first
-    11 characters of the VIF's id where it is not given. ``ensure``: a Linux bridge is made where there
-    is none. On Open vSwitch: ``port_owner`` is who makes the port, by default who makes the tap; a port of vifplug's
-    can wait for a tap of libvirt's. ``isolate``: a new port is in no VLAN until a network agent gives it one.
-    ``per_port_bridge``: the tap goes on a bridge of its own, which a patch joins to ``bridge``. Those that are None
-    are as the configuration says. ``given``: the VIF's target is no tap but a device that is there (a SmartNIC's
-    representor), which is neither made nor removed. ``adopted``: libvirt has made tap
-    and port for a guest that runs. ``host_mac``: the MAC of the host's end of a tap of vifplug's, as `EthernetSource`
-    has it; a Linux bridge would take it for its own.
-    """
-
+    #: name of the bridge
     bridge: DeviceName
+    #: Put the tap on a Linux bridge of its own and connect that bridge to the Open vSwitch bridge by a veth pair.
+    #: libvirt's nwfilter (``filterref``) filters on that Linux bridge.
     hybrid: bool = False
+    #: name of the Linux bridge of a ``hybrid`` VIF; None: ``qbr`` + the first 11 characters of the VIF's id (as nova)
     hybrid_bridge: DeviceName | None = None
+    #: Create the Linux bridge if it does not exist.
     ensure: bool = False
+    #: who creates the Open vSwitch port; None: whoever creates the tap. vifplug can create a port before libvirt's tap.
     port_owner: Literal["vifplug", "libvirt"] | None = None
+    #: datapath of the Open vSwitch bridge if vifplug creates it; None: as configured
     datapath_type: Datapath | None = None
+    #: Create the Open vSwitch port in the dead VLAN (4095), until a network agent sets its tag; None: as configured.
     isolate: bool | None = None
+    #: Put the tap on an Open vSwitch bridge of its own, which a patch port connects to ``bridge``; None: as configured.
     per_port_bridge: bool | None = None
+    #: The VIF's target is an existing device, such as a SmartNIC's representor: vifplug neither creates nor removes it.
     given: bool = False
+    #: libvirt has created the tap and the port for a running guest, and `VIFDriver.adopt` recorded them.
     adopted: bool = False
+    #: MAC of the host's end of a tap that vifplug creates, as in `EthernetSource`. Open vSwitch only: a Linux bridge
+    #: would take it as its own.
     host_mac: Mac | None = None
 
     def rules(self) -> Iterator[Problem]:
         if self.hybrid_bridge and not self.hybrid:
-            yield Problem("$.hybrid_bridge", "needs hybrid: no other form has a bridge between tap and switch")
+            yield Problem("$.hybrid_bridge", 'requires "hybrid": only a hybrid VIF has a bridge between tap and switch')
 
 
 @dataclass(frozen=True, kw_only=True)
 class EthernetSource(Model):
-    """A tap that is connected in a manner that vifplug need not know.
+    """A tap that another program connects to the network."""
 
-    ``host_mac``: the MAC of the host's end, where the guest is to know it as its gateway's; by default it follows from
-    the guest's.
-    """
-
+    #: MAC of the host's end, for a guest that uses it as the MAC of its gateway; None: derived from the guest's MAC
+    #: (`vifplug.model.names.host_mac`)
     host_mac: Mac | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reconnect(Model):
-    """Whether QEMU, as the client, connects again when the server goes away; ``timeout``, in seconds, says when."""
+    """Whether QEMU, as the client, reconnects after the server has closed the connection."""
 
     enabled: bool
+    #: seconds between two attempts; required if ``enabled``, and dropped otherwise
     timeout: Annotated[int, between(1, 2**32 - 1, "seconds")] | None = None
 
     def normal(self) -> Mapping[str, Any]:
@@ -71,104 +71,110 @@ class Reconnect(Model):
 
     def rules(self) -> Iterator[Problem]:
         if self.enabled and self.timeout is None:
-            yield Problem("$.timeout", "is missing; expected the seconds between two attempts")
+            yield Problem("$.timeout", "is missing: expected the seconds between two attempts")
 
 
 def _without_bridge(source: Model, names: Iterable[str]) -> Iterator[Problem]:
-    """What is about the Open vSwitch bridge has no meaning without one."""
+    """Yield a problem for each field that is set and has no meaning without an Open vSwitch bridge."""
     for name in names:
         if getattr(source, name) is not None and getattr(source, "bridge", None) is None:
-            yield Problem(f"$.{name}", "needs bridge: without it there is no switch to tell")
+            yield Problem(f"$.{name}", 'requires "bridge": it is a setting of the Open vSwitch port')
 
 
 @dataclass(frozen=True, kw_only=True)
 class VhostUserSource(Model):
-    """A vhost-user socket. ``mode`` is QEMU's role: as the server it makes the socket.
+    """A vhost-user socket, and optionally the DPDK port of Open vSwitch at its other end."""
 
-    ``bridge``: the Open vSwitch bridge whose DPDK datapath is at the other end. ``port_mtu``, in bytes, is for the port
-    there; unlike the VIF's ``mtu`` it is not told to the guest. ``adopted``: socket and port are
-    there, made by others, for a guest that runs.
-    """
-
+    #: absolute path of the socket
     path: SocketPath
+    #: role of QEMU: the server creates the socket, the client connects to it
     mode: Literal["client", "server"]
+    #: for ``mode`` client only
     reconnect: Reconnect | None = None
+    #: Open vSwitch bridge of the port; None: another program has the other end of the socket
     bridge: DeviceName | None = None
+    #: datapath of ``bridge`` if vifplug creates it; None: as configured
     datapath_type: Datapath | None = None
+    #: MTU of the port, in bytes; unlike the VIF's ``mtu`` it is not announced to the guest
     port_mtu: Mtu | None = None
+    #: The socket and the port of a running guest exist, and `VIFDriver.adopt` recorded them.
     adopted: bool = False
 
     def rules(self) -> Iterator[Problem]:
         if self.reconnect and self.reconnect.enabled and self.mode == "server":
-            yield Problem("$.reconnect", "is for mode client only: the server waits, it does not connect")
+            yield Problem("$.reconnect", 'requires "mode": "client": a server waits for connections and makes none')
         yield from _without_bridge(self, ("datapath_type", "port_mtu"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class HostDeviceSource(Model):
-    """An SR-IOV VF by its PCI address. ``managed``: libvirt takes it from its driver and gives it back.
+    """An SR-IOV virtual function (VF), or with ``whole`` any PCI function, that the guest gets."""
 
-    ``bridge``: the Open vSwitch bridge that the VF's representor is plugged into; with ``datapath_type`` netdev as a
-    port of DPDK's own, of ``port_mtu`` bytes, and no device of the kernel's. ``remote``: the switch, and who configures
-    it, is on the card (a SmartNIC, a DPU): nothing is set from this host. ``whole``: any PCI function, given
-    as it is, such as a physical function or an InfiniBand one: libvirt's ``<hostdev>``, not its ``<interface>``.
-    """
-
+    #: PCI address of the function
     address: PciAddress
+    #: libvirt detaches the function from its driver when the guest starts, and reattaches it when the guest stops.
     managed: bool = True
+    #: Open vSwitch bridge that the VF's representor is plugged into; None: no representor is plugged
     bridge: DeviceName | None = None
+    #: ``netdev``: the representor is a DPDK port, and the kernel has no device for it
     datapath_type: Datapath | None = None
+    #: MTU of a DPDK port, in bytes; for ``datapath_type`` netdev only
     port_mtu: Mtu | None = None
+    #: The switch and its agent are on the card (a SmartNIC or DPU): nothing is set from this host.
     remote: bool = False
+    #: The guest gets the function as it is, as libvirt's ``<hostdev>`` and not as its ``<interface>``. For physical
+    #: functions and InfiniBand.
     whole: bool = False
 
     def rules(self) -> Iterator[Problem]:
         for name in ("remote", "whole"):
             if getattr(self, name) and self.bridge:
-                yield Problem("$.bridge", f"can't be beside {name}: there is no representor to plug on this host")
+                yield Problem("$.bridge", f'cannot be combined with "{name}": this host has no representor to plug')
         yield from _without_bridge(self, ("datapath_type", "port_mtu"))
         if self.port_mtu and self.bridge and not self.polled:
-            yield Problem("$.port_mtu", "needs datapath_type netdev: a kernel device has its MTU already")
+            yield Problem("$.port_mtu", 'requires "datapath_type": "netdev": a kernel device has an MTU of its own')
 
     @property
     def polled(self) -> bool:
-        """Whether the representor is a port of DPDK's."""
+        """Whether the representor is a DPDK port."""
         return self.bridge is not None and self.datapath_type == "netdev"
 
 
 @dataclass(frozen=True, kw_only=True)
 class VlanDevice(Model):
-    """A VLAN device of the host (8021q): VLAN ``vlan`` on the device ``physical``. Made where there is none."""
+    """An 8021q device of the host. It is created if it does not exist."""
 
+    #: device that the VLAN is on
     physical: DeviceName
     vlan: VlanId
 
 
 @dataclass(frozen=True, kw_only=True)
 class DirectSource(Model):
-    """A macvtap on the device ``dev``, or on the device of the VF at the PCI address ``address``.
+    """A macvtap on a network device. Either ``dev`` or ``address`` is required."""
 
-    ``vlan_device``: ``dev`` is this VLAN device.
-    """
-
+    #: name of the device
     dev: DeviceName | None = None
     mode: Literal["vepa", "bridge", "private", "passthrough"] = "vepa"  # libvirt's default
+    #: PCI address of the VF whose device is used
     address: PciAddress | None = None
+    #: ``dev`` is this VLAN device
     vlan_device: VlanDevice | None = None
 
     def rules(self) -> Iterator[Problem]:
         if (self.dev is None) == (self.address is None):
             found = "both" if self.dev else "neither"
-            yield Problem("$.dev", f"expected a device, or a virtual function's address instead, got {found}")
+            yield Problem("$.dev", f"expected either a device or the address of a virtual function, got {found}")
         elif self.vlan_device and self.dev is None:
-            yield Problem("$.vlan_device", "needs dev, the name of the VLAN device")
+            yield Problem("$.vlan_device", 'requires "dev": the name of the VLAN device')
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkSource(Model):
-    """A named network; what that is, each host decides."""
+    """A named network, which each host defines for itself."""
 
     network: Word
+    #: None: the default portgroup of the network, if it has one
     portgroup: Word | None = None
 
 

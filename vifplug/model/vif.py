@@ -1,4 +1,4 @@
-"""The VIF: the document that everything begins with."""
+"""The VIF document, and the guest that it belongs to."""
 
 from __future__ import annotations
 
@@ -17,14 +17,13 @@ from vifplug.model.source import SOURCES
 from vifplug.model.virtualport import VirtualPort
 from vifplug.model.vlan import Vlan
 
-#: what ``target`` is before the id has been read: "give it the default name"
+#: value of ``target`` for "use the default name", until the id is known
 DEFAULT: Final = ""
 
 #: types whose VIF has no network device of its own on the host
 _WITHOUT_DEVICE = ("vhostuser", "hostdev")
 
-
-#: stands for a source whose problems are told already
+#: stands for a source whose problems have been reported
 _WRONG: Final = object()
 
 
@@ -34,42 +33,74 @@ def _target(name: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Instance(Model):
-    """The guest that a VIF belongs to."""
+    """The guest that a VIF belongs to.
 
+    Raises:
+        InvalidDocument: a field is invalid; the error has every problem.
+    """
+
+    #: UUID of the domain; Open vSwitch gets it as ``external_ids`` ``vm-id`` and ``vm-uuid``
     uuid: Uuid
+    #: name of the domain
     name: Word | None = None
+    #: OpenStack project of the guest
     project_id: Word | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class VIF(Model):
-    """A virtual interface: what a guest is to have, and how it is connected.
+    """A virtual interface: the NIC that the guest gets, and how the host connects it.
 
-    ``source`` is the record of the VIF's type (vifplug.model.source); a third party's stays the mapping that was
-    given until its type is loaded. ``target`` of None leaves the device's name to libvirt. ``guest_xml`` holds
-    elements of the guest's ``<interface>`` that say nothing of the network (``<address>``, ``<rom>`` ...), verbatim.
+    A VIF is immutable and hashable; `replace` returns a changed copy. The fields are the keys of the VIF document
+    (doc/vif.md) and have libvirt's names and meaning. None means "not requested", unless a field says otherwise.
+
+    Raises:
+        InvalidDocument: a field is invalid; the error has every problem, each with its path.
     """
 
+    #: UUID of the port, lower case with dashes. It identifies the VIF in every verb.
     id: Uuid
+    #: name of the VIF type: an entry point of the group ``vifplug.types``
     type: Word
+    #: MAC address of the guest's NIC: unicast, lower case
     mac: Mac
+    #: name of the device on the host, at most 15 bytes. Default: ``tap`` + the first 11 characters of the id. None
+    #: lets libvirt choose the name.
     target: Annotated[str, _target] | None = DEFAULT
+    #: who creates the tap; None: as configured, or the default of the type
     tap_owner: Literal["vifplug", "libvirt"] | None = None
+    #: what the VIF is connected to: the model of its type (`vifplug.model.source`). The source of a third-party type
+    #: stays a mapping until the type has been loaded.
     source: Any = FrozenMap()
+    #: NIC model, such as ``virtio``; None: libvirt's default, or virtio if there is a ``driver``
     model: NicModel | None = None
+    #: backend of a virtio NIC
     driver: Driver | None = None
+    #: MTU of the tap, in bytes; the guest is informed of it
     mtu: Mtu | None = None
+    #: VLANs of the port
     vlan: Vlan | None = None
+    #: port profile; ``openvswitch`` selects an Open vSwitch bridge for type bridge
     virtualport: VirtualPort | None = None
+    #: rate limits: kB/s, and KiB for bursts
     bandwidth: Bandwidth | None = None
+    #: nwfilter of libvirt
     filterref: FilterRef | None = None
+    #: isolation from other ports of the bridge
     port: Port | None = None
+    #: The host follows the MAC filters that the guest sets (``trustGuestRxFilters``).
     trust_guest_rx_filters: bool | None = None
+    #: carrier that the guest sees
     link_state: Literal["up", "down"] | None = None
+    #: position in the guest's boot order, from 1
     boot_order: Annotated[int, between(1, 2**31 - 1)] | None = None
+    #: alias of the device in the guest; starts with ``ua-``
     alias: Alias | None = None
+    #: settings that the physical function applies to a VF
     vf: VfSettings | None = None
+    #: additional ``external_ids`` of the Open vSwitch Interface
     external_ids: FrozenMap[Word, Word] = FrozenMap()
+    #: children of ``<interface>`` that do not concern the network (``<address>``, ``<rom>`` ...), kept verbatim
     guest_xml: tuple[GuestElement, ...] = ()
 
     def __post_init__(self) -> None:
@@ -86,11 +117,12 @@ class VIF(Model):
 
     @property
     def device(self) -> str:
-        """The name of the device on the host."""
+        """Name of the device on the host; the default name if libvirt chooses it."""
         return self.target or default_target(self.id)
 
     @property
     def queues(self) -> int:
+        """Number of queue pairs; at least 1."""
         return (self.driver and self.driver.queues) or 1
 
     def normal(self) -> Mapping[str, Any]:
@@ -109,25 +141,29 @@ class VIF(Model):
 
     def rules(self) -> Iterator[Problem]:
         if self.target is None and self.tap_owner == "vifplug" and self.type not in _WITHOUT_DEVICE:
-            yield Problem("$.target", "expected a device name: only libvirt can be left to choose one, got null")
+            yield Problem("$.target", "expected a device name, got null: only libvirt, as tap_owner, can choose one")
         if self.virtualport and self.type != "network":
             yield from (problem.under("$.virtualport") for problem in self.virtualport.missing())
         yield from self._driver_rules()
         if self.bandwidth and self.bandwidth.inbound and self.bandwidth.inbound.floor and self.type != "network":
-            yield Problem("$.bandwidth.inbound.floor", f"is for type network only, got on type {self.type}")
+            yield Problem("$.bandwidth.inbound.floor", f"requires type network, got type {self.type}")
 
     def _driver_rules(self) -> Iterator[Problem]:
-        """libvirt reads ``<driver>`` of virtio models only, and drops it silently elsewhere (9.0: domain_conf.c)."""
+        """Refuse ``<driver>`` without virtio: libvirt drops it silently there (9.0: domain_conf.c)."""
         if self.type in _WITHOUT_DEVICE or self.model in VIRTIO or not self.driver:
             return
         for name in self.driver.to_data():
-            yield Problem(f"$.driver.{name}", f"needs a virtio model, got {self.model}")
+            yield Problem(f"$.driver.{name}", f"requires a virtio model, got {self.model}")
 
     @classmethod
     def from_json(cls, document: str | bytes | Mapping[str, Any]) -> VIF:
-        """The VIF of a JSON document, as text or as the object that it holds.
+        """Return the VIF of a JSON document.
 
-        Raises InvalidDocument with every problem and its path.
+        Args:
+            document: the JSON text, in UTF-8 if it is bytes, or the object parsed from it.
+
+        Raises:
+            InvalidDocument: the document is invalid; the error has every problem, each with its path.
         """
         if isinstance(document, Mapping):
             return cls.from_data(document)
@@ -135,13 +171,22 @@ class VIF(Model):
 
     @classmethod
     def from_xml(cls, text: str | bytes, *, id: str | None = None) -> VIF:
-        """The VIF of a libvirt ``<interface>`` element; see `vifplug.guest.read`."""
+        """Return the VIF of a libvirt ``<interface>`` element.
+
+        Args:
+            text: the element, as in ``virsh dumpxml`` or a file for ``virsh attach-device``.
+            id: UUID of the VIF; None: the ``interfaceid`` of the element's virtualport, or a UUID derived from its
+                MAC (`vifplug.guest.read`).
+
+        Raises:
+            InvalidDocument: the text is not XML, or the element has something that vifplug does not support.
+        """
         from vifplug.guest import read
 
         return read.vif(text, vif_id=id)
 
     def to_json(self) -> str:
-        """The document, from which `from_json` makes an equal VIF."""
+        """Return the JSON document, from which `from_json` makes an equal VIF."""
         return json.dumps(self.to_data(), ensure_ascii=False)
 
     def to_data(self) -> dict[str, Any]:
@@ -153,7 +198,7 @@ class VIF(Model):
 
 
 def _source(type_name: Any, source: Any) -> tuple[Any, list[Problem]]:
-    """The source as its type's record, and what is wrong with it; frozen plain data for a third party's type."""
+    """Return the source as the model of its type and its problems; frozen plain data for a third-party type."""
     cls = SOURCES.get(type_name) if isinstance(type_name, str) else None
     if cls is None or isinstance(source, cls) or source is _WRONG:
         return _frozen(source), []
@@ -167,7 +212,7 @@ T = TypeVar("T")
 
 
 def _all_at_once(problems: list[Problem], make: Callable[[], T]) -> T:
-    """What ``make`` makes; its problems and those known before, in one error."""
+    """Return the result of ``make``, or raise its problems and the known ones in one error."""
     try:
         made = make()
     except InvalidDocument as error:
@@ -178,7 +223,7 @@ def _all_at_once(problems: list[Problem], make: Callable[[], T]) -> T:
 
 
 def _frozen(value: Any) -> Any:
-    """Plain data that can't change, for a ``source`` whose type is not loaded yet."""
+    """Return an immutable copy of plain data, for a ``source`` whose type has not been loaded."""
     if isinstance(value, Mapping):
         return FrozenMap({key: _frozen(each) for key, each in value.items()})
     if isinstance(value, (list, tuple)):

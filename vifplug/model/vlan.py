@@ -1,6 +1,6 @@
 """VLANs of one port: an access VLAN, a trunk, or a trunk with a native VLAN.
 
-libvirt's own schema lets through what no switch can do (two native tags, id 4095), so the rules are this module's.
+libvirt's schema accepts VLANs that no switch supports (two native tags, id 4095), so this module has its own rules.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from vifplug.errors import Problem
 from vifplug.model.codec import Model, described
 from vifplug.model.names import between
 
-#: IEEE 802.1Q-2018 table 9-2: 0 is no VLAN, 4095 is reserved
+#: IEEE 802.1Q-2018 table 9-2: 0 means "no VLAN", 4095 is reserved
 VlanId = Annotated[int, between(1, 4094)]
 
 _PART = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?([ut]?)")
@@ -24,38 +24,41 @@ _NATIVE: dict[str, str | None] = {"": None, "u": "untagged", "t": "tagged"}
 
 @dataclass(frozen=True, kw_only=True)
 class Tag(Model):
-    """One VLAN. With ``native_mode`` it is the native VLAN: the guest's untagged frames belong to it.
+    """One VLAN of a port."""
 
-    ``untagged``: its frames reach the guest without a tag; ``tagged``: with one.
-    """
-
+    #: 1 to 4094
     id: VlanId
+    #: This is the native VLAN: untagged frames from the guest belong to it. Its frames reach the guest with a tag
+    #: (``tagged``) or without one (``untagged``).
     native_mode: Literal["tagged", "untagged"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Vlan(Model):
-    """``tags``, and whether they are a trunk. Several tags are one whatever ``trunk`` says (as in libvirt).
+    """The VLANs of a port.
 
-    Written short: ``1011`` is the access VLAN 1011; ``"101u,1011-1015"`` is a trunk of 101 and 1011 to 1015 with 101
-    native and untagged (``t``: native and tagged).
+    Shorthands: ``1011`` is the access VLAN 1011; ``"101u,1011-1015"`` is a trunk of 101 and 1011 to 1015, where 101 is
+    native and untagged (``t`` for native and tagged).
     """
 
+    #: the VLANs, each once; at least one
     tags: tuple[Tag, ...]
+    #: None: True for several tags (as in libvirt)
     trunk: bool | None = None
 
     @property
     def native(self) -> Tag | None:
-        """The native tag, if there is one."""
+        """The native VLAN, or None."""
         return next((tag for tag in self.tags if tag.native_mode), None)
 
     @property
     def ids(self) -> tuple[int, ...]:
+        """The VLAN ids, in the order of ``tags``."""
         return tuple(tag.id for tag in self.tags)
 
     @property
     def access(self) -> int | None:
-        """The one VLAN of an access port; None on a trunk and where there is a native VLAN."""
+        """The VLAN of an access port; None for a trunk and for a port with a native VLAN."""
         return None if self.trunk or self.native else self.tags[0].id
 
     def normal(self) -> Mapping[str, Any]:
@@ -70,7 +73,7 @@ class Vlan(Model):
         if repeated := sorted(tag_id for tag_id, count in Counter(self.ids).items() if count > 1):
             yield Problem("$.tags", f"expected each VLAN once, got {_listed(repeated)} more than once")
         if self.trunk is False and len(self.tags) > 1:
-            yield Problem("$.trunk", f"expected true, or one tag only, got false with {len(self.tags)} tags")
+            yield Problem("$.trunk", f"expected true for {len(self.tags)} tags, got false")
 
     @classmethod
     def shorthand(cls, value: Any) -> Mapping[str, Any] | None:
@@ -94,9 +97,9 @@ def _tags(part: str) -> list[dict[str, Any]]:
         raise ValueError(f"expected VLANs such as 1011 or '101u,1011-1015', got {described(part)}")
     first, last, mode = int(match[1]), int(match[2] or match[1]), _NATIVE[match[3]]
     if last < first:
-        raise ValueError(f"expected a range with its lower end first, got {part!r}")
+        raise ValueError(f"expected the lower end of a range first, got {part!r}")
     if match[2] and mode:
-        raise ValueError(f"expected one native VLAN, got the range {part!r} marked native")
+        raise ValueError(f"expected one native VLAN, got the range {part!r}")
     if last > 4094:
         raise ValueError(f"{last} is not 1..4094")
     return [{"id": tag_id, **({"native_mode": mode} if mode else {})} for tag_id in range(first, last + 1)]
