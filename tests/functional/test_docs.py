@@ -219,7 +219,7 @@ def test_a_missing_part_of_ovn_is_reported_in_the_pages_words_and_order() -> Non
     source = inspect.getsource(ovn)
     assert all(each in source for each in ["not set up for OVN", "OVN's bridge", "as well", *both])
     said = ["not set up for OVN", "another bridge", "another port has the same", *both]
-    assert all(words in row[0] for words, row in zip(said, rows("ovn", "What is lacking"), strict=True))
+    assert all(words in row[0] for words, row in zip(said, rows("ovn", "What is missing"), strict=True))
 
 
 def test_the_hooks_file_is_where_the_page_has_it() -> None:

@@ -181,7 +181,7 @@ def test_everything_wrong_is_told_at_once_and_once() -> None:
         ("<vlan trunk='no'><tag id='1'/><tag id='2'/></vlan>", "$.vlan.trunk", "expected true"),
         ("<portprofile type='openvswitch'/>", "$", "expected <virtualport>"),
         ("<virtualport/>", "$.virtualport.type", "is missing"),
-        ("<virtualport type='802.1Qbg'><parameters managerid='11'/></virtualport>", "$.virtualport.typeid", "requires it"),
+        ("<virtualport type='802.1Qbg'><parameters managerid='11'/></virtualport>", "$.virtualport.typeid", "requires"),
         (
             "<virtualport type='802.1Qbh'><parameters profileid=''/></virtualport>",
             "$.virtualport.profileid",

@@ -550,8 +550,8 @@ REFUSALS: list[tuple[str, dict[str, Any], str, str]] = [
     ("ethernet", {"target": None, "tap_owner": "vifplug"}, "$.target", "expected a device name"),
     # driver: the model's own rules
     ("bridge", {"model": "virtio", "driver": {"queues": 257}}, "$.driver.queues", "257 is not 1..256 queues"),
-    ("bridge", {"model": "e1000", "driver": {"rx_queue_size": 512}}, "$.driver.rx_queue_size", "requires a virtio model"),
-    ("bridge", {"model": "e1000", "driver": {"tx_queue_size": 512}}, "$.driver.tx_queue_size", "requires a virtio model"),
+    ("bridge", {"model": "e1000", "driver": {"rx_queue_size": 512}}, "$.driver.rx_queue_size", "requires a virtio"),
+    ("bridge", {"model": "e1000", "driver": {"tx_queue_size": 512}}, "$.driver.tx_queue_size", "requires a virtio"),
     (
         "bridge",
         {"model": "virtio", "driver": {"rx_queue_size": 1000}},
