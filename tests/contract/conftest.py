@@ -9,6 +9,7 @@ import pytest
 
 from vifplug.host.backend import Backend
 from vifplug.host.links.backend import LinkBackend
+from vifplug.plan import preconditions
 from vifplug.plan.registry import Resource
 from vifplug.plan.steps import Observed, Step, plan
 from vifplug.testing import needs, netns
@@ -32,6 +33,10 @@ class Bench:
 
     def plan(self, *wanted: Resource) -> list[Step]:
         return plan(wanted, self.backend.observe(wanted))
+
+    def check(self, *wanted: Resource) -> None:
+        """Raise the first precondition that does not hold, as the engine does before it plans."""
+        preconditions.raise_unmet(wanted, self.backend.observe([*wanted, *preconditions.required(wanted)]))
 
     def apply(self, *steps: Step) -> None:
         self.backend.apply(steps, self.done)

@@ -59,7 +59,7 @@ def test_as_libvirt_made_it_nothing_is_to_be_done(door: OvsBackend, ovs: Private
 def test_what_is_not_there_is_not_observed_and_is_never_made(door: OvsBackend) -> None:
     other = WANTED.replace(name="vnet9")
     assert door.observe([other]) == {}
-    with pytest.raises(errors.Missing, match="adopted-port vnet9 is not on this host"):
+    with pytest.raises(errors.Missing, match="port vnet9 does not exist on this host"):
         plan([other], {})
 
 

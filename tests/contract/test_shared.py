@@ -106,8 +106,8 @@ def test_a_vlan_device_is_made_once_or_the_kernel_is_named(kernel: Any) -> None:
 
 
 def test_without_the_physical_device_there_is_no_vlan_device(kernel: Any) -> None:
-    with pytest.raises(errors.Missing, match="wants low0 below it, got no such device"):
-        kernel.reach(VLAN)
+    with pytest.raises(errors.Missing, match="device low0 does not exist on this host"):
+        kernel.check(VLAN)
 
 
 # -- libvirt's taps ---------------------------------------------------------------------------------------------------

@@ -244,7 +244,7 @@ def test_a_device_that_is_not_there_is_missing(backend: VdpaBackend) -> None:
     for name in ("vdpa7", "sf0"):  # the second went away between the two looks
         wanted = WANTED.replace(name=name)
         assert see(backend, wanted) is None
-        with pytest.raises(errors.Missing, match=f"vdpa-device {name} is not on this host"):
+        with pytest.raises(errors.Missing, match=f"vdpa device {name} does not exist on this host"):
             plan([wanted], {})
 
 

@@ -337,7 +337,7 @@ def linux_bridge(**network: Any) -> Any:
 
 
 def test_a_linux_bridge_is_made_where_the_network_says_so(agent: PrivateHost) -> None:
-    refused(agent, plug, linux_bridge(), "brq1 is not on this host")
+    refused(agent, plug, linux_bridge(), "bridge brq1 does not exist on this host")
     plug(linux_bridge(should_provide_bridge=True))
     unplug(linux_bridge(should_provide_bridge=True))
     assert link(agent, "brq1")["linkinfo"]["info_kind"] == "bridge"
@@ -350,7 +350,7 @@ def test_a_linux_bridge_is_made_where_the_network_says_so(agent: PrivateHost) ->
     ("network", "words"),
     [
         ({"should_provide_vlan": True, "vlan": 7, "bridge_interface": "eth0"}, "wants VLAN 7 made on eth0 for brq1"),
-        ({"bridge_interface": "eth0"}, "brq1 is not on this host"),
+        ({"bridge_interface": "eth0"}, "bridge brq1 does not exist on this host"),
     ],
 )
 def test_no_uplink_of_the_host_is_moved(agent: PrivateHost, network: dict[str, Any], words: str) -> None:

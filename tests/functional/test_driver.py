@@ -114,9 +114,12 @@ def test_what_plugs_is_not_said_to_be_impossible(host: PrivateHost, form: dict[s
 def test_a_bridge_that_filters_no_vlans_is_told_beforehand(host: PrivateHost, linux_bridge: str) -> None:
     wanted = vif(vlan=10)
     [(_, message)] = host.driver.can_plug([wanted])
-    assert f"wants VLANs on Linux bridge {linux_bridge}, which does not filter VLANs" in message
-    with pytest.raises(errors.HostNotReady, match="VLAN"):
-        host.driver.plug(wanted)
+    for attempt in (host.driver.plan, host.driver.plug):
+        with pytest.raises(errors.HostNotReady) as caught:
+            attempt(wanted)
+        assert str(caught.value) == message
+    assert message.startswith(f"bridge {linux_bridge} does not filter VLANs, and VIF {ID} has VLANs")
+    assert host.driver.list() == [] and TAP not in host.links()
     assert host.driver.can_plug([vif()]) == []
 
 
@@ -146,7 +149,7 @@ def test_a_tap_on_a_linux_bridge_has_its_port_flags(host: PrivateHost, linux_bri
 
 def test_a_missing_linux_bridge_is_named_and_nothing_is_made(host: PrivateHost) -> None:
     for owner in ("vifplug", "libvirt"):
-        for bridge, found in (("br0", "br0 is not on this host"), ("lo", "which is no bridge")):
+        for bridge, found in (("br0", "bridge br0 does not exist on this host"), ("lo", "which is no bridge")):
             with pytest.raises(errors.Missing, match=found):
                 host.driver.plug(vif(tap_owner=owner, source={"bridge": bridge}))
     assert TAP not in host.links() and host.driver.list() == []

@@ -182,7 +182,7 @@ def test_what_others_made_is_told_and_stays(hosts: tuple[Host, Host]) -> None:
 def test_what_the_host_lacks_is_told_and_nothing_is_left(hosts: tuple[Host, Host]) -> None:
     one, _ = hosts
     message = one.plug(vif(1, device="eth9"), code=3)
-    assert "lower-device eth9 is not on this host" in message and one.links() == set()
+    assert "device eth9 does not exist on this host" in message and one.links() == set()
 
 
 def test_many_at_once_share_what_the_first_has_made(hosts: tuple[Host, Host]) -> None:

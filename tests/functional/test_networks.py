@@ -170,7 +170,7 @@ def test_can_plug_tells_every_reason_and_plugs_nothing(
     host: PrivateHost, run: Run, document: Document, tmp_path: Path
 ) -> None:
     define(host, red=RED, direct=PASSTHROUGH, lab=LAB)
-    assert "Open vSwitch bridge br-red is not on this host" in run("can-plug", document(1, "red")).out
+    assert "Open vSwitch bridge br-red does not exist on this host" in run("can-plug", document(1, "red")).out
     host.ovs.ctl("add-br", "br-red", "--", "set", "bridge", "br-red", "datapath_type=netdev")
     assert (run("can-plug", document(1, "red")).code, run("can-plug", document(2, "direct")).code) == (0, 0)
     assert run("can-plug", document(3, "lab")).code == 0

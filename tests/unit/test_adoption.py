@@ -165,7 +165,7 @@ def test_a_vif_of_another_guest_is_not_taken_over(bench: Host) -> None:
     ("changes", "error", "sentence"),
     [
         ({"tap_owner": "vifplug"}, errors.Unsupported, r"\$.source.adopted: needs tap_owner libvirt"),
-        ({"target": "vnet9"}, errors.Missing, "adopted-port vnet9 is not on this host"),
+        ({"target": "vnet9"}, errors.Missing, "port vnet9 does not exist on this host"),
     ],
 )
 def test_an_update_makes_no_other_tap_of_it(

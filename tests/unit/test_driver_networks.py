@@ -464,7 +464,7 @@ def test_a_bridge_of_open_vswitch_has_to_be_there_and_mtu_has_to_fit(
 ) -> None:
     bench.define(RED.format(vlan=10))
     [message] = reasons(bench, vif(1, network="red"))
-    assert "Open vSwitch bridge br-red is not on this host" in message
+    assert "Open vSwitch bridge br-red does not exist on this host" in message
     bench.memory.place(OvsBridge(name="br-red"))
     monkeypatch.setattr(bench.driver, "_facts", Bridges(BridgeFacts(name="br-red", openvswitch=True, mtu=1500)))
     assert reasons(bench, vif(1, network="red")) == []

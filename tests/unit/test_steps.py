@@ -151,7 +151,7 @@ def test_what_is_somebody_elses_is_a_conflict_that_says_whose(resource: Tap | No
 
 
 def test_what_is_only_set_has_to_be_there() -> None:
-    with pytest.raises(Missing, match=f"lower-device ens1 is not on this host, and VIF {VIF} needs it"):
+    with pytest.raises(Missing, match=f"device ens1 does not exist on this host, and VIF {VIF} needs it"):
         steps.plan([TAP, LOWER], {})
 
 

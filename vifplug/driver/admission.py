@@ -6,15 +6,14 @@ import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
-from vifplug.driver.engine import Job, lasting
+from vifplug.driver.engine import Engine, Job, lasting
 from vifplug.driver.resolver import PoolChoice, Resolver
 from vifplug.errors import UnknownPortGroup, VifplugError, sentences
-from vifplug.host.machine import Machine
 from vifplug.model.vif import VIF
 from vifplug.networks.resolve import mtu_problem
+from vifplug.plan import preconditions
 from vifplug.plan.facts import BridgeFacts
-from vifplug.plan.registry import BridgePort, OvsBridge, Resource
-from vifplug.plan.steps import plan
+from vifplug.plan.registry import OvsBridge
 from vifplug.store.store import Holding, Record, taken
 
 #: From a VIF, its actual form and its record to the job of plugging it. Raises what plugging would raise first.
@@ -34,9 +33,9 @@ class Surveyor(Protocol):
 class Admission:
     """One look at the host, for one guest: what its first VIF would take is not there for its second."""
 
-    def __init__(self, resolver: Resolver, machine: Machine, surveyor: Surveyor, holdings: Holdings) -> None:
+    def __init__(self, resolver: Resolver, engine: Engine, surveyor: Surveyor, holdings: Holdings) -> None:
         self._resolver = resolver
-        self._machine = machine
+        self._engine = engine
         self._surveyor = surveyor
         self._recorded = holdings
         self._taken: list[Holding] = []
@@ -50,7 +49,7 @@ class Admission:
             return list(dict.fromkeys([str(error), *rest]))
         except VifplugError as error:
             return sentences(error)
-        checks = (self._conflicts(job), self._lacking(job), self._too_small(job.actual), self._unfiltered(job))
+        checks = (self._conflicts(job), self._unready(job), self._too_small(job.actual))
         found = [sentence for check in checks for sentence in _describe(check)]
         self._taken += _wanted(job)
         return list(dict.fromkeys(found))
@@ -70,32 +69,24 @@ class Admission:
             if other.vif_id != job.vif.id and (other.alone or wanted[other.name].alone):
                 yield taken(other.name, job.vif.id, other.vif_id)
 
-    def _lacking(self, job: Job) -> Iterator[str]:
+    def _unready(self, job: Job) -> Iterator[str]:
         """What the host lacks, or has of another owner."""
-        for resource in lasting(job.wanted):
-            yield from _describe(self._missing(job, resource))
-
-    def _missing(self, job: Job, resource: Resource) -> Iterator[str]:
-        observed = self._machine.observe([resource])
-        if isinstance(resource, OvsBridge) and not resource.transient and resource.identity not in observed:
-            message = f"Open vSwitch bridge {resource.name} is not on this host, and VIF {job.vif.id} needs it"
-            yield f"{message}: one that plugging makes leads nowhere"
-        plan([resource], observed)
+        observed = self._engine.observe([job])
+        for resource in job.wanted:
+            if isinstance(resource, OvsBridge) and not resource.transient and resource.identity not in observed:
+                message = f"{resource.described} does not exist on this host, and VIF {job.vif.id} needs it"
+                yield f"{message}: one that plugging makes leads nowhere"
+        try:
+            self._engine.prepare([job])
+        except VifplugError as first:
+            for error in (*preconditions.reasons(lasting(job.wanted), observed), first):
+                yield from sentences(error)
 
     def _too_small(self, actual: VIF) -> Iterator[str]:
         name = getattr(actual.source, "bridge", None)
         bridge = self._bridges.get(name) if name and actual.mtu else None
         if bridge and (message := mtu_problem(actual, bridge.name, bridge.mtu)):
             yield message
-
-    def _unfiltered(self, job: Job) -> Iterator[str]:
-        for port in job.wanted:
-            if not (isinstance(port, BridgePort) and port.vlans):
-                continue
-            bridge = self._bridges.get(port.bridge)
-            if bridge and not bridge.filters_vlans:
-                message = f"VIF {job.vif.id} wants VLANs on Linux bridge {bridge.name}, which does not filter VLANs"
-                yield f"{message}: turn it on with 'ip link set dev {bridge.name} type bridge vlan_filtering 1'"
 
     @functools.cached_property
     def _bridges(self) -> dict[str, BridgeFacts]:

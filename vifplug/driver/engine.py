@@ -27,7 +27,7 @@ from vifplug.errors import (
     VifplugError,
 )
 from vifplug.model.vif import VIF, Instance
-from vifplug.plan import registry, steps
+from vifplug.plan import preconditions, registry, steps
 from vifplug.plan.plan import Plan, change
 from vifplug.plan.registry import Device, Identity, Ownership, Resource
 from vifplug.plan.steps import Difference, Observation, Observed, Step
@@ -133,7 +133,10 @@ class Engine:
         former = {job.vif.id: self.former(job) for job in jobs}
         gone = {job.vif.id: steps.dropped(job.wanted, former[job.vif.id]) for job in jobs}
         wanted = {job.vif.id: list(job.wanted) if settle else lasting(job.wanted) for job in jobs}
-        observed = self._machine.observe([r for job in jobs for r in (*wanted[job.vif.id], *lasting(gone[job.vif.id]))])
+        everything = list(itertools.chain.from_iterable(wanted.values()))
+        leaving = [resource for each in gone.values() for resource in lasting(each)]
+        observed = self._machine.observe([*everything, *leaving, *preconditions.required(everything)])
+        preconditions.raise_unmet(everything, observed)
         for job in jobs:
             key, recorded = job.vif.id, self.originals(job.former)
             _refuse_held(lasting(gone[key]), observed, key)
@@ -243,7 +246,8 @@ class Engine:
 
     def observe(self, jobs: Sequence[Job]) -> Observation:
         """What there is of what the jobs want, at all times and while a guest runs."""
-        return self._machine.observe([resource for job in jobs for resource in job.wanted])
+        wanted = [resource for job in jobs for resource in job.wanted]
+        return self._machine.observe([*wanted, *preconditions.required(wanted)])
 
     def record(self, jobs: Sequence[Job]) -> None:
         """Write what the jobs want as what is plugged, without a step taken: all of it or none."""

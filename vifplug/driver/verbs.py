@@ -324,7 +324,7 @@ class VIFDriver:
         """
         from vifplug.driver.admission import Admission
 
-        admission = Admission(self._resolver, self._machine, self._facts, self._store.holdings)
+        admission = Admission(self._resolver, self._engine, self._facts, self._store.holdings)
         fixed_first = sorted(vifs, key=lambda vif: vif.type == "network")  # pools give what is left
         formers = [(vif, self._store.get(vif.id)) for vif in fixed_first]
         return [(vif, each) for vif, former in formers for each in admission.reasons(vif, former, self._jobs.of)]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from vifplug.errors import VifplugError
 from vifplug.model.codec import FrozenMap, Model
 from vifplug.model.names import DeviceName, Mtu
 
@@ -61,6 +63,30 @@ class Resource(Model):
         return (self.kind, self.name)
 
     @property
+    def described(self) -> str:
+        """The resource in the words of a sentence for an operator, such as ``bridge br0``."""
+        return str(self)
+
+    @property
+    def links(self) -> tuple[str, ...]:
+        """The names of the kernel links that exist once the resource is made."""
+        return ()
+
+    @property
+    def requires(self) -> tuple[Resource, ...]:
+        """What has to exist before the first step, unless the same plan makes it; observed along with the resource."""
+        return ()
+
+    def unmet(self, observed: Observation, made: Collection[str]) -> Iterator[VifplugError]:
+        """Yield each further precondition that does not hold, as the error to raise: see `vifplug.plan.preconditions`.
+
+        Args:
+            observed: the host before the first step; it has what `requires` names, where that exists.
+            made: the names of the kernel links that the plan makes if they do not exist.
+        """
+        return iter(())
+
+    @property
     def remove_when_unused(self) -> bool:
         """Whether one that is only ensured is taken back when nobody uses it any more."""
         return False
@@ -84,6 +110,22 @@ class Resource(Model):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Observed:
+    """What the machine has under one identity."""
+
+    #: the state found; None when it is something else altogether, or another VIF's
+    resource: Resource | None
+    #: then what it is and whose, as a phrase: ``a veth without vifplug's mark``, ``a tap of VIF 5f6e...``
+    foreign: str = ""
+    #: whether a guest has it open
+    held: bool = False
+
+
+#: What the machine has, by identity; what does not exist is left out
+Observation = Mapping[Identity, Observed]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Device(Resource):
     """A kernel link that vifplug makes. Its alias is ``vifplug:<owner>`` (IFLA_IFALIAS): the mark of ownership."""
 
@@ -96,7 +138,6 @@ class Device(Resource):
 
     @property
     def links(self) -> tuple[str, ...]:
-        """The names of the kernel links that it is."""
         return (self.name,)
 
 

@@ -15,22 +15,8 @@ from typing import Any
 from vifplug.errors import Conflict, Held, HostNotReady, Missing
 from vifplug.model.codec import FrozenMap
 from vifplug.plan.registry import Identity, Ownership, Resource
-
-
-@dataclass(frozen=True, kw_only=True)
-class Observed:
-    """What the machine has under one identity.
-
-    ``resource`` is None when it is something else altogether, or another VIF's; ``foreign`` then says what it is and
-    whose (``a veth without vifplug's mark``, ``a tap of VIF 5f6e...``). ``held``: a guest has it open.
-    """
-
-    resource: Resource | None
-    foreign: str = ""
-    held: bool = False
-
-
-Observation = Mapping[Identity, Observed]
+from vifplug.plan.resource import Observation as Observation
+from vifplug.plan.resource import Observed as Observed
 
 
 @dataclass(frozen=True)
@@ -206,11 +192,11 @@ def batched_first(taken: Iterable[Step]) -> list[Step]:
 def _toward(wanted: Resource, seen: Observed | None) -> list[Step]:
     if seen is None:
         if wanted.ownership is Ownership.BORROWED:
-            message = f"{wanted} is not on this host, and VIF {wanted.owner} needs it"
-            raise Missing(f"{message}: make it, or correct the VIF's source")
+            message = f"{wanted.described} does not exist on this host, and VIF {wanted.owner} needs it"
+            raise Missing(f"{message}: create it, or correct the VIF's source")
         return [] if wanted.ownership is Ownership.EXTERNAL else [Step(None, _merged(wanted, None))]
     if wanted.ownership is Ownership.BORROWED and (seen.resource is None or seen.foreign):
-        raise Missing(f"VIF {wanted.owner} needs {wanted}, got {seen.foreign}")
+        raise Missing(f"VIF {wanted.owner} needs {wanted.described}, got {seen.foreign}")
     if seen.resource is None or seen.foreign:
         raise Conflict(
             f"{wanted} for VIF {wanted.owner} is taken: got {seen.foreign}; "

@@ -235,7 +235,11 @@ def _observed_lower(wanted: LowerDevice, link: Link) -> Observed:
         hint = "; for an Open vSwitch bridge add a virtualport of type openvswitch"
         return Observed(resource=None, foreign=found + (hint if wanted.link_kind == "bridge" else ""))
     values = sysctls.read(link.name, wanted.sysctls)
-    return Observed(resource=wanted.replace(up=link.up, mac=link.mac, mtu=link.mtu, sysctls=values))
+    filters = None
+    if "IFLA_BR_VLAN_DEFAULT_PVID" in link.data:  # only with CONFIG_BRIDGE_VLAN_FILTERING (net/bridge/br_netlink.c)
+        filters = bool(link.data.get("IFLA_BR_VLAN_FILTERING"))
+    changes = {"up": link.up, "mac": link.mac, "mtu": link.mtu, "sysctls": values, "vlan_filtering": filters}
+    return Observed(resource=wanted.replace(**changes))
 
 
 def _stranger(link: Link, wanted: Device) -> str:

@@ -108,8 +108,6 @@ class BridgePortBackend(StepwiseBackend):
 
     def _enslave(self, after: BridgePort, bridge: Link, link: Link) -> None:
         """Equivalent to: ip link set dev NAME master BRIDGE; bridge link set dev NAME isolated on ..."""
-        if after.vlans is not None:
-            _require_filtering(after, bridge)
         # Port flags are refused, not lost, where the first message fails: they need the master (rtnl_changelink)
         changes = [LinkChange(master=bridge.index)]
         if flags := _flags(after, None):
@@ -124,7 +122,6 @@ class BridgePortBackend(StepwiseBackend):
 
     def _set_vlans(self, after: BridgePort, link: Link) -> None:
         assert after.vlans is not None
-        _require_filtering(after, self._bridge(after))
         found = set(map(_vlan, self._vlans(after, link)))
         drop = {vlan.id for vlan in found} - {vlan.id for vlan in after.vlans}
         add = set(after.vlans) - found
@@ -133,17 +130,13 @@ class BridgePortBackend(StepwiseBackend):
     def _bridge(self, port: BridgePort) -> Link:
         bridge = self._netlink.links([port.bridge]).get(port.bridge)
         if bridge is None or bridge.kind != "bridge":
-            found = "no such device" if bridge is None else f"a {bridge.kind or 'network'} device"
-            raise errors.Missing(
-                f"{port} for VIF {port.owner} wants Linux bridge {port.bridge}, got {found}; make the bridge, or, if "
-                f"{port.bridge} is an Open vSwitch bridge, add a virtualport of type openvswitch"
-            )
+            raise errors.Missing(f"{port} of VIF {port.owner}: bridge {port.bridge} does not exist on this host")
         return bridge
 
     def _device(self, port: BridgePort) -> Link:
         link = self._netlink.links([port.name]).get(port.name)
         if link is None:
-            raise errors.Missing(f"{port} for VIF {port.owner} wants device {port.name}, got no such device")
+            raise errors.Missing(f"{port} of VIF {port.owner}: device {port.name} does not exist on this host")
         return link
 
 
@@ -161,18 +154,6 @@ def ranges(vlans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
         else:
             yield first, flags | RANGE_BEGIN
             yield last, flags | RANGE_END
-
-
-def _require_filtering(port: BridgePort, bridge: Link) -> None:
-    if "IFLA_BR_VLAN_DEFAULT_PVID" not in bridge.data:  # told only with CONFIG_BRIDGE_VLAN_FILTERING (br_netlink.c)
-        raise errors.KernelLacks(
-            f"{port} for VIF {port.owner} wants VLANs on bridge {bridge.name}: this kernel has no bridge VLAN filtering"
-        )
-    if not bridge.data.get("IFLA_BR_VLAN_FILTERING"):
-        raise errors.HostNotReady(
-            f"{port} for VIF {port.owner} wants VLANs, and bridge {bridge.name} does not filter VLANs; turn it on with "
-            f"'ip link set dev {bridge.name} type bridge vlan_filtering 1', which affects all of its ports"
-        )
 
 
 def _flags(after: BridgePort, before: BridgePort | None) -> dict[str, int]:

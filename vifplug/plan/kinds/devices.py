@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from vifplug.errors import HostNotReady, KernelLacks, VifplugError
 from vifplug.model.codec import FrozenMap, Model, joined
 from vifplug.model.names import DeviceName, Mac, PciAddress
-from vifplug.plan.resource import Device, Ownership, Resource, cleared, fixed, locating, names_of
+from vifplug.plan.resource import Device, Observation, Ownership, Resource, cleared, fixed, locating, names_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +45,10 @@ class Macvtap(Device):
     mac: Mac | None = None
     queues: int | None = fixed(default=None)
     user: int | None = None
+
+    @property
+    def requires(self) -> tuple[Resource, ...]:
+        return (LowerDevice(name=self.lower, owner=self.owner, up=None),)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +98,25 @@ class BridgePort(Resource):
     #: all of the port's VLANs, by id; needs a bridge with vlan_filtering on
     vlans: tuple[BridgeVlan, ...] | None = cleared((BridgeVlan(id=1, pvid=True, untagged=True),))
 
+    @property
+    def requires(self) -> tuple[Resource, ...]:
+        return (LowerDevice(name=self.bridge, owner=self.owner, up=None, link_kind="bridge"),)
+
+    def unmet(self, observed: Observation, made: Collection[str]) -> Iterator[VifplugError]:
+        seen = observed.get((LowerDevice.kind, self.bridge))
+        bridge = seen.resource if seen else None
+        if not self.vlans or (bridge is None and (seen or self.bridge not in made)):
+            return
+        message = f"bridge {self.bridge} does not filter VLANs, and VIF {self.owner} has VLANs"
+        if not isinstance(bridge, LowerDevice):
+            hint = f"create it beforehand with 'ip link add {self.bridge} type bridge vlan_filtering 1'"
+            yield HostNotReady(f"{message}: {hint}")
+        elif bridge.vlan_filtering is None:
+            yield KernelLacks(f"{message}: this kernel has no bridge VLAN filtering")
+        elif not bridge.vlan_filtering:
+            hint = f"turn it on with 'ip link set dev {self.bridge} type bridge vlan_filtering 1'"
+            yield HostNotReady(f"{message}: {hint}, which affects all of its ports")
+
 
 @dataclass(frozen=True, kw_only=True)
 class SharedLink(Resource):
@@ -101,6 +125,10 @@ class SharedLink(Resource):
     ownership = Ownership.SHARED
     name: DeviceName
     up: bool = True
+
+    @property
+    def links(self) -> tuple[str, ...]:
+        return (self.name,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +146,10 @@ class VlanLink(SharedLink):
     physical: DeviceName = locating()
     vlan: int = locating()
     exclusive: bool = locating(default=False)
+
+    @property
+    def requires(self) -> tuple[Resource, ...]:
+        return (LowerDevice(name=self.physical, owner=self.owner, up=None),)
 
     @property
     def claims(self) -> tuple[str, ...]:
@@ -161,6 +193,12 @@ class LowerDevice(Resource):
     link_kind: str | None = locating(default=None)
     #: as those of a device that vifplug makes; they stay
     sysctls: FrozenMap[str, str] = field(default=FrozenMap(), metadata={"kept": True})
+    #: as found, of a Linux bridge: whether it filters VLANs; None where the kernel can't
+    vlan_filtering: bool | None = locating(default=None, compare=False)
+
+    @property
+    def described(self) -> str:
+        return f"{self.link_kind or 'device'} {self.name}"
 
     @property
     def claims(self) -> tuple[str, ...]:
@@ -194,6 +232,10 @@ class VirtualFunction(Resource):
     max_tx_rate: int | None = cleared(0)
 
     @property
+    def described(self) -> str:
+        return f"virtual function {self.name}"
+
+    @property
     def claims(self) -> tuple[str, ...]:
         return names_of(None, self.name)
 
@@ -204,6 +246,10 @@ class PciFunction(Resource):
 
     kind = "pci-function"
     ownership = Ownership.BORROWED
+
+    @property
+    def described(self) -> str:
+        return f"PCI function {self.name}"
 
     @property
     def claims(self) -> tuple[str, ...]:

@@ -24,6 +24,10 @@ class OvsBridge(Resource):
     transient: bool = locating(default=False)
 
     @property
+    def described(self) -> str:
+        return f"Open vSwitch bridge {self.name}"
+
+    @property
     def remove_when_unused(self) -> bool:
         return self.transient
 
@@ -114,6 +118,10 @@ class AdoptedPort(Resource):
     #: as found: the UUIDs of its rows in the tables Port and Interface
     port_row: str | None = locating(default=None)
     interface_row: str | None = locating(default=None)
+
+    @property
+    def described(self) -> str:
+        return f"port {self.name}"
 
 
 @dataclass(frozen=True, kw_only=True)

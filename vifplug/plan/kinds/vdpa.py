@@ -52,6 +52,10 @@ class VdpaDevice(Resource):
     function: PciAddress | None = locating(default=None)
 
     @property
+    def described(self) -> str:
+        return f"vdpa device {self.name}"
+
+    @property
     def claims(self) -> tuple[str, ...]:
         return (str(self), *names_of(None, self.function))
 

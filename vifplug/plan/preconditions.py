@@ -1,0 +1,55 @@
+"""What has to exist and to be true before the first step: one list for plug, dry run, can-plug and the hook.
+
+Each kind of resource says what it needs (`Resource.requires`, `Resource.unmet`). All of it is observed together with
+the resources themselves, so that a precondition costs no request of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from vifplug.errors import VifplugError
+from vifplug.plan.resource import Observation, Resource
+from vifplug.plan.steps import plan
+
+
+def required(desired: Sequence[Resource]) -> list[Resource]:
+    """Return what to observe besides ``desired``, each resource once."""
+    known = {resource.identity for resource in desired}
+    needs = (need for resource in desired for need in resource.requires)
+    return list({need.identity: need for need in needs if need.identity not in known}.values())
+
+
+def unmet(desired: Sequence[Resource], observed: Observation) -> Iterator[VifplugError]:
+    """Yield an error for each precondition of ``desired`` that does not hold.
+
+    Args:
+        desired: all resources of one plan; what one of them makes meets the precondition of another.
+        observed: the host as it is, with what `required` names.
+    """
+    made = {name for resource in desired for name in resource.links}
+    for resource in desired:
+        for need in resource.requires:
+            if need.name not in made:
+                yield from _obstacle(need, observed)
+        yield from resource.unmet(observed, made)
+
+
+def raise_unmet(desired: Sequence[Resource], observed: Observation) -> None:
+    """Raise the first of `unmet`: Missing, HostNotReady or Conflict."""
+    for error in unmet(desired, observed):
+        raise error
+
+
+def reasons(desired: Sequence[Resource], observed: Observation) -> Iterator[VifplugError]:
+    """Yield every reason why ``desired`` can't be reached: of each resource what is unmet, and what planning raises."""
+    yield from unmet(desired, observed)
+    for resource in desired:
+        yield from _obstacle(resource, observed)
+
+
+def _obstacle(desired: Resource, observed: Observation) -> Iterator[VifplugError]:
+    try:
+        plan([desired], observed)
+    except VifplugError as error:
+        yield error
