@@ -144,7 +144,7 @@ EXACT: list[tuple[str, str, Callable[[Rows], object], Callable[[], object]]] = [
     ),
     (
         "neutron",
-        "Every VIF type of the field",
+        "Every VIF type of Neutron",
         lambda rows: [(*code(row[0]), *code(row[1]), row[3]) for row in rows],
         lambda: [(row.name, row.vif_type, f"`{row.becomes}`" if row.form else "refused") for row in TABLE],
     ),
@@ -160,7 +160,7 @@ EXACT: list[tuple[str, str, Callable[[Rows], object], Callable[[], object]]] = [
         lambda rows: {(*code(row[0]), name) for row in rows for name in re.findall(r"VIF\w+", row[1])},
         lambda: {(plugin, name) for plugin, forms in translate.FORMS.items() for name in forms},
     ),
-    ("os-vif", "Plugins of os-vif's", lambda rows: [code(row[0])[0] for row in rows], lambda: list(plugin_type.FORMS)),
+    ("os-vif", "os-vif plugins", lambda rows: [code(row[0])[0] for row in rows], lambda: list(plugin_type.FORMS)),
     ("vif", "Keys", lambda rows: {code(row[0])[0] for row in rows}, lambda: fields(VIF)),
     ("vif", "Types", lambda rows: {code(row[0])[0] for row in rows}, lambda: {*ALL_SOURCES}),
     (
@@ -189,7 +189,7 @@ def test_a_table_lists_exactly_what_exists(name: str, section: str, listed: Any,
 
 #: page, section, the column that names things, and those that must be among them
 AT_LEAST: list[tuple[str, str, int, Iterable[str]]] = [
-    ("neutron", "What goes in", 0, fields(neutron.Guest)),
+    ("neutron", "Input", 0, fields(neutron.Guest)),
     ("libvirt", "Take over running guests", 0, live._PLUGGED),
     ("vif", "Keys", 1, fields(Driver) | fields(VfSettings)),
     ("vif", "Types", 1, fields(Reconnect)),
@@ -210,7 +210,7 @@ def test_what_os_vifs_table_names_exists() -> None:
     objects.register_all()
     assert all(hasattr(objects.vif, name) for forms in translate.FORMS.values() for name in forms)
     assert set(options.TABLE.values()) <= {option.dest for option in conf.OVS_OPTIONS}
-    differences = rows("os-vif", "What is done otherwise")
+    differences = rows("os-vif", "Differences from os-vif")
     assert len(differences) > 20 and all(len(row) == 3 and row[0] and row[1] for row in differences)
 
 
