@@ -21,6 +21,7 @@
     |   |-- KernelLacks             this kernel does not support a feature that is needed
     |   |-- BrokenPlugin            a plugin cannot be loaded, or its code failed; the error names its package
     |   `-- StoreFailed             the record of plugged VIFs cannot be read or written
+    |       `-- DamagedRecord       the record of one VIF cannot be read; other VIFs are not affected
     |
     |-- Conflict                    exit 4: it belongs to another owner; nothing was changed
     |   |-- Held                    a running guest has the device open
@@ -146,6 +147,17 @@ class BrokenPlugin(HostNotReady):
 
 class StoreFailed(HostNotReady):
     """The record of plugged VIFs cannot be read or written."""
+
+
+class DamagedRecord(StoreFailed):
+    """What is recorded of one VIF can't be read, or belongs to another VIF; the records of other VIFs are sound."""
+
+    def __init__(self, vif_id: str, reason: str) -> None:
+        self.vif_id = vif_id
+        super().__init__(
+            f"VIF {vif_id}: its record is damaged ({reason}): run `vifplug unplug {vif_id}`, which removes what "
+            "carries the VIF's mark, and plug the VIF again"
+        )
 
 
 class Conflict(VifplugError):

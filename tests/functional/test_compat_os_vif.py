@@ -316,7 +316,7 @@ def test_a_guest_that_holds_its_tap_is_not_cut_off(agent: PrivateHost) -> None:
     plug(openvswitch(**MAKES))
     with osvif.held(TAP):
         plug(openvswitch(**MAKES))
-        cause = refused(agent, unplug, openvswitch(**MAKES), "is held by a running guest")
+        cause = refused(agent, unplug, openvswitch(**MAKES), "is in use by a running guest")
         assert isinstance(cause, errors.Held)
     unplug(openvswitch(**MAKES))
 

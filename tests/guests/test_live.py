@@ -120,7 +120,7 @@ def test_unplugging_waits_until_the_guest_lets_go(attach: Attach, web: BootedGue
     plugged = attach(**OVS, vlan=10)
     before = rows(host, plugged.vif)
     message = (
-        f"tap {plugged.vif.device} of VIF {plugged.vif.id} is held by a running guest: stop the guest or detach the "
+        f"tap {plugged.vif.device} of VIF {plugged.vif.id} is in use by a running guest: stop the guest or detach the "
         "interface first, or unplug with force"
     )
     with pytest.raises(errors.Held) as held:

@@ -134,7 +134,7 @@ def test_a_switch_that_ends_and_starts_finds_its_guests_again(
 
 def test_unplug_is_refused_while_a_guest_has_the_socket(guests: dict[str, BootedGuest], host: PrivateHost) -> None:
     vif = web(host)
-    with pytest.raises(errors.Held, match=rf"{vif.source.path} of VIF {vif.id} is held by a running guest"):
+    with pytest.raises(errors.Held, match=rf"{vif.source.path} of VIF {vif.id} is in use by a running guest"):
         host.driver.unplug(vif.id)
     assert host.driver.check() == [] and guests["web"].reaches(DB)
 

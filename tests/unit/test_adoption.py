@@ -157,7 +157,7 @@ def test_a_vif_of_another_guest_is_not_taken_over(bench: Host) -> None:
     other = Instance(uuid="99999999-2222-4333-8444-555555555555")
     with pytest.raises(errors.Conflict, match="is recorded for guest web: give this guest's interface another MAC"):
         bench.driver.adopt([(vif, other)])
-    with pytest.raises(errors.InvalidRequest, match="comes more than once in one batch"):
+    with pytest.raises(errors.InvalidRequest, match="appears more than once in one batch"):
         bench.driver.adopt([(vif, GUEST), (vif, GUEST)])
 
 

@@ -18,7 +18,8 @@ from vifplug.guest.domain.metadata import DescribedGuest, DescribedVif
 from vifplug.model.vif import Instance
 
 if TYPE_CHECKING:
-    from vifplug.driver.verbs import Entry, Plugged, VIFDriver
+    from vifplug.driver.records import StoredVif
+    from vifplug.driver.verbs import Plugged, VIFDriver
 
 #: (operation, sub-operation) of libvirt's hooks page -> the method of `GuestHook`
 OPERATIONS = {
@@ -88,7 +89,7 @@ class GuestHook:
         if entry and (entry.instance is None or entry.instance.uuid == self._guest.instance.uuid):
             self._driver.unplug(described.vif.id)
 
-    def _entry(self, described: DescribedVif) -> Entry | None:
+    def _entry(self, described: DescribedVif) -> StoredVif | None:
         try:
             return self._driver.show(described.vif.id)
         except NotPlugged:

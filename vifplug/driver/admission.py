@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from vifplug.driver.engine import Engine, Job, lasting
+from vifplug.driver.records import StoredVif
 from vifplug.driver.resolver import PoolChoice, Resolver
 from vifplug.errors import UnknownPortGroup, VifplugError, sentences
 from vifplug.model.vif import VIF
@@ -14,10 +15,10 @@ from vifplug.networks.resolve import mtu_problem
 from vifplug.plan import preconditions
 from vifplug.plan.facts import BridgeFacts
 from vifplug.plan.registry import OvsBridge
-from vifplug.store.store import Holding, Record, taken
+from vifplug.store.store import Holding, taken
 
 #: From a VIF, its actual form and its record to the job of plugging it. Raises what plugging would raise first.
-MakeJob = Callable[[VIF, VIF, Record | None], Job]
+MakeJob = Callable[[VIF, VIF, StoredVif | None], Job]
 #: From names (`Resource.claims`) to who has what they name
 Holdings = Callable[[Iterable[str]], Iterable[Holding]]
 
@@ -40,9 +41,11 @@ class Admission:
         self._recorded = holdings
         self._taken: list[Holding] = []
 
-    def reasons(self, vif: VIF, former: Record | None, make_job: MakeJob) -> list[str]:
+    def reasons(self, vif: VIF, former: StoredVif | None, make_job: MakeJob) -> list[str]:
         """Why ``vif`` can't be plugged here, a sentence each; none where it can."""
         try:
+            if former:
+                former.validate()
             job = make_job(vif, self._actual(vif, former), former)
         except UnknownPortGroup as error:
             rest = self.reasons(vif.replace(source=vif.source.replace(portgroup=None)), former, make_job)
@@ -54,7 +57,7 @@ class Admission:
         self._taken += _wanted(job)
         return list(dict.fromkeys(found))
 
-    def _actual(self, vif: VIF, former: Record | None) -> VIF:
+    def _actual(self, vif: VIF, former: StoredVif | None) -> VIF:
         begun = self._resolver.begin(vif, former, refresh=False)
         return begun.actual(self._holdings(begun.names)) if isinstance(begun, PoolChoice) else begun
 
@@ -72,14 +75,14 @@ class Admission:
     def _unready(self, job: Job) -> Iterator[str]:
         """What the host lacks, or has of another owner."""
         observed = self._engine.observe([job])
-        for resource in job.wanted:
+        for resource in job.desired:
             if isinstance(resource, OvsBridge) and not resource.transient and resource.identity not in observed:
                 message = f"{resource.described} does not exist on this host, and VIF {job.vif.id} needs it"
                 yield f"{message}: one that plugging makes leads nowhere"
         try:
             self._engine.prepare([job])
         except VifplugError as first:
-            for error in (*preconditions.reasons(lasting(job.wanted), observed), first):
+            for error in (*preconditions.reasons(lasting(job.desired), observed), first):
                 yield from sentences(error)
 
     def _too_small(self, actual: VIF) -> Iterator[str]:

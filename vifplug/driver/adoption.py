@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from vifplug.driver.engine import Engine, Job, check_distinct, instance_of
+from vifplug.driver.engine import Engine, Job, check_distinct
 from vifplug.errors import Conflict, Missing, Unsupported
 from vifplug.model.vif import VIF
 from vifplug.plan import steps
@@ -54,8 +54,9 @@ def adopt(jobs: Sequence[Job], engine: Engine, *, dry_run: bool = False) -> list
     check_distinct(jobs)
     observed = engine.observe(jobs)
     for job in jobs:
-        _check(job, engine, observed)
-        job.originals = {**steps.originals(job.wanted, observed), **_kept(engine.originals(job.former), observed)}
+        _check(job, observed)
+        recorded = job.former.originals if job.former else {}
+        job.originals = {**steps.originals(job.desired, observed), **_kept(recorded, observed)}
     adopted = [_adopted(job, observed) for job in jobs]
     if not dry_run:
         engine.record(jobs)
@@ -68,14 +69,14 @@ def _adopted(job: Job, observed: Observation) -> Adopted:
         actual=job.actual,
         interface_xml=job.interface_xml,
         changed=not job.is_recorded(),
-        differences=tuple(steps.differences(job.wanted, observed)),
+        differences=tuple(steps.differences(job.desired, observed)),
     )
 
 
-def _check(job: Job, engine: Engine, observed: Observation) -> None:
+def _check(job: Job, observed: Observation) -> None:
     vif_id = job.vif.id
-    _check_former(job, engine)
-    for resource in job.wanted:
+    _check_former(job)
+    for resource in job.desired:
         if resource.ownership is Ownership.OWNED:
             raise Unsupported((), f"VIF {vif_id} can't be adopted: {resource} is for vifplug to make; plug it")
         seen = observed.get(resource.identity)
@@ -85,10 +86,12 @@ def _check(job: Job, engine: Engine, observed: Observation) -> None:
             raise Conflict(f"{resource} can't be adopted for VIF {vif_id}: got {seen.foreign}")
 
 
-def _check_former(job: Job, engine: Engine) -> None:
-    if any(each.ownership is Ownership.OWNED for each in engine.former(job)):
+def _check_former(job: Job) -> None:
+    if job.former is None:
+        return
+    if any(each.ownership is Ownership.OWNED for each in job.former.resources):
         raise Conflict(f"VIF {job.vif.id} is vifplug's own already: there is nothing of libvirt's to adopt")
-    had = instance_of(job.former) if job.former else None
+    had = job.former.instance
     if had and job.instance and had.uuid != job.instance.uuid:
         message = f"VIF {job.vif.id} is recorded for guest {had.name or had.uuid}"
         raise Conflict(f"{message}: give this guest's interface another MAC or interfaceid, or unplug the VIF first")

@@ -1,6 +1,6 @@
 """The engine behind every verb: observe, plan, write the intent, take the steps, write the record; or undo it all.
 
-It knows resources and records and nothing of VIF types: what is wanted comes in, and steps come out.
+It knows resources and records, and nothing of VIF types: desired resources come in, and steps come out.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from vifplug.driver.records import StoredVif
 from vifplug.errors import (
     BrokenPlugin,
     Conflict,
+    DamagedRecord,
     Held,
     HostNotReady,
     InvalidRequest,
@@ -44,27 +46,42 @@ Find = Callable[[str], Sequence[Resource]]
 
 @dataclass(kw_only=True)
 class Job:
-    """One VIF on its way: what is wanted of it, what is recorded of it, and the steps between.
+    """One VIF and what a verb does to it."""
 
-    ``intent`` is what may be there until it is done: what is wanted, and what is recorded and no longer wanted.
-    """
-
+    #: the VIF as requested
     vif: VIF
+    #: the VIF as resolved on this host
     actual: VIF
     instance: Instance | None
     interface_xml: str
-    wanted: Sequence[Resource]
-    former: Record | None = None
+    #: what must hold on the host when the verb is done
+    desired: Sequence[Resource]
+    #: what is recorded of the VIF before the verb
+    former: StoredVif | None = None
+    #: what may exist while the verb is at work: what is desired, and what is recorded and no longer desired
     intent: Sequence[Resource] = ()
+    #: what the VIF changes, as it was before the first change
     originals: Mapping[Identity, Resource] = field(default_factory=dict)
     change: Plan = Plan()
-    #: whether a record was written that holds what is wanted, before anything was planned
+    #: whether a record that holds what is desired was written before anything was planned
     reserved: bool = False
 
+    @classmethod
+    def recorded(cls, stored: StoredVif) -> Job:
+        """Return the job that left a record."""
+        return cls(
+            vif=stored.vif,
+            actual=stored.actual,
+            instance=stored.instance,
+            interface_xml=stored.interface_xml,
+            desired=stored.resources,
+            former=stored,
+        )
+
     def record(self, state: State) -> Record:
-        """The record of the finished job, or of one on its way: that one also keeps what the VIF had before."""
+        """Return the record of the finished job, or of an unfinished one, which also keeps what the VIF had before."""
         finished = state == "plugged"
-        wanted = self.wanted if finished else self.intent
+        desired = self.desired if finished else self.intent
         had = None if finished else self.former
         return Record(
             vif_id=self.vif.id,
@@ -73,95 +90,86 @@ class Job:
             actual=self.actual.to_json(),
             instance=json.dumps(self.instance.to_data()) if self.instance else None,
             interface_xml=self.interface_xml,
-            wanted=registry.to_json(wanted),
-            originals=registry.to_json(_kept(self.originals, wanted).values()),
-            claims=_once(had.claims if had else (), *(resource.claims for resource in wanted)),
-            shares=_once(had.shares if had else (), *(resource.shares for resource in wanted)),
+            wanted=registry.to_json(desired),
+            originals=registry.to_json(_kept(self.originals, desired).values()),
+            claims=_once(had.claims if had else (), *(resource.claims for resource in desired)),
+            shares=_once(had.shares if had else (), *(resource.shares for resource in desired)),
             changed_at=time.time(),
         )
 
     def reservation(self) -> Record | None:
-        """The record that holds what is wanted and keeps what is recorded, before anything was planned.
+        """Return the record that claims what is desired, to be written before anything is planned.
 
-        None where all of it is held already, or there is nothing that others might have.
+        It keeps what is recorded already. None if the record holds all of it, or if nothing of it can be claimed.
         """
-        wanted = self.record("plugged")
-        if not (wanted.claims or wanted.shares):
+        record, former = self.record("plugged"), self.former
+        if not (record.claims or record.shares):
             return None
-        if self.former is None:
-            return dataclasses.replace(wanted, state="plugging", wanted="[]")
-        claims, shares = _once(self.former.claims, wanted.claims), _once(self.former.shares, wanted.shares)
-        if (claims, shares) == (self.former.claims, self.former.shares):
+        if former is None:
+            return dataclasses.replace(record, state="plugging", wanted="[]")
+        claims, shares = _once(former.claims, record.claims), _once(former.shares, record.shares)
+        if (claims, shares) == (former.claims, former.shares):
             return None
-        return dataclasses.replace(self.former, state="updating", claims=claims, shares=shares)
+        return dataclasses.replace(former.row, state="updating", claims=claims, shares=shares)
 
     def is_recorded(self) -> bool:
-        """Whether the record says just this already."""
-        return self.former is not None and self.former == dataclasses.replace(
+        """Whether the record says exactly this already."""
+        return self.former is not None and self.former.row == dataclasses.replace(
             self.record("plugged"), changed_at=self.former.changed_at
         )
 
 
 class Engine:
-    """Brings a machine to what jobs want. Callers hold the locks of the VIFs. Thread-safe, as machine and store are.
+    """Brings a machine to what jobs desire. Callers hold the locks of the VIFs. Thread-safe."""
 
-    ``kinds`` are the resource classes by kind, third parties' included.
-    """
-
-    def __init__(self, machine: Machine, store: Store, kinds: Mapping[str, type[Resource]]) -> None:
+    def __init__(self, machine: Machine, store: Store) -> None:
         self._machine = machine
         self._store = store
-        self._kinds = kinds
-
-    def recall(self, record: Record) -> Job:
-        """The job that left this record."""
-        return Job(
-            vif=VIF.from_json(record.asked),
-            actual=VIF.from_json(record.actual),
-            instance=instance_of(record),
-            interface_xml=record.interface_xml,
-            wanted=registry.from_json(record.wanted, self._kinds),
-            former=record,
-        )
 
     def prepare(self, jobs: Sequence[Job], *, settle: bool = False) -> None:
         """Observe once for all jobs, and plan the steps of each. Raises before anything is changed.
 
-        ``settle``: with what is applied only when a guest has started.
+        Args:
+            settle: include what can be applied only when a guest has started.
         """
         check_distinct(jobs)
-        former = {job.vif.id: self.former(job) for job in jobs}
-        gone = {job.vif.id: steps.dropped(job.wanted, former[job.vif.id]) for job in jobs}
-        wanted = {job.vif.id: list(job.wanted) if settle else lasting(job.wanted) for job in jobs}
-        everything = list(itertools.chain.from_iterable(wanted.values()))
-        leaving = [resource for each in gone.values() for resource in lasting(each)]
+        gone = [steps.dropped(job.desired, _resources(job.former)) for job in jobs]
+        desired = [list(job.desired) if settle else lasting(job.desired) for job in jobs]
+        everything = list(itertools.chain.from_iterable(desired))
+        leaving = itertools.chain.from_iterable(map(lasting, gone))
         observed = self._machine.observe([*everything, *leaving, *preconditions.required(everything)])
         preconditions.raise_unmet(everything, observed)
-        for job in jobs:
-            key, recorded = job.vif.id, self.originals(job.former)
-            _refuse_held(lasting(gone[key]), observed, key)
-            job.originals = {**steps.originals(lasting(job.wanted), observed), **recorded}
-            full = steps.with_former(job.wanted, former[key], recorded)
-            job.intent = [*full, *gone[key]]
+        for job, dropped in zip(jobs, gone, strict=True):
+            former, recorded = _resources(job.former), _originals(job.former)
+            _refuse_held(lasting(dropped), observed, job.vif.id)
+            job.originals = {**steps.originals(lasting(job.desired), observed), **recorded}
+            full = steps.with_former(job.desired, former, recorded)
+            job.intent = [*full, *dropped]
             job.change = change(
                 full if settle else lasting(full),
-                lasting(former[key]),
+                lasting(former),
                 observed,
                 recorded,
-                interrupted=_is_interrupted(job.former),
+                interrupted=job.former is not None and job.former.is_interrupted,
             )
 
     def give_back(self, jobs: Sequence[Job]) -> None:
-        """Put the records back as they were before what the jobs want was reserved."""
+        """Restore the records as they were before anything was reserved for the jobs."""
         reserved = [job for job in jobs if job.reserved]
         if reserved and (left := self._restore_records(reserved)):
             _log.warning("not undone: %s", "; ".join(left))
 
-    def carry_out(self, jobs: Sequence[Job], state: State, progress: Progress | None = None) -> None:
+    def apply(self, jobs: Sequence[Job], state: State, progress: Progress | None = None) -> None:
         """Write the intent, take the steps, write the record; or undo all of it.
 
-        Raises Conflict and HostNotReady when all was undone after one, StepFailed after another failure, PartlyDone
-        when something is left.
+        Args:
+            state: the state that the records have until all steps are taken.
+            progress: is called with the number of steps that are taken, and of all steps.
+
+        Raises:
+            Conflict, HostNotReady: a step raised it, and all steps were undone.
+            StepFailed: a step failed otherwise, and all steps were undone.
+            PartlyDone: a step failed, and something is left.
         """
         pending = [job for job in jobs if job.change.steps or not job.is_recorded()]
         if not pending:
@@ -186,58 +194,71 @@ class Engine:
             self._undo(pending, [*releases, *removals, *additions], done, error)
             raise
 
-    def take_down(self, vif_id: str, record: Record | None, find: Find, *, force: bool) -> list[Step]:
-        """Take back what is recorded of a VIF; the steps that were taken.
+    def remove(self, vif_id: str, stored: StoredVif | None, find: Find, *, force: bool) -> list[Step]:
+        """Remove what is recorded of a VIF, and return the steps that were taken.
 
-        ``find`` is asked for what carries the VIF's mark where there is no record, or where a recorded device is not
-        found under its name. A failure is not undone: the rest is taken back all the same. Raises Held, unless
-        ``force``, and PartlyDone when something is left; the record then stays, so that the next attempt goes on.
+        A failure is not undone: the remaining steps are taken all the same. While something is left the record stays,
+        so that the next attempt resumes.
+
+        Args:
+            find: is called if there is no sound record, or if a recorded device does not exist under its name.
+            force: remove what a guest has open, and ignore resources whose plugin is not installed.
+
+        Raises:
+            Held: a guest has the device open, and ``force`` is False.
+            PartlyDone: something is left.
         """
-        wanted = lasting(registry.from_json(record.wanted, self._kinds) if record else find(vif_id))
-        observed = self._machine.observe(wanted)
-        if any(_is_lost(each, observed) for each in wanted):
-            wanted = list({each.identity: each for each in (*wanted, *find(vif_id))}.values())
-            observed = self._machine.observe(wanted)
+        desired, originals = _recorded_state(vif_id, stored, find, force=force)
+        observed = self._machine.observe(desired)
+        if any(_is_lost(each, observed) for each in desired):
+            desired = list({each.identity: each for each in (*desired, *find(vif_id))}.values())
+            observed = self._machine.observe(desired)
         if not force:
-            _refuse_held(wanted, observed, vif_id)
-        removal = steps.removal(wanted, observed, self.originals(record), interrupted=_is_interrupted(record))
-        taken = steps.batched_first(removal)
-        if record and taken:
-            self._store.put([dataclasses.replace(record, state="unplugging")])
+            _refuse_held(desired, observed, vif_id)
+        interrupted = stored is not None and (bool(stored.problem) or stored.is_interrupted)
+        taken = steps.batched_first(steps.removal(desired, observed, originals, interrupted=interrupted))
+        if stored and taken and not stored.problem:
+            self._store.put([dataclasses.replace(stored.row, state="unplugging")])
         self._take_all(vif_id, taken)
-        if record:
+        if stored:
             self._store.delete([vif_id])
         return taken
 
-    def differences(self, records: Iterable[Record]) -> list[Difference]:
-        """Where the machine is not as recorded; what a guest's start undoes counts only while a guest runs."""
+    def differences(self, records: Iterable[StoredVif]) -> list[Difference]:
+        """Return where the machine is not as recorded, and which records are damaged.
+
+        What a guest's start undoes counts only while a guest runs.
+        """
         found: list[Difference] = []
-        wanted: list[tuple[Record, list[Resource]]] = []
-        for record in records:
-            try:
-                wanted.append((record, registry.from_json(record.wanted, self._kinds)))
-            except Missing as error:  # a type that was uninstalled, or replaced, hides no other VIF
-                found.append(Difference(record.vif_id, "resources", "known kinds", str(error)))
-        observed, failed = self._observed({record.vif_id: each for record, each in wanted})
+        readable: list[StoredVif] = []
+        for stored in records:
+            try:  # a record that cannot be read, or a plugin that was uninstalled, hides no other VIF
+                readable.append(stored.validate())
+            except DamagedRecord as error:
+                found.append(Difference(stored.id, "record", "a sound record", str(error)))
+            except Missing as error:
+                found.append(Difference(stored.id, "resources", "known kinds", str(error)))
+        observed, failed = self._observed(readable)
         found += failed.values()
-        for record, each in wanted:
-            if record.vif_id in failed:
+        for stored in readable:
+            if stored.id in failed:
                 continue
-            if record.state != "plugged":
-                found.append(Difference(record.vif_id, "state", "plugged", record.state))
-            held = any(seen.held for resource in each if (seen := observed.get(resource.identity)))
-            differences = steps.differences(each if held else lasting(each), observed)
-            found += [dataclasses.replace(one, vif_id=record.vif_id) for one in differences]  # a bridge has no owner
+            if stored.is_interrupted:
+                found.append(Difference(stored.id, "state", "plugged", stored.state))
+            desired = stored.resources
+            held = any(seen.held for each in desired if (seen := observed.get(each.identity)))
+            differences = steps.differences(desired if held else lasting(desired), observed)
+            found += [dataclasses.replace(one, vif_id=stored.id) for one in differences]  # a bridge has no owner
         return found
 
-    def _observed(self, wanted: Mapping[str, Sequence[Resource]]) -> tuple[Observation, dict[str, Difference]]:
-        """What is there, asked at once for all VIFs; and which could not be asked, since their plugin fails."""
+    def _observed(self, records: Sequence[StoredVif]) -> tuple[Observation, dict[str, Difference]]:
+        """Observe the resources of all VIFs at once; return also the VIFs whose plugin fails to observe them."""
         try:
-            return self._machine.observe(itertools.chain.from_iterable(wanted.values())), {}
+            return self._machine.observe(itertools.chain.from_iterable(each.resources for each in records)), {}
         except BrokenPlugin:
             observed: dict[Identity, Observed] = {}
             failed: dict[str, Difference] = {}
-            for vif_id, each in wanted.items():
+            for vif_id, each in ((stored.id, stored.resources) for stored in records):
                 try:
                     observed |= self._machine.observe(each)
                 except BrokenPlugin as error:
@@ -245,27 +266,18 @@ class Engine:
             return observed, failed
 
     def observe(self, jobs: Sequence[Job]) -> Observation:
-        """What there is of what the jobs want, at all times and while a guest runs."""
-        wanted = [resource for job in jobs for resource in job.wanted]
-        return self._machine.observe([*wanted, *preconditions.required(wanted)])
+        """Observe what the jobs desire, with what a guest's start undoes and with what the plan requires."""
+        desired = [resource for job in jobs for resource in job.desired]
+        return self._machine.observe([*desired, *preconditions.required(desired)])
 
     def record(self, jobs: Sequence[Job]) -> None:
-        """Write what the jobs want as what is plugged, without a step taken: all of it or none."""
+        """Record the jobs as plugged without taking a step: all of them or none."""
         self._store.put([job.record("plugged") for job in jobs if not job.is_recorded()])
 
-    def former(self, job: Job) -> list[Resource]:
-        """What is recorded as wanted."""
-        return registry.from_json(job.former.wanted, self._kinds) if job.former else []
-
-    def originals(self, record: Record | None) -> dict[Identity, Resource]:
-        """What is recorded of how things were before."""
-        found = registry.from_json(record.originals, self._kinds) if record else []
-        return {resource.identity: resource for resource in found}
-
     def _undo(self, jobs: Sequence[Job], planned: Sequence[Step], done: Sequence[Step], error: BaseException) -> None:
-        """Take back the steps that were taken and the records, and raise what that comes to.
+        """Undo the steps that were taken, restore the records, and raise the outcome.
 
-        The records go last: who is killed meanwhile leaves the intent, which names all that may be there.
+        The records come last: a process that is killed meanwhile leaves the intent, which names all that may exist.
         """
         left = list(error.left) if isinstance(error, PartlyDone) else []
         if not isinstance(error, VifplugError) or isinstance(error, PluginFailed):
@@ -275,13 +287,13 @@ class Engine:
         if not left:
             left += self._restore_records(jobs)
         if left and isinstance(error, Exception):
-            message = f"{str(error) or 'interrupted'}; not undone: {'; '.join(left)}; plug or unplug again to mend it"
+            message = f"{str(error) or 'interrupted'}; not undone: {'; '.join(left)}; plug or unplug again to repair it"
             raise PartlyDone(message, left) from error
         if isinstance(error, VifplugError) and not isinstance(error, (Conflict, HostNotReady, StepFailed)):
             raise StepFailed(f"{error}; all that was done has been undone") from error
 
     def _attempt_cut_short(self, planned: Iterable[Step]) -> list[str]:
-        """Take back what is there of steps of which it is not known how far they came."""
+        """Undo steps that may have been taken in part; return what could not be undone."""
         left = []
         for step in planned:
             try:
@@ -295,7 +307,7 @@ class Engine:
         return left
 
     def _take_all(self, vif_id: str, taken: Sequence[Step]) -> None:
-        """Take the steps, together where they can be; after a failure the remaining ones each alone."""
+        """Take the steps, together if possible; after a failure take each remaining step by itself."""
         done: list[Step] = []
         try:
             self._machine.apply(taken, done)
@@ -305,7 +317,7 @@ class Engine:
                 raise PartlyDone(message, left) from None
 
     def _attempt(self, taken: Iterable[Step]) -> list[str]:
-        """Take each step whatever becomes of the others; what could not be taken, in words."""
+        """Take each step, whether or not others fail; return a phrase for each that failed."""
         left = []
         for step in taken:
             try:
@@ -316,54 +328,67 @@ class Engine:
 
     def _restore_records(self, jobs: Sequence[Job]) -> list[str]:
         try:
-            self._store.put([job.former for job in jobs if job.former])
+            self._store.put([job.former.row for job in jobs if job.former])
             self._store.delete([job.vif.id for job in jobs if not job.former])
         except VifplugError as error:
             return [f"the record of {', '.join(job.vif.id for job in jobs)} ({error})"]
         return []
 
 
-def instance_of(record: Record) -> Instance | None:
-    """The guest that a recorded VIF belongs to."""
-    return Instance.from_data(json.loads(record.instance)) if record.instance else None
+def _resources(stored: StoredVif | None) -> Sequence[Resource]:
+    return stored.resources if stored else ()
 
 
-def _is_interrupted(record: Record | None) -> bool:
-    """Whether whoever wrote it did not end what it did."""
-    return record is not None and record.state != "plugged"
+def _originals(stored: StoredVif | None) -> Mapping[Identity, Resource]:
+    return stored.originals if stored else {}
 
 
-def lasting(wanted: Iterable[Resource]) -> list[Resource]:
-    """Those that hold whether or not a guest runs."""
-    return [resource for resource in wanted if not resource.settled]
+def _recorded_state(
+    vif_id: str, stored: StoredVif | None, find: Find, *, force: bool
+) -> tuple[list[Resource], Mapping[Identity, Resource]]:
+    """Return what there is to remove of a VIF, and to restore: by its record, or else by its mark on the host."""
+    if stored:
+        try:
+            return lasting(stored.resources), stored.originals
+        except DamagedRecord:
+            _log.warning("VIF %s: its record is damaged; what had been there before it is not restored", vif_id)
+        except Missing:
+            if not force:
+                raise
+    return lasting(find(vif_id)), {}
+
+
+def lasting(resources: Iterable[Resource]) -> list[Resource]:
+    """Return the resources that must hold even when no guest is running."""
+    return [resource for resource in resources if not resource.settled]
 
 
 def check_distinct(jobs: Sequence[Job]) -> None:
-    """No VIF twice in a batch, and no device for two of them. Raises InvalidRequest."""
+    """Raise InvalidRequest if a batch has a VIF twice, or one device for two VIFs."""
     ids: set[str] = set()
     owners: dict[Identity, str] = {}
     for job in jobs:
         if job.vif.id in ids:
-            raise InvalidRequest(f"VIF {job.vif.id} comes more than once in one batch")
+            raise InvalidRequest(f"VIF {job.vif.id} appears more than once in one batch: give each VIF once")
         ids.add(job.vif.id)
-        for resource in job.wanted:
+        for resource in job.desired:
             owner = owners.setdefault(resource.identity, job.vif.id)
             if resource.ownership is Ownership.OWNED and owner != job.vif.id:
-                raise InvalidRequest(f"{resource} is wanted by both VIF {owner} and VIF {job.vif.id}")
+                raise InvalidRequest(f"{resource} is requested by both VIF {owner} and VIF {job.vif.id}")
 
 
-def _refuse_held(wanted: Iterable[Resource], observed: Observation, vif_id: str) -> None:
-    for resource in wanted:
+def _refuse_held(resources: Iterable[Resource], observed: Observation, vif_id: str) -> None:
+    for resource in resources:
         seen = observed.get(resource.identity)
         if seen and seen.held and not seen.foreign:
             raise Held(
-                f"{resource} of VIF {vif_id} is held by a running guest: stop the guest or detach the interface first, "
-                "or unplug with force"
+                f"{resource} of VIF {vif_id} is in use by a running guest: stop the guest or detach the interface "
+                "first, or unplug with force"
             )
 
 
 def _is_lost(resource: Resource, observed: Observation) -> bool:
-    """Whether a device that was made is not there under its name."""
+    """Whether a device that vifplug made no longer exists under its name."""
     return isinstance(resource, Device) and resource.ownership is Ownership.OWNED and resource.identity not in observed
 
 
@@ -371,7 +396,7 @@ def _once(*names: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(itertools.chain.from_iterable(names)))
 
 
-def _kept(originals: Mapping[Identity, Resource], wanted: Iterable[Resource]) -> dict[Identity, Resource]:
-    """The originals that are still needed: of what is wanted still."""
-    identities = {resource.identity for resource in wanted}
+def _kept(originals: Mapping[Identity, Resource], resources: Iterable[Resource]) -> dict[Identity, Resource]:
+    """Return the originals of ``resources``."""
+    identities = {resource.identity for resource in resources}
     return {identity: resource for identity, resource in originals.items() if identity in identities}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
 
 from vifplug.driver.definitions import NetworkDefinition
-from vifplug.model.vif import VIF, Instance
+from vifplug.driver.records import StoredVif
+from vifplug.model.vif import VIF
 from vifplug.networks.pool import PoolDevice
 from vifplug.networks.resolve import device_of, is_alone
 from vifplug.plan.facts import BridgeFacts
@@ -14,30 +14,18 @@ from vifplug.topology import view
 from vifplug.topology.view import vlan_text
 
 
-class Plugged(Protocol):
-    """What is recorded of one VIF."""
-
-    @property
-    def vif(self) -> VIF: ...
-    @property
-    def actual(self) -> VIF: ...
-    @property
-    def instance(self) -> Instance | None: ...
-    @property
-    def state(self) -> str: ...
-
-
 def host(
     name: str,
     definitions: Iterable[NetworkDefinition],
     bridges: Iterable[BridgeFacts],
     pools: Mapping[str, Sequence[PoolDevice]],
-    plugged: Sequence[Plugged],
+    plugged: Sequence[StoredVif],
 ) -> view.HostView:
     """Everything on one picture. ``pools`` are the devices of the networks that have any, by the network's name."""
     networks = list(definitions)
-    recorded = {each.vif.id: each.actual for each in plugged}
-    adopted = {each.device: vif_id for vif_id, each in recorded.items() if getattr(each.source, "adopted", False)}
+    sound = [each for each in plugged if not each.problem]
+    recorded = {each.id: each.actual for each in sound}
+    adopted = {each.actual.device: each.id for each in sound if each.is_adopted}
     return view.HostView(
         name=name,
         networks=tuple(_network(each, pools.get(each.name, ())) for each in networks),
@@ -105,8 +93,10 @@ def _devices(
     return list(found.values())
 
 
-def _vif(plugged: Plugged) -> view.VifView:
-    asked, actual, guest = plugged.vif, plugged.actual, plugged.instance
+def _vif(stored: StoredVif) -> view.VifView:
+    if stored.problem:
+        return view.VifView(id=stored.id, state="damaged")
+    asked, actual, guest = stored.vif, stored.actual, stored.instance
     named = asked.type == "network"
     return view.VifView(
         id=asked.id,
@@ -119,5 +109,5 @@ def _vif(plugged: Plugged) -> view.VifView:
         bridge=getattr(actual.source, "bridge", None),
         dev=device_of(actual),
         guest=(guest.name or guest.uuid) if guest else "",
-        state=plugged.state,
+        state=stored.state,
     )

@@ -8,38 +8,41 @@ from dataclasses import dataclass
 
 from vifplug import plugins
 from vifplug.conf import Config
-from vifplug.driver.engine import Job, instance_of
+from vifplug.driver.engine import Job
+from vifplug.driver.records import Records, StoredVif
 from vifplug.driver.resolver import PoolChoice, Resolver
 from vifplug.guest import write
 from vifplug.model.vif import VIF, Instance
 from vifplug.plan.facts import Facts
 from vifplug.plugins import TypeRegistry
-from vifplug.store.store import Record, Store, StoreTransaction
+from vifplug.store.store import StoreTransaction
 from vifplug.types.base import Context, VIFType
 
 
 @dataclass(frozen=True)
-class _Ask:
-    """What a caller asks for, and what is recorded."""
+class _Request:
+    """What a caller requests, and what is recorded."""
 
     vif: VIF
     instance: Instance | None
-    former: Record | None
+    former: StoredVif | None
 
     @property
     def guest(self) -> Instance | None:
-        return self.instance or (instance_of(self.former) if self.former else None)
+        return self.instance or (self.former.instance if self.former else None)
 
 
 class JobFactory:
     """Makes jobs for the engine. Callers hold the locks of the VIFs."""
 
-    def __init__(self, types: TypeRegistry, settings: Config, facts: Facts, resolver: Resolver, store: Store) -> None:
+    def __init__(
+        self, types: TypeRegistry, settings: Config, facts: Facts, resolver: Resolver, records: Records
+    ) -> None:
         self._types = types
         self._settings = settings
         self._context = Context(settings=settings.common, facts=facts)
         self._resolver = resolver
-        self._store = store
+        self._records = records
 
     def check(self, vif: VIF, instance: Instance | None) -> None:
         """Raises InvalidRequest for what is wrong whatever the host looks like, before there is a lock or a record.
@@ -57,40 +60,45 @@ class JobFactory:
         Devices of pools are chosen in one transaction, with a record each that holds them; ``dry`` holds nothing.
         ``anew``: as the networks are now, not as they were when the VIFs were plugged.
         """
-        asks = [_Ask(vif, instance, self._store.get(vif.id)) for vif, instance in pairs]
+        requests = [_Request(vif, instance, self.former(vif)) for vif, instance in pairs]
         jobs: dict[int, Job] = {}
         choices: dict[int, PoolChoice] = {}
-        for number, ask in enumerate(asks):
-            begun = self._resolver.begin(ask.vif, ask.former, refresh=refresh)
+        for number, request in enumerate(requests):
+            begun = self._resolver.begin(request.vif, request.former, refresh=refresh)
             if isinstance(begun, PoolChoice):
                 choices[number] = begun
             else:
-                jobs[number] = self._job(ask, begun)
+                jobs[number] = self._job(request, begun)
         if choices or dry_run:
-            with self._store.transaction(dry_run=dry_run) as transaction:
+            with self._records.store.transaction(dry_run=dry_run) as transaction:
                 for job in jobs.values():  # a device that is named comes before one that is chosen
                     _reserve(job, transaction)
-                jobs |= {number: self._chosen(asks[number], each, transaction) for number, each in choices.items()}
-        return [jobs[number] for number in range(len(asks))]
+                jobs |= {number: self._chosen(requests[number], each, transaction) for number, each in choices.items()}
+        return [jobs[number] for number in range(len(requests))]
 
-    def of(self, vif: VIF, actual: VIF, former: Record | None, instance: Instance | None = None) -> Job:
+    def of(self, vif: VIF, actual: VIF, former: StoredVif | None, instance: Instance | None = None) -> Job:
         """The job of a VIF that is resolved already."""
-        return self._job(_Ask(vif, instance, former), actual)
+        return self._job(_Request(vif, instance, former), actual)
 
-    def _chosen(self, ask: _Ask, choice: PoolChoice, transaction: StoreTransaction) -> Job:
-        job = self._job(ask, choice.actual(transaction.holdings(choice.names)))
+    def _chosen(self, request: _Request, choice: PoolChoice, transaction: StoreTransaction) -> Job:
+        job = self._job(request, choice.actual(transaction.holdings(choice.names)))
         _reserve(job, transaction)
         return job
 
-    def _job(self, ask: _Ask, actual: VIF) -> Job:
-        kind, actual, context = self._understood(actual, ask.guest)
+    def former(self, vif: VIF) -> StoredVif | None:
+        """Return what is recorded of a VIF. Raises DamagedRecord."""
+        stored = self._records.get(vif.id)
+        return stored and stored.validate()
+
+    def _job(self, request: _Request, actual: VIF) -> Job:
+        kind, actual, context = self._understood(actual, request.guest)
         return Job(
-            vif=ask.vif if ask.vif.type == "network" else actual,
+            vif=request.vif if request.vif.type == "network" else actual,
             actual=actual,
-            instance=ask.guest,
+            instance=request.guest,
             interface_xml=write.element(plugins.interface(kind, actual, context)),
-            wanted=plugins.desired(kind, actual, context),
-            former=ask.former,
+            desired=plugins.desired(kind, actual, context),
+            former=request.former,
         )
 
     def _understood(self, vif: VIF, instance: Instance | None) -> tuple[VIFType, VIF, Context]:

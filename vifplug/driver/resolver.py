@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 from vifplug.driver import definitions
 from vifplug.driver.definitions import NetworkDefinitions
+from vifplug.driver.records import StoredVif, guest_name
 from vifplug.errors import PoolExhausted, VifplugError
 from vifplug.model.names import default_target
 from vifplug.model.network import Network
@@ -17,7 +17,7 @@ from vifplug.networks.pool import Holder, PoolDevice
 from vifplug.networks.resolve import device_of, fits, resolve
 from vifplug.plan.facts import Member
 from vifplug.plan.steps import Difference
-from vifplug.store.store import Holding, Record
+from vifplug.store.store import Holding
 
 
 class Pools(Protocol):
@@ -82,18 +82,18 @@ class Resolver:
         self._pools = pools
         self._default_bridge = default_bridge
 
-    def begin(self, vif: VIF, former: Record | None, *, refresh: bool) -> VIF | PoolChoice:
+    def begin(self, vif: VIF, former: StoredVif | None, *, refresh: bool) -> VIF | PoolChoice:
         """The actual VIF, or the choice that is left. ``anew``: as the network is now, not as it was when plugged.
 
         A device that the VIF has it keeps, as long as it is there: editing a network ends no allocation.
         """
         if vif.type != "network":
             return still_adopted(vif, former)
-        asked, recorded = _recorded(vif, former)
+        recorded = former.actual if former and _is_of_network(former.vif, vif.source.network) else None
         held = device_of(recorded) if recorded else None
         if held is not None and not self._pools.has_device(held):
             recorded = held = None
-        if recorded and not refresh and asked == vif:
+        if recorded and not refresh and former and former.vif == vif:
             return recorded
         network = definitions.get(self.networks, vif.source.network)
         if not network.pooled or fits(held, network):
@@ -106,35 +106,35 @@ class Resolver:
         view = pool_view(network, members, holdings([name for member in members for name in member.names]))
         return looked_at(network, view, self._pools)
 
-    def changed(self, record: Record) -> Iterator[Difference]:
-        """Where a network now says something else than what a VIF was plugged with."""
-        vif = VIF.from_json(record.asked)
+    def changed(self, stored: StoredVif) -> Iterator[Difference]:
+        """Return where a network no longer says what a VIF was plugged with."""
+        vif = stored.vif
         if vif.type != "network":
             return
         path = f"network {vif.source.network}"
         try:
-            now = self.begin(vif, record, refresh=True)
+            now = self.begin(vif, stored, refresh=True)
         except VifplugError as error:
-            yield Difference(record.vif_id, path, "a definition that has a place for the VIF", str(error))
+            yield Difference(vif.id, path, "a definition that has a place for the VIF", str(error))
             return
-        was = json.loads(record.actual)
+        was = stored.actual.to_data()
         if isinstance(now, PoolChoice):
-            yield Difference(record.vif_id, f"{path}: source", f"a device of {now.network.mode}", was["source"])
+            yield Difference(vif.id, f"{path}: source", f"a device of {now.network.mode}", was["source"])
             return
         says = now.to_data()
         for key in says.keys() | was.keys():
             if says.get(key) != was.get(key):
-                yield Difference(record.vif_id, f"{path}: {key}", says.get(key), was.get(key))
+                yield Difference(vif.id, f"{path}: {key}", says.get(key), was.get(key))
 
 
-def still_adopted(vif: VIF, former: Record | None) -> VIF:
-    """``vif``, on the port of libvirt's that the record says it has: an adopted VIF stays so until it is unplugged.
+def still_adopted(vif: VIF, former: StoredVif | None) -> VIF:
+    """Return ``vif`` on the port that libvirt made for it: an adopted VIF stays adopted until it is unplugged.
 
-    Its document, or the guest's element, may come without that and without the name that libvirt gave the tap.
+    Its document, and the guest's element, need not say so, nor name the tap that libvirt made.
     """
-    actual = VIF.from_json(former.actual) if former and '"adopted"' in former.actual else None
-    if actual is None or actual.type != vif.type:
+    if former is None or not former.is_adopted or former.actual.type != vif.type:
         return vif
+    actual = former.actual
     target = actual.target if vif.target in (None, default_target(vif.id)) else vif.target
     owner = vif.tap_owner or actual.tap_owner
     return vif.replace(source=vif.source.replace(adopted=True), target=target, tap_owner=owner)
@@ -167,19 +167,9 @@ def _holders(holdings: Iterable[Holding]) -> tuple[Holder, ...]:
     found: dict[str, Holder] = {}
     for each in holdings:
         alone = each.alone or (each.vif_id in found and found[each.vif_id].alone)
-        found[each.vif_id] = Holder(vif_id=each.vif_id, guest=_guest(each.instance), alone=alone)
+        found[each.vif_id] = Holder(vif_id=each.vif_id, guest=guest_name(each.instance), alone=alone)
     return tuple(found.values())
 
 
-def _guest(instance: str | None) -> str:
-    data: dict[str, Any] = json.loads(instance) if instance else {}
-    return str(data.get("name") or data.get("uuid") or "")
-
-
-def _recorded(vif: VIF, former: Record | None) -> tuple[VIF | None, VIF | None]:
-    """What is recorded, as asked and as actual VIF; no actual one where another network was asked."""
-    if former is None:
-        return None, None
-    asked = VIF.from_json(former.asked)
-    same = asked.type == "network" and asked.source.network == vif.source.network
-    return asked, VIF.from_json(former.actual) if same else None
+def _is_of_network(vif: VIF, name: str) -> bool:
+    return vif.type == "network" and vif.source.network == name

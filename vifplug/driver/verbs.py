@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from vifplug import plugins
 from vifplug.driver import definitions
 from vifplug.driver.definitions import NetworkDefinition, NetworkDefinitions, NetworkDirectory, StaticNetworks
-from vifplug.driver.engine import Engine, Job, instance_of
+from vifplug.driver.engine import Engine, Job
 from vifplug.driver.jobs import JobFactory
+from vifplug.driver.records import Records, StoredVif
 from vifplug.driver.resolver import Resolver
 from vifplug.driver.waiting import Waiting
 from vifplug.errors import InvalidRequest, NotPlugged
@@ -22,7 +24,7 @@ from vifplug.model.vif import VIF, Instance
 from vifplug.plan import registry
 from vifplug.plan.registry import Resource
 from vifplug.plan.steps import Difference, Step
-from vifplug.store.store import Record, State, Store
+from vifplug.store.store import Store
 
 if TYPE_CHECKING:
     from oslo_config import cfg
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from vifplug.host.machine import Machine, Progress
     from vifplug.networks.pool import PoolDevice
     from vifplug.topology.view import HostView
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,23 +53,6 @@ class Plugged:
     @property
     def changed(self) -> bool:
         return bool(self.steps)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """What is recorded of one VIF. ``state`` is ``plugged``, or what was begun and not finished.
-
-    ``changed_at`` is in seconds since the epoch. ``resources`` is what has to hold on the host; `VIFDriver.list` leaves
-    it out.
-    """
-
-    vif: VIF
-    actual: VIF
-    instance: Instance | None
-    state: State
-    interface_xml: str
-    changed_at: float
-    resources: tuple[Resource, ...] = ()
 
 
 class VIFDriver:
@@ -103,12 +90,13 @@ class VIFDriver:
         self._facts = host.HostFacts(self._machine, plugins.FactPlugins())
         self._store = Store(self._settings.state_path)
         kinds = plugins.ResourceKinds(extra, registry.RESOURCES)
-        self._engine = Engine(self._machine, self._store, kinds)
+        self._records = Records(self._store, kinds)
+        self._engine = Engine(self._machine, self._store)
         self.networks: NetworkDefinitions = (
             NetworkDirectory(self._settings.networks_dir) if networks is None else StaticNetworks(networks)
         )
         self._resolver = Resolver(self.networks, self._facts, self._settings.integration_bridge)
-        self._jobs = JobFactory(self._types, self._settings, self._facts, self._resolver, self._store)
+        self._jobs = JobFactory(self._types, self._settings, self._facts, self._resolver, self._records)
 
     def __enter__(self) -> VIFDriver:
         return self
@@ -143,7 +131,7 @@ class VIFDriver:
             self._jobs.check(vif, instance)
         with self._store.lock([vif.id for vif, _ in pairs], self._settings.lock_timeout):
             jobs = self._prepared(pairs)
-            self._engine.carry_out(jobs, "plugging", progress)
+            self._engine.apply(jobs, "plugging", progress)
         return [_plugged(job) for job in jobs]
 
     def update(self, vif: VIF, instance: Instance | None = None) -> Plugged:
@@ -157,7 +145,7 @@ class VIFDriver:
         with self._store.lock([vif.id], self._settings.lock_timeout):
             self._recorded(vif.id)
             [job] = self._prepared([(vif, instance)], refresh=True)
-            self._engine.carry_out([job], "updating")
+            self._engine.apply([job], "updating")
         return _plugged(job)
 
     def update_network(self, name: str) -> Sequence[Plugged]:
@@ -170,14 +158,21 @@ class VIFDriver:
         with self._store.lock(ids, self._settings.lock_timeout):
             pairs = [(vif, None) for vif in self._plugged_into(name) if vif.id in ids]
             jobs = self._prepared(pairs, refresh=True)
-            self._engine.carry_out(jobs, "updating")
+            self._engine.apply(jobs, "updating")
         return [_plugged(job) for job in jobs]
 
     def _plugged_into(self, name: str) -> Sequence[VIF]:
         """Those that are plugged; what was begun and not finished is for plug or unplug to end."""
-        records = (record for record in self._store.all() if record.state in ("plugged", "updating"))
-        asked = (VIF.from_json(record.asked) for record in records)
-        return [vif for vif in asked if vif.type == "network" and vif.source.network == name]
+        vifs = [stored.vif for stored in self._sound() if stored.state in ("plugged", "updating")]
+        return [vif for vif in vifs if vif.type == "network" and vif.source.network == name]
+
+    def _sound(self) -> Iterator[StoredVif]:
+        """Yield the records that can be read, and log the others."""
+        for stored in self._records.all():
+            if stored.problem:
+                _log.warning("%s", stored.problem)
+            else:
+                yield stored
 
     def adopt(
         self,
@@ -201,7 +196,7 @@ class VIFDriver:
             self._jobs.check(vif, instance)
         with self._store.lock([vif.id for vif, _ in found], self._settings.lock_timeout):
             jobs = [
-                self._jobs.of(self._known(asked.get(vif.id)) or vif, vif, self._store.get(vif.id), instance)
+                self._jobs.of(self._known(asked.get(vif.id)) or vif, vif, self._jobs.former(vif), instance)
                 for vif, instance in found
             ]
             return adoption.adopt(jobs, self._engine, dry_run=dry_run)
@@ -216,13 +211,13 @@ class VIFDriver:
 
         Raises NotPlugged.
         """
-        vif_id = _as_vif_id(vif_id)
+        vif_id = self._id(vif_id)
         with self._store.lock([vif_id], self._settings.lock_timeout):
-            job = self._engine.recall(self._recorded(vif_id))
+            job = Job.recorded(self._recorded(vif_id).validate())
             self._waiting.check([job])
             self._engine.prepare([job], settle=True)
             self._waiting.confirm([job])
-            self._engine.carry_out([job], "updating")
+            self._engine.apply([job], "updating")
         return job.change.steps
 
     def unplug(self, vif_id: str, *, force: bool = False) -> tuple[Step, ...]:
@@ -232,10 +227,9 @@ class VIFDriver:
         undone when a step fails: what can be taken back is, PartlyDone says what is left, and unplugging again goes
         on from there.
         """
-        vif_id = _as_vif_id(vif_id)
+        vif_id = self._id(vif_id)
         with self._store.lock([vif_id], self._settings.lock_timeout):
-            record = self._store.get(vif_id)
-            return tuple(self._engine.take_down(vif_id, record, self._facts.find, force=force))
+            return tuple(self._engine.remove(vif_id, self._records.get(vif_id), self._facts.find, force=force))
 
     def take_over(self, vif_id: str, resources: Iterable[Resource]) -> Sequence[Resource]:
         """Mark as vifplug's what another program made for a VIF; what of ``resources`` there was.
@@ -245,7 +239,7 @@ class VIFDriver:
         """
         from vifplug.host import host
 
-        vif_id = _as_vif_id(vif_id)
+        vif_id = self._id(vif_id)
         with self._store.lock([vif_id], self._settings.lock_timeout):
             return host.take_over(self._machine, list(resources))
 
@@ -255,7 +249,7 @@ class VIFDriver:
         """
         from vifplug.host import host
 
-        vif_id = _as_vif_id(vif_id)
+        vif_id = self._id(vif_id)
         with self._store.lock([vif_id], self._settings.lock_timeout):
             return host.clean_up(self._machine, devices, bridges)
 
@@ -274,24 +268,30 @@ class VIFDriver:
     def wanted(self, vif: VIF, instance: Instance | None = None) -> Sequence[Resource]:
         """What has to hold on this host for ``vif``, whatever is there. Raises InvalidRequest, Missing."""
         [job] = self._jobs.make([(vif, instance)], dry_run=True)
-        return tuple(job.wanted)
+        return tuple(job.desired)
 
     def check(self, vif_id: str | None = None) -> list[Difference]:
         """Where the host is not as recorded, and a network no longer what it was, for one VIF or for all.
 
         Raises NotPlugged for one that is not recorded.
         """
-        records = self._store.all() if vif_id is None else [self._recorded(_as_vif_id(vif_id))]
-        return [*self._engine.differences(records), *(each for one in records for each in self._resolver.changed(one))]
+        records = self._records.all() if vif_id is None else [self._recorded(self._id(vif_id))]
+        changed = (each for stored in records if not stored.problem for each in self._resolver.changed(stored))
+        return [*self._engine.differences(records), *changed]
 
-    def list(self) -> list[Entry]:
-        """Everything that is recorded, by id."""
-        return [_entry(record) for record in self._store.all()]
+    def list(self) -> list[StoredVif]:
+        """Return what is recorded of every VIF, by id; ``problem`` says which records are damaged."""
+        return self._records.all()
 
-    def show(self, vif_id: str) -> Entry:
-        """What is recorded of one VIF. Raises NotPlugged."""
-        record = self._recorded(_as_vif_id(vif_id))
-        return dataclasses.replace(_entry(record), resources=tuple(self._engine.recall(record).wanted))
+    def show(self, vif_id: str) -> StoredVif:
+        """Return what is recorded of one VIF.
+
+        Raises:
+            NotPlugged: there is no record of it.
+            DamagedRecord: its record cannot be read.
+            Missing: the plugin of a resource is not installed.
+        """
+        return self._recorded(self._id(vif_id)).validate()
 
     def host_info(self) -> dict[str, Any]:
         """What this host offers, as plain data for other programs: networks, bridges, types, kernel, SR-IOV ..."""
@@ -326,7 +326,7 @@ class VIFDriver:
 
         admission = Admission(self._resolver, self._engine, self._facts, self._store.holdings)
         fixed_first = sorted(vifs, key=lambda vif: vif.type == "network")  # pools give what is left
-        formers = [(vif, self._store.get(vif.id)) for vif in fixed_first]
+        formers = [(vif, self._records.get(vif.id)) for vif in fixed_first]
         return [(vif, each) for vif, former in formers for each in admission.reasons(vif, former, self._jobs.of)]
 
     def topology(self) -> HostView:
@@ -352,30 +352,21 @@ class VIFDriver:
             raise
         return jobs
 
-    def _recorded(self, vif_id: str) -> Record:
-        record = self._store.get(vif_id)
-        if record is None:
-            raise NotPlugged(f"VIF {vif_id} is not plugged on this host; `vifplug list` says which are")
-        return record
+    def _recorded(self, vif_id: str) -> StoredVif:
+        stored = self._records.get(vif_id)
+        if stored is None:
+            raise NotPlugged(f"VIF {vif_id} is not plugged on this host; `vifplug list` shows the VIFs that are")
+        return stored
 
-
-def _entry(record: Record) -> Entry:
-    return Entry(
-        vif=VIF.from_json(record.asked),
-        actual=VIF.from_json(record.actual),
-        instance=instance_of(record),
-        state=record.state,
-        interface_xml=record.interface_xml,
-        changed_at=record.changed_at,
-    )
+    def _id(self, text: str) -> str:
+        """Return a VIF's id in its normal form; as it is if a damaged record has it."""
+        try:
+            return parse_uuid(text)
+        except ValueError as error:
+            if self._records.get(text):
+                return text
+            raise InvalidRequest(f"the id of a VIF: {error}") from None
 
 
 def _plugged(job: Job) -> Plugged:
     return Plugged(vif=job.vif, actual=job.actual, interface_xml=job.interface_xml, steps=job.change.steps)
-
-
-def _as_vif_id(text: str) -> str:
-    try:
-        return parse_uuid(text)
-    except ValueError as error:
-        raise InvalidRequest(f"the id of a VIF: {error}") from None

@@ -41,7 +41,7 @@ class Waiting:
 
 
 def _ports(job: Job) -> list[OvsPort]:
-    return [each for each in job.wanted if isinstance(each, OvsPort)]
+    return [each for each in job.desired if isinstance(each, OvsPort)]
 
 
 def _stepped(job: Job) -> set[Any]:

@@ -170,7 +170,7 @@ def observed(wanted: VdpaDevice, facts: VdpaFacts, info: VdpaInfo) -> Observed:
         return Observed(resource=None, foreign=f"a virtio device of class {info.virtio_id}, which is no NIC")
     queues = min(info.queues, wanted.queues) if wanted.queues else wanted.queues
     changes = {"device": facts.device, "driver": facts.driver, "mac": info.mac or wanted.mac, "queues": queues}
-    return Observed(resource=wanted.replace(**changes))
+    return Observed(resource=wanted.trusted(**changes))
 
 
 def _lacking(key: str) -> str:

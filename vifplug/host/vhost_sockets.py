@@ -113,7 +113,7 @@ def _observed(wanted: VhostSocket) -> Observed:
         return Observed(resource=None, foreign=f"a {'directory' if path.is_dir() else 'file'} that is no socket")
     status = path.parent.stat()
     mode = stat.S_IMODE(status.st_mode)
-    found = wanted.replace(user=status.st_uid, group=status.st_gid, mode=mode, stale=is_stale(path))
+    found = wanted.trusted(user=status.st_uid, group=status.st_gid, mode=mode, stale=is_stale(path))
     return Observed(resource=found, held=_is_bound(path))
 
 

@@ -114,6 +114,15 @@ class Model:
         """Return a copy with other values in the named fields, validated like any new model."""
         return dataclasses.replace(self, **changes)  # type: ignore[type-var]
 
+    def trusted(self, **changes: Any) -> Self:
+        """Return a copy with other values in the named fields, which are not checked.
+
+        For values that were checked before, and for those found on the host, which may have what no document may.
+        """
+        made = object.__new__(type(self))
+        made.__dict__.update(self.__dict__ | changes)
+        return made
+
 
 def joined(values: Iterable[object], last: str = "or") -> str:
     """Return the values as an enumeration in a sentence: ``a, b or c``."""
@@ -285,17 +294,29 @@ def json_object(text: str | bytes, what: str) -> Mapping[str, Any]:
     Raises:
         InvalidDocument: the text is not JSON, or not a JSON object.
     """
+    data = _json(text, what)
+    if not isinstance(data, Mapping):
+        raise InvalidDocument([Problem("$", f"expected one {what}, got {described(data)}")])
+    return data
+
+
+def json_list(text: str, what: str) -> list[Any]:
+    """Return the list in a JSON text; like `json_object`."""
+    data = _json(text, what)
+    if not isinstance(data, list):
+        raise InvalidDocument([Problem("$", f"expected a {what}, got {described(data)}")])
+    return data
+
+
+def _json(text: str | bytes, what: str) -> Any:
     if not text.strip():
         raise InvalidDocument([Problem("$", f"expected a {what}, got nothing")])
     try:
-        data = json.loads(text, object_pairs_hook=_unique)
+        return json.loads(text, object_pairs_hook=_unique)
     except RecursionError:
         raise InvalidDocument([Problem("$", f"is nested too deeply for a {what}")]) from None
     except ValueError as error:
         raise InvalidDocument([Problem("$", f"is not JSON: {error}")]) from None
-    if not isinstance(data, Mapping):
-        raise InvalidDocument([Problem("$", f"expected one {what}, got {described(data)}")])
-    return data
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

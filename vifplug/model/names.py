@@ -21,9 +21,11 @@ PROFILE_ID_BYTES = 39  # LIBVIRT_IFLA_VF_PORT_PROFILE_MAX - 1
 
 _UUID = re.compile(r"[0-9a-f]{2}(-?[0-9a-f]{2}){15}")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+_ANY_MAC = re.compile(r"([0-9a-f]{2}(:[0-9a-f]{2}){0,31})?")
 #: names that the kernel refuses, and the directories of /proc/sys/net/*/conf that are not devices
 _NO_DEVICES = (".", "..", "all", "default")
 _DEVICE = re.compile(r"[A-Za-z0-9_.\-+@]+")
+_SYSCTL = re.compile(r"[a-z0-9]+/[a-z0-9_]+")
 _PCI = re.compile(r"(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}):([01][0-9a-f])\.([0-7])")
 _C_NUMBER = re.compile(r"0x[0-9a-f]{1,8}|0[0-7]{0,11}|[1-9][0-9]{0,9}", re.IGNORECASE)
 _ALIAS = re.compile(r"ua-[A-Za-z0-9_\-]+")
@@ -41,6 +43,13 @@ def parse_mac(text: str) -> str:
     return mac
 
 
+def parse_any_mac(text: str) -> str:
+    """A hardware address as a device may have it: of up to 32 bytes (MAX_ADDR_LEN: linux/netdevice.h), or none."""
+    if not _ANY_MAC.fullmatch(text):
+        raise ValueError(f"expected a MAC address, got {text!r}")
+    return text
+
+
 def parse_uuid(text: str) -> str:
     """Return a UUID in lower case with dashes, which are optional in the argument (as libvirt's virUUIDParse)."""
     if not _UUID.fullmatch(text.lower()):
@@ -54,6 +63,13 @@ def parse_device(text: str) -> str:
         raise ValueError(f"expected a device name of letters, digits and _ . - + @, got {text!r}")
     if (size := len(text)) > IFNAME_BYTES:
         raise ValueError(f"expected a device name of at most {IFNAME_BYTES} bytes, got {text!r} of {size}")
+    return text
+
+
+def parse_sysctl(text: str) -> str:
+    """A sysctl of a network device, ``family/key`` below /proc/sys/net: ``ipv6/disable_ipv6``."""
+    if not _SYSCTL.fullmatch(text):
+        raise ValueError(f"expected a device's sysctl such as ipv6/disable_ipv6, got {text!r}")
     return text
 
 
@@ -146,8 +162,10 @@ def between(low: int, high: int, unit: str = "") -> Callable[[int], int]:
 
 
 Mac = Annotated[str, parse_mac]
+AnyMac = Annotated[str, parse_any_mac]
 Uuid = Annotated[str, parse_uuid]
 DeviceName = Annotated[str, parse_device]
+SysctlKey = Annotated[str, parse_sysctl]
 PciAddress = Annotated[str, parse_pci]
 SocketPath = Annotated[str, parse_socket_path]
 Word = Annotated[str, parse_word]

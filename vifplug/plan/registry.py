@@ -11,7 +11,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from vifplug.errors import InvalidDocument, Missing
+from vifplug.errors import InvalidDocument, Missing, Problem
+from vifplug.model.codec import described, json_list
 from vifplug.plan.kinds.devices import (
     AdoptedBridgePort,
     BridgePort,
@@ -112,25 +113,38 @@ def to_json(resources: Iterable[Resource]) -> str:
 
 
 def from_json(text: str, kinds: Mapping[str, type[Resource]] = RESOURCES) -> list[Resource]:
-    """The resources that `to_json` wrote. Raises Missing for one that ``kinds`` does not have, or not in this form."""
-    return [_read(data.pop("kind"), data, kinds) for data in json.loads(text)]
+    """Return the resources that `to_json` wrote.
+
+    Raises:
+        InvalidDocument: the text is no list of resources, or one of vifplug's own resources is invalid.
+        Missing: no installed plugin has a resource's kind, or the plugin that has it cannot read the resource.
+    """
+    return [_read(data, f"$[{number}]", kinds) for number, data in enumerate(json_list(text, "list of resources"))]
 
 
-def _read(kind: str, data: Mapping[str, Any], kinds: Mapping[str, type[Resource]]) -> Resource:
+def _read(data: Any, path: str, kinds: Mapping[str, type[Resource]]) -> Resource:
+    kind = data.get("kind") if isinstance(data, Mapping) else None
+    if not isinstance(kind, str):
+        raise InvalidDocument([Problem(path, f"expected a resource and its kind, got {described(data)}")])
     cls = _kind(kind, kinds)
     try:
-        return cls.from_data(data)
-    except InvalidDocument as error:
+        return cls.from_data({key: value for key, value in data.items() if key != "kind"})
+    except Exception as error:  # a plugin's class can raise anything
+        if kind in RESOURCES and isinstance(error, InvalidDocument):
+            raise InvalidDocument(problem.under(path) for problem in error.problems) from None
+        if kind in RESOURCES:
+            raise
         raise Missing(
             f"the record has {kind} {data.get('name')} of VIF {data.get('owner')}, which {cls.__module__} can't read: "
-            f"{error}: install the release that the VIF was plugged with, unplug it, and plug it anew with this one"
+            f"{error}: install the release that the VIF was plugged with, unplug it, and plug it again with this one"
         ) from error
 
 
 def _kind(kind: str, kinds: Mapping[str, type[Resource]]) -> type[Resource]:
     if kind not in kinds:
-        message = (
-            f"the record has a resource of kind {kind!r}, and no plugin that is installed and can be loaded has it"
+        message = f"the record has a resource of kind {kind[:80]!r}, which no installed plugin provides"
+        raise Missing(
+            f"{message}: install the package that VIFs were plugged with; or unplug with --force, which leaves that "
+            "resource as it is"
         )
-        raise Missing(f"{message}: install the package that VIFs were plugged with")
     return kinds[kind]

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from vifplug.errors import VifplugError
 from vifplug.model.codec import FrozenMap, Model
-from vifplug.model.names import DeviceName, Mtu
+from vifplug.model.names import DeviceName, Mtu, SysctlKey, Word
 
 Identity = tuple[str, str]
 
@@ -134,7 +134,7 @@ class Device(Resource):
     up: bool = True
     #: /proc/sys/net/<family>/conf/<name>/<key>, as ``family/key``: value; written before the device is up. One that
     #: is no longer asked keeps its value: a sysctl can't be absent, and what the kernel began with is not known
-    sysctls: FrozenMap[str, str] = field(default=HARDENED, metadata={"kept": True})
+    sysctls: FrozenMap[SysctlKey, Word] = field(default=HARDENED, metadata={"kept": True})
 
     @property
     def links(self) -> tuple[str, ...]:

@@ -220,7 +220,7 @@ def _toward(wanted: Resource, seen: Observed | None) -> list[Step]:
 def _waiting(wanted: Resource, found: Resource) -> Resource:
     """``wanted`` without what can wait for the guest to let go."""
     fields = (field.name for field in dataclasses.fields(wanted) if field.metadata.get("waits"))
-    return wanted.replace(**{name: getattr(found, name) for name in fields})
+    return wanted.trusted(**{name: getattr(found, name) for name in fields})
 
 
 def _fixed(resource: Resource) -> set[str]:
@@ -237,7 +237,7 @@ def _merged(wanted: Resource, found: Resource | None) -> Resource:
             changes[field.name] = FrozenMap({key: value for key, value in both.items() if value is not None})
         elif want is None:
             changes[field.name] = have
-    return wanted.replace(**changes)
+    return wanted.trusted(**changes)
 
 
 def _restored(wanted: Resource, found: Resource, original: Resource, *, interrupted: bool) -> Resource:
@@ -252,7 +252,7 @@ def _restored(wanted: Resource, found: Resource, original: Resource, *, interrup
             or (interrupted and getattr(wanted, field.name) == getattr(original, field.name))
         )
     }
-    return found.replace(**ours)
+    return found.trusted(**ours)
 
 
 def _emptied(wanted: Resource, former: Resource, original: Resource | None) -> Resource:
@@ -266,7 +266,7 @@ def _emptied(wanted: Resource, former: Resource, original: Resource | None) -> R
             changes[field.name] = FrozenMap({**want, **{key: old.get(key) for key in sorted(gone)}})
         elif want is None and had is not None:
             changes[field.name] = getattr(original, field.name, field.metadata.get("empty"))
-    return wanted.replace(**changes) if changes else wanted
+    return wanted.trusted(**changes) if changes else wanted
 
 
 def _shown(value: Any) -> str:

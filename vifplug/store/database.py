@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import functools
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -73,6 +74,8 @@ def connect(directory: Path, path: Path) -> DatabaseConnection:
             path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False, factory=DatabaseConnection
         )
         try:
+            # text that is no UTF-8 must not hide the other rows; with such an escape it is no JSON any more
+            connection.text_factory = functools.partial(str, encoding="utf-8", errors="backslashreplace")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             _migrate(connection, path)

@@ -1,7 +1,8 @@
 """The record of what is plugged, and the locks on it, for all threads and processes of a host.
 
 The record is an SQLite database in WAL mode with ``synchronous=FULL``: what `Store.put` has returned from survives a
-power cut. Records are plain strings in and out; what the JSON in them means is the driver's business.
+power cut. Records are plain strings in and out; what they mean, and whether they are sound, `vifplug.driver.records`
+knows: SQLite keeps no checksums, so a column that is read may have any value.
 """
 
 from __future__ import annotations
@@ -233,7 +234,15 @@ def _to_row(record: Record) -> tuple[Any, ...]:
 
 def _to_record(row: Sequence[Any]) -> Record:
     values = dict(zip(_COLUMNS, row, strict=True))
-    return Record(**values | {name: tuple(json.loads(values[name])) for name in _TUPLES})
+    return Record(**values | {name: _to_names(values[name]) for name in _TUPLES})
+
+
+def _to_names(value: Any) -> Any:
+    """A JSON list as a tuple; anything else as it is."""
+    with contextlib.suppress(ValueError, TypeError, RecursionError):
+        if isinstance(names := json.loads(value), list):
+            return tuple(names)
+    return value
 
 
 def taken(name: str, vif_id: str, holder: str) -> str:

@@ -67,15 +67,16 @@ class VifView:
     """``bridge`` or ``dev`` is what it is connected to; ``guest`` is empty when not known."""
 
     id: str
-    device: str
-    type: str
-    mac: str
-    vlan: str
-    network: str | None
-    portgroup: str | None
-    bridge: str | None
-    dev: str | None
-    guest: str
+    device: str = ""
+    type: str = ""
+    mac: str = ""
+    vlan: str = ""
+    network: str | None = None
+    portgroup: str | None = None
+    bridge: str | None = None
+    dev: str | None = None
+    guest: str = ""
+    #: that of the record, or ``damaged``
     state: str
 
 

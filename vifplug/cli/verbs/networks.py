@@ -150,7 +150,7 @@ def _used(driver: VIFDriver) -> dict[str, list[str]]:
     """The ids of the VIFs that were plugged into each network."""
     found: dict[str, list[str]] = {}
     for entry in driver.list():
-        if entry.vif.type == "network":
+        if not entry.problem and entry.vif.type == "network":
             found.setdefault(entry.vif.source.network, []).append(entry.vif.id)
     return found
 

@@ -12,7 +12,8 @@ from vifplug.cli.verbs import placement
 from vifplug.errors import VifplugError
 
 if TYPE_CHECKING:
-    from vifplug.driver.verbs import Entry, VIFDriver
+    from vifplug.driver.records import StoredVif
+    from vifplug.driver.verbs import VIFDriver
     from vifplug.plan.steps import Difference
 
 Answer = tuple[Sequence[str], Iterable[Any]]
@@ -87,7 +88,11 @@ class List(Lister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Answer:
         with self.app.driver() as driver:
-            return self.columns, [_listed(entry) for entry in driver.list()]
+            entries = driver.list()
+        for entry in entries:
+            if entry.problem:
+                self.app.say(entry.problem)
+        return self.columns, [_listed(entry) for entry in entries]
 
     def nothing(self) -> str:
         return NOTHING
@@ -167,7 +172,9 @@ class HostInfo(ShowOne):
         return self.columns, [data(info[name]) for name in self.columns]
 
 
-def _listed(entry: Entry) -> tuple[Any, ...]:
+def _listed(entry: StoredVif) -> tuple[Any, ...]:
+    if entry.problem:
+        return entry.id, "", data(None), Shown(None, ""), "damaged"
     guest = entry.instance
     shown = Shown(guest, (guest.name or guest.uuid) if guest else "")
     return entry.vif.id, entry.vif.type, data(entry.actual.target), shown, entry.state

@@ -239,7 +239,7 @@ def _observed_lower(wanted: LowerDevice, link: Link) -> Observed:
     if "IFLA_BR_VLAN_DEFAULT_PVID" in link.data:  # only with CONFIG_BRIDGE_VLAN_FILTERING (net/bridge/br_netlink.c)
         filters = bool(link.data.get("IFLA_BR_VLAN_FILTERING"))
     changes = {"up": link.up, "mac": link.mac, "mtu": link.mtu, "sysctls": values, "vlan_filtering": filters}
-    return Observed(resource=wanted.replace(**changes))
+    return Observed(resource=wanted.trusted(**changes))
 
 
 def _stranger(link: Link, wanted: Device) -> str:
@@ -275,9 +275,9 @@ def _found(wanted: Device, link: Link, links: Mapping[str, Link], others: Mappin
     below = others.get(link.link or 0)
     match wanted:
         case LibvirtTap():
-            return wanted.replace(mtu=link.mtu, up=link.up, sysctls=values, mac=link.mac)
+            return wanted.trusted(mtu=link.mtu, up=link.up, sysctls=values, mac=link.mac)
         case Tap():
-            return wanted.replace(
+            return wanted.trusted(
                 mtu=link.mtu,
                 up=link.up,
                 sysctls=values,
@@ -287,7 +287,7 @@ def _found(wanted: Device, link: Link, links: Mapping[str, Link], others: Mappin
                 group=link.data.get("IFLA_TUN_GROUP"),
             )
         case Macvtap():
-            return wanted.replace(
+            return wanted.trusted(
                 mtu=link.mtu,
                 up=link.up,
                 sysctls=values,
@@ -301,7 +301,7 @@ def _found(wanted: Device, link: Link, links: Mapping[str, Link], others: Mappin
         case VethPair():
             return _found_veth(wanted, link, links.get(wanted.peer), below)
     data = {name: _bridge_value(link, name) for name in _BRIDGE_DATA}
-    return wanted.replace(mtu=link.mtu, up=link.up, sysctls=values, **data)
+    return wanted.trusted(mtu=link.mtu, up=link.up, sysctls=values, **data)
 
 
 def _found_veth(wanted: VethPair, link: Link, peer: Link | None, below: Link | None) -> VethPair:
@@ -310,7 +310,7 @@ def _found_veth(wanted: VethPair, link: Link, peer: Link | None, below: Link | N
         peer = below = link if below is None else below
     ends = (link, peer)
     sysctls_found = [sysctls.read(end.name, wanted.sysctls) for end in ends]
-    return wanted.replace(
+    return wanted.trusted(
         peer=below.name,
         mtu=_odd(wanted.mtu, [end.mtu for end in ends]),
         up=_odd(wanted.up, [end.up for end in ends]),

@@ -89,7 +89,7 @@ class BridgePortBackend(StepwiseBackend):
         flags = {name: _flag(link.port, attribute) for name, attribute in _FLAGS.items()}
         adopted = isinstance(port, AdoptedBridgePort)  # they are put back, also where a later update sets them
         vlans = self._found_vlans(port, link, master) if port.vlans is not None or adopted else None
-        return Observed(resource=port.replace(bridge=master.name, vlans=vlans, **flags))
+        return Observed(resource=port.trusted(bridge=master.name, vlans=vlans, **flags))
 
     def _found_vlans(self, port: BridgePort, link: Link, bridge: Link) -> tuple[BridgeVlan, ...]:
         """In the order in which they are wanted, where they are the same; none while the bridge does not filter."""

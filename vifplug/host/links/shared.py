@@ -87,4 +87,4 @@ def _observed(wanted: SharedLink, link: Link, below: Mapping[int, Link]) -> Obse
             return Observed(resource=None, foreign=f"{message}, expected VLAN {wanted.vlan} on {wanted.physical}")
     elif link.kind != "bridge":
         return Observed(resource=None, foreign=f"a {link.kind or 'network'} device of that name, which is no bridge")
-    return Observed(resource=wanted.replace(up=link.up))
+    return Observed(resource=wanted.trusted(up=link.up))

@@ -109,7 +109,7 @@ def _observed(wanted: AdoptedPort, row: Row, interface: Row, bridge: str) -> Obs
 
 
 def _port(wanted: AdoptedPort, row: Row, interface: Row, bridge: str) -> AdoptedPort:
-    return wanted.replace(
+    return wanted.trusted(
         bridge=bridge,
         vlan=decode.vlan(row),
         external_ids=FrozenMap(operations.without(operations.pairs(interface["external_ids"]), decode.STATUS)),

@@ -59,7 +59,7 @@ class OvsBackend:
                 found[resource.identity] = Observed(resource=seen)
         for qdisc in wanted:
             if isinstance(qdisc, OvsQdisc) and (root := self._root_qdisc(qdisc.name)) is not None:
-                found[qdisc.identity] = Observed(resource=qdisc.replace(root=root))
+                found[qdisc.identity] = Observed(resource=qdisc.trusted(root=root))
         return found
 
     def vhost_port(self, path: str) -> tuple[str, str] | None:

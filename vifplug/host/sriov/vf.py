@@ -89,7 +89,7 @@ def record(wanted: VirtualFunction, message: VfInfo) -> VirtualFunction:
     values = {name: getattr(message, name) for name in _FIELDS}
     if {wanted.mac, message.mac} <= {_NO_MAC, _NO_MAC_EITHER}:
         values["mac"] = wanted.mac
-    return wanted.replace(**values)
+    return wanted.trusted(**values)
 
 
 def vf_messages(before: VirtualFunction, after: VirtualFunction) -> list[tuple[list[str], list[VfAttribute]]]:

@@ -5,11 +5,18 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
 from vifplug.errors import HostNotReady, KernelLacks, VifplugError
 from vifplug.model.codec import FrozenMap, Model, joined
-from vifplug.model.names import DeviceName, Mac, PciAddress
+from vifplug.model.names import AnyMac, DeviceName, Mac, PciAddress, SocketPath, SysctlKey, Word, between
 from vifplug.plan.resource import Device, Observation, Ownership, Resource, cleared, fixed, locating, names_of
+
+#: of a user or a group, as the kernel has it
+UserId = Annotated[int, between(0, 2**32 - 1)]
+#: of a VF, in Mbit/s (struct ifla_vf_rate)
+Rate = Annotated[int, between(0, 2**32 - 1)]
+Seconds = Annotated[int, between(0, 2**31 - 1)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,8 +26,8 @@ class Tap(Device):
     kind = "tap"
     mac: Mac | None = None
     multi_queue: bool = fixed(default=False)
-    user: int | None = fixed(waits=True, default=0)
-    group: int | None = fixed(waits=True, default=None)
+    user: UserId | None = fixed(waits=True, default=0)
+    group: UserId | None = fixed(waits=True, default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,11 +47,11 @@ class Macvtap(Device):
     """
 
     kind = "macvtap"
-    lower: str = fixed()
-    mode: str = fixed(default="vepa")
+    lower: DeviceName = fixed()
+    mode: Literal["vepa", "bridge", "private", "passthrough"] = fixed(default="vepa")
     mac: Mac | None = None
-    queues: int | None = fixed(default=None)
-    user: int | None = None
+    queues: Annotated[int, between(1, 2**16 - 1)] | None = fixed(default=None)
+    user: UserId | None = None
 
     @property
     def requires(self) -> tuple[Resource, ...]:
@@ -56,7 +63,7 @@ class VethPair(Device):
     """Two ends of one wire, ``name`` and ``peer``; every setting holds for both."""
 
     kind = "veth"
-    peer: str = fixed()
+    peer: DeviceName = fixed()
     promiscuous: bool | None = None
 
     @property
@@ -69,8 +76,8 @@ class LinuxBridge(Device):
     """A Linux bridge that vifplug makes for one VIF (the hybrid form). Times are in seconds."""
 
     kind = "bridge"
-    ageing_time: int | None = None
-    forward_delay: int | None = None
+    ageing_time: Seconds | None = None
+    forward_delay: Seconds | None = None
     stp: bool | None = None
     multicast_snooping: bool | None = None
     vlan_filtering: bool | None = None
@@ -80,7 +87,7 @@ class LinuxBridge(Device):
 class BridgeVlan(Model):
     """One VLAN of a bridge port (BRIDGE_VLAN_INFO): frames of ``id`` pass; ``pvid`` takes untagged ones in."""
 
-    id: int
+    id: Annotated[int, between(1, 4094)]
     pvid: bool = False
     untagged: bool = False
 
@@ -91,7 +98,7 @@ class BridgePort(Resource):
 
     kind = "bridge-port"
     name: DeviceName
-    bridge: str
+    bridge: DeviceName
     isolated: bool | None = cleared(False)
     hairpin: bool | None = cleared(False)
     learning: bool | None = cleared(True)
@@ -144,7 +151,7 @@ class VlanLink(SharedLink):
 
     kind = "vlan-link"
     physical: DeviceName = locating()
-    vlan: int = locating()
+    vlan: Annotated[int, between(1, 4094)] = locating()
     exclusive: bool = locating(default=False)
 
     @property
@@ -182,8 +189,8 @@ class LowerDevice(Resource):
     name: DeviceName
     up: bool | None = field(default=True, metadata={"kept": True})
     #: as found they may be anything: an empty bridge has all zeros, lo 65536 bytes
-    mac: str | None = None
-    mtu: int | None = None
+    mac: AnyMac | None = None
+    mtu: Annotated[int, between(0, 2**32 - 1)] | None = None
     #: a macvtap's device: one that is alone on it (``exclusive``), or any number of them (``shared``)
     exclusive: bool = locating(default=False)
     shared: bool = locating(default=False)
@@ -192,7 +199,7 @@ class LowerDevice(Resource):
     #: what it has to be (IFLA_INFO_KIND), such as ``bridge``; None: anything
     link_kind: str | None = locating(default=None)
     #: as those of a device that vifplug makes; they stay
-    sysctls: FrozenMap[str, str] = field(default=FrozenMap(), metadata={"kept": True})
+    sysctls: FrozenMap[SysctlKey, Word] = field(default=FrozenMap(), metadata={"kept": True})
     #: as found, of a Linux bridge: whether it filters VLANs; None where the kernel can't
     vlan_filtering: bool | None = locating(default=None, compare=False)
 
@@ -219,17 +226,18 @@ class VirtualFunction(Resource):
 
     kind = "vf"
     ownership = Ownership.BORROWED
+    name: PciAddress
     pf: DeviceName = locating()
-    number: int = locating()
-    mac: str | None = None
-    vlan: int | None = cleared(0)
-    vlan_qos: int | None = cleared(0)
-    vlan_proto: str | None = cleared("802.1Q")
+    number: Annotated[int, between(0, 2**16 - 1)] = locating()
+    mac: AnyMac | None = None
+    vlan: Annotated[int, between(0, 4095)] | None = cleared(0)
+    vlan_qos: Annotated[int, between(0, 7)] | None = cleared(0)
+    vlan_proto: Literal["802.1Q", "802.1ad"] | None = cleared("802.1Q")
     trust: bool | None = cleared(False)
     spoof_check: bool | None = cleared(True)
-    link_state: str | None = cleared("auto")
-    min_tx_rate: int | None = cleared(0)
-    max_tx_rate: int | None = cleared(0)
+    link_state: Literal["auto", "enable", "disable"] | None = cleared("auto")
+    min_tx_rate: Rate | None = cleared(0)
+    max_tx_rate: Rate | None = cleared(0)
 
     @property
     def described(self) -> str:
@@ -246,6 +254,7 @@ class PciFunction(Resource):
 
     kind = "pci-function"
     ownership = Ownership.BORROWED
+    name: PciAddress
 
     @property
     def described(self) -> str:
@@ -265,9 +274,10 @@ class VhostSocket(Resource):
     """
 
     kind = "vhost-socket"
-    user: int | None = None
-    group: int | None = None
-    mode: int | None = None
+    name: SocketPath
+    user: UserId | None = None
+    group: UserId | None = None
+    mode: Annotated[int, between(0, 0o7777)] | None = None
     stale: bool = False
 
     @property

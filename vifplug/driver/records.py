@@ -1,0 +1,224 @@
+"""The record of a VIF, decoded: the one place that reads, and checks, what a row of the store says."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar, get_args
+
+from vifplug.errors import DamagedRecord, InvalidDocument, Missing
+from vifplug.model.codec import described, json_object
+from vifplug.model.names import parse_uuid
+from vifplug.model.vif import VIF, Instance
+from vifplug.plan import registry
+from vifplug.plan.registry import Identity, Resource
+from vifplug.store.store import Record, State, Store
+
+T = TypeVar("T")
+
+#: resources come last: those of plugins may be missing
+_PARTS = (
+    *("state", "vif", "actual", "instance", "interface_xml", "changed_at"),
+    *("claims", "shares", "originals", "resources"),
+)
+#: the end of the year 9999, in seconds since the epoch: the last that datetime can say
+_LAST_SECOND = 253_402_300_799
+#: an error quotes at most so many characters of what is wrong with a record
+_QUOTED = 300
+
+
+@dataclass(frozen=True)
+class StoredVif:
+    """What is recorded of one VIF. Each part is decoded, and checked, when it is first used.
+
+    A part that cannot be read, or that belongs to another VIF, raises DamagedRecord; `problem` says so without raising.
+    ``resources`` and ``originals`` raise Missing for a resource whose plugin is not installed.
+    """
+
+    #: the row of the store, in which any column may have any value
+    row: Record = field(repr=False)
+    #: the resource classes by kind, those of plugins included
+    kinds: Mapping[str, type[Resource]] = field(repr=False, compare=False)
+
+    @property
+    def id(self) -> str:
+        """The id of the VIF: a UUID, unless the row is damaged."""
+        return self.row.vif_id
+
+    @functools.cached_property
+    def state(self) -> State:
+        """``plugged``, or what was begun and not finished."""
+        return self._read("state", lambda text: _one_of(get_args(State), text))
+
+    @functools.cached_property
+    def vif(self) -> VIF:
+        """The VIF as it was requested."""
+        return self.actual if self.row.asked == self.row.actual else self._read("asked", self._vif)
+
+    @functools.cached_property
+    def actual(self) -> VIF:
+        """The VIF as it was resolved on this host."""
+        return self._read("actual", self._vif)
+
+    @functools.cached_property
+    def instance(self) -> Instance | None:
+        """The guest that the VIF belongs to."""
+        return None if self.row.instance is None else self._read("instance", _instance)
+
+    @functools.cached_property
+    def interface_xml(self) -> str:
+        """The element that the caller was given."""
+        return self._read("interface_xml", _xml)
+
+    @functools.cached_property
+    def changed_at(self) -> float:
+        """When the record was written, in seconds since the epoch."""
+        return self._checked("changed_at", _time)
+
+    @functools.cached_property
+    def resources(self) -> Sequence[Resource]:
+        """What must hold on the host."""
+        return self._read("wanted", self._resources)
+
+    @functools.cached_property
+    def originals(self) -> Mapping[Identity, Resource]:
+        """What vifplug changed, as it was before the first change."""
+        return {resource.identity: resource for resource in self._read("originals", self._resources)}
+
+    @functools.cached_property
+    def claims(self) -> tuple[str, ...]:
+        """The names of what no other VIF may have at the same time."""
+        return self._checked("claims", _names)
+
+    @functools.cached_property
+    def shares(self) -> tuple[str, ...]:
+        """The names of what other VIFs may have as well, unless one of them claims it."""
+        return self._checked("shares", _names)
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether the change that wrote the record was not finished."""
+        return self.state != "plugged"
+
+    @property
+    def is_adopted(self) -> bool:
+        """Whether libvirt, or somebody else, made the VIF's port."""
+        return bool(getattr(self.actual.source, "adopted", False))
+
+    @functools.cached_property
+    def problem(self) -> str:
+        """What is wrong with the record, and what to do, in one sentence; empty for a sound one.
+
+        A plugin that is not installed is no damage.
+        """
+        try:
+            self.validate()
+        except DamagedRecord as error:
+            return str(error)
+        except Missing:
+            return ""
+        return ""
+
+    def validate(self) -> StoredVif:
+        """Decode every part, and return the record itself.
+
+        Raises:
+            DamagedRecord: a part cannot be read.
+            Missing: the plugin of a resource is not installed.
+        """
+        self._checked("vif_id", _is_id)
+        for part in _PARTS:
+            getattr(self, part)
+        return self
+
+    def _read(self, column: str, read: Callable[[str], T]) -> T:
+        return self._checked(column, lambda value: read(_text(value)))
+
+    def _checked(self, column: str, read: Callable[[object], T]) -> T:
+        try:
+            return read(getattr(self.row, column))
+        except (ValueError, InvalidDocument, RecursionError) as error:
+            raise DamagedRecord(self.id, f"column {column}: {str(error)[:_QUOTED]}") from error
+
+    def _vif(self, text: str) -> VIF:
+        vif = VIF.from_json(text)
+        if vif.id != self.id:
+            raise ValueError(f"expected the document of this VIF, got that of VIF {vif.id}")
+        return vif
+
+    def _resources(self, text: str) -> tuple[Resource, ...]:
+        found = registry.from_json(text, self.kinds)
+        for resource in found:
+            if resource.owner not in ("", self.id):
+                raise ValueError(f"expected resources of this VIF, got {resource} of VIF {resource.owner!r}")
+        return tuple(found)
+
+
+class Records:
+    """The records of a store, decoded with the resource classes ``kinds``."""
+
+    def __init__(self, store: Store, kinds: Mapping[str, type[Resource]]) -> None:
+        self.store = store
+        self._kinds = kinds
+
+    def get(self, vif_id: str) -> StoredVif | None:
+        """Return the record of one VIF; None if there is none."""
+        row = self.store.get(vif_id)
+        return StoredVif(row, self._kinds) if row else None
+
+    def all(self) -> list[StoredVif]:
+        """Return all records, by id, damaged ones included."""
+        return [StoredVif(row, self._kinds) for row in self.store.all()]
+
+
+def guest_name(instance: str | None) -> str:
+    """Return what people call the guest of a recorded ``instance``; empty if there is no guest."""
+    if instance is None:
+        return ""
+    try:
+        guest = _instance(_text(instance))
+    except (ValueError, InvalidDocument, RecursionError):
+        return "a guest whose record is damaged"
+    return guest.name or guest.uuid
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"expected a string, got {described(value)}")
+    return value
+
+
+def _xml(text: str) -> str:
+    if not text.startswith("<") or "\0" in text:
+        raise ValueError(f"expected an <interface> element, got {described(text)}")
+    return text
+
+
+def _instance(text: str) -> Instance:
+    return Instance.from_data(json_object(text, "guest"))
+
+
+def _is_id(value: object) -> None:
+    if parse_uuid(_text(value)) != value:
+        raise ValueError(f"expected a UUID, lower case with dashes, got {value!r}")
+
+
+def _one_of(allowed: Sequence[T], value: object) -> T:
+    for each in allowed:
+        if each == value:
+            return each
+    raise ValueError(f"expected one of {', '.join(map(str, allowed))}, got {described(value)}")
+
+
+def _time(value: object) -> float:
+    if not isinstance(value, (int, float)) or not math.isfinite(value) or not 0 <= value <= _LAST_SECOND:
+        raise ValueError(f"expected seconds since the epoch, got {described(value)}")
+    return float(value)
+
+
+def _names(value: object) -> tuple[str, ...]:
+    if not isinstance(value, tuple) or not all(isinstance(each, str) and each.isprintable() for each in value):
+        raise ValueError(f"expected a list of names, got {described(value)}")
+    return value
