@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-pytest_plugins = ("tests.support.elements", "tests.support.machines", "tests.support.order", "tests.support.skips")
+pytest_plugins = ("tests.plugins.elements", "tests.plugins.machines", "tests.plugins.order", "tests.plugins.skips")

@@ -21,7 +21,7 @@ OTHER = "7e1b8d4c-02f6-4c0d-8f57-b2a9d3c4e522"
 
 
 @dataclass
-class Bench:
+class BackendUnderTest:
     """A machine under test, and the few moves that every test makes."""
 
     backend: Backend
@@ -62,21 +62,21 @@ def namespace() -> Iterator[None]:
 
 
 @pytest.fixture
-def kernel(namespace: None) -> Iterator[Bench]:
+def kernel(namespace: None) -> Iterator[BackendUnderTest]:
     needs.require("tun")
     backend = LinkBackend()
-    yield Bench(backend, kernel=True)
+    yield BackendUnderTest(backend, kernel=True)
     backend.close()
 
 
 @pytest.fixture
-def memory() -> Bench:
-    return Bench(MemoryBackend(), kernel=False)
+def memory() -> BackendUnderTest:
+    return BackendUnderTest(MemoryBackend(), kernel=False)
 
 
 @pytest.fixture(params=["memory", "kernel"])
-def bench(request: pytest.FixtureRequest) -> Bench:
-    chosen: Bench = request.getfixturevalue(request.param)
+def bench(request: pytest.FixtureRequest) -> BackendUnderTest:
+    chosen: BackendUnderTest = request.getfixturevalue(request.param)
     return chosen
 
 

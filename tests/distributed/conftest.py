@@ -6,17 +6,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.two_hosts import Site, two_hosts
+from tests.distributed.two_hosts import TwoHosts, two_hosts
 
 
 @pytest.fixture(scope="session")
-def whole_site() -> Iterator[Site]:
+def whole_site() -> Iterator[TwoHosts]:
     with two_hosts() as site:
         yield site
 
 
 @pytest.fixture
-def site(whole_site: Site) -> Iterator[Site]:
+def site(whole_site: TwoHosts) -> Iterator[TwoHosts]:
     """The site; a test leaves no VIF, or fails."""
     yield whole_site
     for host in whole_site.hosts.values():

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.distributed.two_hosts import TwoHosts, address
 from tests.support.places import libvirt_cache
-from tests.support.two_hosts import Site, address
 from vifplug.testing.guests import BootedGuest, Image, boot
 from vifplug.testing.kernel import Kernel
 from vifplug.testing.libvirt import LibvirtHost
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ovn")]
 
 
 @pytest.fixture
-def libvirts(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, LibvirtHost]]:
+def libvirts(site: TwoHosts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, LibvirtHost]]:
     """A libvirtd on each host."""
     with contextlib.ExitStack() as stack:
         started = {}
@@ -35,7 +35,7 @@ def image(tmp_path: Path) -> Image:
 
 
 def test_guests_of_two_hosts_ping_each_other_and_none_of_another_network(
-    site: Site, image: Image, libvirts: dict[str, LibvirtHost]
+    site: TwoHosts, image: Image, libvirts: dict[str, LibvirtHost]
 ) -> None:
     red, blue = site.switch(), site.switch()
     vifs = {"one": site.vif(red, model="virtio"), "two": site.vif(red, model="virtio")}

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.support.two_hosts import Site
+from tests.distributed.two_hosts import TwoHosts
 from vifplug.testing.ovn import History, PortBinding
 
 pytestmark = pytest.mark.xdist_group("ovn")
 
 
-def request(site: Site, port: str, chassis: str) -> None:
+def request(site: TwoHosts, port: str, chassis: str) -> None:
     site.ovn.nbctl("--wait=hv", "set", "Logical_Switch_Port", port, f'options:requested-chassis="{chassis}"')
 
 
@@ -22,14 +22,16 @@ def turns(states: Sequence[PortBinding]) -> list[str]:
     return [name for name, _ in itertools.groupby(state.chassis for state in states if state.chassis)]
 
 
-def ended(site: Site, history: History, wanted: PortBinding) -> list[PortBinding]:
+def ended(site: TwoHosts, history: History, wanted: PortBinding) -> list[PortBinding]:
     """The whole history, once it has come to ``wanted``."""
     site.ovn.await_binding(history.port, wanted)
     site.ovn.until(lambda: history.states()[-1:] == [wanted], f"{wanted} to be seen")
     return history.states()
 
 
-def test_with_requested_chassis_a_vif_plugged_on_both_hosts_is_claimed_by_one_and_then_by_the_other(site: Site) -> None:
+def test_with_requested_chassis_each_host_in_turn_claims_a_vif_that_is_plugged_on_both(
+    site: TwoHosts,
+) -> None:
     vif = site.vif(site.switch())
     request(site, vif.id, "one")
     with site.plugged(("one", vif)), site.ovn.watched(vif.id) as history:
@@ -44,14 +46,14 @@ def test_with_requested_chassis_a_vif_plugged_on_both_hosts_is_claimed_by_one_an
             assert turns(ended(site, history, PortBinding("two", up=True))) == ["one", "two"]
 
 
-def test_without_requested_chassis_two_hosts_claim_the_vif_by_turns(site: Site) -> None:
+def test_without_requested_chassis_two_hosts_claim_the_vif_by_turns(site: TwoHosts) -> None:
     """The reason for the rule: a port may be on two hosts at a time only where OVN is told whose it is."""
     vif = site.vif(site.switch())
     with site.plugged(("one", vif)), site.ovn.watched(vif.id) as history, site.plugged(("two", vif)):
         site.ovn.until(lambda: len(turns(history.states())) > 4, "five turns of the two hosts")
 
 
-def test_with_both_hosts_requested_the_destination_is_ready_before_the_guest_comes(site: Site) -> None:
+def test_with_both_hosts_requested_the_destination_is_ready_before_the_guest_comes(site: TwoHosts) -> None:
     vif = site.vif(site.switch())
     request(site, vif.id, "one,two")
     with site.ovn.watched(vif.id) as history, site.plugged(("one", vif)):

@@ -6,7 +6,7 @@ import contextlib
 
 import pytest
 
-from tests.support.two_hosts import Site, address
+from tests.distributed.two_hosts import TwoHosts, address
 from vifplug.testing.ovn import PortBinding
 
 pytestmark = pytest.mark.xdist_group("ovn")  # one site serves them all
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.xdist_group("ovn")  # one site serves them all
 UNBOUND = PortBinding(None, up=False)
 
 
-def test_a_plugged_vif_is_an_up_binding_on_its_own_chassis_and_an_unplugged_one_is_none(site: Site) -> None:
+def test_a_plugged_vif_is_an_up_binding_on_its_own_chassis_and_an_unplugged_one_is_none(site: TwoHosts) -> None:
     switch = site.switch()
     vifs = {host: site.vif(switch) for host in site.hosts}
     for host, vif in vifs.items():
@@ -30,7 +30,7 @@ def test_a_plugged_vif_is_an_up_binding_on_its_own_chassis_and_an_unplugged_one_
 
 
 @pytest.mark.needs("tcpdump", "ping")
-def test_guests_of_two_hosts_meet_over_a_tunnel_that_says_which_network_they_are_in(site: Site) -> None:
+def test_guests_of_two_hosts_meet_over_a_tunnel_that_says_which_network_they_are_in(site: TwoHosts) -> None:
     switch = site.switch()
     here, there = site.vif(switch), site.vif(switch)
     with site.plugged(("one", here), ("two", there)), site.guest("one", here) as guest, site.guest("two", there):
@@ -46,7 +46,7 @@ def test_guests_of_two_hosts_meet_over_a_tunnel_that_says_which_network_they_are
 
 
 @pytest.mark.needs("ping")
-def test_guests_of_another_logical_switch_are_not_reached_on_either_host(site: Site) -> None:
+def test_guests_of_another_logical_switch_are_not_reached_on_either_host(site: TwoHosts) -> None:
     red, blue = site.switch(), site.switch()
     here, there, other, near = site.vif(red), site.vif(red), site.vif(blue), site.vif(blue)
     places = [("one", here), ("two", there), ("two", other), ("one", near)]
@@ -58,7 +58,7 @@ def test_guests_of_another_logical_switch_are_not_reached_on_either_host(site: S
 
 
 @pytest.mark.needs("ping")
-def test_a_guest_that_takes_another_mac_than_its_ports_is_heard_by_nobody(site: Site) -> None:
+def test_a_guest_that_takes_another_mac_than_its_ports_is_heard_by_nobody(site: TwoHosts) -> None:
     switch = site.switch()
     honest, liar = site.vif(switch), site.vif(switch)
     site.ovn.nbctl("lsp-set-port-security", liar.id, liar.mac)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.two_hosts import HASTY, Site, without_controller
+from tests.distributed.two_hosts import HASTY, TwoHosts, without_controller
 from vifplug import VIF, errors
 from vifplug.testing import netns
 from vifplug.testing.host import PrivateHost
@@ -18,14 +18,14 @@ pytestmark = pytest.mark.xdist_group("ovn")
 FLOWS = "ovn-installed"
 
 
-def installed(site: Site, vif: VIF, device: str = "") -> bool:
+def installed(site: TwoHosts, vif: VIF, device: str = "") -> bool:
     return "ovn-installed=" in site.hosts["one"].port(device or vif.device, "external_ids")
 
 
 # -- what has come about ------------------------------------------------------------------------------------------
 
 
-def test_a_plug_that_waits_for_ovn_returns_when_the_flows_are_installed(site: Site) -> None:
+def test_a_plug_that_waits_for_ovn_returns_when_the_flows_are_installed(site: TwoHosts) -> None:
     host, vif = site.hosts["one"], site.vif(site.switch())
     returned, early = threading.Event(), []
 
@@ -47,7 +47,7 @@ def test_a_plug_that_waits_for_ovn_returns_when_the_flows_are_installed(site: Si
 
 
 @pytest.mark.parametrize("wait", ["none", "ofport"])
-def test_a_plug_returns_as_early_as_it_is_asked_to(site: Site, wait: str) -> None:
+def test_a_plug_returns_as_early_as_it_is_asked_to(site: TwoHosts, wait: str) -> None:
     host, vif = site.hosts["one"], site.vif(site.switch())
     with without_controller(site.chassis["one"]):
         if wait == "none":
@@ -61,7 +61,7 @@ def test_a_plug_returns_as_early_as_it_is_asked_to(site: Site, wait: str) -> Non
     site.unplug("one", vif)
 
 
-def test_a_second_plug_waits_for_what_the_first_did_not_wait_for(site: Site) -> None:
+def test_a_second_plug_waits_for_what_the_first_did_not_wait_for(site: TwoHosts) -> None:
     vif = site.vif(site.switch())
     with without_controller(site.chassis["one"]):
         site.plug("one", vif)
@@ -77,7 +77,7 @@ def test_a_second_plug_waits_for_what_the_first_did_not_wait_for(site: Site) -> 
     site.unplug("one", vif)
 
 
-def test_an_update_to_another_logical_port_waits_for_the_flows_of_that_one(site: Site) -> None:
+def test_an_update_to_another_logical_port_waits_for_the_flows_of_that_one(site: TwoHosts) -> None:
     """What ovn-controller has said of the interface was said of the port that it was before."""
     switch = site.switch()
     before, other = site.vif(switch), site.vif(switch)
@@ -105,7 +105,7 @@ def libvirts(**source: Any) -> dict[str, Any]:
     return {"tap_owner": "libvirt", "source": {"bridge": "br-int", "port_owner": "vifplug", **source}}
 
 
-def test_the_flows_of_a_tap_of_libvirts_are_waited_for_when_its_guest_runs(site: Site) -> None:
+def test_the_flows_of_a_tap_of_libvirts_are_waited_for_when_its_guest_runs(site: TwoHosts) -> None:
     host, vif = site.hosts["one"], site.vif(site.switch(), **libvirts())
     answer = site.command("one", "plug", "--wait", FLOWS, site.document(vif))
     assert answer.code == 0 and f"{vif.device} has no device before its guest runs" in answer.err, answer
@@ -119,7 +119,7 @@ def test_the_flows_of_a_tap_of_libvirts_are_waited_for_when_its_guest_runs(site:
     site.unplug("one", vif)
 
 
-def test_a_port_with_a_bridge_of_its_own_has_its_flows_before_the_guest_runs(site: Site) -> None:
+def test_a_port_with_a_bridge_of_its_own_has_its_flows_before_the_guest_runs(site: TwoHosts) -> None:
     vif = site.vif(site.switch(), **libvirts(per_port_bridge=True))
     with site.driver("one", wait=FLOWS) as driver:
         assert driver.plug(vif).changed
@@ -127,7 +127,7 @@ def test_a_port_with_a_bridge_of_its_own_has_its_flows_before_the_guest_runs(sit
     site.unplug("one", vif)
 
 
-def test_where_vifplug_makes_no_port_that_ovn_looks_for_a_wait_for_it_is_refused(site: Site) -> None:
+def test_where_vifplug_makes_no_port_that_ovn_looks_for_a_wait_for_it_is_refused(site: TwoHosts) -> None:
     vif = site.stranger(tap_owner="libvirt")
     answer = site.command("one", "plug", "--wait", FLOWS, site.document(vif))
     assert answer.code == 2 and "there are no flows to wait for" in answer.err, answer
@@ -141,7 +141,7 @@ def test_where_vifplug_makes_no_port_that_ovn_looks_for_a_wait_for_it_is_refused
     site.unplug("one", vif)
 
 
-def test_a_configuration_that_waits_for_ovn_lets_vifs_pass_that_ovn_does_not_look_for(site: Site) -> None:
+def test_a_configuration_that_waits_for_ovn_lets_vifs_pass_that_ovn_does_not_look_for(site: TwoHosts) -> None:
     with PrivateHost(vifplug_ovs={"wait": FLOWS, "timeout": 60}) as host:
         host.driver.plug(site.stranger(type="ethernet", source={}, virtualport=None))
 
@@ -149,7 +149,7 @@ def test_a_configuration_that_waits_for_ovn_lets_vifs_pass_that_ovn_does_not_loo
 # -- what is lacking, beside what a database without an OVN can tell (tests/faults) -------------------------------
 
 
-def complaint(site: Site, vif: VIF) -> str:
+def complaint(site: TwoHosts, vif: VIF) -> str:
     """What a plug says that waits in vain. What it has made is gone, and an unplug finds nothing to do."""
     with site.driver("one", wait=FLOWS, hasty=True) as driver:
         with pytest.raises(errors.Unavailable) as raised:
@@ -161,7 +161,7 @@ def complaint(site: Site, vif: VIF) -> str:
     return message
 
 
-def test_without_ovn_controller_the_command_says_where_to_look(site: Site) -> None:
+def test_without_ovn_controller_the_command_says_where_to_look(site: TwoHosts) -> None:
     vif = site.vif(site.switch())
     with without_controller(site.chassis["one"]):
         answer = site.command("one", "plug", "--wait", FLOWS, site.document(vif), hasty=True)
@@ -170,14 +170,14 @@ def test_without_ovn_controller_the_command_says_where_to_look(site: Site) -> No
     assert site.hosts["one"].driver.list() == [] and site.command("one", "unplug", vif.id).code == 0
 
 
-def test_a_port_that_ovn_does_not_have_is_said_to_be_unknown(site: Site) -> None:
+def test_a_port_that_ovn_does_not_have_is_said_to_be_unknown(site: TwoHosts) -> None:
     vif = site.stranger()
     message = complaint(site, vif)
     assert f"shows no sign of the iface-id {vif.id}" in message
     assert f"`ovn-sbctl find Port_Binding logical_port={vif.id}` whether OVN has such a port" in message
 
 
-def test_a_port_that_another_chassis_is_to_have_is_said_to_be_seen(site: Site) -> None:
+def test_a_port_that_another_chassis_is_to_have_is_said_to_be_seen(site: TwoHosts) -> None:
     """ovn-controller leaves a sign of it where it has another port of that logical switch."""
     switch = site.switch()
     vif, neighbour = site.vif(switch), site.vif(switch)
@@ -189,7 +189,7 @@ def test_a_port_that_another_chassis_is_to_have_is_said_to_be_seen(site: Site) -
     assert "another chassis has it or is requested for it" in message
 
 
-def test_a_southbound_database_that_is_not_reached_is_named(site: Site) -> None:
+def test_a_southbound_database_that_is_not_reached_is_named(site: TwoHosts) -> None:
     vif, chassis = site.vif(site.switch()), site.chassis["one"]
     with without_controller(chassis):
         chassis.configure(**{"ovn-remote": "unix:/nowhere.sock"})

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 from lxml import etree
 
+from tests.functional.libvirt_networks import LibvirtNetworks, Refused, started
 from tests.support import libvirt as as_domains_have_it
-from tests.support.libvirt_networks import LibvirtNetworks, Refused, started
 from vifplug import VIF, Network, errors, resolve
 from vifplug.networks.pool import Holder, PoolDevice
 from vifplug.networks.resolve import device_of, is_alone
@@ -354,7 +354,7 @@ STAGES = ("network", "port", "ok")
 
 
 @dataclass(frozen=True)
-class Answer:
+class Resolution:
     """How far one side came, why no further, and what it made."""
 
     stage: str
@@ -362,25 +362,25 @@ class Answer:
     port: Mapping[str, Any] = field(default_factory=dict)
 
 
-def of_libvirt(question: Question, libvirt: LibvirtNetworks) -> Answer:
+def of_libvirt(question: Question, libvirt: LibvirtNetworks) -> Resolution:
     stage = "network"
     try:
         with libvirt.network(question.network) as network:
             stage = "port"
             as_domains_have_it.canonical(question.interface)
-            return Answer("ok", port=_said_by_libvirt(network.allocate(question.port)))
+            return Resolution("ok", port=_said_by_libvirt(network.allocate(question.port)))
     except (Refused, as_domains_have_it.Refused) as refusal:
-        return Answer(stage, str(refusal))
+        return Resolution(stage, str(refusal))
 
 
-def of_vifplug(question: Question) -> Answer:
+def of_vifplug(question: Question) -> Resolution:
     stage = "network"
     try:
         network = Network.from_xml(question.network)
         stage = "port"
-        return Answer("ok", port=_said_by_vifplug(resolve(VIF.from_xml(question.interface, id=PORT), network)))
+        return Resolution("ok", port=_said_by_vifplug(resolve(VIF.from_xml(question.interface, id=PORT), network)))
     except errors.VifplugError as refusal:
-        return Answer(stage, f"{type(refusal).__name__}: {refusal}")
+        return Resolution(stage, f"{type(refusal).__name__}: {refusal}")
 
 
 def _said_by_libvirt(networkport: str) -> dict[str, Any]:
@@ -432,21 +432,21 @@ class Difference:
     """One that is meant: why, and which it is. ``until``: the libvirt that does the same."""
 
     why: str
-    applies: Callable[[Choice, Answer, Answer], bool]
+    applies: Callable[[Choice, Resolution, Resolution], bool]
     until: tuple[int, int] = (99, 0)
 
 
-def later(ours: Answer, theirs: Answer) -> bool:
+def later(ours: Resolution, theirs: Resolution) -> bool:
     return STAGES.index(ours.stage) > STAGES.index(theirs.stage)
 
 
-def _stricter(words: str) -> Callable[[Choice, Answer, Answer], bool]:
+def _stricter(words: str) -> Callable[[Choice, Resolution, Resolution], bool]:
     return lambda choice, ours, theirs: theirs.stage == "ok" and words in ours.reason
 
 
 def _laxer(
     words: str, *, to: Callable[[Choice], bool] = lambda choice: True
-) -> Callable[[Choice, Answer, Answer], bool]:
+) -> Callable[[Choice, Resolution, Resolution], bool]:
     """vifplug comes further than libvirt, which refuses with these words."""
     return lambda choice, ours, theirs: later(ours, theirs) and words in theirs.reason and to(choice)
 
@@ -505,7 +505,7 @@ DIFFERENCES = {
 }
 
 
-def difference(choice: Choice, ours: Answer, theirs: Answer) -> str:
+def difference(choice: Choice, ours: Resolution, theirs: Resolution) -> str:
     """The name of what differs; empty where nothing does, ``?`` where it has no name."""
     if ours == theirs or (theirs.stage != "ok" and not later(ours, theirs)):
         return ""
@@ -513,7 +513,7 @@ def difference(choice: Choice, ours: Answer, theirs: Answer) -> str:
 
 
 @pytest.fixture(scope="module")
-def compared(libvirt: LibvirtNetworks) -> list[tuple[Question, Answer, Answer, str]]:
+def compared(libvirt: LibvirtNetworks) -> list[tuple[Question, Resolution, Resolution, str]]:
     """All questions, with our answer, libvirt's, and what differs."""
     choices = [choice for name, factors in WORLDS.items() for choice in pairwise(factors, name)]
     found = []
@@ -523,7 +523,7 @@ def compared(libvirt: LibvirtNetworks) -> list[tuple[Question, Answer, Answer, s
     return found
 
 
-Compared = list[tuple[Question, Answer, Answer, str]]
+Compared = list[tuple[Question, Resolution, Resolution, str]]
 
 
 def test_every_answer_is_libvirts_or_differs_on_purpose(compared: Compared) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from tests.support.peers import MTU, Peer, peer
+from tests.guests.peers import MTU, Peer, peer
 from tests.support.places import libvirt_cache, shared
 from vifplug.testing import guests, macvtaps
 from vifplug.testing.guests import BootedGuest, Image

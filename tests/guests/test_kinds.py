@@ -13,7 +13,7 @@ import pytest
 
 from tests.guests.conftest import Boot
 from tests.guests.kinds import ELSEWHERE, LOWER, NETWORKS, PAIRS, REFLECTING, SWITCHED, Kind, Pair
-from tests.support.peers import MTU, Peer, addressed, peer, reached
+from tests.guests.peers import MTU, Peer, addressed, peer, reached
 from vifplug import VIF, Instance
 from vifplug.testing.guests import BootedGuest
 from vifplug.testing.host import PrivateHost

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.peers import Peer, addressed, peer, reached
+from tests.guests.peers import Peer, addressed, peer, reached
 from vifplug import VIF, Instance, interface_xml
 from vifplug.driver.verbs import Plugged
 from vifplug.guest.domain.live import guest

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.guests.conftest import Boot
-from tests.support.peers import Peer, peer, reached
+from tests.guests.peers import Peer, peer, reached
 from vifplug import VIF, Instance, errors
 from vifplug.driver.verbs import Plugged
 from vifplug.testing.guests import BootedGuest

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
+from tests.guests.nodes import BRIDGE, Node, two_nodes
+from tests.guests.peers import Peer, peer
 from tests.support.command import vifplug
-from tests.support.nodes import BRIDGE, Node, two_nodes
 from tests.support.patience import becomes
-from tests.support.peers import Peer, peer
 from tests.support.places import ROOT, libvirt_cache
 from vifplug import VIF, errors
 from vifplug.plan.steps import Difference

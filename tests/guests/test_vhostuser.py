@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tests.guests.conftest import Boot
+from tests.guests.peers import Peer, peer
 from tests.support.patience import becomes
-from tests.support.peers import Peer, peer
 from tests.support.places import libvirt_cache
 from vifplug import VIF, Instance, errors
 from vifplug.model.names import SOCKET_PATH_BYTES

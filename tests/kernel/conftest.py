@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.nic import Nic, wired
-from tests.support.wire import cleared
+from tests.kernel.nic import Nic, wired
+from tests.kernel.wire import cleared
 from vifplug.testing.host import PrivateHost
 from vifplug.testing.netns import ip
 

@@ -53,7 +53,7 @@ def test_late():
 
 def run(directory: Path, *words: str, **environment: str) -> str:
     """What pytest says of the tests, in a directory of their own."""
-    command = [sys.executable, "-m", "pytest", "-p", "tests.support.machines", "-p", "no:cacheprovider", "-rA", *words]
+    command = [sys.executable, "-m", "pytest", "-p", "tests.plugins.machines", "-p", "no:cacheprovider", "-rA", *words]
     variables = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
     done = subprocess.run(command, cwd=directory, env=variables, capture_output=True, text=True)
     return done.stdout + done.stderr

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.nic import Nic
+from tests.kernel.nic import Nic
 from tests.support.vm import NESTED
 from vifplug import VIF
 from vifplug.testing.guests import boot

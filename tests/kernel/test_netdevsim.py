@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.wire import until
+from tests.kernel.wire import until
 from vifplug import VIF, errors
 from vifplug.testing.host import PrivateHost
 from vifplug.testing.netns import ip, run

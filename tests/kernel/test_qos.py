@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.wire import cleared, guest, reaches, until, vif
+from tests.kernel.wire import cleared, guest, reaches, until, vif
 from vifplug.testing import netns
 from vifplug.testing.host import PrivateHost
 from vifplug.testing.libvirt import LibvirtHost, domain

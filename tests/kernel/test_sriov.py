@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.nic import FUNCTIONS, Nic
-from tests.support.wire import is_cut_off, link, reaches, until
+from tests.kernel.nic import FUNCTIONS, Nic
+from tests.kernel.wire import is_cut_off, link, reaches, until
 from vifplug import VIF, errors
 from vifplug.testing.host import PrivateHost
 from vifplug.testing.netns import ip

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.wire import cleared, guest, is_cut_off, link, reaches, vif
+from tests.kernel.wire import cleared, guest, is_cut_off, link, reaches, vif
 from vifplug.testing import netns
 from vifplug.testing.host import PrivateHost
 from vifplug.testing.netns import ip

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
-import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +13,7 @@ from typing import Any
 
 from os_vif import objects
 
-from vifplug.host.links import tap
+from tests.support.guest import opened
 from vifplug.testing import netns
 from vifplug.testing.host import PrivateHost
 
@@ -134,10 +132,8 @@ class Native:
 @contextlib.contextmanager
 def held(name: str, *, multi_queue: bool = False) -> Iterator[None]:
     """A tap of the namespace that the calling thread is in, which is there, is open, as QEMU has it."""
-    flags = tap.IFF_TAP | tap.IFF_NO_PI | (tap.IFF_MULTI_QUEUE if multi_queue else 0)
-    descriptor = os.open("/dev/net/tun", os.O_RDWR)
+    descriptor = opened(name, multi_queue=multi_queue)
     try:
-        fcntl.ioctl(descriptor, tap.TUNSETIFF, struct.pack("16sH22x", name.encode(), flags))
         yield
     finally:
         os.close(descriptor)

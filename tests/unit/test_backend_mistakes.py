@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from tests.support.sample import failures
+from tests.unit.sample import failures
 from vifplug.plan.registry import Identity, Ownership, Resource
 from vifplug.plan.steps import Observed, Step
 from vifplug.testing.backends import ResourceConformance

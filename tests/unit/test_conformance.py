@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import inspect
+import re
 import socket
 import subprocess
 import sys
 import textwrap
-import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +17,13 @@ from typing import Any, ClassVar
 
 import pytest
 
-from tests.support.sample import EXAMPLE, Sample, SampleSource, failures, suite
+from tests.support.places import ROOT
+from tests.support.site import Site
+from tests.unit import mistakes
+from tests.unit.sample import EXAMPLE, Sample, failures, suite
 from vifplug.errors import Missing, Problem
 from vifplug.guest.interface import Interface
-from vifplug.model.codec import FrozenMap, Model
+from vifplug.model.codec import Model
 from vifplug.model.names import DeviceName
 from vifplug.model.vif import VIF
 from vifplug.plan.registry import OvsPort, Resource, Tap
@@ -29,23 +32,97 @@ from vifplug.testing.conformance import VIFTypeConformance
 from vifplug.types.base import Context, Option, VIFType
 from vifplug.types.ethernet import tap, tap_interface
 
+PAGE = (ROOT / "doc" / "plugins.md").read_text()
+TAP = "tap tap0a1b2c3d-11"
+LOADS, NAMES, ORDER = "vifplug_loads_the_type", "its_devices_have_good_names", "its_resources_are_in_order"
+ELEMENT, RESOURCES = "its_element_is_accepted_by_libvirt", "its_resources_are_known_and_owned"
+
+
+# -- the ten mistakes of doc/plugins.md ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "test", "says"),
+    [
+        (mistakes.Outdated, LOADS, "was written for plugin interface 9.0, and this vifplug has 1.0"),
+        (mistakes.Half, LOADS, "Half does not define desired"),
+        (mistakes.Mutable, LOADS, "wants source to be frozen: write @dataclass(frozen=True"),
+        (mistakes.WrongDefault, LOADS, "the default of level: expected an integer, got 'many'"),
+        (mistakes.Listed, LOADS, "fields of type list[str] are not supported (expected tuple[X, ...]"),
+        (mistakes.Curious, "it_touches_nothing", "desired touches the machine: open('/sys/class/net/lo/mtu'"),
+        (mistakes.Unsorted, "it_answers_alike_in_every_process", "sort sets, ask no clock"),
+        (mistakes.Clocked, "it_answers_alike_in_every_process", "another process, at another time, gets another"),
+        (mistakes.Counted, "it_is_deterministic", "desired gives another answer each time"),
+        (mistakes.Ownerless, RESOURCES, f"{TAP} has owner '', and has to have the VIF's id: owner=vif.id"),
+        (
+            mistakes.LongName,
+            NAMES,
+            "desired built a record that is not valid: $.name: expected a device name of at",
+        ),
+        (mistakes.OneName, NAMES, "both get the device acme0: make the name from vif.device or vif.id"),
+        (mistakes.Managed, ELEMENT, f"must say managed='no' (target_managed=False), or libvirt deletes {TAP}"),
+        (mistakes.SingleQueue, ELEMENT, f"{TAP} has multi_queue=False and the element 4"),
+        (
+            mistakes.Soft,
+            "its_devices_are_hardened",
+            f"{TAP} is not hardened: its sysctls are {{'ipv4/proxy_arp': '1'}}; add to vifplug.plan.registry.HARDENED",
+        ),
+        (
+            mistakes.Backwards,
+            ORDER,
+            "bridge-port tap0a1b2c3d-11 needs tap0a1b2c3d-11, which comes after it: what is needed comes first",
+        ),
+        (mistakes.Twice, ORDER, f"{TAP} comes more than once: one identity has one record"),
+        (mistakes.Lit, RESOURCES, "is of a kind that no backend looks after; known are adopted-bridge-port, "),
+        (mistakes.Deaf, "it_drops_no_key_silently", "vlan = 1011 changes neither the element nor the resources, and"),
+        (
+            mistakes.Silent,
+            "it_drops_no_key_silently",
+            "source.group = 'red' changes neither the element nor the resources",
+        ),
+    ],
+)
+def test_each_of_the_ten_mistakes_fails_with_a_sentence_that_says_what_to_fix(
+    kind: type[VIFType], test: str, says: str
+) -> None:
+    example = {**EXAMPLE, "driver": {"queues": 4}}
+    if kind is mistakes.Silent:
+        example["source"] = {"bridge": "br0", "group": "red"}
+    assert says in failures(suite(kind, example), f"test_{test}")[f"test_{test}"]
+
+
+@pytest.mark.needs("schemas")
+@pytest.mark.beyond_schema("failed to validate content", why="a mistake of a type that the suite has to find")
+def test_an_element_that_libvirts_schema_refuses_is_named() -> None:
+    message = failures(suite(mistakes.NoElement))["test_its_element_is_accepted_by_libvirt"]
+    assert "libvirt's schema refuses the element" in message and "<interface type='routed'>" in message
+
+
+def test_a_name_that_is_not_the_entry_points_fails_the_suite_where_it_is_installed(tmp_path: Path) -> None:
+    site = Site(tmp_path / "site")
+    site.install("acme", "1.2", {"vifplug.types": {"sample": "tests.unit.mistakes:Misnamed"}})
+    found = site.ask(
+        """
+        from tests.unit import mistakes, sample
+        case = sample.suite(mistakes.Misnamed, {**sample.EXAMPLE, "type": "simple"})
+        answer = sample.failures(case, "test_vifplug_loads")
+        """
+    )
+    assert found == {"test_vifplug_loads_the_type": "Misnamed says name = 'simple' and is registered as 'sample'"}
+
+
+def test_the_page_lists_the_ten_and_each_has_a_type_that_makes_it() -> None:
+    listed = re.findall(r"^(\d+)\. \*\*", PAGE.partition("The ten mistakes")[2], re.MULTILINE)
+    made = {re.match(r"(\d+): ", cls.__doc__ or "") for cls in vars(mistakes).values() if isinstance(cls, type)}
+    assert listed == [str(number) for number in range(1, 11)]
+    assert {each[1] for each in made if each} == set(listed)
+
+
+# -- other mistakes -----------------------------------------------------------------------------------------------
+
 
 def test_a_type_without_a_mistake_passes() -> None:
     assert failures(suite(Sample)) == {}
-
-
-def test_a_method_that_is_missing_is_named() -> None:
-    class Half(VIFType):
-        """A type that has one half only."""
-
-        name = "sample"
-        source = SampleSource
-
-        def interface(self, vif: VIF, context: Context) -> Interface:
-            return tap_interface(vif, "vifplug")
-
-    found = failures(suite(Half))  # type: ignore[type-abstract]
-    assert found == {"test_vifplug_loads_the_type": "Half does not define desired"}
 
 
 def test_a_source_that_is_a_plain_dataclass_is_refused() -> None:
@@ -166,53 +243,10 @@ def test_a_source_that_swallows_unknown_keys_is_refused() -> None:
     assert "unknown key no_such_key" in failures(suite(Relaxed))["test_it_refuses_what_it_says"]
 
 
-def test_a_resource_without_an_owner_is_named() -> None:
-    class Ownerless(Sample):
-        """A type whose tap nobody could find again."""
-
-        def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
-            yield Tap(name=vif.device)
-
-    message = failures(suite(Ownerless))["test_its_resources_are_known_and_owned"]
-    assert message == "tap tap0a1b2c3d-11 has owner '', and has to have the VIF's id: owner=vif.id"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Beacon(Resource):
-    """A kind of resource that no backend looks after."""
-
-    kind = "beacon"
-
-
-class Lit(Sample):
-    """A type with a kind of resource of its own."""
-
-    def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
-        yield Beacon(name=vif.device, owner=vif.id)
-
-
-def test_an_unknown_kind_of_resource_is_named() -> None:
-    message = failures(suite(Lit))["test_its_resources_are_known_and_owned"]
-    assert message.startswith(
-        "beacon tap0a1b2c3d-11 is of a kind that no backend looks after; known are adopted-bridge-port, "
-    )
-
-
 def test_a_kind_of_resource_of_the_authors_own_passes_when_it_is_given() -> None:
-    case = suite(Lit)
-    type(case).resources = (Beacon,)
+    case = suite(mistakes.Lit)
+    type(case).resources = (mistakes.Lamp,)
     assert failures(case) == {}
-
-
-def test_a_tap_that_libvirt_would_delete_is_named() -> None:
-    class Managed(Sample):
-        """A type that forgets managed='no'."""
-
-        def interface(self, vif: VIF, context: Context) -> Interface:
-            return Interface.of(vif, "ethernet", None, target=vif.target)
-
-    message = failures(suite(Managed))["test_its_element_is_accepted_by_libvirt"]
-    assert "must say managed='no'" in message and "tap tap0a1b2c3d-11" in message
 
 
 def test_a_tap_in_the_form_that_libvirt_makes_itself_is_named() -> None:
@@ -242,30 +276,6 @@ def test_an_element_with_another_target_mac_or_queues_than_the_tap_is_named() ->
         "the element has target tap-other, and tap tap0a1b2c3d-11 is made",
         "tap tap0a1b2c3d-11 has multi_queue=True and the element 1 queues: libvirt could not open it",
     ]
-
-
-@pytest.mark.needs("schemas")
-@pytest.mark.beyond_schema("failed to validate content", why="a mistake of a type that the suite has to find")
-def test_an_element_that_libvirts_schema_refuses_is_named() -> None:
-    class Odd(Sample):
-        """A type with a form of element that libvirt doesn't have."""
-
-        def interface(self, vif: VIF, context: Context) -> Interface:
-            return Interface.of(vif, "routed", None)
-
-    message = failures(suite(Odd))["test_its_element_is_accepted_by_libvirt"]
-    assert "libvirt's schema refuses the element" in message and "<interface type='routed'>" in message
-
-
-def test_a_device_that_is_not_hardened_is_named() -> None:
-    class Soft(Sample):
-        """A type that replaces the sysctls where it means to add one."""
-
-        def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
-            yield tap(vif, context).replace(sysctls=FrozenMap({"ipv4/proxy_arp": "1"}))
-
-    message = failures(suite(Soft))["test_its_devices_are_hardened"]
-    assert "is not hardened" in message and "add to vifplug.plan.registry.HARDENED" in message
 
 
 @pytest.mark.parametrize(
@@ -316,16 +326,6 @@ def test_after_enforcing_the_thread_may_open_files_again(tmp_path: Path) -> None
     (tmp_path / "x").write_text("x")
 
 
-def test_an_answer_that_changes_is_named() -> None:
-    class Fickle(Sample):
-        """A type that makes up a name each time."""
-
-        def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
-            yield tap(vif, context).replace(name="tap" + uuid.uuid4().hex[:8])
-
-    assert "desired gives another answer each time" in failures(suite(Fickle))["test_it_is_deterministic"]
-
-
 def test_a_type_that_remembers_is_named() -> None:
     class Counting(Sample):
         """A type with a state."""
@@ -339,17 +339,6 @@ def test_a_type_that_remembers_is_named() -> None:
     assert "interface gives another answer each time" in failures(suite(Counting))["test_it_is_deterministic"]
 
 
-def test_one_name_for_every_vif_is_named() -> None:
-    class Fixed(Sample):
-        """A type that can be plugged once."""
-
-        def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
-            yield Tap(name="acme0", owner=vif.id)
-
-    message = failures(suite(Fixed))["test_its_devices_have_good_names"]
-    assert "both get the device acme0: make the name from vif.device or vif.id" in message
-
-
 def test_a_name_that_is_given_in_the_source_may_be_shared() -> None:
     class Given(Sample):
         """A type whose device is named by the document."""
@@ -360,18 +349,6 @@ def test_a_name_that_is_given_in_the_source_may_be_shared() -> None:
     assert "test_its_devices_have_good_names" not in failures(suite(Given))
 
 
-def test_a_name_that_no_device_can_have_is_named() -> None:
-    class Long(Sample):
-        """A type with names of 16 bytes and more."""
-
-        def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
-            yield Tap(name=f"acme-{vif.device}", owner=vif.id)
-
-    message = failures(suite(Long))["test_its_devices_have_good_names"]
-    assert "desired built a record that is not valid" in message
-    assert "$.name: expected a device name of at most 15 bytes" in message
-
-
 def test_a_port_with_a_name_that_no_device_can_have_is_named() -> None:
     class Long(Sample):
         """A type whose port is too long for a device."""
@@ -380,30 +357,6 @@ def test_a_port_with_a_name_that_no_device_can_have_is_named() -> None:
             yield OvsPort(name=f"acme-{vif.device}", owner=vif.id, bridge="br-int")
 
     assert "has a name of more than 15 bytes" in failures(suite(Long))["test_its_devices_have_good_names"]
-
-
-def test_resources_in_the_wrong_order_are_named() -> None:
-    class Reversed(Sample):
-        """A type that joins its tap to the bridge before there is one."""
-
-        def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
-            return list(super().desired(vif, context))[::-1]
-
-    message = failures(suite(Reversed))["test_its_resources_are_in_order"]
-    assert message == (
-        "bridge-port tap0a1b2c3d-11 needs tap0a1b2c3d-11, which comes after it: what is needed comes first"
-    )
-
-
-def test_one_resource_with_two_meanings_is_named() -> None:
-    class Torn(Sample):
-        """A type that wants two things of one tap."""
-
-        def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
-            yield tap(vif, context).replace(mtu=1400)
-            yield tap(vif, context).replace(mtu=1500)
-
-    assert "tap tap0a1b2c3d-11 comes more than once" in failures(suite(Torn))["test_its_resources_are_in_order"]
 
 
 def test_what_is_no_resource_is_named() -> None:
@@ -511,7 +464,7 @@ def test_pytest_runs_the_suite_once_for_each_document(tmp_path: Path) -> None:
     """As a third party runs it: their own file, pytest, and nothing else."""
     module = """
         import sys; sys.path.insert(0, {root!r})
-        from tests.support.sample import EXAMPLE, Sample
+        from tests.unit.sample import EXAMPLE, Sample
         from vifplug.testing.conformance import VIFTypeConformance
 
         class TestSample(VIFTypeConformance):
@@ -520,7 +473,7 @@ def test_pytest_runs_the_suite_once_for_each_document(tmp_path: Path) -> None:
             refused = (dict(EXAMPLE, link_state="down"),)
     """
     file = tmp_path / "test_sample.py"
-    file.write_text(textwrap.dedent(module.format(root=str(Path(__file__).parents[2]))))
+    file.write_text(textwrap.dedent(module.format(root=str(ROOT))))
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(file)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     names = [name for name in dir(VIFTypeConformance) if name.startswith("test_")]

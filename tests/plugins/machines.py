@@ -201,6 +201,6 @@ class Inside:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "machine(name): runs in a virtual machine; see tests/support/machines.py")
+    config.addinivalue_line("markers", "machine(name): runs in a virtual machine; see tests/plugins/machines.py")
     target = os.environ.get(REPORTS)
     config.pluginmanager.register(Inside(config, Path(target)) if target else Outside(config), "machines")

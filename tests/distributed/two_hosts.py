@@ -25,7 +25,7 @@ GENEVE = 6081
 
 
 @dataclass(frozen=True)
-class Site:
+class TwoHosts:
     """An OVN of two hosts: their names as chassis are ``one`` and ``two``."""
 
     ovn: PrivateOvn
@@ -126,7 +126,7 @@ def address(vif: VIF) -> str:
 
 
 @contextlib.contextmanager
-def two_hosts() -> Iterator[Site]:
+def two_hosts() -> Iterator[TwoHosts]:
     """Raises Lacking where OVN is not installed."""
     with contextlib.ExitStack() as stack:
         ovn = stack.enter_context(PrivateOvn())
@@ -135,7 +135,7 @@ def two_hosts() -> Iterator[Site]:
             for name in ("one", "two")
         }
         chassis = {name: stack.enter_context(ovn.joined(host, name)) for name, host in hosts.items()}
-        yield Site(ovn, hosts, chassis)
+        yield TwoHosts(ovn, hosts, chassis)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.support.wire import until
+from tests.kernel.wire import until
 from vifplug.testing import netns
 from vifplug.testing.netns import ip
 

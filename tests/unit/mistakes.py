@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from tests.support.sample import Sample
+from tests.unit.sample import Sample
 from vifplug.guest.interface import Interface
 from vifplug.model.codec import FrozenMap, Model
 from vifplug.model.vif import VIF
