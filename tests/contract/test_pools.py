@@ -12,13 +12,13 @@ from tests.contract.test_sysfs import PF, Tree
 from vifplug.host.sriov import pools
 from vifplug.host.sriov.sysfs import Sysfs
 from vifplug.model.network import Network
-from vifplug.plan.facts import Member
+from vifplug.plan.facts import PoolDeviceFacts
 from vifplug.plan.registry import LowerDevice
 from vifplug.testing.memory import MemoryBackend
 
 FIRST, TWELFTH = "0000:81:02.0", "0000:81:03.3"
 
-Members = Callable[..., list[Member]]
+Members = Callable[..., list[PoolDeviceFacts]]
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def tree(tmp_path: Path) -> Tree:
 
 @pytest.fixture
 def members(memory: MemoryBackend, tree: Tree) -> Members:
-    def found(**keys: object) -> list[Member]:
+    def found(**keys: object) -> list[PoolDeviceFacts]:
         network, sysfs = Network.from_data({"name": "n", **keys}), Sysfs(tree.root)
         return [
             replace(each, problem=each.problem or pools.problem(network, each.name, memory.observe, sysfs))  # type: ignore[arg-type]
@@ -72,7 +72,7 @@ def test_the_pool_of_a_pf_is_its_functions_by_number(members: Members, memory: M
     memory.place(LowerDevice(name="ens1f0"))
     first, twelfth = members(mode="passthrough", pf="ens1f0")
     assert (first.name, first.problem) == (FIRST, "has no network device: a guest or vfio has the function")
-    assert twelfth == Member(name="ens1f0v11", names=("device ens1f0v11", f"VF {TWELFTH}"))
+    assert twelfth == PoolDeviceFacts(name="ens1f0v11", names=("device ens1f0v11", f"VF {TWELFTH}"))
     assert [(each.name, each.problem) for each in members(mode="hostdev", pf="ens1f0")] == [(FIRST, ""), (TWELFTH, "")]
     assert members(mode="hostdev", pf="ens1f0")[1].names == twelfth.names
 

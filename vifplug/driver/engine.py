@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from vifplug.driver import own_names
 from vifplug.driver.records import StoredVif
 from vifplug.errors import (
     BrokenPlugin,
@@ -31,7 +32,7 @@ from vifplug.errors import (
 from vifplug.model.vif import VIF, Instance
 from vifplug.plan import preconditions, registry, steps
 from vifplug.plan.plan import Plan, change
-from vifplug.plan.registry import Device, Identity, Ownership, Resource
+from vifplug.plan.registry import Device, Identity, OvsBridge, Ownership, Resource
 from vifplug.plan.steps import Difference, Observation, Observed, Step
 from vifplug.store.store import Record, State, Store
 
@@ -65,6 +66,18 @@ class Job:
     change: Plan = Plan()
     #: whether a record that holds what is desired was written before anything was planned
     reserved: bool = False
+    #: makes the job of the same VIF with another actual VIF; None for a job that a record left
+    of: Callable[[VIF], Job] | None = None
+
+    def leave_vlan_bridge(self, observed: Observation) -> bool:
+        """Move the VIF from a VLAN bridge to its parent, where ``observed`` shows one; return whether it did."""
+        seen = observed.get((OvsBridge.kind, getattr(self.actual.source, "bridge", "")))
+        bridge = seen.resource if seen else None
+        if self.of is None or not isinstance(bridge, OvsBridge) or not bridge.parent:
+            return False
+        moved = self.of(own_names.on_parent_bridge(self.actual, bridge))
+        self.actual, self.interface_xml, self.desired = moved.actual, moved.interface_xml, moved.desired
+        return True
 
     @classmethod
     def recorded(cls, stored: StoredVif) -> Job:
@@ -138,6 +151,8 @@ class Engine:
         everything = list(itertools.chain.from_iterable(desired))
         leaving = itertools.chain.from_iterable(map(lasting, gone))
         observed = self._machine.observe([*everything, *leaving, *preconditions.required(everything)])
+        if [job for job in jobs if job.leave_vlan_bridge(observed)]:
+            return self.prepare(jobs, settle=settle)
         preconditions.raise_unmet(everything, observed)
         for job, dropped in zip(jobs, gone, strict=True):
             former, recorded = _resources(job.former), _originals(job.former)
@@ -268,7 +283,8 @@ class Engine:
     def observe(self, jobs: Sequence[Job]) -> Observation:
         """Observe what the jobs desire, with what a guest's start undoes and with what the plan requires."""
         desired = [resource for job in jobs for resource in job.desired]
-        return self._machine.observe([*desired, *preconditions.required(desired)])
+        observed = self._machine.observe([*desired, *preconditions.required(desired)])
+        return self.observe(jobs) if [job for job in jobs if job.leave_vlan_bridge(observed)] else observed
 
     def record(self, jobs: Sequence[Job]) -> None:
         """Record the jobs as plugged without taking a step: all of them or none."""

@@ -5,18 +5,22 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from vifplug import plugins
 from vifplug.conf import Config
+from vifplug.driver import own_names
 from vifplug.driver.engine import Job
 from vifplug.driver.records import Records, StoredVif
 from vifplug.driver.resolver import PoolChoice, Resolver
 from vifplug.guest import write
 from vifplug.model.vif import VIF, Instance
-from vifplug.plan.facts import Facts
 from vifplug.plugins import TypeRegistry
 from vifplug.store.store import StoreTransaction
 from vifplug.types.base import Context, VIFType
+
+if TYPE_CHECKING:
+    from vifplug.host.host import HostFacts
 
 
 @dataclass(frozen=True)
@@ -36,10 +40,11 @@ class JobFactory:
     """Makes jobs for the engine. Callers hold the locks of the VIFs."""
 
     def __init__(
-        self, types: TypeRegistry, settings: Config, facts: Facts, resolver: Resolver, records: Records
+        self, types: TypeRegistry, settings: Config, facts: HostFacts, resolver: Resolver, records: Records
     ) -> None:
         self._types = types
         self._settings = settings
+        self._facts = facts
         self._context = Context(settings=settings.common, facts=facts)
         self._resolver = resolver
         self._records = records
@@ -91,14 +96,16 @@ class JobFactory:
         return stored and stored.validate()
 
     def _job(self, request: _Request, actual: VIF) -> Job:
-        kind, actual, context = self._understood(actual, request.guest)
+        kind, bound, context = self._understood(actual, request.guest)
+        actual = own_names.with_own_names(bound, self._facts.own_name)
         return Job(
-            vif=request.vif if request.vif.type == "network" else actual,
+            vif=request.vif if request.vif.type == "network" else bound,
             actual=actual,
             instance=request.guest,
             interface_xml=write.element(plugins.interface(kind, actual, context)),
             desired=plugins.desired(kind, actual, context),
             former=request.former,
+            of=lambda actual: self._job(request, actual),
         )
 
     def _understood(self, vif: VIF, instance: Instance | None) -> tuple[VIFType, VIF, Context]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from vifplug.driver import definitions
+from vifplug.driver import definitions, own_names
 from vifplug.driver.definitions import NetworkDefinitions
 from vifplug.driver.records import StoredVif, guest_name
 from vifplug.errors import PoolExhausted, VifplugError
@@ -15,7 +15,8 @@ from vifplug.model.network import Network
 from vifplug.model.vif import VIF
 from vifplug.networks.pool import Holder, PoolDevice
 from vifplug.networks.resolve import device_of, fits, resolve
-from vifplug.plan.facts import Member
+from vifplug.plan.facts import PoolDeviceFacts
+from vifplug.plan.registry import OvsBridge
 from vifplug.plan.steps import Difference
 from vifplug.store.store import Holding
 
@@ -23,7 +24,7 @@ from vifplug.store.store import Holding
 class Pools(Protocol):
     """Who knows the devices of this host."""
 
-    def pool(self, network: Network) -> list[Member]:
+    def pool(self, network: Network) -> list[PoolDeviceFacts]:
         """The devices of a network's pool, in order."""
         ...
 
@@ -35,6 +36,14 @@ class Pools(Protocol):
         """Whether a network device, or a PCI device, of that name is there."""
         ...
 
+    def own_name(self, name: str) -> str:
+        """Return the own name of a network device."""
+        ...
+
+    def vlan_bridge(self, name: str) -> OvsBridge | None:
+        """Return a VLAN bridge of Open vSwitch, with its parent and tag."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class PoolChoice:
@@ -42,7 +51,7 @@ class PoolChoice:
 
     vif: VIF
     network: Network
-    members: Sequence[Member]
+    members: Sequence[PoolDeviceFacts]
     pools: Pools
 
     @property
@@ -114,6 +123,8 @@ class Resolver:
         path = f"network {vif.source.network}"
         try:
             now = self.begin(vif, stored, refresh=True)
+            if not isinstance(now, PoolChoice):
+                now = self._named_as(now, stored.actual)
         except VifplugError as error:
             yield Difference(vif.id, path, "a definition that has a place for the VIF", str(error))
             return
@@ -125,6 +136,13 @@ class Resolver:
         for key in says.keys() | was.keys():
             if says.get(key) != was.get(key):
                 yield Difference(vif.id, f"{path}: {key}", says.get(key), was.get(key))
+
+    def _named_as(self, now: VIF, was: VIF) -> VIF:
+        """Return ``now`` under the names of this host; Open vSwitch is asked only for a bridge that ``was`` has not."""
+        now = own_names.with_own_names(now, self._pools.own_name)
+        name, had = (getattr(each.source, "bridge", None) for each in (now, was))
+        bridge = self._pools.vlan_bridge(name) if name and name != had else None
+        return own_names.on_parent_bridge(now, bridge) if bridge else now
 
 
 def still_adopted(vif: VIF, former: StoredVif | None) -> VIF:
@@ -145,9 +163,8 @@ def looked_at(network: Network, devices: Iterable[PoolDevice], pools: Pools) -> 
     return [replace(each, problem=each.problem or pools.problem(network, each.name)) for each in devices]
 
 
-def pool_view(network: Network, members: Iterable[Member], holdings: Iterable[Holding]) -> list[PoolDevice]:
+def pool_view(network: Network, members: Iterable[PoolDeviceFacts], holdings: Iterable[Holding]) -> list[PoolDevice]:
     """The devices of a pool, with who has them."""
-    limits = network.limits
     by_name: dict[str, list[Holding]] = {}
     for holding in holdings:
         by_name.setdefault(holding.name, []).append(holding)
@@ -155,7 +172,7 @@ def pool_view(network: Network, members: Iterable[Member], holdings: Iterable[Ho
         PoolDevice(
             name=member.name,
             problem=member.problem,
-            limit=limits.get(member.name),
+            limit=member.limit,
             holders=_holders(holding for name in member.names for holding in by_name.get(name, ())),
         )
         for member in members

@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vifplug.errors import Absent
+from vifplug.host import names
 from vifplug.host.backend import Backend
 from vifplug.host.machine import Machine
 from vifplug.model.names import is_pci
 from vifplug.model.network import Network
 from vifplug.plan import registry
-from vifplug.plan.facts import BridgeFacts, Member, VirtualFunctionFacts
-from vifplug.plan.registry import Device, LowerDevice, OvsPort, Resource
+from vifplug.plan.facts import BridgeFacts, PoolDeviceFacts, VirtualFunctionFacts
+from vifplug.plan.registry import Device, LowerDevice, OvsBridge, OvsPort, Resource
 
 if TYPE_CHECKING:
     from vifplug.host.ovs.settings import OvsSettings
@@ -134,7 +135,7 @@ class HostFacts:
         """The name of this host."""
         return platform.node()
 
-    def pool(self, network: Network) -> list[Member]:
+    def pool(self, network: Network) -> list[PoolDeviceFacts]:
         """The devices of a network's pool, in order."""
         from vifplug.host.sriov import pools
         from vifplug.host.sriov.sysfs import Sysfs
@@ -153,6 +154,17 @@ class HostFacts:
         from vifplug.host.sriov.sysfs import Sysfs
 
         return Sysfs().has(device) if is_pci(device) else bool(self._machine.observe([LowerDevice(name=device)]))
+
+    def own_name(self, name: str) -> str:
+        """Return the own name of a network device; ``name`` if no device has that name."""
+        return names.own_name(name)
+
+    def vlan_bridge(self, name: str) -> OvsBridge | None:
+        """Return a VLAN bridge of Open vSwitch with its parent and tag; None if ``name`` is no such bridge."""
+        desired = OvsBridge(name=name)
+        seen = self._machine.observe([desired]).get(desired.identity)
+        found = seen.resource if seen else None
+        return found if isinstance(found, OvsBridge) and found.parent else None
 
     def vhost_port(self, path: str) -> tuple[str, str] | None:
         """The Open vSwitch port, and its bridge, at the other end of a vhost-user socket; None where there is none."""

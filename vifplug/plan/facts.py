@@ -24,15 +24,17 @@ class VirtualFunctionFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Member:
-    """A device of a pool: a network device, or a virtual function by its PCI address.
+class PoolDeviceFacts:
+    """A device of a pool as this host has it."""
 
-    ``names`` are those under which a VIF may hold it (`Resource.claims`); ``problem`` says why it can't be used.
-    """
-
+    #: the own name of a network device, or the PCI address of a virtual function
     name: str
+    #: the names under which a VIF may have it (`vifplug.plan.registry.Resource.claims`)
     names: tuple[str, ...] = ()
+    #: why no VIF can use it; empty if one can
     problem: str = ""
+    #: how many VIFs may share it; None: any number
+    limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from vifplug.errors import Missing
+from vifplug.host.names import own_name
 from vifplug.host.sriov.sysfs import Sysfs
 from vifplug.model.names import is_pci
 from vifplug.model.network import Network
-from vifplug.plan.facts import Member
+from vifplug.plan.facts import PoolDeviceFacts
 from vifplug.plan.registry import Identity, LowerDevice, names_of
 from vifplug.plan.steps import Observed
 
@@ -17,13 +18,22 @@ Observe = Callable[[Iterable[LowerDevice]], Mapping[Identity, Observed]]
 GONE = "is not on this host"
 
 
-def members(network: Network, sysfs: Sysfs) -> list[Member]:
-    """The devices of the network's pool, in its order, with their names; those of a ``pf`` are its VFs."""
+def members(network: Network, sysfs: Sysfs) -> list[PoolDeviceFacts]:
+    """Return the devices of a network's pool, in its order; those of a ``pf`` are its virtual functions.
+
+    A device that the definition lists under several of its names is one device, with the smallest of their limits.
+    """
     if network.pf:
-        return list(_of_pf(network, network.pf, sysfs))
+        return list(_of_pf(network, own_name(network.pf), sysfs))
     if network.addresses:
-        return [Member(name=each, names=names_of(sysfs.device_of(each), each)) for each in network.addresses]
-    return [Member(name=each.dev, names=names_of(each.dev, sysfs.function_of(each.dev))) for each in network.devices]
+        return [PoolDeviceFacts(name=each, names=names_of(sysfs.device_of(each), each)) for each in network.addresses]
+    limits: dict[str, list[int]] = {}
+    for listed in network.devices:
+        limits.setdefault(own_name(listed.dev), []).extend([] if listed.max is None else [listed.max])
+    return [
+        PoolDeviceFacts(name=name, names=names_of(name, sysfs.function_of(name)), limit=min(found, default=None))
+        for name, found in limits.items()
+    ]
 
 
 def problem(network: Network, device: str, observe: Observe, sysfs: Sysfs) -> str:
@@ -37,17 +47,17 @@ def problem(network: Network, device: str, observe: Observe, sysfs: Sysfs) -> st
     return _function_problem(device, observe, sysfs) if is_pci(device) else _state(device, observe)
 
 
-def _of_pf(network: Network, pf: str, sysfs: Sysfs) -> Iterator[Member]:
+def _of_pf(network: Network, pf: str, sysfs: Sysfs) -> Iterator[PoolDeviceFacts]:
     functions = sysfs.functions_of(pf)
     if not functions:
-        yield Member(name=pf, problem="has no virtual functions here: write their number to its sriov_numvfs")
+        yield PoolDeviceFacts(name=pf, problem="has no virtual functions here: write their number to its sriov_numvfs")
     for address, device in functions:
         names = names_of(device, address)
         if network.form == "hostdev":
-            yield Member(name=address, names=names)
+            yield PoolDeviceFacts(name=address, names=names)
         else:
             lacking = "" if device else "has no network device: a guest or vfio has the function"
-            yield Member(name=device or address, names=names, problem=lacking)
+            yield PoolDeviceFacts(name=device or address, names=names, problem=lacking)
 
 
 def _function_problem(address: str, observe: Observe, sysfs: Sysfs) -> str:

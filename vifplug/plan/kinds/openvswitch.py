@@ -22,6 +22,9 @@ class OvsBridge(Resource):
     datapath_type: str | None = locating(default=None)
     #: it goes with its last port, if vifplug made it
     transient: bool = locating(default=False)
+    #: as found, of a VLAN bridge (``ovs-vsctl add-br NAME PARENT VLAN``): its parent bridge, and the VLAN there
+    parent: str | None = locating(default=None)
+    tag: int | None = locating(default=None)
 
     @property
     def described(self) -> str:
