@@ -228,7 +228,7 @@ def test_a_definition_that_is_not_of_a_running_guest(host: PrivateHost, libvirt:
     ]
     assert vifplug("adopt", libvirt.write("<interface/>"), config=host.config).code == 2
     nothing = vifplug("adopt", libvirt.write(domain("web")), config=host.config)
-    assert (nothing.code, nothing.out) == (0, "libvirt has plugged no interface of the guest\n")
+    assert (nothing.code, nothing.out) == (0, "the guest has no interface that libvirt plugged\n")
 
 
 @pytest.mark.parametrize("mode", ["server", "client"])

@@ -75,8 +75,8 @@ EXTERNAL = """<!DOCTYPE l [<!ENTITY a SYSTEM "file:///etc/hostname">]>
         ('"web"', "expected one VIF document, got 'web'"),
         ("[" * 100000, "got a list"),
         pytest.param('{"id":' * 100000, "nested too deeply", id="nested"),
-        (b"\xff\xfe{}", "is not UTF-8 text: byte 0 is 0xff"),
-        pytest.param(b"\0" * (2 << 20), "is longer than 1 MiB", id="long"),
+        (b"\xff\xfe{}", "not UTF-8 text: byte 0 is 0xff"),
+        pytest.param(b"\0" * (2 << 20), "not a VIF document: longer than 1 MiB", id="long"),
         (BOMB, "has a document type or entities"),
         (EXTERNAL, "has a document type or entities"),
         ("<domain type='kvm'><name>web</name></domain>", "expected one <interface> element, got domain"),
@@ -125,9 +125,9 @@ def test_all_problems_of_a_document_are_told_one_a_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "mode", "sentence"),
     [
-        ("nothing.json", None, "can't be read: No such file or directory"),
-        (".", None, "can't be read: Is a directory"),
-        ("web.json", 0o000, "can't be read: Permission denied"),
+        ("nothing.json", None, "cannot be read: No such file or directory"),
+        (".", None, "cannot be read: Is a directory"),
+        ("web.json", 0o000, "cannot be read: Permission denied"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_named(
@@ -149,17 +149,17 @@ def test_standard_input_is_called_so() -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ((), "expected a verb, got none; `vifplug --help` lists them"),
-        (("plgu", "x"), "'plgu' is no verb; did you mean plug? `vifplug --help` lists them"),
-        (("nonsense", "--help"), "'nonsense' is no verb"),
-        (("--bogus", "list"), "option --bogus is not known here"),
+        ((), "no command given (`vifplug --help` lists them)"),
+        (("plgu", "x"), "plgu: unknown command: did you mean plug? (`vifplug --help` lists all)"),
+        (("nonsense", "--help"), "nonsense: unknown command"),
+        (("--bogus", "list"), "--bogus: unknown option"),
         (("plug",), "the following arguments are required: FILE; see `vifplug plug --help`"),
         (("list", "--bogus"), "unrecognized arguments: --bogus; see `vifplug list --help`"),
         (("list", "-f", "bogus"), "invalid choice: 'bogus'"),
-        (("list", "-c", "bogus"), "column 'bogus' is not known here; expected vif_id, type, device, instance or state"),
+        (("list", "-c", "bogus"), "bogus: unknown column (expected vif_id, type, device, instance or state)"),
     ],
 )
-def test_wrong_usage_is_told_in_a_sentence(words: tuple[str, ...], sentence: str) -> None:
+def test_wrong_usage_is_one_sentence(words: tuple[str, ...], sentence: str) -> None:
     answer = vifplug(*words)
     assert (answer.code, answer.out) == (2, "")
     [complaint] = answer.complaints
@@ -169,7 +169,7 @@ def test_wrong_usage_is_told_in_a_sentence(words: tuple[str, ...], sentence: str
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("--instance-name", "web-1"), "--instance-name needs --instance-uuid"),
+        (("--instance-name", "web-1"), "--instance-name: needs --instance-uuid"),
         (
             ("--instance-uuid", "web-1"),
             "the instance: $.uuid: expected a UUID of 32 hexadecimal digits, dashes optional, got 'web-1'",
@@ -367,7 +367,7 @@ def test_closed_streams_are_no_bug(web: Path) -> None:
         return subprocess.run(["sh", "-c", script, VIFPLUG, str(web)], capture_output=True, text=True, check=False)
 
     closed = shell('"$0" xml - <&-')
-    assert (closed.returncode, closed.stderr) == (2, "vifplug: standard input: can't be read: Bad file descriptor\n")
+    assert (closed.returncode, closed.stderr) == (2, "vifplug: standard input: cannot be read: Bad file descriptor\n")
     assert shell('"$0" xml "$1" >&-').returncode == 0
 
 
@@ -383,7 +383,9 @@ def test_an_answer_that_cannot_be_written_is_no_success(web: Path) -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run([VIFPLUG, "xml", str(web)], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 74
-    assert done.stderr == "vifplug: the verb is done, and its answer could not be written: No space left on device\n"
+    assert (
+        done.stderr == "vifplug: the command succeeded, but its answer could not be written: No space left on device\n"
+    )
 
 
 # -- xml ----------------------------------------------------------------------------------------------------------

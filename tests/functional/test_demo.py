@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.command import VIFPLUG, WITHOUT_CAPABILITIES
 from vifplug.cli.demo import guest, vifs
-from vifplug.cli.demo.narrator import Disappointed, Narrator
+from vifplug.cli.demo.narrator import CheckFailed, Narrator
 from vifplug.cli.demo.story import CARDS
 from vifplug.model.vif import VIF
 from vifplug.testing.kernel import Kernel
@@ -61,7 +61,7 @@ def test_a_demo_in_which_guests_cannot_reach_each_other_fails_and_leaves_nothing
     place["PATH"] = f"{tmp_path}{os.pathsep}{place['PATH']}"
     done = subprocess.run([VIFPLUG, "demo"], env=place, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "  FAILED  web reaches db: both are in VLAN 10" in done.stdout
-    assert done.stderr.startswith("vifplug: the demo expected that web reaches db")
+    assert done.stderr.startswith("vifplug: a check in `demo` failed: web reaches db")
     assert processes(place) == []
 
 
@@ -90,7 +90,7 @@ def test_a_demo_that_cannot_be_set_up_says_what_is_missing(tmp_path: Path) -> No
         (tmp_path / program).chmod(0o755)
     done = subprocess.run([VIFPLUG, "demo"], env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (3, "")
-    assert done.stderr == "vifplug: the demo needs ping, and it is not in PATH: install iputils-ping\n"
+    assert done.stderr == "vifplug: demo: ping is not in PATH: install iputils-ping\n"
 
 
 @pytest.mark.needs("namespaces", "tun", "openvswitch")
@@ -117,12 +117,12 @@ def test_a_demo_whose_guests_have_no_kernel_says_so_and_leaves_nothing(place: di
     command = [VIFPLUG, "demo", "--guests", str(tmp_path)]
     done = subprocess.run(command, env=place, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (3, "")
-    assert done.stderr == f"vifplug: the demo's host can't be made here: no boot/vmlinuz-* in {tmp_path}\n"
+    assert done.stderr == f"vifplug: demo: cannot create its host: no boot/vmlinuz-* in {tmp_path}\n"
     assert processes(place) == []
 
 
 def test_an_expectation_that_fails_ends_the_demo(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(Disappointed, match="web reaches db"):
+    with pytest.raises(CheckFailed, match="web reaches db"):
         Narrator(sys.stdout).expect("web reaches db", False)
     assert "FAILED  web reaches db" in capsys.readouterr().out
 

@@ -128,7 +128,7 @@ def test_in_place_needs_a_file(tmp_path: Path) -> None:
     answer = vifplug("xml", "edit", "-", "--mac", MAC, "--vlan", "5", "--in-place", stdin=DOMAIN.decode())
     assert (answer.code, answer.complaints) == (2, ["--in-place needs a file, got - (standard input)"])
     missing = vifplug("xml", "edit", tmp_path / "no.xml", "--mac", MAC, "--vlan", "5", "--in-place")
-    assert (missing.code, missing.complaints) == (2, [f"{tmp_path}/no.xml: can't be read: No such file or directory"])
+    assert (missing.code, missing.complaints) == (2, [f"{tmp_path}/no.xml: cannot be read: No such file or directory"])
 
 
 @pytest.mark.needs("root")

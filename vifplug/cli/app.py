@@ -1,7 +1,7 @@
-"""The application: global options, the configuration, and errors as one sentence and an exit code.
+"""The application: global options, the configuration, and each error as one sentence and an exit code.
 
 Beside the exit codes of `vifplug.errors`: 70 a bug in vifplug, 74 the answer could not be written (sysexits.h),
-130 interrupted, 141 the reader of the answer has gone, 143 terminated (128 + signal, as shells have it).
+130 interrupted, 141 the reader of the answer has gone, 143 terminated (128 + signal, as in a shell).
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ EPILOG = """exit codes:
   3  the host is not ready                 70  a bug in vifplug"""
 
 
-class Told(InvalidRequest):
-    """The request is wrong, and every reason has been told already."""
+class AlreadyReported(InvalidRequest):
+    """The request is wrong, and every reason is on stderr already."""
 
 
 class NotWritten(VifplugError):
@@ -54,11 +54,11 @@ class NotWritten(VifplugError):
 
 
 class ReaderGone(Exception):
-    """Whoever read the answer wants no more of it (`vifplug list | head`): nothing that has to be told."""
+    """The reader of the answer closed the pipe (`vifplug list | head`): no error to report."""
 
 
 class App(app.App):
-    """``vifplug``. Its commands get the configuration and the driver from here, when they first ask."""
+    """``vifplug``. Commands get the configuration and the driver from here, at their first use."""
 
     NAME = "vifplug"
     LOG = logging.getLogger(NAME)
@@ -92,13 +92,13 @@ class App(app.App):
 
     @functools.cached_property
     def conf(self) -> cfg.ConfigOpts:
-        """The configuration, as the files say. Raises InvalidConfig, NotPermitted."""
+        """The configuration files' contents. Raises InvalidConfig, NotPermitted."""
         from vifplug import conf
 
         return conf.load(self.options.config_file, self.options.config_dir)
 
     def settings(self, kinds: Sequence[VIFType] = ()) -> Config:
-        """The checked values of vifplug's own options, and of those of the given VIF types. Raises InvalidConfig."""
+        """Return the validated values of vifplug's options and of the given VIF types'. Raises InvalidConfig."""
         from vifplug import conf
 
         conf.register(self.conf, kinds)
@@ -106,14 +106,14 @@ class App(app.App):
 
     @functools.cached_property
     def facts(self) -> HostFacts:
-        """What this host has, for elements that name a device by its address. Nothing is looked at until asked."""
+        """Facts of this host, for elements that name a device by its address; looked up at first use."""
         from vifplug import plugins
         from vifplug.host import host
 
         return host.HostFacts(host.machine(self.settings().ovs, {}), plugins.FactPlugins())
 
     def driver(self, *, wait: str | None = None) -> VIFDriver:
-        """A driver for this configuration, with logging set up; the caller closes it. ``wait``: see `VIFDriver`."""
+        """Set up logging and return a driver; the caller closes it. ``wait``: see `VIFDriver`."""
         from vifplug.cli import logs
         from vifplug.driver.verbs import VIFDriver
 
@@ -122,7 +122,7 @@ class App(app.App):
         return VIFDriver(conf, wait=wait)
 
     def complain(self, error: VifplugError, about: str = "") -> int:
-        """Say what went wrong, on stderr, one line for each problem; the exit code that it comes to."""
+        """Print what went wrong on stderr, one line for each problem, and return the exit code."""
         if self.options.debug:
             traceback.print_exception(error, file=self.stderr)
         for sentence in sentences(error):
@@ -130,7 +130,7 @@ class App(app.App):
         return error.exit_code
 
     def say(self, sentence: str) -> None:
-        """One line on stderr."""
+        """Print one line on stderr."""
         print(f"{self.NAME}: {' '.join(sentence.split())}", file=self.stderr)
 
     # -- running ----------------------------------------------------------------------------------------------
@@ -139,12 +139,12 @@ class App(app.App):
         return self.guard(lambda: self._parse_and_run(argv))
 
     def guard(self, work: Callable[[], int]) -> int:
-        """Do ``work``; its exit code, or that of the error that it raises, which is told."""
+        """Return the exit code of ``work``, or that of the error that it raises, which is printed."""
         try:
             code = work()
             with writing(self.stdout):
                 return code
-        except Told as error:
+        except AlreadyReported as error:
             return error.exit_code
         except NotWritten as error:
             _forget_output()
@@ -168,13 +168,13 @@ class App(app.App):
         try:
             self.print_help_if_requested()
             if not words:
-                raise InvalidRequest("expected a verb, got none; `vifplug --help` lists them")
+                raise InvalidRequest("no command given (`vifplug --help` lists them)")
             return self.run_subcommand(words)
         except HelpExit:
             return 0
 
     def run_subcommand(self, argv: list[str]) -> int:
-        """cliff's own would turn every error into exit code 1."""
+        """Run one command. cliff's own method would turn every error into exit code 1."""
         factory, name, arguments = self._found(argv)
         if name == "help" and arguments:
             self._found(arguments)
@@ -183,7 +183,7 @@ class App(app.App):
         return command.run(parser.parse_args(arguments))
 
     def _found(self, argv: list[str]) -> tuple[type[Command], str, list[str]]:
-        """The verb, its name and the words after it. After a verb, a file's name is no beginning of another verb."""
+        """Return the verb, its name and its arguments. After a verb, an argument never abbreviates another verb."""
         known = {name for name, _ in self.command_manager}
         try:
             factory, name, rest = self.command_manager.find_command(argv)
@@ -195,11 +195,11 @@ class App(app.App):
 
     def _unknown(self, word: str) -> InvalidRequest:
         if word.startswith("-"):
-            return InvalidRequest(f"option {word} is not known here; `vifplug --help` lists those before the verb")
+            return InvalidRequest(f"{word}: unknown option (`vifplug --help` lists those that precede the command)")
         if parts := [name for name, _ in self.command_manager if name.startswith(f"{word} ")]:
-            return InvalidRequest(f"{word} needs another word; expected {joined(sorted(parts))}")
+            return InvalidRequest(f"{word}: incomplete command (expected {joined(sorted(parts))})")
         near = joined(self.get_fuzzy_matches(word)[:3])
-        return InvalidRequest(f"{word!r} is no verb; did you mean {near}? `vifplug --help` lists them")
+        return InvalidRequest(f"{word}: unknown command: did you mean {near}? (`vifplug --help` lists all)")
 
     def _bug(self, error: Exception) -> int:
         if self.options.debug:
@@ -209,7 +209,7 @@ class App(app.App):
 
 
 def refusing(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    """``parser``, which from now on raises InvalidRequest instead of printing its usage and exiting."""
+    """Return ``parser``, which from now on raises InvalidRequest instead of printing its usage and exiting."""
 
     def refuse(message: str) -> NoReturn:
         raise InvalidRequest(f"{message}; see `{parser.prog} --help`")
@@ -220,16 +220,16 @@ def refusing(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 
 @contextlib.contextmanager
 def writing(stream: TextIO) -> Iterator[None]:
-    """Around what writes to ``stream``. Raises ReaderGone, NotWritten where it could not all be written."""
+    """Wrap what writes to ``stream``, and flush it. Raises ReaderGone, NotWritten if not all could be written."""
     try:
         yield
         stream.flush()
     except BrokenPipeError as error:
         raise ReaderGone from error
     except OSError as error:
-        raise NotWritten(f"the verb is done, and its answer could not be written: {error.strerror}") from error
+        raise NotWritten(f"the command succeeded, but its answer could not be written: {error.strerror}") from error
 
 
 def _forget_output() -> None:
-    """So that Python's flush at exit has nowhere to fail."""
+    """Send stdout to /dev/null, so that Python's flush at exit cannot fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

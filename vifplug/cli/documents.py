@@ -6,7 +6,7 @@ import codecs
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from vifplug.cli.app import App, Told
+from vifplug.cli.app import AlreadyReported, App
 from vifplug.driver.standalone import interface_xml, libvirts_xml
 from vifplug.errors import InvalidDocument, InvalidRequest, Problem
 from vifplug.model.codec import FrozenMap, json_object
@@ -20,14 +20,14 @@ STDIN = "-"
 
 T = TypeVar("T")
 
-#: A document has some hundred bytes. Who names a disk image by mistake is told so, and its gigabytes are not read.
+#: The most bytes that are read of a file. A document has some hundred; a disk image, given by mistake, has gigabytes.
 _LARGEST = 1 << 20
 
 
 def read_all(app: App, paths: Sequence[str], *, neutron: bool = False) -> list[tuple[VIF, str]]:
-    """The VIFs in the files, each with its element under this configuration; ``neutron``: of bound ports.
+    """Return the VIFs in the files, each with its element; ``neutron``: the files hold bound ports.
 
-    Raises Told once every problem of every file has been told.
+    Raises AlreadyReported after every problem of every file is printed.
     """
     types = TypeRegistry(app.settings().enabled_types)
     parse = _bound if neutron else read
@@ -35,21 +35,21 @@ def read_all(app: App, paths: Sequence[str], *, neutron: bool = False) -> list[t
 
 
 def parse_all(app: App, paths: Sequence[str]) -> list[VIF]:
-    """The VIFs in the files. Raises Told once every problem of every file has been told."""
+    """Return the VIFs in the files. Raises AlreadyReported after every problem of every file is printed."""
     return each(app, paths, read)
 
 
 def read_guest(app: App, path: str) -> tuple[list[VIF], list[str]]:
-    """The VIFs of a guest: one from a VIF's document, all from a domain. And why others can't be read.
+    """Return the VIFs of a guest (one from a VIF's document, all from a domain), and why others are unreadable.
 
-    Raises Told where there is nothing to read.
+    Raises AlreadyReported if the file cannot be read.
     """
     [(vifs, wrong)] = each(app, [path], _guest)
     return vifs, wrong
 
 
 def read_running(app: App, path: str) -> RunningGuest:
-    """A guest that runs, from its live definition. Raises Told where there is nothing to read."""
+    """Return a running guest, from its live definition. Raises AlreadyReported if the file cannot be read."""
     from vifplug.guest.domain import live
 
     [guest] = each(app, [path], lambda path: live.guest(_text(path)))
@@ -67,7 +67,7 @@ def _guest(path: str) -> tuple[list[VIF], list[str]]:
 
 
 def each(app: App, paths: Sequence[str], make: Callable[[str], T]) -> list[T]:
-    """What ``make`` makes of each path. Raises Told once every problem of every file has been told."""
+    """Call ``make`` for each path. Raises AlreadyReported after every problem of every file is printed."""
     found: list[T] = []
     for path in paths:
         try:
@@ -75,17 +75,17 @@ def each(app: App, paths: Sequence[str], make: Callable[[str], T]) -> list[T]:
         except InvalidRequest as error:
             app.complain(error, about="standard input" if path == STDIN else path)
     if len(found) < len(paths):
-        raise Told
+        raise AlreadyReported
     return found
 
 
 def read(path: str) -> VIF:
-    """The VIF in a file. Raises InvalidRequest when there is none."""
+    """Return the VIF in a file. Raises InvalidRequest."""
     return _vif(_text(path))
 
 
 def _bound(path: str) -> VIF:
-    """The VIF of the bound port in a file. Raises InvalidRequest."""
+    """Return the VIF of the bound port in a file. Raises InvalidRequest."""
     from vifplug.neutron import vif_from_binding
 
     document = json_object(_decoded(_text(path)), "bound port")
@@ -108,11 +108,11 @@ def _decoded(content: bytes) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        raise InvalidRequest(f"is not UTF-8 text: byte {error.start} is 0x{content[error.start]:02x}") from error
+        raise InvalidRequest(f"not UTF-8 text: byte {error.start} is 0x{content[error.start]:02x}") from error
 
 
 def element(app: App, vif: VIF, types: TypeRegistry | None = None, *, libvirts: bool = False) -> str:
-    """The element of a VIF under this configuration; ``libvirts``: the one with which libvirt would do all the work."""
+    """Return a VIF's element; ``libvirts``: the one with which libvirt would do all the work."""
     types = types or TypeRegistry(app.settings().enabled_types)
     kinds = [] if vif.type == "network" else [types.get(vif.type)]
     settings = app.settings(kinds)
@@ -132,12 +132,12 @@ def _text(path: str) -> bytes:
 
 
 def read_bytes(path: str) -> bytes:
-    """What a file holds, byte for byte. Raises InvalidRequest."""
+    """Return the bytes of a file. Raises InvalidRequest."""
     try:
         with open(0 if path == STDIN else path, "rb", closefd=path != STDIN) as file:
             content = file.read(_LARGEST + 1)
     except OSError as error:
-        raise InvalidRequest(f"can't be read: {error.strerror}") from error
+        raise InvalidRequest(f"cannot be read: {error.strerror}") from error
     if len(content) > _LARGEST:
-        raise InvalidRequest(f"is longer than {_LARGEST >> 20} MiB: that is no VIF document")
+        raise InvalidRequest(f"not a VIF document: longer than {_LARGEST >> 20} MiB")
     return content

@@ -11,12 +11,12 @@ from oslo_log import log
 from vifplug.conf import arguments
 from vifplug.errors import InvalidConfig
 
-#: by the number of -v: -q is 0, and neither is 1
+#: levels by the number of -v: -q is 0, no option is 1
 _LEVELS = (logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG)
 
 
 def set_up(options: argparse.Namespace) -> None:
-    """Send log records where the configuration files say; where they don't, warnings go to stderr, tersely.
+    """Send log records where the configuration files say; by default, warnings go to stderr, tersely.
 
     Raises InvalidConfig for a wrong value.
     """

@@ -1,4 +1,4 @@
-"""Where the ``vifplug`` command begins. What is slow to load is loaded by the verb that needs it."""
+"""The entry point of the ``vifplug`` command. The verb that needs a slow module imports it."""
 
 from __future__ import annotations
 
@@ -17,18 +17,20 @@ TERMINATED = 128 + signal.SIGTERM
 
 
 def main() -> int:
-    """Run the command; its exit code."""
+    """Run the command and return its exit code."""
     signal.signal(signal.SIGTERM, _terminated)
     with open(os.devnull, "w") as nowhere:
-        return application(stdout=sys.stdout or nowhere).run(sys.argv[1:])  # None where it was closed at the start
+        return application(stdout=sys.stdout or nowhere).run(
+            sys.argv[1:]
+        )  # stdout is None if it was closed at the start
 
 
 def application(stdout: TextIO | None = None, stderr: TextIO | None = None) -> App:
-    """The application; it writes to the process's own streams, or to others."""
+    """Return the application, which writes to the process's streams or to the given ones."""
     commands = CommandManager("vifplug.cli", convert_underscores=True)
     return App(importlib.metadata.version("vifplug"), commands, stdout=stdout, stderr=stderr)
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:
-    """What SIGTERM does: ends the command as Ctrl-C does, so that what was begun is undone first."""
+    """Handle SIGTERM like Ctrl-C: end the command after what was begun is undone."""
     raise SystemExit(TERMINATED)

@@ -23,7 +23,7 @@ else:  # not generic in cliff before 4.12
     _Column = columns.FormattableColumn
     _Display = display.DisplayCommandBase
 
-#: what is said of FILE arguments
+#: the help of FILE arguments
 FILE = "a VIF, as a JSON document or as libvirt's <interface> element; - is standard input"
 
 #: the format that is the element and nothing else
@@ -32,8 +32,11 @@ XML = "xml"
 STRUCTURED = ("json", "yaml")
 
 
+Answer = tuple[Sequence[str], Iterable[Any]]
+
+
 class Shown(_Column):
-    """A value of a row: plain data for a program, and a text for a person."""
+    """A value of a row: plain data for a program, and a string for a person."""
 
     def __init__(self, value: Any, text: str) -> None:
         super().__init__(plain(value))
@@ -44,13 +47,13 @@ class Shown(_Column):
 
 
 def neutron_option(parser: argparse.ArgumentParser) -> None:
-    """The option that makes bound ports of FILE arguments."""
-    message = 'FILE is a port that Neutron has bound and the guest that it is for: {"port": ..., "guest": ...}'
+    """Add the option that reads FILE arguments as bound ports."""
+    message = 'FILE holds a port that Neutron has bound, and its guest: {"port": ..., "guest": ...}'
     parser.add_argument("--neutron", action="store_true", help=message)
 
 
 def lines(values: Iterable[object]) -> Shown:
-    """Several texts: a list for a program, a line each for a person."""
+    """Several strings: a list for a program, a line each for a person."""
     texts = [str(value) for value in values]
     return Shown(texts, "\n".join(texts))
 
@@ -94,13 +97,21 @@ class Elements(base.ListFormatter, base.SingleFormatter):
 
 
 class Verb(command.Command):
-    """Base of all verbs. ``exit_code`` is what the verb comes to where nothing is raised."""
+    """Base of all verbs. ``exit_code``: the exit code if nothing is raised."""
 
     app: App
     exit_code = 0
 
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        self.arguments(parser)
+        return parser
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add the verb's arguments."""
+
     def get_epilog(self) -> str:
-        """None. cliff would read the metadata of every installed distribution to name the verb's."""
+        """Return no epilog. cliff would read the metadata of every installed distribution to name the verb's."""
         return ""
 
 
@@ -113,7 +124,7 @@ class _Answering(Verb, _Display):
     def run(self, parsed_args: argparse.Namespace) -> int:
         unknown = [name for name in parsed_args.columns if self._normalize_column_name(name) not in self.columns]
         if unknown:
-            raise InvalidRequest(f"column {unknown[0]!r} is not known here; expected {joined(self.columns)}")
+            raise InvalidRequest(f"{unknown[0]}: unknown column (expected {joined(self.columns)})")
         if parsed_args.formatter == XML:
             parsed_args.columns = []
         elif not parsed_args.columns and parsed_args.formatter not in STRUCTURED:
@@ -137,7 +148,7 @@ class Lister(_Answering, lister.Lister):
         return 0
 
     def nothing(self) -> str:
-        """What a person is told instead of an empty table."""
+        """Return the sentence to print instead of an empty table."""
         return ""
 
 
@@ -150,7 +161,7 @@ class ShowOne(_Answering, show.ShowOne):
 
 
 class PrintsElement(_Answering):
-    """A verb whose answer is first of all the element: format xml, unless another is asked for."""
+    """A verb that prints the element: format xml is the default."""
 
     @property
     def formatter_default(self) -> str:
@@ -163,7 +174,7 @@ class PrintsElement(_Answering):
 
 
 def _outline(value: Any, indent: str = "") -> list[str]:
-    """``key: value`` lines; what is not an object stands as in JSON, a text without its quotes."""
+    """``key: value`` lines; other values as in JSON, a string without its quotes."""
     if not isinstance(value, dict):
         return [] if value is None else [indent + _scalar(value)]
     found = []

@@ -1,4 +1,4 @@
-"""How far a batch has come, on a terminal; silent in a pipe."""
+"""The progress of a batch, on a terminal; silent in a pipe."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _CLEAR = "\r\033[K"  # ECMA-48: erase to the end of the line
 
 
 class Meter:
-    """A line that is written over and gone at the end. ``shown``: whether it is worth one."""
+    """A line that is overwritten, and erased at the end. ``shown``: whether to print it at all."""
 
     def __init__(self, stream: TextIO, title: str, *, shown: bool) -> None:
         self._stream = stream
@@ -26,7 +26,7 @@ class Meter:
         self._write(_CLEAR)
 
     def show(self, done: int, total: int) -> None:
-        """``done`` of ``total`` steps are taken."""
+        """Print that ``done`` of ``total`` steps are done."""
         bar = "#" * (_WIDTH * done // max(total, 1))
         self._write(f"{_CLEAR}{self._title} [{bar:<{_WIDTH}}] {done} of {total} steps")
 

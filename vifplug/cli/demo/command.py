@@ -1,4 +1,4 @@
-"""The verb: sets the stage, has the story told on it, and clears everything away."""
+"""The verb demo: makes the throw-away host, plays the demo on it, and removes it."""
 
 from __future__ import annotations
 
@@ -14,21 +14,19 @@ from vifplug.cli.output import Verb
 
 
 class Demo(Verb):
-    """plug, break, check, mend and unplug VIFs on a throw-away host of its own; needs root.
+    """plug, break, check, repair and unplug VIFs on a throw-away host; needs root.
 
-    Nothing of this machine is touched: it all happens in a network namespace that goes with the demo.
+    Nothing of this machine is touched: the host is a network namespace, which is removed at the end.
     """
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = super().get_parser(prog_name)
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             "--guests",
             type=Path,
             metavar="DIRECTORY",
-            help="boot guests and let them ping each other; DIRECTORY has their kernel, as boot/vmlinuz-VERSION and"
-            " lib/modules/VERSION",
+            help="boot guests that ping each other; DIRECTORY holds their kernel: boot/vmlinuz-VERSION and "
+            "lib/modules/VERSION",
         )
-        return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         from vifplug.cli.demo import stage
@@ -39,13 +37,13 @@ class Demo(Verb):
 
             return machines.play(parsed_args.guests)
         with stage.stage() as host:
-            inside = ["ip", "netns", "exec", host.netns, sys.executable, "-m", "vifplug.cli.demo.story"]
+            inside = ["ip", "netns", "exec", host.namespace, sys.executable, "-m", "vifplug.cli.demo.story"]
             # where ovs-vsctl finds the switch
             return _run([*inside, str(host.directory)], {**os.environ, "OVS_RUNDIR": str(host.ovs.directory)})
 
 
 def _run(command: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Run a process to its end; when this one is interrupted, end it with all that it has started."""
+    """Run a process to its end; if this one is interrupted, kill it with all that it started."""
     with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True) as process:
         try:
             return process.wait()

@@ -1,4 +1,4 @@
-"""The demo with guests: a libvirtd of its own boots three, on what vifplug answered, and they ping each other."""
+"""The demo with guests: a private libvirtd boots three from what vifplug printed, and they ping each other."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vifplug.cli.demo.narrator import Narrator
 from vifplug.cli.demo.prompt import Prompt
-from vifplug.cli.demo.stage import message
+from vifplug.cli.demo.stage import explained
 from vifplug.cli.demo.vifs import MACHINES, SWITCH, machine
 from vifplug.errors import Conflict
 from vifplug.testing.guests import BootedGuest, Image, definition
@@ -24,7 +24,7 @@ ADDRESSES = {"web": WEB, "db": DB, "mail": MAIL}
 
 
 def play(kernel: Path) -> int:
-    """The whole of it; the demo's exit code. Raises Disappointed, and HostNotReady where it can't be set up here."""
+    """Play the demo and return its exit code. Raises CheckFailed; HostNotReady if its host cannot be created."""
     with _set_up(kernel) as (libvirt, image):
         return Machines(Narrator(sys.stdout), libvirt, image).play()
 
@@ -32,7 +32,7 @@ def play(kernel: Path) -> int:
 @contextlib.contextmanager
 def _set_up(kernel: Path) -> Iterator[tuple[LibvirtHost, Image]]:
     with contextlib.ExitStack() as stack:
-        with message():
+        with explained():
             host = stack.enter_context(PrivateHost())
             image = Image.made(host.directory, Kernel(kernel))
             libvirt = stack.enter_context(LibvirtHost(host))
@@ -42,7 +42,7 @@ def _set_up(kernel: Path) -> Iterator[tuple[LibvirtHost, Image]]:
 
 
 class Machines:
-    """The acts, in order. Each raises Disappointed when something is not as it is told."""
+    """The acts, in order. Each raises CheckFailed if a check fails."""
 
     def __init__(self, narrator: Narrator, libvirt: LibvirtHost, image: Image) -> None:
         self._tell = narrator
@@ -52,7 +52,7 @@ class Machines:
             Path(f"{name}.json").write_text(json.dumps(machine(name), indent=2))
 
     def play(self) -> int:
-        """All of it; the demo's exit code."""
+        """Play all acts and return the exit code."""
         self._tell.say(
             "A host of its own (a network namespace, an Open vSwitch, a libvirtd), and three guests on it that QEMU "
             "emulates: nothing of this machine is touched. What begins with $ is a command that is really run, on the "
@@ -71,7 +71,9 @@ class Machines:
         self._tell.title("Three guests")
         self._tell.say("web and db are to be in VLAN 10, mail in VLAN 20; their addresses are of one network.")
         self._prompt.shell("cat web.json")
-        self._tell.say("What vifplug answers goes into the guest's definition as it is, and libvirt starts it.")
+        self._tell.say(
+            "The element that vifplug prints goes into the guest's definition as it is, and libvirt starts the guest."
+        )
         guests = {name: self._booted(name) for name in MACHINES}
         self._prompt.shell("ovs-vsctl --format=table --columns=name,tag,external_ids find Port 'tag!=[]'")
         for name, guest in guests.items():
@@ -93,7 +95,7 @@ class Machines:
         self._prompt.vifplug("check")
 
     def unplug(self, guests: Mapping[str, BootedGuest]) -> None:
-        self._tell.title("All of it taken back")
+        self._tell.title("Unplug")
         self._prompt.vifplug("unplug", machine("web")["id"], exit_code=Conflict.exit_code)
         for name, guest in guests.items():
             self._tell.shell(f"virsh destroy {name}", "")

@@ -1,4 +1,4 @@
-"""How the demo speaks: headings, sentences, commands with what they print, and expectations."""
+"""What the demo prints: headings, sentences, commands with their output, and checks."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ WIDTH = 100
 _BOLD, _DIM, _GREEN, _RED, _PLAIN = "\033[1m", "\033[2m", "\033[32m", "\033[31m", "\033[0m"  # ECMA-48: SGR
 
 
-class Disappointed(VifplugError):
-    """Something did not come out as the demo says it does."""
+class CheckFailed(VifplugError):
+    """A check of the demo failed."""
 
 
 class Narrator:
@@ -33,22 +33,22 @@ class Narrator:
         self._print("\n" + textwrap.fill(" ".join(text.split()), WIDTH))
 
     def shell(self, command: str, output: str) -> None:
-        """A command, and what it printed."""
+        """A command and its output."""
         self.typed(f"$ {command}", output)
 
     def typed(self, line: str, output: str) -> None:
-        """A prompt with a command, and what that printed. A long one goes on in a further line, as a shell takes it."""
+        """A prompt with a command and its output; a long command is continued as in a shell."""
         rows = textwrap.wrap(f"  {line}", WIDTH, break_long_words=False, break_on_hyphens=False)
         self._print("\n" + self._in(_BOLD, " \\\n      ".join(rows)))
         if output.strip():
             self._print(self._in(_DIM, textwrap.indent(output.rstrip("\n"), "  ")))
 
     def expect(self, what: str, holds: bool) -> None:
-        """Tell an expectation and whether it came true. Raises Disappointed when it did not."""
+        """Print a check and whether it holds. Raises CheckFailed if it does not."""
         mark = self._in(_GREEN, "ok") if holds else self._in(_RED, "FAILED")
         self._print(f"  {mark}  {what}")
         if not holds:
-            raise Disappointed(f"the demo expected that {what}, and it did not come true")
+            raise CheckFailed(f"a check in `demo` failed: {what}")
 
     def _in(self, style: str, text: str) -> str:
         return f"{style}{text}{_PLAIN}" if self._coloured else text

@@ -1,4 +1,4 @@
-"""Where the demo types its commands: each is really run, and shown with what it prints."""
+"""The prompt at which the demo types its commands: each is run, and shown with its output."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class Prompt:
     """A prompt in the directory that has vifplug.conf."""
 
     def __init__(self, narrator: Narrator, **environment: str) -> None:
-        """``environment``: what a shell's commands have besides this process's own."""
+        """``environment``: variables of shell commands, besides this process's own."""
         self._tell, self._environment = narrator, {**os.environ, **environment}
 
     def vifplug(self, *words: str, exit_code: int = 0) -> str:
-        """Run a verb, show it as it would be typed, and hold it to its exit code; what it prints."""
+        """Run a verb, show it as typed, check its exit code, and return its output."""
         output = io.StringIO()
         code = application(stdout=output, stderr=output).run(["--config-file", "vifplug.conf", *words])
         self._tell.shell(" ".join(["vifplug", *words]), output.getvalue())
@@ -27,7 +27,7 @@ class Prompt:
         return output.getvalue()
 
     def shell(self, command: str) -> str:
-        """Run a shell's command and show it; what it prints."""
+        """Run a shell command, show it, and return its output."""
         output = subprocess.run(
             ["sh", "-c", command], check=True, stdout=subprocess.PIPE, text=True, env=self._environment
         ).stdout

@@ -1,4 +1,4 @@
-"""What the demo shows, act by act. Run by `command` inside the stage's network namespace."""
+"""The demo, act by act. `command` runs it inside the network namespace of the throw-away host."""
 
 from __future__ import annotations
 
@@ -34,19 +34,18 @@ OFFICE = Path("networks.d/office.xml")
 
 
 class Story:
-    """The acts, in order. Each raises Disappointed when something is not as it is told."""
+    """The acts, in order. Each raises CheckFailed if a check fails."""
 
     def __init__(self, narrator: Narrator, directory: Path) -> None:
         self._tell, self._prompt = narrator, Prompt(narrator)
         self._documents = vifs.documents(str(directory))
         os.chdir(directory)
-        Path("networks.d").mkdir()
         OFFICE.write_text(vifs.office(10))
         for name, document in self._documents.items():
             Path(f"{name}.json").write_text(json.dumps(document, indent=2))
 
     def play(self) -> int:
-        """All of it; the demo's exit code."""
+        """Play all acts and return the exit code."""
         self._tell.say(
             "All of this happens in a network namespace of its own, with an Open vSwitch of its own: nothing of this "
             "machine is touched. What begins with $ is a command that is really run."
@@ -56,7 +55,7 @@ class Story:
         self.look()
         with self.all_guests() as running:
             self.talk(running)
-            self.break_and_mend(running)
+            self.break_and_repair(running)
             self.move(running)
             self.refuse()
         self.unplug()
@@ -73,11 +72,11 @@ class Story:
         )
         self._prompt.shell("cat web.json")
         self._tell.say(
-            "Plugging it makes the host's side true (a tap, the bridge, the port with its VLAN), and prints what goes "
-            "into the guest's libvirt definition:"
+            "Plugging it makes the host's side (a tap, the bridge, the port with its VLAN), and prints the element for "
+            "the guest's libvirt definition:"
         )
         self._prompt.vifplug("plug", "web.json")
-        self._tell.say("Once more: all holds already, so nothing is done.")
+        self._tell.say("Plugging it again changes nothing: everything is as it should be.")
         self._prompt.vifplug("plug", "web.json", "-f", "table", "-c", "device", "-c", "changed")
 
     def plug_all(self) -> None:
@@ -94,7 +93,7 @@ class Story:
 
     def look(self) -> None:
         self._tell.title("What the host says")
-        self._tell.say("Not vifplug's word for it. Open vSwitch:")
+        self._tell.say("Seen without vifplug. Open vSwitch:")
         self._prompt.shell("ovs-vsctl --format=table --columns=name,vlan_mode,tag,trunks find Port 'vlan_mode!=[]'")
         self._tell.say("The kernel: which bridge ports are isolated, and every device with vifplug's mark.")
         self._prompt.shell("grep . /sys/class/net/*/brport/isolated")
@@ -115,7 +114,7 @@ class Story:
         self._tell.expect("anna does not reach bert: both are isolated", guest["anna"].is_cut_off_from(BERT))
         self._tell.expect("direct reaches the far end of the network card", guest["direct"].reaches(stage.WIRE_ADDRESS))
 
-    def break_and_mend(self, guest: Mapping[str, DemoGuest]) -> None:
+    def break_and_repair(self, guest: Mapping[str, DemoGuest]) -> None:
         self._tell.title("Something breaks")
         self._prompt.vifplug("check")
         self._tell.say("Somebody puts web's port into VLAN 99, and deletes db's:")
@@ -124,7 +123,7 @@ class Story:
         self._tell.expect("web does not reach db any more", guest["web"].is_cut_off_from(DB))
         self._tell.say("check compares the host with the record:")
         self._prompt.vifplug("check", exit_code=1)
-        self._tell.say("update mends it, in place: the guests keep their taps.")
+        self._tell.say("update repairs it in place: the guests keep their taps.")
         for name in ("web", "db"):
             self._prompt.vifplug("update", f"{name}.json", "-f", "table", "-c", "device", "-c", "steps")
         self._prompt.vifplug("check")
@@ -135,7 +134,7 @@ class Story:
         self._tell.say("guest asks for the network office. What that is, this host says, in libvirt's own format:")
         self._prompt.shell("cat networks.d/office.xml")
         self._tell.expect("guest reaches web: both are in VLAN 10", guest["guest"].reaches(WEB))
-        self._tell.say("The office moves to VLAN 20. Plugged VIFs stay as they are, and check tells the difference:")
+        self._tell.say("The office moves to VLAN 20. Plugged VIFs stay as they are, and check reports the difference:")
         OFFICE.write_text(vifs.office(20))
         self._prompt.vifplug("check", exit_code=1)
         self._prompt.vifplug("network", "update", "office", "-f", "table", "-c", "device", "-c", "steps")
@@ -146,12 +145,12 @@ class Story:
         self._tell.title("What vifplug refuses")
         self._tell.say("To take a tap away from a guest that runs:")
         self._prompt.vifplug("unplug", self._documents["web"]["id"], exit_code=Conflict.exit_code)
-        self._tell.say("What can't be right, before anything is touched:")
+        self._tell.say("An invalid document, before anything is touched:")
         Path("wrong.json").write_text(json.dumps({**self._documents["web"], "vlan": 4095, "colour": "red"}))
         self._prompt.vifplug("plug", "wrong.json", exit_code=2)
 
     def unplug(self) -> None:
-        self._tell.title("All of it taken back")
+        self._tell.title("Unplug")
         self._tell.say("The guests have ended.")
         self._prompt.vifplug("unplug", *(each["id"] for each in self._documents.values()))
         self._tell.expect(
@@ -173,7 +172,7 @@ class Story:
 
 
 def main(directory: str) -> int:
-    """Tell the whole story; the exit code of the demo."""
+    """Play the demo and return its exit code."""
     return application().guard(Story(Narrator(sys.stdout), Path(directory)).play)
 
 

@@ -1,12 +1,12 @@
-"""The verb that takes over a guest that runs."""
+"""The verb adopt."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from vifplug.cli.output import Lister, data, lines
+from vifplug.cli.output import Answer, Lister, data, lines
 from vifplug.errors import InvalidRequest, VifplugError
 
 if TYPE_CHECKING:
@@ -16,24 +16,22 @@ if TYPE_CHECKING:
 
 
 class Adopt(Lister):
-    """take over the ports that libvirt made for a guest that runs: record and check them, and change nothing.
+    """record the ports that libvirt made for a running guest, and check them; nothing on the host changes.
 
-    Each interface for itself: one that is refused does not keep the others. What is not as the guest's definition says
-    is told from the beginning, as `check` tells it afterwards.
+    An interface that is refused does not keep the others from being adopted. Differences from the guest's definition
+    are printed, as `check` prints them later.
     """
 
     columns = ("vif_id", "device", "changed", "interface_xml", "actual", "differences")
     brief = ("vif_id", "device", "changed", "differences")
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = super().get_parser(prog_name)
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             "file", metavar="DOMAIN.xml", help="what `virsh dumpxml` prints while the guest runs; - is standard input"
         )
-        parser.add_argument("--dry-run", action="store_true", help="record nothing; say what would be recorded")
-        return parser
+        parser.add_argument("--dry-run", action="store_true", help="record nothing; print what would be recorded")
 
-    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
+    def take_action(self, parsed_args: argparse.Namespace) -> Answer:
         from vifplug.cli import documents
 
         guest = documents.read_running(self.app, parsed_args.file)
@@ -44,7 +42,7 @@ class Adopt(Lister):
             return self.columns, [_row(each) for each in self._each(driver, guest, dry_run=parsed_args.dry_run)]
 
     def nothing(self) -> str:
-        return "" if self.exit_code else "libvirt has plugged no interface of the guest"
+        return "" if self.exit_code else "the guest has no interface that libvirt plugged"
 
     def _each(self, driver: VIFDriver, guest: RunningGuest, *, dry_run: bool) -> Iterator[Adopted]:
         for each in guest.interfaces:

@@ -1,4 +1,4 @@
-"""The verbs for libvirt's hook: what libvirt runs, and what goes into a guest's definition for it."""
+"""The verbs for libvirt's hook: libvirt-hook, which libvirt runs, and hook-xml, for a guest's definition."""
 
 from __future__ import annotations
 
@@ -14,18 +14,16 @@ if TYPE_CHECKING:
 
 
 class LibvirtHook(Verb):
-    """do what libvirt's qemu hook is for: plug and unplug the VIFs that a guest's metadata describes.
+    """plug and unplug the VIFs that a guest's metadata describes; libvirt runs this as its qemu hook.
 
-    libvirt runs it, with the guest's definition on standard input. A guest without such metadata is left alone.
+    The guest's definition is on standard input. A guest without such metadata is left alone.
     """
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = super().get_parser(prog_name)
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("name", metavar="NAME", help="the guest's name")
         parser.add_argument("operation", metavar="OPERATION", help="prepare, started, reconnect, release or another")
         parser.add_argument("sub", metavar="SUB-OPERATION", help="begin or end")
         parser.add_argument("extra", metavar="EXTRA", nargs="?", help="not used")
-        return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         text = sys.stdin.buffer.read()
@@ -51,12 +49,10 @@ class LibvirtHook(Verb):
 
 
 class HookXml(Verb):
-    """print what a guest's definition needs for the hook: its metadata, and the interface of each VIF."""
+    """print what the hook needs in a guest's definition: the metadata, and the interface of each VIF."""
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = super().get_parser(prog_name)
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("files", nargs="+", metavar="FILE", help=FILE)
-        return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         from vifplug.cli import documents

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vifplug.cli.app import Told
-from vifplug.cli.output import Lister, Shown, ShowOne, data, lines
+from vifplug.cli.app import AlreadyReported
+from vifplug.cli.output import Answer, Lister, Shown, ShowOne, data, lines
 from vifplug.errors import InvalidDocument, InvalidRequest, Problem
 from vifplug.model.codec import joined
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from vifplug.model.network import Network
     from vifplug.networks.pool import PoolDevice
 
-Answer = tuple[Sequence[str], Iterable[Any]]
 
+NOTHING = "no networks are defined (they are files in [vifplug] networks_dir)"
 NETWORK_FILE = "a file with a network in libvirt's <network> format"
 
 
 class NetworkList(Lister):
-    """list the named networks that this host defines, and what is wrong with a definition."""
+    """list the named networks of this host, and the problem of each invalid definition."""
 
     columns = ("name", "mode", "on", "portgroups", "vifs", "problem", "file")
     brief = ("name", "mode", "on", "portgroups", "vifs", "problem")
@@ -35,18 +35,16 @@ class NetworkList(Lister):
             return self.columns, [_listed(each, used.get(each.name, ())) for each in driver.networks.all()]
 
     def nothing(self) -> str:
-        return "no network is defined; they are files in [vifplug] networks_dir"
+        return NOTHING
 
 
 class NetworkShow(ShowOne):
-    """show a named network: its definition, its pool, and the VIFs that were plugged into it."""
+    """show a named network: its definition, its pool, and the VIFs that are plugged into it."""
 
     columns = ("name", "file", "definition", "pool", "vifs")
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = super().get_parser(prog_name)
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("name", metavar="NAME", help="the name of a network")
-        return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Answer:
         from vifplug.driver import definitions
@@ -59,17 +57,15 @@ class NetworkShow(ShowOne):
 
 
 class NetworkValidate(Lister):
-    """check definitions of networks: those in files, or all of this host; every problem with its line.
+    """validate network definitions, in files or all of this host, and print every problem with its line.
 
-    Portgroups that no VIF could use are told as well.
+    Portgroups that no VIF could use are problems as well.
     """
 
     columns = ("name", "file", "portgroups")
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = super().get_parser(prog_name)
-        parser.add_argument("files", nargs="*", metavar="FILE", help=f"{NETWORK_FILE}; none: those of networks_dir")
-        return parser
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("files", nargs="*", metavar="FILE", help=f"{NETWORK_FILE} (default: all of networks_dir)")
 
     def take_action(self, parsed_args: argparse.Namespace) -> Answer:
         found = list(self._definitions(parsed_args.files))
@@ -77,11 +73,11 @@ class NetworkValidate(Lister):
         for definition, problem in problems:
             self.app.say(f"{definition.place}: {problem}")
         if problems:
-            raise Told
+            raise AlreadyReported
         return self.columns, [(each.name, each.place, _groups(each.network)) for each in found if each.network]
 
     def nothing(self) -> str:
-        return "no network is defined; they are files in [vifplug] networks_dir"
+        return NOTHING
 
     def _definitions(self, files: Sequence[str]) -> Iterable[NetworkDefinition]:
         from vifplug.driver.definitions import NetworkDirectory
@@ -90,14 +86,14 @@ class NetworkValidate(Lister):
 
 
 class PoolShow(Lister):
-    """show the devices of networks' pools: which can be used, who has them."""
+    """show the devices of networks' pools, with their users and problems."""
 
     columns = ("network", "device", "max", "holders", "problem")
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = super().get_parser(prog_name)
-        parser.add_argument("names", nargs="*", metavar="NETWORK", help="the name of a network; none: all with a pool")
-        return parser
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "names", nargs="*", metavar="NETWORK", help="the name of a network (default: all with a pool)"
+        )
 
     def take_action(self, parsed_args: argparse.Namespace) -> Answer:
         with self.app.driver() as driver:
@@ -113,18 +109,18 @@ class PoolShow(Lister):
 
 
 def read_files(paths: Iterable[str]) -> Iterator[NetworkDefinition]:
-    """The networks that files define. Raises InvalidRequest for a file that can't be read."""
+    """Return the networks that files define. Raises InvalidRequest for an unreadable file."""
     from vifplug.driver import definitions
 
     for path in paths:
         try:
             yield definitions.from_text(Path(path).read_bytes(), path)
         except OSError as error:
-            raise InvalidRequest(f"{path}: can't be read: {error.strerror}") from error
+            raise InvalidRequest(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def networks(paths: Iterable[str]) -> list[Network]:
-    """The networks in files. Raises InvalidDocument with every problem of all."""
+    """Return the networks in files. Raises InvalidDocument with every problem of all."""
     found = list(read_files(paths))
     problems = [problem.under(f"{each.place}: ") for each in found for problem in each.problems]
     if problems:
@@ -156,12 +152,12 @@ def _used(driver: VIFDriver) -> dict[str, list[str]]:
 
 
 def _pool_line(device: PoolDevice) -> str:
-    held = f"held by {joined(device.holders, 'and')}" if device.holders else "free"
-    return f"{device.name}: {device.problem or held}"
+    use = f"used by {joined(device.holders, 'and')}" if device.holders else "free"
+    return f"{device.name}: {device.problem or use}"
 
 
 def _problems(definition: NetworkDefinition) -> Iterator[str]:
-    """What is wrong with a definition; of a good one, each portgroup that no VIF could use."""
+    """The problems of a definition; of a valid one, each portgroup that no VIF could use."""
     yield from map(str, definition.problems)
     if definition.network:
         for group in definition.network.portgroups:
@@ -169,7 +165,7 @@ def _problems(definition: NetworkDefinition) -> Iterator[str]:
 
 
 def _unusable(network: Network, portgroup: str) -> Iterator[Problem]:
-    """Why no VIF could use a portgroup; what is missing, a VIF may give."""
+    """Why no VIF could use a portgroup; a VIF may supply what is missing."""
     from vifplug.model.vif import VIF
     from vifplug.networks.resolve import were_it_free
 

@@ -1,4 +1,4 @@
-"""The verbs that tell what would be: resolve, can-plug, candidates."""
+"""The verbs that answer before a plug: resolve, can-plug, candidates."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vifplug.cli.app import Told
-from vifplug.cli.output import FILE, Lister, Verb, lines
+from vifplug.cli.app import AlreadyReported
+from vifplug.cli.output import FILE, Answer, Lister, Verb, lines
 from vifplug.cli.verbs.networks import NETWORK_FILE, networks
 from vifplug.errors import InvalidRequest
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from vifplug.driver.definitions import NetworkDefinitions
     from vifplug.model.vif import VIF
 
-Answer = tuple[Sequence[str], Iterable[Any]]
 
 NO = 1
 
@@ -27,18 +26,17 @@ GUEST_FILE = "a VIF, or a whole guest as libvirt's <domain>; - is standard input
 
 
 class Resolve(Verb):
-    """print what a VIF of a named network becomes: the actual VIF, as JSON or as libvirt's element.
+    """print the actual VIF that a VIF of a named network becomes, as JSON or as libvirt's element.
 
-    Nothing of the host is looked at: every device of a pool counts as free.
+    The host is not read: every device of a pool counts as free.
     """
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = network_option(super().get_parser(prog_name))
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        network_option(parser)
         parser.add_argument("file", metavar="FILE", help=FILE)
         parser.add_argument(
-            "--xml", action="store_true", help="as the interface element that libvirt itself would have"
+            "--xml", action="store_true", help="print the element with which libvirt itself would plug the VIF"
         )
-        return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         from vifplug.cli import documents
@@ -54,14 +52,12 @@ class Resolve(Verb):
 
 
 class CanPlug(Lister):
-    """tell whether a VIF, or all of a guest's, could be plugged here, and each reason why not; exit code 1 if not."""
+    """say whether a VIF, or all VIFs of a guest, could be plugged here, and why not; exit code 1 if not."""
 
     columns = ("vif_id", "mac", "reason")
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = super().get_parser(prog_name)
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("file", metavar="FILE", help=GUEST_FILE)
-        return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Answer:
         from vifplug.cli import documents
@@ -78,15 +74,14 @@ class CanPlug(Lister):
 
 
 class Candidates(Lister):
-    """tell which hosts could take a VIF, or a guest, from what their `host-info -f json` says; exit code 1 if none.
+    """say which hosts could take a VIF or a guest, from their `host-info -f json`; exit code 1 if none can.
 
-    can-plug on the host itself has the last word.
+    The answer of can-plug on the host itself is the final one.
     """
 
     columns = ("host", "fits", "reasons")
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = super().get_parser(prog_name)
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("file", metavar="FILE", help=GUEST_FILE)
         parser.add_argument(
             "--host",
@@ -94,9 +89,8 @@ class Candidates(Lister):
             action="extend",
             required=True,
             metavar="FILE",
-            help="what hosts publish: a document or a list of them; a directory stands for its *.json files",
+            help="the host-info of hosts: a document, a list of them, or a directory of *.json files",
         )
-        return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Answer:
         from vifplug.cli import documents
@@ -116,7 +110,7 @@ class Candidates(Lister):
         return "no host was given"
 
 
-def network_option(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+def network_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--network",
         nargs="+",
@@ -125,11 +119,10 @@ def network_option(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
         metavar="FILE",
         help=f"{NETWORK_FILE}, instead of those in [vifplug] networks_dir",
     )
-    return parser
 
 
 def defined(verb: Verb, files: Sequence[str]) -> NetworkDefinitions:
-    """The networks in the files, or without files those of this host. Raises Told for a wrong file."""
+    """Return the networks in the files, or this host's if none are given. Raises AlreadyReported for a wrong file."""
     from vifplug.driver.definitions import NetworkDirectory, StaticNetworks
 
     if not files:
@@ -138,11 +131,11 @@ def defined(verb: Verb, files: Sequence[str]) -> NetworkDefinitions:
         return StaticNetworks(networks(files))
     except InvalidRequest as error:
         verb.app.complain(error)
-        raise Told from error
+        raise AlreadyReported from error
 
 
 def resolved(verb: Verb, vif: VIF, networks: NetworkDefinitions) -> VIF:
-    """The actual VIF, with every device of a pool free; one that is of no named network is what it is."""
+    """Return the actual VIF, with every device of a pool free."""
     from vifplug.driver import definitions
     from vifplug.networks.resolve import resolve
 
@@ -153,17 +146,19 @@ def resolved(verb: Verb, vif: VIF, networks: NetworkDefinitions) -> VIF:
 
 
 def _hosts(paths: Iterable[str]) -> Iterator[tuple[str, Any]]:
-    """Every published document with its host's name. Raises InvalidRequest."""
+    """Each host-info document with its host's name. Raises InvalidRequest."""
     for path in _files(paths):
         try:
             content = json.loads(Path(path).read_bytes())
         except OSError as error:
-            raise InvalidRequest(f"{path}: can't be read: {error.strerror}") from error
+            raise InvalidRequest(f"{path}: cannot be read: {error.strerror}") from error
         except (ValueError, RecursionError) as error:
-            raise InvalidRequest(f"{path}: is not JSON: {error}") from error
+            raise InvalidRequest(f"{path}: not JSON: {error}") from error
         for info in content if isinstance(content, list) else [content]:
             if not isinstance(info, dict) or not isinstance(info.get("host"), str):
-                raise InvalidRequest(f"{path}: expected what `vifplug host-info -f json` prints, got no host in it")
+                raise InvalidRequest(
+                    f"{path}: expected the output of `vifplug host-info -f json`, got a document without host"
+                )
             yield info["host"], info
 
 
@@ -174,7 +169,7 @@ def _files(paths: Iterable[str]) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _without_gc() -> Iterator[None]:
-    """Without the garbage collector: it would look for garbage among thousands of documents that are all in use."""
+    """Disable the garbage collector, which would search thousands of documents that are all in use."""
     gc.disable()
     try:
         yield

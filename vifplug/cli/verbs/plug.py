@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from vifplug.cli.output import FILE, Lister, PrintsElement, ShowOne, data, lines, neutron_option
+from vifplug.cli.output import FILE, Answer, Lister, PrintsElement, ShowOne, data, lines, neutron_option
 from vifplug.cli.progress import Meter
 from vifplug.errors import InvalidDocument, InvalidRequest, VifplugError
 
@@ -20,31 +20,28 @@ PLUGGED_BRIEF = ("vif_id", "device", "changed", "steps")
 
 
 class Plug(PrintsElement, Lister):
-    """plug VIFs: all of them or none; prints each one's interface element.
+    """plug VIFs, all or none, and print the interface element of each.
 
-    Twice is the same as once. With --dry-run nothing is changed, and the steps that would be taken are printed.
+    Plugging twice is the same as once. --dry-run changes nothing and prints the steps that plug would take.
     """
 
     columns = PLUGGED
     brief = PLUGGED_BRIEF
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = _instance_options(super().get_parser(prog_name))
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        _instance_options(parser)
         parser.add_argument("files", nargs="+", metavar="FILE", help=FILE)
-        parser.add_argument(
-            "--dry-run", action="store_true", help="change nothing; say, as a table, what would be done"
-        )
+        parser.add_argument("--dry-run", action="store_true", help="change nothing; print the steps as a table")
         neutron_option(parser)
         _wait_option(parser)
         parser.set_defaults(formatter=None)
-        return parser
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         if parsed_args.formatter is None:
             parsed_args.formatter = "table" if parsed_args.dry_run else self.formatter_default
         return super().run(parsed_args)
 
-    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
+    def take_action(self, parsed_args: argparse.Namespace) -> Answer:
         from vifplug.cli import documents
 
         instance = _instance(parsed_args)
@@ -58,18 +55,18 @@ class Plug(PrintsElement, Lister):
 
 
 class Update(PrintsElement, ShowOne):
-    """bring a plugged VIF to what its document now says, in place where that can be; prints the element."""
+    """change a plugged VIF to match its document, in place if possible, and print the element."""
 
     columns = PLUGGED
     brief = PLUGGED_BRIEF
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = _instance_options(super().get_parser(prog_name))
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        _instance_options(parser)
         parser.add_argument("file", metavar="FILE", help=FILE)
         neutron_option(parser)
-        return _wait_option(parser)
+        _wait_option(parser)
 
-    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
+    def take_action(self, parsed_args: argparse.Namespace) -> Answer:
         from vifplug.cli import documents
 
         [(vif, _)] = documents.read_all(self.app, [parsed_args.file], neutron=parsed_args.neutron)
@@ -78,20 +75,18 @@ class Update(PrintsElement, ShowOne):
 
 
 class NetworkUpdate(PrintsElement, Lister):
-    """bring every VIF of a network to what the network now says, in place where that can be: all of them or none.
+    """change every VIF of a network to match the network's definition, in place if possible: all or none.
 
-    Prints each one's interface element.
+    Prints the interface element of each.
     """
 
     columns = PLUGGED
     brief = PLUGGED_BRIEF
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = super().get_parser(prog_name)
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("name", metavar="NAME", help="the name of a network")
-        return parser
 
-    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
+    def take_action(self, parsed_args: argparse.Namespace) -> Answer:
         with self.app.driver() as driver:
             return PLUGGED, list(map(_plugged, driver.update_network(parsed_args.name)))
 
@@ -100,20 +95,18 @@ class NetworkUpdate(PrintsElement, Lister):
 
 
 class Unplug(Lister):
-    """take back everything of VIFs; the id is enough, and what is not there is no error.
+    """unplug VIFs by their ids; unplugging a VIF that is not plugged succeeds.
 
-    Each VIF for itself: one that is refused does not keep the others.
+    A VIF that is refused does not keep the others from being unplugged.
     """
 
     columns = ("vif_id", "changed", "steps")
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = super().get_parser(prog_name)
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("ids", nargs="+", metavar="ID", help="the id of a VIF")
-        parser.add_argument("--force", action="store_true", help="even while a guest has the device open")
-        return parser
+        parser.add_argument("--force", action="store_true", help="unplug even while a guest has the device open")
 
-    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
+    def take_action(self, parsed_args: argparse.Namespace) -> Answer:
         rows = []
         with self.app.driver() as driver:
             for vif_id in parsed_args.ids:
@@ -125,36 +118,33 @@ class Unplug(Lister):
 
 
 class Settle(ShowOne):
-    """do again what libvirt undid when the guest started: QoS on the tap, settings of a virtual function."""
+    """restore what libvirt undid when it started the guest: QoS on the tap, settings of a virtual function."""
 
     columns = ("vif_id", "changed", "steps")
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = super().get_parser(prog_name)
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("id", metavar="ID", help="the id of a VIF")
-        return _wait_option(parser)
+        _wait_option(parser)
 
-    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
+    def take_action(self, parsed_args: argparse.Namespace) -> Answer:
         with self.app.driver(wait=parsed_args.wait) as driver:
             return self.columns, _taken(parsed_args.id, driver.settle(parsed_args.id))
 
 
-def _instance_options(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+def _instance_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--instance-uuid", metavar="UUID", help="the guest that the VIFs belong to")
-    parser.add_argument("--instance-name", metavar="NAME", help="its name, for people")
-    return parser
+    parser.add_argument("--instance-name", metavar="NAME", help="the name of that guest, for people")
 
 
-def _wait_option(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+def _wait_option(parser: argparse.ArgumentParser) -> None:
     from vifplug.host.ovs.settings import WAITS
 
     parser.add_argument(
         "--wait",
         choices=WAITS,
-        help="wait until a port of Open vSwitch is in its database, made by ovs-vswitchd, or has its flows from OVN; "
-        "takes the place of [vifplug_ovs] wait",
+        help="wait until an Open vSwitch port is in the database (none), created by ovs-vswitchd (ofport), or has its "
+        "flows from OVN (ovn-installed); overrides [vifplug_ovs] wait",
     )
-    return parser
 
 
 def _instance(parsed_args: argparse.Namespace) -> Instance | None:
@@ -162,7 +152,7 @@ def _instance(parsed_args: argparse.Namespace) -> Instance | None:
 
     if parsed_args.instance_uuid is None:
         if parsed_args.instance_name is not None:
-            raise InvalidRequest("--instance-name needs --instance-uuid: a name alone does not tell guests apart")
+            raise InvalidRequest("--instance-name: needs --instance-uuid, because names are not unique")
         return None
     try:
         return Instance(uuid=parsed_args.instance_uuid, name=parsed_args.instance_name)

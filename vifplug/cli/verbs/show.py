@@ -1,13 +1,13 @@
-"""The verbs that only look: xml, check, list, show, types, host-info."""
+"""The verbs that change nothing: xml, check, list, show, types, host-info."""
 
 from __future__ import annotations
 
 import argparse
 import datetime
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from vifplug.cli.output import FILE, Lister, PrintsElement, Shown, ShowOne, data, lines, neutron_option
+from vifplug.cli.output import FILE, Answer, Lister, PrintsElement, Shown, ShowOne, data, lines, neutron_option
 from vifplug.cli.verbs import placement
 from vifplug.errors import VifplugError
 
@@ -16,25 +16,23 @@ if TYPE_CHECKING:
     from vifplug.driver.verbs import VIFDriver
     from vifplug.plan.steps import Difference
 
-Answer = tuple[Sequence[str], Iterable[Any]]
 
 DIFFERENT = 1
 NOTHING = "no VIF is plugged"
 
 
 class Xml(PrintsElement, ShowOne):
-    """print the guest's interface element of a VIF, touching nothing.
+    """print the interface element of a VIF; nothing on the host is read or changed.
 
-    For a VIF of a named network it is the element of what the network makes of it, where the network is known.
+    For a VIF of a named network it is the element of the actual VIF, if the network is defined.
     """
 
     columns = ("vif_id", "interface_xml")
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = placement.network_option(super().get_parser(prog_name))
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        placement.network_option(parser)
         parser.add_argument("file", metavar="FILE", help=FILE)
         neutron_option(parser)
-        return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Answer:
         from vifplug.cli import documents
@@ -48,15 +46,13 @@ class Xml(PrintsElement, ShowOne):
 
 
 class Check(Lister):
-    """compare the host with what is recorded; exit code 1 where they differ."""
+    """compare the host with the records; exit code 1 if they differ."""
 
     columns = ("vif_id", "path", "wanted", "found")
     checked = 0
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = super().get_parser(prog_name)
-        parser.add_argument("ids", nargs="*", metavar="ID", help="the id of a VIF; none: all that are plugged")
-        return parser
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("ids", nargs="*", metavar="ID", help="the id of a VIF (default: all that are plugged)")
 
     def take_action(self, parsed_args: argparse.Namespace) -> Answer:
         with self.app.driver() as driver:
@@ -70,7 +66,7 @@ class Check(Lister):
         return _all_well(self.checked) if self.checked or not self.exit_code else ""
 
     def _each(self, driver: VIFDriver, ids: Iterable[str]) -> list[Difference]:
-        """The differences of the VIFs, each for itself: one that can't be checked does not hide the others'."""
+        """Return the VIFs' differences; a VIF that cannot be checked does not hide those of the others."""
         found: list[Difference] = []
         for vif_id in ids:
             try:
@@ -99,14 +95,12 @@ class List(Lister):
 
 
 class Show(ShowOne):
-    """show what is recorded of one VIF."""
+    """show the record of one VIF."""
 
     columns = ("vif_id", "state", "changed_at", "instance", "vif", "actual", "interface_xml", "resources")
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = super().get_parser(prog_name)
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("id", metavar="ID", help="the id of a VIF")
-        return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Answer:
         with self.app.driver() as driver:
@@ -124,18 +118,16 @@ class Show(ShowOne):
 
 
 class ListTypes(Lister):
-    """list the VIF types and third parties' kinds of resource that are installed, and why any can't be used.
+    """list the installed VIF types and third-party kinds of resource, with the reason if one is unusable.
 
-    With --historical, every VIF type that Neutron's ports have or had, and what each becomes.
+    With --historical: every VIF type that Neutron ports have or had, and the type that each becomes.
     """
 
     columns = ("plugin", "name", "distribution", "version", "target", "problem")
     historical = ("binding", "vif_type", "when", "becomes", "host", "source")
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = super().get_parser(prog_name)
-        parser.add_argument("--historical", action="store_true", help="the VIF types of Neutron's ports instead")
-        return parser
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--historical", action="store_true", help="list the VIF types of Neutron ports instead")
 
     def take_action(self, parsed_args: argparse.Namespace) -> Answer:
         from vifplug import plugins
@@ -152,18 +144,11 @@ class ListTypes(Lister):
 
 
 class HostInfo(ShowOne):
-    """show what this host offers: networks and their pools, bridges, devices, types, kernel, Open vSwitch, SR-IOV."""
+    """show what this host offers: networks with their pools, bridges, devices, types, kernel, Open vSwitch, SR-IOV."""
 
     columns = (
-        "host",
-        "kernel",
-        "open_vswitch",
-        "integration_bridge",
-        "bridges",
-        "devices",
-        "networks",
-        "sriov",
-        "types",
+        *("host", "kernel", "open_vswitch", "integration_bridge"),
+        *("bridges", "devices", "networks", "sriov", "types"),
     )
 
     def take_action(self, parsed_args: argparse.Namespace) -> Answer:

@@ -19,8 +19,7 @@ _TIMEOUT = 60
 class Topology(Verb):
     """draw networks, portgroups, bridges, ports, VLANs, pool devices, VIFs and guests of this host."""
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = super().get_parser(prog_name)
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             "-f",
             "--format",
@@ -28,7 +27,6 @@ class Topology(Verb):
             default="text",
             help="text for a terminal, svg for a browser or a printer (needs Graphviz), mermaid or dot for those tools",
         )
-        return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         svg = parsed_args.format == "svg"
