@@ -214,6 +214,12 @@ def test_originals_are_of_what_is_only_set_and_there() -> None:
     assert steps.originals([TAP, VF, LOWER], there(TAP, found)) == {VF.identity: found}
 
 
+def test_the_original_of_a_device_that_several_vifs_share_is_each_ones_own() -> None:
+    """A batch observes the device once, for one of them; a record admits only what is its VIF's."""
+    seen = LOWER.replace(owner="9c4e2f10-6a1b-4c2d-9e3f-7a8b9c0d1e2f")
+    assert steps.originals([LOWER], there(seen)) == {LOWER.identity: LOWER}
+
+
 # -- an update ----------------------------------------------------------------------------------------------------
 
 

@@ -150,7 +150,7 @@ def removal(
 def originals(wanted: Iterable[Resource], observed: Observation) -> dict[Identity, Resource]:
     """What has to be remembered before the first change: the found state of everything that is only set."""
     return {
-        resource.identity: seen.resource
+        resource.identity: seen.resource.replace(owner=resource.owner)  # a batch observes it once for all its VIFs
         for resource in wanted
         if resource.ownership is Ownership.BORROWED and (seen := observed.get(resource.identity)) and seen.resource
     }
