@@ -190,7 +190,7 @@ def test_a_table_lists_exactly_what_exists(name: str, section: str, listed: Any,
 #: page, section, the column that names things, and those that must be among them
 AT_LEAST: list[tuple[str, str, int, Iterable[str]]] = [
     ("neutron", "Input", 0, fields(neutron.Guest)),
-    ("libvirt", "Take over running guests", 0, live._PLUGGED),
+    ("libvirt", "Adopt running guests", 0, live._PLUGGED),
     ("vif", "Keys", 1, fields(Driver) | fields(VfSettings)),
     ("vif", "Types", 1, fields(Reconnect)),
 ]

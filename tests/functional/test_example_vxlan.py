@@ -156,8 +156,8 @@ def test_a_vif_does_not_lead_the_others_of_its_vni_elsewhere(hosts: tuple[Host, 
     one.plug(vif(1))
     message = one.plug(vif(2, "192.0.2.9"), code=3)
     assert message == (
-        "vifplug: vxlan vxlan42 has remote 192.0.2.2, and a VIF wants 192.0.2.9: all VIFs of VNI 42 on this host share "
-        "it; correct the VIF, or unplug the others first\n"
+        "vifplug: vxlan vxlan42 has remote 192.0.2.2, and the VIF requests 192.0.2.9: all VIFs of VNI 42 on this host "
+        "share it; correct the VIF, or unplug the others first\n"
     )
     assert one.links() == {"vxlan42", "vxbr42", "tap1f6e7d8c-11"}
 
@@ -173,7 +173,7 @@ def test_a_vif_that_moves_to_another_vni_leaves_nothing(hosts: tuple[Host, Host]
 def test_what_others_made_is_told_and_stays(hosts: tuple[Host, Host]) -> None:
     one, _ = hosts
     one.ip(*["link", "add", "vxlan42", "type", "vxlan", "id", "7", "dstport", "4789", "remote", "192.0.2.2"])
-    assert "got a vxlan device that vifplug-vxlan did not make" in one.plug(vif(1), code=4)
+    assert "got a vxlan device that vifplug-vxlan did not create" in one.plug(vif(1), code=4)
     message = one.plug(vif(2, vni=7), code=4)
     assert "vxlan vxlan7: could not make it: File exists" in message
     assert one.links() == {"vxlan42"}
@@ -210,8 +210,8 @@ def test_a_vif_with_what_it_cannot_have_is_refused_with_every_reason(site: Site,
     assert done.returncode == 2
     for message in (
         "$.vlan: ",
-        "give the other network a vni",
+        "use another vni for another network",
         "$.mtu: expected at most 1450",
-        "libvirt knows no VXLAN",
+        "libvirt does not support VXLAN",
     ):
         assert message in done.stderr

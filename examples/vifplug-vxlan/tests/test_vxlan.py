@@ -1,4 +1,4 @@
-"""The type and its kind of resource do what vifplug wants of every type and of every kind."""
+"""The type and its resource kind pass vifplug's suites."""
 
 from vifplug.plan.registry import Resource
 from vifplug.testing.backends import ResourceConformance

@@ -1,4 +1,4 @@
-"""The backend of tunnels: it looks, makes, changes and removes. Whatever touches the host is here."""
+"""The backend of tunnels: it observes, makes, changes and removes them. All effects on the host are here."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from vifplug.plan.registry import Identity, Resource
 from vifplug.plan.steps import Observed
 from vifplug_vxlan.tunnel import Tunnel
 
-#: The group (IFLA_GROUP) of the links that this backend makes. It is the mark of ownership, for a link can have it
-#: from its first moment on: `ip link show group 478900`
+#: Group (IFLA_GROUP) of the links that this backend makes. It marks their owner: the kernel sets it when it creates a
+#: link. `ip link show group 478900` lists them.
 GROUP = 478900
 
 
 class Tunnels(StepwiseBackend):
-    """VXLAN devices, each with its bridge, in the network namespace in which it is first used. Thread-safe."""
+    """VXLAN devices with their bridges, in the network namespace of the first use. Thread-safe."""
 
     api_version = (1, 0)
     resources = (Tunnel,)
@@ -32,7 +32,7 @@ class Tunnels(StepwiseBackend):
         self._netlink = Netlink()
 
     def observe(self, wanted: Sequence[Resource]) -> dict[Identity, Observed]:
-        """What is there of each tunnel, by the names of its links."""
+        """Return what exists of each tunnel; its links are found by name."""
         tunnels = [each for each in wanted if isinstance(each, Tunnel)]
         links = self._netlink.links(name for each in tunnels for name in each.links)
         lowers = self._netlink.named(link.data["IFLA_VXLAN_LINK"] for link in links.values() if _lower(link))
@@ -48,12 +48,12 @@ class Tunnels(StepwiseBackend):
             raise
 
     def change(self, before: Resource, after: Resource) -> None:
-        """Every step of making is harmless where it is done already, so a change is to make what lacks."""
+        """Do all steps of `make` again: each of them is idempotent."""
         assert isinstance(after, Tunnel)
         self._write(after)
 
     def remove(self, before: Resource) -> None:
-        """The last one out: a bridge that still has the tap of another VIF stays, and so does its VXLAN device."""
+        """Remove both links, unless the bridge has a tap of another VIF."""
         assert isinstance(before, Tunnel)
         links = self._netlink.links(before.links)
         bridge = links.get(before.bridge)
@@ -78,7 +78,7 @@ class Tunnels(StepwiseBackend):
             self._netlink.set([(tunnel.bridge, LinkChange(up=tunnel.up)), (tunnel.name, whole)])
 
     def _ensure(self, name: str, settings: LinkChange) -> None:
-        """Make a link where there is none: a VIF of the same VNI may have been quicker."""
+        """Create a link if it does not exist. Another VIF of the VNI may create it at the same time."""
         try:
             self._netlink.create(name, settings)
         except NetlinkRefused as refused:
@@ -100,13 +100,13 @@ class Tunnels(StepwiseBackend):
     def _index(self, name: str) -> int:
         link = self._netlink.links([name]).get(name)
         if link is None:
-            raise Missing(f"device {name} is not on this host, and a VXLAN tunnel needs it")
+            raise Missing(f"device {name} does not exist on this host, and a VXLAN tunnel requires it")
         return link.index
 
 
 @contextlib.contextmanager
 def _describe(tunnel: Tunnel, doing: str) -> Iterator[None]:
-    """The kernel's refusal as an error of vifplug's, in one sentence."""
+    """Raise the kernel's refusal as a vifplug error, with one sentence."""
     try:
         yield
     except NetlinkRefused as refused:
@@ -120,10 +120,10 @@ def _lower(link: Link) -> bool:
 def _observed(wanted: Tunnel, links: Mapping[str, Link], lowers: Mapping[int, Link]) -> Observed:
     link, bridge = links[wanted.name], links.get(wanted.bridge)
     if link.kind != "vxlan" or link.group != GROUP:
-        return Observed(resource=None, foreign=f"a {link.kind or 'network'} device that vifplug-vxlan did not make")
+        return Observed(resource=None, foreign=f"a {link.kind or 'network'} device that vifplug-vxlan did not create")
     if bridge and (bridge.kind != "bridge" or bridge.group != GROUP):
         return Observed(
-            resource=None, foreign=f"{bridge.name}, which vifplug-vxlan did not make, in place of its bridge"
+            resource=None, foreign=f"{bridge.name}, which vifplug-vxlan did not create, in place of its bridge"
         )
     get = link.data.get
     lower = lowers.get(get("IFLA_VXLAN_LINK", 0))
@@ -142,6 +142,6 @@ def _observed(wanted: Tunnel, links: Mapping[str, Link], lowers: Mapping[int, Li
 
 
 def _sysctls(wanted: Tunnel, names: Sequence[str]) -> Any:
-    """Those of the first link that has not what is wanted."""
+    """Return the sysctls of the first link that differs, else the desired ones."""
     values = [sysctls.read(name, wanted.sysctls) for name in names]
     return next((each for each in values if each != wanted.sysctls), wanted.sysctls)

@@ -1,4 +1,4 @@
-"""What a VXLAN segment needs on a host, as a resource. It is data: nothing is done here."""
+"""The state of the host that a VXLAN segment requires, as a resource. This module is data only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vifplug.plan.registry import Device, Ownership, Resource
 
 
 def parse_address(text: str) -> str:
-    """An IP address in its normal form."""
+    """Return an IP address in its normal form."""
     address = ipaddress.ip_address(text)
     if address.is_unspecified or "%" in text:
         raise ValueError(f"expected an address of one host or group, got {text!r}")
@@ -25,24 +25,26 @@ UdpPort = Annotated[int, between(1, 2**16 - 1)]
 
 @dataclass(frozen=True, kw_only=True)
 class Tunnel(Device):
-    """A VXLAN device and the Linux bridge that it is on. All VIFs of one VNI on a host share the two.
-
-    ``remote`` is the other host, or a multicast group of all hosts; ``local`` the address to send from, ``lower`` the
-    device to send through, ``port`` the UDP port. ``bridged``: the VXLAN device is on its bridge.
-    """
+    """A VXLAN device and the Linux bridge that it is on. All VIFs of a VNI on a host share both."""
 
     kind = "vxlan"
     ownership = Ownership.SHARED
+    #: VXLAN network identifier
     vni: Vni
+    #: address of the other host, or multicast group of all hosts
     remote: Address
+    #: address to send from
     local: Address | None = None
+    #: device to send through
     lower: DeviceName | None = None
+    #: UDP port
     port: UdpPort = 4789
+    #: the VXLAN device is on its bridge
     bridged: bool = True
 
     @property
     def bridge(self) -> str:
-        """The name of the bridge."""
+        """Name of the bridge."""
         return f"vxbr{self.vni}"
 
     @property
@@ -54,12 +56,12 @@ class Tunnel(Device):
         return True
 
     def refusal(self, found: Resource) -> str:
-        """One VIF must not lead the others of its VNI elsewhere."""
+        """Refuse to change a tunnel that other VIFs of the VNI use."""
         for name in ("vni", "remote", "local", "lower", "port"):
-            want, have = getattr(self, name), getattr(found, name)
-            if want is not None and want != have:
+            requested, actual = getattr(self, name), getattr(found, name)
+            if requested is not None and requested != actual:
                 return (
-                    f"{self} has {name} {have}, and a VIF wants {want}: all VIFs of VNI {self.vni} on this host share "
-                    "it; correct the VIF, or unplug the others first"
+                    f"{self} has {name} {actual}, and the VIF requests {requested}: all VIFs of VNI {self.vni} on this "
+                    "host share it; correct the VIF, or unplug the others first"
                 )
         return ""

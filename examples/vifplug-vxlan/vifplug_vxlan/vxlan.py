@@ -1,4 +1,4 @@
-"""The VIF type ``vxlan``: what the guest gets, and what must hold on the host. Both are computed; nothing is done."""
+"""The VIF type ``vxlan``: the guest's element, and the state of the host that it requires. Pure functions only."""
 
 from __future__ import annotations
 
@@ -19,40 +19,42 @@ from vifplug_vxlan.tunnel import Address, Tunnel, Vni
 
 @dataclass(frozen=True, kw_only=True)
 class VxlanSource(Model):
-    """A VXLAN segment: its number, and where its frames go.
+    """A VXLAN segment."""
 
-    ``remote`` is the other host, or a multicast group of all hosts. ``local``: the address to send from. ``device``:
-    the network device to send through; a multicast group needs one.
-    """
-
+    #: VXLAN network identifier
     vni: Vni
+    #: address of the other host, or multicast group of all hosts
     remote: Address
+    #: address to send from
     local: Address | None = None
+    #: network device to send through; required for a multicast group
     device: DeviceName | None = None
 
     def rules(self) -> Iterator[Problem]:
         remote = ipaddress.ip_address(self.remote)
         if remote.is_multicast and self.device is None:
-            yield Problem("$.device", f"is missing: remote is the multicast group {remote}, which needs one")
+            yield Problem("$.device", f"is missing: the multicast group {remote} requires it")
         if self.local and ipaddress.ip_address(self.local).version != remote.version:
-            yield Problem("$.local", f"expected an IPv{remote.version} address, as remote is, got {self.local}")
+            yield Problem("$.local", f"expected an IPv{remote.version} address, like remote, got {self.local}")
 
 
 class Vxlan(VIFType):
-    """A guest's tap on a Linux bridge that a VXLAN device joins to the same bridge on other hosts."""
+    """A guest's tap on a Linux bridge, which a VXLAN device connects to other hosts."""
 
     name = "vxlan"
     api_version = (1, 0)
     source = VxlanSource
     tap_owner = "vifplug"
     refuses = {
-        "vlan": "a VXLAN segment is one network: give the other network a vni of its own",
-        "virtualport": "it is on no switch that could read one",
+        "vlan": "a VXLAN segment is one network: use another vni for another network",
+        "virtualport": "its bridge does not read one",
         "external_ids": "it has no Open vSwitch port",
         "vf": NO_VF,
     }
     options = (
-        Option(name="mtu", kind="int", default=1450, help="MTU of the segments, bytes: the network's less 50."),
+        Option(
+            name="mtu", kind="int", default=1450, help="MTU of the segments, in bytes: that of the network minus 50."
+        ),
         Option(name="port", kind="int", default=4789, help="UDP port of the tunnels."),
     )
 
@@ -60,7 +62,7 @@ class Vxlan(VIFType):
         yield from nic_problems(vif)
         yield from target_problems(vif, "vifplug")
         if self.owner(vif, context) != "vifplug":
-            yield Problem("$.tap_owner", "expected vifplug: libvirt knows no VXLAN")
+            yield Problem("$.tap_owner", "expected vifplug: libvirt does not support VXLAN")
         if vif.mtu and vif.mtu > context.options["mtu"]:
             yield Problem("$.mtu", f"expected at most {context.options['mtu']} ([vifplug_vxlan] mtu), got {vif.mtu}")
 
