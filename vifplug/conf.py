@@ -1,7 +1,7 @@
-"""Every option, and the plain settings that the other rooms get instead of them.
+"""All options, and `Config`, the plain values that other packages get.
 
-Options belong to a group: ``[vifplug]``, one per backend, one per VIF type (``[vifplug_<name>]``, from the type's own
-``options``). Nothing is registered at import.
+Each option belongs to a group: ``[vifplug]``, ``[vifplug_ovs]``, or ``[vifplug_<name>]`` for the options of a VIF type.
+Importing this module registers nothing.
 """
 
 from __future__ import annotations
@@ -29,13 +29,12 @@ PROJECT = "vifplug"
 OWN = "vifplug"
 OVS = "vifplug_ovs"
 
-
-#: The largest uid or gid: (uid_t) -1 means "no id" to the kernel (chown(2), TUNSETOWNER).
+#: largest uid or gid: (uid_t) -1 means "no id" (chown(2), TUNSETOWNER)
 LARGEST_ID = 2**32 - 2
 
 
 class DescribedOption(kinds.ConfigType):
-    """A type of value that says in words what it allows; ``convert`` raises ValueError or KeyError for the rest."""
+    """A type of option that describes its allowed values; ``convert`` raises ValueError or KeyError for others."""
 
     def __init__(self, convert: Callable[[str], Any], allowed: str) -> None:
         super().__init__(type_name=allowed)
@@ -62,7 +61,7 @@ class DescribedOption(kinds.ConfigType):
 
 
 def matching(pattern: str, allowed: str) -> DescribedOption:
-    """A text of which all matches ``pattern``."""
+    """Return the type of strings that match ``pattern`` as a whole."""
 
     def convert(value: str) -> str:
         if not re.fullmatch(pattern, value):
@@ -73,7 +72,7 @@ def matching(pattern: str, allowed: str) -> DescribedOption:
 
 
 def id_of(noun: str, find: Callable[[str], int]) -> DescribedOption:
-    """A user or group of this host by name or number; the setting is the number."""
+    """Return the type of users or groups of this host, by name or number; the value is the number."""
 
     def convert(value: str) -> int:
         number = int(value) if value.isascii() and value.isdigit() else find(value)
@@ -86,14 +85,16 @@ def id_of(noun: str, find: Callable[[str], int]) -> DescribedOption:
 
 PATH = matching(r"/[^\0]*", "an absolute path")
 _REMOTE = r"(unix:/[^\0,]+|(tcp|ssl):[^\s,]+:\d{1,5})"
-REMOTES = matching(rf"{_REMOTE}(,{_REMOTE})*", "unix:PATH, tcp:HOST:PORT or ssl:HOST:PORT, several with commas between")
+REMOTES = matching(
+    rf"{_REMOTE}(,{_REMOTE})*", "unix:PATH, tcp:HOST:PORT or ssl:HOST:PORT, or several of them, separated by commas"
+)
 MODE = DescribedOption(
     lambda value: int(matching(r"0?[0-7]{3}", "")(value), 8), "a mode of three octal digits, such as 0755"
 )
-BRIDGE = DescribedOption(parse_device, "the name of a bridge, of at most 15 bytes")
+BRIDGE = DescribedOption(parse_device, "the name of a bridge, at most 15 bytes")
 USER = id_of("user", lambda name: pwd.getpwnam(name).pw_uid)
 GROUP = id_of("group", lambda name: grp.getgrnam(name).gr_gid)
-#: a type's kind of option as oslo.config's
+#: oslo.config type for each kind of a type's option
 _KINDS: Mapping[str, kinds.ConfigType] = {
     "str": kinds.String(),
     "int": kinds.Integer(),
@@ -109,47 +110,47 @@ OPTIONS: tuple[cfg.Opt, ...] = (
         "state_path",
         PATH,
         default="/var/lib/vifplug",
-        help="Directory of the record of what is plugged. It has to survive a reboot and to be on a local file system: "
-        "the record is an SQLite database in WAL mode. Made, with mode 0700, when it is not there.",
+        help="Directory of the record of plugged VIFs, an SQLite database in WAL mode. It must survive a reboot and "
+        "be on a local file system. Created with mode 0700 if it does not exist.",
     ),
     cfg.Opt(
         "networks_dir",
         PATH,
         default="/etc/vifplug/networks.d",
-        help="Directory of the named networks: *.xml files, one network each, in libvirt's <network> format. They are "
-        "read again when they change.",
+        help="Directory of the named networks: *.xml files in libvirt's <network> format, one network each. A file is "
+        "read again when it has changed.",
     ),
     cfg.StrOpt(
         "tap_owner",
         choices=[
-            ("vifplug", "vifplug makes and wires the tap before the guest starts"),
-            ("libvirt", "libvirt makes the tap when the guest starts"),
+            ("vifplug", "vifplug creates the tap and connects it before the guest starts"),
+            ("libvirt", "libvirt creates the tap when the guest starts"),
         ],
-        help="Who makes the tap of a VIF whose document does not say. Unset: the default of its type, which is vifplug "
-        "for bridge and libvirt for direct.",
+        help="Who creates the tap of a VIF, unless its document says so. Unset: the default of its type, which is "
+        "vifplug for bridge and libvirt for direct.",
     ),
     cfg.ListOpt(
         "enabled_types",
-        help="Names of the VIF types that may be used. Unset: all that are installed.",
+        help="Names of the VIF types that may be used. Unset: all installed types.",
     ),
     cfg.Opt(
         "tap_user",
         USER,
         default="root",
-        help="The user who may open the taps that vifplug makes, by name or number: the user that QEMU runs as, when "
-        "it opens taps itself. libvirt opens them as root.",
+        help="User who may open the taps that vifplug creates, by name or number. Set it to the user that QEMU runs "
+        "as if QEMU opens the taps itself; libvirt opens them as root.",
     ),
     cfg.Opt(
         "tap_group",
         GROUP,
-        help="The group whose members may open the taps that vifplug makes, by name or number. Unset: no group may.",
+        help="Group whose members may open the taps that vifplug creates, by name or number. Unset: no group.",
     ),
     cfg.FloatOpt(
         "lock_timeout",
         default=30,
         min=0,
         max=3600,
-        help="Seconds to wait for another thread or process that works on the same VIF. 0: do not wait.",
+        help="Time to wait for another thread or process that works on the same VIF, in seconds. 0: do not wait.",
     ),
 )
 
@@ -158,91 +159,93 @@ OVS_OPTIONS: tuple[cfg.Opt, ...] = (
         "connection",
         REMOTES,
         default="unix:/run/openvswitch/db.sock",
-        help="Where ovsdb-server listens: unix:PATH, tcp:HOST:PORT or ssl:HOST:PORT; several are separated by commas.",
+        help="Address of ovsdb-server: unix:PATH, tcp:HOST:PORT or ssl:HOST:PORT. Separate several addresses by "
+        "commas.",
     ),
     cfg.FloatOpt(
         "timeout",
         default=10,
         min=0.1,
         max=3600,
-        help="Seconds to wait for an answer of ovsdb-server, and for ovs-vswitchd to do what was asked.",
+        help="Time to wait for an answer of ovsdb-server, and for ovs-vswitchd to apply a change, in seconds.",
     ),
     cfg.StrOpt(
         "wait",
         default="ofport",
         choices=[
-            ("none", "return when ovsdb-server has committed the port"),
-            ("ofport", "return when ovs-vswitchd has made the port"),
-            ("ovn-installed", "return when ovn-controller has installed the port's flows"),
+            ("none", "ovsdb-server has committed the port"),
+            ("ofport", "ovs-vswitchd has created the port"),
+            ("ovn-installed", "ovn-controller has installed the flows of the port"),
         ],
-        help="How far a port has to be before plug, update and settle return; their option --wait takes its place.",
+        help="What plug, update and settle wait for before they return. Their option --wait overrides it.",
     ),
     cfg.StrOpt(
         "datapath_type",
-        choices=[("system", "the kernel's datapath"), ("netdev", "the userspace datapath, as DPDK needs it")],
-        help="Datapath of the bridges that vifplug makes. A bridge that exists is never changed. Unset: the default "
-        "of Open vSwitch, which is system.",
+        choices=[("system", "the kernel's datapath"), ("netdev", "the userspace datapath, which DPDK requires")],
+        help="Datapath of the bridges that vifplug creates; existing bridges are not changed. Unset: Open vSwitch's "
+        "default, which is system.",
     ),
     cfg.StrOpt(
         "default_qos_type",
         default="linux-noop",
         choices=["linux-htb", "linux-hfsc", "linux-sfq", "linux-codel", "linux-fq_codel", "linux-noop"],
-        help="Type of the QoS row of a port on the kernel's datapath for which no bandwidth is asked. linux-noop has "
-        "Open vSwitch leave the qdisc of the device alone.",
+        help="Type of the QoS row of a port on the kernel's datapath if no bandwidth is requested. With linux-noop, "
+        "Open vSwitch does not change the qdisc of the device.",
     ),
     cfg.BoolOpt(
         "isolate_vif",
         default=False,
-        help="Let each new port begin in the dead VLAN (4095), where nothing passes until Neutron's Open vSwitch agent "
-        "gives it its own. For that agent only: OVN and others would leave it there. A VLAN in the VIF's document "
-        "comes first.",
+        help="Create each new port in the dead VLAN (4095), which passes no traffic, until Neutron's Open vSwitch "
+        "agent sets its VLAN. Use it with that agent only: OVN and others would leave the port there. A VLAN in the "
+        "VIF's document overrides it.",
     ),
     cfg.BoolOpt(
         "per_port_bridge",
         default=False,
-        help="Put each guest's tap on an Open vSwitch bridge of its own, which a patch joins to the VIF's bridge. A "
-        "controller can then install a port's flows before the guest's tap is there.",
+        help="Put each guest's tap on an Open vSwitch bridge of its own, which a patch port connects to the VIF's "
+        "bridge. A controller can then install the flows of the port before the tap exists.",
     ),
     cfg.Opt(
         "integration_bridge",
         BRIDGE,
         default=DEFAULT_BRIDGE,
-        help="The Open vSwitch bridge of named networks that say openvswitch and name no bridge.",
+        help="Open vSwitch bridge of named networks whose virtualport is openvswitch and that name no bridge.",
     ),
-    cfg.Opt("ssl_ca", PATH, help="File of the CA certificate that ovsdb-server's certificate is checked against."),
-    cfg.Opt("ssl_certificate", PATH, help="File of the certificate that is shown to ovsdb-server."),
+    cfg.Opt("ssl_ca", PATH, help="File of the CA certificate that verifies ovsdb-server's certificate."),
+    cfg.Opt("ssl_certificate", PATH, help="File of the certificate that vifplug presents to ovsdb-server."),
     cfg.Opt("ssl_key", PATH, help="File of the private key of ssl_certificate."),
 )
 
-
-#: Options of Open vSwitch that say what VIFs get, not how it is reached
+#: options in [vifplug_ovs] that concern VIFs, not the connection
 _NOT_THE_CONNECTIONS = ("default_qos_type", "isolate_vif", "per_port_bridge", "integration_bridge")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """The values of all options. ``tap_user`` and ``tap_group`` are numeric ids; ``lock_timeout`` is in seconds.
-
-    ``enabled_types`` is None for all. ``types`` has the values of each type's own options.
-    """
+    """The values of all options."""
 
     state_path: str
     networks_dir: str
     tap_owner: str | None
+    #: None: all installed types
     enabled_types: tuple[str, ...] | None
+    #: uid
     tap_user: int
+    #: gid
     tap_group: int | None
+    #: seconds
     lock_timeout: float
     ovs: OvsSettings
     default_qos_type: str | None
     isolate_vif: bool
     per_port_bridge: bool
     integration_bridge: str
+    #: values of the options of each type
     types: FrozenMap[str, FrozenMap[str, Any]]
 
     @property
     def common(self) -> base.TypeSettings:
-        """What every VIF type gets to know."""
+        """The settings that every VIF type gets."""
         return base.TypeSettings(
             tap_owner=self.tap_owner,
             tap_user=self.tap_user,
@@ -254,15 +257,20 @@ class Config:
         )
 
 
-#: A VIF type, as a class or its instance.
+#: A VIF type, as a class or an instance.
 Kind = VIFType | type[VIFType]
 
 
 def load(config_files: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> cfg.ConfigOpts:
-    """The options as the files say, with vifplug's own registered.
+    """Return the options of the given files, with vifplug's own options registered.
 
-    Without ``config_files`` the usual ones are read, as oslo.config finds them: /etc/vifplug/vifplug.conf and the like.
-    Raises InvalidConfig for a file that is not there or can't be parsed, NotPermitted for one that can't be read.
+    Args:
+        config_files: paths; empty: the default files of oslo.config, such as /etc/vifplug/vifplug.conf.
+        config_dirs: directories of further files.
+
+    Raises:
+        InvalidConfig: a file does not exist or cannot be parsed.
+        NotPermitted: a file cannot be read.
     """
     conf = cfg.ConfigOpts()
     try:
@@ -276,19 +284,23 @@ def load(config_files: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> c
 
 
 def register(conf: cfg.ConfigOpts, types: Iterable[Kind] = ()) -> None:
-    """Make vifplug's options, and those of the given VIF types, known to ``conf``. Doing it again does no harm."""
+    """Register vifplug's options, and those of the given VIF types, with ``conf``. Repeating it has no effect."""
     for group, options in _groups(types):
         conf.register_opts(options, group=group)
 
 
 def enabled_types(conf: cfg.ConfigOpts) -> tuple[str, ...] | None:
-    """The names of the VIF types that may be used; None for all."""
+    """Return the names of the VIF types that may be used; None: all."""
     names = conf[OWN].enabled_types
     return None if names is None else tuple(names)
 
 
 def settings(conf: cfg.ConfigOpts, types: Iterable[Kind] = ()) -> Config:
-    """All values, checked; the options must be registered. Raises InvalidConfig that names every wrong one."""
+    """Return the validated values of all options, which must be registered.
+
+    Raises:
+        InvalidConfig: a value is not allowed; the error names every such option.
+    """
     types, problems = tuple(types), list[str]()
     own, ovs, *others = [_values(conf, group, options, problems) for group, options in _groups(types)]
     if problems:
@@ -302,7 +314,7 @@ def settings(conf: cfg.ConfigOpts, types: Iterable[Kind] = ()) -> Config:
 
 
 def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
-    """For oslo-config-generator: the options of vifplug and of the types that come with it."""
+    """Return the options of vifplug and of its own types, for oslo-config-generator."""
     from vifplug.types.bridge import BridgeType
     from vifplug.types.direct import DirectType
     from vifplug.types.ethernet import EthernetType
@@ -314,7 +326,7 @@ def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
 
 
 def type_opts(types: Iterable[Kind]) -> list[tuple[str, list[cfg.Opt]]]:
-    """The same for VIF types of other packages."""
+    """Return the options of VIF types of other packages, for oslo-config-generator."""
     return [(group, list(options)) for group, options in _groups(types)[2:] if options]
 
 
@@ -324,13 +336,13 @@ def _groups(types: Iterable[Kind]) -> list[tuple[str, Sequence[cfg.Opt]]]:
 
 
 def _option(option: Option) -> cfg.Opt:
-    """A type's option as oslo.config's."""
+    """Return the oslo.config option for an option of a type."""
     kind = kinds.String(choices=list(option.choices)) if option.choices else _KINDS[option.kind]
     return cfg.Opt(option.name, kind, default=option.default, help=option.help)
 
 
 def arguments(config_files: Iterable[str], config_dirs: Iterable[str]) -> list[str]:
-    """The words that have oslo.config read these files and directories."""
+    """Return the command-line arguments of oslo.config for these files and directories."""
     files = [word for path in config_files for word in ("--config-file", path)]
     return files + [word for path in config_dirs for word in ("--config-dir", path)]
 
@@ -339,7 +351,7 @@ def _sentence(error: Exception) -> str:
     return " ".join(str(error).split()).rstrip(".")
 
 
-# -- values and what is wrong with them ---------------------------------------------------------------------------
+# -- values and their problems ------------------------------------------------------------------------------------
 
 
 def _values(conf: cfg.ConfigOpts, group: str, options: Iterable[cfg.Opt], problems: list[str]) -> dict[str, Any]:
@@ -347,7 +359,7 @@ def _values(conf: cfg.ConfigOpts, group: str, options: Iterable[cfg.Opt], proble
 
 
 def _value(conf: cfg.ConfigOpts, group: str, option: cfg.Opt, problems: list[str]) -> Any:
-    """The value of one option; None, and a sentence in ``problems``, when it is not allowed."""
+    """Return the value of an option; if it is not allowed, return None and add a sentence to ``problems``."""
     try:
         value = conf[group][option.dest]
         if isinstance(value, float) and math.isnan(value):  # which passes every comparison with a bound
@@ -355,12 +367,12 @@ def _value(conf: cfg.ConfigOpts, group: str, option: cfg.Opt, problems: list[str
         return value
     except ValueError:
         value, place = _as_written(conf, group, option)
-        problems.append(f"[{group}] {option.name} is {value!r}{place} and has to be {allowed(option)}")
+        problems.append(f"[{group}] {option.name}: expected {allowed(option)}, got {value!r}{place}")
         return None
 
 
 def _as_written(conf: cfg.ConfigOpts, group: str, option: cfg.Opt) -> tuple[str | None, str]:
-    """An option's value as text, and where it comes from: read again as a text, because oslo.config keeps neither."""
+    """Return the string of an option and its file. It is parsed again: oslo.config keeps neither."""
     twin = cfg.ConfigOpts()
     twin.register_opt(cfg.StrOpt(option.name, dest=option.dest), group=group)
     twin(arguments(conf.config_file or (), conf.config_dir or ()), default_config_files=[], default_config_dirs=[])
@@ -370,7 +382,7 @@ def _as_written(conf: cfg.ConfigOpts, group: str, option: cfg.Opt) -> tuple[str 
 
 
 def allowed(option: cfg.Opt) -> str:
-    """What an option may be, in words that end a sentence."""
+    """Return a description of the allowed values of an option, for a sentence."""
     kind = option.type
     if isinstance(kind, DescribedOption):
         return kind.allowed
@@ -385,4 +397,4 @@ def allowed(option: cfg.Opt) -> str:
 def _allowed_number(kind: kinds.Number) -> str:
     bounds = [f"at least {kind.min:g}"] if kind.min is not None else []
     bounds += [f"at most {kind.max:g}"] if kind.max is not None else []
-    return " ".join(["an integer" if isinstance(kind, kinds.Integer) else "a number", " and ".join(bounds)]).strip()
+    return " of ".join(["an integer" if isinstance(kind, kinds.Integer) else "a number", " and ".join(bounds)])

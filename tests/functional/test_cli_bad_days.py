@@ -184,9 +184,12 @@ def test_a_wrong_instance_is_refused(web: Path, words: tuple[str, ...], sentence
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("[vifplug]\ntap_owner = me\n", "[vifplug] tap_owner is 'me' in {file} and has to be vifplug or libvirt"),
+        ("[vifplug]\ntap_owner = me\n", "[vifplug] tap_owner: expected vifplug or libvirt, got 'me' in {file}"),
         ("[vifplug]\nenabled_types = bridge, tunnel\n", "[vifplug] enabled_types has tunnel; installed are"),
-        ("[vifplug_ovs]\ntimeout = soon\n", "[vifplug_ovs] timeout is 'soon' in {file} and has to be a number"),
+        (
+            "[vifplug_ovs]\ntimeout = soon\n",
+            "[vifplug_ovs] timeout: expected a number of at least 0.1 and at most 3600, got 'soon'",
+        ),
         ("tap_owner\n", "configuration: "),
     ],
 )

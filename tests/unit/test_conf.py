@@ -73,9 +73,9 @@ def test_values_are_plain_and_ids_are_numbers(load: Load) -> None:
         ("vifplug", "tap_owner", "qemu", "vifplug or libvirt"),
         ("vifplug", "tap_user", "no-such-user", "the name or the number of a user of this host"),
         ("vifplug", "tap_group", "4294967295", "the name or the number of a group of this host"),
-        ("vifplug", "lock_timeout", "soon", "a number at least 0 and at most 3600"),
-        ("vifplug", "lock_timeout", "nan", "a number at least 0 and at most 3600"),
-        ("vifplug_ovs", "timeout", "0", "a number at least 0.1 and at most 3600"),
+        ("vifplug", "lock_timeout", "soon", "a number of at least 0 and at most 3600"),
+        ("vifplug", "lock_timeout", "nan", "a number of at least 0 and at most 3600"),
+        ("vifplug_ovs", "timeout", "0", "a number of at least 0.1 and at most 3600"),
         ("vifplug_ovs", "wait", "forever", "none, ofport or ovn-installed"),
         ("vifplug_ovs", "datapath_type", "dpdk", "system or netdev"),
         ("vifplug_ovs", "connection", "/run/openvswitch/db.sock", "unix:PATH, tcp:HOST:PORT or ssl:HOST:PORT"),
@@ -90,8 +90,8 @@ def test_a_wrong_value_is_told_with_option_value_file_and_what_is_allowed(
     with pytest.raises(InvalidConfig) as caught:
         options.settings(loaded, [BridgeType, VhostUserType])
     message = str(caught.value)
-    assert f"[{group}] {name} is {value!r} in {tmp_path / 't.conf'} and has to be" in message
-    assert allowed in message
+    assert f"[{group}] {name}: expected {allowed}" in message
+    assert message.endswith(f", got {value!r} in {tmp_path / 't.conf'}")
 
 
 def test_all_wrong_values_are_told_at_once(load: Load) -> None:
@@ -111,7 +111,7 @@ def test_an_options_kind_has_choices(load: Load) -> None:
 
     loaded = load("[vifplug_chooser]\ncolour = blue\n")
     options.register(loaded, [Chooser])
-    with pytest.raises(InvalidConfig, match=r"\[vifplug_chooser\] colour is 'blue' in .* has to be red or green"):
+    with pytest.raises(InvalidConfig, match=r"\[vifplug_chooser\] colour: expected red or green, got 'blue' in "):
         options.settings(loaded, [Chooser])
 
 

@@ -62,7 +62,7 @@ def _override(own: cfg.ConfigOpts, name: str, value: Any) -> None:
     except ValueError as error:
         theirs = next(each for each, ours in TABLE.items() if ours == name)
         [option] = [each for each in conf.OVS_OPTIONS if each.dest == name]
-        message = f"[{GROUP}] {theirs} is {value!r}, and has to be {conf.allowed(option)} for vifplug"
+        message = f"[{GROUP}] {theirs}: expected {conf.allowed(option)}, got {value!r}"
         raise InvalidConfig(message) from error
 
 
