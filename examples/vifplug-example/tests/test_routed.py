@@ -1,4 +1,4 @@
-"""The type does what vifplug wants of every type."""
+"""The type passes vifplug's suite."""
 
 from vifplug.testing.conformance import VIFTypeConformance
 from vifplug_routed import Routed
