@@ -41,7 +41,9 @@ class Routed(VIFType):
         "external_ids": "it has no Open vSwitch port",
         "vf": NO_VF,
     }
-    options = (Option(name="mtu", kind="int", help="MTU of a tap whose VIF has none, in bytes. Unset: the kernel's default."),)
+    options = (
+        Option(name="mtu", kind="int", help="MTU of a tap whose VIF has none, in bytes. Unset: the kernel's default."),
+    )
 
     def problems(self, vif: VIF, context: Context) -> Iterator[Problem]:
         if self.owner(vif, context) != "vifplug":
