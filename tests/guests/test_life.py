@@ -215,6 +215,7 @@ def test_what_libvirt_deletes_of_a_tap_that_it_takes_for_its_own_is_told_and_mad
     libvirt.virsh("destroy", "second")
 
 
+@pytest.mark.usefixtures("peers")
 def test_an_adopted_port_that_libvirt_makes_again_is_told_and_mended(libvirt: LibvirtHost, host: PrivateHost) -> None:
     """What comes back is what the element says, and not what vifplug has set since."""
     asked = vif(8, **OVS, tap_owner="libvirt", vlan=10)
@@ -225,11 +226,12 @@ def test_an_adopted_port_that_libvirt_makes_again_is_told_and_mended(libvirt: Li
     host.driver.update(wanted)
     libvirt.stop(signal.SIGKILL)
     libvirt.start()
-    assert host.driver.check(asked.id) == []
+    libvirt.virsh("dumpxml", "second")  # answers when libvirtd has taken the guest up again
+    again = {"10": ["adopted-port tap8: vlan: expected tag 20, got tag 10"], "20": []}
+    # libvirt 11.3 makes the port again when it starts; 9.0 leaves it as it is
+    assert [str(each) for each in host.driver.check(asked.id)] == again[host.port("tap8", "tag", "Port")]
     save_and_restore(libvirt, "second")
-    assert [str(each) for each in host.driver.check(asked.id)] == [
-        "adopted-port tap8: vlan: expected tag 20, got tag 10"
-    ]
+    assert [str(each) for each in host.driver.check(asked.id)] == again["10"]
     assert host.driver.update(wanted).changed
     assert host.port("tap8", "tag", "Port") == "20" and host.driver.check(asked.id) == []
     host.driver.unplug(asked.id)
