@@ -104,7 +104,7 @@ def test_one_that_is_made_anew_meanwhile_is_not_taken_for_the_old_one(door: OvsB
     [step] = plan([WANTED.replace(vlan=OvsVlan(tag=20))], door.observe([WANTED]))
     ovs.ctl("del-port", "vnet0")
     _add(ovs)
-    with pytest.raises(errors.Busy, match="adopted-port vnet0 was made anew"):
+    with pytest.raises(errors.Busy, match="adopted-port vnet0 was recreated"):
         door.apply([step], [])
     assert ovs.ctl("get", "Port", "vnet0", "tag") == "10"
 

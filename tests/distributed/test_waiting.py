@@ -87,7 +87,7 @@ def test_an_update_to_another_logical_port_waits_for_the_flows_of_that_one(site:
     with (
         without_controller(site.chassis["one"]),
         site.driver("one", wait=FLOWS, hasty=True) as hasty,
-        pytest.raises(errors.Unavailable, match=f"shows no sign of the iface-id {other.id}.*taken back"),
+        pytest.raises(errors.Unavailable, match=f"shows no sign of the iface-id {other.id}.*rolled back"),
     ):
         hasty.update(after)
     answer = site.command("one", "update", "--wait", FLOWS, site.document(after))
@@ -157,7 +157,7 @@ def complaint(site: TwoHosts, vif: VIF) -> str:
         assert vif.id not in [entry.vif.id for entry in driver.list()] and driver.unplug(vif.id) == ()
     host, message = site.hosts["one"], str(raised.value)
     assert vif.device not in host.links() | host.ports("br-int")
-    assert message.endswith("; it was taken back") and f"within {HASTY} s: " in message and "\n" not in message
+    assert message.endswith("; it was rolled back") and f"within {HASTY} s: " in message and "\n" not in message
     return message
 
 

@@ -241,7 +241,7 @@ def test_a_database_that_goes_while_vswitchd_is_awaited_leaves_something_and_say
         killer.start()
         message = failing(errors.PartlyDone, lambda: door.apply([Step(None, wanted)], []))
         killer.join()
-        assert "could not be taken back" in message
+        assert "could not be rolled back" in message
         ovs.start("ovsdb-server")
         assert found(door, wanted) is not None
         ovs.resume("ovs-vswitchd")
@@ -306,7 +306,7 @@ def test_without_vswitchd_a_plug_says_so_and_leaves_nothing(ovs: PrivateOvs) -> 
         message = failing(
             errors.Unavailable, lambda: door.apply([Step(None, bridge), Step(None, wanted)], done), within=15
         )
-        assert "ovs-vswitchd is not running" in message and "it was taken back" in message
+        assert "ovs-vswitchd is not running" in message and "it was rolled back" in message
         assert rows(ovs) == before and done == []
         assert door.status()["vswitchd"] is False
 
@@ -337,7 +337,7 @@ def test_a_vswitchd_that_hangs_is_told_apart_and_what_was_written_is_taken_back(
     ovs.pause("ovs-vswitchd")
     with backend(ovs, timeout=1.5) as door:
         message = failing(errors.Unavailable, lambda: reach(door, port(qos=SHAPED)))
-        assert "ovs-vswitchd is connected and did not apply it" in message and "taken back" in message
+        assert "ovs-vswitchd is connected and did not apply it" in message and "rolled back" in message
     ovs.resume("ovs-vswitchd")
     assert rows(ovs) == before
 
@@ -457,7 +457,7 @@ def test_without_ovn_installed_the_port_is_taken_back_and_what_is_lacking_is_tol
     note(ovs, "Bridge", "br0", *filter(None, [marks.format(id=name)]))
     with backend(ovs, wait="ovn-installed", timeout=0.4) as door:
         said = failing(errors.Unavailable, lambda: reach(door, wanted))
-    assert why.format(id=name) in said and said.endswith("it was taken back")
+    assert why.format(id=name) in said and said.endswith("it was rolled back")
     assert rows(ovs) == before
 
 

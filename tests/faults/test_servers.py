@@ -52,7 +52,7 @@ def test_a_host_without_open_vswitch_unplugs_what_is_not_there(host: PrivateHost
 
 
 def test_a_plug_that_is_interrupted_while_it_waits_leaves_nothing(host: PrivateHost) -> None:
-    """What was committed is taken back, although the step never came to its end."""
+    """What was committed is rolled back, although the step never came to its end."""
     host.driver.plug(vif())
     host.driver.unplug(ID)
     host.ovs.pause("ovs-vswitchd")
@@ -91,7 +91,7 @@ def test_ovs_vswitchd_is_not_running(host: PrivateHost) -> None:
     host.driver.plug(vif())
     host.driver.unplug(ID)
     host.ovs.kill("ovs-vswitchd")
-    with pytest.raises(errors.Unavailable, match=r"ovs-vswitchd is not running.*taken back"):
+    with pytest.raises(errors.Unavailable, match=r"ovs-vswitchd is not running.*rolled back"):
         host.driver.plug(vif())
     assert nothing_is_left(host)
     host.ovs.start("ovs-vswitchd")

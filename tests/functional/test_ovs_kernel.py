@@ -137,7 +137,7 @@ def test_a_root_qdisc_that_does_not_come_is_told(host: Host) -> None:
     """The kernel's answer is believed, not the database's: here one that never changes."""
     wanted, qdisc = shaped(host)
     blind = OvsBackend(host.door.settings, lambda device: "noqueue")
-    with pytest.raises(errors.StepFailed, match="is noqueue after ovs-vswitchd built it anew; expected htb"):
+    with pytest.raises(errors.StepFailed, match="is noqueue after ovs-vswitchd rebuilt it; expected htb"):
         reach(blind, qdisc)
     assert found(blind, wanted).qos == SHAPED
     blind.close()

@@ -56,3 +56,10 @@ def test_a_driver_that_has_begun_has_loaded_no_backend(tmp_path: Path) -> None:
     loaded = _modules(f"from vifplug import VIFDriver, conf; {options}; VIFDriver(options).list()")
     assert not {"vifplug.host.netlink.client", "vifplug.host.vdpa", "vifplug.compat.plugin_backend"} & loaded
     assert not {"ovs", "pyroute2"} & loaded
+
+
+def test_the_switch_loads_of_ovsdbapp_only_what_a_command_is() -> None:
+    """Its whole API, in vifplug.host.ovs.ovsdbapp_api, is for programs that speak it."""
+    loaded = {name for name in _modules("import vifplug.host.ovs.backend") if name.startswith(("ovs", "vifplug"))}
+    assert "ovsdbapp.api" in loaded
+    assert not {each for each in loaded if "ovsdbapp_api" in each or each.startswith(("ovsdbapp.schema", "ovs."))}

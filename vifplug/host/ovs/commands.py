@@ -1,82 +1,59 @@
-"""What vifplug does to a bridge, as ovsdbapp commands: each runs in ``api.transaction()`` next to any other.
+"""What vifplug does to a bridge and its ports, as commands.
 
-A command begins with what its step says of the database. When the server finds that wrong, the command looks, and
-the transaction is composed anew from what is really there: so two who plug the same VIF at once both succeed, and a
-request whose reply was lost is settled by asking.
+A command begins with what its step says of the database. When the server finds that wrong, the command looks, and the
+transaction is composed again from what is really there: so two processes that plug the same VIF at once both succeed,
+and a request whose reply was lost is settled by another look.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
 from vifplug.errors import Conflict
-from vifplug.host.ovs import decode, encode
-from vifplug.host.ovs.connection import Operation, OvsdbRefused, Reply
-from vifplug.host.ovs.decode import Keys, Seen
-from vifplug.host.ovs.ovsdbapp_api.commands import taken_name
-from vifplug.host.ovs.transaction import Command, OvsdbTransaction
-from vifplug.plan.registry import OvsBridge, OvsPort, OvsQdisc, Resource
+from vifplug.host.ovs import decode, encode, operations
+from vifplug.host.ovs.decode import OvsdbRefused, Reply, Rows, Seen
+from vifplug.host.ovs.operations import Keys, Operation, is_row, read_bridge, select
+from vifplug.host.ovs.pool import Pool
+from vifplug.host.ovs.transaction import Command
+from vifplug.plan.registry import OvsBridge, OvsPort, OvsQdisc
 from vifplug.plan.steps import Difference, compare
 
-if TYPE_CHECKING:
-    from vifplug.host.ovs.ovsdbapp_api.api import Api
 
-
-class ReversibleCommand(Command):
-    """A command that knows what it changed, and the command that takes it back."""
-
-    wrote = False
-    #: Done means that ovs-vswitchd has applied it; what is removed is done once the database no longer has it.
-    needs_vswitchd = True
-    #: Done means so whatever the operator's choice of what to wait for.
-    awaited = False
-    subject: Resource
-
-    def inverse(self) -> ReversibleCommand:
-        raise NotImplementedError
-
-    def _send(self, transaction: OvsdbTransaction, operations: list[Operation]) -> None:
-        for operation in operations:
-            transaction.add_op(operation)
-
-
-class PlugPort(ReversibleCommand):
+class PlugPort(Command):
     """Make a port, or change it, to what ``after`` says, and read it back in the same transaction.
 
     Equivalent to: ovs-vsctl --may-exist add-port BRIDGE NAME -- set Port NAME tag=... -- set Interface NAME ...
     """
 
-    def __init__(self, api: Api, before: OvsPort | None, after: OvsPort) -> None:
-        super().__init__(api)
-        self.subject = self.after = after
+    def __init__(self, pool: Pool, before: OvsPort | None, after: OvsPort) -> None:
+        super().__init__(pool, after)
+        self.after = after
         self.awaited = after.awaited
         self.origin = self.have = decode.assumed(before)
+        #: what is not as it was written
         self.differences: list[Difference] = []
         self._undecided = False
 
-    def build(self, transaction: OvsdbTransaction) -> None:
-        operations = encode.write(self.have, self.after)
-        self.wrote = any(operation["op"] != "wait" for operation in operations) or self._undecided
-        self._send(transaction, operations)
+    def operations(self) -> list[Operation]:
+        written = encode.write(self.have, self.after)
+        self.wrote = any(operation["op"] != "wait" for operation in written) or self._undecided
         own = self.after.qos is not None and self.after.qos.type is not None
-        self._reads = decode.look(self.after.owner, self.after.role, qos=own)
-        self._send(transaction, self._reads)
+        self._reads = operations.read_port(self.after.owner, self.after.role, qos=own)
+        return [*written, *self._reads]
 
     def finish(self, replies: list[Reply]) -> None:
-        found = decode.seen(
-            self.after.owner, self.after.role, [reply["rows"] for reply in replies[-len(self._reads) :]]
-        )
+        rows = [reply.rows for reply in replies[-len(self._reads) :]]
+        found = decode.seen(self.after.owner, self.after.role, rows)
         if found.port is None:
             self.differences = [Difference(self.after.owner, str(self.after), "there", None)]
             return
-        # What a foreign QoS row says is not read back here; that it was left alone is all that is wanted of it.
+        # The content of a foreign QoS row is not read back here; that it was left alone is all that is desired of it.
         ignored = {"error", "qos"} if found.foreign_qos else {"error"}
-        self.differences = [d for d in compare(self.after, found.port) if d.path not in ignored]
+        self.differences = [each for each in compare(self.after, found.port) if each.path not in ignored]
         self.result = found.port
 
     def reconsider(self, refused: OvsdbRefused | None) -> bool:
-        known, self.have = self.have, see(self.api, [(self.after.owner, self.after.role)])[0]
+        known, self.have = self.have, look(self.pool, [(self.after.owner, self.after.role)])[0]
         if refused is None:
             self._undecided = True
         elif self.have == known:
@@ -90,134 +67,129 @@ class PlugPort(ReversibleCommand):
             )
         return True
 
-    def inverse(self) -> ReversibleCommand:
+    def inverse(self) -> Command:
         if self.origin.port is None:
-            return UnplugPort(self.api, self.after)
-        return PlugPort(self.api, self.after, self.origin.port)
+            return UnplugPort(self.pool, self.after)
+        return PlugPort(self.pool, self.after, self.origin.port)
 
     def _worth_another_try(self, refused: OvsdbRefused) -> bool:
         """The VIF's rows are as they were thought to be: whether the reason of the refusal has gone meanwhile."""
-        if taken_name(refused) is not None:
-            named = refused.rows
-            looks = [decode.look_name(table, row) for row in named for table in ("Interface", "Port", "Bridge")]
-            return not any(self.api.pool.select(*looks))
+        if refused.taken_name is not None:
+            tables = ("Interface", "Port", "Bridge")
+            named = [select(table, is_row(row), ["name"]) for row in refused.rows for table in tables]
+            return not any(self.pool.select(*named))
         if refused.error == "timed out":  # a guard: the port was elsewhere for a moment, or its bridge is not there
-            return any(self.api.pool.select(decode.look_bridge(self.after.bridge)))
+            return any(self.pool.select(read_bridge(self.after.bridge)))
         return refused.error == "duplicate uuid"
 
 
-class UnplugPort(ReversibleCommand):
+class UnplugPort(Command):
     """Remove a port, wherever it is, with its QoS; no port is success. Equivalent to: ovs-vsctl --if-exists del-port"""
 
     needs_vswitchd = False
 
-    def __init__(self, api: Api, port: OvsPort) -> None:
-        super().__init__(api)
-        self.subject = self.port = port
+    def __init__(self, pool: Pool, port: OvsPort) -> None:
+        super().__init__(pool, port)
+        self.port = port
         self.awaited = port.awaited
         self._undecided = False
 
-    def build(self, transaction: OvsdbTransaction) -> None:
-        self._send(transaction, encode.remove(self.port))
+    def operations(self) -> list[Operation]:
+        return encode.remove(self.port)
 
     def finish(self, replies: list[Reply]) -> None:
-        self.wrote = bool(replies[0]["count"]) or self._undecided
+        self.wrote = bool(replies[0].count) or self._undecided
 
     def reconsider(self, refused: OvsdbRefused | None) -> bool:
         self._undecided = self._undecided or refused is None
         return refused is None
 
-    def inverse(self) -> ReversibleCommand:
-        return PlugPort(self.api, None, self.port)
+    def inverse(self) -> Command:
+        return PlugPort(self.pool, None, self.port)
 
 
-class EnsureBridge(ReversibleCommand):
-    """Make a bridge where there is none; one that is there is left as it is.
+class EnsureBridge(Command):
+    """Make a bridge that does not exist; one that exists is left as it is.
 
     Equivalent to: ovs-vsctl br-exists NAME || ovs-vsctl add-br NAME -- set Bridge NAME datapath_type=TYPE
     """
 
-    def __init__(self, api: Api, bridge: OvsBridge) -> None:
-        super().__init__(api)
-        self.subject = self.bridge = bridge
-        self._there = self._undecided = False
+    def __init__(self, pool: Pool, bridge: OvsBridge) -> None:
+        super().__init__(pool, bridge)
+        self.bridge = bridge
+        self._exists = self._undecided = False
 
-    def build(self, transaction: OvsdbTransaction) -> None:
-        self.wrote = not self._there or self._undecided
-        if not self._there:
-            self._send(transaction, encode.add_bridge(self.bridge))
+    def operations(self) -> list[Operation]:
+        self.wrote = not self._exists or self._undecided
+        return [] if self._exists else encode.add_bridge(self.bridge)
 
     def reconsider(self, refused: OvsdbRefused | None) -> bool:
-        known = self._there
-        [found] = self.api.pool.select(decode.look_bridge(self.bridge.name))
-        self._there = bool(found)
+        known = self._exists
+        [found] = self.pool.select(read_bridge(self.bridge.name))
+        self._exists = bool(found)
         self._undecided = self._undecided or refused is None
-        return refused is None or self._there != known
+        return refused is None or self._exists != known
 
-    def inverse(self) -> ReversibleCommand:
-        return DropBridge(self.api, self.bridge)
+    def inverse(self) -> Command:
+        return DropBridge(self.pool, self.bridge)
 
 
-class DropBridge(ReversibleCommand):
+class DropBridge(Command):
     """Remove a bridge that `EnsureBridge` made, unless others have put ports on it since."""
 
     needs_vswitchd = False
 
-    def __init__(self, api: Api, bridge: OvsBridge) -> None:
-        super().__init__(api)
-        self.subject = self.bridge = bridge
+    def __init__(self, pool: Pool, bridge: OvsBridge) -> None:
+        super().__init__(pool, bridge)
+        self.bridge = bridge
         self._kept = False
 
-    def build(self, transaction: OvsdbTransaction) -> None:
+    def operations(self) -> list[Operation]:
         self.wrote = not self._kept
-        if not self._kept:
-            self._send(transaction, encode.remove_bridge(self.bridge.name))
+        return [] if self._kept else encode.remove_bridge(self.bridge.name)
 
     def reconsider(self, refused: OvsdbRefused | None) -> bool:
         if refused is not None and refused.error == "timed out":
             self._kept = True
-            return True
-        return refused is None
+        return refused is None or self._kept
 
-    def inverse(self) -> ReversibleCommand:
-        return EnsureBridge(self.api, self.bridge)
+    def inverse(self) -> Command:
+        return EnsureBridge(self.pool, self.bridge)
 
 
-class SetQos(ReversibleCommand):
+class SetQos(Command):
     """Attach the VIF's own QoS row to its port, or (``on`` is False) detach it; the row itself stays."""
 
-    def __init__(self, api: Api, qdisc: OvsQdisc, *, on: bool) -> None:
-        super().__init__(api)
-        self.subject = self.qdisc = qdisc
+    awaited = True  # ovs-vswitchd has to see the one before the other
+
+    def __init__(self, pool: Pool, qdisc: OvsQdisc, *, on: bool) -> None:
+        super().__init__(pool, qdisc)
+        self.qdisc = qdisc
         self.on = on
-        self.wrote = not on  # attaching puts back what there was: there is nothing to take back
-        self.awaited = True  # ovs-vswitchd has to see the one before the other
+        self.wrote = not on  # to attach it restores what was: there is nothing to undo
 
-    def build(self, transaction: OvsdbTransaction) -> None:
-        keys = Keys.of(self.qdisc.owner, self.qdisc.role)
-        self._send(transaction, [encode.attach_qos(keys, on=self.on)])
+    def operations(self) -> list[Operation]:
+        return [encode.attach_qos(Keys.of(self.qdisc.owner, self.qdisc.role), on=self.on)]
 
-    def reconsider(self, refused: OvsdbRefused | None) -> bool:
-        return refused is None
-
-    def inverse(self) -> ReversibleCommand:
-        return SetQos(self.api, self.qdisc, on=True)
+    def inverse(self) -> Command:
+        return SetQos(self.pool, self.qdisc, on=True)
 
 
-def see(api: Api, ports: Sequence[tuple[str, str]]) -> list[Seen]:
-    """What the database has for each (owner, role): one transaction, one more where a port has a foreign QoS row."""
-    queries = [decode.look(owner, role) for owner, role in ports]
-    answers = api.pool.select(*[operation for query in queries for operation in query])
-    width = len(queries[0])
-    return [read(api, *port, answers[width * index : width * (index + 1)]) for index, port in enumerate(ports)]
+def look(pool: Pool, ports: Sequence[tuple[str, str]]) -> list[Seen]:
+    """What the database has for each (owner, role): one transaction, one more for a port with a foreign QoS row."""
+    queries = [operations.read_port(owner, role) for owner, role in ports]
+    answers = iter(pool.select(*[operation for query in queries for operation in query]))
+    return [seen(pool, *port, [next(answers) for _ in query]) for port, query in zip(ports, queries, strict=True)]
 
 
-def read(api: Api, owner: str, role: str, found: list[list[dict[str, Any]]]) -> Seen:
-    """One port from what `decode.look` found, with the content of a QoS row that is somebody else's."""
-    foreign = decode.foreign_qos(owner, role, found)
+def seen(pool: Pool, owner: str, role: str, rows: Rows) -> Seen:
+    """One port from what `operations.read_port` found, with the content of a QoS row that is somebody else's."""
+    foreign = decode.foreign_qos(owner, role, rows)
     if foreign is None:
-        return decode.seen(owner, role, found)
-    [qos] = api.pool.select(decode.look_qos(foreign))
-    queue = decode.first_queue(qos[0]) if qos else None
-    queues = api.pool.select(decode.look_queue(queue))[0] if queue else []
-    return decode.seen(owner, role, found, decode.read_qos(qos[0], queues) if qos else None)
+        return decode.seen(owner, role, rows)
+    [qos] = pool.select(operations.read_qos(foreign))
+    if not qos:
+        return decode.seen(owner, role, rows)
+    queue = qos[0]["queues"].get(0)
+    queues = pool.select(operations.read_queue(queue))[0] if queue else []
+    return decode.seen(owner, role, rows, decode.qos_of(qos[0], queues))

@@ -1,64 +1,48 @@
 """JSON-RPC to an OVSDB server (RFC 7047): one connection, one request at a time, no replica and no thread.
 
-The only thing that is monitored is one number, Open_vSwitch.cur_cfg: what ovs-vswitchd has applied. Three things can
-become of a request, and each has its type: it was not delivered (`Unavailable`, `NotDelivered`), so nothing happened;
-it was refused (`OvsdbRefused`), so nothing happened and the server says why; it was delivered and no reply came
-(`OutcomeUnknown`), so somebody has to look.
+The only thing that is monitored is one number, Open_vSwitch.cur_cfg: what ovs-vswitchd has applied. A request can fail
+in three ways. It was not delivered (`Unavailable`, `NotDelivered`): nothing happened. It was refused (`OvsdbRefused`):
+nothing happened, and the server says why. It was delivered and no reply came that can be understood
+(`OutcomeUnknown`): only another look at the database tells what happened.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-import re
 import select
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from vifplug.errors import HostNotReady, InvalidRequest, Unavailable
-from vifplug.host.ovs import transport
+from vifplug.host.ovs import decode, transport
+from vifplug.host.ovs.decode import Kinds, NotUnderstood, OvsdbRefused, Reply, own_kinds
+from vifplug.host.ovs.operations import DATABASE, Operation
 from vifplug.host.ovs.settings import OvsSettings
 
-DATABASE = "Open_vSwitch"
-Operation = dict[str, Any]
-Reply = dict[str, Any]
+T = TypeVar("T")
 
 _MONITOR = "cur_cfg"
+_MONITORED = [DATABASE, _MONITOR, {DATABASE: {"columns": ["cur_cfg"]}}]
 _RECEIVE = 1 << 18
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
-_decode = json.JSONDecoder().raw_decode
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-#: What neither JSON in OVS nor UTF-8 can carry: NUL (lib/json.c) and lone surrogates
-_UNSENDABLE = re.compile("[\0\ud800-\udfff]")
-
-
-class OvsdbRefused(Exception):
-    """The server refused a request, and nothing was changed.
-
-    ``index`` is the operation at fault; None when the transaction as a whole was refused at its commit.
-    """
-
-    def __init__(self, error: str, details: str, index: int | None = None) -> None:
-        details = " ".join(details.split())
-        super().__init__(": ".join(filter(None, (" ".join(error.split()), details))))
-        self.error, self.details, self.index = error, details, index
-
-    @property
-    def rows(self) -> list[str]:
-        """The UUIDs of the rows that the server's words name."""
-        return _UUID.findall(self.details)
 
 
 class OutcomeUnknown(Exception):
-    """A request was delivered and no reply came. ``lost``: the connection ended; otherwise the time ran out.
+    """A request was delivered, and whether it was executed is not known.
 
-    When the connection ended, nothing is pending any more: asking anew tells what happened. When the time ran out
-    the server may still execute the request, once it goes on.
+    ``lost``: the connection has ended, so nothing is pending and another look at the database tells what happened.
+    Otherwise the time ran out, and the server may still execute the request once it goes on.
     """
 
     def __init__(self, reason: str, *, lost: bool) -> None:
         super().__init__(reason)
         self.lost = lost
+
+
+class AnswerNotUnderstood(OutcomeUnknown):
+    """The reply to a request is not what RFC 7047 allows. The connection is closed."""
 
 
 class NotDelivered(Unavailable):
@@ -80,33 +64,39 @@ class OvsdbConnection:
     def close(self) -> None:
         self._socket.close()
 
-    def transact(self, operations: Sequence[Operation], deadline: float) -> list[Reply]:
-        """One transaction: the reply of each operation. Raises Refused, Unknown, NotDelivered."""
-        replies = self.call("transact", [DATABASE, *operations], deadline)
-        for index, reply in enumerate(replies):
-            if reply and "error" in reply:
-                at = index if index < len(operations) else None
-                raise OvsdbRefused(reply["error"], reply.get("details", ""), at)
-        return list(replies)
+    def transact(self, operations: Sequence[Operation], deadline: float, kinds: Kinds = own_kinds) -> list[Reply]:
+        """Run one transaction; the reply of each operation.
 
-    def call(self, method: str, params: list[Any], deadline: float) -> Any:
-        """Send one request and wait for its reply. Raises Refused, Unknown, NotDelivered."""
+        Raises OvsdbRefused, OutcomeUnknown, NotDelivered. ``kinds`` are those of the columns that are read.
+        """
+        params = [DATABASE, *operations]
+        return self.call("transact", params, deadline, lambda found: decode.replies(operations, found, kinds))
+
+    def call(self, method: str, params: list[Any], deadline: float, read: Callable[[Any], T]) -> T:
+        """Send one request, and ``read`` the result of its reply. Raises as `transact`."""
         if time.monotonic() >= deadline:
             raise NotDelivered(f"no time was left to ask the Open vSwitch database at {self._settings.connection}")
         self._number += 1
         self._send({"method": method, "params": params, "id": self._number}, deadline)
-        while (message := self._receive(deadline)).get("id") != self._number or "method" in message:
-            self._note(message)
+        try:
+            with self._understanding(f"its answer to {_request(method, params)}"):
+                result = read(self._result(self._number, deadline))
+        except OvsdbRefused as refused:
+            if method == "transact":
+                raise
+            database = f"the Open vSwitch database at {self._settings.connection}"
+            raise Unavailable(f"{database} refused {method}: {refused}") from refused
         self.used = time.monotonic()
-        if message["error"]:
-            raise _refusal(message["error"])
-        return message["result"]
+        return result
 
     def wait_cfg(self, number: int, until: float) -> bool:
-        """Wait for ovs-vswitchd to have applied configuration ``number``. Raises Unknown when the connection ends."""
+        """Wait for ovs-vswitchd to have applied configuration ``number``; False when the time ran out.
+
+        Raises OutcomeUnknown when the connection ends.
+        """
         while self.cur_cfg < number:
             try:
-                self._note(self._receive(until))
+                self._note_next(until)
             except OutcomeUnknown as unknown:
                 if unknown.lost:
                     raise
@@ -117,7 +107,7 @@ class OvsdbConnection:
         """Take in what has arrived meanwhile; False when the server has ended the connection."""
         try:
             while self._readable():
-                self._note(self._receive(time.monotonic() + 1))
+                self._note_next(time.monotonic() + 1)
         except OutcomeUnknown:
             return False
         return True
@@ -143,10 +133,9 @@ class OvsdbConnection:
         except OSError as error:
             raise transport.unreachable(address, error, self._settings.timeout) from error
         try:
-            self._send(_MONITOR_REQUEST, deadline)
-            while (reply := self._receive(deadline)).get("id") != _MONITOR:
-                self._note(reply)
-            self._note(reply)
+            self._send({"method": "monitor", "params": _MONITORED, "id": _MONITOR}, deadline)
+            with self._understanding("its answer to monitor"):
+                self.cur_cfg = decode.first_cur_cfg(self._result(_MONITOR, deadline))
         except (OutcomeUnknown, OvsdbRefused, Unavailable) as error:
             self.close()
             raise Unavailable(
@@ -170,25 +159,17 @@ class OvsdbConnection:
                 "is ovsdb-server running and not stopped?"
             ) from error
 
+    def _result(self, number: int | str, deadline: float) -> Any:
+        """The result in the reply to request ``number``; notifications before it are taken in."""
+        while "method" in (message := self._receive(deadline)):
+            self._note(message)
+        return decode.result(message, number)
+
     def _receive(self, deadline: float) -> dict[str, Any]:
         """The next message, of whatever kind."""
-        while (message := self._next()) is None:
+        while (found := decode.next_message(self._buffer)) is None:
             self._buffer += self._read(deadline)
-        if not isinstance(message, dict):
-            self.close()
-            raise OutcomeUnknown(f"the server said {message!r}", lost=True)
-        return message
-
-    def _next(self) -> Any:
-        # JSON-RPC over a stream has no framing. Every message is an object, and half of one seldom ends in a brace.
-        if not self._buffer.endswith(b"}"):
-            return None
-        text = self._buffer.decode()
-        try:
-            message, end = _decode(text)
-        except ValueError:
-            return None
-        self._buffer = text[end:].lstrip().encode()
+        message, self._buffer = found
         return message
 
     def _read(self, deadline: float) -> bytes:
@@ -199,7 +180,8 @@ class OvsdbConnection:
             self._socket.settimeout(left)
             data = self._socket.recv(_RECEIVE)
         except TimeoutError:
-            raise OutcomeUnknown("no answer", lost=False) from None
+            partly = f", but {len(self._buffer)} bytes that are no whole message" if self._buffer else ""
+            raise OutcomeUnknown(f"no answer{partly}", lost=False) from None
         except OSError as error:
             self.close()
             raise OutcomeUnknown(str(error), lost=True) from error
@@ -208,28 +190,40 @@ class OvsdbConnection:
             raise OutcomeUnknown("the server closed the connection", lost=True)
         return data
 
+    @contextlib.contextmanager
+    def _understanding(self, what: str) -> Iterator[None]:
+        """After a message that is not understood nothing on the connection can be trusted."""
+        try:
+            yield
+        except NotUnderstood as error:
+            self.close()
+            raise AnswerNotUnderstood(f"{what} cannot be understood: {error}", lost=True) from error
+
+    def _note_next(self, deadline: float) -> None:
+        with self._understanding("its message"):
+            self._note(self._receive(deadline))
+
     def _note(self, message: dict[str, Any]) -> None:
         """Take in what is not the reply to a request: an update of cur_cfg, the server's own echo request."""
-        if message.get("id") == _MONITOR and "method" not in message:
-            if message["error"]:
-                raise _refusal(message["error"])
-            self._update(message["result"])
-        elif message.get("method") == "update":
-            self._update(message["params"][1])
-        elif message.get("method") == "echo":
-            self._echo(message)
+        match message.get("method"):
+            case "update":
+                number = decode.update(message.get("params"), _MONITOR)
+                self.cur_cfg = self.cur_cfg if number is None else number
+            case "echo":
+                self._echo(message)
+            case str():
+                pass  # of a lock that was given back since
+            case _:
+                raise NotUnderstood("expected a notification, got a reply to no request")
 
     def _echo(self, message: dict[str, Any]) -> None:
-        reply = {"id": message["id"], "result": message["params"], "error": None}
+        reply = {"id": message.get("id"), "result": message.get("params"), "error": None}
         try:
             self._send(reply, time.monotonic() + self._settings.timeout)
         except NotDelivered as error:  # a request of ours may be under way: it is not this that was not delivered
             raise OutcomeUnknown(str(error), lost=True) from error
-
-    def _update(self, tables: dict[str, Any]) -> None:
-        for row in tables.get(DATABASE, {}).values():
-            if "new" in row:
-                self.cur_cfg = row["new"]["cur_cfg"]
+        except RecursionError:
+            raise NotUnderstood("its JSON is nested too deeply") from None
 
     def _readable(self) -> bool:
         if not hasattr(select, "poll"):  # eventlet.monkey_patch takes it away; its own select has no limit of 1024
@@ -239,23 +233,20 @@ class OvsdbConnection:
         return bool(self._buffer or poll.poll(0))
 
 
-_MONITOR_REQUEST = {
-    "method": "monitor",
-    "params": [DATABASE, _MONITOR, {DATABASE: {"columns": ["cur_cfg"]}}],
-    "id": _MONITOR,
-}
-
-
-def _refusal(error: Any) -> OvsdbRefused:
-    if isinstance(error, dict):
-        return OvsdbRefused(str(error.get("error")), str(error.get("details", "")))
-    return OvsdbRefused(str(error), "")
+def _request(method: str, params: Sequence[Any]) -> str:
+    """A request in a few words: what it does, and to which tables."""
+    if method != "transact":
+        return method
+    parts = list(dict.fromkeys(f"{operation['op']} {operation['table']}" for operation in params[1:]))
+    return f"transact ({', '.join(parts[:3])}{', ...' if len(parts) > 3 else ''})"
 
 
 def _check_text(value: Any) -> None:
     if isinstance(value, str):
-        if _UNSENDABLE.search(value):
-            raise InvalidRequest(f"the text {value!r} can't be stored in Open vSwitch: NUL or half a character in it")
+        if decode.UNSENDABLE.search(value):
+            raise InvalidRequest(
+                f"the string {value!r} can't be stored in Open vSwitch: it has NUL or half a character"
+            )
     elif isinstance(value, dict):
         _check_text([*value, *value.values()])
     elif isinstance(value, (list, tuple)):

@@ -1,45 +1,329 @@
-"""Rows of the Open_vSwitch database -> what there is: ports, bridges, their state (ovs-vswitchd.conf.db.5). Pure."""
+"""What the server answers: checked, as values of Python, and as ports and bridges (ovs-vswitchd.conf.db.5). Pure.
+
+Every reply and notification passes here once, in `vifplug.host.ovs.connection`. What RFC 7047 does not allow, or the
+request did not ask for, is `NotUnderstood`; nothing behind this module has to doubt the shape of an answer.
+"""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Sequence
+import json
+import re
+import reprlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vifplug.host.ovs import operations
-from vifplug.host.ovs.connection import DATABASE, Operation
-from vifplug.host.ovs.operations import Row
+from vifplug.host.ovs.operations import DATABASE, OWNER, ROLE, STATUS, Keys, Operation
 from vifplug.model.codec import FrozenMap
-from vifplug.plan.registry import OvsBridge, OvsPolicing, OvsPort, OvsQos, OvsVlan, ovs_uuid
+from vifplug.plan.registry import OvsBridge, OvsPolicing, OvsPort, OvsQos, OvsVlan
 
-OWNER, ROLE = "vifplug-id", "vifplug-role"
-#: Interface.external_ids that are ovn-controller's word on the port's state, not configuration (controller/binding.c)
-STATUS = ("ovn-installed", "ovn-installed-ts")
-
-PORT = ["_uuid", "name", "tag", "vlan_mode", "trunks", "other_config", "qos"]
-INTERFACE = ["name", "type", "external_ids", "options", "mtu_request", "ofport", "error"]
-INTERFACE += ["ingress_policing_rate", "ingress_policing_burst"]
-_STATUS = ["name", "ofport", "error", "external_ids"]
-_QOS = ["_uuid", "type", "other_config", "external_ids", "queues"]
-_QUEUE = ["_uuid", "other_config"]
-
+#: The columns that a select asked for, each as its kind in `_COLUMNS` has it
+Row = Mapping[str, Any]
 Rows = Sequence[Sequence[Row]]
+#: From a value in OVSDB's notation to one of Python. Raises NotUnderstood.
+Decode = Callable[[Any], Any]
+#: From a table and a column to what decodes it
+Kinds = Callable[[str, str], Decode]
+
+#: Tables whose names are unique
+_NAMED = ("Bridge", "Port", "Interface")
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_TAKEN = re.compile(r'in "\w+" table to have identical values \("?(.*?)"?\) for index on column "name"')
+#: What neither JSON in Open vSwitch nor UTF-8 can carry: NUL (lib/json.c) and lone surrogates
+UNSENDABLE = re.compile("[\0\ud800-\udfff]")
+_scan = json.JSONDecoder().raw_decode
 
 
-@dataclass(frozen=True)
-class Keys:
-    """The UUIDs of the four rows that one port may have."""
+class NotUnderstood(Exception):
+    """The server answered what RFC 7047 does not allow, or what was not asked for."""
 
-    port: str
-    interface: str
-    qos: str
-    queue: str
 
-    @classmethod
-    @functools.lru_cache(maxsize=4096)  # one plug asks for them about ten times
-    def of(cls, owner: str, role: str) -> Keys:
-        return cls(*(ovs_uuid(row, owner, role) for row in ("port", "interface", "qos", "queue")))
+class OvsdbRefused(Exception):
+    """The server refused a request, and nothing was changed.
+
+    ``index`` is the operation at fault; None when the transaction as a whole was refused at its commit.
+    """
+
+    def __init__(self, error: str, details: str, index: int | None = None) -> None:
+        details = " ".join(details.split())
+        super().__init__(": ".join(filter(None, (" ".join(error.split()), details))))
+        self.error, self.details, self.index = error, details, index
+
+    @property
+    def rows(self) -> list[str]:
+        """The UUIDs of the rows that the server's words name."""
+        return _UUID.findall(self.details)
+
+    @property
+    def taken_name(self) -> str | None:
+        """The name that two rows would have, when that is why the transaction was refused."""
+        found = _TAKEN.search(self.details) if self.error == "constraint violation" else None
+        return found[1] if found else None
+
+
+# -- messages (RFC 7047, section 4) -------------------------------------------------------------------------------
+
+
+def next_message(buffer: bytes) -> tuple[dict[str, Any], bytes] | None:
+    """The first message of a stream and the rest of it; None while the message is not complete.
+
+    JSON-RPC over a stream has no framing. Every message is an object, and half of one seldom ends in a brace.
+    """
+    if buffer[:1] not in (b"{", b""):
+        raise NotUnderstood(f"expected a JSON object, got {_shown(buffer)}")
+    if not buffer.endswith(b"}"):
+        return None
+    try:
+        text = buffer.decode()
+    except UnicodeDecodeError as error:
+        raise NotUnderstood(f"it is not UTF-8 ({error.reason} at byte {error.start})") from None
+    try:
+        message, end = _scan(text)
+    except ValueError:
+        return None
+    except RecursionError:
+        raise NotUnderstood("its JSON is nested too deeply") from None
+    if "\\u" in text and _is_unsendable(message):
+        raise NotUnderstood("it has NUL, or half of a character, in a string")
+    return message, text[end:].lstrip().encode()
+
+
+def result(message: Mapping[str, Any], number: int | str) -> Any:
+    """What the reply to request ``number`` says. Raises OvsdbRefused for an error of the server's."""
+    if message.get("id") != number or type(message["id"]) is not type(number):
+        raise NotUnderstood(f"expected the reply to request {number}, got one to {_shown(message.get('id'))}")
+    error = message.get("error")
+    if error is not None:
+        raise _refusal(error if isinstance(error, dict) else {"error": error}, None)
+    if message.get("result") is None:
+        raise NotUnderstood("expected a result or an error, got neither")
+    return message["result"]
+
+
+def cur_cfg(tables: Any) -> int | None:
+    """The number in an update of the monitor of Open_vSwitch.cur_cfg; None when it has no new row."""
+    updates = _object(tables).get(DATABASE, {})
+    news = [_object(each).get("new") for each in _object(updates).values()]
+    numbers = [integer(_object(new).get("cur_cfg")) for new in news if new is not None]
+    return numbers[-1] if numbers else None
+
+
+def first_cur_cfg(tables: Any) -> int:
+    """The number in the monitor's first reply."""
+    number = cur_cfg(tables)
+    if number is None:
+        raise NotUnderstood("the table Open_vSwitch is empty; initialize it with `ovs-vsctl --no-wait init`")
+    return number
+
+
+def update(params: Any, monitor: str) -> int | None:
+    """The same in a notification of the monitor."""
+    match params:
+        case [name, tables] if name == monitor:
+            return cur_cfg(tables)
+    raise NotUnderstood(f"expected an update of the monitor {monitor}, got {_shown(params)}")
+
+
+def locked(result: Any) -> bool:
+    """Whether a lock was got."""
+    got = _object(result).get("locked")
+    if not isinstance(got, bool):
+        raise NotUnderstood(f"expected locked to be true or false, got {_shown(got)}")
+    return got
+
+
+def _is_unsendable(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_is_unsendable, value)) or any(map(_is_unsendable, value.values()))
+    return (
+        any(map(_is_unsendable, value))
+        if isinstance(value, list)
+        else bool(isinstance(value, str) and UNSENDABLE.search(value))
+    )
+
+
+# -- results of a transaction (RFC 7047, section 5.2) -------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The result of one operation: the rows of a select, how many rows a change met."""
+
+    rows: Sequence[Row] = ()
+    count: int = 0
+
+
+def replies(operations: Sequence[Operation], answer: Any, kinds: Kinds) -> list[Reply]:
+    """The result of each operation. Raises OvsdbRefused."""
+    results = _array(answer)
+    for index, each in enumerate(results[: len(operations) + 1]):
+        if each is not None and "error" in _object(each):
+            raise _refusal(each, index if index < len(operations) else None)
+    if len(results) != len(operations):
+        raise NotUnderstood(f"expected {len(operations)} results, got {len(results)}")
+    return [_reply(*pair, kinds) for pair in zip(operations, results, strict=True)]
+
+
+def _refusal(found: Mapping[str, Any], index: int | None) -> OvsdbRefused:
+    error, details = found["error"], found.get("details", "")
+    if not (isinstance(error, str) and error and isinstance(details, str)):
+        raise NotUnderstood(f"expected an error in words, got {_shown(found)}")
+    return OvsdbRefused(error, details, index)
+
+
+def _reply(operation: Operation, result: Any, kinds: Kinds) -> Reply:
+    found = _object(result)
+    match operation["op"]:
+        case "select":
+            return Reply(rows=_rows(operation, _array(found.get("rows")), kinds))
+        case "insert":
+            row = row_id(found.get("uuid"))
+            if row != operation.get("uuid", row):
+                raise NotUnderstood(f"expected row {operation['uuid']} to be inserted, got {row}")
+        case "update" | "mutate" | "delete":
+            count = integer(found.get("count"))
+            if count < 0 or (count > 1 and operation["where"] and operation["where"][0][0] == "_uuid"):
+                raise NotUnderstood(f"{operation['table']}: expected a count of rows, got {count}")
+            return Reply(count=count)
+    return Reply()
+
+
+def _rows(operation: Operation, found: Sequence[Any], kinds: Kinds) -> list[Row]:
+    table, where = operation["table"], operation["where"]
+    rows = [_row(table, operation.get("columns") or list(_object(each)), _object(each), kinds) for each in found]
+    if table == DATABASE and not where and len(rows) != 1:
+        raise NotUnderstood(f"expected one row of the table {table}, got {len(rows)}")
+    for column, function, value in where:
+        if function == "==" and (column == "_uuid" or (column == "name" and table in _NAMED)):
+            expected = value[1] if column == "_uuid" else value
+            if len(rows) > 1 or any(str(row.get(column, expected)) != expected for row in rows):
+                raise NotUnderstood(f"expected the row of the table {table} with {column} {expected}, got other rows")
+    return rows
+
+
+def _row(table: str, columns: Sequence[str], row: Mapping[str, Any], kinds: Kinds) -> Row:
+    decoded = {}
+    for column in columns:
+        if column not in row:
+            raise NotUnderstood(f"expected column {column} in a row of the table {table}, got none")
+        decode = kinds(table, column)
+        try:
+            decoded[column] = decode(row[column])
+        except NotUnderstood as error:
+            raise NotUnderstood(f"{table}.{column}: {error}") from None
+    return decoded
+
+
+# -- values (RFC 7047, section 5.1) -------------------------------------------------------------------------------
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if isinstance(value, dict):
+        return value
+    raise _wrong("an object", value)
+
+
+def _array(value: Any) -> list[Any]:
+    if isinstance(value, list):
+        return value
+    raise _wrong("an array", value)
+
+
+def string(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    raise _wrong("a string", value)
+
+
+def integer(value: Any) -> int:
+    if type(value) is int:
+        return value
+    raise _wrong("an integer", value)
+
+
+def row_id(value: Any) -> str:
+    match value:
+        case ["uuid", str(row)] if _UUID.fullmatch(row):
+            return row
+    raise _wrong("a reference to a row", value)
+
+
+def set_of(member: Decode) -> Decode:
+    """A set; one member stands for a set of one."""
+
+    def decode(value: Any) -> tuple[Any, ...]:
+        match value:
+            case ["set", list(members)]:
+                return tuple(map(member, members))
+        return (member(value),)
+
+    return decode
+
+
+def optional(member: Decode) -> Decode:
+    """None, or the one member of a set."""
+
+    def decode(value: Any) -> Any:
+        members = set_of(member)(value)
+        if len(members) > 1:
+            raise _wrong("at most one value", value)
+        return members[0] if members else None
+
+    return decode
+
+
+def map_of(key: Decode, item: Decode) -> Decode:
+    def decode(value: Any) -> dict[Any, Any]:
+        match value:
+            case ["map", list(pairs)]:
+                found = dict(_pair(key, item, pair) for pair in pairs)
+                if len(found) == len(pairs):
+                    return found
+        raise _wrong("a map", value)
+
+    return decode
+
+
+def _pair(key: Decode, item: Decode, value: Any) -> tuple[Any, Any]:
+    match value:
+        case [first, second]:
+            return key(first), item(second)
+    raise _wrong("a pair of key and value", value)
+
+
+def _wrong(expected: str, value: Any) -> NotUnderstood:
+    return NotUnderstood(f"expected {expected}, got {_shown(value)}")
+
+
+def _shown(value: Any) -> str:
+    """A value in an error: never long, never deep."""
+    return " ".join(reprlib.repr(value).split())
+
+
+_strings = map_of(string, string)
+
+#: Every column that vifplug reads. A name means the same in each table that has it.
+_COLUMNS: dict[str, Decode] = {
+    **dict.fromkeys(("name", "type", "datapath_type"), string),
+    **dict.fromkeys(("vlan_mode", "error", "ovs_version"), optional(string)),
+    **dict.fromkeys(("tag", "ofport", "mtu_request"), optional(integer)),
+    **dict.fromkeys(("ingress_policing_rate", "ingress_policing_burst", "next_cfg"), integer),
+    **dict.fromkeys(("external_ids", "other_config", "options"), _strings),
+    **dict.fromkeys(("datapath_types", "iface_types"), set_of(string)),
+    **dict.fromkeys(("ports", "interfaces"), set_of(row_id)),
+    "_uuid": row_id,
+    "trunks": set_of(integer),
+    "qos": optional(row_id),
+    "queues": map_of(integer, row_id),
+}
+
+
+def own_kinds(table: str, column: str) -> Decode:
+    """The kinds of the columns that vifplug reads."""
+    return _COLUMNS[column]
+
+
+# -- ports and bridges --------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -53,34 +337,86 @@ class Seen:
 
 
 def assumed(port: OvsPort | None) -> Seen:
-    """What there has to be when the database is as ``port`` says: the first try's guess, settled by the server."""
+    """What the database has if ``port`` is still right: the first try's guess, which the server confirms or refuses."""
     shaped = port is not None and port.qos is not None and port.qos.type is not None
     return Seen(port, has_qos=shaped, has_queue=shaped)
 
 
-def look(owner: str, role: str, *, qos: bool = True) -> list[Operation]:
-    """The selects that read one port: five look-ups, or three where it has no QoS of its own."""
-    keys = Keys.of(owner, role)
-    port = operations.select("Port", keys.port, PORT)
-    interface = operations.select("Interface", keys.interface, INTERFACE)
-    shaper = [operations.select("QoS", keys.qos, _QOS), operations.select("Queue", keys.queue, _QUEUE)] if qos else []
-    return [port, interface, bridge_of(keys.port), *shaper]
+def seen(owner: str, role: str, rows: Rows, foreign: OvsQos | None = None) -> Seen:
+    """What `operations.read_port` found; ``foreign``: the content of somebody else's QoS row, see `foreign_qos`."""
+    ports, interfaces, bridges, qos, queues = [*rows, (), ()][:5]
+    if not ports or not interfaces or not bridges:
+        return Seen(None, has_qos=bool(qos), has_queue=bool(queues))
+    own = bool(qos) and ports[0]["qos"] == Keys.of(owner, role).qos
+    shaper = qos_of(qos[0], queues) if own else foreign or OvsQos()
+    found = port(owner, role, (ports[0], interfaces[0], bridges[0]["name"]), shaper)
+    return Seen(found, bool(qos), bool(queues), foreign_qos(owner, role, rows) or "")
 
 
-def look_status(port: OvsPort) -> Operation:
-    """The select for what ovs-vswitchd and ovn-controller say of a port."""
-    interface = Keys.of(port.owner, port.role).interface
-    return operations.select("Interface", interface, _STATUS)
+def port(owner: str, role: str, found: tuple[Row, Row, str], qos: OvsQos) -> OvsPort:
+    """The port of the rows of Port and Interface, and the bridge's name."""
+    row, interface, bridge = found
+    return OvsPort(
+        name=row["name"],
+        owner=owner,
+        role=role,
+        bridge=bridge,
+        type=interface["type"],
+        vlan=vlan(row),
+        external_ids=FrozenMap(without(interface["external_ids"], OWNER, ROLE, *STATUS)),
+        options=FrozenMap(interface["options"]),
+        other_config=FrozenMap(row["other_config"]),
+        mtu_request=interface["mtu_request"] or 0,
+        qos=qos,
+        policing=OvsPolicing(rate=interface["ingress_policing_rate"], burst=interface["ingress_policing_burst"]),
+        error=failure(interface),
+        opened=interface["ofport"] not in (None, -1),
+    )
 
 
-def look_bridge_status(name: str) -> Operation:
-    """The same for the local port of a bridge that vifplug made; nothing is found of a bridge that others made."""
-    interface = ovs_uuid("bridge-interface", name)
-    return operations.select("Interface", interface, _STATUS)
+def vlan(port: Row) -> OvsVlan:
+    """The VLAN columns of a Port row."""
+    return OvsVlan(mode=port["vlan_mode"], tag=port["tag"], trunks=port["trunks"])
+
+
+def foreign_qos(owner: str, role: str, rows: Rows) -> str | None:
+    """The UUID of the QoS row that the port has and that is not the VIF's own."""
+    attached: str | None = rows[0][0]["qos"] if rows[0] else None
+    return None if attached == Keys.of(owner, role).qos else attached
+
+
+def qos_of(qos: Row, queues: Sequence[Row]) -> OvsQos:
+    return OvsQos(
+        type=qos["type"],
+        other_config=FrozenMap(qos["other_config"]),
+        queue=FrozenMap(queues[0]["other_config"] if queues else {}),
+        external_ids=FrozenMap(without(qos["external_ids"], OWNER, ROLE)),
+    )
+
+
+def shaper(keys: Keys, found: Rows) -> str | None:
+    """The type of the VIF's own QoS on its port, from `operations.read_shaper`; None when the port has none of it."""
+    ports, qos = found
+    attached = bool(ports) and ports[0]["qos"] == keys.qos
+    return str(qos[0]["type"]) if attached and qos else None
+
+
+def failure(interface: Row) -> str:
+    """Interface.error; ovs-vswitchd may say it by an ofport of -1 alone."""
+    no_device = "could not open network device" if interface["ofport"] == -1 else ""
+    return interface["error"] or no_device
+
+
+def bridge(row: Row, owner: str) -> OvsBridge:
+    return OvsBridge(name=row["name"], owner=owner, datapath_type=row["datapath_type"] or None)
+
+
+def without(values: Mapping[str, str], *keys: str) -> dict[str, str]:
+    return {key: value for key, value in values.items() if key not in keys}
 
 
 @dataclass(frozen=True)
-class Status:
+class PortState:
     """What ovs-vswitchd (``ofport``, ``error``) and ovn-controller (``installed``) say of a port."""
 
     ofport: int | None
@@ -93,117 +429,6 @@ class Status:
         return self.error.endswith("(No such device)")
 
     @classmethod
-    def of(cls, interface: Row) -> Status:
-        installed = operations.pairs(interface["external_ids"]).get("ovn-installed") == "true"
-        return cls(operations.optional(interface["ofport"]), failure(interface), installed)
-
-
-def look_qos(row: str) -> Operation:
-    return operations.select("QoS", row, _QOS)
-
-
-def look_queue(row: str) -> Operation:
-    return operations.select("Queue", row, _QUEUE)
-
-
-def bridge_of(port: str) -> Operation:
-    """The bridge that has a port. Never the bridge's ports: there may be thousands."""
-    return {"op": "select", "table": "Bridge", "where": [["ports", "includes", ["uuid", port]]], "columns": ["name"]}
-
-
-def seen(owner: str, role: str, rows: Rows, foreign: OvsQos | None = None) -> Seen:
-    """What `look` found; ``foreign`` is what somebody else's QoS row says, where `foreign_qos` told of one."""
-    ports, interfaces, bridges, qos, queues = [*rows, (), ()][:5]
-    keys = Keys.of(owner, role)
-    if not ports or not interfaces or not bridges:
-        return Seen(None, has_qos=bool(qos), has_queue=bool(queues))
-    own = bool(qos) and ports[0]["qos"] == ["uuid", keys.qos]
-    shaper = read_qos(qos[0], queues) if own else foreign or OvsQos()
-    found = port(owner, role, (ports[0], interfaces[0], bridges[0]["name"]), shaper)
-    return Seen(found, bool(qos), bool(queues), foreign_qos(owner, role, rows) or "")
-
-
-def port(owner: str, role: str, found: tuple[Row, Row, str], qos: OvsQos) -> OvsPort:
-    """The port of ``found``: the rows of Port and Interface, and the bridge's name."""
-    port_row, interface, bridge = found
-    return OvsPort(owner=owner, role=role, bridge=bridge, qos=qos, **_of_port(port_row), **_of_interface(interface))
-
-
-def foreign_qos(owner: str, role: str, rows: Rows) -> str | None:
-    """The UUID of the QoS row that the port has and that is not the VIF's own."""
-    attached = operations.optional(rows[0][0]["qos"]) if rows[0] else None
-    return str(attached[1]) if attached is not None and attached[1] != Keys.of(owner, role).qos else None
-
-
-def first_queue(qos: Row) -> str | None:
-    """The UUID of Queue 0 of a QoS row."""
-    return next((str(queue[1]) for number, queue in qos["queues"][1] if number == 0), None)
-
-
-def read_qos(qos: Row, queues: Sequence[Row]) -> OvsQos:
-    return OvsQos(
-        type=qos["type"],
-        other_config=FrozenMap(operations.pairs(qos["other_config"])),
-        queue=FrozenMap(operations.pairs(queues[0]["other_config"]) if queues else {}),
-        external_ids=FrozenMap(operations.without(operations.pairs(qos["external_ids"]), (OWNER, ROLE))),
-    )
-
-
-def _of_port(row: Row) -> dict[str, Any]:
-    return {"name": row["name"], "vlan": vlan(row), "other_config": FrozenMap(operations.pairs(row["other_config"]))}
-
-
-def vlan(row: Row) -> OvsVlan:
-    """The VLAN columns of a Port row."""
-    trunks = tuple(operations.elements(row["trunks"]))
-    return OvsVlan(mode=operations.optional(row["vlan_mode"]), tag=operations.optional(row["tag"]), trunks=trunks)
-
-
-def _of_interface(row: Row) -> dict[str, Any]:
-    return {
-        "type": row["type"],
-        "external_ids": FrozenMap(operations.without(operations.pairs(row["external_ids"]), (OWNER, ROLE, *STATUS))),
-        "options": FrozenMap(operations.pairs(row["options"])),
-        "mtu_request": operations.optional(row["mtu_request"]) or 0,
-        "policing": OvsPolicing(rate=row["ingress_policing_rate"], burst=row["ingress_policing_burst"]),
-        "error": failure(row),
-        "opened": operations.optional(row["ofport"]) not in (None, -1),
-    }
-
-
-def failure(interface: Row) -> str:
-    """Interface.error; ovs-vswitchd may say it by an ofport of -1 alone."""
-    error = operations.optional(interface["error"])
-    if error:
-        return str(error)
-    return "could not open network device" if operations.optional(interface["ofport"]) == -1 else ""
-
-
-def look_shaper(keys: Keys) -> list[Operation]:
-    """The selects for which QoS a port has, and of which type the VIF's own is."""
-    return [operations.select("Port", keys.port, ["qos"]), operations.select("QoS", keys.qos, ["type"])]
-
-
-def shaper(keys: Keys, found: Rows) -> str | None:
-    """The type of the port's QoS; None when it has none of its own."""
-    ports, qos = found
-    attached = bool(ports) and ports[0]["qos"] == ["uuid", keys.qos]
-    return str(qos[0]["type"]) if attached and qos else None
-
-
-def look_next_cfg() -> Operation:
-    """The number of the newest configuration; ovs-vswitchd follows with cur_cfg."""
-    return {"op": "select", "table": DATABASE, "where": [], "columns": ["next_cfg"]}
-
-
-def look_name(table: str, row: str) -> Operation:
-    return operations.select(table, row, ["name"])
-
-
-def look_bridge(name: str) -> Operation:
-    columns = ["name", "datapath_type"]
-    return {"op": "select", "table": "Bridge", "where": [["name", "==", name]], "columns": columns}
-
-
-def read_bridge(row: Row, owner: str) -> OvsBridge:
-    return OvsBridge(name=row["name"], owner=owner, datapath_type=row["datapath_type"] or None)
+    def of(cls, interface: Row) -> PortState:
+        installed = interface["external_ids"].get("ovn-installed") == "true"
+        return cls(interface["ofport"], failure(interface), installed)

@@ -11,9 +11,21 @@ from collections.abc import Iterator
 from typing import Any
 
 from vifplug.host.ovs import operations
-from vifplug.host.ovs.connection import DATABASE, Operation
-from vifplug.host.ovs.decode import OWNER, ROLE, STATUS, Keys, Seen
-from vifplug.host.ovs.operations import Row
+from vifplug.host.ovs.decode import Seen
+from vifplug.host.ovs.operations import (
+    DATABASE,
+    OWNER,
+    ROLE,
+    STATUS,
+    Columns,
+    Keys,
+    Operation,
+    is_named,
+    is_row,
+    reference,
+    refers,
+    there,
+)
 from vifplug.plan.registry import AdoptedPort, OvsBridge, OvsPolicing, OvsPort, OvsQos, OvsVlan, ovs_uuid
 
 
@@ -28,7 +40,7 @@ def amend(before: AdoptedPort, after: AdoptedPort) -> list[Operation]:
     keys = Keys(port=before.port_row, interface=before.interface_row, qos="", queue="")
     ids = ({"external_ids": operations.as_map(port.external_ids)} for port in (before, after))
     return [
-        operations.there("Port", [["_uuid", "==", ["uuid", keys.port]]], {"name": before.name}),
+        there("Port", is_row(keys.port), {"name": before.name}),
         *_update("Interface", keys.interface, *ids),
         *_update("Port", keys.port, _vlan_columns(before.vlan), _vlan_columns(after.vlan)),
         *_move(keys, before, after),
@@ -41,9 +53,9 @@ def remove(port: OvsPort) -> list[Operation]:
     The server would collect Port and Interface as garbage, but only after it has counted the references to QoS.
     """
     keys = Keys.of(port.owner, port.role)
-    held = [["ports", "includes", ["uuid", keys.port]]]
+    held = refers("ports", keys.port)
     return [
-        operations.mutate("Bridge", held, ["ports", "delete", ["uuid", keys.port]]),
+        operations.mutate("Bridge", held, ["ports", "delete", reference(keys.port)]),
         operations.delete("Port", keys.port),
         operations.delete("Interface", keys.interface),
         operations.delete("QoS", keys.qos),
@@ -53,15 +65,15 @@ def remove(port: OvsPort) -> list[Operation]:
 
 def _insert(have: Seen, after: OvsPort) -> Iterator[Operation]:
     keys = Keys.of(after.owner, after.role)
-    yield operations.there("Bridge", [["name", "==", after.bridge]], {"name": after.bridge})
+    yield there("Bridge", is_named(after.bridge), {"name": after.bridge})
     yield operations.insert("Interface", keys.interface, _set_only(_interface_row(after)))
     born = after if after.vlan is not None else after.replace(vlan=after.initial)
-    port = _set_only(_port_row(born)) | {"interfaces": ["uuid", keys.interface]}
+    port = _set_only(_port_row(born)) | {"interfaces": reference(keys.interface)}
     if after.qos is not None and after.qos.type is not None:
         yield from _write_qos(keys, have, after, after.qos)
-        port["qos"] = ["uuid", keys.qos]
+        port["qos"] = reference(keys.qos)
     yield operations.insert("Port", keys.port, port)
-    yield operations.mutate("Bridge", [["name", "==", after.bridge]], ["ports", "insert", ["uuid", keys.port]])
+    yield operations.mutate("Bridge", is_named(after.bridge), ["ports", "insert", reference(keys.port)])
 
 
 def _change(have: Seen, before: OvsPort, after: OvsPort) -> Iterator[Operation]:
@@ -73,7 +85,7 @@ def _change(have: Seen, before: OvsPort, after: OvsPort) -> Iterator[Operation]:
         *_change_qos(keys, have, before, after),
         *_move(keys, before, after),
     ]
-    yield operations.there("Bridge", [["ports", "includes", ["uuid", keys.port]]], {"name": before.bridge})
+    yield there("Bridge", refers("ports", keys.port), {"name": before.bridge})
     yield from changes
     if before.error and not changes:  # ovs-vswitchd tries a device again when it is given a new configuration
         yield operations.mutate(DATABASE, [], ["next_cfg", "+=", 0])
@@ -82,16 +94,16 @@ def _change(have: Seen, before: OvsPort, after: OvsPort) -> Iterator[Operation]:
 def _forget(keys: Keys, before: OvsPort, after: OvsPort) -> Iterator[Operation]:
     """ovn-controller's word on a port goes with its identity: about the new one it has said nothing yet."""
     if before.iface_id != after.iface_id:
-        where = [["_uuid", "==", ["uuid", keys.interface]]]
+        where = is_row(keys.interface)
         yield operations.mutate("Interface", where, ["external_ids", "delete", ["set", list(STATUS)]])
 
 
 def _move(keys: Keys, before: OvsPort | AdoptedPort, after: OvsPort | AdoptedPort) -> Iterator[Operation]:
     if before.bridge != after.bridge:
-        yield operations.there("Bridge", [["name", "==", after.bridge]], {"name": after.bridge})
-        held = [["ports", "includes", ["uuid", keys.port]]]
-        yield operations.mutate("Bridge", held, ["ports", "delete", ["uuid", keys.port]])
-        yield operations.mutate("Bridge", [["name", "==", after.bridge]], ["ports", "insert", ["uuid", keys.port]])
+        yield there("Bridge", is_named(after.bridge), {"name": after.bridge})
+        held = refers("ports", keys.port)
+        yield operations.mutate("Bridge", held, ["ports", "delete", reference(keys.port)])
+        yield operations.mutate("Bridge", is_named(after.bridge), ["ports", "insert", reference(keys.port)])
 
 
 def _change_qos(keys: Keys, have: Seen, before: OvsPort, after: OvsPort) -> Iterator[Operation]:
@@ -104,7 +116,7 @@ def _change_qos(keys: Keys, have: Seen, before: OvsPort, after: OvsPort) -> Iter
         yield operations.delete("Queue", keys.queue)
     else:
         yield from _write_qos(keys, have, after, wanted)
-        yield operations.update("Port", keys.port, {"qos": ["uuid", keys.qos]})
+        yield operations.update("Port", keys.port, {"qos": reference(keys.qos)})
 
 
 def _write_qos(keys: Keys, have: Seen, after: OvsPort, qos: OvsQos) -> Iterator[Operation]:
@@ -114,7 +126,7 @@ def _write_qos(keys: Keys, have: Seen, after: OvsPort, qos: OvsQos) -> Iterator[
         "type": qos.type,
         "other_config": operations.as_map(qos.other_config),
         "external_ids": ids,
-        "queues": ["map", [[0, ["uuid", keys.queue]]]],
+        "queues": ["map", [[0, reference(keys.queue)]]],
     }
     yield (
         operations.update("Queue", keys.queue, queue)
@@ -126,7 +138,7 @@ def _write_qos(keys: Keys, have: Seen, after: OvsPort, qos: OvsQos) -> Iterator[
 
 def attach_qos(keys: Keys, *, on: bool) -> Operation:
     """Equivalent to: ovs-vsctl set Port NAME qos=UUID, or clear Port NAME qos"""
-    return operations.update("Port", keys.port, {"qos": ["uuid", keys.qos] if on else ["set", []]})
+    return operations.update("Port", keys.port, {"qos": reference(keys.qos) if on else ["set", []]})
 
 
 def add_bridge(bridge: OvsBridge) -> list[Operation]:
@@ -135,9 +147,9 @@ def add_bridge(bridge: OvsBridge) -> list[Operation]:
     columns = {"datapath_type": bridge.datapath_type} if bridge.datapath_type else {}
     return [
         operations.insert("Interface", interface, {"name": bridge.name, "type": "internal"}),
-        operations.insert("Port", port, {"name": bridge.name, "interfaces": ["uuid", interface]}),
-        operations.insert("Bridge", row, {"name": bridge.name, "ports": ["uuid", port], **columns}),
-        operations.mutate(DATABASE, [], ["bridges", "insert", ["uuid", row]]),
+        operations.insert("Port", port, {"name": bridge.name, "interfaces": reference(interface)}),
+        operations.insert("Bridge", row, {"name": bridge.name, "ports": reference(port), **columns}),
+        operations.mutate(DATABASE, [], ["bridges", "insert", reference(row)]),
     ]
 
 
@@ -145,8 +157,8 @@ def remove_bridge(name: str) -> list[Operation]:
     """Remove a bridge that `add_bridge` made and that has no port but its own; refused (``timed out``) otherwise."""
     row, port = ovs_uuid("bridge-row", name), ovs_uuid("bridge-port", name)
     return [
-        operations.there("Bridge", [["_uuid", "==", ["uuid", row]]], {"ports": ["uuid", port]}),
-        operations.mutate(DATABASE, [], ["bridges", "delete", ["uuid", row]]),
+        there("Bridge", is_row(row), {"ports": reference(port)}),
+        operations.mutate(DATABASE, [], ["bridges", "delete", reference(row)]),
     ]
 
 
@@ -191,7 +203,7 @@ def _set_only(row: dict[str, Any]) -> dict[str, Any]:
     return {column: value for column, value in row.items() if value not in _EMPTY}
 
 
-def _update(table: str, row: str, before: Row, after: Row) -> Iterator[Operation]:
+def _update(table: str, row: str, before: Columns, after: Columns) -> Iterator[Operation]:
     """Of a map only the keys that differ: others write there too, at the same time."""
     changed = {column: value for column, value in after.items() if value != before[column] and column != "name"}
     maps = {column for column, value in changed.items() if isinstance(value, list) and value[0] == "map"}
@@ -199,11 +211,11 @@ def _update(table: str, row: str, before: Row, after: Row) -> Iterator[Operation
         yield operations.update(table, row, plain)
     mutations = [each for column in changed if column in maps for each in _keys(column, before, after)]
     if mutations:
-        yield operations.mutate(table, [["_uuid", "==", ["uuid", row]]], *mutations)
+        yield operations.mutate(table, is_row(row), *mutations)
 
 
-def _keys(column: str, before: Row, after: Row) -> Iterator[list[Any]]:
-    old, new = operations.pairs(before[column]), operations.pairs(after[column])
+def _keys(column: str, before: Columns, after: Columns) -> Iterator[list[Any]]:
+    old, new = dict(before[column][1]), dict(after[column][1])
     written = {key: value for key, value in new.items() if old.get(key) != value}
     gone = [key for key in old if key not in new]
     # Inserting a key that is there changes nothing (RFC 7047 section 5.1), so it is deleted first, known or not.

@@ -1,55 +1,154 @@
-"""Operations and values in OVSDB's notation (RFC 7047, sections 5.1 and 5.2) for rows whose types are known. Pure."""
+"""The operations that vifplug sends to OVSDB, in its notation (RFC 7047, sections 5.1 and 5.2). Pure.
+
+What writes a port or a bridge is made of these in `vifplug.host.ovs.encode`.
+"""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from vifplug.host.ovs.connection import Operation
+from vifplug.plan.registry import OvsPort, ovs_uuid
 
-Row = Mapping[str, Any]
+DATABASE = "Open_vSwitch"
+Operation = dict[str, Any]
+#: A condition or the columns of a row, in OVSDB's notation
+Where = list[list[Any]]
+Columns = Mapping[str, Any]
+
+#: Interface.external_ids that mark a port as a VIF's
+OWNER, ROLE = "vifplug-id", "vifplug-role"
+#: Interface.external_ids that ovn-controller writes about the port's state (controller/binding.c)
+STATUS = ("ovn-installed", "ovn-installed-ts")
+
+PORT = ["_uuid", "name", "tag", "vlan_mode", "trunks", "other_config", "qos"]
+INTERFACE = ["_uuid", "name", "type", "external_ids", "options", "mtu_request", "ofport", "error"]
+INTERFACE += ["ingress_policing_rate", "ingress_policing_burst"]
+_STATE = ["name", "ofport", "error", "external_ids"]
+_QOS = ["_uuid", "type", "other_config", "external_ids", "queues"]
+_QUEUE = ["_uuid", "other_config"]
 
 
-def there(table: str, where: list[Any], row: Row) -> Operation:
-    """Go on only if this is so now; refused as ``timed out`` otherwise."""
+@dataclass(frozen=True)
+class Keys:
+    """The UUIDs of the four rows that one port may have."""
+
+    port: str
+    interface: str
+    qos: str
+    queue: str
+
+    @classmethod
+    @functools.lru_cache(maxsize=4096)  # one plug needs them about ten times
+    def of(cls, owner: str, role: str) -> Keys:
+        return cls(*(ovs_uuid(row, owner, role) for row in ("port", "interface", "qos", "queue")))
+
+
+# -- conditions ---------------------------------------------------------------------------------------------------
+
+
+def is_row(row: str) -> Where:
+    """The row with this UUID: the only condition that the server answers without a scan."""
+    return [["_uuid", "==", reference(row)]]
+
+
+def is_named(name: str) -> Where:
+    return [["name", "==", name]]
+
+
+def refers(column: str, row: str) -> Where:
+    """The row whose ``column`` refers to ``row``; a binary search in each row of the table."""
+    return [[column, "includes", reference(row)]]
+
+
+def has_pair(column: str, key: str, value: str | None) -> Where:
+    return [[column, "includes", ["map", [[key, value]]]]]
+
+
+# -- operations ---------------------------------------------------------------------------------------------------
+
+
+def there(table: str, where: Where, row: Columns) -> Operation:
+    """Refuse the transaction (``timed out``) unless the row is so now."""
     wait = {"op": "wait", "timeout": 0, "table": table, "where": where, "columns": list(row)}
     return wait | {"until": "==", "rows": [row]}
 
 
-def select(table: str, row: str, columns: list[str]) -> Operation:
-    return {"op": "select", "table": table, "where": [["_uuid", "==", ["uuid", row]]], "columns": columns}
+def select(table: str, where: Where, columns: Sequence[str]) -> Operation:
+    return {"op": "select", "table": table, "where": where, "columns": list(columns)}
 
 
-def insert(table: str, row: str, columns: Row) -> Operation:
+def insert(table: str, row: str, columns: Columns) -> Operation:
     return {"op": "insert", "table": table, "uuid": row, "row": columns}
 
 
 def delete(table: str, row: str) -> Operation:
-    return {"op": "delete", "table": table, "where": [["_uuid", "==", ["uuid", row]]]}
+    return {"op": "delete", "table": table, "where": is_row(row)}
 
 
-def update(table: str, row: str, columns: Row) -> Operation:
-    return {"op": "update", "table": table, "where": [["_uuid", "==", ["uuid", row]]], "row": columns}
+def update(table: str, row: str, columns: Columns) -> Operation:
+    return {"op": "update", "table": table, "where": is_row(row), "row": columns}
 
 
-def mutate(table: str, where: list[Any], *mutations: list[Any]) -> Operation:
+def mutate(table: str, where: Where, *mutations: list[Any]) -> Operation:
     return {"op": "mutate", "table": table, "where": where, "mutations": list(mutations)}
 
 
-# -- OVSDB's notation (RFC 7047 section 5.1) -------------------------------------------------------------------------
+# -- what is read -------------------------------------------------------------------------------------------------
 
 
-def optional(value: Any) -> Any:
-    """An optional value; a set of one is written as the value itself."""
-    return None if value == ["set", []] else value
+def read_port(owner: str, role: str, *, qos: bool = True) -> list[Operation]:
+    """The selects that read one port: five look-ups, or three for a port without QoS of its own."""
+    keys = Keys.of(owner, role)
+    port = select("Port", is_row(keys.port), PORT)
+    interface = select("Interface", is_row(keys.interface), INTERFACE)
+    return [port, interface, read_bridge_of(keys.port), *([read_qos(keys.qos), read_queue(keys.queue)] if qos else [])]
 
 
-def elements(value: Any) -> list[Any]:
-    return value[1] if isinstance(value, list) else [value]
+def read_bridge_of(port: str) -> Operation:
+    """The bridge that has a port. Bridge.ports itself is never read: there may be thousands."""
+    return select("Bridge", refers("ports", port), ["name"])
 
 
-def pairs(value: Any) -> dict[Any, Any]:
-    return dict(value[1])
+def read_state(port: OvsPort) -> Operation:
+    """What ovs-vswitchd and ovn-controller say of a port."""
+    return select("Interface", is_row(Keys.of(port.owner, port.role).interface), _STATE)
+
+
+def read_bridge_state(name: str) -> Operation:
+    """What ovs-vswitchd says of the local port of a bridge that vifplug made; other bridges have no such row."""
+    return select("Interface", is_row(ovs_uuid("bridge-interface", name)), _STATE)
+
+
+def read_bridge(name: str) -> Operation:
+    return select("Bridge", is_named(name), ["name", "datapath_type"])
+
+
+def read_qos(row: str) -> Operation:
+    return select("QoS", is_row(row), _QOS)
+
+
+def read_queue(row: str) -> Operation:
+    return select("Queue", is_row(row), _QUEUE)
+
+
+def read_shaper(keys: Keys) -> list[Operation]:
+    """The QoS that a port has, and the type of the VIF's own."""
+    return [select("Port", is_row(keys.port), ["qos"]), select("QoS", is_row(keys.qos), ["type"])]
+
+
+def read_next_cfg() -> Operation:
+    """The number of the newest configuration; ovs-vswitchd follows with cur_cfg."""
+    return select(DATABASE, [], ["next_cfg"])
+
+
+# -- values -------------------------------------------------------------------------------------------------------
+
+
+def reference(row: object) -> list[str]:
+    return ["uuid", str(row)]
 
 
 def as_optional(value: Any) -> Any:
@@ -58,7 +157,3 @@ def as_optional(value: Any) -> Any:
 
 def as_map(values: Mapping[str, str | None]) -> list[Any]:
     return ["map", [[key, value] for key, value in sorted(values.items()) if value is not None]]
-
-
-def without(values: dict[str, str], keys: Sequence[str]) -> dict[str, str]:
-    return {key: value for key, value in values.items() if key not in keys}

@@ -1,20 +1,19 @@
 """Why OVN has not installed a port's flows, as far as the local database tells (ovn-controller.8). Pure.
 
-Whether ovn-controller runs now, and what the southbound database says, is not written here. What ovn-controller has to
-be told is; and it leaves marks on its bridge once it has worked.
+Whether ovn-controller runs now, and what the southbound database says, is not written in the local one. The
+configuration of ovn-controller is, and ovn-controller leaves marks on its bridge once it has worked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from vifplug.host.ovs import operations
-from vifplug.host.ovs.connection import DATABASE, Operation
-from vifplug.host.ovs.operations import Row
+from vifplug.host.ovs.decode import Row
+from vifplug.host.ovs.operations import DATABASE, Operation, has_pair, select
 from vifplug.model.codec import joined
 from vifplug.plan.registry import OvsPort
 
-#: the bridge of OVN, where ``ovn-bridge`` does not say otherwise
+#: OVN's bridge, unless ``ovn-bridge`` names another
 _BRIDGE = "br-int"
 #: without these keys of Open_vSwitch.external_ids ovn-controller does not join OVN
 _NEEDED = ("ovn-remote", "ovn-encap-type", "ovn-encap-ip")
@@ -24,44 +23,42 @@ _MARKS = ("ovn-startup-ts", "ovn-nb-cfg", "ct-zone-")
 Ids = Mapping[str, str]
 
 
-def look(port: OvsPort) -> list[Operation]:
-    """The selects that `lacking` needs. Two scan a table: for an error that is told in any case."""
-    namesakes = [["external_ids", "includes", ["map", [["iface-id", port.iface_id]]]]]
+def read(port: OvsPort) -> list[Operation]:
+    """The selects that `lacking` needs. Two of them scan a table, for an error that is raised in any case."""
     return [
-        {"op": "select", "table": DATABASE, "where": [], "columns": ["external_ids"]},
-        {"op": "select", "table": "Bridge", "where": [], "columns": ["name", "external_ids"]},
-        {"op": "select", "table": "Interface", "where": namesakes, "columns": ["name"]},
+        select(DATABASE, [], ["external_ids"]),
+        select("Bridge", [], ["name", "external_ids"]),
+        select("Interface", has_pair("external_ids", "iface-id", port.iface_id), ["name"]),
     ]
 
 
 def lacking(port: OvsPort, found: Sequence[Sequence[Row]]) -> str:
-    """What is lacking and what to do, from what `look` found: what is certain before what is likely."""
+    """What is lacking and what to do, from what `read` found: what is certain before what is likely."""
     [switch], bridges, namesakes = found
-    message = operations.pairs(switch["external_ids"])
-    written = {row["name"]: operations.pairs(row["external_ids"]) for row in bridges}
-    marks = {key: value for key, value in written.get(port.bridge, {}).items() if key.startswith(_MARKS)}
+    ids = {row["name"]: row["external_ids"] for row in bridges}.get(port.bridge, {})
+    marks = {key: value for key, value in ids.items() if key.startswith(_MARKS)}
     others = sorted({str(row["name"]) for row in namesakes} - {port.name})
-    return next(_reasons(port, message, marks, others))
+    return next(_reasons(port, switch["external_ids"], marks, others))
 
 
-def _reasons(port: OvsPort, message: Ids, marks: Ids, others: Sequence[str]) -> Iterator[str]:
-    known, name = message.get("system-id"), str(port.iface_id)
+def _reasons(port: OvsPort, configured: Ids, marks: Ids, others: Sequence[str]) -> Iterator[str]:
+    known, name = configured.get("system-id"), str(port.iface_id)
     needed = _NEEDED if marks else (*_NEEDED, "system-id")  # which may also come from a file
-    if missing := [key for key in needed if not {key, f"{key}-{known}"} & set(message)]:
+    if missing := [key for key in needed if not {key, f"{key}-{known}"} & set(configured)]:
         yield (
             f"this host is not set up for OVN: external_ids of the table Open_vSwitch lack {joined(missing, 'and')}; "
             "set what is lacking, as ovn-controller(8) has it"
         )
-    if port.bridge != (wanted := message.get("ovn-bridge", _BRIDGE)):
-        yield f"it is on {port.bridge}, and OVN's bridge here is {wanted}: correct the VIF's bridge, or do not wait"
+    if port.bridge != (expected := configured.get("ovn-bridge", _BRIDGE)):
+        yield f"it is on {port.bridge}, and OVN's bridge here is {expected}: correct the VIF's bridge, or do not wait"
     if others:
         yield f"{joined(others, 'and')} has the iface-id {name} as well: remove what is left over"
-    yield _likely(name, message, marks)
+    yield _likely(name, configured, marks)
 
 
-def _likely(name: str, message: Ids, marks: Ids) -> str:
-    """All that has to be there is there; the marks of ovn-controller tell how far it has come."""
-    remote = message.get("ovn-remote", "the southbound database")
+def _likely(name: str, configured: Ids, marks: Ids) -> str:
+    """The configuration is complete; the marks of ovn-controller tell how far it has come."""
+    remote = configured.get("ovn-remote", "the southbound database")
     if not marks:
         return f"ovn-controller never worked on that bridge: start it, and see in its log whether it reaches {remote}"
     asking = f"`ovn-sbctl find Port_Binding logical_port={name}`"

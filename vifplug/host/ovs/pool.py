@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from vifplug.errors import Unavailable
-from vifplug.host.ovs.connection import NotDelivered, Operation, OutcomeUnknown, OvsdbConnection, OvsdbRefused, Reply
+from vifplug.host.ovs.connection import AnswerNotUnderstood, NotDelivered, OutcomeUnknown, OvsdbConnection
+from vifplug.host.ovs.decode import Kinds, OvsdbRefused, Reply, Row, own_kinds
+from vifplug.host.ovs.operations import Operation
 from vifplug.host.ovs.settings import OvsSettings
 
 T = TypeVar("T")
@@ -32,43 +34,54 @@ class Pool:
         while self._free:
             self._free.pop().close()
 
-    def transact(self, operations: Sequence[Operation], deadline: float | None = None) -> list[Reply]:
-        """One transaction on a connection of the pool. Raises Refused, Unknown, Unavailable, NotPermitted."""
-        until = self.deadline() if deadline is None else deadline
-        return self._run(lambda connection: connection.transact(operations, until), until)
+    def transact(
+        self, operations: Sequence[Operation], deadline: float | None = None, *, kinds: Kinds = own_kinds
+    ) -> list[Reply]:
+        """Run one transaction on a connection of the pool.
 
-    def call(self, method: str, params: list[Any]) -> Any:
-        """One request of any method. Raises as `transact`."""
-        until = self.deadline()
-        return self._run(lambda connection: connection.call(method, params, until), until)
-
-    def select(self, *operations: Operation, deadline: float | None = None) -> list[list[dict[str, Any]]]:
-        """The rows of each of some select operations. A read that found no answer is a server that is not there.
-
-        A connection that ended under the question is replaced once: asking again does no harm, as writing would.
+        ``kinds`` are those of the columns read. Raises OvsdbRefused, OutcomeUnknown, Unavailable, NotPermitted.
         """
         until = self.deadline() if deadline is None else deadline
+        return self._run(lambda connection: connection.transact(operations, until, kinds=kinds), until)
+
+    def call(self, method: str, params: list[Any], read: Callable[[Any], T]) -> T:
+        """Send one request of any method, and ``read`` its result. Raises HostNotReady."""
+        until = self.deadline()
         try:
-            replies = self.transact(operations, until)
+            return self._run(lambda connection: connection.call(method, params, until, read), until)
+        except OutcomeUnknown as unknown:
+            raise self.unanswered(unknown) from unknown
+
+    def select(self, *operations: Operation, kinds: Kinds = own_kinds) -> list[Sequence[Row]]:
+        """The rows of each of some select operations. Raises HostNotReady when there is no answer to understand.
+
+        A connection that ended under the question is replaced once: to ask again does no harm, as writing would.
+        """
+        if not operations:
+            return []
+        until = self.deadline()
+        try:
+            replies = self.transact(operations, until, kinds=kinds)
         except OutcomeUnknown as unknown:
             if not unknown.lost:
-                raise self.silent(unknown) from unknown
+                raise self.unanswered(unknown) from unknown
             self.close()
             try:
-                replies = self.transact(operations, until)
+                replies = self.transact(operations, until, kinds=kinds)
             except OutcomeUnknown as again:
-                raise self.silent(again) from again
-        return [reply["rows"] for reply in replies]
+                raise self.unanswered(again) from again
+        return [reply.rows for reply in replies]
 
     def deadline(self) -> float:
         return time.monotonic() + self.settings.timeout
 
-    def silent(self, unknown: Exception) -> Unavailable:
-        """The error for a question that was delivered and not answered."""
-        return Unavailable(
-            f"the Open vSwitch database at {self.settings.connection} did not answer within "
-            f"{self.settings.timeout:g} s: {unknown}; ovsdb-server hangs or was stopped"
-        )
+    def unanswered(self, unknown: Exception) -> Unavailable:
+        """The error for a question that was delivered, and got no answer that can be understood."""
+        database = f"the Open vSwitch database at {self.settings.connection}"
+        if isinstance(unknown, AnswerNotUnderstood):
+            return Unavailable(f"{database} is broken, or another server: {unknown}")
+        within = f"{self.settings.timeout:g} s"
+        return Unavailable(f"{database} did not answer within {within}: {unknown}; ovsdb-server hangs or was stopped")
 
     @contextmanager
     def connection(self, deadline: float | None = None) -> Iterator[OvsdbConnection]:
@@ -120,12 +133,12 @@ class Pool:
         if time.monotonic() - connection.used < _IDLE:
             return True
         try:
-            connection.call("echo", [], deadline)
+            connection.call("echo", [], deadline, lambda found: found)
         except NotDelivered:
             return False
         except OutcomeUnknown as unknown:
             if unknown.lost:
                 return False
             connection.close()
-            raise self.silent(unknown) from unknown
+            raise self.unanswered(unknown) from unknown
         return True

@@ -5,52 +5,46 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from vifplug.errors import InvalidDocument
-from vifplug.host.ovs import decode, operations
-from vifplug.host.ovs.operations import Row
-from vifplug.host.ovs.ovsdbapp_api.schema import atom, atoms
+from vifplug.host.ovs.decode import Row
+from vifplug.host.ovs.operations import OWNER, select
 from vifplug.model.vlan import Vlan
 from vifplug.plan.facts import BridgeFacts, BridgePortFacts
 
 #: what `bridges` is made from
 QUERIES = (
-    {"op": "select", "table": "Bridge", "where": [], "columns": ["name", "ports"]},
-    {
-        "op": "select",
-        "table": "Port",
-        "where": [],
-        "columns": ["_uuid", "name", "tag", "trunks", "vlan_mode", "interfaces"],
-    },
-    {"op": "select", "table": "Interface", "where": [], "columns": ["_uuid", "external_ids"]},
+    select("Bridge", [], ["name", "ports"]),
+    select("Port", [], ["_uuid", "name", "tag", "trunks", "vlan_mode", "interfaces"]),
+    select("Interface", [], ["_uuid", "external_ids"]),
 )
 
 
 def bridges(found: Sequence[Row], ports: Sequence[Row], interfaces: Sequence[Row]) -> list[BridgeFacts]:
     """Every bridge, by name, with its ports but for the one that it is itself."""
-    owners = {atom(row["_uuid"]): operations.pairs(row["external_ids"]).get(decode.OWNER) for row in interfaces}
-    known = {atom(row["_uuid"]): _port(row, owners) for row in ports}
+    owners = {row["_uuid"]: row["external_ids"].get(OWNER) for row in interfaces}
+    known = {row["_uuid"]: _port(row, owners) for row in ports}
     return sorted((_bridge(row, known) for row in found), key=lambda bridge: bridge.name)
 
 
-def _bridge(row: Row, ports: Mapping[object, BridgePortFacts]) -> BridgeFacts:
-    own = sorted((ports[each] for each in atoms(row["ports"]) if each in ports), key=lambda port: port.name)
+def _bridge(row: Row, ports: Mapping[str, BridgePortFacts]) -> BridgeFacts:
+    own = sorted((ports[each] for each in row["ports"] if each in ports), key=lambda port: port.name)
     return BridgeFacts(
         name=row["name"], openvswitch=True, ports=tuple(port for port in own if port.name != row["name"])
     )
 
 
-def _port(row: Row, owners: Mapping[object, str | None]) -> BridgePortFacts:
-    found = (owners.get(interface) for interface in atoms(row["interfaces"]))
+def _port(row: Row, owners: Mapping[str, str | None]) -> BridgePortFacts:
+    found = (owners.get(interface) for interface in row["interfaces"])
     return BridgePortFacts(name=row["name"], vlan=vlan(row), owner=next(filter(None, found), None))
 
 
 def vlan(row: Row) -> Vlan | None:
     """The VLANs of a Port row; None for all of them, and for what no VIF could ask for (VLAN 0)."""
-    tag, mode, trunks = operations.optional(row["tag"]), operations.optional(row["vlan_mode"]), atoms(row["trunks"])
+    tag, mode = row["tag"], row["vlan_mode"]
     try:
         if tag is not None and mode in (None, "access"):
             return Vlan.from_data(tag)
         native = {tag: {"native_mode": mode.removeprefix("native-")}} if tag is not None and mode else {}
-        ids = sorted({*trunks, *native})
+        ids = sorted({*row["trunks"], *native})
         return Vlan.from_data({"tags": [{"id": each, **native.get(each, {})} for each in ids], "trunk": True})
     except InvalidDocument:
         return None

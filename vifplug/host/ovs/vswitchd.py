@@ -1,4 +1,4 @@
-"""ovs-vswitchd, seen through the database: has it applied what was written, and if not, is it there at all."""
+"""ovs-vswitchd, seen through the database: whether it has applied what was written, and whether it runs."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import enum
 import time
 
 from vifplug.errors import Unavailable
+from vifplug.host.ovs import decode
 from vifplug.host.ovs.connection import OutcomeUnknown, OvsdbConnection
 from vifplug.host.ovs.pool import Pool
 
 #: The lock that a running ovs-vswitchd holds (vswitchd/bridge.c, bridge_init).
 LOCK = "ovs_vswitchd"
-#: How long cur_cfg may stand still before it is asked whether an ovs-vswitchd is there. Seconds.
+#: How long cur_cfg may stand still before vifplug asks whether an ovs-vswitchd runs. Seconds.
 _PATIENCE = 1.0
 #: Between two tries to reach a database that is being restarted. Seconds.
 _PAUSE = 0.05
@@ -25,9 +26,9 @@ class Silent(enum.Enum):
 
 
 def applied(pool: Pool, number: int, deadline: float) -> Silent | None:
-    """Wait until ovs-vswitchd has applied configuration ``number``: None, or why not.
+    """Wait until ovs-vswitchd has applied configuration ``number``; None, or why it has not.
 
-    ABSENT is told early, BUSY at the deadline. A restart of the database meanwhile is waited for. Raises Unavailable
+    ABSENT is returned early, BUSY at the deadline. Waits for a database that restarts meanwhile; raises Unavailable
     when it does not come back.
     """
     while True:
@@ -36,14 +37,14 @@ def applied(pool: Pool, number: int, deadline: float) -> Silent | None:
                 return _wait(connection, number, deadline)
         except (OutcomeUnknown, Unavailable) as error:
             if time.monotonic() + _PAUSE >= deadline:
-                raise pool.silent(error) from error
+                raise pool.unanswered(error) from error
         time.sleep(_PAUSE)
 
 
 def is_running(connection: OvsdbConnection, deadline: float) -> bool:
-    """Whether some ovs-vswitchd is connected: its lock can't be had. (It is given back at once.)"""
-    got = connection.call("lock", [LOCK], deadline)["locked"]
-    connection.call("unlock", [LOCK], deadline)
+    """Whether some ovs-vswitchd is connected: it holds its lock. (One that is free is released at once.)"""
+    got = connection.call("lock", [LOCK], deadline, decode.locked)
+    connection.call("unlock", [LOCK], deadline, lambda found: found)
     return not got
 
 

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from vifplug.host.ovs.ovsdbapp_api.commands import holds
-from vifplug.host.ovs.ovsdbapp_api.row import OvsdbRow, missing
-from vifplug.host.ovs.ovsdbapp_api.schema import atom, atoms, encode
-from vifplug.host.ovs.transaction import Command, OvsdbTransaction
-
-if TYPE_CHECKING:
-    from vifplug.host.ovs.ovsdbapp_api.api import Api
+from vifplug.host.ovs.decode import Row
+from vifplug.host.ovs.operations import is_named, refers, select
+from vifplug.host.ovs.ovsdbapp_api.schema import encode
+from vifplug.host.ovs.ovsdbapp_api.tables import OvsdbRow, Tables, missing
+from vifplug.host.ovs.ovsdbapp_api.transaction import ApiCommand, ApiTransaction
 
 Condition = tuple[str, str, Any]
 
 
-class Read(Command):
+class Read(ApiCommand):
     """A question: ``answer`` is called when the command runs."""
 
-    def __init__(self, api: Api, message: str, answer: Callable[[], Any]) -> None:
+    def __init__(self, api: Tables, message: str, answer: Callable[[], Any]) -> None:
         super().__init__(api)
         self.message, self._answer = message, answer
 
-    def build(self, transaction: OvsdbTransaction) -> None:
+    def build(self, transaction: ApiTransaction) -> None:
         self.result = self._answer()
 
     def __str__(self) -> str:
@@ -33,77 +31,77 @@ class Read(Command):
     __repr__ = __str__
 
 
-def bridge_of_port(api: Api, port: uuid.UUID) -> str:
+def bridge_of_port(api: Tables, port: uuid.UUID) -> str:
     """The name of the bridge that has a port; a binary search in the server, no scan. Raises RowNotFound."""
-    [rows] = api.pool.select(holds("Bridge", "ports", port, ["name"]))
+    [rows] = api.select(select("Bridge", refers("ports", str(port)), ["name"]))
     if not rows:
         raise missing("Bridge", port)
     return str(rows[0]["name"])
 
 
-def bridge_of_interface(api: Api, interface: uuid.UUID) -> str:
-    [rows] = api.pool.select(holds("Port", "interfaces", interface, ["_uuid"]))
+def bridge_of_interface(api: Tables, interface: uuid.UUID) -> str:
+    [rows] = api.select(select("Port", refers("interfaces", str(interface)), ["_uuid"]))
     if not rows:
         raise missing("Port", interface)
-    return bridge_of_port(api, atom(rows[0]["_uuid"]))
+    return bridge_of_port(api, rows[0]["_uuid"])
 
 
-def members(api: Api, bridge: str, *, interfaces: bool) -> list[str]:
+def members(api: Tables, bridge: str, *, interfaces: bool) -> list[str]:
     """The names of a bridge's ports, or of their interfaces, without its own."""
-    found, ports, names = api.pool.select(
-        {"op": "select", "table": "Bridge", "where": [["name", "==", bridge]], "columns": ["ports"]},
-        {"op": "select", "table": "Port", "where": [], "columns": ["_uuid", "name", "interfaces"]},
-        {"op": "select", "table": "Interface", "where": [], "columns": ["_uuid", "name"]},
+    found, ports, names = api.select(
+        select("Bridge", is_named(bridge), ["ports"]),
+        select("Port", [], ["_uuid", "name", "interfaces"]),
+        select("Interface", [], ["_uuid", "name"]),
     )
     if not found:
         raise missing("Bridge", bridge)
-    own = set(atoms(found[0]["ports"]))
-    mine = [port for port in ports if atom(port["_uuid"]) in own and port["name"] != bridge]
+    own = set(found[0]["ports"])
+    mine = [port for port in ports if port["_uuid"] in own and port["name"] != bridge]
     if not interfaces:
         return [port["name"] for port in mine]
-    known = {atom(row["_uuid"]): row["name"] for row in names}
-    return [known[interface] for port in mine for interface in atoms(port["interfaces"])]
+    known = {row["_uuid"]: row["name"] for row in names}
+    return [known[interface] for port in mine for interface in port["interfaces"]]
 
 
-def listed(api: Api, table: str, records: Sequence[Any] | None, if_exists: bool) -> list[dict[str, Any]]:
-    """Whole rows in OVSDB's notation: all, or those of some records. Raises RowNotFound."""
-    [rows] = api.pool.select({"op": "select", "table": table, "where": []})
+def listed(api: Tables, table: str, records: Sequence[Any] | None, if_exists: bool) -> Sequence[Row]:
+    """Whole rows: all, or those of some records. Raises RowNotFound."""
+    [rows] = api.select({"op": "select", "table": table, "where": []})
     if not records:
         return rows
     key = api.schema.key(table)
     wanted = {str(record) for record in records}
-    found = [row for row in rows if row["_uuid"][1] in wanted or (key and row[key] in wanted)]
-    have = {row["_uuid"][1] for row in found} | {row[key] for row in found if key}
+    found = [row for row in rows if str(row["_uuid"]) in wanted or (key and row[key] in wanted)]
+    have = {str(row["_uuid"]) for row in found} | {row[key] for row in found if key}
     if not if_exists and (lacking := [record for record in records if str(record) not in have]):
         raise missing(table, lacking[0])
     return found
 
 
-def found(api: Api, table: str, conditions: Iterable[Condition]) -> list[dict[str, Any]]:
-    """Whole rows that meet every condition, in OVSDB's notation.
+def found(api: Tables, table: str, conditions: Iterable[Condition]) -> list[Row]:
+    """Whole rows that meet every condition.
 
     What the server can compare it compares; the rest, which RFC 7047 has no function for, is compared here.
     """
     conditions = list(conditions)
     clauses = [clause for each in conditions if (clause := _clause(api, table, each))]
-    [rows] = api.pool.select({"op": "select", "table": table, "where": clauses})
+    [rows] = api.select({"op": "select", "table": table, "where": clauses})
     return [row for row in rows if all(_holds(api, table, row, each) for each in conditions)]
 
 
-def shown(api: Api, table: str, row: Mapping[str, Any], columns: Collection[str] | None) -> dict[str, Any]:
+def shown(api: Tables, table: str, row: Mapping[str, Any], columns: Collection[str] | None) -> dict[str, Any]:
     """A row as ovsdbapp's db_list and db_find show it."""
     names = columns or [*api.schema.columns(table), "_uuid"]
     return {name: api.schema.column(table, name).plain(row[name]) for name in names}
 
 
-def rows(api: Api, table: str, raw: Iterable[dict[str, Any]]) -> list[OvsdbRow]:
-    return [OvsdbRow(api, table, atom(each["_uuid"])).remember(each) for each in raw]
+def rows(api: Tables, table: str, found: Iterable[Row]) -> list[OvsdbRow]:
+    return [OvsdbRow(api, table, each["_uuid"]).remember(each) for each in found]
 
 
 _FUNCTIONS = {"=": "==", "!=": "!=", "<": "<", ">": ">", "<=": "<=", ">=": ">=", "{>=}": "includes"}
 
 
-def _clause(api: Api, table: str, condition: Condition) -> list[Any] | None:
+def _clause(api: Tables, table: str, condition: Condition) -> list[Any] | None:
     column, operator, value = condition
     kind = api.schema.column(table, column)
     if operator not in _FUNCTIONS:
@@ -117,7 +115,7 @@ def _clause(api: Api, table: str, condition: Condition) -> list[Any] | None:
     return [column, _FUNCTIONS[operator], encode(value)]
 
 
-def _holds(api: Api, table: str, row: Mapping[str, Any], condition: Condition) -> bool:
+def _holds(api: Tables, table: str, row: Mapping[str, Any], condition: Condition) -> bool:
     """ovsdbapp's relaxed "not equal": each key is there with another value, no element is there."""
     column, operator, value = condition
     if operator != "!=" or not value or not isinstance(value, (Mapping, list, tuple)):

@@ -1,4 +1,4 @@
-"""Python values <-> OVSDB's JSON notation (RFC 7047 section 5.1), with the help of the server's own schema."""
+"""Python values <-> OVSDB's notation (RFC 7047 section 5.1) by the server's own schema."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import Any
 
 from ovsdbapp import exceptions
 
+from vifplug.host.ovs.decode import Decode, NotUnderstood, integer, map_of, row_id, set_of, string
+from vifplug.host.ovs.operations import reference
+
 Resolve = Callable[[str, uuid.UUID], Any]
 
 
@@ -15,11 +18,6 @@ class RowNotFound(exceptions.OvsdbAppException):  # type: ignore[misc]
     """No row answers to that name or UUID."""
 
     message = "Cannot find %(table)s with %(col)s=%(match)s"
-
-
-def reference(row: object) -> list[str]:
-    """The notation of a reference to a row."""
-    return ["uuid", str(row)]
 
 
 def encode(value: Any) -> Any:
@@ -37,53 +35,34 @@ def encode(value: Any) -> Any:
     return value
 
 
-def atom(value: Any) -> Any:
-    """One atom out of OVSDB's notation."""
-    return uuid.UUID(value[1]) if isinstance(value, list) and value[0] == "uuid" else value
-
-
-def atoms(value: Any) -> list[Any]:
-    """A set of atoms; a single one stands for a set of one (RFC 7047: <set>)."""
-    if isinstance(value, list) and value[0] == "set":
-        return [atom(each) for each in value[1]]
-    return [atom(value)]
-
-
-def mapping(value: Any) -> dict[Any, Any]:
-    """A map of atoms."""
-    return {atom(key): atom(item) for key, item in value[1]}
-
-
 class Column:
     """The type of one column, as far as it decides how a value is written and read."""
 
     def __init__(self, described: Any) -> None:
         kind = described if isinstance(described, dict) else {"key": described}
-        key = kind["key"]
         self.is_map = "value" in kind
         self.is_set = not self.is_map and (kind.get("min", 1), kind.get("max", 1)) != (1, 1)
         self.is_optional = not self.is_map and (kind.get("min", 1), kind.get("max", 1)) == (0, 1)
-        self.refers_to: str | None = key.get("refTable") if isinstance(key, dict) else None
-        item = kind.get("value")
-        self.value_refers_to: str | None = item.get("refTable") if isinstance(item, dict) else None
+        self.refers_to = _refers(kind["key"])
+        self.value_refers_to = _refers(kind.get("value"))
+        key = _atom(kind["key"])
+        #: from OVSDB's notation to a dict, a tuple or an atom
+        self.decode: Decode = map_of(key, _atom(kind["value"])) if self.is_map else set_of(key) if self.is_set else key
 
     def plain(self, value: Any) -> Any:
-        """As ovs-vsctl and ovsdbapp's db_get show it: an optional value is itself, or [] when it is not there."""
-        if self.is_map:
-            return mapping(value)
+        """A decoded value as ovs-vsctl and ovsdbapp's db_get show it: an optional one is itself, or [] for none."""
         if not self.is_set:
-            return atom(value)
-        found = atoms(value)
-        return found[0] if self.is_optional and found else found
+            return value
+        return value[0] if self.is_optional and value else list(value)
 
     def full(self, value: Any, resolve: Resolve) -> Any:
-        """As an attribute of a row shows it: an optional value is a list, a reference is a row."""
+        """A decoded value as an attribute of a row shows it: an optional one is a list, a reference is a row."""
+        refers = self.value_refers_to if self.is_map else self.refers_to
         if self.is_map:
-            refers = self.value_refers_to
-            return {k: resolve(refers, v) if refers else v for k, v in mapping(value).items()}
-        refers = self.refers_to
-        found = [resolve(refers, each) if refers else each for each in atoms(value)]
-        return found if self.is_set else found[0]
+            return {key: resolve(refers, item) if refers else item for key, item in value.items()}
+        if self.is_set:
+            return [resolve(refers, each) if refers else each for each in value]
+        return resolve(refers, value) if refers else value
 
     def empty(self) -> Any:
         """The notation of nothing in this column."""
@@ -107,16 +86,47 @@ class Schema:
 
     def column(self, table: str, column: str) -> Column:
         try:
-            return UUID_COLUMN if column == "_uuid" else self.columns(table)[column]
+            return _INTERNAL.get(column) or self.columns(table)[column]
         except KeyError:
             raise KeyError(f"the table {table} has no column {column!r}") from None
+
+    def kind(self, table: str, column: str) -> Decode:
+        return self.column(table, column).decode
 
     def key(self, table: str) -> str | None:
         """The one column that names a row of that table, if there is one."""
         return self._keys[table]
 
 
-UUID_COLUMN = Column("uuid")
+def read_schema(described: Any) -> Schema:
+    """The schema of the server's answer to get_schema. Raises NotUnderstood."""
+    try:
+        return Schema(described)
+    except (AttributeError, KeyError, TypeError, IndexError) as error:
+        raise NotUnderstood(f"it is no schema of a database ({error!r})") from error
+
+
+def _atom(described: Any) -> Decode:
+    """What decodes an atom of a base type."""
+    name = described["type"] if isinstance(described, dict) else described
+    return _ATOMS[name]
+
+
+def _refers(described: Any) -> str | None:
+    return described.get("refTable") if isinstance(described, dict) else None
+
+
+def _uuid(value: Any) -> uuid.UUID:
+    return uuid.UUID(row_id(value))
+
+
+def _any(value: Any) -> Any:
+    return value
+
+
+_ATOMS: dict[str, Decode] = {"uuid": _uuid, "string": string, "integer": integer, "real": _any, "boolean": _any}
+#: Columns that every table has (RFC 7047, section 3.2)
+_INTERNAL = {name: Column("uuid") for name in ("_uuid", "_version")}
 
 
 def _key(indexes: Iterable[list[str]]) -> str | None:
