@@ -623,7 +623,7 @@ def test_the_look_up_of_the_page_is_found_and_asked(site: Site, tmp_path: Path) 
 
 
 def test_the_host_of_the_page_answers_as_the_real_one_would(site: Site) -> None:
-    asks = "answer = [CONTEXT.facts.look('acme-uplink', 'dmz'), CONTEXT.facts.datapath_type('br0')]"
+    asks = "answer = [CONTEXT.facts.look('acme-uplink', 'dmz'), CONTEXT.facts.function_of('eno1')]"
     assert site.ask(page("class Host(NoFacts)") + asks) == ["eno2", None]
 
 

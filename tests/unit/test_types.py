@@ -10,6 +10,7 @@ import pytest
 from vifplug.errors import InvalidDocument, Missing
 from vifplug.model.codec import FrozenMap
 from vifplug.model.vif import VIF, Instance
+from vifplug.plan.defaults import with_defaults
 from vifplug.plan.facts import VirtualFunctionFacts
 from vifplug.plan.registry import (
     HARDENED,
@@ -31,6 +32,7 @@ from vifplug.plan.registry import (
     VirtualFunction,
     VlanLink,
 )
+from vifplug.plan.steps import Observed
 from vifplug.types import bridge, direct, ethernet, hostdev, vhostuser
 from vifplug.types.base import Context, NoFacts, TypeSettings, VIFType
 
@@ -61,10 +63,9 @@ OVS = {"virtualport": {"type": "openvswitch"}, "source": {"bridge": "br-int"}}
 
 @dataclass(frozen=True)
 class Host(NoFacts):
-    """A host as a plain object: one VF (or none), and one kind of datapath."""
+    """A host as a plain object: one VF, or none."""
 
     function: VirtualFunctionFacts | None = VF
-    datapath: str | None = "system"
 
     def virtual_function(self, address: str) -> VirtualFunctionFacts:
         if self.function is None:
@@ -73,9 +74,6 @@ class Host(NoFacts):
 
     def function_of(self, device: str) -> str | None:
         return self.function.address if self.function else None
-
-    def datapath_type(self, bridge: str) -> str | None:
-        return self.datapath
 
 
 def vif(type: str, **keys: Any) -> VIF:
@@ -332,16 +330,36 @@ def test_qos_on_the_port_is_settled_when_the_guest_runs() -> None:
     assert not any(isinstance(each, OvsQdisc) for each in policed)
 
 
-def test_the_default_qos_is_for_the_kernels_datapath_and_yields_to_bandwidth() -> None:
+def test_the_default_qos_is_for_a_port_without_bandwidth() -> None:
     surroundings = context(default_qos_type="linux-noop")
     found = port(surroundings)
-    assert found.qos and found.qos.type == "linux-noop" and found.qos.external_ids["_type"] == "linux-noop"
-    assert port(context(Host(datapath="netdev"), default_qos_type="linux-noop")).qos is None
-    made = context(Host(datapath=None), default_qos_type="linux-noop")
-    assert port(made).qos == found.qos, "a bridge that the plug makes has the kernel's datapath"
-    assert port(context(Host(datapath=None), default_qos_type="linux-noop", datapath_type="netdev")).qos is None
+    assert found.qos is None and found.default_qos and found.default_qos.type == "linux-noop"
+    assert found.default_qos.external_ids["_type"] == "linux-noop" and port().default_qos is None
     limited = port(surroundings, bandwidth={"inbound": {"average": 1}})
     assert limited.qos and limited.qos.type == "linux-htb"
+
+
+@pytest.mark.parametrize(
+    ("seen", "configured", "applies"),
+    [
+        ("system", "netdev", True),
+        ("netdev", None, False),
+        (None, None, True),
+        (None, "system", True),
+        (None, "netdev", False),
+    ],
+)
+def test_the_default_qos_is_for_the_kernels_datapath(seen: str | None, configured: str | None, applies: bool) -> None:
+    """An existing bridge keeps its datapath; one that the plug makes has the configured one."""
+    surroundings = context(default_qos_type="linux-htb", datapath_type=configured)
+    asked = desired("bridge", surroundings, **OVS)
+    bridge = OvsBridge(name="br-int", datapath_type=seen)
+    observed = {bridge.identity: Observed(resource=bridge)} if seen else {}
+    completed = with_defaults(asked, observed)
+    [found] = [each for each in completed if isinstance(each, OvsPort)]
+    assert (found.qos is not None) is applies and found.default_qos is None
+    assert any(isinstance(each, OvsQdisc) for each in completed) is applies
+    assert with_defaults(completed, {}) == completed, "what is recorded has nothing left to fill in"
 
 
 def test_where_libvirt_makes_the_tap_the_bridge_is_ensured_and_nothing_else() -> None:
@@ -421,7 +439,7 @@ def test_without_a_bridge_only_the_socket_of_a_server_is_prepared() -> None:
 
 def test_the_default_qos_is_not_for_vhost_user() -> None:
     found = desired("vhostuser", context(default_qos_type="linux-noop"), **vhost("client"))[-1]
-    assert isinstance(found, OvsPort) and found.qos is None
+    assert isinstance(found, OvsPort) and found.qos is None and found.default_qos is None
 
 
 # -- hostdev ------------------------------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ from vifplug.errors import (
 )
 from vifplug.model.vif import VIF, Instance
 from vifplug.plan import preconditions, registry, steps
+from vifplug.plan.defaults import with_defaults
 from vifplug.plan.plan import Plan, change
 from vifplug.plan.registry import Device, Identity, OvsBridge, Ownership, Resource
 from vifplug.plan.steps import Difference, Observation, Observed, Step
@@ -156,6 +157,7 @@ class Engine:
         preconditions.raise_unmet(everything, observed)
         for job, dropped in zip(jobs, gone, strict=True):
             former, recorded = _resources(job.former), _originals(job.former)
+            job.desired = with_defaults(job.desired, observed)
             _refuse_held(lasting(dropped), observed, job.vif.id)
             job.originals = {**steps.originals(lasting(job.desired), observed), **recorded}
             full = steps.with_former(job.desired, former, recorded)

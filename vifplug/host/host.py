@@ -123,10 +123,6 @@ class HostFacts:
 
         return Sysfs().function_of(device)
 
-    def datapath_type(self, bridge: str) -> str | None:
-        found: str | None = self._switch.datapath_type(bridge)
-        return found
-
     def look(self, name: str, key: str) -> Any:
         return self._look(name, key)
 

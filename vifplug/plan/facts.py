@@ -78,10 +78,6 @@ class Facts(Protocol):
         """The PCI address of the VF that a netdev is; None when the device is no VF (or is not there)."""
         ...
 
-    def datapath_type(self, bridge: str) -> str | None:
-        """Bridge.datapath_type of an Open vSwitch bridge (``system`` where the column is empty); None: no bridge."""
-        ...
-
     def look(self, name: str, key: str) -> Any:
         """What the look-up ``name`` finds under ``key``: one that a plugin brings (entry points ``vifplug.facts``).
 

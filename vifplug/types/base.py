@@ -66,9 +66,6 @@ class NoFacts:
     def function_of(self, device: str) -> str | None:
         return None
 
-    def datapath_type(self, bridge: str) -> str | None:
-        return None
-
     def look(self, name: str, key: str) -> Any:
         raise Missing(f"no {name} {key}: no host was given to look on")
 

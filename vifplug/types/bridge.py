@@ -165,7 +165,8 @@ def _port(vif: VIF, context: Context, owner: str | None) -> Iterator[Resource]:
         yield from openvswitch.own_bridge(vif, context, port)
     else:
         yield port
-    if port.error is not None and port.qos and port.qos.type == "linux-htb":
+    shaped = port.qos or port.default_qos
+    if port.error is not None and shaped and shaped.type == "linux-htb":
         yield OvsQdisc(name=vif.device, owner=vif.id)
 
 

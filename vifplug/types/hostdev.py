@@ -88,6 +88,7 @@ def _polled(vif: VIF, context: Context) -> Iterator[Resource]:
         options=FrozenMap({"dpdk-devargs": f"{physical},representor=[{number}]"}),
         mtu_request=vif.source.port_mtu,
         qos=None,
+        default_qos=None,
     )
 
 

@@ -58,7 +58,8 @@ def port(vif: VIF, context: Context, name: str) -> OvsPort:
         vlan=vlan(vif.vlan),
         initial=isolated(vif, context),
         external_ids=external_ids(vif, context, vif.source.bridge),
-        qos=qos(vif.bandwidth) or default_qos(vif, context, name),
+        qos=qos(vif.bandwidth),
+        default_qos=default_qos(context, name),
         policing=policing(vif.bandwidth),
     )
 
@@ -157,17 +158,13 @@ def policing(bandwidth: Bandwidth | None) -> OvsPolicing | None:
     return OvsPolicing(rate=limit.average * 8, burst=(limit.burst or 0) * 8)
 
 
-def default_qos(vif: VIF, context: Context, device: str) -> OvsQos | None:
-    """The QoS of a port that asked for none, on the kernel's datapath: os-vif's default_qos_type.
+def default_qos(context: Context, device: str) -> OvsQos | None:
+    """The QoS of a port that asks for none, on the kernel's datapath: os-vif's default_qos_type.
 
-    With linux-noop Open vSwitch leaves the device's own qdisc alone. A bridge that is not there yet will be as the
-    configuration has it.
+    With linux-noop Open vSwitch leaves the device's own qdisc alone.
     """
-    wanted = context.settings.default_qos_type
-    if wanted is None:
+    kind = context.settings.default_qos_type
+    if kind is None:
         return None
-    datapath = context.facts.datapath_type(vif.source.bridge) or _datapath(vif, context)
-    if datapath not in ("system", "", None):
-        return None
-    ids = {"id": osvif_qos_id(device), "_type": wanted}
-    return OvsQos(type=wanted, external_ids=FrozenMap(ids))
+    ids = {"id": osvif_qos_id(device), "_type": kind}
+    return OvsQos(type=kind, external_ids=FrozenMap(ids))

@@ -121,4 +121,5 @@ def _port(vif: VIF, context: Context) -> OvsPort:
         options=FrozenMap({"vhost-server-path": vif.source.path} if server else {}),
         mtu_request=vif.source.port_mtu,
         qos=None,
+        default_qos=None,
     )

@@ -61,16 +61,23 @@ class Pool:
             return []
         until = self.deadline()
         try:
-            replies = self.transact(operations, until, kinds=kinds)
+            return self._rows(operations, until, kinds)
         except OutcomeUnknown as unknown:
             if not unknown.lost:
                 raise self.unanswered(unknown) from unknown
-            self.close()
-            try:
-                replies = self.transact(operations, until, kinds=kinds)
-            except OutcomeUnknown as again:
-                raise self.unanswered(again) from again
-        return [reply.rows for reply in replies]
+        self.close()
+        try:
+            return self._rows(operations, until, kinds)
+        except OutcomeUnknown as again:
+            raise self.unanswered(again) from again
+
+    def _rows(self, operations: Sequence[Operation], deadline: float, kinds: Kinds) -> list[Sequence[Row]]:
+        try:
+            return [reply.rows for reply in self.transact(operations, deadline, kinds=kinds)]
+        except OvsdbRefused as refused:
+            raise Unavailable(
+                f"the Open vSwitch database at {self.settings.connection} refused to be read: {refused}"
+            ) from refused
 
     def deadline(self) -> float:
         return time.monotonic() + self.settings.timeout

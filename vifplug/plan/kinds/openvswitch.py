@@ -85,6 +85,8 @@ class OvsPort(Resource):
     #: Interface.mtu_request, bytes; 0: none
     mtu_request: int | None = cleared(0)
     qos: OvsQos | None = cleared(OvsQos())
+    #: the QoS of a port without ``qos`` whose bridge has the kernel's datapath: `vifplug.plan.defaults` fills it in
+    default_qos: OvsQos | None = locating(default=None)
     policing: OvsPolicing | None = cleared(OvsPolicing())
     #: the step ends only when ovs-vswitchd has done it, whatever the configuration says
     awaited: bool = locating(default=False)
