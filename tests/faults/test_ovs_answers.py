@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import itertools
 import json
 import os
 import random
@@ -23,6 +22,8 @@ from typing import Any
 import pytest
 
 from vifplug import VIF, VIFDriver, conf, errors
+from vifplug.host.ovs import decode
+from vifplug.host.ovs.decode import NotUnderstood, OvsdbRefused
 from vifplug.testing.host import PrivateHost
 
 ID = "9c4e2f10-6a1b-4c2d-9e3f-7a8b9c0d1e2f"
@@ -48,7 +49,7 @@ VALUES: list[Any] = [
     1.5,
     ["set", [1, 2]],
 ]
-SAMPLE = 70
+SAMPLE = 40
 
 
 def vif(**keys: Any) -> VIF:
@@ -278,7 +279,7 @@ class Verb:
 
     run: Callable[[VIFDriver], object]
     plugged: bool = False
-    holds: Callable[[Truth], bool] = lambda truth: True
+    holds: Callable[[Truth, Any], bool] = lambda truth, said: True
     changes: bool = False
 
 
@@ -288,8 +289,8 @@ def _take_over(driver: VIFDriver) -> object:
     return list(driver.take_over(THEIR_ID, desired))
 
 
-def _has_tag(tag: int) -> Callable[[Truth], bool]:
-    def holds(truth: Truth) -> bool:
+def _has_tag(tag: int) -> Callable[[Truth, Any], bool]:
+    def holds(truth: Truth, said: Any) -> bool:
         port = truth.port()
         return port is not None and port["tag"] == tag and port["qos"] != ["set", []]
 
@@ -300,13 +301,13 @@ VERBS = {
     "plug": Verb(lambda driver: driver.plug(vif()), holds=_has_tag(7), changes=True),
     "re-plug": Verb(lambda driver: driver.plug(vif()), plugged=True, holds=_has_tag(7), changes=True),
     "update": Verb(lambda driver: driver.update(vif(vlan=8)), plugged=True, holds=_has_tag(8), changes=True),
-    "unplug": Verb(lambda d: d.unplug(ID), plugged=True, holds=lambda truth: truth.port() is None, changes=True),
+    "unplug": Verb(lambda d: d.unplug(ID), plugged=True, holds=lambda truth, said: truth.port() is None, changes=True),
     "check": Verb(lambda driver: driver.check(), plugged=True),
     "dry run": Verb(lambda driver: driver.plan(vif()), changes=False),
     "topology": Verb(lambda driver: driver.topology(), plugged=True),
     "host-info": Verb(lambda driver: driver.host_info(), plugged=True),
     "settle": Verb(lambda driver: driver.settle(ID), plugged=True, holds=_has_tag(7), changes=True),
-    "take over": Verb(_take_over, holds=lambda truth: True, changes=True),
+    "take over": Verb(_take_over, holds=lambda truth, said: truth.is_taken() is bool(said), changes=True),
 }
 
 
@@ -318,18 +319,22 @@ class Bench:
     driver: VIFDriver
     proxy: Proxy
     truth: Truth
+    state: str = "unknown"
 
     def begin(self, verb: Verb) -> None:
         """The state that the verb begins with."""
         self.proxy.arm()
-        for each in (ID, THEIR_ID):
-            self.host.driver.unplug(each, force=True)
-        if verb.run is _take_over:
+        state = "theirs" if verb.run is _take_over else "plugged" if verb.plugged else "unplugged"
+        if state != self.state:
+            for each in (ID, THEIR_ID):
+                self.host.driver.unplug(each, force=True)
             self.host.ovs.ctl("--if-exists", "del-port", THEIRS)
-            mark = f"external_ids:iface-id={THEIR_ID}"
-            self.host.ovs.ctl("add-port", "br-int", THEIRS, "--", "set", "Interface", THEIRS, "type=internal", mark)
-        if verb.plugged:
-            self.host.driver.plug(vif())
+            if state == "theirs":
+                mark = f"external_ids:iface-id={THEIR_ID}"
+                self.host.ovs.ctl("add-port", "br-int", THEIRS, "--", "set", "Interface", THEIRS, "type=internal", mark)
+            elif state == "plugged":
+                self.host.driver.plug(vif())
+        self.state = "unknown" if verb.changes else state
 
     def outcome(self, name: str, number: int, alteration: Alteration) -> str:
         """What is wrong with what the verb made of it; empty where all is right."""
@@ -338,12 +343,12 @@ class Bench:
         before = self.truth.rows()
         self.proxy.arm(number, alteration)
         try:
-            verb.run(self.driver)
+            said = verb.run(self.driver)
         except errors.VifplugError as error:
             return self._wrong(error, before)
         except Exception as error:  # noqa: BLE001  # which is what the test looks for
             return f"uncaught {type(error).__name__}: {error}"[:200]
-        return "" if verb.holds(self.truth) else "false success"
+        return "" if verb.holds(self.truth, said) else "false success"
 
     def _wrong(self, error: errors.VifplugError, before: dict[str, Any]) -> str:
         if "\n" in str(error) or not str(error):
@@ -356,10 +361,12 @@ class Bench:
 
     def messages(self, name: str) -> list[Any]:
         """What the server says when nothing is altered."""
-        self.begin(VERBS[name])
-        self.proxy.arm()
-        VERBS[name].run(self.driver)
-        return list(self.proxy.messages)
+        for _ in range(10):
+            self.begin(VERBS[name])
+            with contextlib.suppress(errors.VifplugError):  # a machine that is too busy for the short timeout
+                VERBS[name].run(self.driver)
+                return list(self.proxy.messages)
+        raise AssertionError(f"{name} fails with a server that is not altered")
 
 
 @pytest.fixture(scope="module")
@@ -369,7 +376,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
         proxy = Proxy(tmp_path_factory.mktemp("proxy") / "db.sock", host.ovs.connection)
         stack.callback(proxy.close)
         config = host.directory / "altered.conf"
-        config.write_text(host.configuration(connection=proxy.connection, timeout=0.7))
+        config.write_text(host.configuration(connection=proxy.connection, timeout=0.8))
         driver = stack.enter_context(VIFDriver(conf.load([str(config)])))
         truth = Truth(host.ovs.connection)
         stack.callback(truth.close)
@@ -385,11 +392,10 @@ def _chosen(bench: Bench) -> list[tuple[str, int, Alteration]]:
     ]
     wish = os.environ.get("VIFPLUG_ALTERATIONS", str(SAMPLE))
     seed = os.environ.get("VIFPLUG_SEED", "0")
-    print(f"{len(every)} alterations")
-    return every if wish == "all" else random.Random(seed).sample(every, int(wish))
+    return every if wish == "all" else sorted(random.Random(seed).sample(every, int(wish)), key=lambda one: one[0])
 
 
-def test_no_answer_of_the_server_is_believed_unseen(bench: Bench) -> None:
+def test_no_verb_believes_an_altered_answer(bench: Bench) -> None:
     wrong: list[str] = []
     for name, number, alteration in _chosen(bench):
         if message := bench.outcome(name, number, alteration):
@@ -397,12 +403,28 @@ def test_no_answer_of_the_server_is_believed_unseen(bench: Bench) -> None:
     assert not wrong, "\n".join([f"{len(wrong)} are wrong:", *wrong])
 
 
-@pytest.mark.parametrize(
-    ("number", "alteration"),
-    list(itertools.product((0, 1), WHOLE)),
-    ids=lambda value: value.name if isinstance(value, Alteration) else str(value),
-)
-def test_a_read_is_right_or_is_refused_whatever_the_message_is(
-    bench: Bench, number: int, alteration: Alteration
+@pytest.mark.parametrize("alteration", WHOLE, ids=lambda alteration: alteration.name)
+def test_a_verb_that_only_looks_is_right_or_refused(bench: Bench, alteration: Alteration) -> None:
+    assert bench.outcome("check", 1, alteration) == ""
+
+
+def test_every_alteration_of_every_reply_is_decoded_or_not_understood(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert bench.outcome("check", number, alteration) == ""
+    """Without a server, so all of them: no other error leaves the one place where answers are decoded."""
+    heard: dict[str, tuple[Any, Any]] = {}
+    replies = decode.replies
+
+    def record(operations: Any, answer: Any, kinds: Any) -> Any:
+        heard.setdefault(str([(each["op"], each["table"]) for each in operations]), (operations, answer))
+        return replies(operations, answer, kinds)
+
+    monkeypatch.setattr(decode, "replies", record)
+    for name in VERBS:
+        bench.messages(name)
+    assert len(heard) > 8
+    for operations, answer in heard.values():
+        for alteration in alterations({"id": 1, "result": answer, "error": None}):
+            with contextlib.suppress(NotUnderstood, OvsdbRefused):
+                if found := decode.next_message(alteration.alter({"id": 1, "result": answer, "error": None})):
+                    replies(operations, decode.result(found[0], 1), decode.own_kinds)

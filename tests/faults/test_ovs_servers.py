@@ -60,7 +60,7 @@ def test_a_socket_that_nobody_listens_on_is_told(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as left_over:
         left_over.bind(str(tmp_path / "old.sock"))
     message = failing(errors.Unavailable, lambda: reach(at(f"unix:{tmp_path}/old.sock"), port()))
-    assert "nobody listens there; start ovsdb-server" in message
+    assert "no server listens there; start ovsdb-server" in message
 
 
 @pytest.mark.needs("root")
@@ -291,7 +291,7 @@ def test_a_server_that_goes_with_a_request_and_never_returns_leaves_an_unknown_o
     door = at(f"unix:{tmp_path}/s.sock", 0.5)
     message = failing(errors.PartlyDone, lambda: door.apply([Step(None, port())], []))
     server.join()
-    assert "it may have been executed or not" in message and "nobody listens" in message
+    assert "it may have been executed or not" in message and "no server listens" in message
 
 
 # -- ovs-vswitchd -------------------------------------------------------------------------------------------------

@@ -138,17 +138,21 @@ class OvsdbConnection:
                 self.cur_cfg = decode.first_cur_cfg(self._result(_MONITOR, deadline))
         except (OutcomeUnknown, OvsdbRefused, Unavailable) as error:
             self.close()
+            understood = not isinstance(error, AnswerNotUnderstood)
+            reason = f"expected a reply within {self._settings.timeout:g} s, got {error}" if understood else str(error)
             raise Unavailable(
                 f"the server at {address} accepts connections and does not answer as the Open vSwitch database: "
-                f"expected a reply within {self._settings.timeout:g} s, got {error}; it hangs, or it is another server"
+                f"{reason}; {'it hangs' if understood else 'it is broken'}, or it is another server"
             ) from error
 
     # -- messages -------------------------------------------------------------------------------------------------
 
     def _send(self, message: dict[str, Any], deadline: float) -> None:
         text = _encode(message)
-        if "\\u" in text:
-            _check_text(message)
+        if "\\u" in text and (string := decode.unsendable(message)):
+            raise InvalidRequest(
+                f"the string {string!r} can't be stored in Open vSwitch: it has NUL, or half of a character"
+            )
         try:
             self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
             self._socket.sendall(text.encode())
@@ -239,16 +243,3 @@ def _request(method: str, params: Sequence[Any]) -> str:
         return method
     parts = list(dict.fromkeys(f"{operation['op']} {operation['table']}" for operation in params[1:]))
     return f"transact ({', '.join(parts[:3])}{', ...' if len(parts) > 3 else ''})"
-
-
-def _check_text(value: Any) -> None:
-    if isinstance(value, str):
-        if decode.UNSENDABLE.search(value):
-            raise InvalidRequest(
-                f"the string {value!r} can't be stored in Open vSwitch: it has NUL or half a character"
-            )
-    elif isinstance(value, dict):
-        _check_text([*value, *value.values()])
-    elif isinstance(value, (list, tuple)):
-        for each in value:
-            _check_text(each)

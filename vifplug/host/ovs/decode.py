@@ -11,7 +11,7 @@ import re
 import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from vifplug.host.ovs.operations import DATABASE, OWNER, ROLE, STATUS, Keys, Operation
 from vifplug.model.codec import FrozenMap
@@ -30,8 +30,9 @@ _NAMED = ("Bridge", "Port", "Interface")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TAKEN = re.compile(r'in "\w+" table to have identical values \("?(.*?)"?\) for index on column "name"')
 #: What neither JSON in Open vSwitch nor UTF-8 can carry: NUL (lib/json.c) and lone surrogates
-UNSENDABLE = re.compile("[\0\ud800-\udfff]")
+_UNSENDABLE = re.compile("[\0\ud800-\udfff]")
 _scan = json.JSONDecoder().raw_decode
+T = TypeVar("T")
 
 
 class NotUnderstood(Exception):
@@ -83,7 +84,7 @@ def next_message(buffer: bytes) -> tuple[dict[str, Any], bytes] | None:
         return None
     except RecursionError:
         raise NotUnderstood("its JSON is nested too deeply") from None
-    if "\\u" in text and _is_unsendable(message):
+    if "\\u" in text and unsendable(message):
         raise NotUnderstood("it has NUL, or half of a character, in a string")
     return message, text[end:].lstrip().encode()
 
@@ -132,14 +133,12 @@ def locked(result: Any) -> bool:
     return got
 
 
-def _is_unsendable(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(map(_is_unsendable, value)) or any(map(_is_unsendable, value.values()))
-    return (
-        any(map(_is_unsendable, value))
-        if isinstance(value, list)
-        else bool(isinstance(value, str) and UNSENDABLE.search(value))
-    )
+def unsendable(value: Any) -> str | None:
+    """The first string in ``value``, or in what it holds, that cannot be sent or stored."""
+    if isinstance(value, str):
+        return value if _UNSENDABLE.search(value) else None
+    inner = (*value, *value.values()) if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    return next(filter(None, map(unsendable, inner)), None)
 
 
 # -- results of a transaction (RFC 7047, section 5.2) -------------------------------------------------------------
@@ -165,7 +164,7 @@ def replies(operations: Sequence[Operation], answer: Any, kinds: Kinds) -> list[
 
 
 def _refusal(found: Mapping[str, Any], index: int | None) -> OvsdbRefused:
-    error, details = found["error"], found.get("details", "")
+    error, details = found.get("error"), found.get("details", "")
     if not (isinstance(error, str) and error and isinstance(details, str)):
         raise NotUnderstood(f"expected an error in words, got {_shown(found)}")
     return OvsdbRefused(error, details, index)
@@ -217,28 +216,17 @@ def _row(table: str, columns: Sequence[str], row: Mapping[str, Any], kinds: Kind
 # -- values (RFC 7047, section 5.1) -------------------------------------------------------------------------------
 
 
-def _object(value: Any) -> dict[str, Any]:
-    if isinstance(value, dict):
-        return value
-    raise _wrong("an object", value)
+def _atom(kind: type[T], name: str) -> Callable[[Any], T]:
+    def decode(value: Any) -> T:
+        if type(value) is kind:
+            return value
+        raise _wrong(name, value)
+
+    return decode
 
 
-def _array(value: Any) -> list[Any]:
-    if isinstance(value, list):
-        return value
-    raise _wrong("an array", value)
-
-
-def string(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    raise _wrong("a string", value)
-
-
-def integer(value: Any) -> int:
-    if type(value) is int:
-        return value
-    raise _wrong("an integer", value)
+string, integer = _atom(str, "a string"), _atom(int, "an integer")
+_object, _array = _atom(dict, "an object"), _atom(list, "an array")
 
 
 def row_id(value: Any) -> str:

@@ -1,8 +1,8 @@
-"""OvsPort and OvsBridge -> the operations that make, change and remove their rows (ovs-vswitchd.conf.db.5). Pure.
+"""The operations that make, change and remove the rows of an OvsPort or OvsBridge (ovs-vswitchd.conf.db.5). Pure.
 
 The UUIDs of a VIF's rows follow from its id, so a port is written, read and removed by look-up, however many ports
-there are. A row that was deleted can't be inserted anew under its UUID in one transaction ("duplicate uuid"): what
-changes is always updated in place.
+exist. A row that was deleted cannot be inserted under its UUID again in the same transaction ("duplicate uuid"), so
+what changes is always updated in place.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from vifplug.plan.registry import AdoptedPort, OvsBridge, OvsPolicing, OvsPort, 
 
 
 def write(have: Seen, after: OvsPort) -> list[Operation]:
-    """The operations from what is there to ``after``; a guard alone when it is as wanted already."""
+    """The operations from what the database has to ``after``; a guard alone when the port is as desired already."""
     return list(_insert(have, after) if have.port is None else _change(have, have.port, after))
 
 
 def amend(before: AdoptedPort, after: AdoptedPort) -> list[Operation]:
-    """The operations that change a port that is there, of which ``before`` has the rows; its rows stay the same."""
+    """The operations that change an existing port in place; ``before`` has the UUIDs of its rows."""
     assert before.port_row and before.interface_row
     keys = Keys(port=before.port_row, interface=before.interface_row, qos="", queue="")
     ids = ({"external_ids": operations.as_map(port.external_ids)} for port in (before, after))
@@ -48,7 +48,7 @@ def amend(before: AdoptedPort, after: AdoptedPort) -> list[Operation]:
 
 
 def remove(port: OvsPort) -> list[Operation]:
-    """Take a port off its bridge, wherever it is, and delete its rows.
+    """Remove a port from its bridge, whichever it is, and delete its rows.
 
     The server would collect Port and Interface as garbage, but only after it has counted the references to QoS.
     """
@@ -87,12 +87,12 @@ def _change(have: Seen, before: OvsPort, after: OvsPort) -> Iterator[Operation]:
     ]
     yield there("Bridge", refers("ports", keys.port), {"name": before.bridge})
     yield from changes
-    if before.error and not changes:  # ovs-vswitchd tries a device again when it is given a new configuration
+    if before.error and not changes:  # with a new configuration ovs-vswitchd tries the device again
         yield operations.mutate(DATABASE, [], ["next_cfg", "+=", 0])
 
 
 def _forget(keys: Keys, before: OvsPort, after: OvsPort) -> Iterator[Operation]:
-    """ovn-controller's word on a port goes with its identity: about the new one it has said nothing yet."""
+    """Remove what ovn-controller said of a port's old identity: of the new one it has said nothing yet."""
     if before.iface_id != after.iface_id:
         where = is_row(keys.interface)
         yield operations.mutate("Interface", where, ["external_ids", "delete", ["set", list(STATUS)]])
@@ -107,15 +107,15 @@ def _move(keys: Keys, before: OvsPort | AdoptedPort, after: OvsPort | AdoptedPor
 
 
 def _change_qos(keys: Keys, have: Seen, before: OvsPort, after: OvsPort) -> Iterator[Operation]:
-    wanted = after.qos or OvsQos()
-    if wanted == (before.qos or OvsQos()):
+    desired = after.qos or OvsQos()
+    if desired == (before.qos or OvsQos()):
         return
-    if wanted.type is None:
+    if desired.type is None:
         yield operations.update("Port", keys.port, {"qos": ["set", []]})
         yield operations.delete("QoS", keys.qos)
         yield operations.delete("Queue", keys.queue)
     else:
-        yield from _write_qos(keys, have, after, wanted)
+        yield from _write_qos(keys, have, after, desired)
         yield operations.update("Port", keys.port, {"qos": reference(keys.qos)})
 
 
@@ -199,12 +199,12 @@ _EMPTY = (["set", []], ["map", []], "")
 
 
 def _set_only(row: dict[str, Any]) -> dict[str, Any]:
-    """A row to insert, without the columns that would be so anyway."""
+    """A row to insert, without the columns that have their default."""
     return {column: value for column, value in row.items() if value not in _EMPTY}
 
 
 def _update(table: str, row: str, before: Columns, after: Columns) -> Iterator[Operation]:
-    """Of a map only the keys that differ: others write there too, at the same time."""
+    """Write what differs; of a map only the keys that do, since others write there too, at the same time."""
     changed = {column: value for column, value in after.items() if value != before[column] and column != "name"}
     maps = {column for column, value in changed.items() if isinstance(value, list) and value[0] == "map"}
     if plain := {column: value for column, value in changed.items() if column not in maps}:

@@ -16,7 +16,7 @@ from vifplug.host.ovs.settings import OvsSettings
 
 T = TypeVar("T")
 
-#: An idle connection is asked with an echo before a request is entrusted to it: a server that hangs then has nothing
+#: An idle connection gets an echo request before any other: a server that hangs then has nothing
 #: of ours in its queue, so the outcome is known. Seconds.
 _IDLE = 0.5
 
@@ -30,7 +30,7 @@ class Pool:
         self._process = os.getpid()
 
     def close(self) -> None:
-        """Close what is not in use; the next request opens anew."""
+        """Close what is not in use; the next request opens another."""
         while self._free:
             self._free.pop().close()
 

@@ -1,4 +1,4 @@
-"""What an operator can choose about Open vSwitch, checked when it is made."""
+"""What an operator can choose about Open vSwitch, validated when it is made."""
 
 from __future__ import annotations
 
@@ -15,19 +15,18 @@ METHODS = ("unix", "tcp", "ssl")
 
 @dataclass(frozen=True, kw_only=True)
 class OvsSettings:
-    """How Open vSwitch is reached and how long a change may take.
+    """How Open vSwitch is reached and how long a change may take. Raises InvalidConfig."""
 
-    ``connection`` is one remote or several, separated by commas: ``unix:FILE``, ``tcp:HOST:PORT``,
-    ``ssl:HOST:PORT``. ``timeout`` is in seconds and bounds each observe and each apply. ``wait`` says what an apply
-    waits for: ``none`` (the database has it), ``ofport`` (ovs-vswitchd has applied it), ``ovn-installed``
-    (ovn-controller has installed its flows as well). ``datapath_type`` is for bridges that vifplug makes. The three
-    ``ssl`` files are PEM, and needed for ssl remotes. Raises InvalidConfig.
-    """
-
+    #: One remote or several, separated by commas: ``unix:FILE``, ``tcp:HOST:PORT``, ``ssl:HOST:PORT``.
     connection: str = "unix:/run/openvswitch/db.sock"
+    #: Bounds each observe and each apply. Seconds.
     timeout: float = 10.0
+    #: What an apply waits for: ``none`` (the database has it), ``ofport`` (ovs-vswitchd has applied it) or
+    #: ``ovn-installed`` (ovn-controller has installed its flows as well).
     wait: str = "ofport"
+    #: Bridge.datapath_type of the bridges that vifplug makes.
     datapath_type: str | None = None
+    #: PEM files, needed for ssl remotes.
     ssl_ca: str | None = None
     ssl_certificate: str | None = None
     ssl_key: str | None = None
@@ -38,13 +37,13 @@ class OvsSettings:
         if not self.timeout > 0:
             raise InvalidConfig(f"the Open vSwitch option timeout is {self.timeout}; expected more than 0 seconds")
         for remote in self.remotes:
-            self._check(remote)
+            self._validate(remote)
 
     @property
     def remotes(self) -> tuple[str, ...]:
         return tuple(remote.strip() for remote in self.connection.split(","))
 
-    def _check(self, remote: str) -> None:
+    def _validate(self, remote: str) -> None:
         method, _, address = remote.partition(":")
         message = f"the Open vSwitch option connection has {remote!r}"
         if method not in METHODS or not address:

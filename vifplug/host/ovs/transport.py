@@ -1,4 +1,4 @@
-"""Reaching a remote: a connected socket, or the sentence that says why not."""
+"""A connected socket to a remote, or the error that says why there is none."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vifplug.host.ovs.settings import OvsSettings
 
 
 def dial(remote: str, settings: OvsSettings, deadline: float) -> socket.socket:
-    """A connected socket for one remote. Raises OSError."""
+    """Connect to one remote; the socket. Raises OSError."""
     method, _, address = remote.partition(":")
     left = max(deadline - time.monotonic(), 0.001)
     if method == "unix":
@@ -31,7 +31,7 @@ def dial(remote: str, settings: OvsSettings, deadline: float) -> socket.socket:
 
 
 def _encrypted(connected: socket.socket, settings: OvsSettings) -> ssl.SSLSocket:
-    """TLS as ovs-pki means it: both sides have certificates of one CA, and the names in them are no host names."""
+    """TLS with certificates of ovs-pki: both sides have one of the same CA, and its name is not the host's."""
     context = ssl.create_default_context(cafile=settings.ssl_ca)
     context.check_hostname = False
     assert settings.ssl_certificate is not None
@@ -40,14 +40,14 @@ def _encrypted(connected: socket.socket, settings: OvsSettings) -> ssl.SSLSocket
 
 
 def unreachable(remote: str, error: OSError, timeout: float) -> HostNotReady:
-    """The error for a remote that could not be connected to."""
+    """Return the error for a remote that could not be connected to."""
     message = f"the Open vSwitch database at {remote} can't be reached"
     if isinstance(error, PermissionError):
         return NotPermitted(f"{message}: this process has no permission; run as root or with access to that socket")
     if isinstance(error, FileNotFoundError):
         return Absent(f"{message}: no such file; start Open vSwitch, or correct the option connection")
     if isinstance(error, ConnectionRefusedError):
-        return Unavailable(f"{message}: nobody listens there; start ovsdb-server, or correct the option connection")
+        return Unavailable(f"{message}: no server listens there; start ovsdb-server, or correct the option connection")
     if isinstance(error, TimeoutError) or error.errno == errno.EAGAIN:
         return Unavailable(f"{message}: no answer within {timeout:g} s; ovsdb-server or the network to it hangs")
-    return Unavailable(f"{message}: {error}; correct the option connection, or see to that server")
+    return Unavailable(f"{message}: {error}; correct the option connection, or repair that server")

@@ -73,7 +73,7 @@ class AddPort(_Named):
     def _adopt(self, transaction: ApiTransaction, bridge: uuid.UUID, port: uuid.UUID) -> None:
         if not transaction.is_new(port):
             [holder] = self.api.select(select("Bridge", refers("ports", str(port)), ["_uuid", "name"]))
-            # Without a bridge it was removed just now: the guard on its row has the transaction composed anew.
+            # Without a bridge it was removed just now: the guard on its row has the transaction composed again.
             if holder and holder[0]["_uuid"] != bridge:
                 found = holder[0]["name"]
                 raise RuntimeError(f"Port {self.name} is expected on bridge {self.bridge} and exists on {found}")
