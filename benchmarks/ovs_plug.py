@@ -59,7 +59,7 @@ def raw(ovs: PrivateOvs, samples: int) -> Client:
     def send(*operations: dict[str, Any]) -> None:
         deadline = time.monotonic() + 10
         replies = connection.transact([*operations, BUMP, NUMBER], deadline)
-        assert connection.wait_cfg(replies[-1]["rows"][0]["next_cfg"], deadline)
+        assert connection.wait_cfg(replies[-1].rows[0]["next_cfg"], deadline)
 
     rows: dict[str, str] = {}
 

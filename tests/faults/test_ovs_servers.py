@@ -18,7 +18,9 @@ import pytest
 
 from tests.support.ovs import backend, found, new_id, no_qdisc, port, reach, rows, unplug
 from vifplug import errors
+from vifplug.host.ovs import operations
 from vifplug.host.ovs.backend import OvsBackend
+from vifplug.host.ovs.connection import OutcomeUnknown
 from vifplug.host.ovs.settings import OvsSettings
 from vifplug.plan.registry import OvsBridge, OvsPort, OvsQos, OvsVlan
 from vifplug.plan.steps import Step
@@ -281,6 +283,24 @@ def test_the_servers_own_echo_is_answered_in_the_middle_of_a_request(tmp_path: P
     assert at(f"unix:{tmp_path}/s.sock", 10).datapath_type("br0") is None
     server.join()
     assert server.heard[2] == '{"id":"e","result":["x"],"error":null}'
+
+
+def test_a_database_that_was_never_initialized_is_named(tmp_path: Path) -> None:
+    Scripted(tmp_path / "s.sock", [['{"id":"cur_cfg","error":null,"result":{}}']])
+    message = failing(errors.Unavailable, lambda: found(at(f"unix:{tmp_path}/s.sock"), port()))
+    assert "the table Open_vSwitch is empty; initialize it with `ovs-vsctl --no-wait init`" in message
+
+
+def test_an_answer_that_is_not_understood_names_the_request_and_what_is_wrong(tmp_path: Path) -> None:
+    reply = '{"id":1,"error":null,"result":[{"rows":[{"name":"br0","datapath_type":7}]}]}'
+    Scripted(tmp_path / "s.sock", [[MONITORED], [reply]])
+    door = at(f"unix:{tmp_path}/s.sock")
+    with door._pool.connection() as connection, pytest.raises(OutcomeUnknown) as raised:
+        connection.transact([operations.read_bridge("br0")], time.monotonic() + 5)
+    expected = (
+        "its answer to transact (select Bridge) cannot be understood: Bridge.datapath_type: expected a string, got 7"
+    )
+    assert str(raised.value) == expected
 
 
 @pytest.mark.parametrize("last", ["", "[1, 2]"], ids=["silence", "no object"])

@@ -42,7 +42,7 @@ class Pool:
         ``kinds`` are those of the columns read. Raises OvsdbRefused, OutcomeUnknown, Unavailable, NotPermitted.
         """
         until = self.deadline() if deadline is None else deadline
-        return self._run(lambda connection: connection.transact(operations, until, kinds=kinds), until)
+        return self._run(lambda connection: connection.transact(operations, until, kinds), until)
 
     def call(self, method: str, params: list[Any], read: Callable[[Any], T]) -> T:
         """Send one request of any method, and ``read`` its result. Raises HostNotReady."""
