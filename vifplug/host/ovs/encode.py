@@ -20,7 +20,6 @@ from vifplug.host.ovs.operations import (
     Columns,
     Keys,
     Operation,
-    is_named,
     is_row,
     reference,
     refers,
@@ -53,9 +52,8 @@ def remove(port: OvsPort) -> list[Operation]:
     The server would collect Port and Interface as garbage, but only after it has counted the references to QoS.
     """
     keys = Keys.of(port.owner, port.role)
-    held = refers("ports", keys.port)
     return [
-        operations.mutate("Bridge", held, ["ports", "delete", reference(keys.port)]),
+        operations.leave(keys.port),
         operations.delete("Port", keys.port),
         operations.delete("Interface", keys.interface),
         operations.delete("QoS", keys.qos),
@@ -65,7 +63,8 @@ def remove(port: OvsPort) -> list[Operation]:
 
 def _insert(have: Seen, after: OvsPort) -> Iterator[Operation]:
     keys = Keys.of(after.owner, after.role)
-    yield there("Bridge", is_named(after.bridge), {"name": after.bridge})
+    guard, join = operations.join(after.bridge, keys.port)
+    yield guard
     yield operations.insert("Interface", keys.interface, _set_only(_interface_row(after)))
     born = after if after.vlan is not None else after.replace(vlan=after.initial)
     port = _set_only(_port_row(born)) | {"interfaces": reference(keys.interface)}
@@ -73,7 +72,7 @@ def _insert(have: Seen, after: OvsPort) -> Iterator[Operation]:
         yield from _write_qos(keys, have, after, after.qos)
         port["qos"] = reference(keys.qos)
     yield operations.insert("Port", keys.port, port)
-    yield operations.mutate("Bridge", is_named(after.bridge), ["ports", "insert", reference(keys.port)])
+    yield join
 
 
 def _change(have: Seen, before: OvsPort, after: OvsPort) -> Iterator[Operation]:
@@ -100,10 +99,8 @@ def _forget(keys: Keys, before: OvsPort, after: OvsPort) -> Iterator[Operation]:
 
 def _move(keys: Keys, before: OvsPort | AdoptedPort, after: OvsPort | AdoptedPort) -> Iterator[Operation]:
     if before.bridge != after.bridge:
-        yield there("Bridge", is_named(after.bridge), {"name": after.bridge})
-        held = refers("ports", keys.port)
-        yield operations.mutate("Bridge", held, ["ports", "delete", reference(keys.port)])
-        yield operations.mutate("Bridge", is_named(after.bridge), ["ports", "insert", reference(keys.port)])
+        yield operations.leave(keys.port)
+        yield from operations.join(after.bridge, keys.port)
 
 
 def _change_qos(keys: Keys, have: Seen, before: OvsPort, after: OvsPort) -> Iterator[Operation]:
@@ -128,12 +125,11 @@ def _write_qos(keys: Keys, have: Seen, after: OvsPort, qos: OvsQos) -> Iterator[
         "external_ids": ids,
         "queues": ["map", [[0, reference(keys.queue)]]],
     }
-    yield (
-        operations.update("Queue", keys.queue, queue)
-        if have.has_queue
-        else operations.insert("Queue", keys.queue, queue)
-    )
-    yield operations.update("QoS", keys.qos, shaper) if have.has_qos else operations.insert("QoS", keys.qos, shaper)
+    for table, row, columns, exists in (
+        ("Queue", keys.queue, queue, have.has_queue),
+        ("QoS", keys.qos, shaper, have.has_qos),
+    ):
+        yield (operations.update if exists else operations.insert)(table, row, columns)
 
 
 def attach_qos(keys: Keys, *, on: bool) -> Operation:

@@ -96,6 +96,17 @@ def mutate(table: str, where: Where, *mutations: list[Any]) -> Operation:
     return {"op": "mutate", "table": table, "where": where, "mutations": list(mutations)}
 
 
+def join(bridge: str, port: str) -> list[Operation]:
+    """Put a port on a bridge, which has to exist."""
+    guard = there("Bridge", is_named(bridge), {"name": bridge})
+    return [guard, mutate("Bridge", is_named(bridge), ["ports", "insert", reference(port)])]
+
+
+def leave(port: str) -> Operation:
+    """Take a port off its bridge, whichever it is."""
+    return mutate("Bridge", refers("ports", port), ["ports", "delete", reference(port)])
+
+
 # -- what is read -------------------------------------------------------------------------------------------------
 
 

@@ -160,7 +160,7 @@ def _rewritten(found: _Found) -> list[Operation]:
     written = [
         there("Interface", is_row(found.interface_row), {"name": port.name}),
         there("Bridge", refers("ports", old), {"name": port.bridge}),
-        operations.mutate("Bridge", refers("ports", old), ["ports", "delete", reference(old)]),
+        operations.leave(old),
         operations.delete("Port", old),
         operations.delete("Interface", found.interface_row),
         *([operations.delete("QoS", found.own_qos)] if found.own_qos else []),
