@@ -280,7 +280,7 @@ def test_the_servers_own_echo_is_answered_in_the_middle_of_a_request(tmp_path: P
     reply = '{"id":1,"error":null,"result":[{"rows":[]}]}'
     script = [[MONITORED], [update, '{"id":"e","method":"echo","params":["x"]}'], [reply[:20], reply[20:]]]
     server = Scripted(tmp_path / "s.sock", script)
-    assert at(f"unix:{tmp_path}/s.sock", 10).datapath_type("br0") is None
+    assert found(at(f"unix:{tmp_path}/s.sock", 10), OvsBridge(name="br0")) is None
     server.join()
     assert server.heard[2] == '{"id":"e","result":["x"],"error":null}'
 

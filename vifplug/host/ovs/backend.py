@@ -69,11 +69,6 @@ class OvsBackend:
         ports = commands.look(self._pool, [(owner, role) for role in sorted(roles)])
         return [seen.port for seen in ports if seen.port is not None]
 
-    def datapath_type(self, bridge: str) -> str | None:
-        """Return Bridge.datapath_type, ``system`` where the column is empty; None if the bridge does not exist."""
-        [found] = self._pool.select(operations.read_bridge(bridge))
-        return str(found[0]["datapath_type"] or "system") if found else None
-
     def bridges(self) -> list[BridgeFacts]:
         """Return every bridge with its ports, by name. Reads all of them: for reports, never for a plug."""
         return survey.bridges(*self._pool.select(*survey.QUERIES))
