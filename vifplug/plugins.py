@@ -13,7 +13,8 @@ from typing import Any, Literal, TypeVar
 
 from stevedore.named import NamedExtensionManager
 
-from vifplug.errors import BrokenPlugin, InvalidConfig, InvalidDocument, Missing, UnknownType
+from vifplug.errors import BrokenPlugin, InvalidConfig, InvalidDocument, Missing, UnknownType, Unsupported
+from vifplug.guest import capabilities
 from vifplug.guest.interface import Interface
 from vifplug.host.backend import Backend
 from vifplug.host.isolated import IsolatedBackend, is_for_the_operator, message
@@ -198,12 +199,18 @@ def load_type(point: EntryPoint) -> VIFType:
 
 def check(kind: VIFType, vif: VIF, context: Context) -> None:
     """Raises Unsupported with all that ``kind`` can't honour of ``vif``, and BrokenPlugin when its code fails."""
-    _answer(kind, vif, "problems", lambda: kind.check(vif, context))
+    _answer(kind, vif, "problems", lambda: kind.validate(vif, context))
 
 
 def interface(kind: VIFType, vif: VIF, context: Context) -> Interface:
-    """The guest's element of ``vif``. Raises BrokenPlugin when the type's code fails."""
-    return _answer(kind, vif, "interface", lambda: kind.interface(vif, context))
+    """The guest's element of ``vif``, with which libvirt starts a guest.
+
+    Raises Unsupported for what libvirt starts none with, and BrokenPlugin when the type's code fails.
+    """
+    found = _answer(kind, vif, "interface", lambda: kind.interface(vif, context))
+    if problems := list(capabilities.refused_at_start(found)):
+        raise Unsupported(problems, f"VIF {vif.id}")
+    return found
 
 
 def desired(kind: VIFType, vif: VIF, context: Context) -> list[Resource]:

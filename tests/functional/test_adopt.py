@@ -223,8 +223,7 @@ def test_a_definition_that_is_not_of_a_running_guest(host: PrivateHost, libvirt:
     answer = vifplug("adopt", file, config=host.config)
     assert answer.code == 2
     assert answer.complaints == [
-        "interface 1 of the domain: says only which network it is of: give what `virsh dumpxml` prints while the guest "
-        "runs"
+        "interface 1 of the domain: names only its network: pass what `virsh dumpxml` prints while the guest runs"
     ]
     assert vifplug("adopt", libvirt.write("<interface/>"), config=host.config).code == 2
     nothing = vifplug("adopt", libvirt.write(domain("web")), config=host.config)

@@ -186,4 +186,4 @@ def test_the_suite_has_teeth_whatever_the_settings_say(suite: type[VIFTypeConfor
     case = suite()
     for example in suite.examples:
         kind, vif, _ = case._case(example)
-        kind.check(vif, Context(settings=TypeSettings(tap_owner="vifplug")))
+        kind.validate(vif, Context(settings=TypeSettings(tap_owner="vifplug")))

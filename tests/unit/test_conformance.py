@@ -199,7 +199,7 @@ def test_a_check_that_forgets_the_base_class_does_not_refuse() -> None:
     class Overridden(Sample):
         """A type that checks by itself."""
 
-        def check(self, vif: VIF, context: Context) -> None:
+        def validate(self, vif: VIF, context: Context) -> None:
             return None
 
     found = failures(suite(Overridden))

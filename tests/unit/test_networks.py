@@ -525,7 +525,7 @@ def test_what_forward_says_wrong_is_on_its_line(element: str, path: str) -> None
 def test_a_vlan_beside_a_port_profile_on_functions_is_refused() -> None:
     more = "<virtualport type='802.1Qbh'><parameters profileid='p'/></virtualport><vlan><tag id='5'/></vlan>"
     [(_, path, words)] = problems(text(more, mode="hostdev", pool="<pf dev='e0'/>"))
-    assert path == "$.vlan" and "the port profile sets the VLAN" in words
+    assert path == "$.vlan" and "cannot be combined with virtualport 802.1Qbh" in words
 
 
 # -- several things wrong -----------------------------------------------------------------------------------------

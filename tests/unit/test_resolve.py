@@ -223,12 +223,12 @@ def test_what_a_profile_needs_may_come_from_anywhere_but_has_to_come(
 @pytest.mark.parametrize(
     ("mode", "given", "words"),
     [
-        ("bridge", QBG, "expected openvswitch for a network of a bridge, got 802.1Qbg"),
+        ("bridge", QBG, "expected openvswitch on type bridge, got 802.1Qbg"),
         ("bridge", QBH, "expected openvswitch"),
         ("bridge", {"type": "midonet", "interfaceid": PORT}, "expected openvswitch"),
-        ("vepa", OVS, "expected 802.1Qbg or 802.1Qbh for a network of macvtap devices, got openvswitch"),
+        ("vepa", OVS, "expected 802.1Qbg or 802.1Qbh on type direct, got openvswitch"),
         ("passthrough", OVS, "expected 802.1Qbg or 802.1Qbh"),
-        ("hostdev", OVS, "expected 802.1Qbh for a network of virtual functions, got openvswitch"),
+        ("hostdev", OVS, "expected 802.1Qbh on type hostdev, got openvswitch"),
         ("hostdev", QBG, "expected 802.1Qbh"),
     ],
 )
@@ -326,7 +326,7 @@ def test_a_virtual_function_has_one_access_vlan(mode: str) -> None:
 
 def test_a_port_profile_of_a_virtual_function_has_the_vlan() -> None:
     found = problems(vif(vlan=7), network("hostdev", virtualport=QBH))
-    assert found == {"$.vlan": "can't be set beside virtualport 802.1Qbh: the port profile has the VLAN"}
+    assert found == {"$.vlan": "cannot be combined with virtualport 802.1Qbh: libvirt sets no VLAN there"}
 
 
 @pytest.mark.parametrize("vlan", [1, *TRUNKS])

@@ -86,7 +86,7 @@ def context(facts: Host | None = None, options: dict[str, Any] | None = None, **
 
 def desired(type: str, surroundings: Context | None = None, **keys: Any) -> list[Resource]:
     document, kind = vif(type, **keys), KINDS[type]
-    kind.check(document, surroundings or context())
+    kind.validate(document, surroundings or context())
     return list(kind.desired(document, surroundings or context()))
 
 
@@ -99,7 +99,7 @@ def port(surroundings: Context | None = None, **keys: Any) -> OvsPort:
 def refusal(type: str, surroundings: Context | None = None, **keys: Any) -> dict[str, str]:
     """What is wrong with a document, by path, whether its model or its type says so."""
     with pytest.raises(InvalidDocument) as caught:
-        KINDS[type].check(vif(type, **keys), surroundings or context())
+        KINDS[type].validate(vif(type, **keys), surroundings or context())
     return {problem.path: problem.message for problem in caught.value.problems}
 
 
@@ -564,7 +564,12 @@ REFUSALS: list[tuple[str, dict[str, Any], str, str]] = [
     ("ethernet", {"port": {"isolated": True}}, "$.port", "isolation is a Linux bridge port's"),
     ("ethernet", {"vf": {"trust": True}}, "$.vf", "have a virtual function"),
     ("ethernet", {"external_ids": {"a": "b"}}, "$.external_ids", "it has no Open vSwitch port"),
-    ("ethernet", {"model": "virtio", "driver": {"name": "vfio"}}, "$.driver.name", "vfio is for type hostdev"),
+    (
+        "ethernet",
+        {"model": "virtio", "driver": {"name": "vfio"}},
+        "$.driver.name",
+        "expected qemu or vhost on type ethernet, got vfio",
+    ),
     ("ethernet", {"target": None, "tap_owner": "vifplug"}, "$.target", "expected a device name"),
     # driver: the model's own rules
     ("bridge", {"model": "virtio", "driver": {"queues": 257}}, "$.driver.queues", "257 is not 1..256 queues"),
@@ -580,8 +585,18 @@ REFUSALS: list[tuple[str, dict[str, Any], str, str]] = [
     ("bridge", {"vf": {"trust": True}}, "$.vf", "have a virtual function"),
     ("bridge", {"external_ids": {"a": "b"}}, "$.external_ids", "needs virtualport openvswitch"),
     ("bridge", {"source": {"bridge": "br0", "hybrid": True}}, "$.source.hybrid", "needs virtualport openvswitch"),
-    ("bridge", {"virtualport": QBG}, "$.virtualport.type", "802.1Qbg is for types direct and hostdev"),
-    ("bridge", {"virtualport": QBH}, "$.virtualport.type", "802.1Qbh is for types direct and hostdev"),
+    (
+        "bridge",
+        {"virtualport": QBG},
+        "$.virtualport.type",
+        "expected openvswitch or midonet on type bridge, got 802.1Qbg",
+    ),
+    (
+        "bridge",
+        {"virtualport": QBH},
+        "$.virtualport.type",
+        "expected openvswitch or midonet on type bridge, got 802.1Qbh",
+    ),
     ("bridge", {"virtualport": MIDONET}, "$.virtualport.type", "set tap_owner to libvirt"),
     ("bridge", {"virtualport": MIDONET, "tap_owner": "libvirt", "vlan": 7}, "$.vlan", "midonet"),
     ("bridge", {**OVS, "port": {"isolated": True}}, "$.port.isolated", "needs a Linux bridge"),
@@ -620,11 +635,12 @@ REFUSALS: list[tuple[str, dict[str, Any], str, str]] = [
     ("hostdev", {"vf": {"vlan_qos": 3}}, "$.vf.vlan_qos", "needs a vlan"),
     ("hostdev", {"vf": {"vlan_proto": "802.1ad"}}, "$.vf.vlan_proto", "needs a vlan"),
     ("hostdev", {"source": SWITCHED, "vlan": 7, "vf": {"vlan_qos": 3}}, "$.vf.vlan_qos", "representor's port"),
-    ("hostdev", {"driver": {"queues": 4}}, "$.driver.queues", "a hostdev takes driver.name only"),
-    ("hostdev", {"driver": {"name": "vhost"}}, "$.driver.name", "expected vfio, got vhost"),
+    ("hostdev", {"driver": {"queues": 4}}, "$.driver.queues", "is not supported on type hostdev"),
+    ("hostdev", {"driver": {"name": "vhost"}}, "$.driver.name", "expected vfio, kvm or xen on type hostdev, got vhost"),
     ("hostdev", {"virtualport": QBG}, "$.virtualport.type", "expected 802.1Qbh"),
     ("hostdev", {"virtualport": {"type": "openvswitch"}}, "$.virtualport.type", "expected 802.1Qbh"),
-    ("hostdev", {"virtualport": QBH, "vlan": 7}, "$.vlan", "the port profile has the VLAN"),
+    ("hostdev", {"virtualport": QBH, "vlan": 7}, "$.vlan", "cannot be combined with virtualport 802.1Qbh"),
+    ("hostdev", {"source": SWITCHED, "virtualport": QBH}, "$.virtualport.type", "expected openvswitch"),
     ("hostdev", {"source": SWITCHED, "virtualport": QBG}, "$.virtualport.type", "expected openvswitch"),
     ("hostdev", {"external_ids": {"a": "b"}}, "$.external_ids", "needs source.bridge"),
     # direct

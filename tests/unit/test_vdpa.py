@@ -97,7 +97,7 @@ def test_it_has_no_network_device_on_the_host() -> None:
     assert vif().target is None
     assert vif(target="tap-web").target == "tap-web"  # kept, and then refused
     with pytest.raises(errors.Unsupported, match=r"\$\.target: .*no network device"):
-        vdpa.VdpaType().check(vif(target="tap-web"), Context())
+        vdpa.VdpaType().validate(vif(target="tap-web"), Context())
 
 
 @pytest.mark.parametrize(
@@ -115,15 +115,19 @@ def test_it_has_no_network_device_on_the_host() -> None:
             "$.external_ids.iface-id",
             "can't be given",
         ),
-        ({"model": "virtio-transitional"}, "$.model", "vdpa has no other"),
-        ({"driver": {"name": "vfio"}, "model": "virtio"}, "$.driver.name", "vfio is for type hostdev"),
+        ({"model": "virtio-transitional"}, "$.model", "expected virtio on type vdpa"),
+        (
+            {"driver": {"name": "vfio"}, "model": "virtio"},
+            "$.driver.name",
+            "expected qemu or vhost on type vdpa, got vfio",
+        ),
         ({"bandwidth": {"inbound": {"average": 1}}}, "$.bandwidth", "no kernel device"),
         ({"vf": {"trust": True}}, "$.vf", "virtual function"),
     ],
 )
 def test_what_can_not_be_honoured_is_refused(keys: dict[str, Any], path: str, told: str) -> None:
     with pytest.raises(errors.Unsupported) as refused:
-        vdpa.VdpaType().check(vif(**keys), Context(facts=Host()))
+        vdpa.VdpaType().validate(vif(**keys), Context(facts=Host()))
     [problem] = refused.value.problems
     assert problem.path == path and told in problem.message
 

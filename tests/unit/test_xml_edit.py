@@ -301,12 +301,17 @@ VHOST = b"<source type='unix' path='/run/x' mode='server'/><model type='virtio'/
         (b"ethernet", b"", 5, "no guest with a VLAN on type ethernet"),
         (b"user", b"", 5, "no guest with a VLAN on type user"),
         (b"vhostuser", VHOST, 5, "no guest with a VLAN on type vhostuser"),
-        (b"direct", b"<source dev='e' mode='bridge'/>", 5, "on type direct in mode bridge"),
-        (b"direct", b"<source dev='e'/>", 5, "on type direct in mode vepa"),
+        (b"direct", b"<source dev='e' mode='bridge'/>", 5, "<vlan>: needs mode passthrough on a virtual function"),
+        (b"direct", b"<source dev='e'/>", 5, "mode vepa shares the device"),
         (b"direct", b"<source dev='e' mode='passthrough'/>", "5t", "one access VLAN"),
         (b"hostdev", FUNCTION, "5,6", "one access VLAN"),
-        (b"hostdev", FUNCTION + PORT_QBH, 5, "no VLAN beside virtualport 802.1Qbh"),
-        (b"bridge", b"<source bridge='b'/>" + PORT_QBH, 5, "virtualport 802.1Qbh on type bridge"),
+        (b"hostdev", FUNCTION + PORT_QBH, 5, "<vlan>: cannot be combined with virtualport 802.1Qbh"),
+        (
+            b"bridge",
+            b"<source bridge='b'/>" + PORT_QBH,
+            5,
+            "<virtualport> type: expected openvswitch or midonet on type bridge, got 802.1Qbh",
+        ),
     ],
 )
 def test_a_vlan_with_which_no_guest_starts_is_refused(kind: bytes, children: bytes, vlan: Any, phrase: str) -> None:
@@ -324,7 +329,7 @@ def test_a_virtual_function_takes_an_access_vlan(kind: bytes, children: bytes) -
 
 def test_a_switch_that_the_type_can_not_join_is_refused() -> None:
     message = refused(lone(b"<source dev='e' mode='bridge'/>", b"direct"), virtualport="openvswitch")
-    assert "takes 802.1Qbg or 802.1Qbh" in message
+    assert "<virtualport> type: expected 802.1Qbg or 802.1Qbh on type direct" in message
 
 
 def test_what_a_network_has_become_for_a_running_guest_is_refused() -> None:
@@ -346,8 +351,36 @@ def test_what_the_reader_refuses_is_not_given_out() -> None:
         ({}, "expected something to change"),
         ({"bridge": "b", "network": "n"}, "one connection"),
         ({"bridge": "b", "portgroup": "n"}, "one connection"),
-        ({"vlan": 5, "no_vlan": True}, "can't be beside no_vlan"),
+        ({"vlan": 5, "no_vlan": True}, "cannot be combined with no_vlan"),
     ],
 )
 def test_a_change_that_contradicts_itself_is_refused(changes: dict[str, Any], phrase: str) -> None:
     assert phrase in refused(BY_HAND, **changes)
+
+
+# -- what the old type leaves behind ------------------------------------------------------------------------------
+
+PASST = (
+    b"<source dev='eth0'/><ip address='172.17.2.0' family='ipv4' prefix='24'/><ip address='2001:db8::' family='ipv6'/>"
+    b"<portForward proto='tcp'/><portForward proto='udp'/><model type='virtio'/><backend type='passt' logFile='/x'/>"
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "children", "left"),
+    [
+        (b"user", PASST, b"<model type='virtio'/>"),
+        (b"ethernet", b"<script path='/u'/><downscript path='/d'/><target dev='t'/>", b"<target dev='t'/>"),
+        (b"hostdev", FUNCTION + b"<driver name='vfio' model='m'/><model type='virtio'/>", b"<model type='virtio'/>"),
+        (b"hostdev", FUNCTION + b"<teaming type='transient' persistent='ua-x'/><rom bar='off'/>", b"<rom bar='off'/>"),
+        (b"vhostuser", VHOST + b"<driver queues='2'/>", b"<model type='virtio'/><driver queues='2'/>"),
+    ],
+)
+def test_what_only_the_old_type_takes_is_removed(kind: bytes, children: bytes, left: bytes) -> None:
+    assert edit(lone(children, kind), bridge="b") == lone(b"<source bridge='b'/>" + left)
+
+
+def test_a_filter_that_can_not_see_the_port_is_refused() -> None:
+    text = lone(b"<source bridge='b'/><filterref filter='clean-traffic'/>")
+    message = refused(text, bridge="b", virtualport="openvswitch")
+    assert "<filterref>: cannot be combined with virtualport openvswitch" in message and "$" not in message

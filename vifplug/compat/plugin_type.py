@@ -11,16 +11,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from vifplug.errors import Problem
+from vifplug.guest import capabilities
 from vifplug.guest.interface import Interface
 from vifplug.model.codec import FrozenMap, Model, described, joined
 from vifplug.model.names import DeviceName, Word, default_target
 from vifplug.model.vif import VIF
 from vifplug.model.virtualport import VirtualPort
 from vifplug.plan.registry import Resource, fixed, locating
-from vifplug.types.base import NO_VF, Context, Option, VIFType, nic_problems, refused
+from vifplug.types.base import NO_VF, Context, Option, VIFType, refused
 from vifplug.types.ethernet import tap_interface
-from vifplug.types.hostdev import HostDeviceType, driver_problems
-from vifplug.types.vhostuser import VhostUserType, model_problems
+from vifplug.types.hostdev import HostDeviceType
+from vifplug.types.vhostuser import VhostUserType
 
 #: what the document says elsewhere: the object gets it from there
 ELSEWHERE = {"id": "$.id", "address": "$.mac", "plugin": "$.source.plugin"}
@@ -146,9 +147,10 @@ def _form_problems(vif: VIF) -> Iterator[Problem]:
         yield from refused(vif, like.name, like.refuses)
     elif vif.tap_owner and kind != "VIFGeneric":
         yield Problem("$.tap_owner", f"is for a VIFGeneric: of a {kind} source.vif says who makes the tap")
-    if kind == "VIFVHostUser":
-        yield from model_problems(vif)
-    yield from driver_problems(vif) if kind == "VIFHostDevice" else nic_problems(vif)
+    libvirts = {"VIFVHostUser": "vhostuser", "VIFHostDevice": "hostdev"}.get(kind, vif.type)
+    model = vif.model or ("virtio" if kind == "VIFVHostUser" else None)
+    yield from capabilities.model_problems(model, libvirts)
+    yield from capabilities.driver_problems(vif.driver, model, libvirts)
 
 
 #: vifplug's own types with the same element: what they can't honour can't be honoured here

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from vifplug.errors import Problem, UnknownType
-from vifplug.guest import parts, schema
+from vifplug.guest import capabilities, parts, schema
 from vifplug.model import guestxml
 from vifplug.model.codec import joined
 from vifplug.model.nic import VIRTIO
@@ -33,7 +33,10 @@ class Reader:
         self.type = root.get("type", "user")  # libvirt's default
         if self.type not in schema.TYPES:
             raise UnknownType(f"<interface type='{self.type[:40]}'>: vifplug reads {joined(schema.TYPES)}")
-        self.problems = list(schema.problems(root, self.type))
+        findings = list(schema.findings(root, self.type))
+        self.problems = [finding.problem for finding in findings]
+        #: paths at which the model will miss what an element lacks: it is a problem already
+        self.absent = {path for finding in findings for path in finding.absent}
         self.fields: dict[str, Any] = {"type": self.type}
         self._elements = {str(child.tag): child for child in reversed(root)}
         self._read(root)
@@ -57,13 +60,13 @@ class Reader:
         if (address := self._get("mac", "address")) is not None:
             self.fields["mac"] = address
         elif "mac" not in self._elements:
-            self._wrong("$.mac", "expected <mac address='...'/>: libvirt would make one up at each start, got none")
+            self._lacks("$.mac", "expected <mac address='...'/>: libvirt would make one up at each start, got none")
 
     def _source(self) -> None:
         element = self._elements.get("source")
         if element is None:
             if self.type != "ethernet":
-                self._wrong("$.source", f"expected <source> in <interface type='{self.type}'>, got none")
+                self._lacks("$.source", f"expected <source> in <interface type='{self.type}'>, got none")
         elif self.type == "hostdev":
             self._host_device(element)
         elif self.type != "ethernet":
@@ -83,11 +86,13 @@ class Reader:
     def _host_device(self, source: _Element) -> None:
         address = source.find("address")
         if address is None:
-            self._wrong("$.source.address", "expected <address type='pci' .../> in <source>, got none")
+            self._lacks("$.source.address", "expected <address type='pci' .../> in <source>, got none")
         elif address.get("type", "pci") != "pci":
-            self._wrong("$.source.address", f"expected type='pci' in <address>, got {address.get('type')!r}")
+            self._lacks("$.source.address", f"expected type='pci' in <address>, got {address.get('type')!r}")
+        elif found := parts.pci(address, "$.source.address", self._wrong):
+            self._put("address", found)
         else:
-            self._put("address", parts.pci(address, "$.source.address", self._wrong))
+            self.absent.add("$.source.address")
 
     def _connection(self) -> None:
         """VLAN, virtualport and bandwidth: what a named network may say as well."""
@@ -107,18 +112,21 @@ class Reader:
             self.fields.update(parts.given(target=name, target_managed=managed))
 
     def _driver(self) -> None:
-        """libvirt reads ``<driver>`` of a virtio model only, and of a hostdev its name only; the rest it drops."""
+        """libvirt reads ``<driver>`` of a virtio model only, and of a hostdev its name and model; the rest it drops."""
         element = self._elements.get("driver")
         if element is None or (self.type != "hostdev" and self._get("model", "type") not in VIRTIO):
             return
-        driver: dict[str, Any] = parts.given(name=element.get("name"), txmode=element.get("txmode"))
+        driver: dict[str, Any] = parts.given(name=element.get("name"), model=element.get("model"))
+        if self.type == "hostdev":
+            self._put("driver", driver or None)
+            return
+        driver |= parts.given(txmode=element.get("txmode"))
         driver |= {name: number for name in _NUMBERS if (number := parts.number(element.get(name)))}
         driver |= self._switches(element, _SWITCHES, "$.driver")
         for side in ("host", "guest"):
             if (offloads := element.find(side)) is not None:
                 driver[side] = self._switches(offloads, tuple(map(str, offloads.attrib)), f"$.driver.{side}")
-        kept = parts.given(name=driver.get("name")) if self.type == "hostdev" else driver
-        self._put("driver", kept or None)
+        self._put("driver", driver or None)
 
     def _filterref(self) -> None:
         element = self._elements.get("filterref")
@@ -127,10 +135,12 @@ class Reader:
             self.fields["filterref"] = {**parts.given(filter=element.get("filter")), "parameters": parameters}
 
     def _small(self) -> None:
-        self._put("model", self._get("model", "type"))
+        if self.type != "hostdev":
+            self._put("model", self._get("model", "type"))
         self._put("link_state", self._get("link", "state"))
         self._put("mtu", parts.number(self._get("mtu", "size")) or None)
-        self._put("boot_order", parts.number(self._get("boot", "order")))
+        if self._get("boot", "loadparm") is None:
+            self._put("boot_order", parts.number(self._get("boot", "order")))
         if (port := self._elements.get("port")) is not None:
             self._put("isolated", self._yes(port, "isolated", "$.port.isolated"))
         alias = self._get("alias", "name") or ""
@@ -140,7 +150,7 @@ class Reader:
     def _verbatim(self, child: _Element) -> str | None:
         """A kept element in its normal form; None for one that the model covers, or that says nothing."""
         name = str(child.tag)
-        if name not in guestxml.TAGS or (name == "source" and self.type != "ethernet"):
+        if name not in guestxml.TAGS or self._covered(name):
             return None
         attributes = {str(key): str(value) for key, value in child.attrib.items()}
         if name == "backend" and (self.type == "hostdev" or self._get("model", "type") not in VIRTIO):
@@ -154,6 +164,14 @@ class Reader:
         except ValueError as error:
             self._wrong("$.guest_xml", str(error))
             return None
+
+    def _covered(self, name: str) -> bool:
+        """Whether the model covers an element that it does not always cover."""
+        return (
+            (name == "source" and self.type != "ethernet")
+            or (name == "model" and self.type != "hostdev")
+            or (name == "boot" and self._get("boot", "loadparm") is None)
+        )
 
     def _guest_address(self, address: _Element, attributes: dict[str, str]) -> dict[str, str]:
         """The attributes of the device's place in the guest, its numbers as libvirt prints them."""
@@ -175,6 +193,11 @@ class Reader:
 
     def _wrong(self, path: str, message: str) -> None:
         self.problems.append(Problem(path, message))
+
+    def _lacks(self, path: str, message: str) -> None:
+        """A whole element is missing: so is all that the model will look for below its path."""
+        self._wrong(path, message)
+        self.absent |= {path, *(f"{path}.{name}" for name in ("address", *capabilities.SOURCE[self.type]))}
 
     def _yes(self, element: _Element, name: str, path: str) -> bool | None:
         return parts.yes(element, name, path, self._wrong)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from vifplug.errors import Problem
-from vifplug.guest import rules
+from vifplug.guest import capabilities
+from vifplug.model import guestxml
 from vifplug.model.bandwidth import Bandwidth
 from vifplug.model.codec import FrozenMap, Model
 from vifplug.model.guestxml import GuestElement
@@ -18,65 +19,117 @@ from vifplug.model.vif import VIF
 from vifplug.model.virtualport import VirtualPort
 from vifplug.model.vlan import Vlan
 
+#: the fields that are the guest's own, wherever it is connected: a VIF and an Interface have them under the same names
+GUEST_FIELDS = (
+    "model",
+    "driver",
+    "filterref",
+    "link_state",
+    "mtu",
+    "trust_guest_rx_filters",
+    "boot_order",
+    "alias",
+)
+
+#: what fields of an Interface, and keys of a VIF document, are called in libvirt's element, if not by their own name
+_ELEMENTS = {
+    "address": "<address> of <source>",
+    "boot_order": "<boot>",
+    "guest_xml": "",
+    "isolated": "<port isolated>",
+    "link_state": "<link>",
+    "managed": "managed",
+    "target": "<target dev>",
+    "target_managed": "managed of <target>",
+    "trust_guest_rx_filters": "trustGuestRxFilters",
+    "type": "type",
+}
+
+
+def element_of(name: str) -> str:
+    """What a field of an Interface, or a key of a VIF document, is called in libvirt's element."""
+    return _ELEMENTS.get(name, f"<{name}>")
+
+
+def in_element(problem: Problem) -> str:
+    """A problem of a VIF document as one of the element that it was read from: ``<vlan> tags[0].id: ...``."""
+    key, _, rest = problem.path.removeprefix("$").removeprefix(".").partition(".")
+    place = f"{element_of(key)} {rest}".strip() if key else ""
+    return f"{place}: {problem.message}" if place else problem.message
+
 
 @dataclass(frozen=True, kw_only=True)
 class Interface(Model):
-    """One ``<interface>``. ``source`` holds the attributes of ``<source>``; None leaves the element out.
+    """One ``<interface>`` of a guest. It holds only what libvirt takes when the guest is defined."""
 
-    ``address`` is the PCI address in a hostdev's source. ``extra`` are child elements kept verbatim. ``whole``: the
-    PCI function as it is, written as ``<hostdev>``: libvirt then knows no network about it.
-    """
-
+    #: libvirt's type: bridge, network, direct, ethernet, vhostuser, hostdev or vdpa
     type: Word
     mac: Mac
+    #: of a hostdev: libvirt detaches the function from its driver and reattaches it
     managed: bool | None = None
+    #: the PCI function as it is, written as ``<hostdev>``: libvirt then knows no network about it
     whole: bool = False
     trust_guest_rx_filters: bool | None = None
+    #: the attributes of ``<source>``; None leaves the element out
     source: FrozenMap[Word, Word] | None = None
+    #: the PCI address in a hostdev's source
     address: PciAddress | None = None
     reconnect: Reconnect | None = None
     vlan: Vlan | None = None
     virtualport: VirtualPort | None = None
     bandwidth: Bandwidth | None = None
+    #: ``<port isolated>``
     isolated: bool | None = None
+    #: the name of the device on the host
     target: DeviceName | None = None
+    #: whether libvirt makes and removes the target
     target_managed: bool | None = None
     model: NicModel | None = None
     driver: Driver | None = None
     filterref: FilterRef | None = None
     link_state: Literal["up", "down"] | None = None
+    #: bytes
     mtu: Mtu | None = None
     boot_order: Annotated[int, between(1, 2**31 - 1)] | None = None
     alias: Alias | None = None
+    #: child elements kept verbatim, in libvirt's order
     extra: tuple[GuestElement, ...] = ()
 
     def normal(self) -> Mapping[str, Any]:
-        return rules.normal(self)
+        changes: dict[str, Any] = {}
+        extra = self.extra
+        if self.type == "hostdev" and self.model:  # no NIC of its own: the element is kept, and means nothing
+            changes["model"], extra = None, (*extra, f"<model type='{self.model}'/>")
+        if extra:
+            changes["extra"] = guestxml.in_order(extra)
+        if self.source is not None and not self.source:
+            changes["source"] = None
+        if self.driver is not None and not self.driver.to_data():
+            changes["driver"] = None
+        if self.managed is False:
+            changes["managed"] = None
+        return changes
 
     def rules(self) -> Iterator[Problem]:
-        return rules.refusals(self)
+        return capabilities.refused_at_define(self)
 
     @classmethod
     def of(cls, vif: VIF, type: str, source: Mapping[str, str] | None, **changes: Any) -> Interface:
-        """The element of ``vif`` in libvirt's form ``type``: what is the guest's own, and ``changes`` for the rest.
+        """Return the element of ``vif`` in one of libvirt's forms.
 
-        VLAN, virtualport, bandwidth, an isolated port and target are the type's business: it says so in ``changes``.
+        VLAN, virtualport, bandwidth, an isolated port and target are the VIF type's business: it gives them in
+        ``changes``. The guest's own fields (`GUEST_FIELDS`) and ``guest_xml`` are taken from ``vif``.
+
+        Args:
+            vif: the VIF whose element it is.
+            type: libvirt's type of interface.
+            source: the attributes of ``<source>``; None leaves the element out.
+            changes: further fields of the Interface.
+
+        Raises:
+            InvalidDocument: libvirt refuses or drops something of it (`vifplug.guest.capabilities`).
         """
-        return cls(
-            type=type,
-            mac=vif.mac,
-            source=None if source is None else FrozenMap(source),
-            **{
-                "trust_guest_rx_filters": vif.trust_guest_rx_filters,
-                "model": vif.model,
-                "driver": vif.driver,
-                "filterref": vif.filterref,
-                "link_state": vif.link_state,
-                "mtu": vif.mtu,
-                "isolated": False if vif.port == Port(isolated=False) else None,
-                "boot_order": vif.boot_order,
-                "alias": vif.alias,
-                "extra": vif.guest_xml,
-                **changes,
-            },
-        )
+        own = {name: getattr(vif, name) for name in GUEST_FIELDS}
+        isolated = False if vif.port == Port(isolated=False) else None
+        fields = {**own, "isolated": isolated, "extra": vif.guest_xml, **changes}
+        return cls(type=type, mac=vif.mac, source=None if source is None else FrozenMap(source), **fields)

@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from vifplug.errors import InvalidDocument, InvalidRequest, Problem, sentences
-from vifplug.guest import xml
+from vifplug.guest import parts, xml
 from vifplug.guest.fields import Reader
-from vifplug.guest.interface import Interface
+from vifplug.guest.interface import GUEST_FIELDS, Interface
 from vifplug.model.names import parse_uuid
 from vifplug.model.vif import VIF
 
@@ -39,23 +39,32 @@ T = TypeVar("T")
 
 
 def interface(text: str | bytes | _Element) -> Interface:
-    """The element as a record. Raises InvalidDocument with every problem, UnknownType for a type of no use here."""
+    """Return the element as a record.
+
+    Raises:
+        InvalidDocument: with every problem.
+        UnknownType: vifplug has no use for the type of interface.
+    """
     reader = _reader(text)
-    made = _attempt(lambda: Interface.from_data(reader.fields), reader.problems)
-    return _finished(made, reader.problems)
+    made = _attempt(lambda: Interface.from_data(reader.fields), reader)
+    return _finished(made, reader)
 
 
 def vif(text: str | bytes | _Element, *, vif_id: str | None = None) -> VIF:
-    """The VIF that the element describes; raises as `interface` does.
+    """Return the VIF that the element describes.
 
     Its id is ``vif_id``, else the virtualport's interfaceid or instanceid, else one that follows from the MAC. The
-    element keeps its form: the VIF's ``tap_owner`` is ``vifplug`` only for ``<target managed='no'/>``; type network
-    says nothing of the host, and so nothing of that.
+    element keeps its form: the VIF's ``tap_owner`` is ``vifplug`` only for ``<target managed='no'/>``. Type network
+    says nothing of the host, and so does not say who makes the tap.
+
+    Raises:
+        InvalidDocument: with every problem.
+        UnknownType: vifplug has no use for the type of interface.
     """
     reader = _reader(text)
-    _attempt(lambda: Interface.from_data(reader.fields), reader.problems)
-    made = _attempt(lambda: VIF.from_data(_document(reader.fields, vif_id)), reader.problems)
-    return _finished(made, reader.problems)
+    _attempt(lambda: Interface.from_data(reader.fields), reader)
+    made = _attempt(lambda: VIF.from_data(_document(reader.fields, vif_id)), reader)
+    return _finished(made, reader)
 
 
 def domain(text: str | bytes) -> tuple[list[VIF], list[str]]:
@@ -85,9 +94,8 @@ def _reader(text: str | bytes | _Element) -> Reader:
 
 def _document(fields: Mapping[str, Any], vif_id: str | None) -> dict[str, Any]:
     """The VIF document of an element's fields."""
-    same = ("type", "mac", "model", "driver", "mtu", "vlan", "virtualport", "bandwidth", "filterref", "link_state")
-    more = ("trust_guest_rx_filters", "boot_order", "alias")
-    document = {name: fields[name] for name in (*same, *more) if name in fields}
+    names = ("type", "mac", "vlan", "virtualport", "bandwidth", *GUEST_FIELDS)
+    document = {name: fields[name] for name in names if name in fields}
     document["id"] = vif_id or _id(fields)
     document["target"] = fields.get("target")
     document["source"] = _source(fields)
@@ -109,7 +117,7 @@ def _id(fields: Mapping[str, Any]) -> str:
 def _source(fields: Mapping[str, Any]) -> dict[str, Any]:
     source = {name: value for name, value in fields.get("source", {}).items() if name != "type"}
     if fields["type"] == "hostdev":
-        return {"address": fields.get("address"), "managed": fields.get("managed", False)}
+        return parts.given(address=fields.get("address"), managed=fields.get("managed", False))
     if fields["type"] == "vdpa":
         return {"device": device} if (device := source.get("dev")) else {}
     if fields["type"] == "vhostuser" and "reconnect" in fields:
@@ -126,31 +134,21 @@ _PATHS = (
 )
 
 
-def _attempt(make: Callable[[], T], problems: list[Problem]) -> T | None:
-    """What ``make`` makes; None, with its problems noted, where it can't."""
+def _attempt(make: Callable[[], T], reader: Reader) -> T | None:
+    """What ``make`` makes; None, with its problems noted, if it fails. What an element lacks is noted already."""
     try:
         return make()
     except InvalidDocument as error:
-        problems += [_renamed(problem) for problem in error.problems]
+        found = map(_renamed, error.problems)
+        reader.problems += [problem for problem in found if problem.path not in reader.absent]
         return None
 
 
-def _finished(made: T | None, problems: list[Problem]) -> T:
+def _finished(made: T | None, reader: Reader) -> T:
     """What was made, unless there is a problem."""
-    if problems or made is None:
-        raise InvalidDocument(_once(problems), "interface")
+    if reader.problems or made is None:
+        raise InvalidDocument(dict.fromkeys(reader.problems), "interface")
     return made
-
-
-def _once(problems: list[Problem]) -> list[Problem]:
-    """Each problem once: what the schema found missing in an element the model then misses too."""
-    message = {problem.path for problem in problems if problem.message.endswith("got none")}
-    again = "is missing"
-    return [
-        problem
-        for problem in dict.fromkeys(problems)
-        if not (problem.message == again and message & {problem.path, problem.path.rpartition(".")[0]})
-    ]
 
 
 def _renamed(problem: Problem) -> Problem:

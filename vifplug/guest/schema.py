@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vifplug.errors import Problem
 from vifplug.model import guestxml
@@ -23,19 +23,37 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """What an element holds: the attributes that it must and may have, and its children.
+    """What an element holds."""
 
-    ``key`` is what its path in the document adds to that of the element around it. ``many``: it may come often.
-    ``text``: it holds a text. One that is ``opaque`` is not looked into.
-    """
-
+    #: what its path in the document adds to that of the element around it
     key: str = ""
+    #: attributes that it needs
     must: tuple[str, ...] = ()
+    #: further attributes
     may: tuple[str, ...] = ()
+    #: attributes that libvirt writes for a running guest or network: not configuration, and not offered
+    status: tuple[str, ...] = ()
     children: Mapping[str, Shape] = field(default_factory=dict)
+    #: it may occur several times
     many: bool = False
+    #: it holds text
     text: bool = False
+    #: its content is not looked into
     opaque: bool = False
+
+
+class Finding(NamedTuple):
+    """A problem, and the element that it is about."""
+
+    element: _Element
+    problem: Problem
+    #: the attribute that the element lacks, if that is the problem
+    lacks: str = ""
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """The paths at which the model will miss what the element lacks."""
+        return (self.problem.path, f"{self.problem.path}.{self.lacks}") if self.lacks else ()
 
 
 OPAQUE = Shape(opaque=True)
@@ -43,14 +61,15 @@ OPAQUE_OFTEN = Shape(opaque=True, many=True)
 
 
 _VIRTIO = ("iommu", "ats", "packed", "page_per_vq", "rss", "rss_hash_report")
-_DRIVER = ("name", "queues", "rx_queue_size", "tx_queue_size", "txmode", "ioeventfd", "event_idx", *_VIRTIO)
+_DRIVER = ("name", "model", "queues", "rx_queue_size", "tx_queue_size", "txmode", "ioeventfd", "event_idx", *_VIRTIO)
 _RATES = ("average", "peak", "burst", "floor")
-#: in the <source> of a running guest; not configuration (dropped by libvirt from an inactive one)
+#: in the <source> of a running guest; dropped by libvirt from an inactive one
 _STATUS = ("portid", "macTableManager")
 
 #: the elements that the model covers
 COVERED: dict[str, Shape] = {
-    "mac": Shape(key=".mac", must=("address",)),
+    # type and check are VMware's; currentAddress is what a running guest has made of its MAC (11.2)
+    "mac": Shape(key=".mac", must=("address",), status=("type", "check", "currentAddress")),
     "vlan": Shape(
         key=".vlan",
         may=("trunk",),
@@ -79,15 +98,15 @@ COVERED: dict[str, Shape] = {
     ),
     "link": Shape(key=".link_state", must=("state",)),
     "mtu": Shape(key=".mtu", must=("size",)),
-    "boot": Shape(key=".boot_order", must=("order",)),
+    "boot": Shape(key=".boot_order", must=("order",), may=("loadparm",)),
     "alias": Shape(key=".alias", must=("name",)),
 }
 
 #: ``<source>``, by the interface's type
 SOURCES: dict[str, Shape] = {
-    "bridge": Shape(key=".source", must=("bridge",), may=("network", "portgroup", *_STATUS)),
-    "network": Shape(key=".source", must=("network",), may=("portgroup", "bridge", *_STATUS)),
-    "direct": Shape(key=".source", must=("dev",), may=("mode", "network", "portgroup", "portid")),
+    "bridge": Shape(key=".source", must=("bridge",), status=("network", "portgroup", *_STATUS)),
+    "network": Shape(key=".source", must=("network",), may=("portgroup",), status=("bridge", *_STATUS)),
+    "direct": Shape(key=".source", must=("dev",), may=("mode",), status=("network", "portgroup", "portid")),
     "ethernet": Shape(key=".source", children={"ip": OPAQUE_OFTEN, "route": OPAQUE_OFTEN}),
     "vhostuser": Shape(
         key=".source",
@@ -96,7 +115,7 @@ SOURCES: dict[str, Shape] = {
     ),
     "hostdev": Shape(
         key=".source",
-        may=("missing",),
+        status=("missing",),
         children={"address": Shape(key=".address", must=("type",), may=("domain", "bus", "slot", "function"))},
     ),
     "vdpa": Shape(key=".source", must=("dev",)),
@@ -116,21 +135,23 @@ _MEANT = {
 }
 
 
-def problems(interface: _Element, kind: str) -> Iterator[Problem]:
+def findings(interface: _Element, kind: str) -> Iterator[Finding]:
     """What ``interface``, of type ``kind``, has that the schema does not, and what it lacks."""
-    return (problem for _, problem in located(interface, _interface(kind), "$"))
+    return located(interface, _interface(kind), "$")
 
 
-def located(element: _Element, shape: Shape, path: str) -> Iterator[tuple[_Element, Problem]]:
-    """What ``element`` has that ``shape`` does not, and what it lacks, each with the element that it is about."""
+def located(element: _Element, shape: Shape, path: str) -> Iterator[Finding]:
+    """What ``element`` has that ``shape`` does not, and what it lacks."""
     if shape.opaque:
         return
-    yield from ((element, problem) for problem in (*_attributes(element, shape, path), *_text(element, shape, path)))
+    yield from _attributes(element, shape, path)
+    yield from _text(element, shape, path)
     for child, index, inner in _children(element, shape):
         if inner is None:
-            yield child, _unknown(element, _name(child), shape, path)
+            yield Finding(child, _unknown(element, _name(child), shape, path))
         elif index and not inner.many:
-            yield child, Problem(path, f"expected <{_name(child)}> once in <{_name(element)}>, got it again")
+            message = f"expected <{_name(child)}> once in <{_name(element)}>, got it again"
+            yield Finding(child, Problem(path, message))
         else:
             yield from located(child, inner, _path(path, inner, index))
 
@@ -166,34 +187,37 @@ def _interface(kind: str) -> Shape:
     )
 
 
-def _attributes(element: _Element, shape: Shape, path: str) -> Iterator[Problem]:
+def _attributes(element: _Element, shape: Shape, path: str) -> Iterator[Finding]:
     known = (*shape.must, *shape.may)
     for name in shape.must:
         if name not in element.attrib:
-            yield Problem(path, f"expected attribute {name} in <{_name(element)}>, got none")
+            message = f"expected attribute {name} in <{_name(element)}>, got none"
+            yield Finding(element, Problem(path, message), lacks=name)
     for name in map(str, element.attrib):
-        if name not in known:
-            wanted = f"expected {joined(known)}" if known else "it has no attributes"
-            yield Problem(path, f"attribute {name} is not known in <{_name(element)}>; {wanted}")
+        if name not in (*known, *shape.status):
+            expected = f"expected {joined(known)}" if known else "it has no attributes"
+            if not known and shape.children:
+                expected = f"it holds {joined(f'<{child}>' for child in shape.children)}"
+            message = f"attribute {name} is not known in <{_name(element)}>; {expected}"
+            yield Finding(element, Problem(path, message))
 
 
 def _unknown(element: _Element, name: str, shape: Shape, path: str) -> Problem:
     if name in _MEANT:
-        wanted = f"; expected <{_MEANT[name]}>"
+        expected = f"; expected <{_MEANT[name]}>"
     elif len(shape.children) > _MANY:
-        wanted = ": libvirt has no such element"
+        expected = ": libvirt has no such element"
     else:
-        wanted = f"; expected {joined(f'<{child}>' for child in shape.children)}" if shape.children else ""
-    return Problem(path, f"<{name}> is not known in <{_name(element)}>{wanted}")
+        expected = f"; expected {joined(f'<{child}>' for child in shape.children)}" if shape.children else ""
+    return Problem(path, f"<{name}> is not known in <{_name(element)}>{expected}")
 
 
-def _text(element: _Element, shape: Shape, path: str) -> Iterator[Problem]:
-    if shape.text:
-        return
+def _text(element: _Element, shape: Shape, path: str) -> Iterator[Finding]:
     text = "".join([element.text or "", *(child.tail or "" for child in element)]).strip()
-    if text:
-        wanted = ", expected <tag id='...'/>" if _name(element) == "vlan" else ""
-        yield Problem(path, f"<{_name(element)}> holds the text {text[:40]!r}{wanted}")
+    if text and not shape.text:
+        expected = ", expected <tag id='...'/>" if _name(element) == "vlan" else ""
+        message = f"<{_name(element)}> holds the text {text[:40]!r}{expected}"
+        yield Finding(element, Problem(path, message))
 
 
 def _name(element: _Element) -> str:

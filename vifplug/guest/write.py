@@ -20,10 +20,11 @@ from vifplug.model.vlan import Vlan
 _PLACES = (
     ("mac", ("source",)),
     ("port", ("ip", "route", "portForward", "script", "downscript", "backenddomain")),
-    ("target", ("guest",)),
+    ("target", ("guest", "model")),
     ("driver", ("backend",)),
     ("filterref", ("tune", "teaming")),
     ("mtu", ("coalesce",)),
+    ("boot", ("boot",)),
     ("alias", ("rom", "acpi", "address")),
 )
 _PLACE = {name: place for place, names in _PLACES for name in names}
@@ -32,6 +33,7 @@ _NOTHING = {place: "" for place, _ in _PLACES}
 #: ``name``, ``txmode`` ... in libvirt's order, and whether each is a switch (virDomainVirtioNetDriverFormat)
 _DRIVER = (
     ("name", False),
+    ("model", False),
     ("txmode", False),
     ("ioeventfd", True),
     ("event_idx", True),
@@ -66,7 +68,8 @@ def element(interface: Interface) -> str:
         f"{_one('model type', interface.model)}{'' if hostdev else driver}{extra['driver']}"
         f"{_filterref(interface.filterref) if interface.filterref else ''}{extra['filterref']}"
         f"{_one('link state', interface.link_state)}{_one('mtu size', interface.mtu)}{extra['mtu']}"
-        f"{_one('boot order', interface.boot_order)}{_one('alias name', interface.alias)}{extra['alias']}"
+        f"{_one('boot order', interface.boot_order)}{extra['boot']}"
+        f"{_one('alias name', interface.alias)}{extra['alias']}"
         "</interface>"
     )
 

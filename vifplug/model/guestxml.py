@@ -27,10 +27,12 @@ TAGS = (
     "downscript",
     "backenddomain",
     "guest",
+    "model",  # of type hostdev, which has no NIC of its own
     "backend",
     "tune",
     "teaming",
     "coalesce",
+    "boot",  # with a loadparm
     "rom",
     "acpi",
     "address",

@@ -15,18 +15,14 @@ from vifplug.model.bandwidth import Bandwidth
 from vifplug.model.codec import Model, joined
 from vifplug.model.names import DeviceName, Mtu, PciAddress, Uuid, Word, between
 from vifplug.model.nic import Port
-from vifplug.model.virtualport import OPENVSWITCH, QBG, QBH, VirtualPort
+from vifplug.model.virtualport import OPENVSWITCH, VirtualPort
 from vifplug.model.vlan import Vlan
 
 Mode = Literal["bridge", "private", "vepa", "passthrough", "hostdev"]
 
-#: virtualport types that each form of a network supports (libvirt: networkAllocatePort, virhostdev.c)
-PROFILES: dict[str, tuple[str, ...]] = {"bridge": (OPENVSWITCH,), "direct": (QBG, QBH), "hostdev": (QBH,)}
 #: the fields for the connection of VIFs, and the ones that some modes require; other modes require devices or a pf
 _PLACES = ("bridge", "devices", "addresses", "pf")
 _NEEDED = {"bridge": "a bridge or devices", "hostdev": "addresses or a pf"}
-#: description of each form, for errors
-FORMS = {"bridge": "a bridge", "direct": "macvtap devices", "hostdev": "virtual functions"}
 
 
 def _network_name(text: str) -> str:
@@ -90,6 +86,8 @@ class Network(Model):
     managed: bool = False
     #: driver that the VF gets in the meantime; mode hostdev only
     driver: Literal["vfio", "kvm", "xen"] | None = None
+    #: VFIO variant driver (libvirt 10.0); mode hostdev only
+    driver_model: Word | None = None
     #: default MTU of VIFs on a bridge, in bytes
     mtu: Mtu | None = None
     vlan: Vlan | None = None
@@ -139,8 +137,7 @@ class Network(Model):
     def rules(self) -> Iterator[Problem]:
         yield from self._pool_rules()
         yield from self._portgroup_rules()
-        yield from self._virtualport_rules()
-        yield from self._vlan_rules()
+        yield from self._port_rules()
         yield from self._other_rules()
 
     def _pool_rules(self) -> Iterator[Problem]:
@@ -170,59 +167,35 @@ class Network(Model):
         if len(defaults) > 1:
             found = joined((name for _, name in defaults), "and")
             yield Problem(f"$.portgroups[{defaults[-1][0]}]", f"expected at most one default portgroup, got {found}")
-        for index, group in enumerate(self.portgroups):
-            if group.bandwidth and (message := floor_problem(group.bandwidth)):
-                yield Problem(f"$.portgroups[{index}].bandwidth.inbound.floor", message)
-            if group.bandwidth and self.form != "bridge":
-                yield Problem(
-                    f"$.portgroups[{index}].bandwidth", f"requires a network on a bridge, got mode {self.mode}"
-                )
 
-    def _virtualport_rules(self) -> Iterator[Problem]:
-        if self.virtualport and self.virtualport.type is None:
+    def _port_rules(self) -> Iterator[Problem]:
+        """Yield what libvirt does not support on the network's ports (networkValidate), whatever a VIF adds."""
+        from vifplug.guest import capabilities
+
+        port = self.virtualport
+        if port and port.type is None:
             yield Problem("$.virtualport.type", "is missing: only a portgroup or a VIF can take it from the network")
-        elif self.virtualport and (message := self.profile_problem(self.virtualport.type)):
+        elif message := capabilities.profile_problem(port, self.form, capabilities.NETWORK_PROFILES):
             yield Problem("$.virtualport.type", message)
-
-    def profile_problem(self, profile: str | None) -> str:
-        """Return why this network does not support virtualports of type ``profile``; empty if it does."""
-        supported = PROFILES[self.form]
-        if profile is None or profile in supported:
-            return ""
-        return f"expected {joined(supported)} for a network of {FORMS[self.form]}, got {profile}"
-
-    def _vlan_rules(self) -> Iterator[Problem]:
-        """Yield a problem for each VLAN that the network does not support, as libvirt does (networkValidate)."""
-        places = [("$", self.vlan), *((f"$.portgroups[{i}]", group.vlan) for i, group in enumerate(self.portgroups))]
-        for path, vlan in places:
-            if message := self.vlan_problem(vlan):
+        vlans = [("$", self.vlan), *((f"$.portgroups[{i}]", group.vlan) for i, group in enumerate(self.portgroups))]
+        for path, vlan in vlans:
+            if message := capabilities.network_vlan_problem(vlan, self.form, self.mode, port):
                 yield Problem(f"{path}.vlan", message)
-            elif vlan and self.form == "hostdev" and self.virtualport:
-                yield Problem(f"{path}.vlan", 'cannot be combined with "virtualport": the port profile sets the VLAN')
-
-    def vlan_problem(self, vlan: Vlan | None) -> str:
-        """Return why a port of this network cannot have ``vlan``; empty if it can."""
-        if vlan is None or self.form == "bridge":
-            return ""
-        if self.form == "direct" and self.mode != "passthrough":
-            return f"not supported in mode {self.mode}, which shares the device: use passthrough, hostdev or a bridge"
-        if vlan.access is None:
-            return "expected one access VLAN: a virtual function supports neither a trunk nor a native VLAN"
-        return ""
+        for index, group in enumerate(self.portgroups):
+            if capabilities.floor(group.bandwidth):
+                yield Problem(f"$.portgroups[{index}].bandwidth.inbound.floor", capabilities.FLOOR)
+            if group.bandwidth and self.form != "bridge":
+                message = f"requires a network on a bridge, got mode {self.mode}"
+                yield Problem(f"$.portgroups[{index}].bandwidth", message)
 
     def _other_rules(self) -> Iterator[Problem]:
         if self.mtu and self.form != "bridge":
             yield Problem(
                 "$.mtu", f"requires a network on a bridge: in mode {self.mode}, the MTU is that of the device"
             )
-        if (self.managed or self.driver) and self.mode != "hostdev":
-            yield Problem("$.managed" if self.managed else "$.driver", f"requires mode hostdev, got mode {self.mode}")
-
-
-def floor_problem(bandwidth: Bandwidth) -> str:
-    """Return why a port cannot have a guaranteed rate (only libvirt's own bridges support it); empty if it has none."""
-    guaranteed = bandwidth.inbound and bandwidth.inbound.floor
-    return "requires a network that libvirt itself runs (nat, route, open)" if guaranteed else ""
+        for name in ("managed", "driver", "driver_model"):
+            if getattr(self, name) and self.mode != "hostdev":
+                yield Problem(f"$.{name}", f"requires mode hostdev, got mode {self.mode}")
 
 
 def _repeated(field: str, values: Iterable[Any], key: Callable[[Any], Hashable]) -> Iterator[Problem]:

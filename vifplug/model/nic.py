@@ -25,7 +25,7 @@ def _power_of_two(size: int) -> int:
     return size
 
 
-#: virtio 1.2 section 2.6: queue sizes are powers of two up to 32768; QEMU's floor is 256
+#: virtio 1.2 section 2.6: queue sizes are powers of two up to 32768; QEMU's limits are in vifplug.guest.capabilities
 RingSize = Annotated[int, between(64, 32768), _power_of_two]
 
 HostOffload = Literal["csum", "gso", "tso4", "tso6", "ecn", "ufo", "mrg_rxbuf"]
@@ -44,6 +44,8 @@ class Driver(Model):
 
     #: qemu or vhost for a virtio NIC, the others for a VF
     name: Literal["qemu", "vhost", "vfio", "kvm", "xen"] | None = None
+    #: VFIO variant driver of a VF (libvirt 10.0)
+    model: Word | None = None
     #: number of queue pairs; 1 is the same as None
     queues: Annotated[int, between(1, MAX_QUEUES, "queues")] | None = None
     #: sizes of the rings, in descriptors

@@ -140,20 +140,13 @@ class VIF(Model):
         return changes
 
     def rules(self) -> Iterator[Problem]:
+        from vifplug.guest import capabilities
+
         if self.target is None and self.tap_owner == "vifplug" and self.type not in _WITHOUT_DEVICE:
             yield Problem("$.target", "expected a device name, got null: only libvirt, as tap_owner, can choose one")
         if self.virtualport and self.type != "network":
             yield from (problem.under("$.virtualport") for problem in self.virtualport.missing())
-        yield from self._driver_rules()
-        if self.bandwidth and self.bandwidth.inbound and self.bandwidth.inbound.floor and self.type != "network":
-            yield Problem("$.bandwidth.inbound.floor", f"requires type network, got type {self.type}")
-
-    def _driver_rules(self) -> Iterator[Problem]:
-        """Refuse ``<driver>`` without virtio: libvirt drops it silently there (9.0: domain_conf.c)."""
-        if self.type in _WITHOUT_DEVICE or self.model in VIRTIO or not self.driver:
-            return
-        for name in self.driver.to_data():
-            yield Problem(f"$.driver.{name}", f"requires a virtio model, got {self.model}")
+        yield from capabilities.refused_in_document(self)
 
     @classmethod
     def from_json(cls, document: str | bytes | Mapping[str, Any]) -> VIF:

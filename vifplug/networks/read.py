@@ -58,25 +58,28 @@ class _Reader:
         for key in _OF_FORWARD:
             self._lines.setdefault(f"$.{key}", _line(self._elements.get("forward", root)))
         self._problems: list[tuple[int, Problem]] = []
+        #: paths at which the model will miss what an element lacks: it is a problem already
+        self._absent: set[str] = set()
 
     def network(self) -> Network:
         self._refuse_libvirts_own()
-        self._problems += [(_line(element), problem) for element, problem in located(self._root, NETWORK, "$")]
+        for finding in located(self._root, NETWORK, "$"):
+            self._problems.append((_line(finding.element), finding.problem))
+            self._absent |= set(finding.absent)
         data = self._data()
         try:
             made = Network.from_data(data)
         except InvalidDocument as error:
-            self._problems += [(self._line_of(problem.path), problem) for problem in error.problems]
+            new = [problem for problem in error.problems if problem.path not in self._absent]
+            self._problems += [(self._line_of(problem.path), problem) for problem in new]
         if self._problems:
             raise InvalidDocument(self._describe(), f"network {data['name']}" if data.get("name") else "network")
         return made
 
     def _describe(self) -> Iterator[Problem]:
-        """Every problem once, by line; what the schema found missing in an element the model misses too."""
-        incomplete = {problem.path for _, problem in self._problems if problem.message.endswith("got none")}
+        """Every problem once, by line."""
         for line, problem in dict.fromkeys(sorted(self._problems, key=lambda each: each[0])):
-            if problem.message != "is missing" or not {problem.path, _around(problem.path)} & incomplete:
-                yield Problem(f"line {line}" + (f": {problem.path}" if problem.path != "$" else ""), problem.message)
+            yield Problem(f"line {line}" + (f": {problem.path}" if problem.path != "$" else ""), problem.message)
 
     def _refuse_libvirts_own(self) -> None:
         forward = self._elements.get("forward")
@@ -118,9 +121,8 @@ class _Reader:
         return {
             "mode": forward.get("mode"),
             **given,
-            **parts.given(
-                pf=None if pf is None else pf.get("dev"), driver=None if driver is None else driver.get("name")
-            ),
+            **parts.given(pf=None if pf is None else pf.get("dev")),
+            **({} if driver is None else parts.given(driver=driver.get("name"), driver_model=driver.get("model"))),
         }
 
     def _addresses(self, forward: _Element) -> Iterator[str]:
@@ -161,10 +163,13 @@ class _Reader:
         return {**parts.given(name=group.get("name"), default=default or None), **self._common(group, path)}
 
     def _refuse_parts(self) -> None:
+        mode = self._elements["forward"].get("mode")
         for child in self._root:
             tag = str(child.tag)
             if why := REFUSED.get(tag):
                 message = f"<{tag}> {why}, which is the host's here; leave it out"
+                if "bridge" not in self._elements:
+                    message = f"libvirt has no <{tag}> with forward mode {mode}; leave it out"
                 self._problems.append((_line(child), Problem("$", message)))
         bridge = self._elements.get("bridge")
         if bridge is not None:

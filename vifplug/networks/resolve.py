@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from vifplug.errors import InvalidDocument, InvalidRequest, Problem, UnknownPortGroup, Unsupported
+from vifplug.guest import capabilities
 from vifplug.model.codec import joined
 from vifplug.model.names import default_target, is_pci
-from vifplug.model.network import Network, PortGroup, floor_problem
+from vifplug.model.network import Network, PortGroup
 from vifplug.model.nic import Driver
 from vifplug.model.source import BridgeSource, DirectSource, HostDeviceSource
 from vifplug.model.vif import VIF
@@ -55,7 +56,7 @@ def resolve(
             vif.trust_guest_rx_filters, group.trust_guest_rx_filters, network.trust_guest_rx_filters
         ),
     }
-    problems += _problems(network, changes)
+    problems += _problems(network, changes, agreed=not problems)
     if problems:
         raise Unsupported(problems, f"VIF {vif.id} on network {network.name}")
     changes |= _form(vif, network, default_bridge)
@@ -120,21 +121,19 @@ def _said(vif: VIF, network: Network, group: PortGroup) -> list[merge.Said]:
     ]
 
 
-def _problems(network: Network, merged: Mapping[str, Any]) -> Iterator[Problem]:
-    """What the network can't honour of what was merged."""
+def _problems(network: Network, merged: Mapping[str, Any], *, agreed: bool) -> Iterator[Problem]:
+    """What the network can't honour of what was merged. ``agreed``: the virtualports could be merged."""
     port, vlan, bandwidth = merged["virtualport"], merged["vlan"], merged["bandwidth"]
-    if port and (message := network.profile_problem(port.type)):
+    if message := capabilities.network_profile_problem(port, network.form):
         yield Problem("$.virtualport.type", message)
     elif port:
         yield from (problem.under("$.virtualport") for problem in port.missing())
-    if message := network.vlan_problem(vlan):
+    if message := capabilities.network_vlan_problem(vlan, network.form, network.mode, port):
         yield Problem("$.vlan", message)
-    elif vlan and network.form == "hostdev" and port:
-        yield Problem("$.vlan", f"can't be set beside virtualport {port.type}: the port profile has the VLAN")
-    if network.form == "bridge" and network.bridge is None and not (port and port.type == OPENVSWITCH):
+    if network.form == "bridge" and network.bridge is None and agreed and not (port and port.type == OPENVSWITCH):
         yield Problem("$.virtualport.type", "is missing; expected openvswitch, since the network names no bridge")
-    if bandwidth and (message := floor_problem(bandwidth)):
-        yield Problem("$.bandwidth.inbound.floor", message)
+    if capabilities.floor(bandwidth):
+        yield Problem("$.bandwidth.inbound.floor", capabilities.FLOOR)
 
 
 def _form(vif: VIF, network: Network, default_bridge: str) -> dict[str, Any]:
@@ -145,7 +144,7 @@ def _form(vif: VIF, network: Network, default_bridge: str) -> dict[str, Any]:
         return {"source": source, "mtu": vif.mtu or network.mtu, "target": vif.target or target}
     if network.form == "direct":
         return {"target": vif.target or target}
-    driver = Driver(name=network.driver) if network.driver else None
+    driver = Driver(name=network.driver, model=network.driver_model)
     return {"target": None, "tap_owner": None, "driver": driver}  # the guest sees the function itself: no tap, no NIC
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from vifplug.guest.schema import COVERED, OPAQUE, OPAQUE_OFTEN, Shape
 
-#: what a running network's dump adds; not configuration
+#: what a running network's dump adds
 _STATUS = ("connections",)
 
 _PORTGROUP = Shape(
@@ -22,12 +22,12 @@ _PORTGROUP = Shape(
 _FORWARD = Shape(
     may=("mode", "dev", "managed"),
     children={
-        "interface": Shape(key=".devices", must=("dev",), may=("max", *_STATUS), many=True),
+        "interface": Shape(key=".devices", must=("dev",), may=("max",), status=_STATUS, many=True),
         "address": Shape(
-            key=".addresses", must=("type",), may=("domain", "bus", "slot", "function", *_STATUS), many=True
+            key=".addresses", must=("type",), may=("domain", "bus", "slot", "function"), status=_STATUS, many=True
         ),
         "pf": Shape(key=".pf", must=("dev",)),
-        "driver": Shape(key=".driver", must=("name",)),
+        "driver": Shape(key=".driver", may=("name", "model")),
     },
 )
 
@@ -44,7 +44,8 @@ REFUSED = {
 }
 
 NETWORK = Shape(
-    may=("trustGuestRxFilters", "ipv6", *_STATUS),
+    may=("trustGuestRxFilters", "ipv6"),
+    status=_STATUS,
     children={
         "name": Shape(key=".name", text=True),
         "uuid": Shape(key=".uuid", text=True),

@@ -102,12 +102,13 @@ def driver(guest: Guest) -> dict[str, Any]:
     if guest.model != "virtio":
         return {}
     found: dict[str, Any] = {"packed": True} if guest.packed else {}
+    rings = {"rx_queue_size": guest.rx_queue_size} if guest.rx_queue_size else {}
     if guest.virt_type == "qemu":  # libvirt would open vhost-net, which is KVM's
-        return {"name": "qemu", **found}
+        return {"name": "qemu", **rings, **found}
     if guest.wants_queues and guest.vcpus > 1:
         found |= {"name": "vhost", "queues": min(guest.vcpus, guest.max_queues or MAX_QUEUES)}
-    if guest.rx_queue_size:
-        found |= {"name": "vhost", "rx_queue_size": guest.rx_queue_size}
+    if rings:
+        found |= {"name": "vhost", **rings}
     return found
 
 

@@ -64,7 +64,7 @@ def interface(kind: VIFType, vif: VIF, context: Context) -> Interface:
 def accepted(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
     """A document that is an example is not refused."""
     try:
-        kind.check(vif, context)
+        kind.validate(vif, context)
     except InvalidRequest as error:
         yield f"the example is refused: {error}"
 
@@ -170,7 +170,7 @@ def element(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
 
 def _checked(kind: VIFType, vif: VIF, context: Context) -> None:
     with contextlib.suppress(InvalidRequest):  # `accepted` says so
-        kind.check(vif, context)
+        kind.validate(vif, context)
 
 
 def _unread(found: Sequence[Resource]) -> list[Resource]:

@@ -112,7 +112,7 @@ def _refused(kind: VIFType, document: Mapping[str, Any], context: Context) -> li
 
     def ask() -> list[str]:
         try:
-            kind.check(bound(VIF.from_data(document), kind), context)
+            kind.validate(bound(VIF.from_data(document), kind), context)
         except InvalidDocument as error:
             return [problem.path for problem in error.problems]
         return []

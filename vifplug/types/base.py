@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from vifplug.errors import Missing, Problem, Unsupported
+from vifplug.guest import capabilities
 from vifplug.guest.interface import Interface
 from vifplug.model.codec import FrozenMap, Model
 from vifplug.model.names import default_target
-from vifplug.model.nic import VF_DRIVERS, Port
+from vifplug.model.nic import Port
 from vifplug.model.vif import VIF, Instance
 from vifplug.plan.facts import Facts, VirtualFunctionFacts
 from vifplug.plan.registry import Resource
@@ -112,7 +113,7 @@ class VIFType(abc.ABC):
         """Who makes the tap: the document's word, else the configuration's, else the type's default."""
         return vif.tap_owner or (self.tap_owner and (context.settings.tap_owner or self.tap_owner))
 
-    def check(self, vif: VIF, context: Context) -> None:
+    def validate(self, vif: VIF, context: Context) -> None:
         """Raises Unsupported with everything that this type can't honour of ``vif``."""
         problems = [*refused(vif, self.name, self.refuses), *self.problems(vif, context)]
         if problems:
@@ -130,9 +131,9 @@ NO_VF = "only hostdev and direct in mode passthrough have a virtual function"
 
 
 def nic_problems(vif: VIF) -> Iterator[Problem]:
-    """What no emulated NIC can honour."""
-    if vif.driver and vif.driver.name in VF_DRIVERS:
-        yield Problem("$.driver.name", f"{vif.driver.name} is for type hostdev; expected qemu or vhost")
+    """Yield what no emulated NIC takes of a VIF's model and driver (`vifplug.guest.capabilities`)."""
+    yield from capabilities.model_problems(vif.model, vif.type)
+    yield from capabilities.driver_problems(vif.driver, vif.model, vif.type)
 
 
 def target_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from vifplug.errors import Problem
+from vifplug.guest import capabilities
 from vifplug.guest.interface import Interface
 from vifplug.model.codec import FrozenMap
 from vifplug.model.names import host_mac
 from vifplug.model.source import BridgeSource
 from vifplug.model.vif import VIF
-from vifplug.model.virtualport import MIDONET
+from vifplug.model.virtualport import MIDONET, OPENVSWITCH
 from vifplug.model.vlan import Vlan
 from vifplug.plan.registry import (
     HARDENED,
@@ -93,9 +94,10 @@ def _port_owner(vif: VIF, owner: str | None) -> str | None:
 def _openvswitch_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
     yield from openvswitch.external_ids_problems(vif)
     if vif.port and vif.port.isolated:
-        yield Problem("$.port.isolated", "needs a Linux bridge, got virtualport openvswitch")
+        yield capabilities.isolated_beside(OPENVSWITCH)
     if vif.filterref and not vif.source.hybrid:
-        yield Problem("$.filterref", "nwfilter can't see an Open vSwitch port; set source.hybrid, or leave it out")
+        found = capabilities.filterref_beside(OPENVSWITCH)
+        yield Problem(found.path, f"{found.message}; set source.hybrid, or leave it out")
     if vif.source.ensure:
         yield Problem("$.source.ensure", "is for a Linux bridge: one of Open vSwitch is made in any case")
     yield from _port_owner_problems(vif, owner)
@@ -132,14 +134,14 @@ def _linux_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
             yield Problem(f"$.source.{name}", "needs virtualport openvswitch")
     if profile == MIDONET and owner == "vifplug":
         yield Problem("$.virtualport.type", "libvirt binds midonet ports (mm-ctl); set tap_owner to libvirt")
-    elif profile and profile != MIDONET:
-        yield Problem("$.virtualport.type", f"{profile} is for types direct and hostdev: a bridge has no use for it")
+    elif message := capabilities.profile_problem(vif.virtualport, "bridge"):
+        yield Problem("$.virtualport.type", message)
     if vif.source.hybrid:
         yield Problem("$.source.hybrid", "needs virtualport openvswitch: a hybrid port joins the two kinds of bridge")
     if vif.external_ids:
         yield Problem("$.external_ids", "needs virtualport openvswitch: they are columns of its Interface table")
-    if profile == MIDONET and vif.vlan:
-        yield Problem("$.vlan", "can't be honoured on a midonet port")
+    if message := capabilities.vlan_problem(vif.vlan, "bridge", port=vif.virtualport):
+        yield Problem("$.vlan", message)
 
 
 def _openvswitch_desired(vif: VIF, context: Context, owner: str | None) -> Iterator[Resource]:

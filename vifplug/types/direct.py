@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from vifplug.errors import Missing, Problem
+from vifplug.guest import capabilities
 from vifplug.guest.interface import Interface
 from vifplug.model.source import DirectSource
 from vifplug.model.vif import VIF
-from vifplug.model.virtualport import QBG, QBH
+from vifplug.model.virtualport import QBH
 from vifplug.plan.registry import LowerDevice, Macvtap, Resource, VlanLink
 from vifplug.types.base import NO_VF, Context, VIFType, nic_problems, target_problems
 from vifplug.types.ethernet import tap_interface
@@ -37,10 +38,9 @@ class DirectType(VIFType):
         yield from nic_problems(vif)
         yield from target_problems(vif, owner)
         yield from _profile_problems(vif, owner)
-        if vif.source.mode == "passthrough":
-            yield from vf_vlan_problems(vif)
-        else:
-            yield from _shared_problems(vif)
+        yield from vf_vlan_problems(vif)
+        if vif.vf and vif.source.mode != "passthrough":
+            yield Problem("$.vf", NO_VF)
         if owner == "vifplug" and vif.source.vlan_device and vif.source.mode == "passthrough":
             yield Problem("$.source.vlan_device", "can't be passed through by vifplug; set tap_owner to libvirt")
         if owner == "vifplug" and vif.bandwidth:
@@ -84,19 +84,10 @@ class DirectType(VIFType):
 
 
 def _profile_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
-    profile = vif.virtualport and vif.virtualport.type
-    if profile and profile not in (QBG, QBH):
-        yield Problem("$.virtualport.type", f"expected 802.1Qbg or 802.1Qbh: a macvtap joins no {profile} switch")
-    elif profile and owner == "vifplug":
+    if message := capabilities.profile_problem(vif.virtualport, "direct"):
+        yield Problem("$.virtualport.type", message)
+    elif vif.virtualport and owner == "vifplug":
         yield Problem("$.virtualport", "libvirt associates the port profile; set tap_owner to libvirt")
-
-
-def _shared_problems(vif: VIF) -> Iterator[Problem]:
-    if vif.vlan:
-        mode = vif.source.mode
-        yield Problem("$.vlan", f"needs mode passthrough on a virtual function: {mode} shares the device; got {mode}")
-    if vif.vf:
-        yield Problem("$.vf", NO_VF)
 
 
 def _device(vif: VIF, context: Context) -> str:

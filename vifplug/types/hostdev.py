@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from vifplug.errors import Problem
+from vifplug.guest import capabilities
 from vifplug.guest.interface import Interface
 from vifplug.model.codec import FrozenMap
-from vifplug.model.nic import VF_DRIVERS, VfSettings
+from vifplug.model.nic import VfSettings
 from vifplug.model.source import HostDeviceSource
 from vifplug.model.vif import VIF
-from vifplug.model.virtualport import QBH
+from vifplug.model.virtualport import OPENVSWITCH, QBH
 from vifplug.plan.facts import VirtualFunctionFacts
 from vifplug.plan.registry import PciFunction, Resource, VirtualFunction
 from vifplug.types import openvswitch, representor
@@ -31,13 +32,12 @@ class HostDeviceType(VIFType):
     }
 
     def problems(self, vif: VIF, context: Context) -> Iterator[Problem]:
-        yield from driver_problems(vif)
+        yield from capabilities.driver_problems(vif.driver, vif.model, "hostdev")
         profile = vif.virtualport and vif.virtualport.type
-        if profile and profile != QBH and not (vif.source.bridge and openvswitch.on_openvswitch(vif)):
-            wanted = "openvswitch" if vif.source.bridge else "802.1Qbh"
-            yield Problem("$.virtualport.type", f"expected {wanted}: the only one for this hostdev, got {profile}")
-        if vif.vlan and profile == QBH:
-            yield Problem("$.vlan", "can't be set beside virtualport 802.1Qbh: the port profile has the VLAN")
+        if vif.source.bridge and profile not in (None, OPENVSWITCH):
+            yield Problem("$.virtualport.type", f"expected openvswitch with source.bridge, got {profile}")
+        elif vif.source.bridge is None and (message := capabilities.profile_problem(vif.virtualport, "hostdev")):
+            yield Problem("$.virtualport.type", message)
         if vif.source.remote or vif.source.whole:
             yield from _untouched_problems(vif)
         elif vif.source.bridge:
@@ -114,9 +114,10 @@ def virtual_function(vif: VIF, facts: VirtualFunctionFacts, *, mac: str | None, 
 
 
 def vf_vlan_problems(vif: VIF) -> Iterator[Problem]:
-    """A VF carries one VLAN, which its PF adds and removes (libvirt: no trunking on SR-IOV devices)."""
-    if vif.vlan and vif.vlan.access is None:
-        yield Problem("$.vlan", "expected one access VLAN: a virtual function carries no trunk and no native VLAN")
+    """What a VF, or the device that a macvtap shares, can't do of the VLAN that its PF adds and removes."""
+    mode = getattr(vif.source, "mode", None)
+    if message := capabilities.vlan_problem(vif.vlan, vif.type, mode=mode, port=vif.virtualport):
+        yield Problem("$.vlan", message)
     for key in ("vlan_qos", "vlan_proto"):
         if vif.vf and getattr(vif.vf, key) is not None and not vif.vlan:
             yield Problem(f"$.vf.{key}", "needs a vlan")
@@ -134,17 +135,8 @@ def _switched_problems(vif: VIF) -> Iterator[Problem]:
 
 def _untouched_problems(vif: VIF) -> Iterator[Problem]:
     """What this host would have to set on a function that it leaves alone."""
-    why = "source.remote: the card's switch sets that" if vif.source.remote else "source.whole: nothing is set on it"
+    why = "source.remote: the card's switch sets it" if vif.source.remote else "source.whole: nothing is set on it"
     ours = ("target", "link_state", "trust_guest_rx_filters") if vif.source.whole else ()
     for key in ("vlan", "vf", "virtualport", "external_ids", *ours):
         if getattr(vif, key) not in (None, FrozenMap()):
-            yield Problem(f"$.{key}", f"can't be honoured with {why}")
-
-
-def driver_problems(vif: VIF) -> Iterator[Problem]:
-    """A function that the guest sees itself has no backend but the one that passes it through."""
-    for key, value in (vif.driver.to_data() if vif.driver else {}).items():
-        if key != "name":
-            yield Problem(f"$.driver.{key}", "is for virtio NICs; a hostdev takes driver.name only")
-        elif value not in VF_DRIVERS:
-            yield Problem("$.driver.name", f"expected vfio, got {value}")
+            yield Problem(f"$.{key}", f"not supported with {why}")

@@ -84,7 +84,8 @@ class VdpaType(VIFType):
 
     def problems(self, vif: VIF, context: Context) -> Iterator[Problem]:
         yield from nic_problems(vif)
-        yield from _emulation_problems(vif)
+        if vif.driver and vif.driver.name == "qemu":
+            yield Problem("$.driver.name", "can't be qemu: the device serves the rings itself")
         if vif.source.bridge is None:
             yield from _unswitched_problems(vif)
         else:
@@ -120,14 +121,6 @@ def _function(vif: VIF, found: VdpaFacts) -> str:
         message = f"vdpa device {found.name} is on no PCI function, and so has no representor"
         raise Missing(f"{message} to plug into bridge {vif.source.bridge}: leave source.bridge out")
     return found.function
-
-
-def _emulation_problems(vif: VIF) -> Iterator[Problem]:
-    """libvirt 9.0 takes no other model (qemuValidateDomainDeviceDefNetwork)."""
-    if vif.model not in (None, "virtio"):
-        yield Problem("$.model", f"expected virtio: vdpa has no other, got {vif.model}")
-    if vif.driver and vif.driver.name == "qemu":
-        yield Problem("$.driver.name", "can't be qemu: the device serves the rings itself")
 
 
 def _unswitched_problems(vif: VIF) -> Iterator[Problem]:

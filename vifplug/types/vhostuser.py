@@ -6,14 +6,17 @@ import posixpath
 from collections.abc import Iterable, Iterator
 
 from vifplug.errors import Problem
+from vifplug.guest import capabilities
 from vifplug.guest.interface import Interface
 from vifplug.model.codec import FrozenMap
-from vifplug.model.nic import VIRTIO
 from vifplug.model.source import VhostUserSource
 from vifplug.model.vif import VIF
 from vifplug.plan.registry import OvsPort, Resource, VhostSocket
 from vifplug.types import adopted, openvswitch
-from vifplug.types.base import NO_VF, Context, Option, VIFType, nic_problems
+from vifplug.types.base import NO_VF, Context, Option, VIFType
+
+#: what a vhost-user VIF without a model gets: it has no other frontend
+_MODEL = "virtio"
 
 _DIRECTORY = (
     "the directory of the sockets that QEMU makes. Set where vifplug makes the directory; one that is there already is "
@@ -41,8 +44,8 @@ class VhostUserType(VIFType):
     )
 
     def problems(self, vif: VIF, context: Context) -> Iterator[Problem]:
-        yield from nic_problems(vif)
-        yield from model_problems(vif)
+        yield from capabilities.model_problems(vif.model or _MODEL, "vhostuser")
+        yield from capabilities.driver_problems(vif.driver, vif.model or _MODEL, "vhostuser")
         yield from _switched_problems(vif) if vif.source.bridge else _unswitched_problems(vif)
 
     def interface(self, vif: VIF, context: Context) -> Interface:
@@ -53,7 +56,7 @@ class VhostUserType(VIFType):
             source,
             reconnect=vif.source.reconnect,
             target=vif.target,
-            model=vif.model or "virtio",
+            model=vif.model or _MODEL,
         )
 
     def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
@@ -65,12 +68,6 @@ class VhostUserType(VIFType):
         if vif.source.bridge:
             yield openvswitch.bridge(vif, context)
             yield _port(vif, context)
-
-
-def model_problems(vif: VIF) -> Iterator[Problem]:
-    """libvirt has no other model for it (qemuValidateDomainDeviceDefNetwork)."""
-    if vif.model and vif.model not in VIRTIO:
-        yield Problem("$.model", f"expected virtio: vhost-user has no other frontend, got {vif.model}")
 
 
 def _switched_problems(vif: VIF) -> Iterator[Problem]:

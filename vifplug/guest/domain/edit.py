@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vifplug.errors import InvalidDocument, InvalidRequest, Problem
-from vifplug.guest import parts, read, write, xml
+from vifplug.guest import capabilities, parts, read, write, xml
 from vifplug.guest.domain import spans
 from vifplug.guest.domain.patch import Patch
 from vifplug.guest.domain.spans import Element
-from vifplug.guest.interface import Interface
+from vifplug.guest.interface import in_element
 from vifplug.model.codec import Model, joined
 from vifplug.model.guestxml import quoted
 from vifplug.model.names import DeviceName, Word
-from vifplug.model.virtualport import MIDONET, OPENVSWITCH, PARAMETERS, QBG, QBH, VirtualPort
+from vifplug.model.virtualport import OPENVSWITCH, PARAMETERS, VirtualPort
 from vifplug.model.vlan import Vlan
 
 #: where an interface is, by the root of the document
@@ -26,36 +26,40 @@ _PATHS = {"domain": ("devices", "interface"), "interface": ()}
 #: the attributes of <source> that are configuration
 _SOURCE = {"bridge": ("bridge",), "network": ("network", "portgroup")}
 
-#: the types that can have a VLAN when a guest starts (libvirt: virDomainActualNetDefValidate)
-_WITH_VLAN = ("bridge", "network", "direct", "hostdev")
-#: the virtualports with which a guest starts (libvirt: virNetDevTapAttachBridge, networkAllocatePort, virhostdev.c);
-#: those of type network are the network's business
-_PROFILES = {"bridge": (OPENVSWITCH, MIDONET), "direct": (QBG, QBH), "hostdev": (QBH,)}
-
-_INSTEAD = "take it out with --no-vlan, or give the interface another connection with --bridge or --network"
+#: what to do about an element with which libvirt starts no guest
+_INSTEAD = {
+    "vlan": "take it out with --no-vlan, or give the interface another connection with --bridge or --network",
+    "virtualport": "take it out with --virtualport none, or connect the interface with --bridge and --virtualport "
+    "openvswitch",
+    "filterref": "take <filterref> out, or connect the interface to a Linux bridge",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class InterfaceEdit(Model):
     """What becomes of an interface; what is not given stays.
 
-    ``network``, with or without a ``portgroup``, or ``bridge``: what it is connected to. ``portgroup`` alone: another
-    one of its network. With a network or portgroup the interface's own VLAN goes, which libvirt would let hide theirs,
-    unless ``vlan`` gives one. ``virtualport`` ``none`` takes that element out, ``no_vlan`` the VLAN.
+    With a network or portgroup the interface's own VLAN goes, unless ``vlan`` gives one: libvirt would let it hide that
+    of the network.
     """
 
+    #: the network that it is connected to
     network: Word | None = None
+    #: of ``network``, or alone: of the network that it has
     portgroup: Word | None = None
+    #: the bridge that it is connected to
     bridge: DeviceName | None = None
+    #: ``none`` removes the element
     virtualport: Literal["openvswitch", "none"] | None = None
     vlan: Vlan | None = None
+    #: remove the VLAN
     no_vlan: bool = False
 
     def rules(self) -> Iterator[Problem]:
         if self.bridge and (self.network or self.portgroup):
-            yield Problem("$.bridge", "can't be beside network or portgroup: an interface has one connection")
+            yield Problem("$.bridge", "cannot be combined with network or portgroup: an interface has one connection")
         if self.vlan and self.no_vlan:
-            yield Problem("$.vlan", "can't be beside no_vlan")
+            yield Problem("$.vlan", "cannot be combined with no_vlan")
         if not any((self.network, self.portgroup, self.bridge, self.virtualport, self.vlan, self.no_vlan)):
             yield Problem("$", "expected something to change, got nothing")
 
@@ -117,15 +121,32 @@ def _connect(patch: Patch, change: InterfaceEdit) -> None:
     found = patch.child("source")
     has = {name: value for name, value in found.attributes.items() if name in _SOURCE[kind]} if found else {}
     was = _type(patch.root)
+    if was != kind:
+        patch.set_type(kind)
+        _drop_leftovers(patch, was, kind)
     if was != kind or has != wanted:
         attributes = "".join(f" {name}='{quoted(value)}'" for name, value in wanted.items())
         patch.put("source", f"  <source{attributes}/>\n", ("mac",))
-    if was != kind:
-        patch.set_type(kind)
-        patch.drop_attribute(patch.root, "managed")
     target = patch.child("target")
     if target and target.attributes.get("managed") == "no":
         patch.drop_attribute(target, "managed")
+
+
+def _drop_leftovers(patch: Patch, was: str, kind: str) -> None:
+    """Remove what only the old type can have (`vifplug.guest.capabilities`)."""
+    patch.drop_attribute(patch.root, "managed")
+    while found := [each for each in patch.root.children if _is_leftover(each, was, kind)]:
+        patch.cut(found[0])
+    if was == "hostdev":
+        patch.drop_attribute(patch.child("driver"), "name")
+        patch.drop_attribute(patch.child("driver"), "model")
+        driver = patch.child("driver")
+        if driver and not driver.attributes and not driver.children:
+            patch.cut(driver)
+
+
+def _is_leftover(child: Element, was: str, kind: str) -> bool:
+    return capabilities.is_leftover(child.name, child.attributes, was, kind)
 
 
 def _source(patch: Patch, change: InterfaceEdit) -> dict[str, str]:
@@ -187,34 +208,17 @@ def _vlan(patch: Patch) -> Vlan | None:
 def _check(patch: Patch) -> None:
     """Raises InvalidRequest for what can't be read back, and for what libvirt refuses or drops at a guest's start."""
     kind = _type(patch.root)
-    if patch.child("vlan") and kind not in _WITH_VLAN:
-        raise InvalidRequest(f"libvirt starts no guest with a VLAN on type {kind}: {_INSTEAD}")
-    interface = read.interface(patch.text)
-    for sentence in (*_profile_problems(interface), *_vlan_problems(interface)):
-        raise InvalidRequest(sentence)
+    if patch.child("vlan") and not capabilities.takes("$.vlan", kind):
+        raise InvalidRequest(f"libvirt starts no guest with a VLAN on type {kind}: {_INSTEAD['vlan']}")
+    try:
+        interface = read.interface(patch.text)
+    except InvalidDocument as error:
+        raise InvalidRequest("; ".join(map(in_element, error.problems))) from None
+    if problems := [_advised(problem) for problem in capabilities.refused_at_start(interface)]:
+        raise InvalidRequest(f"libvirt starts no guest with it: {'; '.join(problems)}")
 
 
-def _profile_problems(interface: Interface) -> Iterator[str]:
-    profile = interface.virtualport and interface.virtualport.type
-    known = _PROFILES.get(interface.type)
-    if profile and known and profile not in known:
-        yield (
-            f"libvirt connects nothing by virtualport {profile} on type {interface.type}, which takes {joined(known)}: "
-            "take it out with --virtualport none, or connect the interface with --bridge and --virtualport openvswitch"
-        )
-
-
-def _vlan_problems(interface: Interface) -> Iterator[str]:
-    """On a Linux bridge, which has no virtualport, libvirt has VLANs from 11.0 on."""
-    if interface.vlan is None or interface.type == "network":
-        return
-    profile = interface.virtualport and interface.virtualport.type
-    if profile not in (None, OPENVSWITCH):
-        yield f"libvirt sets no VLAN beside virtualport {profile}: {_INSTEAD}"
-    if interface.type == "bridge":
-        return
-    mode = interface.source["mode"] if interface.source else "passthrough"
-    if mode != "passthrough":
-        yield f"libvirt starts no guest with a VLAN on type direct in mode {mode}, only in passthrough: {_INSTEAD}"
-    if interface.vlan.access is None:
-        yield f"a virtual function carries one access VLAN, no trunk and no native VLAN: say --vlan ID, or {_INSTEAD}"
+def _advised(problem: Problem) -> str:
+    """The problem, and what to do about it."""
+    key = problem.path.removeprefix("$.").partition(".")[0]
+    return f"{in_element(problem)}: {_INSTEAD.get(key, 'take it out')}"

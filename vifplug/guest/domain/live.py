@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from vifplug.errors import InvalidRequest, sentences
 from vifplug.guest import read, xml
+from vifplug.guest.interface import GUEST_FIELDS
 from vifplug.model.vif import VIF, Instance
 
 if TYPE_CHECKING:
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 #: what libvirt has plugged for a guest; taps of type ethernet are wired by others
 _PLUGGED = ("bridge", "direct", "hostdev", "vhostuser", "network")
 
-#: what an interface asks for itself; the rest may be its network's, and then libvirt does not tell which is which
-_OWN = ("id", "mac", "model", "driver", "mtu", "filterref", "link_state", "boot_order", "alias", "guest_xml")
+#: what an interface asks for itself. The rest may be its network's: libvirt does not say which is which
+_OWN = {"id", "mac", "guest_xml", *GUEST_FIELDS} - {"trust_guest_rx_filters"}
 
 #: the attributes of a ``<source>`` that tell of the network behind it
 _NETWORK = ("network", "portgroup", "portid")
@@ -47,7 +48,7 @@ def guest(text: str | bytes) -> RunningGuest:
     wrong: list[str] = []
     for number, element in enumerate(root.iterfind("devices/interface"), 1):
         try:
-            if element.get("type") in _PLUGGED:
+            if element.get("type") in _PLUGGED and not _on_libvirts_own(element):
                 found.append(_running(element))
         except InvalidRequest as error:
             wrong += [f"interface {number} of the domain: {sentence}" for sentence in sentences(error)]
@@ -55,9 +56,19 @@ def guest(text: str | bytes) -> RunningGuest:
     return RunningGuest(instance=instance, interfaces=tuple(found), wrong=tuple(wrong))
 
 
+def _on_libvirts_own(element: _Element) -> bool:
+    """Whether it is on a network that libvirt runs itself (nat, route, open, isolated): its tap stays libvirt's.
+
+    Such an interface is still of type network while the guest runs, and its source has the bridge.
+    """
+    if element.get("type") != "network":
+        return False
+    return any(element.find(f"source[@{name}]") is not None for name in ("bridge", "portid"))
+
+
 def _running(element: _Element) -> Running:
     if element.get("type") == "network":
-        raise InvalidRequest("says only which network it is of: give what `virsh dumpxml` prints while the guest runs")
+        raise InvalidRequest("names only its network: pass what `virsh dumpxml` prints while the guest runs")
     vif = _actual(element)
     source = element.find("source[@network]")
     return Running(vif=vif, asked=None if source is None else _asked(vif, source))

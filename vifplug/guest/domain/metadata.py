@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from vifplug.errors import InvalidDocument, InvalidRequest, Problem
 from vifplug.guest import read, xml
-from vifplug.guest.interface import Interface
+from vifplug.guest.interface import GUEST_FIELDS, Interface, element_of
 from vifplug.model.guestxml import NAMESPACE, escaped
 from vifplug.model.vif import VIF, Instance
 
@@ -26,20 +26,7 @@ if TYPE_CHECKING:
 _OURS = f"{{{NAMESPACE}}}"
 
 #: the fields of an interface that are the guest's own, under the names that a VIF has for them
-_OWN = ("model", "driver", "mtu", "filterref", "link_state", "trust_guest_rx_filters", "boot_order", "alias", "target")
-
-#: how the fields of an interface are called in libvirt's element, where that is another name
-_CALLED = {
-    "address": "<address> of <source>",
-    "boot_order": "<boot>",
-    "isolated": "<port isolated>",
-    "link_state": "<link>",
-    "managed": "managed",
-    "target": "<target dev>",
-    "target_managed": "managed of <target>",
-    "trust_guest_rx_filters": "trustGuestRxFilters",
-    "type": "type",
-}
+_OWN = (*GUEST_FIELDS, "target")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,9 +74,7 @@ def misfit(wanted: Interface, found: Interface) -> str:
     names = (field.name for field in dataclasses.fields(Interface) if field.name != "extra")
     pairs = ((name, getattr(wanted, name), getattr(found, name)) for name in names)
     return "; ".join(
-        f"{_CALLED.get(name, f'<{name}>')} is {_shown(have)}, expected {_shown(want)}"
-        for name, want, have in pairs
-        if want != have
+        f"{element_of(name)} is {_shown(have)}, expected {_shown(want)}" for name, want, have in pairs if want != have
     )
 
 

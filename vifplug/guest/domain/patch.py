@@ -50,9 +50,12 @@ class Patch:
             self._replace(rest.start(1), rest.start(1), rest[1] + indent + self._laid_out(lines, indent, rest[1]))
 
     def remove(self, name: str) -> None:
-        """Take the child out, and its line with it where it is alone there."""
-        if (old := self.child(name)) is None:
-            return
+        """Remove the child of that name, if there is one."""
+        if old := self.child(name):
+            self.cut(old)
+
+    def cut(self, old: Element) -> None:
+        """Remove a child, and its line if nothing else is on it."""
         indent, rest = spans.line_indent(self.text, old.start), _BLANK_REST.match(self.text, old.end)
         if indent is None or rest is None:
             self._replace(old.start, old.end, b"")
