@@ -94,7 +94,7 @@ EXTERNAL = """<!DOCTYPE l [<!ENTITY a SYSTEM "file:///etc/hostname">]>
         (changed(**SOCKET, source={"path": "/" + 107 * "x", "mode": "server"}), "at most 107 bytes, got one of 108"),
         (
             changed(type="ethernet", source=None, virtualport=None, vlan=10),
-            "$.vlan: can't be honoured by type ethernet",
+            '$.vlan: not supported by type "ethernet"',
         ),
         (changed(driver={"queues": 257}, model="virtio"), "$.driver.queues: 257 is not 1..256"),
     ],

@@ -22,7 +22,7 @@ from tests.functional.libvirt_networks import LibvirtNetworks, Refused, started
 from tests.support import libvirt as as_domains_have_it
 from vifplug import VIF, Network, errors, resolve
 from vifplug.networks.pool import Holder, PoolDevice
-from vifplug.networks.resolve import device_of, is_alone
+from vifplug.networks.resolve import device_of, is_exclusive
 
 MAC = "52:54:00:11:22:33"
 PORT = "11111111-1111-4111-8111-111111111111"
@@ -592,7 +592,7 @@ def test_devices_of_a_pool_are_given_and_given_back_as_by_libvirt(
                 f"<interface type='network'><mac address='{MAC}'/><source network='n'/></interface>",
                 id=str(uuid.UUID(int=number + 1)),
             )
-            alone = is_alone(ours, ours.virtualport)
+            alone = is_exclusive(ours, ours.virtualport)
             pool = [
                 PoolDevice(
                     name=each,
@@ -610,4 +610,4 @@ def test_devices_of_a_pool_are_given_and_given_back_as_by_libvirt(
                 assert _said_by_libvirt(theirs.allocate(networkport(id=vif.id)))["where"][1] == device
                 assert device
                 taken[vif.id] = device
-    assert bool(refused) == is_alone(ours, ours.virtualport)
+    assert bool(refused) == is_exclusive(ours, ours.virtualport)

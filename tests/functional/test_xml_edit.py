@@ -137,7 +137,7 @@ def test_a_file_whose_owner_could_not_be_kept_is_left(domain: Path, tmp_path: Pa
     domain.chmod(0o644)
     answer = vifplug("xml", "edit", domain, "--mac", MAC, "--vlan", "5", "--in-place", under=WITHOUT_CAPABILITIES)
     assert answer.code == 3
-    assert "could not be replaced, and is as it was: Operation not permitted" in answer.complaints[0]
+    assert "could not be replaced, and is unchanged: Operation not permitted" in answer.complaints[0]
     assert domain.read_bytes() == DOMAIN
     assert list(tmp_path.iterdir()) == [domain]
 

@@ -23,7 +23,7 @@ from vifplug.model.virtualport import PARAMETERS, QBG, QBH, VirtualPort
 from vifplug.model.vlan import Vlan
 from vifplug.networks import read
 from vifplug.networks.pool import Holder, PoolDevice, pick
-from vifplug.networks.resolve import device_of, is_alone
+from vifplug.networks.resolve import device_of, is_exclusive
 
 # -- networks -----------------------------------------------------------------------------------------------------
 
@@ -502,6 +502,6 @@ def test_however_vifs_come_and_go_no_device_is_overdrawn(network: Network, event
             assert taken is not None
             least = [len(holders[each]) for each in holders if len(holders[each]) < (network.limits.get(each) or 99)]
             assert len(holders[taken]) == min(least)
-            holders[taken].append(Holder(vif_id=vif.id, alone=is_alone(network, actual.virtualport)))
+            holders[taken].append(Holder(vif_id=vif.id, alone=is_exclusive(network, actual.virtualport)))
         for device, found in holders.items():
             assert len(found) <= (1 if any(holder.alone for holder in found) else network.limits.get(device) or 99)

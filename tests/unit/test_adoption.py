@@ -126,7 +126,7 @@ def test_what_was_asked_of_a_network_is_told_apart() -> None:
     ("changes", "sentence"),
     [
         ({"tap_owner": "vifplug"}, r"\$.source.adopted: needs tap_owner libvirt"),
-        ({"target": None}, r"\$.target: expected the name of the tap that is there"),
+        ({"target": None}, r"\$.target: expected the name of the existing tap"),
     ],
 )
 def test_what_can_not_be_adopted_is_told(bench: Host, changes: dict[str, str], sentence: str) -> None:

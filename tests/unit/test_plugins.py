@@ -698,5 +698,5 @@ def test_a_type_that_looks_something_up_is_plugged_and_has_no_device(site: Site,
     element, target, refused, unknown = site.ask(DRIVE.format(state=str(tmp_path / "state"), verbs=verbs))
     assert "<source dev='lo' mode='bridge'/>" in element and "<target" not in element
     assert target is None
-    assert refused.startswith("Unsupported: VIF 0a1b2c3d-1111-4222-8333-444455556666: $.target: can't be honoured")
+    assert refused.startswith("Unsupported: VIF 0a1b2c3d-1111-4222-8333-444455556666: $.target: not supported by type")
     assert unknown.startswith("BrokenPlugin: acme 1.2 (acme:find) could not look up '4'")

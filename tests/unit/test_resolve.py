@@ -12,7 +12,7 @@ import pytest
 
 from vifplug import VIF, Network, errors, resolve
 from vifplug.networks.pool import Holder, PoolDevice, pick
-from vifplug.networks.resolve import device_of, fits, is_alone
+from vifplug.networks.resolve import device_of, fits, is_exclusive
 
 ID = "00000000-0000-4000-8000-000000000001"
 OTHER = "00000000-0000-4000-8000-000000000002"
@@ -467,7 +467,7 @@ def test_who_has_a_device_alone(mode: str, port: Any, alone: bool) -> None:
     first, second = there.members
     pool = [held(first, OTHER), held(second) if alone else held(second, OTHER, PORT)]
     actual = resolve(vif(), there, pool)
-    assert is_alone(there, actual.virtualport) == alone
+    assert is_exclusive(there, actual.virtualport) == alone
     assert device_of(actual) == (second if alone else first)
 
 

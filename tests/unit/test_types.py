@@ -559,7 +559,7 @@ SWITCHED = {"address": "0000:81:02.3", "bridge": "br-int"}
 
 REFUSALS: list[tuple[str, dict[str, Any], str, str]] = [
     # ethernet
-    ("ethernet", {"vlan": 7}, "$.vlan", "it is on no switch that vifplug knows"),
+    ("ethernet", {"vlan": 7}, "$.vlan", "vifplug does not manage the switch that the tap is connected to"),
     ("ethernet", {"virtualport": {"type": "openvswitch"}}, "$.virtualport", "use type bridge"),
     ("ethernet", {"port": {"isolated": True}}, "$.port", "isolation is a Linux bridge port's"),
     ("ethernet", {"vf": {"trust": True}}, "$.vf", "have a virtual function"),
@@ -599,7 +599,7 @@ REFUSALS: list[tuple[str, dict[str, Any], str, str]] = [
     ),
     ("bridge", {"virtualport": MIDONET}, "$.virtualport.type", "set tap_owner to libvirt"),
     ("bridge", {"virtualport": MIDONET, "tap_owner": "libvirt", "vlan": 7}, "$.vlan", "midonet"),
-    ("bridge", {**OVS, "port": {"isolated": True}}, "$.port.isolated", "needs a Linux bridge"),
+    ("bridge", {**OVS, "port": {"isolated": True}}, "$.port.isolated", "requires a Linux bridge"),
     ("bridge", {**OVS, "filterref": "clean-traffic"}, "$.filterref", "set source.hybrid"),
     (
         "bridge",
@@ -630,8 +630,8 @@ REFUSALS: list[tuple[str, dict[str, Any], str, str]] = [
     ("hostdev", {"mtu": 1500}, "$.mtu", "the guest sets its own"),
     ("hostdev", {"port": {"isolated": True}}, "$.port", "isolation is a Linux bridge port's"),
     ("hostdev", {"tap_owner": "libvirt"}, "$.tap_owner", "it has no tap"),
-    ("hostdev", {"vlan": "5,7"}, "$.vlan", "carries no trunk and no native VLAN"),
-    ("hostdev", {"vlan": "7u"}, "$.vlan", "carries no trunk and no native VLAN"),
+    ("hostdev", {"vlan": "5,7"}, "$.vlan", "supports neither a trunk nor a native VLAN"),
+    ("hostdev", {"vlan": "7u"}, "$.vlan", "supports neither a trunk nor a native VLAN"),
     ("hostdev", {"vf": {"vlan_qos": 3}}, "$.vf.vlan_qos", "needs a vlan"),
     ("hostdev", {"vf": {"vlan_proto": "802.1ad"}}, "$.vf.vlan_proto", "needs a vlan"),
     ("hostdev", {"source": SWITCHED, "vlan": 7, "vf": {"vlan_qos": 3}}, "$.vf.vlan_qos", "representor's port"),
@@ -648,9 +648,9 @@ REFUSALS: list[tuple[str, dict[str, Any], str, str]] = [
     ("direct", {"filterref": "clean-traffic"}, "$.filterref", "nwfilter can't see a macvtap"),
     ("direct", {"port": {"isolated": True}}, "$.port", "isolation is a Linux bridge port's"),
     ("direct", {"external_ids": {"a": "b"}}, "$.external_ids", "it has no Open vSwitch port"),
-    ("direct", {"vlan": 7}, "$.vlan", "needs mode passthrough"),
+    ("direct", {"vlan": 7}, "$.vlan", "not supported in mode vepa"),
     ("direct", {"vf": {"trust": True}}, "$.vf", "have a virtual function"),
-    ("direct", {**PASSTHROUGH, "vlan": "5,7"}, "$.vlan", "carries no trunk"),
+    ("direct", {**PASSTHROUGH, "vlan": "5,7"}, "$.vlan", "supports neither a trunk"),
     ("direct", {**PASSTHROUGH, "vlan": 7, "vf": {"vlan_qos": 3}}, "$.vf", "set tap_owner to vifplug"),
     ("direct", {"virtualport": {"type": "openvswitch"}}, "$.virtualport.type", "expected 802.1Qbg or 802.1Qbh"),
     ("direct", {"virtualport": MIDONET}, "$.virtualport.type", "expected 802.1Qbg or 802.1Qbh"),

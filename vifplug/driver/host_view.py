@@ -8,7 +8,7 @@ from vifplug.driver.definitions import NetworkDefinition
 from vifplug.driver.records import StoredVif
 from vifplug.model.vif import VIF
 from vifplug.networks.pool import PoolDevice
-from vifplug.networks.resolve import device_of, is_alone
+from vifplug.networks.resolve import device_of, is_exclusive
 from vifplug.plan.facts import BridgeFacts
 from vifplug.topology import view
 from vifplug.topology.view import vlan_text
@@ -88,7 +88,7 @@ def _devices(
                 problem=device.problem,
                 limit=min(limits, default=None),
                 holders=tuple(holder.vif_id for holder in device.holders),
-                exclusive=alone or (network is not None and is_alone(network, network.virtualport)),
+                exclusive=alone or (network is not None and is_exclusive(network, network.virtualport)),
             )
     return list(found.values())
 

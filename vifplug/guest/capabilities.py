@@ -123,14 +123,15 @@ CHILDREN = (
     Child("teaming", ("hostdev", "network"), "define", "type", "transient"),
 )
 
+Profiles = Mapping[str, tuple[str, ...]]
+
 #: "Invalid value for attribute 'name' in element 'driver': 'vfio'"
 NIC_DRIVERS = ("qemu", "vhost")
 
 #: the virtualports by which libvirt connects each type (virNetDevTapAttachBridge, virNetDevMacVLan, virhostdev.c), and
 #: those of a network (networkAllocatePort), which can't be MidoNet's
-PROFILES: dict[str, tuple[str, ...]] = {"bridge": (OPENVSWITCH, MIDONET), "direct": (QBG, QBH), "hostdev": (QBH,)}
-NETWORK_PROFILES = {**PROFILES, "bridge": (OPENVSWITCH,)}
-_FORMS = {"bridge": "a bridge", "direct": "macvtap devices", "hostdev": "virtual functions"}
+PROFILES: Profiles = {"bridge": (OPENVSWITCH, MIDONET), "direct": (QBG, QBH), "hostdev": (QBH,)}
+NETWORK_PROFILES: Profiles = {**PROFILES, "bridge": (OPENVSWITCH,)}
 
 #: the virtualports beside which libvirt sets no VLAN, by type (virNetDevMacVLanCreateWithVPortProfile for direct)
 _WITHOUT_VLAN = {"bridge": (MIDONET, QBG, QBH), "direct": (QBH,), "hostdev": (QBG, QBH, OPENVSWITCH, MIDONET)}
@@ -174,7 +175,7 @@ def refused_in_document(vif: VIF) -> Iterator[Problem]:
     if vif.driver and vif.type not in ("hostdev", "vhostuser") and vif.model not in VIRTIO:
         yield from driver_problems(vif.driver, vif.model, vif.type)
     if vif.type != "network" and floor(vif.bandwidth):
-        yield Problem("$.bandwidth.inbound.floor", f"is for type network, got type {vif.type}")
+        yield Problem("$.bandwidth.inbound.floor", f"requires type network, got type {vif.type}")
 
 
 def refused_at_start(interface: Interface) -> Iterator[Problem]:
@@ -222,7 +223,7 @@ def driver_problems(driver: Driver | None, model: str | None, kind: str) -> Iter
         elif not hostdev and name == "model":
             yield Problem("$.driver.model", f"is for type hostdev, got type {kind}")
         elif not hostdev and model not in VIRTIO:
-            yield Problem(f"$.driver.{name}", f"needs a virtio model, got {model or 'no model'}")
+            yield Problem(f"$.driver.{name}", f"requires a virtio model, got {model or 'no model'}")
     names = VF_DRIVERS if hostdev else NIC_DRIVERS
     if driver and driver.name and driver.name not in names:
         yield Problem("$.driver.name", f"expected {joined(names)} on type {kind}, got {driver.name}")
@@ -239,12 +240,12 @@ def ring_problems(driver: Driver | None, kind: str) -> Iterator[Problem]:
             yield Problem(f"$.driver.{name}", f"expected {expected} on type {kind}: QEMU takes no other, got {size}")
 
 
-def profile_problem(port: VirtualPort | None, kind: str) -> str:
+def profile_problem(port: VirtualPort | None, kind: str, profiles: Profiles = PROFILES) -> str:
     """Why an interface of type ``kind`` is not connected by a virtualport; empty if it is, or has none."""
-    known = PROFILES.get(kind)
+    known = profiles.get(kind)
     if port is None or known is None or port.type in (None, *known):
         return ""
-    return f"expected {joined(known)} on type {kind}, got {port.type}: libvirt connects nothing by it there"
+    return f"expected {joined(known)} on type {kind}, got {port.type}, by which libvirt connects nothing there"
 
 
 def vlan_problem(vlan: Vlan | None, kind: str, *, mode: str | None = None, port: VirtualPort | None = None) -> str:
@@ -256,20 +257,12 @@ def vlan_problem(vlan: Vlan | None, kind: str, *, mode: str | None = None, port:
     if vlan is None:
         return ""
     if kind == "direct" and mode != "passthrough":
-        return f"needs mode passthrough on a virtual function, type hostdev or a bridge: mode {mode} shares the device"
+        return f"not supported in mode {mode}, which shares the device: use passthrough, hostdev or a bridge"
     if kind in ("direct", "hostdev") and vlan.access is None:
-        return "expected one access VLAN: a virtual function carries no trunk and no native VLAN"
+        return "expected one access VLAN: a virtual function supports neither a trunk nor a native VLAN"
     if port and port.type in _WITHOUT_VLAN.get(kind, ()):
         return f"cannot be combined with virtualport {port.type}: libvirt sets no VLAN there"
     return ""
-
-
-def network_profile_problem(port: VirtualPort | None, form: str) -> str:
-    """Why a network's port can't have a virtualport; ``form`` is the type of the network's interfaces."""
-    known = NETWORK_PROFILES[form]
-    if port is None or port.type in (None, *known):
-        return ""
-    return f"expected {joined(known)}: the network has {_FORMS[form]}, got {port.type}"
 
 
 def network_vlan_problem(vlan: Vlan | None, form: str, mode: str, port: VirtualPort | None) -> str:
@@ -283,12 +276,12 @@ def floor(bandwidth: Bandwidth | None) -> int | None:
 
 
 #: of a floor in a network that libvirt does not run
-FLOOR = "is for networks that libvirt runs itself (nat, route, open)"
+FLOOR = "requires a network that libvirt itself runs (nat, route, open)"
 
 
 def isolated_beside(profile: str) -> Problem:
     """ "<port isolated='yes'/> is not supported for network interfaces with virtualport type='%s'" """
-    return Problem("$.port.isolated", f"needs a Linux bridge, got virtualport {profile}")
+    return Problem("$.port.isolated", f"requires a Linux bridge, got virtualport {profile}")
 
 
 def filterref_beside(profile: str) -> Problem:
@@ -331,7 +324,7 @@ def _teaming(interface: Interface, attributes: Mapping[str, str]) -> Iterator[Pr
     if transient != ("persistent" in attributes):
         yield Problem("$.guest_xml", "<teaming> type transient names its persistent partner, and only that type")
     if not transient and interface.model != "virtio":
-        yield Problem("$.guest_xml", f"<teaming> type persistent needs model virtio, got {interface.model}")
+        yield Problem("$.guest_xml", f"<teaming> type persistent requires model virtio, got {interface.model}")
 
 
 def _once(interface: Interface) -> Iterator[Problem]:

@@ -20,7 +20,6 @@ GENERATED = ("vnet", "macvtap", "macvlan")
 
 _SWITCHES = ("ioeventfd", "event_idx", "packed", "iommu", "ats", "page_per_vq", "rss", "rss_hash_report")
 _NUMBERS = ("queues", "rx_queue_size", "tx_queue_size")
-_IN_SOURCE = {"bridge": ("bridge",), "network": ("network", "portgroup"), "direct": ("dev", "mode"), "vdpa": ("dev",)}
 
 
 class Reader:
@@ -70,8 +69,8 @@ class Reader:
         elif self.type == "hostdev":
             self._host_device(element)
         elif self.type != "ethernet":
-            wanted = _IN_SOURCE.get(self.type, ("type", "path", "mode"))
-            source = {name: value for name in wanted if (value := element.get(name)) is not None}
+            names = (*capabilities.SOURCE[self.type], *(("portgroup",) if self.type == "network" else ()))
+            source = {name: value for name in names if (value := element.get(name)) is not None}
             self.fields["source"] = {**source, "mode": source.get("mode", "vepa")} if self.type == "direct" else source
             self._vhostuser(element, source)
 

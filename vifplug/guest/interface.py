@@ -20,16 +20,7 @@ from vifplug.model.virtualport import VirtualPort
 from vifplug.model.vlan import Vlan
 
 #: the fields that are the guest's own, wherever it is connected: a VIF and an Interface have them under the same names
-GUEST_FIELDS = (
-    "model",
-    "driver",
-    "filterref",
-    "link_state",
-    "mtu",
-    "trust_guest_rx_filters",
-    "boot_order",
-    "alias",
-)
+GUEST_FIELDS = ("model", "driver", "filterref", "link_state", "mtu", "trust_guest_rx_filters", "boot_order", "alias")
 
 #: what fields of an Interface, and keys of a VIF document, are called in libvirt's element, if not by their own name
 _ELEMENTS = {

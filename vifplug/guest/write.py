@@ -30,22 +30,10 @@ _PLACES = (
 _PLACE = {name: place for place, names in _PLACES for name in names}
 _NOTHING = {place: "" for place, _ in _PLACES}
 
-#: ``name``, ``txmode`` ... in libvirt's order, and whether each is a switch (virDomainVirtioNetDriverFormat)
+#: the attributes of ``<driver>`` in libvirt's order (virDomainVirtioNetDriverFormat)
 _DRIVER = (
-    ("name", False),
-    ("model", False),
-    ("txmode", False),
-    ("ioeventfd", True),
-    ("event_idx", True),
-    ("queues", False),
-    ("rx_queue_size", False),
-    ("tx_queue_size", False),
-    ("rss", True),
-    ("rss_hash_report", True),
-    ("iommu", True),
-    ("ats", True),
-    ("packed", True),
-    ("page_per_vq", True),
+    *("name", "model", "txmode", "ioeventfd", "event_idx", "queues", "rx_queue_size", "tx_queue_size"),
+    *("rss", "rss_hash_report", "iommu", "ats", "packed", "page_per_vq"),
 )
 
 
@@ -146,10 +134,9 @@ def _target(interface: Interface) -> str:
 
 
 def _driver(driver: Driver) -> str:
-    start = "  <driver"
-    for name, switch in _DRIVER:
-        if (value := getattr(driver, name)) is not None:
-            start += f" {name}='{_on(value) if switch else value}'"
+    given = {name: value for name in _DRIVER if (value := getattr(driver, name)) is not None}
+    values = {name: _on(value) if isinstance(value, bool) else value for name, value in given.items()}
+    start = "  <driver" + "".join(f" {name}='{value}'" for name, value in values.items())
     offloads = _offloads("host", HOST_OFFLOADS, driver.host) + _offloads("guest", GUEST_OFFLOADS, driver.guest)
     return f"{start}>\n{offloads}  </driver>\n" if offloads else f"{start}/>\n"
 

@@ -16,7 +16,7 @@ from vifplug.model.network import Network
 from vifplug.model.vif import VIF
 from vifplug.model.virtualport import OPENVSWITCH
 from vifplug.networks.pool import Holder, PoolDevice, pick
-from vifplug.networks.resolve import DEFAULT_BRIDGE, is_alone, mtu_problem, were_it_free
+from vifplug.networks.resolve import DEFAULT_BRIDGE, is_exclusive, mtu_problem, resolve_assuming_free
 
 HostInfo = Mapping[str, Any]
 
@@ -98,10 +98,10 @@ class _Trial:
 def _tried(vif: VIF, definition: Mapping[str, Any], default_bridge: str) -> _Trial:
     try:
         network = Network.from_data(definition)
-        actual = were_it_free(vif, network, default_bridge)
+        actual = resolve_assuming_free(vif, network, default_bridge)
     except VifplugError as error:
         return _Trial(tuple(sentences(error)))
-    return _Trial(actual=actual, alone=is_alone(network, actual.virtualport) if network.pooled else None)
+    return _Trial(actual=actual, alone=is_exclusive(network, actual.virtualport) if network.pooled else None)
 
 
 def _lacking(actual: VIF, host: HostInfo) -> Iterator[str]:

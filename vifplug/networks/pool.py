@@ -1,4 +1,4 @@
-"""Picks a device of a pool: the least used one to share, or a free one to hold alone.
+"""Picks a device of a pool: the least used one to share, or a free one for exclusive use.
 
 The order is libvirt's (networkAllocatePort: the first of the least used, the first that is free); which devices count
 as used is not: an exclusive device is shared with nobody, whoever came first.
@@ -15,10 +15,12 @@ from vifplug.model.codec import joined
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """A VIF that has a device; ``guest`` is its guest's name, where that is known. ``alone``: it shares with nobody."""
+    """A VIF that has a device."""
 
     vif_id: str
+    #: the name of its guest, if known
     guest: str = ""
+    #: it shares the device with nobody
     alone: bool = False
 
     def __str__(self) -> str:
@@ -27,18 +29,29 @@ class Holder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolDevice:
-    """A device of a pool as it is now: why it can't be used (``problem``), who has it, how many may share it."""
+    """A device of a pool as it is now."""
 
     name: str
+    #: why it can't be used; empty if it can
     problem: str = ""
+    #: how many VIFs may share it; None: any number
     limit: int | None = None
+    #: the VIFs that have it
     holders: tuple[Holder, ...] = ()
 
 
 def pick(what: str, devices: Sequence[PoolDevice], vif_id: str, *, alone: bool) -> str:
-    """The device for a VIF. ``alone``: it is to have it for itself. ``what`` names the network.
+    """Return the device for a VIF.
 
-    Raises PoolExhausted, which says who has each device, or Missing when none of them is usable at all.
+    Args:
+        what: the network, for messages.
+        devices: the pool, in order.
+        vif_id: the VIF; a device that it has already is free to it.
+        alone: it needs exclusive use of the device.
+
+    Raises:
+        PoolExhausted: other VIFs have the devices; it says who has each.
+        Missing: no device can be used.
     """
     reasons: list[str] = []
     best: tuple[int, str] | None = None
@@ -53,7 +66,7 @@ def pick(what: str, devices: Sequence[PoolDevice], vif_id: str, *, alone: bool) 
     message = f"{what} has no device for VIF {vif_id}: {'; '.join(reasons) or 'its pool is empty'}"
     if any(device.holders and not device.problem for device in devices):
         raise PoolExhausted(f"{message}; unplug one of these, or add a device to the network")
-    raise Missing(f"{message}; mend one of these, or add a device to the network")
+    raise Missing(f"{message}; fix one of these, or add a device to the network")
 
 
 def _reason(device: PoolDevice, others: Sequence[Holder], alone: bool) -> str:

@@ -1,4 +1,4 @@
-"""From the VIF that was asked for to the actual one: what a network makes of it on this host. Pure.
+"""From the requested VIF to the actual one: what a network makes of it on this host. Pure.
 
 Precedence and merging are libvirt's (networkAllocatePort, 9.0 and 11.3); doc/networks.md has what is different.
 """
@@ -32,14 +32,22 @@ def resolve(
     held: str | None = None,
     default_bridge: str = DEFAULT_BRIDGE,
 ) -> VIF:
-    """The actual VIF: of type bridge, direct or hostdev, with what network and portgroup say merged in.
+    """Return the actual VIF: of type bridge, direct or hostdev, with what network and portgroup say merged in.
 
-    ``devices`` are those of the network's pool as they are now; by name they are free, and None stands for the names
-    in the definition. ``held`` is the device that the VIF already has: it keeps it, also when the pool no longer has
-    it. ``default_bridge`` is for a network that says openvswitch and names no bridge.
+    Args:
+        vif: the requested VIF, of type network.
+        network: the network that it names, as this host defines it.
+        devices: the devices of the network's pool as they are now. A name stands for a free device, and None for the
+            names in the definition.
+        held: the device that the VIF has. It keeps the device, even if that has left the pool.
+        default_bridge: the bridge of a network that says openvswitch and names none.
 
-    Raises UnknownPortGroup, Unsupported with all that can't be honoured, PoolExhausted, Missing, and InvalidRequest
-    for a VIF that is not of this network.
+    Raises:
+        InvalidRequest: the VIF is not of this network.
+        UnknownPortGroup: the network has no such portgroup.
+        Unsupported: with everything that the network does not support of the VIF.
+        PoolExhausted: other VIFs have all devices of the pool.
+        Missing: no device of the pool can be used.
     """
     if vif.type != "network" or vif.source.network != network.name:
         asked = f"network {vif.source.network}" if vif.type == "network" else f"type {vif.type}"
@@ -61,7 +69,7 @@ def resolve(
         raise Unsupported(problems, f"VIF {vif.id} on network {network.name}")
     changes |= _form(vif, network, default_bridge)
     if network.form != "bridge":
-        device = held if fits(held, network) else _picked(vif, network, devices, alone=is_alone(network, port))
+        device = held if fits(held, network) else _picked(vif, network, devices, alone=is_exclusive(network, port))
         changes["source"] = _pool_source(network, device or "")
     try:
         return vif.replace(type=network.form, **changes)
@@ -69,14 +77,14 @@ def resolve(
         raise Unsupported(error.problems, f"VIF {vif.id} on network {network.name}") from None
 
 
-def were_it_free(vif: VIF, network: Network, default_bridge: str = DEFAULT_BRIDGE) -> VIF:
-    """The actual VIF, had its network a free device: of any name where the network names none. Raises as `resolve`."""
+def resolve_assuming_free(vif: VIF, network: Network, default_bridge: str = DEFAULT_BRIDGE) -> VIF:
+    """Return the actual VIF as if the pool had a free device, of any name if the network names none; see `resolve`."""
     some = "0000:00:00.0" if network.form == "hostdev" else "any"
     return resolve(vif, network, network.members or [some], default_bridge=default_bridge)
 
 
-def is_alone(network: Network, port: VirtualPort | None) -> bool:
-    """Whether a VIF of the network has its device for itself."""
+def is_exclusive(network: Network, port: VirtualPort | None) -> bool:
+    """Whether a VIF of the network has exclusive use of its device."""
     if network.mode == "private":
         return port is not None and port.type == QBH
     return network.mode in ("passthrough", "hostdev")
@@ -122,9 +130,9 @@ def _said(vif: VIF, network: Network, group: PortGroup) -> list[merge.Said]:
 
 
 def _problems(network: Network, merged: Mapping[str, Any], *, agreed: bool) -> Iterator[Problem]:
-    """What the network can't honour of what was merged. ``agreed``: the virtualports could be merged."""
+    """What the network does not support of the merged values. ``agreed``: the virtualports could be merged."""
     port, vlan, bandwidth = merged["virtualport"], merged["vlan"], merged["bandwidth"]
-    if message := capabilities.network_profile_problem(port, network.form):
+    if message := capabilities.profile_problem(port, network.form, capabilities.NETWORK_PROFILES):
         yield Problem("$.virtualport.type", message)
     elif port:
         yield from (problem.under("$.virtualport") for problem in port.missing())

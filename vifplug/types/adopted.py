@@ -26,12 +26,12 @@ _LIBVIRTS = ("attached-mac", "iface-id", "vm-id", "port-profile", "iface-status"
 def problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
     """What keeps a bridge's port from being adopted."""
     if owner != "libvirt":
-        yield Problem("$.source.adopted", "needs tap_owner libvirt: the tap is there, and libvirt's")
+        yield Problem("$.source.adopted", "needs tap_owner libvirt: the tap exists, and is libvirt's")
     if vif.target is None:
-        yield Problem("$.target", "expected the name of the tap that is there, got null")
+        yield Problem("$.target", "expected the name of the existing tap, got null")
     for form in _MADE_HERE:
         if getattr(vif.source, form):
-            yield Problem(f"$.source.{form}", "can't be beside adopted: libvirt makes no such form")
+            yield Problem(f"$.source.{form}", "cannot be combined with adopted: libvirt makes no such form")
 
 
 def openvswitch_port(vif: VIF, context: Context) -> AdoptedPort:

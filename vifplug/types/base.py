@@ -1,6 +1,6 @@
 """What a VIF type is: two pure functions, and data about itself.
 
-plug, unplug, update, check, plan and rollback all follow from ``desired``, for a third party's type as for ours.
+plug, unplug, update, check, plan and rollback all follow from ``desired``, for third-party types as for vifplug's own.
 """
 
 from __future__ import annotations
@@ -24,39 +24,46 @@ from vifplug.plan.registry import Resource
 #: one for another major version, or for a newer minor one, is not loaded.
 API_VERSION = (1, 0)
 
+#: the reason why a type without a virtual function refuses ``vf``
+NO_VF = "only hostdev and direct in mode passthrough have a virtual function"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Option:
-    """One configuration option of a type, in its group ``[vifplug_<name>]``.
-
-    ``user`` and ``group`` take a name or a number and ``mode`` an octal text; the type gets the number.
-    """
+    """One configuration option of a type, in its group ``[vifplug_<name>]``."""
 
     name: str
+    #: the text that the generated configuration file shows
     help: str
+    #: ``user`` and ``group`` take a name or a number, and ``mode`` an octal string; the type gets the number
     kind: Literal["str", "int", "float", "bool", "user", "group", "mode"] = "str"
     default: Any = None
+    #: the values that are allowed; none listed: any
     choices: Sequence[Any] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class TypeSettings:
-    """What the configuration says to every type. ``tap_owner`` of None leaves it to the type's own default.
+    """What the configuration says to every type."""
 
-    ``isolate_vif`` and ``per_port_bridge`` are for ports on Open vSwitch whose document does not say.
-    """
-
+    #: who makes a VIF's tap; None leaves it to the type's own default
     tap_owner: str | None = None
+    #: the numeric user that may open a tap
     tap_user: int = 0
+    #: the numeric group that may open a tap; None: no group
     tap_group: int | None = None
+    #: datapath type of Open vSwitch bridges that vifplug makes
     datapath_type: str | None = None
+    #: QoS type of Open vSwitch ports whose VIF has no bandwidth
     default_qos_type: str | None = None
+    #: a new Open vSwitch port is in no VLAN until an agent sets one, unless the document says otherwise
     isolate_vif: bool = False
+    #: an Open vSwitch port gets a bridge of its own, unless the document says otherwise
     per_port_bridge: bool = False
 
 
 class NoFacts:
-    """The facts where there is no host: whoever asks is told so."""
+    """The facts if there is no host. What only a host knows raises Missing."""
 
     def virtual_function(self, address: str) -> VirtualFunctionFacts:
         raise Missing(f"no VF {address}: no host was given to look on")
@@ -73,77 +80,113 @@ class NoFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """What surrounds a VIF: its guest, the type's own options, the common settings, and the host's facts."""
+    """What surrounds a VIF."""
 
+    #: the guest that it is for, if known
     instance: Instance | None = None
+    #: the values of the type's own options, by name
     options: Mapping[str, Any] = FrozenMap()
+    #: the settings that all types share
     settings: TypeSettings = TypeSettings()
+    #: a read-only view of the host
     facts: Facts = NoFacts()
 
 
 class VIFType(abc.ABC):
-    """One consolidated VIF type. Stateless; its methods are pure and never see the machine."""
+    """One consolidated VIF type. It is stateless; its methods are pure and never see the machine."""
 
     #: the entry point's name and the document's ``type``
     name: ClassVar[str]
-    #: the record of the document's ``source``
+    #: the class of the document's ``source``
     source: ClassVar[type[Model]]
+    #: the version of the plugin interface that the type was written for
     api_version: ClassVar[tuple[int, int]] = API_VERSION
+    #: the type's configuration options, in ``[vifplug_<name>]``
     options: ClassVar[Sequence[Option]] = ()
-    #: keys of the document that this type can't honour, and why; a VIF that has one is refused
+    #: keys of the document that the type does not support, each with the reason; a VIF that sets one is refused
     refuses: ClassVar[Mapping[str, str]] = {}
     #: whether the VIF has a network device of its own on the host; without one, ``target`` is None
     has_device: ClassVar[bool] = True
-    #: who makes the tap where neither document nor configuration say; None where there is no tap
+    #: who makes the tap if neither document nor configuration say; None for a type without a tap
     tap_owner: ClassVar[str | None] = None
 
     @abc.abstractmethod
     def interface(self, vif: VIF, context: Context) -> Interface:
-        """The guest's ``<interface>`` element."""
+        """Return the guest's ``<interface>`` element.
+
+        Args:
+            vif: the VIF, with its ``source`` as an instance of the type's own class.
+            context: its guest, the options and the host's facts.
+
+        Raises:
+            Missing: the host lacks something that the element names.
+        """
 
     @abc.abstractmethod
     def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
-        """What must hold on the host, in the order in which it is made; taken back in reverse."""
+        """Return what must hold on the host, in the order in which it is made. It is removed in reverse order.
+
+        Args:
+            vif: the VIF, with its ``source`` as an instance of the type's own class.
+            context: its guest, the options and the host's facts.
+
+        Raises:
+            Missing: the host lacks something that the VIF needs.
+        """
 
     def problems(self, vif: VIF, context: Context) -> Iterator[Problem]:
-        """What this type can't honour of ``vif`` beyond ``refuses``."""
+        """Yield what the type does not support of ``vif``, beyond ``refuses``.
+
+        Each problem has its path in the VIF document, and a reason. All of them are reported at once.
+        """
         return iter(())
 
     def owner(self, vif: VIF, context: Context) -> str | None:
-        """Who makes the tap: the document's word, else the configuration's, else the type's default."""
+        """Return who makes the tap: as the document says, else the configuration, else the type's default.
+
+        Returns:
+            ``vifplug``, ``libvirt``, or None for a type without a tap.
+        """
         return vif.tap_owner or (self.tap_owner and (context.settings.tap_owner or self.tap_owner))
 
     def validate(self, vif: VIF, context: Context) -> None:
-        """Raises Unsupported with everything that this type can't honour of ``vif``."""
+        """Refuse a VIF that the type does not support.
+
+        Raises:
+            Unsupported: with every problem.
+        """
         problems = [*refused(vif, self.name, self.refuses), *self.problems(vif, context)]
         if problems:
             raise Unsupported(problems, f"VIF {vif.id}")
 
 
 def refused(vif: VIF, name: str, refuses: Mapping[str, str]) -> Iterator[Problem]:
-    """The keys of ``vif`` that the type ``name`` refuses, for the reasons given."""
+    """Yield a problem for each key that ``vif`` sets and a type refuses.
+
+    Args:
+        vif: the VIF.
+        name: the type's name.
+        refuses: the keys, each with the reason.
+    """
     for key, reason in refuses.items():
-        if _asked(vif, key):
-            yield Problem(f"$.{key}", f"can't be honoured by type {name}: {reason}")
-
-
-NO_VF = "only hostdev and direct in mode passthrough have a virtual function"
+        if _is_set(vif, key):
+            yield Problem(f"$.{key}", f'not supported by type "{name}": {reason}')
 
 
 def nic_problems(vif: VIF) -> Iterator[Problem]:
-    """Yield what no emulated NIC takes of a VIF's model and driver (`vifplug.guest.capabilities`)."""
+    """Yield what libvirt does not take of an emulated NIC's model and driver (`vifplug.guest.capabilities`)."""
     yield from capabilities.model_problems(vif.model, vif.type)
     yield from capabilities.driver_problems(vif.driver, vif.model, vif.type)
 
 
 def target_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
-    """A tap that vifplug makes needs a name."""
+    """Yield a problem if vifplug makes the tap and the VIF has no name for it."""
     if owner == "vifplug" and vif.target is None:
         yield Problem("$.target", "expected a device name for the tap that vifplug makes, got null")
 
 
-def _asked(vif: VIF, key: str) -> bool:
-    """Whether a key asks for something; ``<port isolated='no'/>`` and the default target ask for what is so anyway."""
+def _is_set(vif: VIF, key: str) -> bool:
+    """Whether a key asks for anything; ``port.isolated`` false and the default target do not."""
     value = getattr(vif, key)
     if key == "target" and value == default_target(vif.id):
         return False

@@ -106,7 +106,7 @@ def _openvswitch_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
 def _port_owner_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
     port_owner = _port_owner(vif, owner)
     if vif.source.port_owner and vif.source.hybrid:
-        yield Problem("$.source.port_owner", "can't be beside hybrid: the port of that form is always vifplug's")
+        yield Problem("$.source.port_owner", "cannot be combined with hybrid, whose port is always vifplug's")
     elif (owner, port_owner) == ("vifplug", "libvirt"):
         yield Problem("$.source.port_owner", "expected vifplug: libvirt makes no port for a tap that it did not make")
     elif owner == "libvirt" and vif.source.host_mac:
@@ -119,7 +119,9 @@ def _port_owner_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
     if vif.source.given and (owner, port_owner) != ("libvirt", "vifplug"):
         yield Problem("$.source.given", "needs tap_owner libvirt and port_owner vifplug: vifplug makes no tap then")
     if vif.source.per_port_bridge and vif.source.hybrid:
-        yield Problem("$.source.per_port_bridge", "can't be beside hybrid: each puts a bridge between tap and switch")
+        yield Problem(
+            "$.source.per_port_bridge", "cannot be combined with hybrid, which has a bridge between tap and switch"
+        )
     if vif.external_ids and port_owner == "libvirt":
         message = (
             "libvirt makes the port, with its own external_ids; set tap_owner to vifplug, or source.port_owner alone"

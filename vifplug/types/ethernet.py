@@ -20,7 +20,7 @@ class EthernetType(VIFType):
     source = EthernetSource
     tap_owner = "vifplug"
     refuses = {
-        "vlan": "it is on no switch that vifplug knows; set the VLAN where the tap is connected, or use type bridge",
+        "vlan": "vifplug does not manage the switch that the tap is connected to; set it there, or use type bridge",
         "virtualport": "libvirt has none for it; use type bridge",
         "port": "isolation is a Linux bridge port's; use type bridge",
         "vf": NO_VF,

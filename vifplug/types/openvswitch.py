@@ -100,6 +100,18 @@ def _datapath(vif: VIF, context: Context) -> str | None:
     return vif.source.datapath_type or context.settings.datapath_type
 
 
+def switched_problems(vif: VIF) -> Iterator[Problem]:
+    """Yield what the Open vSwitch port of ``source.bridge`` can't have; without a bridge there is no such port."""
+    if vif.source.bridge is None:
+        for key in ("vlan", "virtualport", "external_ids"):
+            if getattr(vif, key):
+                yield Problem(f"$.{key}", "needs source.bridge: without it vifplug manages no switch port")
+        return
+    if vif.virtualport and not on_openvswitch(vif):
+        yield Problem("$.virtualport.type", f"expected openvswitch, got {vif.virtualport.type}")
+    yield from external_ids_problems(vif)
+
+
 def external_ids_problems(vif: VIF) -> Iterator[Problem]:
     """A document's external_ids come beside those of the contract, and replace none."""
     for key in vif.external_ids:

@@ -86,12 +86,7 @@ class VdpaType(VIFType):
         yield from nic_problems(vif)
         if vif.driver and vif.driver.name == "qemu":
             yield Problem("$.driver.name", "can't be qemu: the device serves the rings itself")
-        if vif.source.bridge is None:
-            yield from _unswitched_problems(vif)
-        else:
-            yield from openvswitch.external_ids_problems(vif)
-            if vif.virtualport and not openvswitch.on_openvswitch(vif):
-                yield Problem("$.virtualport.type", f"expected openvswitch, got {vif.virtualport.type}")
+        yield from openvswitch.switched_problems(vif)
 
     def interface(self, vif: VIF, context: Context) -> Interface:
         return Interface.of(vif, "vdpa", {"dev": vif.source.device or _found(vif, context).device})
@@ -121,9 +116,3 @@ def _function(vif: VIF, found: VdpaFacts) -> str:
         message = f"vdpa device {found.name} is on no PCI function, and so has no representor"
         raise Missing(f"{message} to plug into bridge {vif.source.bridge}: leave source.bridge out")
     return found.function
-
-
-def _unswitched_problems(vif: VIF) -> Iterator[Problem]:
-    for key in ("vlan", "virtualport", "external_ids"):
-        if getattr(vif, key):
-            yield Problem(f"$.{key}", "needs source.bridge: without it there is no switch to tell")

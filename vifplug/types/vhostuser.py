@@ -46,7 +46,8 @@ class VhostUserType(VIFType):
     def problems(self, vif: VIF, context: Context) -> Iterator[Problem]:
         yield from capabilities.model_problems(vif.model or _MODEL, "vhostuser")
         yield from capabilities.driver_problems(vif.driver, vif.model or _MODEL, "vhostuser")
-        yield from _switched_problems(vif) if vif.source.bridge else _unswitched_problems(vif)
+        yield from openvswitch.switched_problems(vif)
+        yield from _port_problems(vif) if vif.source.bridge else ()
 
     def interface(self, vif: VIF, context: Context) -> Interface:
         source = {"type": "unix", "path": vif.source.path, "mode": vif.source.mode}
@@ -70,24 +71,15 @@ class VhostUserType(VIFType):
             yield _port(vif, context)
 
 
-def _switched_problems(vif: VIF) -> Iterator[Problem]:
-    if vif.virtualport and not openvswitch.on_openvswitch(vif):
-        yield Problem("$.virtualport.type", f"expected openvswitch, got {vif.virtualport.type}")
-    yield from openvswitch.external_ids_problems(vif)
+def _port_problems(vif: VIF) -> Iterator[Problem]:
     for key in ("virtualport", "external_ids") if vif.source.adopted else ():
         if getattr(vif, key):
-            yield Problem(f"$.{key}", "can't be honoured with source.adopted: the port's ids are those of who made it")
+            yield Problem(f"$.{key}", "not supported with source.adopted: the ids of the port are its maker's")
     if vif.source.mode == "client" and vif.target not in (None, _basename(vif)):
         yield Problem(
             "$.target",
             f"expected {_basename(vif)}: Open vSwitch names its own socket after the port, got {vif.target}",
         )
-
-
-def _unswitched_problems(vif: VIF) -> Iterator[Problem]:
-    for key in ("vlan", "virtualport", "external_ids"):
-        if getattr(vif, key):
-            yield Problem(f"$.{key}", "needs source.bridge: without it vifplug has no switch to tell")
 
 
 def _port_name(vif: VIF) -> str:

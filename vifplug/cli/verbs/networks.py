@@ -167,11 +167,11 @@ def _problems(definition: NetworkDefinition) -> Iterator[str]:
 def _unusable(network: Network, portgroup: str) -> Iterator[Problem]:
     """Why no VIF could use a portgroup; a VIF may supply what is missing."""
     from vifplug.model.vif import VIF
-    from vifplug.networks.resolve import were_it_free
+    from vifplug.networks.resolve import resolve_assuming_free
 
     source = {"network": network.name, "portgroup": portgroup}
     probe = VIF.from_json({"id": "0" * 32, "mac": "52:54:00:00:00:01", "type": "network", "source": source})
     try:
-        were_it_free(probe, network)
+        resolve_assuming_free(probe, network)
     except InvalidDocument as error:
         yield from (problem for problem in error.problems if "is missing" not in problem.message)

@@ -58,9 +58,11 @@ class XmlEdit(Verb):
 
 
 def replace(path: str, content: bytes) -> None:
-    """Put ``content`` in the place of a file, whose mode and owner stay, at once; a link still leads to it.
+    """Replace the content of a file atomically. Its mode and owner stay, and a link still leads to it.
 
-    Raises InvalidRequest for what is no file, HostNotReady where it could not be written; the file is then as it was.
+    Raises:
+        InvalidRequest: the path is no file.
+        HostNotReady: the file could not be written; it is unchanged.
     """
     path = os.path.realpath(path)
     if not os.path.isfile(path):
@@ -75,7 +77,7 @@ def replace(path: str, content: bytes) -> None:
                 os.unlink(beside)
             raise
     except OSError as error:
-        raise HostNotReady(f"{path} could not be replaced, and is as it was: {error.strerror}") from error
+        raise HostNotReady(f"{path} could not be replaced, and is unchanged: {error.strerror}") from error
     with contextlib.suppress(OSError):  # it is replaced; not every file system can make that last at once
         _sync_directory(os.path.dirname(path))
 
@@ -92,7 +94,7 @@ def _write(handle: int, content: bytes, like: os.stat_result) -> None:
 
 
 def _sync_directory(path: str) -> None:
-    """So that the new name outlives a power cut."""
+    """Make the new name survive a power cut."""
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
@@ -108,7 +110,7 @@ def _connection_options(parser: argparse.ArgumentParser) -> None:
     one.add_argument("--network", type=_checked(parse_word), metavar="N", help="connect it to the network N")
     one.add_argument("--bridge", type=_checked(parse_device), metavar="B", help="connect it to the bridge B")
     parser.add_argument(
-        "--portgroup", type=_checked(parse_word), metavar="P", help="the network's portgroup; alone: of its network"
+        "--portgroup", type=_checked(parse_word), metavar="P", help="the portgroup, of N or of the interface's network"
     )
     parser.add_argument(
         "--virtualport", choices=("openvswitch", "none"), help="the bridge is Open vSwitch's; none: take it out"
@@ -121,7 +123,7 @@ def _vlan_options(parser: argparse.ArgumentParser) -> None:
     vlans = _checked(Vlan.from_data)
     one = parser.add_mutually_exclusive_group()
     one.add_argument("--vlan", type=vlans, help="a VLAN, 1011, or a trunk: 101u,1011-1015 (u, t: native un-, tagged)")
-    one.add_argument("--trunk", type=vlans, metavar="VLANS", help="the same, and a trunk even where it is one VLAN")
+    one.add_argument("--trunk", type=vlans, metavar="VLANS", help="the same, and a trunk even with one VLAN")
     one.add_argument("--no-vlan", action="store_true", help="take the VLAN out")
 
 
