@@ -127,7 +127,7 @@ def address(vif: VIF) -> str:
 
 @contextlib.contextmanager
 def two_hosts() -> Iterator[TwoHosts]:
-    """Raises Lacking where OVN is not installed."""
+    """Raises MissingRequirement where OVN is not installed."""
     with contextlib.ExitStack() as stack:
         ovn = stack.enter_context(PrivateOvn())
         hosts = {

@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from vifplug.testing import Lacking, needs
+from vifplug.testing import MissingRequirement, needs
 
 #: the daemon with all drivers, and the one with this driver alone
 DAEMONS = {"libvirtd": "libvirt-sock", "virtnetworkd": "virtnetworkd-sock"}
@@ -87,7 +87,7 @@ def last_error(library: ctypes.CDLL) -> str:
 
 @contextlib.contextmanager
 def started() -> Iterator[LibvirtNetworks]:
-    """A daemon for as long as the context lasts. Raises Lacking."""
+    """A daemon for as long as the context lasts. Raises MissingRequirement."""
     command, library = _daemon(), _library()
     with tempfile.TemporaryDirectory(prefix="vifplug-libvirt-") as directory:
         rights = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
@@ -122,7 +122,7 @@ def _daemon() -> str:
     path = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"))
     found = next(filter(None, (shutil.which(name, path=path) for name in DAEMONS)), None)
     if found is None:
-        raise Lacking("no libvirtd and no virtnetworkd (Debian: libvirt-daemon)")
+        raise MissingRequirement("no libvirtd and no virtnetworkd (Debian: libvirt-daemon)")
     return found
 
 
@@ -155,7 +155,7 @@ def _connected(library: ctypes.CDLL, socket: Path) -> Iterator[LibvirtNetworks]:
     if not connection:
         message = last_error(library)
         if "no connection driver available" in message:
-            raise Lacking("no network driver of libvirt (Debian 13: libvirt-daemon-driver-network)")
+            raise MissingRequirement("no network driver of libvirt (Debian 13: libvirt-daemon-driver-network)")
         raise AssertionError(message)
     try:
         yield LibvirtNetworks(library, connection)

@@ -49,7 +49,7 @@ class Node:
 
 @contextlib.contextmanager
 def two_nodes(cache: Path) -> Iterator[tuple[Node, Node]]:
-    """Two nodes whose Open vSwitch bridges br-int have a trunk to each other. Raises Lacking."""
+    """Two nodes whose Open vSwitch bridges br-int have a trunk to each other. Raises MissingRequirement."""
     with contextlib.ExitStack() as stack:
         hosts = [stack.enter_context(PrivateHost()) for _ in range(2)]
         here, there = (

@@ -20,7 +20,7 @@ import pytest
 
 from tests.support.places import ROOT
 from tests.support.vm import SHARED, VARIABLE, Hardware, VirtualMachine
-from vifplug.testing import Lacking
+from vifplug.testing import MissingRequirement
 
 #: set inside: where to report to
 REPORTS = "VIFPLUG_TEST_REPORTS"
@@ -101,7 +101,7 @@ class Outside:
             self._sessions[machine] = Session(self._config, MACHINES[machine], nodes)
         try:
             found = self._sessions[machine].reports(item.stash[_NODE])
-        except Lacking as lacking:
+        except MissingRequirement as lacking:
             yield _verdict(item, "skipped", (str(item.path), item.location[1], f"Skipped: {lacking}"))
         except Ended as ended:
             yield _verdict(item, "failed", str(ended))
@@ -128,13 +128,13 @@ class Session:
         self._read, self._lacking, self._ended, self._machine = 0, "", "", None
         try:
             self._machine = VirtualMachine(hardware, self._job(nodes)).__enter__()
-        except Lacking as lacking:
+        except MissingRequirement as lacking:
             self._lacking = str(lacking)
 
     def reports(self, node: str) -> list[pytest.TestReport]:
-        """What a test has reported, as soon as it has. Raises Lacking or Ended."""
+        """What a test has reported, as soon as it has. Raises MissingRequirement or Ended."""
         if self._machine is None:
-            raise Lacking(self._lacking)
+            raise MissingRequirement(self._lacking)
         deadline = time.monotonic() + _PATIENCE
         while node not in self._found:
             if self._ended:

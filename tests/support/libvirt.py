@@ -42,7 +42,7 @@ class Refused(Exception):
 
 
 class Libvirt:
-    """A connection to one of libvirt's drivers. Raises Lacking where its library is not installed."""
+    """A connection to one of libvirt's drivers. Raises MissingRequirement where its library is not installed."""
 
     def __init__(self, uri: str) -> None:
         self._library = _library()

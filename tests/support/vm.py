@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vifplug.testing import Lacking
+from vifplug.testing import MissingRequirement
 from vifplug.testing.guests import Image
 from vifplug.testing.kernel import Kernel, initramfs
 from vifplug.testing.needs import require
@@ -79,7 +79,7 @@ class Hardware:
 
 
 class VirtualMachine(Scoped):
-    """One that runs a script as root, and ends. Raises Lacking.
+    """One that runs a script as root, and ends. Raises MissingRequirement.
 
     ::
 
@@ -156,4 +156,4 @@ def emulator(place: Path, device: str) -> list[str]:
             message = subprocess.run([*command, "-device", f"{device},help"], capture_output=True, text=True).stdout
             if message.startswith(f"{device} options"):
                 return command
-    raise Lacking(f"no {QEMU}, here or in {place}/qemu, emulates the device {device}")
+    raise MissingRequirement(f"no {QEMU}, here or in {place}/qemu, emulates the device {device}")

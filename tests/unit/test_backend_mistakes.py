@@ -143,17 +143,17 @@ def test_a_backend_without_a_mistake_passes() -> None:
         (
             Blind,
             "what_was_applied_is_observed",
-            "after apply it is not observed as it was wanted: lamp lamp0: expected",
+            "after apply it is not observed as desired: lamp lamp0: expected",
         ),
         (Imagining, "what_is_not_there_is_not_observed", "lamp lamp0 was not made yet, and observe finds Lamp("),
-        (Lazy, "what_was_applied_is_observed", "after apply it is not observed as it was wanted"),
+        (Lazy, "what_was_applied_is_observed", "after apply it is not observed as desired"),
         (Forgetful, "what_was_applied_is_observed", "apply has to append each step to `done`"),
         (Meddling, "observing_changes_nothing", "observing lamp lamp0 changes the machine: from "),
         (Clinging, "undo_brings_back_what_was", "after its undo lamp lamp0 is observed as Lamp("),
-        (Fixed, "a_change_is_reached_and_undone", "after the change to {'level': 4} it is not observed as it was"),
+        (Fixed, "a_change_is_reached_and_undone", "after the change to {'level': 4} it is not observed as desired"),
         (Strict, "what_is_removed_is_gone_and_can_be_removed_again", "removing it again has to succeed"),
-        (Greedy, "what_is_not_ours_is_told_and_left_alone", "observe takes it for vifplug's own"),
-        (Greedy, "what_is_another_vifs_is_told", f"lamp lamp0 is VIF {OWNER}'s, and VIF "),
+        (Greedy, "what_is_not_ours_is_reported_and_left_alone", "observe takes it for vifplug's own"),
+        (Greedy, "what_is_another_vifs_is_reported", f"lamp lamp0 is VIF {OWNER}'s, and VIF "),
         (OneShot, "it_can_be_used_after_it_was_closed", "observe raised ValueError: I/O operation on closed file"),
         (Foreigner, "it_is_looked_after", "Foreigner does not have Lamp in its `resources`"),
         (Future, "it_is_looked_after", "Future was written for plugin interface 1.99, and this vifplug has 1.0"),
@@ -179,10 +179,10 @@ class Stuck(Dimmers):
         super().apply([Step(each.before, each.after.replace(level=3)) for each in steps if each.after], done)
 
 
-def test_a_setting_that_is_not_put_back_is_told() -> None:
+def test_a_setting_that_is_not_restored_is_reported() -> None:
     assert failures(suite(Dimmers, DIMMER)) == {}
-    message = failures(suite(Stuck, DIMMER))["test_a_setting_is_put_back"]
-    assert message == "dimmer dimmer0 is not put back as it was before: level: expected 0, got 3"
+    message = failures(suite(Stuck, DIMMER))["test_a_setting_is_restored"]
+    assert message == "dimmer dimmer0 is not restored: level: expected 0, got 3"
 
 
 def test_a_suite_without_an_example_or_without_occupy_says_so() -> None:
@@ -193,4 +193,4 @@ def test_a_suite_without_an_example_or_without_occupy_says_so() -> None:
     with pytest.raises(pytest.fail.Exception, match="give at least one resource"):
         Empty().test_there_is_an_example()
     with pytest.raises(pytest.fail.Exception, match="override `occupy`"):
-        Empty().test_what_is_not_ours_is_told_and_left_alone(LAMP)
+        Empty().test_what_is_not_ours_is_reported_and_left_alone(LAMP)

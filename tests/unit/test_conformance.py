@@ -420,13 +420,13 @@ def test_a_resource_that_does_not_hold_after_it_was_set_is_named() -> None:
         def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
             yield Drifting(name="x", owner=vif.id)
 
-    assert "is not as wanted" in failures(suite(Restless))["test_plugging_converges_and_leaves_nothing"]
+    assert "is not as desired" in failures(suite(Restless))["test_plugging_converges_and_leaves_nothing"]
 
 
 def test_an_example_of_another_type_or_with_a_mistake_is_named() -> None:
     other = failures(suite(Sample, {**EXAMPLE, "type": "bridge"}))["test_the_example_is_accepted"]
     wrong = failures(suite(Sample, {**EXAMPLE, "vlan": 4095, "source": {"bridge": "a/b"}}))
-    assert other == "the example has type 'bridge', and the type is 'sample'"
+    assert other == "the example: expected type 'sample', got 'bridge'"
     assert wrong["test_the_example_is_accepted"].startswith("the example is not a valid document: $.vlan")
     refused = failures(suite(Sample, {**EXAMPLE, "link_state": "down"}))
     assert "$.link_state: is not for this type" in refused["test_the_example_is_accepted"]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.places import ROOT
-from vifplug.testing import Lacking, needs
+from vifplug.testing import MissingRequirement, needs
 
 
 def run(directory: Path, plugin: str, tests: str, *options: str, under: Sequence[str] = ()) -> str:
@@ -46,16 +46,16 @@ def test_what_was_skipped_is_listed_by_reason_above_what_failed_and_the_closing_
         "skips",
         """
         import pytest
-        from vifplug.testing import Lacking
+        from vifplug.testing import MissingRequirement
 
         @pytest.mark.parametrize("number", range(3))
         def test_many(number): pytest.skip("no luck today")
 
         @pytest.fixture(scope="module")
-        def host(): raise Lacking("no host")
+        def host(): raise MissingRequirement("no host")
         def test_first(host): raise AssertionError
         def test_second(host): raise AssertionError
-        def test_none(): raise Lacking("not even that")
+        def test_none(): raise MissingRequirement("not even that")
         def test_broken(): raise AssertionError
         """,
         "--numprocesses=2",
@@ -115,7 +115,7 @@ def test_programs_that_are_not_installed_are_named_with_their_package(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(needs, "path", lambda: "/nowhere")
-    with pytest.raises(Lacking, match=r"^no \S.* \(Debian: [a-z]") as lacking:
+    with pytest.raises(MissingRequirement, match=r"^no \S.* \(Debian: [a-z]") as lacking:
         needs.require(name)
     packages = str(lacking.value).partition("(Debian: ")[2].removesuffix(")").split(", ")
     assert set(packages) <= listed()
@@ -128,7 +128,7 @@ def listed() -> set[str]:
 
 def test_everything_that_is_lacking_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(needs, "path", lambda: "/nowhere")
-    with pytest.raises(Lacking, match=r"^no ping \(.*\); no ip \(Debian: iproute2\)$"):
+    with pytest.raises(MissingRequirement, match=r"^no ping \(.*\); no ip \(Debian: iproute2\)$"):
         needs.require("ping", "ip", "ping")
 
 

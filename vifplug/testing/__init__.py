@@ -1,20 +1,22 @@
-"""For tests of vifplug and of what is built on it: a conformance suite for VIF types, hosts and guests.
+"""For tests of vifplug and of plugins: conformance suites, private hosts and switches, guests.
 
-conformance, laws   what every VIF type has to hold
+conformance, laws   the suite for VIF types, and the laws that it tests
+backends            the suite for kinds of resource and their backends
 netns, ovs, host    a private host: a network namespace, an Open vSwitch, a driver
 ovn                 OVN's central databases, and private hosts that are joined to it
-libvirt, guests     a private libvirtd on it, and guests of QEMU's that boot and ping
-kernel              what emulated machines boot
-macvtaps            numbers for the links of hosts that run at the same time
-needs               what a test needs of the machine, by name
-daemons             what the servers of ovs and ovn have in common
+libvirt, guests     a private libvirtd on it, and QEMU guests that boot and ping
+kernel              the kernel and the initramfs of emulated machines
+memory              a host in memory, for tests of what plans and drives
+macvtaps            link numbers for hosts that run at the same time
+needs               the requirements of a test, by name
+daemons             what the servers of ovs and ovn share
 """
 
 import unittest
 
 
-class Lacking(unittest.SkipTest):
-    """This machine can't run it; ``str()`` names what is lacking.
+class MissingRequirement(unittest.SkipTest):
+    """This machine lacks what a test needs; ``str()`` names what is missing.
 
     pytest, unittest and stestr skip the test that raises it, and every test of a fixture that raises it.
     """

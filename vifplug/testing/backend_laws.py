@@ -1,5 +1,5 @@
-"""The laws of a backend (`vifplug.host.backend.Backend`). Each takes a backend and one resource of its, and
-says in sentences what breaks the law.
+"""The laws of a backend (`vifplug.host.backend.Backend`). Each takes a backend and a resource, and yields a sentence
+for each violation.
 
 `vifplug.testing.backends` makes tests of them; vifplug's own backends are held to the same ones.
 """
@@ -16,61 +16,61 @@ from vifplug.host.backend import Backend
 from vifplug.plan import registry, steps
 from vifplug.plan.registry import Ownership, Resource
 from vifplug.plan.steps import Observed, Step
-from vifplug.testing.laws import Broken, called
+from vifplug.testing.laws import LawBroken, called
 from vifplug.types.base import API_VERSION
 from vifplug.types.contract import version_problem
 
-#: From nothing to whatever a test can compare of the machine
+#: Returns a comparable view of the machine
 Look = Callable[[], object]
 
 OTHER = "f0e1d2c3-b4a5-4697-8879-6a5b4c3d2e1f"  # another VIF
 
 
 class BackendBench:
-    """A backend on the machine, and the moves that every law makes. What the backend raises is Broken."""
+    """A backend, and the moves that every law makes. Whatever the backend raises becomes LawBroken."""
 
     def __init__(self, backend: Backend, look: Look) -> None:
         self.backend, self.look = backend, look
 
     def see(self, resource: Resource) -> Observed | None:
-        """What the machine has of it."""
+        """Return what the machine has of it."""
         seen = called("observe", lambda: self.backend.observe([resource]))
         if not isinstance(seen, dict) or not set(seen) <= {resource.identity}:
-            raise Broken(f"observe has to give what it was asked for, by identity, and gave {seen!r} for {resource}")
+            raise LawBroken(f"observe has to give what it was asked for, by identity, and gave {seen!r} for {resource}")
         return seen.get(resource.identity)
 
     def found(self, resource: Resource) -> Resource:
-        """The resource as it is there. Raises Broken where it is not."""
+        """Return the resource as observed. Raises LawBroken if it does not exist."""
         seen = self.see(resource)
         if seen is None or seen.resource is None:
-            raise Broken(f"{resource} was made, and observe finds {seen.foreign if seen else 'nothing'}")
+            raise LawBroken(f"{resource} was made, and observe finds {seen.foreign if seen else 'nothing'}")
         return seen.resource
 
     def plan(self, resource: Resource) -> list[Step]:
-        """The steps that make it true."""
+        """Return the steps that make it."""
         seen = self.see(resource)
         return steps.plan([resource], {resource.identity: seen} if seen else {})
 
     def apply(self, taken: Sequence[Step]) -> list[Step]:
-        """Take the steps; those that the backend says are done."""
+        """Apply the steps, and return those that the backend reports as done."""
         done: list[Step] = []
         for step in taken:
             called(f"apply({step})", functools.partial(self.backend.apply, [step], done))
         return done
 
     def reach(self, resource: Resource) -> list[Step]:
-        """Make it true; the steps that were taken."""
+        """Make it, and return the steps."""
         taken = called("planning", lambda: self.plan(resource))
         self.apply(taken)
         return taken
 
     def undo(self, taken: Sequence[Step]) -> None:
-        """Take the steps back, in reverse."""
+        """Undo the steps in reverse."""
         self.apply([step.undo() for step in reversed(taken)])
 
 
 def looked_after(bench: BackendBench, resource: Resource) -> Iterator[str]:
-    """The backend says that it looks after the resource, and the record of it survives being written and read."""
+    """The backend lists the resource's class, and a record of it is the same after being written and read."""
     backend = bench.backend
     if problem := version_problem(getattr(backend, "api_version", API_VERSION)):
         yield f"{type(backend).__name__} {problem}"
@@ -124,17 +124,17 @@ def undone(bench: BackendBench, resource: Resource) -> Iterator[str]:
 def changed(bench: BackendBench, resource: Resource, change: Mapping[str, Any]) -> Iterator[str]:
     """A change is reached in one pass, and its undo brings back what was before."""
     bench.reach(resource)
-    wanted = resource.replace(**change)
-    before = bench.see(wanted)
-    taken = bench.reach(wanted)
+    desired = resource.replace(**change)
+    before = bench.see(desired)
+    taken = bench.reach(desired)
     if not taken:
         yield (
-            f"{resource} already has {dict(change)}: it is no change, or observe gives what is wanted in place of what "
-            "is there"
+            f"{resource} already has {dict(change)}: it is no change, or observe returns the desired state instead of "
+            "the actual one"
         )
-    yield from _describe(bench, wanted, f"after the change to {dict(change)}")
+    yield from _describe(bench, desired, f"after the change to {dict(change)}")
     bench.undo(taken)
-    if (seen := bench.see(wanted)) != before:
+    if (seen := bench.see(desired)) != before:
         yield f"the undo of {dict(change)} gives {_words(seen)}, and {_words(before)} was before"
 
 
@@ -149,14 +149,14 @@ def removed(bench: BackendBench, resource: Resource) -> Iterator[str]:
         yield f"{resource} was removed, and observe finds {_words(seen)}"
     try:
         bench.apply([step])
-    except Broken as error:
+    except LawBroken as error:
         yield f"{resource} is gone, and removing it again has to succeed: {error}"
     bench.undo([step])
     yield from _describe(bench, resource, "after its removal was undone")
 
 
 def left_alone(bench: BackendBench, resource: Resource) -> Iterator[str]:
-    """What is another's under the same name is told, is in the way, and stays."""
+    """Another owner's object of the same name is reported, is a conflict, and stays."""
     before = bench.look()
     seen = bench.see(resource)
     if seen is None:
@@ -175,7 +175,7 @@ def left_alone(bench: BackendBench, resource: Resource) -> Iterator[str]:
 
 
 def marked(bench: BackendBench, resource: Resource) -> Iterator[str]:
-    """The same thing of another VIF is another's: it is told whose."""
+    """Another VIF's resource is reported with its owner."""
     if resource.ownership is not Ownership.OWNED:
         return
     bench.reach(resource)
@@ -188,8 +188,8 @@ def marked(bench: BackendBench, resource: Resource) -> Iterator[str]:
         )
 
 
-def put_back(bench: BackendBench, resource: Resource) -> Iterator[str]:
-    """What is only set goes back to what it was."""
+def restored(bench: BackendBench, resource: Resource) -> Iterator[str]:
+    """What is only set gets its former value back."""
     if resource.ownership is not Ownership.BORROWED:
         return
     before = bench.found(resource)
@@ -198,16 +198,16 @@ def put_back(bench: BackendBench, resource: Resource) -> Iterator[str]:
     bench.apply(steps.removal([resource], observed, {resource.identity: before}))
     for each in steps.compare(before, bench.found(resource)):
         if each.path not in _kept(resource):
-            yield f"{resource} is not put back as it was before: {each}"
+            yield f"{resource} is not restored: {each}"
 
 
 def _kept(resource: Resource) -> set[str]:
-    """The fields that stay as they were set."""
+    """The fields that keep their value."""
     return {each.name for each in dataclasses.fields(resource) if each.metadata.get("kept")}
 
 
 def reopened(bench: BackendBench, resource: Resource) -> Iterator[str]:
-    """A backend that was closed opens its sockets anew when it is used again; closing twice is fine."""
+    """A closed backend reopens its sockets when it is used again; closing twice is allowed."""
     bench.reach(resource)
     called("close", bench.backend.close)
     called("close, for the second time,", bench.backend.close)
@@ -217,7 +217,7 @@ def reopened(bench: BackendBench, resource: Resource) -> Iterator[str]:
 def _describe(bench: BackendBench, resource: Resource, when: str) -> Iterator[str]:
     seen = bench.see(resource)
     for each in steps.differences([resource], {resource.identity: seen} if seen else {}):
-        yield f"{when} it is not observed as it was wanted: {each}"
+        yield f"{when} it is not observed as desired: {each}"
 
 
 def _words(seen: Observed | None) -> str:

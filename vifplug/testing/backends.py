@@ -1,4 +1,4 @@
-"""A test suite for a kind of resource of your own and its backend. It needs pytest, and root.
+"""A test suite for your kind of resource and its backend. It needs pytest, and root.
 
 ::
 
@@ -13,8 +13,8 @@
         def occupy(self, resource):
             ip("link", "add", resource.name, "type", "bridge")
 
-Each test has a network namespace of its own; nothing of the machine is touched. A failure is a sentence that says what
-to mend; the laws themselves are in `vifplug.testing.backend_laws`.
+Each test has its own network namespace; the machine is not touched. A failure is a sentence that says what to fix; the
+laws themselves are in `vifplug.testing.backend_laws`.
 """
 
 from __future__ import annotations
@@ -37,37 +37,40 @@ _PASSING = r"(\b[0-9a-f]{2}:){5}[0-9a-f]{2}\b|<[^>]*>| state \S+|^\d+: "
 
 
 class ResourceConformance:
-    """Inherit from it in a class whose name begins with Test, one for each kind of resource, and say what to test.
+    """The base of your test class, one for each kind of resource, whose name must begin with Test.
 
-    ``changes`` are fields that may get other values; each is tried on each example. ``private_network`` of False
-    leaves out the network namespace, for a backend of something else.
+    Set the attributes below.
     """
 
+    #: makes the backend
     backend: ClassVar[Callable[[], Backend]]
+    #: resources of the kind; every law is tested with each
     examples: ClassVar[Sequence[Resource]] = ()
+    #: other values of fields; each is tried on each example
     changes: ClassVar[Sequence[Mapping[str, Any]]] = ()
+    #: whether each test has a network namespace; False for a backend of something else
     private_network: ClassVar[bool] = True
 
     def prepare(self) -> None:
-        """Override it to make what has to be there before the examples can be made."""
+        """Override it to make what the examples depend on."""
 
     def occupy(self, resource: Resource) -> None:
-        """Override it to put something there under the resource's name that is not vifplug's."""
+        """Override it to make something under the resource's name that is not vifplug's."""
         pytest.fail("override `occupy`: make something under the resource's name that is not vifplug's", pytrace=False)
 
     def look(self) -> object:
-        """The machine, as far as the backend can change it. Override it where that is not network links."""
+        """Return what the backend can change of the machine. Override it if that is not network links."""
         return re.sub(_PASSING, "", netns.ip("-oneline", "link"), flags=re.MULTILINE) if self.private_network else None
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """A test for each example, and for each change."""
+        """Make a test for each example and each change."""
         for argument, values in (("example", self.examples), ("change", self.changes)):
             if argument in metafunc.fixturenames:
                 metafunc.parametrize(argument, values, ids=range(len(values)))
 
     def test_there_is_an_example(self) -> None:
         if not self.examples:
-            pytest.fail("give at least one resource in `examples`: without one nothing is tested", pytrace=False)
+            pytest.fail("`examples`: give at least one resource, or nothing is tested", pytrace=False)
 
     def test_it_is_looked_after(self, example: Resource) -> None:
         self._keeps(backend_laws.looked_after, example)
@@ -90,18 +93,18 @@ class ResourceConformance:
     def test_what_is_removed_is_gone_and_can_be_removed_again(self, example: Resource) -> None:
         self._keeps(backend_laws.removed, example)
 
-    def test_what_is_not_ours_is_told_and_left_alone(self, example: Resource) -> None:
+    def test_what_is_not_ours_is_reported_and_left_alone(self, example: Resource) -> None:
         if example.ownership is Ownership.BORROWED:
             return
         with self._bench() as bench:
             self.occupy(example)
             hold(backend_laws.left_alone(bench, example))
 
-    def test_what_is_another_vifs_is_told(self, example: Resource) -> None:
+    def test_what_is_another_vifs_is_reported(self, example: Resource) -> None:
         self._keeps(backend_laws.marked, example)
 
-    def test_a_setting_is_put_back(self, example: Resource) -> None:
-        self._keeps(backend_laws.put_back, example)
+    def test_a_setting_is_restored(self, example: Resource) -> None:
+        self._keeps(backend_laws.restored, example)
 
     def test_it_can_be_used_after_it_was_closed(self, example: Resource) -> None:
         self._keeps(backend_laws.reopened, example)

@@ -1,4 +1,4 @@
-"""A test suite for a VIF type of your own. It needs pytest, and nothing of the host.
+"""A test suite for your VIF type. It needs pytest, and nothing of the host.
 
 ::
 
@@ -10,8 +10,8 @@
         examples = ({"id": "...", "type": "routed", "mac": "52:54:00:00:00:01", "source": {"address": "10.0.0.5"}},)
         refused = ({"id": "...", "type": "routed", "mac": "52:54:00:00:00:01", "source": {"address": "no address"}},)
 
-Give an example for each feature that the type has, and for each of its tap owners. A failure is a sentence that says
-what to mend; the laws themselves are in `vifplug.testing.laws`, `refusal_checks` and `convergence`.
+Give an example for each feature of the type, and for each of its tap owners. A failure is a sentence that says what to
+fix; the laws themselves are in `vifplug.testing.laws`, `refusal_checks` and `convergence`.
 """
 
 from __future__ import annotations
@@ -36,20 +36,21 @@ Document = Mapping[str, Any]
 
 
 class VIFTypeConformance:
-    """Inherit from it in a class whose name begins with Test, and say what to test.
+    """The base of your test class, whose name must begin with Test and which sets the attributes below."""
 
-    ``context`` gives the settings, and the facts if the type asks for any; options that it doesn't give have their
-    defaults. ``resources`` are resource classes of your own whose backend is not installed.
-    """
-
+    #: the VIF type to test
     kind: ClassVar[type[VIFType]]
+    #: VIF documents that the type accepts; every law is tested with each
     examples: ClassVar[Sequence[Document]] = ()
+    #: VIF documents that the type must refuse
     refused: ClassVar[Sequence[Document]] = ()
+    #: the settings, and the facts if the type reads any; options that it does not give have their defaults
     context: ClassVar[Context] = Context()
+    #: resource classes of your own whose backend is not installed
     resources: ClassVar[Sequence[type[Resource]]] = ()
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """A test for each document."""
+        """Make a test for each document."""
         for argument, documents in (("example", self.examples), ("refusal", self.refused)):
             if argument in metafunc.fixturenames:
                 metafunc.parametrize(argument, documents, ids=range(len(documents)))
@@ -57,7 +58,7 @@ class VIFTypeConformance:
     # -- the class ----------------------------------------------------------------------------------------------
 
     def test_vifplug_loads_the_type(self) -> None:
-        """Every method, name, source, options and plugin interface are as `vifplug types` wants them."""
+        """Its methods, name, source, options and plugin interface are valid."""
         if problem := self._problem():
             pytest.fail(f"{self.kind.__name__} {problem}", pytrace=False)
 
@@ -70,10 +71,10 @@ class VIFTypeConformance:
 
     def test_there_is_an_example(self) -> None:
         if not self.examples:
-            pytest.fail("give at least one VIF document in `examples`: without one nothing is tested", pytrace=False)
+            pytest.fail("`examples`: give at least one VIF document, or nothing is tested", pytrace=False)
 
     def test_it_answers_alike_in_every_process(self) -> None:
-        """The order of sets and the clock do not matter: what is wanted is compared with what was recorded."""
+        """The order of sets and the clock do not matter: the desired state is compared with a record."""
         cases = [self._case(example) for example in self.examples]
         try:
             hold(filter(None, [cross_process.differs(self.kind, [vif for _, vif, _ in cases], self._context())]))
@@ -129,7 +130,7 @@ class VIFTypeConformance:
     # -- helpers ------------------------------------------------------------------------------------------------
 
     def _problem(self) -> str:
-        """What keeps it from being loaded, under the name that its entry point has where it is installed."""
+        """Return what keeps the type from being loaded, under the name of its entry point if it is installed."""
         value = f"{self.kind.__module__}:{self.kind.__qualname__}"
         names = [point.name for point in plugins.entry_points(plugins.TYPES) if point.value == value]
         return type_problem(names[0] if names else getattr(self.kind, "name", "?"), self.kind)
@@ -143,7 +144,7 @@ class VIFTypeConformance:
         return dataclasses.replace(self.context, options=FrozenMap({**self._options(), **self.context.options}))
 
     def _options(self) -> Mapping[str, Any]:
-        """The defaults of the type's options, read as the driver reads them."""
+        """Return the defaults of the type's options, read as the driver reads them."""
         from oslo_config import cfg
 
         from vifplug import conf
@@ -160,7 +161,7 @@ class VIFTypeConformance:
     def _case(self, example: Document) -> tuple[VIFType, VIF, Context]:
         kind = self._instance()
         if example.get("type") != kind.name:
-            pytest.fail(f"the example has type {example.get('type')!r}, and the type is {kind.name!r}", pytrace=False)
+            pytest.fail(f"the example: expected type {kind.name!r}, got {example.get('type')!r}", pytrace=False)
         try:
             return kind, bound(VIF.from_json(example), kind), self._context()
         except InvalidDocument as error:
@@ -179,10 +180,10 @@ def _undocumented(kind: type[VIFType]) -> Iterable[str]:
 
 
 def hold(complaints: Iterable[str]) -> None:
-    """Fail with every complaint, a line each."""
+    """Fail with all complaints, one on each line."""
     try:
         message = list(complaints)
-    except laws.Broken as error:
+    except laws.LawBroken as error:
         message = [str(error)]
     if message:
         pytest.fail("\n".join(message), pytrace=False)

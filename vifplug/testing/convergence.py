@@ -1,4 +1,4 @@
-"""The law of laws: what is wanted comes true in one pass, and is taken back to nothing. On a machine in memory."""
+"""The central law, on a host in memory: one plug reaches the desired state, and its undo leaves nothing."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from vifplug.types.base import Context, VIFType
 
 
 def converges(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
-    """Plugged in one pass; twice is the same as once; what is undone, or unplugged, leaves nothing."""
-    found = laws.wanted(kind, vif, context)
+    """One pass plugs; a second changes nothing; undoing and unplugging leave nothing."""
+    found = laws.desired(kind, vif, context)
     machine = _prepared(found)
     before = machine.observe(found)
     taken = laws.called("plugging", lambda: _plugged(found, machine))
     after = machine.observe(found)
     if left := steps.differences(found, after):
-        yield f"after plugging it is not as wanted: {'; '.join(map(str, left))}"
+        yield f"after plugging it is not as desired: {'; '.join(map(str, left))}"
         return
     if again := steps.plan(found, after):
         yield f"plugging twice changes something again: {'; '.join(map(str, again))}"
@@ -35,7 +35,7 @@ def converges(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
 
 
 def _prepared(found: Iterable[Resource]) -> MemoryBackend:
-    """A machine in memory on which everything is there that vifplug only sets."""
+    """Return a host in memory with everything that vifplug only sets."""
     machine = MemoryBackend()
     for resource in found:
         if resource.ownership is Ownership.BORROWED:
@@ -44,7 +44,7 @@ def _prepared(found: Iterable[Resource]) -> MemoryBackend:
 
 
 def _untouched(resource: Resource) -> Resource:
-    """The resource as it might be before vifplug comes: nothing of what is asked."""
+    """Return the resource as before a plug: nothing of it is set."""
     unasked = {
         field.name: field.metadata.get("empty", field.default)
         for field in dataclasses.fields(resource)

@@ -1,6 +1,6 @@
-"""Whether a type answers alike in other processes: another order of sets (PYTHONHASHSEED), another time of day.
+"""Compare a type's answers in several processes, with other orders of sets (PYTHONHASHSEED) and other times.
 
-What is wanted is compared with what another process recorded, so it may not depend on either.
+The desired state is compared with what another process recorded, so it must not depend on either.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _DAY = 86_400  # seconds
 
 
 class NotComparable(Exception):
-    """Another process can't be asked; ``str()`` says why."""
+    """The answers of other processes are not available; ``str()`` says why."""
 
 
 def differs(kind: type[VIFType], vifs: Sequence[VIF], context: Context) -> str:
-    """What is not alike, as a sentence; empty when all is. Raises NotComparable."""
+    """Return a sentence with the first difference; empty if there is none. Raises NotComparable."""
     try:
         question = pickle.dumps((kind, [vif.to_data() for vif in vifs], context))
     except (pickle.PicklingError, AttributeError, TypeError) as error:
@@ -42,7 +42,7 @@ def differs(kind: type[VIFType], vifs: Sequence[VIF], context: Context) -> str:
 
 
 def _child(seed: int, day: int) -> subprocess.Popen[bytes]:
-    """A fresh interpreter that answers a question; its clock is ``day`` days ahead before a plugin is imported."""
+    """Start an interpreter that answers a question; its clock is ``day`` days ahead before a plugin is imported."""
     environment = {**os.environ, "PYTHONHASHSEED": str(seed), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     code = f"from vifplug.testing import cross_process; cross_process.answer({day})"
     command = [sys.executable, "-c", code]
@@ -58,7 +58,7 @@ def _answer(child: subprocess.Popen[bytes], question: bytes) -> str:
 
 
 def answer(day: int) -> None:
-    """What the type of the question on stdin says to each of its VIFs, on stdout. Run in a process of its own."""
+    """Print the answers of the type for each VIF of the question on stdin. Runs in a process of its own."""
     now, now_ns = time.time, time.time_ns
     time.time = lambda: now() + day * _DAY
     time.time_ns = lambda: now_ns() + day * _DAY * 10**9

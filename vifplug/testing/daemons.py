@@ -1,18 +1,17 @@
-"""Servers of Open vSwitch's family that are a test's own: started, ended and hung by their pid files.
+"""Private servers of Open vSwitch and OVN: started, stopped and paused by their pid files.
 
-`vifplug.testing.ovs` and `vifplug.testing.ovn` say which servers there are.
+`vifplug.testing.ovs` and `vifplug.testing.ovn` define the servers.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from vifplug.testing import needs
+from vifplug.testing import needs, netns
 
 _PATIENCE = 20.0  # seconds that a server may take to start or to end
 #: where these programs look for each other's sockets and for their own files
@@ -21,9 +20,9 @@ _PLACES += ["RUNTIME_DIRECTORY"]  # DPDK's
 
 
 class Daemons:
-    """Servers whose files are in ``directory``, in the network namespace ``netns`` of ip(8) where one is named.
+    """Servers with their files in ``directory``; ``netns``: the network namespace of ip(8) that they run in.
 
-    Only processes that were started here are ended.
+    Only processes that were started here are stopped.
     """
 
     directory: Path
@@ -32,12 +31,12 @@ class Daemons:
         self.netns = netns
 
     def stop(self, server: str) -> None:
-        """End a server in an orderly way (SIGTERM) and wait until it has. Raises TimeoutError."""
+        """Stop a server (SIGTERM) and wait until it has ended. Raises TimeoutError."""
         self._signal(server, signal.SIGTERM)
         self.until(lambda: not self._pidfile(server).exists(), f"{server} to end")
 
     def kill(self, server: str) -> None:
-        """End a server at once (SIGKILL), if it runs, and wait until it has. Raises TimeoutError."""
+        """Kill a server (SIGKILL), if it runs, and wait until it has ended. Raises TimeoutError."""
         pid = self.pid(server)
         if pid is not None:
             self._signal(server, signal.SIGKILL)
@@ -51,10 +50,11 @@ class Daemons:
         self.until(lambda: pid is None or _state(pid) in "Tt", f"{server} to stop")
 
     def resume(self, server: str) -> None:
+        """Let a paused server continue (SIGCONT)."""
         self._signal(server, signal.SIGCONT)
 
     def pid(self, server: str) -> int | None:
-        """The process id of a server that runs; None when it was not started, or has ended."""
+        """Return the process id of a running server; None if it was not started or has ended."""
         try:
             pid = int(self._pidfile(server).read_text())
             command = Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -63,32 +63,27 @@ class Daemons:
         return pid if os.fsencode(self.directory) in command else None  # the number may be another process's by now
 
     def log(self, server: str) -> str:
-        """The log of a server, for a failed test's message."""
+        """Return the log of a server, for a failed test's message."""
         return (self.directory / f"{server}.log").read_text()
 
     def run(self, *command: str) -> str:
-        """What a command prints that finds the servers' sockets. Raises CalledProcessError, with its stderr."""
-        environment = {**os.environ, **dict.fromkeys(_PLACES, str(self.directory)), "PATH": needs.path()}
-        finished = subprocess.run(
-            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-        )
-        if finished.returncode:
-            raise subprocess.CalledProcessError(finished.returncode, command, finished.stdout, finished.stderr)
-        return finished.stdout
+        """Run a command that finds the servers' sockets, and return what it prints. Raises CalledProcessError."""
+        places = dict.fromkeys(_PLACES, str(self.directory))
+        return netns.run(*command, env={**os.environ, **places, "PATH": needs.path()})
 
     @staticmethod
     def until(condition: Callable[[], bool], what: str) -> None:
-        """Ask until ``condition`` holds. Raises TimeoutError that names ``what`` after 20 seconds."""
+        """Poll until ``condition`` holds. Raises TimeoutError, which names ``what``, after 20 seconds."""
         deadline = time.monotonic() + _PATIENCE
         while not condition():
             if time.monotonic() > deadline:
                 raise TimeoutError(f"waited {_PATIENCE:g} s for {what}")
             time.sleep(0.005)
 
-    # -- for those who know their servers ---------------------------------------------------------------------------
+    # -- for subclasses ----------------------------------------------------------------------------------------------
 
     def _launch(self, server: str, *command: str) -> None:
-        """Start a server, which detaches when it is ready."""
+        """Start a server and return when it is ready."""
         common = [f"--pidfile={self._pidfile(server)}", f"--log-file={self.directory / server}.log"]
         inside = ["ip", "netns", "exec", self.netns] if self.netns else []
         self.run(*inside, *command, *common, "--no-chdir", "--detach", "-vconsole:off")
@@ -103,7 +98,7 @@ class Daemons:
 
 
 def _runs(pid: int) -> bool:
-    """Whether a process is there and no zombie: these daemons are children of init, which may reap them late."""
+    """Whether a process exists and is no zombie: these daemons are children of init, which may reap them late."""
     return _state(pid) not in "Z-"
 
 

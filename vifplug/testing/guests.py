@@ -1,4 +1,4 @@
-"""Guests of QEMU's that boot, in two seconds, and do what they are told.
+"""QEMU guests that boot in two seconds and run commands.
 
     image = Image.made(directory, Kernel.named("VIFPLUG_TEST_GUEST"))
     with PrivateHost() as host, LibvirtHost(host) as libvirt:
@@ -6,8 +6,7 @@
         web.configure(mac, "10.0.0.2/24")
         assert web.reaches("10.0.0.1")
 
-A guest is a kernel and busybox, with nothing on a disk; all of it is emulated, so that it needs no KVM. It takes its
-commands on a serial port.
+A guest is a kernel with busybox and no disk. It is emulated, so it needs no KVM. It takes commands on a serial port.
 """
 
 from __future__ import annotations
@@ -79,25 +78,25 @@ _OWN = dict.fromkeys(_SHARED, "")
 _CONSOLES = "var/lib/libvirt"  # for libvirt and, under its host's directory, for everybody else
 
 
-class Failed(Exception):
-    """A command in a guest ended with another status than 0, or not at all; ``str()`` has what it said."""
+class GuestCommandFailed(Exception):
+    """A command in a guest failed or did not end; ``str()`` holds its output."""
 
 
 @dataclass(frozen=True)
 class Image:
-    """What a guest boots: two files."""
+    """The two files that a guest boots."""
 
     kernel: Path
     initramfs: Path
 
     @classmethod
     def of(cls, directory: Path) -> Image:
-        """The one that `made` has put into ``directory``."""
+        """Return the image that `made` has put into ``directory``."""
         return cls(directory / "vmlinux", directory / "guest.cpio")
 
     @classmethod
     def made(cls, directory: Path, kernel: Kernel, modules: Iterable[str] = MODULES) -> Image:
-        """One in ``directory``, that loads ``modules`` and what they need. Raises Lacking."""
+        """Make an image in ``directory`` that loads ``modules`` and their dependencies. Raises MissingRequirement."""
         image = cls.of(directory)
         image.kernel.write_bytes(kernel.elf())
         initramfs(image.initramfs, kernel, modules, {"init": _INIT})
@@ -107,9 +106,17 @@ class Image:
 def boot(
     libvirt: LibvirtHost, image: Image, name: str, interfaces: Sequence[str] = (), *, shared_memory: bool = False
 ) -> BootedGuest:
-    """Start a guest with these elements, and do not wait until it has booted. Raises Refused.
+    """Start a guest, and return without waiting until it has booted.
 
-    ``shared_memory`` is what vhost-user needs.
+    Args:
+        libvirt: where to start it.
+        image: what it boots.
+        name: its name for libvirt.
+        interfaces: its ``<interface>`` elements.
+        shared_memory: whether its memory is shared with the switch, as vhost-user requires.
+
+    Raises:
+        LibvirtRefused: libvirt did not start it.
     """
     xml = definition(image, name, interfaces, shared_memory=shared_memory)
     libvirt.virsh("create", "--validate", libvirt.write(xml))
@@ -117,7 +124,7 @@ def boot(
 
 
 def definition(image: Image, name: str, interfaces: Sequence[str] = (), *, shared_memory: bool = False) -> str:
-    """The guest's libvirt domain."""
+    """Return the guest's libvirt domain."""
     return _DOMAIN.format(
         name=name,
         id=uuid.uuid5(uuid.NAMESPACE_OID, name),
@@ -131,11 +138,9 @@ def definition(image: Image, name: str, interfaces: Sequence[str] = (), *, share
 
 
 class BootedGuest:
-    """A guest on a host: where it runs now, after a migration as well (``Guest(destination, name)``).
+    """A guest on the host where it runs; after a migration, ``BootedGuest(destination, name)``."""
 
-    ``patience`` is how long it may take to boot, and for a command, in seconds: set it for a guest in a guest.
-    """
-
+    #: how long it may take to boot, and to run a command, in seconds; a guest within a guest needs more
     patience: float = _PATIENCE
 
     def __init__(self, libvirt: LibvirtHost, name: str) -> None:
@@ -143,24 +148,25 @@ class BootedGuest:
         self._console = _Console(libvirt.directory / _CONSOLES / f"{name}.console")
 
     def run(self, command: str) -> str:
-        """What a shell command prints, whose lines have less than 4000 characters: the guest's terminal cuts others.
+        """Run a shell command and return what it prints; its lines must have less than 4000 characters.
 
-        Raises Failed, also where the guest does not answer in ``patience`` seconds.
+        Raises:
+            GuestCommandFailed: its status is not 0, or the guest did not answer within ``patience`` seconds.
         """
-        status, said = self._console.run(command, self.patience)
+        status, output = self._console.run(command, self.patience)
         if status:
-            raise Failed(f"guest {self.name}: {command}: status {status}: {said}")
-        return said
+            raise GuestCommandFailed(f"guest {self.name}: {command}: status {status}: {output}")
+        return output
 
     # -- its network cards --------------------------------------------------------------------------------------
 
     def device(self, mac: str) -> str:
-        """The name of the card that has a MAC address: one that was attached comes a moment later. Raises Failed."""
+        """Return the name of the card with a MAC address, after waiting for it to appear. Raises GuestCommandFailed."""
         look = f"cd /sys/class/net; grep -l -x {mac} */address | grep -v '[.]' | cut -d/ -f1"
         deadline = time.monotonic() + _HOT_PLUG
         while not (name := self.run(look).strip()):
             if time.monotonic() > deadline:
-                raise Failed(f"guest {self.name} has no card {mac} after {_HOT_PLUG} s")
+                raise GuestCommandFailed(f"guest {self.name} has no card {mac} after {_HOT_PLUG} s")
             time.sleep(0.05)
         return name
 
@@ -176,12 +182,6 @@ class BootedGuest:
             self.run(f"ip link add link {card} name {card}.{vlan} type vlan id {vlan} && ip link set {card}.{vlan} up")
         self.run(f"ip addr add {address} dev {card if vlan is None else f'{card}.{vlan}'}")
 
-    def deconfigure(self, mac: str) -> None:
-        """Take the card down, and its addresses and VLANs away."""
-        card = self.device(mac)
-        self.run(f"for vlan in $(cd /sys/class/net; ls -d {card}.* 2>/dev/null); do ip link delete $vlan; done")
-        self.run(f"ip link set {card} down; ip addr flush dev {card}")
-
     def reaches(self, address: str) -> bool:
         """Whether ``address`` answers a ping within ten attempts: the first can be lost while ports come up."""
         return self._answers(f"for i in 1 2 3 4 5 6 7 8 9 10; do ping -c 1 -W 1 {address} && exit 0; done; exit 1")
@@ -191,10 +191,9 @@ class BootedGuest:
         return not self.reached([address])
 
     def reached(self, addresses: Iterable[str]) -> set[str]:
-        """Those of which one of two pings is answered, within a second; all of them are asked at once."""
+        """Return the addresses that answer one of two pings within a second; all are pinged at once."""
         ping = "ping -c 2 -i 0.1 -W 1 $each >/dev/null && echo $each"
-        said = self.run(f"for each in {' '.join(addresses)}; do ({ping}) & done; wait")
-        return set(said.split())
+        return set(self.run(f"for each in {' '.join(addresses)}; do ({ping}) & done; wait").split())
 
     def _answers(self, command: str) -> bool:
         return self._console.run(command, self.patience)[0] == 0
@@ -202,25 +201,25 @@ class BootedGuest:
     # -- its life -----------------------------------------------------------------------------------------------
 
     def attach(self, interface: str) -> None:
-        """Hot-plug an interface. Raises Refused."""
+        """Hot-plug an interface. Raises LibvirtRefused."""
         self.libvirt.virsh("attach-device", self.name, self.libvirt.write(interface), "--live")
 
     def detach(self, interface: str, mac: str) -> None:
-        """Hot-unplug an interface, and wait until libvirt has let go of it. Raises Refused, Failed."""
+        """Hot-unplug an interface and wait until libvirt has released it. Raises LibvirtRefused, GuestCommandFailed."""
         self.libvirt.virsh("detach-device", self.name, self.libvirt.write(interface), "--live")
         deadline = time.monotonic() + _PATIENCE
         while mac in self.libvirt.virsh("domiflist", self.name):
             if time.monotonic() > deadline:
-                raise Failed(f"guest {self.name} did not let go of {mac} in {_PATIENCE} s")
+                raise GuestCommandFailed(f"guest {self.name} did not release {mac} within {_PATIENCE} s")
             time.sleep(0.05)
 
     def reconnect(self) -> None:
-        """Wait until it answers, after it has begun anew or was restored."""
+        """Wait until it answers, after it was restarted or restored."""
         self._console.close()
         self.run(":")
 
     def kill(self) -> None:
-        """End QEMU as a crash would, and wait until libvirt knows."""
+        """Kill QEMU, as a crash would, and wait until libvirt has noticed."""
         self.libvirt.kill(self.name)
 
     def destroy(self) -> None:
@@ -236,22 +235,24 @@ class _Console:
         self._socket: socket.socket | None = None
 
     def run(self, command: str, patience: float) -> tuple[int, str]:
-        """A command's status and output. Raises Failed."""
+        """Return the status and the output of a command. Raises GuestCommandFailed."""
         if self._socket is None:
             self._connect(patience)
         try:
             return self._answer(f"({command}\n) </dev/null 2>&1", time.monotonic() + patience)
         except TimeoutError:
-            raise Failed(f"the guest of {self._path} has not done it in {patience:g} s: {command}") from None
+            raise GuestCommandFailed(
+                f"the guest of {self._path} did not finish within {patience:g} s: {command}"
+            ) from None
 
     def close(self) -> None:
-        """The next command connects anew."""
+        """Disconnect; the next command reconnects."""
         if self._socket:
             self._socket.close()
         self._socket = None
 
     def _connect(self, patience: float) -> None:
-        """Ask until it answers: what is said to a guest that still boots is lost, or is answered late."""
+        """Retry until the guest answers: what is sent while it boots is lost, or is answered late."""
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.connect(str(self._path))
         deadline, wait = time.monotonic() + patience, 0.25
@@ -261,18 +262,18 @@ class _Console:
                 return
             wait *= 1.2  # a guest in a guest takes seconds for an answer
         self.close()
-        raise Failed(f"the guest of {self._path} did not answer in {patience:g} s")
+        raise GuestCommandFailed(f"the guest of {self._path} did not answer within {patience:g} s")
 
     def _answer(self, line: str, deadline: float) -> tuple[int, str]:
-        """Each answer has an end of its own, and a beginning, so that late ones of earlier lines are told from it."""
+        """Run a line. Unique markers around its answer tell it from late answers to earlier lines."""
         assert self._socket
         token = uuid.uuid4().hex
         self._socket.sendall(f"echo begin-{token}; {line}; echo end-{token}:$?\n".encode())
-        said = ""
-        while not (found := re.search(f"begin-{token}\n(.*)end-{token}:(\\d+)\n", said, re.DOTALL)):
+        answer = ""
+        while not (found := re.search(f"begin-{token}\n(.*)end-{token}:(\\d+)\n", answer, re.DOTALL)):
             self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
             received = self._socket.recv(65536)
             if not received:
-                raise Failed(f"the guest of {self._path} has ended, and said: {said}")
-            said += received.decode(errors="replace").replace("\r", "")
+                raise GuestCommandFailed(f"the guest of {self._path} has ended: {answer}")
+            answer += received.decode(errors="replace").replace("\r", "")
         return int(found[2]), found[1]

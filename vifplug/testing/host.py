@@ -4,9 +4,9 @@
         host.driver.plug(vif)
         host.ovs.ctl("show"); host.ip("link")
 
-Nothing of the machine's own network is touched. Where the machine lacks what it takes, it raises
-`vifplug.testing.Lacking`: a test is then skipped. The thread that enters is in the namespace until it leaves. Where one
-thread has several hosts, it is in none of them but for a while:
+The machine's own network is not touched. If the machine lacks a requirement, `vifplug.testing.MissingRequirement` is
+raised, which skips the test. The thread that enters the host stays in its namespace until it leaves. A thread with
+several hosts enters each for a while:
 
     with PrivateHost(entered=False) as one, PrivateHost(entered=False) as two:
         with one.inside():
@@ -29,10 +29,20 @@ from vifplug.testing.scope import Scoped
 
 
 class PrivateHost(Scoped):
-    """``vifplug_ovs`` are options of that group; ``extra`` is more text for the configuration.
+    """A network namespace with an Open vSwitch, a configuration and a driver, as a context manager.
 
-    ``entered`` of False: the calling thread stays where it is, and uses the driver `inside` alone. ``dpdk`` is
-    `PrivateOvs`'s. ``namespace`` names a network namespace of ip(8) for a host with its devices; it is not removed.
+    Inside the ``with`` it has ``driver`` (`VIFDriver`), ``ovs`` (`PrivateOvs`), ``namespace`` (a name for ip(8)),
+    ``directory``, ``config`` (vifplug.conf) and ``networks`` (the directory of network definitions).
+
+    Args:
+        vifplug_ovs: options of the group [vifplug_ovs].
+        extra: more text for the configuration.
+        entered: whether the calling thread moves into the namespace; if not, use the driver within `inside`.
+        dpdk: whether the switch has DPDK, for vhost-user ports.
+        namespace: an existing network namespace of ip(8) to use; it is not removed.
+
+    Raises:
+        MissingRequirement: this machine cannot run it (on entry).
     """
 
     def __init__(
@@ -61,33 +71,33 @@ class PrivateHost(Scoped):
         self.driver = stack.enter_context(self.new_driver())
 
     def inside(self) -> contextlib.AbstractContextManager[None]:
-        """The calling thread is in this host's namespace; on exit it is back where it was."""
+        """Move the calling thread into this host's namespace; on exit it returns to its own."""
         return netns.inside(self.namespace)
 
     def new_driver(self) -> VIFDriver:
-        """Another driver of this host, as a second process would have. The caller closes it."""
+        """Return another driver of this host, as a second process would have. The caller closes it."""
         return VIFDriver(options.load([str(self.config)]))
 
     def ip(self, *arguments: str) -> str:
-        """What ``ip ARGUMENTS`` prints in this host's namespace."""
+        """Run ``ip ARGUMENTS`` in this host's namespace and return what it prints."""
         return netns.ip("-n", self.namespace, *arguments)
 
     def links(self) -> set[str]:
-        """The names of the devices, but for ``lo``, Open vSwitch's own and the kernel's fallback tunnels."""
+        """Return the names of the devices, except ``lo`` and Open vSwitch's own."""
         names = {line.split(":")[1].partition("@")[0].strip() for line in self.ip("-o", "link").splitlines()}
         return {name for name in names if name != "lo" and not name.startswith("ovs-")}
 
     def ports(self, bridge: str) -> set[str]:
-        """The ports of an Open vSwitch bridge; none where there is no such bridge."""
+        """Return the ports of an Open vSwitch bridge; none if it does not exist."""
         bridges = self.ovs.ctl("list-br").split()
         return set(self.ovs.ctl("list-ports", bridge).split()) if bridge in bridges else set()
 
     def port(self, name: str, column: str, table: str = "Interface") -> str:
-        """One column of a port, as ``ovs-vsctl get`` prints it."""
+        """Return one column of a port, as ``ovs-vsctl get`` prints it."""
         return self.ovs.ctl("get", table, name, column).strip()
 
     def configuration(self, **vifplug_ovs: object) -> str:
-        """The configuration's text, where these options of [vifplug_ovs] take the place of the host's own."""
+        """Return the text of the configuration; the arguments override the options of [vifplug_ovs]."""
         switch = {"connection": self.ovs.connection, "datapath_type": "netdev", **self._options, **vifplug_ovs}
         lines = [
             "[vifplug]",

@@ -18,57 +18,57 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from vifplug.testing import Lacking
+from vifplug.testing import MissingRequirement
 from vifplug.testing.needs import require
 
 BUSYBOX = "/bin/busybox"
 
 
 class Kernel:
-    """The kernel in a directory. Raises Lacking where there is none."""
+    """The kernel in a directory. Raises MissingRequirement if there is none."""
 
     def __init__(self, place: Path) -> None:
         self.place = place.resolve()
         image = next(self.place.glob("boot/vmlinuz-*"), None)
         if image is None:
-            raise Lacking(f"no boot/vmlinuz-* in {self.place}")
+            raise MissingRequirement(f"no boot/vmlinuz-* in {self.place}")
         #: the compressed kernel
         self.image = image
         self.version = image.name.removeprefix("vmlinuz-")
 
     @classmethod
     def named(cls, variable: str) -> Kernel:
-        """The kernel in the directory that an environment variable names. Raises Lacking."""
+        """Return the kernel in the directory that an environment variable names. Raises MissingRequirement."""
         if variable not in os.environ:
-            raise Lacking(f"{variable} names no directory with boot/vmlinuz-* and lib/modules/*")
+            raise MissingRequirement(f"{variable} names no directory with boot/vmlinuz-* and lib/modules/*")
         return cls(Path(os.environ[variable]))
 
     def modules(self, names: Iterable[str]) -> list[Path]:
-        """The files of modules, each behind those that it needs. Raises Lacking for a module that is not there."""
+        """Return the files of modules in the order of loading. Raises MissingRequirement for an unknown module."""
         require("modprobe")
         command = ["modprobe", "--dirname", str(self.place), "--set-version", self.version, "--show-depends", "--all"]
         found = subprocess.run([*command, *names], capture_output=True, text=True, check=False)
         if found.returncode:
-            raise Lacking(f"kernel {self.version} in {self.place}: {found.stderr.strip()}")
+            raise MissingRequirement(f"kernel {self.version} in {self.place}: {found.stderr.strip()}")
         return [Path(each) for each in dict.fromkeys(re.findall(r"^insmod (\S+)", found.stdout, re.MULTILINE))]
 
     def elf(self) -> bytes:
-        """The kernel itself, which QEMU boots in a third of the time that its decompression takes under emulation.
+        """Return the uncompressed kernel: under emulation, decompression takes thrice as long as the boot.
 
-        Raises Lacking where it is compressed in a way that nothing here undoes.
+        Raises MissingRequirement for an unknown compression.
         """
         payload = _payload(self.image.read_bytes())
         for magic, decompressed in _COMPRESSIONS.items():
             if payload.startswith(magic):
                 return decompressed(payload)
-        raise Lacking(f"{self.image} is compressed in a way that is not known here: it begins with {payload[:6].hex()}")
+        raise MissingRequirement(f"{self.image} unknown compression (its payload begins with {payload[:6].hex()})")
 
 
 def initramfs(target: Path, kernel: Kernel, modules: Iterable[str], files: Mapping[str, str]) -> None:
     """Write a root file system: busybox with all its programs, programs of one's own, and ``/modules``.
 
     ``files`` are programs by path, ``init`` among them. ``/modules`` lists the files of ``modules``, in the order in
-    which insmod(8) takes them. Raises Lacking.
+    which insmod(8) takes them. Raises MissingRequirement.
     """
     require(BUSYBOX, "cpio")
     with tempfile.TemporaryDirectory(prefix="vifplug-initramfs-") as directory:

@@ -28,36 +28,36 @@ T = TypeVar("T")
 _OTHER_ID = "f0e1d2c3-b4a5-4697-8879-6a5b4c3d2e1f"
 
 
-class Broken(Exception):
-    """A law is broken in a way that leaves nothing more to look at; ``str()`` is the sentence."""
+class LawBroken(Exception):
+    """A law is broken so that the rest cannot be checked; ``str()`` is the sentence."""
 
 
 def called(name: str, call: Callable[[], T]) -> T:
-    """What a type's method gives. Raises Broken, which says what it raised instead."""
+    """Return the result of a type's method. Raises LawBroken with what the method raised."""
     try:
         return call()
     except InvalidDocument as error:
-        raise Broken(f"{name} built a record that is not valid: {error}") from error
+        raise LawBroken(f"{name} built a record that is not valid: {error}") from error
     except Exception as error:  # whatever a type raises is the news
-        raise Broken(f"{name} raised {type(error).__name__}: {error}") from error
+        raise LawBroken(f"{name} raised {type(error).__name__}: {error}") from error
 
 
-def wanted(kind: VIFType, vif: VIF, context: Context) -> list[Resource]:
-    """What ``desired`` gives, as a list of resources. Raises Broken."""
+def desired(kind: VIFType, vif: VIF, context: Context) -> list[Resource]:
+    """Return the resources that ``desired`` gives. Raises LawBroken."""
     found = called("desired", lambda: kind.desired(vif, context))
     if not isinstance(found, Iterable):
-        raise Broken(f"desired has to give resources, and returned {found!r}")
+        raise LawBroken(f"desired has to give resources, and returned {found!r}")
     listed = called("desired", lambda: list(found))
     if others := [each for each in listed if not isinstance(each, Resource)]:
-        raise Broken(f"desired has to give records of vifplug.plan.registry, and gave {others[0]!r}")
+        raise LawBroken(f"desired has to give records of vifplug.plan.registry, and gave {others[0]!r}")
     return listed
 
 
 def interface(kind: VIFType, vif: VIF, context: Context) -> Interface:
-    """What ``interface`` gives. Raises Broken."""
+    """Return the record that ``interface`` gives. Raises LawBroken."""
     found = called("interface", lambda: kind.interface(vif, context))
     if not isinstance(found, Interface):
-        raise Broken(f"interface has to return a vifplug.guest.interface.Interface, and returned {found!r}")
+        raise LawBroken(f"interface has to return a vifplug.guest.interface.Interface, and returned {found!r}")
     return found
 
 
@@ -74,14 +74,14 @@ def round_trip(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
     again = bound(VIF.from_json(vif.to_json()), kind)
     if again != vif:
         yield f"the VIF comes back from JSON as {again!r}, and was {vif!r}"
-    found = wanted(kind, vif, context)
+    found = desired(kind, vif, context)
     if unread := called("writing and reading the resources", lambda: _unread(found)):
         yield f"the resources come back from JSON as {unread}, and were {found}"
 
 
 def deterministic(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
     """The same VIF gives the same answer every time, from every instance of the type."""
-    for name, ask in (("interface", interface), ("desired", wanted)):
+    for name, ask in (("interface", interface), ("desired", desired)):
         answers = [ask(each, vif, context) for each in (kind, kind, type(kind)())]
         if any(answer != answers[0] for answer in answers):
             other = next(answer for answer in answers if answer != answers[0])
@@ -90,7 +90,7 @@ def deterministic(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
 
 def pure(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
     """A type computes: it opens no file, socket or process. What it needs of the host it asks ``context.facts``."""
-    for name, ask in (("check", _checked), ("interface", interface), ("desired", wanted)):
+    for name, ask in (("check", _checked), ("interface", interface), ("desired", desired)):
         try:
             with sandbox.enforced():
                 ask(kind, vif, context)
@@ -105,7 +105,7 @@ def known_kinds(
 
     ``broken``: kinds whose backend can't be used, and why.
     """
-    for resource in wanted(kind, vif, context):
+    for resource in desired(kind, vif, context):
         if reason := broken.get(resource.kind):
             yield f"{resource} is of a kind whose backend can't be used: {reason}"
         elif kinds.get(resource.kind) is not type(resource):
@@ -119,12 +119,12 @@ def known_kinds(
 
 def named(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
     """Devices have names that the kernel takes, and no two VIFs the same."""
-    found = wanted(kind, vif, context)
+    found = desired(kind, vif, context)
     for resource in found:
         if isinstance(resource, OvsPort) and resource.type in ("", "internal") and _too_long(resource.name):
             yield f"{resource} has a name of more than {IFNAME_BYTES} bytes, which no device can have"
     data = {key: value for key, value in vif.to_data().items() if key != "target"} | {"id": _OTHER_ID}
-    other = wanted(kind, bound(VIF.from_data(data), kind), context)
+    other = desired(kind, bound(VIF.from_data(data), kind), context)
     given = json.dumps(data)
     for name in sorted(_names(found) & _names(other)):
         if name not in given:
@@ -133,7 +133,7 @@ def named(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
 
 def hardened(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
     """No router advertisement of a guest reaches the host: what is made has disable_ipv6 set before it is up."""
-    for resource in wanted(kind, vif, context):
+    for resource in desired(kind, vif, context):
         if isinstance(resource, Device) and not resource.sysctls.items() >= registry.HARDENED.items():
             yield (
                 f"{resource} is not hardened: its sysctls are {dict(resource.sysctls)}; "
@@ -143,7 +143,7 @@ def hardened(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
 
 def ordered(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
     """Resources come in the order in which they can be made, each identity once."""
-    found = wanted(kind, vif, context)
+    found = desired(kind, vif, context)
     identities = [resource.identity for resource in found]
     for repeated in sorted({each for each in identities if identities.count(each) > 1}):
         yield f"{' '.join(repeated)} comes more than once: one identity has one record"
@@ -160,7 +160,7 @@ def element(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
         yield f"the element has MAC {found.mac}, and the guest is to have {vif.mac}"
     if schema.installed() and (complaint := schema.complaint(write.element(found))):
         yield f"libvirt's schema refuses the element: {complaint}; it is {write.element(found)}"
-    for resource in wanted(kind, vif, context):
+    for resource in desired(kind, vif, context):
         if isinstance(resource, (Tap, Macvtap)):
             yield from _fits(found, resource)
 

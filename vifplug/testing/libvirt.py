@@ -3,10 +3,10 @@
     with PrivateHost() as host, LibvirtHost(host) as libvirt:
         libvirt.create(domain("web", interface))
 
-libvirtd and its guests run in the host's network namespace and in mount and process namespaces of their own, where
-libvirt's directories are the test's and the host's Open vSwitch is the default one, as `ovs-vsctl` finds it. A guest
-of `domain` has neither disk nor system, which its taps do not need; guests.py has those that boot. All of it ends with
-the process that started it.
+libvirtd and its guests run in the host's network namespace and in mount and process namespaces of their own. There
+libvirt's directories are the test's, and `ovs-vsctl` finds the host's Open vSwitch. A guest of `domain` has neither
+disk nor system, which its taps do not need; `vifplug.testing.guests` has guests that boot. Everything ends with the
+process that started it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from vifplug.testing import needs
+from vifplug.testing import needs, netns
 from vifplug.testing.host import PrivateHost
 from vifplug.testing.scope import Scoped
 
@@ -31,11 +31,11 @@ _VIRSH = 120
 
 #: libvirtd's own directories, and those of the test that lie over them
 _PLACES = ("run/libvirt", "etc/libvirt", "var/lib/libvirt", "var/log/libvirt")
-#: libvirt 9.0 wants the user to exist even where the configuration names another
+#: libvirt 9.0 requires this user to exist even if the configuration names another
 _USER = "libvirt-qemu"
 
-#: the first process of the namespaces; it ends at the end of its input, and with it all others. It ignores SIGCHLD, so
-#: that the kernel buries the processes that become its own
+#: The first process of the namespaces. It ends at the end of its input, and all others with it. It ignores SIGCHLD, so
+#: that the kernel reaps the processes that become its children.
 _SETUP = """\
 set -e
 cd "$1"
@@ -74,17 +74,22 @@ stdio_handler = "file"
 
 
 class LibvirtRefused(Exception):
-    """virsh failed; ``str()`` is what it said."""
+    """virsh failed; ``str()`` is its message."""
 
 
 class LibvirtHost(Scoped):
-    """libvirtd on a host. Raises Lacking where something is not installed. The calling thread is in the host."""
+    """A private libvirtd on a private host, as a context manager.
+
+    Args:
+        host: the host, entered by the calling thread.
+        hook: a file to install as libvirt's qemu hook.
+        cache: a directory for what libvirtd learns about QEMU, so that the next libvirtd starts five seconds sooner.
+
+    Raises:
+        MissingRequirement: libvirt or QEMU is not installed (on entry).
+    """
 
     def __init__(self, host: PrivateHost, *, hook: Path | None = None, cache: Path | None = None) -> None:
-        """``hook`` is a file that is installed as libvirt's hook for QEMU, vifplug's.
-
-        ``cache`` is a directory in which libvirtd keeps what it finds out about QEMU, in five seconds, for the next.
-        """
         self.host = host
         self._hook, self._cache = hook, cache
         self.directory = host.directory / "libvirt"
@@ -107,7 +112,7 @@ class LibvirtHost(Scoped):
         self._until(lambda: self._answers(), "libvirtd to answer")
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
-        """End libvirtd, and not its guests; SIGKILL leaves it no time for anything."""
+        """Stop libvirtd, but not its guests; with SIGKILL, at once."""
         if self._pidfile.exists():
             pid = self._pidfile.read_text().strip()
             self._inside("kill", f"-{number.value}", pid)
@@ -117,17 +122,17 @@ class LibvirtHost(Scoped):
 
     @property
     def uri(self) -> str:
-        """Where a client of libvirt's connects to it."""
+        """The URI by which libvirt clients connect to it."""
         return f"qemu+unix:///system?socket={self.directory}/run/libvirt/libvirt-sock"
 
     def log(self) -> str:
-        """What libvirtd has logged."""
+        """Return libvirtd's log."""
         return (self.directory / "var/log/libvirt/libvirtd.log").read_text(errors="replace")
 
     # -- guests -----------------------------------------------------------------------------------------------
 
     def virsh(self, *words: str | Path) -> str:
-        """What ``virsh WORDS`` prints. Raises Refused with its complaint, also where it has none in two minutes."""
+        """Run ``virsh WORDS`` and return what it prints. Raises LibvirtRefused, also after two minutes."""
         command = ["virsh", "--quiet", "--connect", self.uri, *map(str, words)]
         environment = {**os.environ, "LC_ALL": "C"}
         try:  # QEMU waits for the client of a socket, however long that takes
@@ -139,17 +144,17 @@ class LibvirtHost(Scoped):
         return done.stdout
 
     def create(self, xml: str) -> None:
-        """Start a guest, its processor stopped: it uses none of the machine's. Raises Refused."""
+        """Start a guest with its processor stopped, so that it costs no CPU time. Raises LibvirtRefused."""
         self.virsh("create", "--paused", "--validate", self.write(xml))
 
     def write(self, xml: str) -> Path:
-        """A file that holds ``xml``."""
+        """Write ``xml`` to a file and return its path."""
         path = self.directory / f"{uuid.uuid4().hex}.xml"
         path.write_text(xml)
         return path
 
     def running(self) -> set[str]:
-        """The names of the guests that run."""
+        """Return the names of the running guests."""
         return set(self.virsh("list", "--name").split())
 
     def kill(self, name: str) -> None:
@@ -159,7 +164,7 @@ class LibvirtHost(Scoped):
         self._until(lambda: name not in self.running(), f"{name} to be gone")
 
     def clear(self) -> None:
-        """End every guest, and forget all."""
+        """End and undefine every guest."""
         for name in self.virsh("list", "--name").split():
             self.virsh("destroy", "--", name)
         for name in self.virsh("list", "--all", "--name").split():
@@ -173,7 +178,7 @@ class LibvirtHost(Scoped):
         return self.directory / "etc/libvirt/hooks/qemu.d/vifplug"
 
     def _install_hook(self, file: Path) -> None:
-        """libvirtd passes its HOME on to a hook, and there oslo.config looks for files."""
+        """Install the hook, and a configuration file in the HOME that libvirtd passes to it."""
         (self.directory / "home/.vifplug").mkdir()
         shutil.copy(self.host.config, self.directory / "home/.vifplug/vifplug.conf")
         self.hook.parent.mkdir(parents=True)
@@ -183,11 +188,11 @@ class LibvirtHost(Scoped):
         witness.chmod(0o755)
 
     def await_operation(self, name: str, operation: str) -> None:
-        """Wait until the hook has done an operation of a guest."""
+        """Wait until the hook has run for an operation of a guest."""
         self._until(lambda: f"{name} {operation}" in self.operations(), f"{operation} of {name}")
 
     def operations(self) -> list[str]:
-        """The operations for which the hook was run: the guest's name and the operation's."""
+        """Return each run of the hook: the guest's name and the operation's."""
         file = self.directory / "operations"
         return file.read_text().splitlines() if file.exists() else []
 
@@ -202,17 +207,14 @@ class LibvirtHost(Scoped):
             (self.directory / place).mkdir(parents=True)
         (self.directory / "etc/libvirt/libvirtd.conf").write_text(_LIBVIRTD_CONF)
         (self.directory / "etc/libvirt/qemu.conf").write_text(_QEMU_CONF)
-        for name, line in (
-            ("passwd", f"{_USER}:x:64055:64055::/nonexistent:/bin/false"),
-            ("group", f"{_USER}:x:64055:"),
-        ):
-            there = Path("/etc", name).read_text()
-            known = any(each.startswith(f"{_USER}:") for each in there.splitlines())
-            (self.directory / "etc" / name).write_text(there if known else f"{there}{line}\n")
+        for name, fields in (("passwd", "x:64055:64055::/nonexistent:/bin/false"), ("group", "x:64055:")):
+            existing = Path("/etc", name).read_text()
+            known = any(each.startswith(f"{_USER}:") for each in existing.splitlines())
+            (self.directory / "etc" / name).write_text(existing if known else f"{existing}{_USER}:{fields}\n")
 
     @contextlib.contextmanager
     def _namespaces(self) -> Iterator[int]:
-        """The id of the first process in the namespaces."""
+        """Make the namespaces, and give the id of their first process."""
         command = ["unshare", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child", "--mount-proc"]
         command += ["sh", "-c", _SETUP, "setup", str(self.directory), str(self.host.ovs.directory)]
         command.append(str(self._cache or self.directory / "cache"))
@@ -227,15 +229,12 @@ class LibvirtHost(Scoped):
                 process.stdin.close()
 
     def _inside(self, *command: str) -> str:
-        """What a command prints in the namespaces. Raises CalledProcessError, with its stderr."""
+        """Run a command in the namespaces and return what it prints. Raises CalledProcessError."""
         # --root: a mount namespace is entered at its own root, which in a chroot is another
         enter = ["nsenter", f"--target={self._first}", "--net", "--mount", "--pid", "--root", "--wd=/", "--"]
         path = os.pathsep.join((str(Path(sys.executable).parent), os.defpath, "/usr/sbin", "/sbin"))
         environment = {"PATH": path, "HOME": str(self.directory / "home"), "LC_ALL": "C"}
-        done = subprocess.run([*enter, *command], capture_output=True, text=True, check=False, env=environment)
-        if done.returncode:
-            raise subprocess.CalledProcessError(done.returncode, command, done.stdout, done.stderr)
-        return done.stdout
+        return netns.run(*enter, *command, env=environment)
 
     def _answers(self) -> bool:
         try:
@@ -252,7 +251,7 @@ class LibvirtHost(Scoped):
 
 
 def domain(name: str, interfaces: str = "", *, metadata: str = "", id: str = "") -> str:
-    """The definition of a guest without a system, of which all hardware is emulated."""
+    """Return the definition of a guest without a system, on emulated hardware."""
     return (
         f"<domain type='qemu'><name>{name}</name><uuid>{id or uuid.uuid4()}</uuid>{metadata}"
         "<memory unit='MiB'>24</memory><os><type arch='x86_64' machine='pc'>hvm</type></os>"

@@ -1,10 +1,10 @@
-"""Numbers for the links of a private host, such that its macvtaps are in no other's way.
+"""Link numbers for a private host, so that its macvtaps do not collide with those of other hosts.
 
     with macvtaps.claimed() as first, PrivateHost() as host:
         macvtaps.skip(host.namespace, first)
 
-A macvtap's character device is /dev/tap<number>, after its link, and /dev is the same in all network namespaces: of
-two macvtaps with one number the second has no device, or its guest gets that of the first.
+The character device of a macvtap is /dev/tap<number of its link>, and all network namespaces share /dev: of two
+macvtaps with the same number, the second has no device, or its guest gets that of the first.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from vifplug.testing import Lacking, netns
+from vifplug.testing import MissingRequirement, netns
 
 #: links that a host may make; the first block begins where a host that claims none does not come
 _BLOCK, _FIRST, _END = 200, 400, 4000
@@ -24,20 +24,23 @@ _SKIPPED = 0x76696670  # a group of links that no other link is in
 
 @contextlib.contextmanager
 def claimed() -> Iterator[int]:
-    """The first of 200 numbers that are nobody else's as long as the ``with`` lasts. Raises Lacking.
+    """Reserve 200 link numbers while the ``with`` lasts, and give the first.
 
-    To be called in the network namespace that all share: it is there that a number is marked as taken.
+    Call it in the machine's own network namespace, where reservations are marked.
+
+    Raises:
+        MissingRequirement: all numbers are in use.
     """
     for first in range(_FIRST, _END, _BLOCK):
         with socket.socket(socket.AF_UNIX) as claim:
             if _is_bound(claim, first) and not any(_node(each).exists() for each in range(first, first + _BLOCK)):
                 yield first
                 return
-    raise Lacking(f"no numbers for macvtaps: others have {_node(_FIRST)} to {_node(_END - 1)}")
+    raise MissingRequirement(f"no numbers for macvtaps: others use {_node(_FIRST)} to {_node(_END - 1)}")
 
 
 def skip(namespace: str, first: int) -> None:
-    """Have the next link of a namespace get the number ``first``, or one soon after it."""
+    """Make the next link of a namespace get the number ``first``, or one soon after it."""
     pairs = [f"link add skip{each} group {_SKIPPED} type veth\n" for each in range(first // 2)]
     batch = ["ip", "-n", namespace, "-batch", "-"]
     subprocess.run(batch, input="".join(pairs), text=True, capture_output=True, check=True)

@@ -1,6 +1,6 @@
-"""A complete machine in memory, behind the same door as the real ones and held to the same contract tests.
+"""A backend in memory for every kind of resource, held to the same contract tests as the real ones.
 
-For tests of whatever stands on the door: nothing of the host is touched.
+For tests of what stands on backends: the host is not touched.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from vifplug.plan.steps import Observed, Step
 class MemoryBackend:
     """Every kind of resource, as a dictionary.
 
-    ``fail_on`` injects failures: a step fails when its identity is in it, or when it says so for the step.
+    Args:
+        fail_on: the steps that fail: identities, or a function that says so for a step.
     """
 
     resources: ClassVar[tuple[type[Resource], ...]] = tuple(RESOURCES.values())
@@ -30,14 +31,14 @@ class MemoryBackend:
         self._lock = threading.Lock()
 
     def place(self, resource: Resource, *, foreign: str = "", held: bool = False) -> None:
-        """Have something there beforehand: another owner's (``foreign`` says whose), or held by a guest."""
+        """Put a resource there: another owner's (``foreign`` says whose), or held by a guest."""
         self._there[resource.identity] = Observed(
             resource=None if foreign else _whole(resource), foreign=foreign, held=held
         )
 
     @property
     def there(self) -> dict[Identity, Observed]:
-        """A copy of everything that is there."""
+        """A copy of everything that exists."""
         with self._lock:
             return dict(self._there)
 
@@ -49,7 +50,7 @@ class MemoryBackend:
         return {identity: _seen(each, marks[identity]) for identity, each in there.items() if each}
 
     def find(self, owner: str) -> list[Resource]:
-        """What is marked for a VIF."""
+        """Return the resources that are marked for a VIF."""
         found = (seen.resource for seen in self.there.values())
         return [each for each in found if each and each.ownership is Ownership.OWNED and each.owner == owner]
 
@@ -57,7 +58,7 @@ class MemoryBackend:
         """See `vifplug.host.backend.Backend.apply`."""
         for step in steps:
             if self.fail_on(step) if callable(self.fail_on) else step.subject.identity in self.fail_on:
-                raise errors.StepFailed(f"{step.subject}: failed because the test said so")
+                raise errors.StepFailed(f"{step.subject}: failed on request of the test")
             with self._lock:
                 self._write(step)
             done.append(step)
@@ -70,13 +71,13 @@ class MemoryBackend:
         if step.after is None:
             self._there.pop(identity, None)
         elif step.before is None and identity in self._there:
-            raise errors.Conflict(f"{step.subject} is there already")
+            raise errors.Conflict(f"{step.subject} exists already")
         else:
             self._there[identity] = Observed(resource=_whole(step.after))
 
 
 def _whole(resource: Resource) -> Resource:
-    """Nothing is unasked on a machine: what was, and what is to be gone, is empty."""
+    """Give what a machine would show: no field is None, and removed keys are gone."""
     changes = {}
     for each in dataclasses.fields(resource):
         value = getattr(resource, each.name)

@@ -1,8 +1,8 @@
-"""What a test needs of its machine, by name. Where something is lacking the test is skipped, and says what.
+"""The requirements of tests, by name. If one is missing, the test is skipped with the reason.
 
     needs.require("namespaces", "tun", "tcpdump")
 
-The hosts and servers of this package require what they run on by themselves.
+The hosts and servers of this package check their own requirements.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from vifplug.testing import Lacking
+from vifplug.testing import MissingRequirement
 
 SCHEMAS = Path("/usr/share/libvirt/schemas")
 OVS_SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 OVN_SCHEMAS = Path("/usr/share/ovn")
 TUN = Path("/dev/net/tun")
 
-#: what a test that wants to be root wants to be able to: CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_SETGID, CAP_SETUID
+#: the capabilities that a test as root needs: CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_SETGID, CAP_SETUID
 _CAPABILITIES = 1 << 0 | 1 << 1 | 1 << 6 | 1 << 7  # linux/capability.h
 
 #: programs that tests run, and the Debian package that has each
@@ -50,22 +50,26 @@ PACKAGES: Mapping[str, str] = {
 
 
 def require(*names: str) -> None:
-    """Raises Lacking, which names all that is lacking of ``names``: each a key of NEEDS, or a program of PACKAGES."""
-    if message := "; ".join(dict.fromkeys(filter(None, map(_lacking, names)))):
-        raise Lacking(message)
+    """Check requirements: keys of NEEDS, or programs of PACKAGES.
+
+    Raises:
+        MissingRequirement: some are missing; it names all of them.
+    """
+    if message := "; ".join(dict.fromkeys(filter(None, map(_missing, names)))):
+        raise MissingRequirement(message)
 
 
 def path() -> str:
-    """PATH, and after it where Debian has servers: not every user's PATH has that."""
+    """Return PATH with the directories of Debian's servers, which not every user's PATH has."""
     return os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
 
 
-def _lacking(name: str) -> str:
+def _missing(name: str) -> str:
     return NEEDS[name]() if name in NEEDS else _programs(name)
 
 
 def _programs(*names: str, file: Path | None = None) -> str:
-    """What is lacking of some programs, and of a file that comes with them."""
+    """Say which of some programs, and of a file that comes with them, are missing."""
     missing = [name for name in names if shutil.which(name, path=path()) is None]
     if missing:
         packages = ", ".join(dict.fromkeys(PACKAGES[name] for name in missing))
@@ -78,8 +82,8 @@ def _user() -> str:
 
 
 def _root() -> str:
-    if lacking := _user():
-        return lacking
+    if missing := _user():
+        return missing
     status = Path("/proc/thread-self/status").read_text()
     effective = int(status.partition("CapEff:")[2].split()[0], 16)
     return "" if effective & _CAPABILITIES == _CAPABILITIES else "needs root with its capabilities"
@@ -91,22 +95,22 @@ def _tun() -> str:
     except FileNotFoundError:
         return f"no {TUN}"
     except OSError as error:
-        return f"{TUN} can't be opened: {error.strerror}"
+        return f"{TUN} cannot be opened: {error.strerror}"
     return ""
 
 
 @functools.cache
 def _namespaces() -> str:
-    """One is made, as ip(8) makes it, and removed: rights and kernels differ in more than can be looked up."""
-    if lacking := _user() or _programs("ip"):
-        return lacking
+    """Make one with ip(8), and remove it: rights and kernels differ in more than can be queried."""
+    if missing := _user() or _programs("ip"):
+        return missing
     name = f"vifplug-probe-{os.getpid()}"
     try:
         for command in (("netns", "add", name), ("-n", name, "link", "set", "dev", "lo", "up")):
             done = subprocess.run(["ip", *command], capture_output=True, text=True, check=False)
             if done.returncode:
-                said = done.stderr.strip().rpartition(": ")[2]
-                return f"no network namespaces: ip {' '.join(command).replace(name, 'NAME')} says: {said}"
+                message = done.stderr.strip().rpartition(": ")[2]
+                return f"no network namespaces: ip {' '.join(command).replace(name, 'NAME')} says: {message}"
         return ""
     finally:
         subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
@@ -122,15 +126,15 @@ def _library() -> str:
 
 @functools.cache
 def _mounts() -> str:
-    """One is made in a mount namespace, and goes with it."""
-    if lacking := _user() or _programs("unshare", "mount"):
-        return lacking
+    """Make one in a mount namespace, which removes it."""
+    if missing := _user() or _programs("unshare", "mount"):
+        return missing
     command = ["unshare", "--mount", "mount", "-t", "tmpfs", "none", "/tmp"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return f"nothing can be mounted: {done.stderr.strip().rpartition(': ')[2]}" if done.returncode else ""
 
 
-#: what can be lacking, and how it is found out: an empty answer is none
+#: requirements, each with its check, which returns what is missing or an empty string
 NEEDS: Mapping[str, Callable[[], str]] = {
     "root": _root,
     "namespaces": _namespaces,

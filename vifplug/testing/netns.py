@@ -1,8 +1,9 @@
 """Throw-away network namespaces for tests: nothing in them reaches the machine's own links.
 
-`entered` moves the calling thread into a namespace without a name; threads and processes that it starts are in it as
-well, and sockets that are opened in it stay in it. `named` makes namespaces that ip(8) knows, for tests in which
-several hosts talk to each other. Both raise `vifplug.testing.Lacking` where none can be made: a test is then skipped.
+`entered` moves the calling thread into a namespace without a name; the threads and processes that it starts are in it
+as well, and sockets that are opened in it stay in it. `named` makes namespaces that ip(8) knows, for tests in which
+several hosts talk to each other. Both raise `vifplug.testing.MissingRequirement` if this machine cannot make one, which
+skips the test.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import ctypes
 import os
 import subprocess
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from vifplug.testing import needs
 
@@ -22,19 +23,19 @@ _libc = ctypes.CDLL(None, use_errno=True)  # os.unshare and os.setns are in Pyth
 
 @contextlib.contextmanager
 def entered() -> Iterator[None]:
-    """The calling thread is in a fresh network namespace, in which ``lo`` is up; on exit it is back where it was.
+    """Move the calling thread into a new network namespace with ``lo`` up; on exit it returns to its own.
 
-    The namespace, with all its links, goes when its last thread, process and socket have gone: close what you opened.
+    The namespace ends, with all its links, with its last thread, process and socket: close what you opened.
     """
     needs.require("namespaces")
-    with _way_home():
+    with _returning():
         _checked(_libc.unshare(CLONE_NEWNET))
         ip("link", "set", "dev", "lo", "up")
         yield
 
 
 @contextlib.contextmanager
-def _way_home() -> Iterator[None]:
+def _returning() -> Iterator[None]:
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         yield
@@ -45,8 +46,8 @@ def _way_home() -> Iterator[None]:
 
 @contextlib.contextmanager
 def inside(name: str) -> Iterator[None]:
-    """The calling thread is in the namespace ``name`` of ip(8); on exit it is back where it was."""
-    with _way_home():
+    """Move the calling thread into the namespace ``name`` of ip(8); on exit it returns to its own."""
+    with _returning():
         there = os.open(f"/run/netns/{name}", os.O_RDONLY | os.O_CLOEXEC)
         try:
             _checked(_libc.setns(there, CLONE_NEWNET))
@@ -57,7 +58,7 @@ def inside(name: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def named(count: int = 1) -> Iterator[Sequence[str]]:
-    """``count`` fresh namespaces under /run/netns, ``lo`` up in each; removed on exit."""
+    """Make ``count`` namespaces under /run/netns, with ``lo`` up in each; remove them on exit."""
     needs.require("namespaces")
     names = [f"vifplug-{uuid.uuid4().hex[:12]}" for _ in range(count)]
     with contextlib.ExitStack() as stack:
@@ -69,13 +70,18 @@ def named(count: int = 1) -> Iterator[Sequence[str]]:
 
 
 def ip(*arguments: str) -> str:
-    """What ``ip ARGUMENTS`` prints. Raises subprocess.CalledProcessError."""
+    """Run ``ip ARGUMENTS`` and return what it prints. Raises subprocess.CalledProcessError."""
     return run("ip", *arguments)
 
 
-def run(*command: str) -> str:
-    """What a command prints. Raises subprocess.CalledProcessError, with its complaint in ``stderr``."""
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+def run(*command: str, env: Mapping[str, str] | None = None) -> str:
+    """Run a command and return what it prints; ``env``: its whole environment.
+
+    Raises:
+        subprocess.CalledProcessError: it failed; ``stderr`` holds its message.
+    """
+    given = subprocess.DEVNULL
+    return subprocess.run(command, check=True, stdin=given, capture_output=True, text=True, env=env).stdout
 
 
 def _checked(result: int) -> None:

@@ -5,7 +5,7 @@
             ovn.nbctl("ls-add", "red", "--", "lsp-add", "red", vif.id)
             with one.inside():
                 one.driver.plug(vif)
-            ovn.await_binding(vif.id, Binding(chassis="one", up=True))
+            ovn.await_binding(vif.id, PortBinding(chassis="one", up=True))
 
 The hosts' tunnels (Geneve) run over a Linux bridge in a network namespace of its own. Nothing of the machine's own
 network is touched, and only processes that were started here are ended.
@@ -43,21 +43,21 @@ _TUNNELS, UPLINK = "br-ex", "underlay"
 
 @dataclass(frozen=True)
 class PortBinding:
-    """What the southbound database says of a logical port.
+    """The state of a logical port in the southbound database."""
 
-    ``chassis`` is the name of the chassis that has it, None where none has. ``up``: its flows are installed there.
-    ``additional`` are the chassis that may have it beside the first while it moves.
-    """
-
+    #: the name of the chassis that has the port, if any
     chassis: str | None
+    #: whether its flows are installed there
     up: bool
+    #: the chassis that may have it as well while it moves
     additional: tuple[str, ...] = ()
 
 
 class PrivateOvn(Daemons, Scoped):
-    """The northbound and the southbound database and ovn-northd; hosts have to leave before it ends.
+    """Private northbound and southbound databases and ovn-northd, as a context manager; hosts must leave first.
 
-    Raises Lacking where OVN is not installed.
+    Raises:
+        MissingRequirement: OVN is not installed (on entry).
     """
 
     def _enter(self, stack: contextlib.ExitStack) -> None:
@@ -84,37 +84,37 @@ class PrivateOvn(Daemons, Scoped):
         self._launch(server, *command, f"--unixctl={self.directory / server}.ctl")
 
     def nbctl(self, *arguments: str) -> str:
-        """What ``ovn-nbctl ARGUMENTS`` prints. Raises CalledProcessError, with its stderr."""
+        """Run ``ovn-nbctl ARGUMENTS`` and return what it prints. Raises CalledProcessError."""
         return self.run("ovn-nbctl", f"--db={self.northbound}", "--timeout=20", *arguments).strip()
 
     def sbctl(self, *arguments: str) -> str:
-        """What ``ovn-sbctl ARGUMENTS`` prints. Raises CalledProcessError, with its stderr."""
+        """Run ``ovn-sbctl ARGUMENTS`` and return what it prints. Raises CalledProcessError."""
         return self.run("ovn-sbctl", f"--db={self.southbound}", "--timeout=20", *arguments).strip()
 
     # -- ports ------------------------------------------------------------------------------------------------------
 
     def binding(self, port: str) -> PortBinding | None:
-        """The Port_Binding of a logical port; None while there is none."""
+        """Return the Port_Binding of a logical port; None if it has none."""
         columns = "--columns=chassis,up,additional_chassis"
         found = self.sbctl("--format=json", columns, "find", "Port_Binding", f"logical_port={port}")
         rows = json.loads(found)["data"]
         return _binding(self.chassis(), *rows[0]) if rows else None
 
     def chassis(self) -> Mapping[str, str]:
-        """The names of the chassis, by the UUID of their row."""
+        """Return the names of the chassis by the UUID of their row."""
         listed = json.loads(self.sbctl("--format=json", "--columns=_uuid,name", "list", "Chassis"))["data"]
         return {_atoms(row)[0]: name for row, name in listed}
 
-    def await_binding(self, port: str, wanted: PortBinding) -> None:
-        """Wait until the Port_Binding of a logical port is as ``wanted``. Raises TimeoutError, with what it is."""
+    def await_binding(self, port: str, expected: PortBinding) -> None:
+        """Wait until the Port_Binding of a logical port is as ``expected``. Raises TimeoutError, with its state."""
         try:
-            self.until(lambda: self.binding(port) == wanted, f"{port} to be {wanted}")
+            self.until(lambda: self.binding(port) == expected, f"{port} to be {expected}")
         except TimeoutError as late:
             raise TimeoutError(f"{late}; it is {self.binding(port)}") from None
 
     @contextlib.contextmanager
     def watched(self, port: str) -> Iterator[History]:
-        """Every state that the Port_Binding of a logical port has, from now on."""
+        """Record every state of the Port_Binding of a logical port from now on."""
         where = [self.southbound, "OVN_Southbound", "Port_Binding", "logical_port,chassis,up,additional_chassis"]
         command = ["ovsdb-client", "monitor", "--format=json", *where]
         path = self.directory / f"history-{next(self._numbers)}"
@@ -130,7 +130,7 @@ class PrivateOvn(Daemons, Scoped):
 
     @contextlib.contextmanager
     def joined(self, host: PrivateHost, name: str) -> Iterator[Chassis]:
-        """``host`` as the chassis ``name``, with a tunnel to each of the others; on exit it has left."""
+        """Join ``host`` as the chassis ``name``, with a tunnel to each of the others; on exit it leaves."""
         number = next(self._numbers)
         address = f"{_UNDERLAY}.{number // 250}.{number % 250 + 1}"
         with self._connected(host, address, f"host{number}"), Chassis(self, host.ovs, name, address) as chassis:
@@ -156,9 +156,13 @@ class PrivateOvn(Daemons, Scoped):
 
 
 class Chassis(Daemons):
-    """ovn-controller beside an Open vSwitch, which may also be one without a namespace, on dummy devices.
+    """ovn-controller for an Open vSwitch, as a context manager. Its log is ``log("ovn-controller")``.
 
-    ``name`` is its system-id, ``address`` where its tunnels end. Its log is ``log("ovn-controller")``.
+    Args:
+        ovn: the databases to connect to.
+        ovs: the switch; one without a namespace, on dummy devices, will do.
+        name: its system-id.
+        address: the IP address where its tunnels end.
     """
 
     def __init__(self, ovn: PrivateOvn, ovs: PrivateOvs, name: str, address: str) -> None:
@@ -181,7 +185,7 @@ class Chassis(Daemons):
         self.ovn.sbctl("--if-exists", "chassis-del", self.name)
 
     def configure(self, **external_ids: str) -> None:
-        """Set what ovn-controller reads from the local database (ovn-controller.8, CONFIGURATION)."""
+        """Set the external_ids that ovn-controller reads (ovn-controller.8, CONFIGURATION)."""
         columns = [f"external_ids:{key}={value}" for key, value in external_ids.items()]
         self.ovs.ctl("set", "Open_vSwitch", ".", *columns)
 
@@ -193,16 +197,16 @@ class Chassis(Daemons):
 
 @dataclass(frozen=True)
 class History:
-    """What the Port_Binding of one logical port was, from the time when it began to be watched."""
+    """The states of the Port_Binding of one logical port since it has been watched."""
 
     ovn: PrivateOvn
     port: str
     path: Path
 
     def states(self) -> list[PortBinding]:
-        """The states in order, each other than the one before."""
-        names, message = self.ovn.chassis(), self.path.read_text()
-        lines = message[: message.rfind("\n") + 1].splitlines()  # the last may be half written
+        """Return the states in order, each different from the one before."""
+        names, output = self.ovn.chassis(), self.path.read_text()
+        lines = output[: output.rfind("\n") + 1].splitlines()  # the last may be half written
         rows = [row[1:] for line in lines for row in json.loads(line)["data"]]
         states = [_binding(names, *columns) for action, port, *columns in rows if port == self.port and action != "old"]
         return [state for state, _ in itertools.groupby(states)]
@@ -210,9 +214,9 @@ class History:
 
 def _binding(names: Mapping[str, str], chassis: Any, up: Any, additional: Any) -> PortBinding:
     """A Port_Binding from its columns, as OVSDB writes them in JSON."""
-    message = [names.get(each, each) for each in _atoms(chassis)]
+    current = [names.get(each, each) for each in _atoms(chassis)]
     more = sorted(names.get(each, each) for each in _atoms(additional))
-    return PortBinding(message[0] if message else None, _atoms(up) == [True], tuple(more))
+    return PortBinding(current[0] if current else None, _atoms(up) == [True], tuple(more))
 
 
 def _atoms(value: Any) -> list[Any]:

@@ -7,8 +7,8 @@
     with PrivateOvs(netns="test-1") as ovs:          # userspace datapath on the devices of a network namespace
     with PrivateOvs(netns="test-1", dpdk=True) as ovs:  # vhost-user ports as well
 
-It never touches the machine's own Open vSwitch, and ends only the processes that it started. Where Open vSwitch is not
-installed it raises `vifplug.testing.Lacking`: a test is then skipped.
+The machine's own Open vSwitch is not touched, and only processes that were started here are ended. If Open vSwitch is
+not installed, `vifplug.testing.MissingRequirement` is raised, which skips the test.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from vifplug.testing import Lacking, needs
+from vifplug.testing import MissingRequirement, needs
 from vifplug.testing.daemons import Daemons
 from vifplug.testing.scope import Scoped
 
@@ -42,19 +42,26 @@ _DPDK = (
 
 
 class PrivateOvs(Daemons, Scoped):
-    """An ovsdb-server and, unless ``vswitchd`` is False, an ovs-vswitchd. ``netns`` is a namespace's name.
+    """A private ovsdb-server and ovs-vswitchd, as a context manager.
 
-    ``dpdk``: one with DPDK, for vhost-user ports; Lacking is raised on entry where none is installed. It takes 1 GiB of
-    address space, of which it touches an eighth.
+    Inside the ``with`` it has ``connection`` (``unix:...``), ``socket`` and ``directory``.
+
+    Args:
+        netns: the name of the network namespace whose devices the switch uses; without one, all devices are dummies.
+        vswitchd: whether ovs-vswitchd runs.
+        options: further options of ovsdb-server, such as ``--remote=ptcp:0:127.0.0.1``.
+        dpdk: whether ovs-vswitchd has DPDK, for vhost-user ports: 1 GiB of address space, of which an eighth is used.
+
+    Raises:
+        MissingRequirement: Open vSwitch, or the one with DPDK, is not installed (on entry).
     """
 
     def __init__(
         self, *, netns: str | None = None, vswitchd: bool = True, options: Sequence[str] = (), dpdk: bool = False
     ) -> None:
-        """``options``: further ones for ovsdb-server, such as ``--remote=ptcp:0:127.0.0.1``."""
         super().__init__(netns)
         self._dpdk = dpdk
-        #: options of ovsdb-server from its next start on
+        #: options of ovsdb-server, used at its next start
         self.options = list(options)
         self._vswitchd = vswitchd
 
@@ -82,7 +89,7 @@ class PrivateOvs(Daemons, Scoped):
         self._launch(server, program, *arguments, f"--unixctl={self.directory / server}.ctl")
 
     def ctl(self, *arguments: str) -> str:
-        """What ``ovs-vsctl ARGUMENTS`` prints. Raises CalledProcessError, with its stderr."""
+        """Run ``ovs-vsctl ARGUMENTS`` and return what it prints. Raises CalledProcessError."""
         return self.run("ovs-vsctl", f"--db={self.connection}", "--timeout=20", *arguments).strip()
 
     def appctl(self, *arguments: str) -> str:
@@ -105,9 +112,9 @@ class PrivateOvs(Daemons, Scoped):
 
 
 def _with_dpdk() -> str:
-    """The ovs-vswitchd that was built with DPDK. Raises Lacking."""
+    """Return the ovs-vswitchd that was built with DPDK. Raises MissingRequirement."""
     for program in (each for each in _WITH_DPDK if shutil.which(each, path=needs.path())):
-        said = subprocess.run([program, "--version"], env={"PATH": needs.path()}, capture_output=True, text=True)
-        if "DPDK" in said.stdout:
+        version = subprocess.run([program, "--version"], env={"PATH": needs.path()}, capture_output=True, text=True)
+        if "DPDK" in version.stdout:
             return program
-    raise Lacking("no ovs-vswitchd with DPDK (Debian: openvswitch-switch-dpdk, librte-meta-mempool)")
+    raise MissingRequirement("no ovs-vswitchd with DPDK (Debian: openvswitch-switch-dpdk, librte-meta-mempool)")

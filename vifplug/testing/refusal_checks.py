@@ -9,7 +9,7 @@ from typing import Any
 from vifplug.errors import InvalidDocument
 from vifplug.model.vif import VIF
 from vifplug.plugins import bound
-from vifplug.testing.laws import Broken, called, interface, wanted
+from vifplug.testing.laws import LawBroken, called, desired, interface
 from vifplug.types.base import Context, VIFType
 
 #: values for each key of the document that a type may refuse; each asks for something else than the others
@@ -50,7 +50,7 @@ def refused(kind: VIFType, document: Mapping[str, Any], context: Context) -> Ite
     """A document that can't be honoured is refused before anything is touched, with a path for each problem."""
     try:
         problems = _refused(kind, document, context)
-    except Broken as error:
+    except LawBroken as error:
         yield f"{error}; a refusal is a vifplug.errors.Problem, with its path, that `problems` yields"
         return
     if not problems:
@@ -104,11 +104,11 @@ def _dropped(kind: VIFType, without: Mapping[str, Any], asked: Mapping[str, Any]
 
 
 def _answer(kind: VIFType, vif: VIF, context: Context) -> Any:
-    return interface(kind, vif, context), wanted(kind, vif, context)
+    return interface(kind, vif, context), desired(kind, vif, context)
 
 
 def _refused(kind: VIFType, document: Mapping[str, Any], context: Context) -> list[str]:
-    """The paths of what is wrong with a document, wherever that is noticed; empty when it is fine. Raises Broken."""
+    """The paths of what is wrong with a document, wherever that is noticed; empty when it is fine. Raises LawBroken."""
 
     def ask() -> list[str]:
         try:

@@ -1,4 +1,4 @@
-"""Notices when code that has to be pure opens a file, a socket or a process (PEP 578 audit events)."""
+"""Detect when pure code opens a file, a socket or a process (PEP 578 audit events)."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _watch = threading.local()
 
 
 class Impure(BaseException):
-    """Code that has to be pure touched the machine; ``str()`` says what it tried.
+    """Pure code touched the machine; ``str()`` names the attempt.
 
-    No Exception, so that the code can't swallow it and go on with a default.
+    Not an Exception, so that the code cannot swallow it and continue with a default.
     """
 
 
 @contextlib.contextmanager
 def enforced() -> Iterator[None]:
-    """The calling thread may compute, and import, but not touch the machine: the attempt raises Impure."""
+    """Let the calling thread compute and import; an attempt to touch the machine raises Impure."""
     _install()
     before, _watch.on = getattr(_watch, "on", False), True
     try:
@@ -48,7 +48,7 @@ def _importing(frame: FrameType | None) -> bool:
 
 
 def _install() -> None:
-    """Once for each process: an audit hook can't be taken out again."""
+    """Install the hook once for each process: an audit hook cannot be removed."""
     if not getattr(_install, "done", False):
         sys.addaudithook(_audit)
         _install.done = True  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Whether libvirt's own RELAX NG schemas accept a document; Debian ships them in libvirt0."""
+"""Validation by libvirt's own RELAX NG schemas, which Debian ships in libvirt0."""
 
 from __future__ import annotations
 
@@ -14,14 +14,19 @@ _INTERFACE = """<grammar xmlns='http://relaxng.org/ns/structure/1.0'>
 
 
 def installed() -> bool:
+    """Whether the schemas are installed."""
     return not NEEDS["schemas"]()
 
 
 @functools.lru_cache(maxsize=1024)
 def complaint(document: str | bytes) -> str:
-    """What libvirt's schema has against an ``<interface>``, ``<hostdev>``, ``<domain>`` or ``<network>``.
+    """Validate an ``<interface>``, ``<hostdev>``, ``<domain>`` or ``<network>``.
 
-    Empty when it accepts it. Raises Lacking where the schemas are not installed.
+    Returns:
+        The schema's objections; empty if it accepts the document.
+
+    Raises:
+        MissingRequirement: the schemas are not installed.
     """
     from lxml import etree
 

@@ -1,4 +1,4 @@
-"""What is made of parts that have to end, for a ``with`` statement."""
+"""Context managers that are made of other context managers."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Self
 
 
 class Scoped(abc.ABC):
-    """What `_enter` puts on the stack ends with the ``with``, the last first; where `_enter` fails it ends at once."""
+    """A context manager whose parts `_enter` puts on a stack; they end in reverse order, at once if `_enter` fails."""
 
     @abc.abstractmethod
     def _enter(self, stack: contextlib.ExitStack) -> None:
-        """Begin."""
+        """Enter each part on ``stack``."""
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:

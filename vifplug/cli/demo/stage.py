@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from vifplug.cli.demo.vifs import PLAIN, UPLINK
 from vifplug.errors import HostNotReady, Missing, NotPermitted
-from vifplug.testing import Lacking, macvtaps, needs
+from vifplug.testing import MissingRequirement, macvtaps, needs
 from vifplug.testing.host import PrivateHost
 
 PROGRAMS = ("ip", "bridge", "nsenter", "ping", "ovsdb-server", "ovs-vswitchd", "ovs-vsctl", "ovsdb-tool")
@@ -50,7 +50,7 @@ def explained() -> Iterator[None]:
     except subprocess.CalledProcessError as error:
         message = " ".join(error.stderr.split())
         raise HostNotReady(f"demo: cannot create its host: {shlex.join(error.cmd)}: {message}") from error
-    except Lacking as error:
+    except MissingRequirement as error:
         raise HostNotReady(f"demo: cannot create its host: {error}") from error
 
 
