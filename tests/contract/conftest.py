@@ -11,7 +11,7 @@ from vifplug.host.backend import Backend
 from vifplug.host.links.backend import LinkBackend
 from vifplug.plan import preconditions
 from vifplug.plan.registry import Resource
-from vifplug.plan.steps import Observed, Step, plan
+from vifplug.plan.steps import Observed, Step, steps_toward
 from vifplug.testing import needs, netns
 from vifplug.testing.memory import MemoryBackend
 from vifplug.testing.ovs import PrivateOvs
@@ -32,7 +32,7 @@ class BackendUnderTest:
         return self.backend.observe([resource]).get(resource.identity)
 
     def plan(self, *wanted: Resource) -> list[Step]:
-        return plan(wanted, self.backend.observe(wanted))
+        return steps_toward(wanted, self.backend.observe(wanted))
 
     def check(self, *wanted: Resource) -> None:
         """Raise the first precondition that does not hold, as the engine does before it plans."""

@@ -11,7 +11,7 @@ from tests.support.ovs import backend, found, reach, rows, undo
 from vifplug import errors
 from vifplug.host.ovs.backend import OvsBackend
 from vifplug.plan.registry import AdoptedPort, OvsVlan
-from vifplug.plan.steps import Step, compare, originals, plan, removal
+from vifplug.plan.steps import Step, compare, originals, removal, steps_toward
 from vifplug.testing.ovs import PrivateOvs
 
 OWNER = "0d9c1e5a-7a1c-4b52-9a53-1f2f5e0c7b11"
@@ -50,7 +50,7 @@ def row(ovs: PrivateOvs) -> list[str]:
 
 
 def test_as_libvirt_made_it_nothing_is_to_be_done(door: OvsBackend, ovs: PrivateOvs) -> None:
-    assert plan([WANTED], door.observe([WANTED])) == []
+    assert steps_toward([WANTED], door.observe([WANTED])) == []
     there = found(door, WANTED)
     assert [there.port_row, there.interface_row] == row(ovs)
     assert there.external_ids["PortData"] == "x"
@@ -60,7 +60,7 @@ def test_what_is_not_there_is_not_observed_and_is_never_made(door: OvsBackend) -
     other = WANTED.replace(name="vnet9")
     assert door.observe([other]) == {}
     with pytest.raises(errors.Missing, match="port vnet9 does not exist on this host"):
-        plan([other], {})
+        steps_toward([other], {})
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=",".join)
@@ -71,7 +71,7 @@ def test_a_change_keeps_the_rows_and_its_undo_brings_back_what_was(
     wanted = WANTED.replace(**change)
     steps = reach(door, wanted)
     assert len(steps) == 1 and row(ovs) == rows_before
-    assert not list(compare(wanted, found(door, wanted))) and plan([wanted], door.observe([wanted])) == []
+    assert not list(compare(wanted, found(door, wanted))) and steps_toward([wanted], door.observe([wanted])) == []
     undo(door, steps)
     assert found(door, WANTED) == before
 
@@ -101,7 +101,7 @@ def test_another_ones_port_is_left_alone(door: OvsBackend, ovs: PrivateOvs, ids:
 
 
 def test_one_that_is_made_anew_meanwhile_is_not_taken_for_the_old_one(door: OvsBackend, ovs: PrivateOvs) -> None:
-    [step] = plan([WANTED.replace(vlan=OvsVlan(tag=20))], door.observe([WANTED]))
+    [step] = steps_toward([WANTED.replace(vlan=OvsVlan(tag=20))], door.observe([WANTED]))
     ovs.ctl("del-port", "vnet0")
     _add(ovs)
     with pytest.raises(errors.Busy, match="adopted-port vnet0 was recreated"):

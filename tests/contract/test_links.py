@@ -371,14 +371,14 @@ def test_the_node_of_a_macvtap_belongs_to_its_user() -> None:
         import os
         from vifplug.host.links.backend import LinkBackend
         from vifplug.plan.registry import Macvtap, VethPair
-        from vifplug.plan.steps import Step, plan
+        from vifplug.plan.steps import Step, steps_toward
         backend = LinkBackend()
         for n in range(40 + os.getpid() % 50):  # an index, and so a node, that no other test is likely to have
             backend.apply([Step(None, VethPair(name=f"a{{n}}", peer=f"b{{n}}", owner="{OWNER}"))], [])
         expected = Macvtap(name="m0", lower="a0", owner="{OWNER}", user=64055)
         backend.apply([Step(None, expected)], [])
         observed = backend.observe([expected])
-        print(plan([expected], observed), observed[expected.identity].resource.user)
+        print(steps_toward([expected], observed), observed[expected.identity].resource.user)
     """
     with netns.named() as (name,):
         told = in_namespace(code, "ip", "netns", "exec", name)

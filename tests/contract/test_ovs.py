@@ -22,7 +22,7 @@ from vifplug.host.ovs.connection import OvsdbConnection
 from vifplug.host.ovs.pool import Pool
 from vifplug.host.ovs.settings import OvsSettings
 from vifplug.plan.registry import OvsBridge, OvsPolicing, OvsPort, OvsQos, OvsVlan, ovs_uuid
-from vifplug.plan.steps import Step, compare, plan
+from vifplug.plan.steps import Step, compare, steps_toward
 from vifplug.testing.ovs import PrivateOvs
 
 SHAPED = OvsQos(
@@ -97,7 +97,7 @@ def test_what_was_applied_is_observed_and_planning_again_gives_nothing(
     [step] = reach(door, wanted)
     there = found(door, wanted)
     assert not list(compare(wanted, there)) and compare(step.after, there)
-    assert plan([wanted], door.observe([wanted])) == []
+    assert steps_toward([wanted], door.observe([wanted])) == []
     assert unplug(door, wanted)
     assert found(door, wanted) is None
 
@@ -113,7 +113,7 @@ def test_a_change_is_reached_in_one_pass_and_its_undo_brings_back_what_was(
     wanted = plain.replace(**change)
     steps = reach(door, wanted)
     assert not list(compare(wanted, found(door, wanted)))
-    assert plan([wanted], door.observe([wanted])) == []
+    assert steps_toward([wanted], door.observe([wanted])) == []
     undo(door, steps)
     assert found(door, plain) == before and rows(ovs) == counted
     unplug(door, plain)
@@ -282,7 +282,7 @@ def test_a_bridge_is_made_with_its_first_port_and_goes_with_the_undo(door: OvsBa
     steps = reach(door, bridge, wanted)
     assert int(ovs.ctl("get", "Open_vSwitch", ".", "next_cfg")) == before + 1
     assert found(door, bridge).datapath_type == "netdev" and ovs.ctl("list-ports", "br-new") == wanted.name
-    assert plan([bridge, wanted], door.observe([bridge, wanted])) == []
+    assert steps_toward([bridge, wanted], door.observe([bridge, wanted])) == []
     undo(door, steps)
     assert found(door, bridge) is None
 

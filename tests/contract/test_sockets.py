@@ -15,7 +15,7 @@ import pytest
 from vifplug import errors
 from vifplug.host.vhost_sockets import SocketBackend, is_stale
 from vifplug.plan.registry import VhostSocket
-from vifplug.plan.steps import Step, differences, plan, removal
+from vifplug.plan.steps import Step, differences, removal, steps_toward
 
 OWNER = "0d9c1e5a-7a1c-4b52-9a53-1f2f5e0c7b11"
 backend = SocketBackend()
@@ -40,9 +40,9 @@ def wanted(path: Path, **fields: int) -> VhostSocket:
 
 
 def reach(resource: VhostSocket) -> list[Step]:
-    steps = plan([resource], backend.observe([resource]))
+    steps = steps_toward([resource], backend.observe([resource]))
     backend.apply(steps, [])
-    assert plan([resource], backend.observe([resource])) == []
+    assert steps_toward([resource], backend.observe([resource])) == []
     return steps
 
 
@@ -88,7 +88,7 @@ def test_a_directory_that_was_there_is_never_altered(path: Path, mode: int) -> N
         rf"directory {path.parent} has mode {mode:04o}, and VIF .* expected mode 0750: change it, or .*socket_dir_mode$"
     )
     with pytest.raises(errors.HostNotReady, match=message):  # beforehand: a dry run tells it as well
-        plan([wanted(path, mode=0o750)], backend.observe([wanted(path)]))
+        steps_toward([wanted(path, mode=0o750)], backend.observe([wanted(path)]))
     with pytest.raises(
         errors.HostNotReady, match=rf"has user \d+, and VIF .* expected user {os.geteuid() + 1}: .*socket_dir_user$"
     ):
@@ -187,7 +187,7 @@ def test_what_is_no_socket_is_a_conflict_and_stays(path: Path, what: str) -> Non
     path.parent.mkdir(parents=True)
     path.mkdir() if what == "directory" else path.write_text("precious")
     with pytest.raises(errors.Conflict, match=f"a {what} that is no socket"):
-        plan([wanted(path)], backend.observe([wanted(path)]))
+        steps_toward([wanted(path)], backend.observe([wanted(path)]))
     backend.apply([Step(wanted(path), None)], [])
     assert path.exists()
 
@@ -216,9 +216,9 @@ def test_undo_of_making_leaves_a_directory_that_others_use(path: Path) -> None:
 
 def test_two_sockets_of_one_new_directory_are_made_and_undone_together(path: Path) -> None:
     both = [wanted(path, mode=0o750), wanted(path.with_name("b.sock"), mode=0o750)]
-    steps = plan(both, backend.observe(both))
+    steps = steps_toward(both, backend.observe(both))
     backend.apply(steps, [])
-    assert plan(both, backend.observe(both)) == []
+    assert steps_toward(both, backend.observe(both)) == []
     backend.apply([step.undo() for step in reversed(steps)], [])
     assert not path.parent.exists()
 

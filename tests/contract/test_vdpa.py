@@ -19,7 +19,7 @@ from vifplug.host.netlink.generic import Genetlink, number
 from vifplug.host.netlink.socket import NetlinkRefused, attribute_list
 from vifplug.host.vdpa import VdpaBackend, VdpaInfo, VdpaNetlink, VdpaSysfs, look_up, parsed
 from vifplug.plan.kinds.vdpa import VdpaDevice, VdpaFacts
-from vifplug.plan.steps import Observed, Step, differences, originals, plan, removal
+from vifplug.plan.steps import Observed, Step, differences, originals, removal, steps_toward
 
 OWNER = "0d9c1e5a-7a1c-4b52-9a53-1f2f5e0c7b11"
 PF, VF = "0000:81:00.0", "0000:81:02.3"
@@ -202,14 +202,14 @@ def see(backend: VdpaBackend, wanted: VdpaDevice) -> Observed | None:
 def test_a_device_that_is_as_wanted_needs_nothing(backend: VdpaBackend, queues: int | None) -> None:
     wanted = WANTED.replace(queues=queues)
     observed = backend.observe([wanted])
-    assert plan([wanted], observed) == []
+    assert steps_toward([wanted], observed) == []
     assert differences([wanted], observed) == []
     assert removal([wanted], observed, originals([wanted], observed)) == []
 
 
 def test_a_device_that_has_no_mac_takes_the_guests(tree: Tree) -> None:
     backend = VdpaBackend(VdpaSysfs(tree.root), Family({"vdpa0": VdpaInfo(virtio_id=1, queues=4)}))
-    assert plan([WANTED], backend.observe([WANTED])) == []
+    assert steps_toward([WANTED], backend.observe([WANTED])) == []
 
 
 @pytest.mark.parametrize(
@@ -230,14 +230,14 @@ def test_what_is_not_as_wanted_is_refused(backend: VdpaBackend, changes: dict[st
     observed = backend.observe([wanted])
     assert differences([wanted], observed)
     with pytest.raises(errors.HostNotReady) as refused:
-        plan([wanted], observed)
+        steps_toward([wanted], observed)
     assert message in str(refused.value)
 
 
 def test_everything_that_is_wrong_is_told_at_once(backend: VdpaBackend) -> None:
     wanted = WANTED.replace(mac="52:54:00:11:22:01", queues=5)
     with pytest.raises(errors.HostNotReady, match=r"MAC .*; vdpa-device vdpa0 serves 4 pairs"):
-        plan([wanted], backend.observe([wanted]))
+        steps_toward([wanted], backend.observe([wanted]))
 
 
 def test_a_device_that_is_not_there_is_missing(backend: VdpaBackend) -> None:
@@ -245,13 +245,13 @@ def test_a_device_that_is_not_there_is_missing(backend: VdpaBackend) -> None:
         wanted = WANTED.replace(name=name)
         assert see(backend, wanted) is None
         with pytest.raises(errors.Missing, match=f"vdpa device {name} does not exist on this host"):
-            plan([wanted], {})
+            steps_toward([wanted], {})
 
 
 def test_a_disk_is_no_nic(tree: Tree) -> None:
     backend = VdpaBackend(VdpaSysfs(tree.root), Family({"vdpa0": VdpaInfo(virtio_id=2)}))
     with pytest.raises(errors.Missing, match="got a virtio device of class 2, which is no NIC"):
-        plan([WANTED], backend.observe([WANTED]))
+        steps_toward([WANTED], backend.observe([WANTED]))
 
 
 def test_nothing_is_ever_written(backend: VdpaBackend) -> None:

@@ -21,7 +21,7 @@ from vifplug.host.netlink.messages import VfInfo
 from vifplug.host.netlink.socket import attribute_list
 from vifplug.host.sriov.vf import VirtualFunctionBackend, record, vf_messages
 from vifplug.plan.registry import VirtualFunction
-from vifplug.plan.steps import Step, compare, originals, plan, removal
+from vifplug.plan.steps import Step, compare, originals, removal, steps_toward
 from vifplug.testing.netns import ip
 
 OWNER = "0d9c1e5a-7a1c-4b52-9a53-1f2f5e0c7b11"
@@ -187,7 +187,7 @@ def test_a_device_without_vfs_has_none_and_says_so(namespace: None) -> None:
     backend = VirtualFunctionBackend()
     assert backend.observe([VF]) == {}
     with pytest.raises(errors.Missing, match=r"vf 0000:81:02\.3"):
-        plan([VF], backend.observe([VF]))
+        steps_toward([VF], backend.observe([VF]))
 
 
 @pytest.mark.parametrize(
@@ -235,9 +235,9 @@ def test_settings_reach_the_kernel_and_go_back_field_by_field(simulated: str) ->
         max_tx_rate=1000,
     )
     kept = originals([wanted], backend.observe([wanted]))
-    steps = plan([wanted], backend.observe([wanted]))
+    steps = steps_toward([wanted], backend.observe([wanted]))
     backend.apply(steps, [])
-    assert plan([wanted], backend.observe([wanted])) == []
+    assert steps_toward([wanted], backend.observe([wanted])) == []
     shown = ip("link", "show", simulated)
     for part in ("52:54:00:12:34:56", "vlan 7", "qos 3", "802.1ad", "trust on", "max_tx_rate 1000"):
         assert part in shown, part

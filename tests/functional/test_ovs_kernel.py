@@ -14,7 +14,7 @@ from vifplug import errors
 from vifplug.host.ovs.backend import OvsBackend
 from vifplug.host.ovs.settings import OvsSettings
 from vifplug.plan.registry import OvsBridge, OvsPort, OvsQdisc, OvsQos, OvsVlan
-from vifplug.plan.steps import Step, originals, plan, removal
+from vifplug.plan.steps import Step, originals, removal, steps_toward
 from vifplug.testing import netns
 from vifplug.testing.ovs import PrivateOvs
 
@@ -107,7 +107,7 @@ def test_a_replaced_root_qdisc_is_seen_and_built_anew(host: Host) -> None:
     wanted, qdisc = shaped(host)
     assert found(host.door, qdisc).root == "pfifo_fast"
     [step] = reach(host.door, qdisc)
-    assert root_qdisc(host.name, "tap0") == "htb" and plan([qdisc], host.door.observe([qdisc])) == []
+    assert root_qdisc(host.name, "tap0") == "htb" and steps_toward([qdisc], host.door.observe([qdisc])) == []
     assert found(host.door, wanted).qos == SHAPED
     undo(host.door, [step])
     assert root_qdisc(host.name, "tap0") == "htb", "what libvirt put there is nobody's to put back"

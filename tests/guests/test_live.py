@@ -235,7 +235,9 @@ def test_what_would_need_another_tap_is_refused_while_the_guest_has_this_one(
     attach: Attach, host: PrivateHost, everybody: Mapping[str, Peer]
 ) -> None:
     plugged = attach(**OVS, vlan=10)
-    with pytest.raises(errors.Held, match=r"must be made anew \(.*multi_queue.*\), and a running guest holds it"):
+    with pytest.raises(
+        errors.Held, match=r"would have to be created again \(.*multi_queue.*\), and a running guest has it open"
+    ):
         host.driver.update(changed(plugged.vif, driver={"queues": 2}))
     assert everybody["vlan10"].reaches(address(plugged.vif)) and host.driver.check() == []
 

@@ -37,7 +37,8 @@ OWNER = "0a1b2c3d-1111-4222-8333-444455556666"
 
 
 def one(kind: type[Resource], **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Resource]:
-    return st.builds(kind, name=st.sampled_from(["a0", "b0"]), owner=st.just(OWNER), **fields)
+    names = ["0000:81:02.3", "0000:81:02.4"] if kind is VirtualFunction else ["a0", "b0"]
+    return st.builds(kind, name=st.sampled_from(names), owner=st.just(OWNER), **fields)
 
 
 def maybe(*values: Any) -> st.SearchStrategy[Any]:
@@ -147,27 +148,27 @@ def asked(resource: Resource) -> dict[str, Any]:
 @given(cases)
 def test_a_plan_converges_in_one_pass(case: Case) -> None:
     wanted, state = case
-    after = observed(taken(state, steps.plan(wanted, observed(state))))
+    after = observed(taken(state, steps.steps_toward(wanted, observed(state))))
     assert steps.differences(wanted, after) == []
-    assert steps.plan(wanted, after) == []
+    assert steps.steps_toward(wanted, after) == []
 
 
 @given(hosts([]))
 def test_what_holds_needs_no_step(state: State) -> None:
-    assert steps.plan(list(state.values()), observed(state)) == []
+    assert steps.steps_toward(list(state.values()), observed(state)) == []
 
 
 @given(cases)
 def test_undo_after_do_is_nothing(case: Case) -> None:
     wanted, state = case
-    done = steps.plan(wanted, observed(state))
+    done = steps.steps_toward(wanted, observed(state))
     assert taken(taken(state, done), [step.undo() for step in reversed(done)]) == state
 
 
 @given(cases, st.integers(0, 20))
 def test_what_was_done_before_a_failure_can_be_undone(case: Case, failed: int) -> None:
     wanted, state = case
-    done = steps.plan(wanted, observed(state))[:failed]
+    done = steps.steps_toward(wanted, observed(state))[:failed]
     assert taken(taken(state, done), [step.undo() for step in reversed(done)]) == state
 
 
@@ -175,7 +176,7 @@ def test_what_was_done_before_a_failure_can_be_undone(case: Case, failed: int) -
 def test_what_nobody_asked_for_is_left_alone(case: Case) -> None:
     """Other resources, and the fields that are not asked of those that are changed in place."""
     wanted, state = case
-    done = steps.plan(wanted, observed(state))
+    done = steps.steps_toward(wanted, observed(state))
     after = taken(state, done)
     for identity in state.keys() - {each.identity for each in wanted}:
         assert after[identity] == state[identity]
@@ -194,7 +195,7 @@ def test_what_nobody_asked_for_is_left_alone(case: Case) -> None:
 def test_steps_are_in_the_order_of_what_is_wanted(case: Case) -> None:
     wanted, state = case
     order = [each.identity for each in wanted]
-    places = [order.index(step.subject.identity) for step in steps.plan(wanted, observed(state))]
+    places = [order.index(step.subject.identity) for step in steps.steps_toward(wanted, observed(state))]
     assert places == sorted(places)
 
 
@@ -203,7 +204,7 @@ def test_removal_takes_back_all_that_was_made_and_puts_back_all_that_was_set(cas
     wanted, state = case
     state = {key: each for key, each in state.items() if each.ownership is not Ownership.OWNED}
     before = steps.originals(wanted, observed(state))
-    plugged = taken(state, steps.plan(wanted, observed(state)))
+    plugged = taken(state, steps.steps_toward(wanted, observed(state)))
     left = taken(plugged, steps.removal(wanted, observed(plugged), before))
     assert not [each for each in left.values() if each.ownership is Ownership.OWNED]
     for identity, each in left.items():
@@ -215,7 +216,7 @@ def test_removal_takes_back_all_that_was_made_and_puts_back_all_that_was_set(cas
 def test_removal_leaves_what_somebody_else_has_changed_since(case: Case, data: st.DataObject) -> None:
     wanted, state = case
     before = steps.originals(wanted, observed(state))
-    plugged = taken(state, steps.plan(wanted, observed(state)))
+    plugged = taken(state, steps.steps_toward(wanted, observed(state)))
     functions = [each for each in plugged.values() if isinstance(each, VirtualFunction)]
     assume(functions)
     function = data.draw(st.sampled_from(functions))
@@ -229,7 +230,7 @@ def test_removal_leaves_what_somebody_else_has_changed_since(case: Case, data: s
 def test_removing_again_does_nothing(case: Case) -> None:
     wanted, state = case
     before = steps.originals(wanted, observed(state))
-    plugged = taken(state, steps.plan(wanted, observed(state)))
+    plugged = taken(state, steps.steps_toward(wanted, observed(state)))
     left = taken(plugged, steps.removal(wanted, observed(plugged), before))
     assert steps.removal(wanted, observed(left), before) == []
 
@@ -240,9 +241,9 @@ def test_an_update_is_as_good_as_unplugging_first(case: tuple[list[tuple[Resourc
     both, state = case
     former, wanted = distinct(had for had, _ in both), distinct(want for _, want in both)
     before = steps.originals([*former, *wanted], observed(state))
-    plugged = taken(state, steps.plan(former, observed(state)))
+    plugged = taken(state, steps.steps_toward(former, observed(state)))
     full = steps.with_former(wanted, former, before)
-    updated = taken(plugged, steps.plan(full, observed(plugged)))
+    updated = taken(plugged, steps.steps_toward(full, observed(plugged)))
     assert steps.differences(wanted, observed(updated)) == []
     earlier = {each.identity: each for each in former}
     for want in wanted:
@@ -261,14 +262,14 @@ def _holds_no_more(want: Resource, had: Resource, now: Resource, state: State) -
         elif getattr(want, field.name) is None and getattr(had, field.name) is not None:
             if want.ownership is Ownership.BORROWED:
                 assert value == getattr(state[want.identity], field.name)
-            elif "empty" in field.metadata:
-                assert value == field.metadata["empty"]
+            elif "reset_to" in field.metadata:
+                assert value == field.metadata["reset_to"]
 
 
 @given(cases)
 def test_a_batch_keeps_the_order_of_steps_and_takes_each_once(case: Case) -> None:
     wanted, state = case
-    plan = steps.plan(wanted, observed(state))
+    plan = steps.steps_toward(wanted, observed(state))
     for ordered, first in ((steps.batched_last([*plan, *plan]), False), (steps.batched_first([*plan, *plan]), True)):
         for batched in (False, True):
             assert [step for step in ordered if step.subject.batched is batched] == [

@@ -10,7 +10,7 @@ from typing import Any
 from vifplug.host.ovs.backend import OvsBackend
 from vifplug.host.ovs.settings import OvsSettings
 from vifplug.plan.registry import OvsPort, Resource
-from vifplug.plan.steps import Step, plan, removal
+from vifplug.plan.steps import Step, removal, steps_toward
 from vifplug.testing.ovs import PrivateOvs
 
 
@@ -41,7 +41,7 @@ def port(name: str = "", **fields: Any) -> OvsPort:
 
 def reach(door: OvsBackend, *wanted: Resource) -> list[Step]:
     """Observe, plan and apply; the steps that were taken."""
-    steps = plan(wanted, door.observe(wanted))
+    steps = steps_toward(wanted, door.observe(wanted))
     done: list[Step] = []
     door.apply(steps, done)
     assert done == steps

@@ -9,7 +9,7 @@ import pytest
 from vifplug.errors import Conflict, Held, Missing
 from vifplug.model.codec import FrozenMap
 from vifplug.plan import steps
-from vifplug.plan.plan import change
+from vifplug.plan.plan import make_plan
 from vifplug.plan.registry import (
     HARDENED,
     BridgePort,
@@ -99,43 +99,47 @@ def test_an_empty_text_is_told_as_nothing() -> None:
 
 
 def test_what_is_not_there_is_made_and_what_differs_is_set() -> None:
-    assert steps.plan([TAP, PORT], there(TAP.replace(mtu=1400))) == [Step(TAP.replace(mtu=1400), TAP), Step(None, PORT)]
+    assert steps.steps_toward([TAP, PORT], there(TAP.replace(mtu=1400))) == [
+        Step(TAP.replace(mtu=1400), TAP),
+        Step(None, PORT),
+    ]
 
 
 def test_what_is_not_asked_keeps_its_value() -> None:
     found = TAP.replace(mac="fe:54:00:00:00:01", mtu=1400, sysctls=FrozenMap({**HARDENED, "ipv4/forwarding": "1"}))
-    [step] = steps.plan([TAP], there(found))
+    [step] = steps.steps_toward([TAP], there(found))
     assert step.after == found.replace(mtu=1500)
 
 
 def test_a_key_that_must_not_be_there_is_not_in_the_step() -> None:
-    [step] = steps.plan([PORT.replace(options=FrozenMap({"gone": None, "a": "1"}))], {})
+    [step] = steps.steps_toward([PORT.replace(options=FrozenMap({"gone": None, "a": "1"}))], {})
     assert isinstance(step.after, OvsPort) and step.after.options == {"a": "1"}
 
 
 def test_what_can_not_be_changed_in_place_is_made_anew() -> None:
     found = TAP.replace(multi_queue=True)
-    assert steps.plan([TAP], there(found)) == [Step(found, None), Step(None, TAP)]
+    assert steps.steps_toward([TAP], there(found)) == [Step(found, None), Step(None, TAP)]
 
 
 def test_what_a_guest_holds_is_not_made_anew() -> None:
     with pytest.raises(Held) as caught:
-        steps.plan([PORT, TAP], there(TAP.replace(multi_queue=True), held=True))
+        steps.steps_toward([PORT, TAP], there(TAP.replace(multi_queue=True), held=True))
     assert str(caught.value) == (
-        f"tap tap0 of VIF {VIF} must be made anew (multi_queue: expected False, got True), and a running guest holds it"
+        f"tap tap0 of VIF {VIF} would have to be created again (multi_queue: expected False, got True), "
+        "and a running guest has it open"
     )
 
 
 def test_what_a_guest_holds_is_changed_in_place() -> None:
     found = TAP.replace(mtu=1400)
-    assert steps.plan([TAP], there(found, held=True)) == [Step(found, TAP)]
+    assert steps.steps_toward([TAP], there(found, held=True)) == [Step(found, TAP)]
 
 
 def test_who_may_open_a_tap_waits_until_its_guest_lets_go() -> None:
     """As of a tap that os-vif made, which anybody may open."""
     found = TAP.replace(user=None, mtu=1400)
-    assert steps.plan([TAP], there(found, held=True)) == [Step(found, TAP.replace(user=None))]
-    assert steps.plan([TAP], there(found)) == [Step(found, None), Step(None, TAP)]
+    assert steps.steps_toward([TAP], there(found, held=True)) == [Step(found, TAP.replace(user=None))]
+    assert steps.steps_toward([TAP], there(found)) == [Step(found, None), Step(None, TAP)]
     assert [each.path for each in steps.differences([TAP], there(found, held=True))] == [f"{TAP}: mtu", f"{TAP}: user"]
 
 
@@ -143,7 +147,7 @@ def test_who_may_open_a_tap_waits_until_its_guest_lets_go() -> None:
 def test_what_is_somebody_elses_is_a_conflict_that_says_whose(resource: Tap | None) -> None:
     seen = {TAP.identity: Observed(resource=resource, foreign="a tap without vifplug's mark")}
     with pytest.raises(Conflict) as caught:
-        steps.plan([PORT, TAP], seen)
+        steps.steps_toward([PORT, TAP], seen)
     assert str(caught.value) == (
         f"tap tap0 for VIF {VIF} is taken: got a tap without vifplug's mark; "
         "choose another target, or have its owner remove it"
@@ -152,12 +156,12 @@ def test_what_is_somebody_elses_is_a_conflict_that_says_whose(resource: Tap | No
 
 def test_what_is_only_set_has_to_be_there() -> None:
     with pytest.raises(Missing, match=f"device ens1 does not exist on this host, and VIF {VIF} needs it"):
-        steps.plan([TAP, LOWER], {})
+        steps.steps_toward([TAP, LOWER], {})
 
 
 def test_an_existing_bridge_is_left_as_it_is() -> None:
     found = OvsBridge(name="br-int", datapath_type="system")
-    assert steps.plan([OvsBridge(name="br-int", datapath_type="netdev")], there(found)) == []
+    assert steps.steps_toward([OvsBridge(name="br-int", datapath_type="netdev")], there(found)) == []
 
 
 # -- a step -------------------------------------------------------------------------------------------------------
@@ -282,7 +286,7 @@ class Tunnel(Resource):
 def test_what_is_shared_is_taken_back_after_its_user_has_moved_away() -> None:
     port = BridgePort(name="tap0", owner=VIF, bridge="br1")
     former, wanted = [Tunnel(name="one"), TAP, port], [Tunnel(name="two"), TAP, port.replace(bridge="br2")]
-    found = change(wanted, former, there(*former), {})
+    found = make_plan(wanted, former, there(*former), {})
     assert list(map(str, found.steps)) == [
         "make tunnel two",
         "set bridge-port tap0: bridge from br1 to br2",

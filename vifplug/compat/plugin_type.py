@@ -17,7 +17,7 @@ from vifplug.model.codec import FrozenMap, Model, described, joined
 from vifplug.model.names import DeviceName, Word, default_target
 from vifplug.model.vif import VIF
 from vifplug.model.virtualport import VirtualPort
-from vifplug.plan.registry import Resource, fixed, locating
+from vifplug.plan.registry import Resource, immutable, uncompared
 from vifplug.types.base import NO_VF, Context, Option, VIFType, refused
 from vifplug.types.ethernet import tap_interface
 from vifplug.types.hostdev import HostDeviceType
@@ -60,14 +60,14 @@ class PluggedByOsVif(Resource):
 
     kind = "os-vif"
 
-    plugin: str = fixed()
-    vif: str = fixed()
-    instance: str = fixed()
+    plugin: str = immutable()
+    vif: str = immutable()
+    instance: str = immutable()
     #: whether the mark of it is there, and the device, if there was one afterwards
     plugged: bool = True
-    device: DeviceName | None = locating(default=None)
-    run_dir: str = locating()
-    config_file: str | None = locating(default=None)
+    device: DeviceName | None = uncompared(default=None)
+    run_dir: str = uncompared()
+    config_file: str | None = uncompared(default=None)
 
 
 class OsVifType(VIFType):

@@ -32,7 +32,7 @@ from vifplug.errors import (
 from vifplug.model.vif import VIF, Instance
 from vifplug.plan import preconditions, registry, steps
 from vifplug.plan.defaults import with_defaults
-from vifplug.plan.plan import Plan, change
+from vifplug.plan.plan import Plan, make_plan
 from vifplug.plan.registry import Device, Identity, OvsBridge, Ownership, Resource
 from vifplug.plan.steps import Difference, Observation, Observed, Step
 from vifplug.store.store import Record, State, Store
@@ -162,7 +162,7 @@ class Engine:
             job.originals = {**steps.originals(lasting(job.desired), observed), **recorded}
             full = steps.with_former(job.desired, former, recorded)
             job.intent = [*full, *dropped]
-            job.change = change(
+            job.change = make_plan(
                 full if settle else lasting(full),
                 lasting(former),
                 observed,

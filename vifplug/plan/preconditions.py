@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from vifplug.errors import VifplugError
 from vifplug.plan.resource import Observation, Resource
-from vifplug.plan.steps import plan
+from vifplug.plan.steps import steps_toward
 
 
 def required(desired: Sequence[Resource]) -> list[Resource]:
@@ -50,6 +50,6 @@ def reasons(desired: Sequence[Resource], observed: Observation) -> Iterator[Vifp
 
 def _obstacle(desired: Resource, observed: Observation) -> Iterator[VifplugError]:
     try:
-        plan([desired], observed)
+        steps_toward([desired], observed)
     except VifplugError as error:
         yield error

@@ -47,12 +47,13 @@ from vifplug.plan.resource import (
     Identity,
     Ownership,
     Resource,
-    cleared,
-    fixed,
-    locating,
+    immutable,
+    kept,
     mark,
     marked_for,
     names_of,
+    resettable,
+    uncompared,
 )
 
 __all__ = [
@@ -84,16 +85,17 @@ __all__ = [
     "VhostSocket",
     "VirtualFunction",
     "VlanLink",
-    "cleared",
-    "fixed",
     "from_json",
-    "locating",
+    "immutable",
+    "kept",
     "mark",
     "marked_for",
     "names_of",
     "osvif_qos_id",
     "ovs_uuid",
+    "resettable",
     "to_json",
+    "uncompared",
 ]
 
 RESOURCES: dict[str, type[Resource]] = {

@@ -11,6 +11,7 @@ from vifplug.errors import VifplugError
 from vifplug.model.codec import FrozenMap, Model
 from vifplug.model.names import DeviceName, Mtu, SysctlKey, Word
 
+#: ``(kind, name)``: what tells one resource of a host from all others
 Identity = tuple[str, str]
 
 #: No router advertisement from a guest may reach the host's own stack. Written before the device is up.
@@ -18,48 +19,68 @@ HARDENED: FrozenMap[str, str] = FrozenMap({"ipv6/disable_ipv6": "1"})
 
 
 class Ownership(enum.Enum):
-    """How a resource comes and goes."""
+    """Who makes a resource, and what becomes of it when its VIF is unplugged."""
 
     OWNED = "owned"  #: vifplug makes it, marks it as its own, and removes it
-    BORROWED = "borrowed"  #: it exists; vifplug changes settings, remembers what they were, and puts them back
-    SHARED = "shared"  #: made when it is not there, and left there
-    EXTERNAL = "external"  #: somebody else makes it for the VIF, sooner or later; vifplug sets it up, and sees it gone
+    BORROWED = "borrowed"  #: it exists; vifplug changes settings and restores the ones that it found
+    SHARED = "shared"  #: vifplug makes it if it does not exist, and leaves it there
+    EXTERNAL = "external"  #: another program makes it for the VIF, sooner or later; vifplug sets it up
 
 
-def fixed(*, waits: bool = False, **kwargs: Any) -> Any:
-    """A field that can't change in place: another value means to remove the resource and make it anew.
+def immutable(*, waits: bool = False, **kwargs: Any) -> Any:
+    """Return a field that can't change in place: another value means to remove the resource and create it again.
 
-    ``waits``: while a guest holds the resource, the value that it has will do.
+    Args:
+        waits: whether the value found is good enough for as long as a guest has the resource open.
+        kwargs: as of `dataclasses.field`.
     """
-    return field(metadata={"fixed": True, "waits": waits}, **kwargs)
+    return field(metadata={"immutable": True, "waits": waits}, **kwargs)
 
 
-def cleared(empty: Any, **kwargs: Any) -> Any:
-    """A field that may stay unasked (None); ``empty`` is what it goes back to when it was asked and no longer is."""
-    return field(default=None, metadata={"empty": empty}, **kwargs)
+def resettable(reset_to: Any, **kwargs: Any) -> Any:
+    """Return a field that a VIF may leave alone (None).
+
+    Args:
+        reset_to: the value to write when an update no longer requests one, if no original is recorded.
+        kwargs: as of `dataclasses.field`.
+    """
+    return field(default=None, metadata={"reset_to": reset_to}, **kwargs)
 
 
-def locating(**kwargs: Any) -> Any:
-    """A field that helps to find or make the resource and is never compared."""
+def uncompared(**kwargs: Any) -> Any:
+    """Return a field that helps to find or to make the resource, and that is never compared with what is found."""
     return field(metadata={"compared": False}, **kwargs)
+
+
+def kept(**kwargs: Any) -> Any:
+    """Return a field whose value stays on the host when the VIF no longer requests it."""
+    return field(metadata={"kept": True}, **kwargs)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resource(Model):
-    """One thing on the host. ``owner`` is the id of the VIF that it is for."""
+    """One thing on the host.
 
+    The same record says what is desired and what was found. In a desired one a field of None means "leave it alone".
+    Kinds of third parties are subclasses with a backend each (entry points ``vifplug.resources``; doc/plugins.md).
+    """
+
+    #: the first half of the identity, and the name of the entry point that brings the backend
     kind: ClassVar[str]
     ownership: ClassVar[Ownership] = Ownership.OWNED
-    #: True where all steps of a backend are one transaction; such steps come after all others
+    #: True if all steps of the backend are one transaction; such steps come after all others
     batched: ClassVar[bool] = False
-    #: True for what libvirt undoes when a guest starts: applied by settle, checked while a guest runs.
+    #: True for what libvirt undoes when a guest starts: applied by ``settle``, checked while a guest runs
     settled: ClassVar[bool] = False
 
+    #: the second half of the identity
     name: str
-    owner: str = locating(default="")
+    #: the id of the VIF that it is for; empty for what belongs to none
+    owner: str = uncompared(default="")
 
     @property
     def identity(self) -> Identity:
+        """What tells the resource from all others of the host."""
         return (self.kind, self.name)
 
     @property
@@ -71,6 +92,19 @@ class Resource(Model):
     def links(self) -> tuple[str, ...]:
         """The names of the kernel links that exist once the resource is made."""
         return ()
+
+    @property
+    def attached_to(self) -> str | None:
+        """The kernel link that it is a setting of, such as a bridge port: it is created again whenever the link is."""
+        return None
+
+    def released(self) -> Resource | None:
+        """Return the found resource as the step that removes it before `attached_to` is removed must have it.
+
+        Returns:
+            None if removing the link removes the resource, so that no such step is needed.
+        """
+        return None
 
     @property
     def requires(self) -> tuple[Resource, ...]:
@@ -88,21 +122,21 @@ class Resource(Model):
 
     @property
     def remove_when_unused(self) -> bool:
-        """Whether one that is only ensured is taken back when nobody uses it any more."""
+        """Whether one that is `Ownership.SHARED` is removed once nobody uses it."""
         return False
 
     def refusal(self, found: Resource) -> str:
-        """Why what was found is not brought to this, as a sentence; empty where it can be."""
+        """Return why ``found`` can't be changed into this, as a sentence; empty if it can."""
         return ""
 
     @property
     def claims(self) -> tuple[str, ...]:
-        """Names of what no other VIF may have at the same time; none where the owner's mark decides."""
+        """The names of what no other VIF may have at the same time; empty where the owner's mark decides."""
         return ()
 
     @property
     def shares(self) -> tuple[str, ...]:
-        """Names of what other VIFs may have as well, unless one of them claims it."""
+        """The names of what other VIFs may have as well, unless one of them claims it."""
         return ()
 
     def __str__(self) -> str:
@@ -113,7 +147,7 @@ class Resource(Model):
 class Observed:
     """What the machine has under one identity."""
 
-    #: the state found; None when it is something else altogether, or another VIF's
+    #: the state found; None if it is something else altogether, or another VIF's
     resource: Resource | None
     #: then what it is and whose, as a phrase: ``a veth without vifplug's mark``, ``a tap of VIF 5f6e...``
     foreign: str = ""
@@ -127,14 +161,15 @@ Observation = Mapping[Identity, Observed]
 
 @dataclass(frozen=True, kw_only=True)
 class Device(Resource):
-    """A kernel link that vifplug makes. Its alias is ``vifplug:<owner>`` (IFLA_IFALIAS): the mark of ownership."""
+    """A kernel link that vifplug makes. Its alias, ``vifplug:<owner>`` (IFLA_IFALIAS), is the mark of ownership."""
 
     name: DeviceName
-    mtu: Mtu | None = cleared(1500)  # ETH_DATA_LEN: linux/if_ether.h
+    #: bytes; the kernel's default is ETH_DATA_LEN (linux/if_ether.h)
+    mtu: Mtu | None = resettable(1500)
     up: bool = True
-    #: /proc/sys/net/<family>/conf/<name>/<key>, as ``family/key``: value; written before the device is up. One that
-    #: is no longer asked keeps its value: a sysctl can't be absent, and what the kernel began with is not known
-    sysctls: FrozenMap[SysctlKey, Word] = field(default=HARDENED, metadata={"kept": True})
+    #: /proc/sys/net/<family>/conf/<name>/<key>, as ``family/key``: value; written before the device is up. A key that
+    #: is no longer requested keeps its value: a sysctl can't be absent, and its first value is not known
+    sysctls: FrozenMap[SysctlKey, Word] = kept(default=HARDENED)
 
     @property
     def links(self) -> tuple[str, ...]:
@@ -142,15 +177,15 @@ class Device(Resource):
 
 
 def names_of(device: str | None, function: str | None) -> tuple[str, ...]:
-    """The names, for `Resource.claims`, of a network device, a virtual function, or one that is both."""
+    """Return the names, for `Resource.claims`, of a network device, a virtual function, or one that is both."""
     return tuple(filter(None, (device and f"device {device}", function and f"VF {function}")))
 
 
 def mark(owner: str) -> str:
-    """The alias of every kernel device that vifplug makes."""
+    """Return the alias of every kernel device that vifplug makes for the VIF ``owner``."""
     return f"vifplug:{owner}"
 
 
 def marked_for(alias: str) -> str | None:
-    """The owner that an alias names; None where it is no mark."""
+    """Return the owner that an alias names; None if it is no mark."""
     return alias.removeprefix(mark("")) if alias.startswith(mark("")) else None

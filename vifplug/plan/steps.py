@@ -1,7 +1,7 @@
-"""(wanted, observed) -> differences -> ordered steps, each with its undo.
+"""(desired, observed) -> differences -> ordered steps, each with its undo.
 
-A step is a pair: the resource before and after. Making is ``(None, wanted)``, changing is ``(found, wanted)``,
-removing is ``(found, None)``; so the undo of a step is the pair turned round, and a plan is undone by the undos of
+A step is a pair: the resource before and after. Making is ``(None, desired)``, changing is ``(found, desired)``,
+removing is ``(found, None)``. So the undo of a step is the pair turned round, and a plan is undone by the undos of
 its steps in reverse.
 """
 
@@ -21,9 +21,11 @@ from vifplug.plan.resource import Observed as Observed
 
 @dataclass(frozen=True)
 class Step:
-    """One change of one resource, from ``before`` to ``after``; None means that it is not there."""
+    """One change of one resource."""
 
+    #: the whole state before; None if it does not exist
     before: Resource | None
+    #: the whole state after; None if it is not to exist
     after: Resource | None
 
     @property
@@ -34,6 +36,7 @@ class Step:
         return resource
 
     def undo(self) -> Step:
+        """Return the step that leads back."""
         return Step(self.after, self.before)
 
     def __str__(self) -> str:
@@ -41,40 +44,43 @@ class Step:
             return f"make {self.subject}"
         if self.after is None:
             return f"remove {self.subject}"
-        changes = [*compare(self.after, self.before), *_taken_away(self.before, self.after)]
+        changes = [*compare(self.after, self.before), *_absent_keys(self.before, self.after)]
         message = (f"{each.path} from {_shown(each.found)} to {_shown(each.wanted)}" for each in changes)
         return f"set {self.subject}: {'; '.join(message)}"
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that is not as it has to be: where, what was wanted and what was found (None: nothing there)."""
+    """One thing that is not as it has to be."""
 
     vif_id: str
+    #: the resource and its field or key, such as ``tap tap0: mtu``
     path: str
+    #: what has to be; None: nothing
     wanted: Any
+    #: what was observed; None: nothing
     found: Any
 
     def __str__(self) -> str:
         return f"{self.path}: expected {_shown(self.wanted)}, got {_shown(self.found)}"
 
 
-def compare(wanted: Resource, found: Resource) -> Iterator[Difference]:
-    """Every asked field of ``wanted`` that ``found`` does not have, by field (``mtu``) or key (``options.a``)."""
-    for field in dataclasses.fields(wanted):
-        want, have = getattr(wanted, field.name), getattr(found, field.name)
+def compare(desired: Resource, found: Resource) -> Iterator[Difference]:
+    """Yield each requested field (``mtu``) or key (``options.a``) of ``desired`` that ``found`` does not have."""
+    for field in dataclasses.fields(desired):
+        want, have = getattr(desired, field.name), getattr(found, field.name)
         if field.name == "name" or not field.metadata.get("compared", True) or want is None:
             continue
         if isinstance(want, FrozenMap):
             for key, value in want.items():
                 if have.get(key) != value:
-                    yield Difference(wanted.owner, f"{field.name}.{key}", value, have.get(key))
+                    yield Difference(desired.owner, f"{field.name}.{key}", value, have.get(key))
         elif want != have:
-            yield Difference(wanted.owner, field.name, want, have)
+            yield Difference(desired.owner, field.name, want, have)
 
 
-def _taken_away(before: Resource, after: Resource) -> Iterator[Difference]:
-    """The keys of ``before``'s maps that ``after`` no longer has."""
+def _absent_keys(before: Resource, after: Resource) -> Iterator[Difference]:
+    """Yield the keys of ``before``'s maps that ``after`` no longer has."""
     for field in dataclasses.fields(before):
         had, has = getattr(before, field.name), getattr(after, field.name)
         if isinstance(had, FrozenMap):
@@ -82,10 +88,10 @@ def _taken_away(before: Resource, after: Resource) -> Iterator[Difference]:
                 yield Difference(after.owner, f"{field.name}.{key}", None, had[key])
 
 
-def differences(wanted: Iterable[Resource], observed: Observation) -> list[Difference]:
-    """Where the machine is not as wanted; the paths begin with the resource (``tap tap0: mtu``)."""
+def differences(desired: Iterable[Resource], observed: Observation) -> list[Difference]:
+    """Return where the machine is not as desired; each path begins with the resource (``tap tap0: mtu``)."""
     found: list[Difference] = []
-    for resource in wanted:
+    for resource in desired:
         seen = observed.get(resource.identity)
         if seen is None:
             if resource.ownership is not Ownership.EXTERNAL:
@@ -101,40 +107,48 @@ def differences(wanted: Iterable[Resource], observed: Observation) -> list[Diffe
 
 
 def is_at(state: Resource | None, found: Resource | None) -> bool:
-    """Whether what was found is the state of one side of a step; None is "not there"."""
+    """Return whether ``found`` is the state of one side of a step; None is "does not exist"."""
     if state is None or found is None:
         return state is found
     return not any(compare(state, found))
 
 
-def plan(wanted: Sequence[Resource], observed: Observation) -> list[Step]:
-    """The steps that make ``wanted`` true, in the order in which it is given.
+def steps_toward(desired: Sequence[Resource], observed: Observation) -> list[Step]:
+    """Return the steps that make ``desired`` true, in its order.
 
-    Raises Conflict when something of another owner is in the way, Held when a guest holds what has to be made anew,
-    Missing when a resource that has to exist does not, HostNotReady for what is there and is not vifplug's to alter.
-    Raises before any step is taken.
+    Raises:
+        Conflict: something of another owner is in the way.
+        Held: a guest has open what would have to be created again.
+        Missing: a resource that has to exist does not.
+        HostNotReady: a resource exists, and is not vifplug's to alter.
     """
     steps: list[Step] = []
-    for resource in wanted:
+    for resource in desired:
         steps += _toward(resource, observed.get(resource.identity))
     return steps
 
 
 def removal(
-    wanted: Sequence[Resource],
+    desired: Sequence[Resource],
     observed: Observation,
     originals: Mapping[Identity, Resource],
     *,
     interrupted: bool = False,
 ) -> list[Step]:
-    """The steps that take ``wanted`` back, in reverse order: what was made goes, what was set is put back.
+    """Return the steps that undo ``desired``, in reverse order: what was made is removed, what was set is restored.
 
-    A setting is put back only where it still has the value that vifplug gave it: what somebody else has changed since
-    is theirs. What is not there, or is another owner's, is left alone. ``interrupted``: ``wanted`` is of a change that
-    did not end, so what it was to put back may still have the value from before it.
+    A setting is restored only if it still has the value that vifplug gave it: a value that somebody else has set since
+    is theirs. What does not exist, or is another owner's, is left alone.
+
+    Args:
+        desired: what was made and set.
+        observed: what the host has of it.
+        originals: what borrowed resources were before.
+        interrupted: whether ``desired`` is of a change that did not end, so that a setting which an update was to
+            restore may still have the value from before that update.
     """
     steps: list[Step] = []
-    for resource in reversed(wanted):
+    for resource in reversed(desired):
         seen = observed.get(resource.identity)
         if seen is None or seen.resource is None or seen.foreign:
             continue
@@ -147,126 +161,124 @@ def removal(
     return steps
 
 
-def originals(wanted: Iterable[Resource], observed: Observation) -> dict[Identity, Resource]:
-    """What has to be remembered before the first change: the found state of everything that is only set."""
+def originals(desired: Iterable[Resource], observed: Observation) -> dict[Identity, Resource]:
+    """Return what to remember before the first change: the state found of each borrowed resource."""
     return {
-        resource.identity: seen.resource.replace(owner=resource.owner)  # a batch observes it once for all its VIFs
-        for resource in wanted
+        resource.identity: seen.resource.trusted(owner=resource.owner)  # a batch observes it once for all its VIFs
+        for resource in desired
         if resource.ownership is Ownership.BORROWED and (seen := observed.get(resource.identity)) and seen.resource
     }
 
 
 def with_former(
-    wanted: Sequence[Resource], former: Iterable[Resource], originals: Mapping[Identity, Resource]
+    desired: Sequence[Resource], former: Iterable[Resource], originals: Mapping[Identity, Resource]
 ) -> list[Resource]:
-    """``wanted``, in which what ``former`` managed and ``wanted`` does not is explicitly wanted as it was, or empty.
+    """Return ``desired``, in which each setting that only ``former`` has is explicitly as it was originally, or empty.
 
-    So that an update which drops a VLAN clears the VLAN, and one that drops a VF's trust puts the original back, while
-    what nobody ever asked for is left alone.
+    So an update that drops a VLAN clears the VLAN, one that drops a VF's trust restores the original, and what nobody
+    ever requested is left alone.
     """
     before = {resource.identity: resource for resource in former}
     return [
-        _emptied(resource, before[resource.identity], originals.get(resource.identity))
+        _reset(resource, before[resource.identity], originals.get(resource.identity))
         if resource.identity in before
         else resource
-        for resource in wanted
+        for resource in desired
     ]
 
 
-def dropped(wanted: Iterable[Resource], former: Sequence[Resource]) -> list[Resource]:
-    """What ``former`` had and ``wanted`` no longer has."""
-    kept = {resource.identity for resource in wanted}
-    return [resource for resource in former if resource.identity not in kept]
+def dropped(desired: Iterable[Resource], former: Sequence[Resource]) -> list[Resource]:
+    """Return the resources of ``former`` that ``desired`` no longer has."""
+    remaining = {resource.identity for resource in desired}
+    return [resource for resource in former if resource.identity not in remaining]
 
 
 def batched_last(taken: Iterable[Step]) -> list[Step]:
-    """Steps of several VIFs, each once, ordered so that what one transaction can take comes together, at the end."""
+    """Return the steps of several VIFs, each once, with those that one transaction can take together at the end."""
     return sorted(dict.fromkeys(taken), key=lambda step: step.subject.batched)
 
 
 def batched_first(taken: Iterable[Step]) -> list[Step]:
-    """The same for taking back: the switch lets go of a device before the device goes."""
+    """Return the same for a removal: the switch lets go of a device before the device is removed."""
     return sorted(dict.fromkeys(taken), key=lambda step: not step.subject.batched)
 
 
-def _toward(wanted: Resource, seen: Observed | None) -> list[Step]:
+def _toward(desired: Resource, seen: Observed | None) -> list[Step]:
+    borrowed = desired.ownership is Ownership.BORROWED
     if seen is None:
-        if wanted.ownership is Ownership.BORROWED:
-            message = f"{wanted.described} does not exist on this host, and VIF {wanted.owner} needs it"
+        if borrowed:
+            message = f"{desired.described} does not exist on this host, and VIF {desired.owner} needs it"
             raise Missing(f"{message}: create it, or correct the VIF's source")
-        return [] if wanted.ownership is Ownership.EXTERNAL else [Step(None, _merged(wanted, None))]
-    if wanted.ownership is Ownership.BORROWED and (seen.resource is None or seen.foreign):
-        raise Missing(f"VIF {wanted.owner} needs {wanted.described}, got {seen.foreign}")
+        return [] if desired.ownership is Ownership.EXTERNAL else [Step(None, _merged(desired, None))]
     if seen.resource is None or seen.foreign:
-        raise Conflict(
-            f"{wanted} for VIF {wanted.owner} is taken: got {seen.foreign}; "
-            "choose another target, or have its owner remove it"
-        )
+        if borrowed:
+            raise Missing(f"VIF {desired.owner} needs {desired.described}, got {seen.foreign}")
+        hint = "choose another target, or have its owner remove it"
+        if desired.ownership is Ownership.SHARED:
+            hint = "correct the VIF's source"
+        raise Conflict(f"{desired.described} for VIF {desired.owner} is taken: got {seen.foreign}; {hint}")
     if seen.held:
-        wanted = _waiting(wanted, seen.resource)
-    changes = list(compare(wanted, seen.resource))
+        desired = _without_what_waits(desired, seen.resource)
+    changes = list(compare(desired, seen.resource))
     if not changes:
         return []
-    if message := wanted.refusal(seen.resource):
+    if message := desired.refusal(seen.resource):
         raise HostNotReady(message)
-    if _fixed(wanted) & {change.path.partition(".")[0] for change in changes}:
+    if _fields(desired, "immutable") & {change.path.partition(".")[0] for change in changes}:
         if seen.held:
             message = "; ".join(map(str, changes))
-            raise Held(f"{wanted} of VIF {wanted.owner} must be made anew ({message}), and a running guest holds it")
-        return [Step(seen.resource, None), Step(None, _merged(wanted, None))]
-    return [Step(seen.resource, _merged(wanted, seen.resource))]
+            subject = f"{desired} of VIF {desired.owner}"
+            raise Held(f"{subject} would have to be created again ({message}), and a running guest has it open")
+        return [Step(seen.resource, None), Step(None, _merged(desired, None))]
+    return [Step(seen.resource, _merged(desired, seen.resource))]
 
 
-def _waiting(wanted: Resource, found: Resource) -> Resource:
-    """``wanted`` without what can wait for the guest to let go."""
-    fields = (field.name for field in dataclasses.fields(wanted) if field.metadata.get("waits"))
-    return wanted.trusted(**{name: getattr(found, name) for name in fields})
+def _without_what_waits(desired: Resource, found: Resource) -> Resource:
+    """Return ``desired`` without the changes that can wait until the guest closes it."""
+    return desired.trusted(**{name: getattr(found, name) for name in _fields(desired, "waits")})
 
 
-def _fixed(resource: Resource) -> set[str]:
-    return {field.name for field in dataclasses.fields(resource) if field.metadata.get("fixed")}
+def _fields(resource: Resource, key: str) -> set[str]:
+    return {field.name for field in dataclasses.fields(resource) if field.metadata.get(key)}
 
 
-def _merged(wanted: Resource, found: Resource | None) -> Resource:
-    """The whole state after the step: ``wanted``, and from ``found`` what it does not ask for."""
+def _merged(desired: Resource, found: Resource | None) -> Resource:
+    """Return the whole state after the step: ``desired``, and from ``found`` what it does not request."""
     changes: dict[str, Any] = {}
-    for field in dataclasses.fields(wanted):
-        want, have = getattr(wanted, field.name), getattr(found, field.name, None)
+    for field in dataclasses.fields(desired):
+        want, have = getattr(desired, field.name), getattr(found, field.name, None)
         if isinstance(want, FrozenMap):
             both = {**(have or {}), **want}
             changes[field.name] = FrozenMap({key: value for key, value in both.items() if value is not None})
         elif want is None:
             changes[field.name] = have
-    return wanted.trusted(**changes)
+    return desired.trusted(**changes)
 
 
-def _restored(wanted: Resource, found: Resource, original: Resource, *, interrupted: bool) -> Resource:
-    ours = {
-        field.name: getattr(original, field.name)
-        for field in dataclasses.fields(wanted)
-        if field.metadata.get("compared", True)
-        and not field.metadata.get("kept")
-        and getattr(wanted, field.name) is not None
-        and (
-            getattr(wanted, field.name) == getattr(found, field.name)
-            or (interrupted and getattr(wanted, field.name) == getattr(original, field.name))
-        )
-    }
-    return found.trusted(**ours)
-
-
-def _emptied(wanted: Resource, former: Resource, original: Resource | None) -> Resource:
+def _restored(desired: Resource, found: Resource, original: Resource, *, interrupted: bool) -> Resource:
+    """Return ``found`` with the original value of each field that still has the value that vifplug gave it."""
     changes: dict[str, Any] = {}
-    for field in dataclasses.fields(wanted):
-        want, had = getattr(wanted, field.name), getattr(former, field.name)
+    for field in dataclasses.fields(desired):
+        ours, was = getattr(desired, field.name), getattr(original, field.name)
+        if ours is None or field.metadata.get("kept") or not field.metadata.get("compared", True):
+            continue
+        if ours == getattr(found, field.name) or (interrupted and ours == was):
+            changes[field.name] = was
+    return found.trusted(**changes)
+
+
+def _reset(desired: Resource, former: Resource, original: Resource | None) -> Resource:
+    changes: dict[str, Any] = {}
+    for field in dataclasses.fields(desired):
+        want, had = getattr(desired, field.name), getattr(former, field.name)
         if field.metadata.get("kept"):
             continue
         if isinstance(want, FrozenMap) and (gone := had.keys() - want.keys()):
             old = getattr(original, field.name, {})
             changes[field.name] = FrozenMap({**want, **{key: old.get(key) for key in sorted(gone)}})
         elif want is None and had is not None:
-            changes[field.name] = getattr(original, field.name, field.metadata.get("empty"))
-    return wanted.trusted(**changes) if changes else wanted
+            changes[field.name] = getattr(original, field.name, field.metadata.get("reset_to"))
+    return desired.trusted(**changes) if changes else desired
 
 
 def _shown(value: Any) -> str:

@@ -49,7 +49,7 @@ class BackendBench:
     def plan(self, resource: Resource) -> list[Step]:
         """Return the steps that make it."""
         seen = self.see(resource)
-        return steps.plan([resource], {resource.identity: seen} if seen else {})
+        return steps.steps_toward([resource], {resource.identity: seen} if seen else {})
 
     def apply(self, taken: Sequence[Step]) -> list[Step]:
         """Apply the steps, and return those that the backend reports as done."""

@@ -26,7 +26,7 @@ def converges(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
     if left := steps.differences(found, after):
         yield f"after plugging it is not as desired: {'; '.join(map(str, left))}"
         return
-    if again := steps.plan(found, after):
+    if again := steps.steps_toward(found, after):
         yield f"plugging twice changes something again: {'; '.join(map(str, again))}"
     machine.apply([step.undo() for step in reversed(taken)], [])
     if (undone := machine.observe(found)) != before:
@@ -46,7 +46,7 @@ def _prepared(found: Iterable[Resource]) -> MemoryBackend:
 def _untouched(resource: Resource) -> Resource:
     """Return the resource as before a plug: nothing of it is set."""
     unasked = {
-        field.name: field.metadata.get("empty", field.default)
+        field.name: field.metadata.get("reset_to", field.default)
         for field in dataclasses.fields(resource)
         if field.metadata.get("compared", True) and not _required(field)
     }
@@ -58,7 +58,7 @@ def _required(field: dataclasses.Field[Any]) -> bool:
 
 
 def _plugged(found: Sequence[Resource], machine: MemoryBackend) -> list[Step]:
-    taken = steps.batched_last(steps.plan(found, machine.observe(found)))
+    taken = steps.batched_last(steps.steps_toward(found, machine.observe(found)))
     machine.apply(taken, [])
     return taken
 

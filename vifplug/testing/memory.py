@@ -81,8 +81,8 @@ def _whole(resource: Resource) -> Resource:
     changes = {}
     for each in dataclasses.fields(resource):
         value = getattr(resource, each.name)
-        if value is None and "empty" in each.metadata:
-            changes[each.name] = each.metadata["empty"]
+        if value is None and "reset_to" in each.metadata:
+            changes[each.name] = each.metadata["reset_to"]
         elif isinstance(value, FrozenMap):
             changes[each.name] = FrozenMap({key: item for key, item in value.items() if item is not None})
     return resource.replace(**changes)

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from vifplug.errors import HostNotReady, KernelLacks, VifplugError
 from vifplug.model.codec import FrozenMap, Model, joined
 from vifplug.model.names import AnyMac, DeviceName, Mac, PciAddress, SocketPath, SysctlKey, Word, between
-from vifplug.plan.resource import Device, Observation, Ownership, Resource, cleared, fixed, locating, names_of
+from vifplug.plan.resource import (
+    Device,
+    Observation,
+    Ownership,
+    Resource,
+    immutable,
+    kept,
+    names_of,
+    resettable,
+    uncompared,
+)
 
 #: of a user or a group, as the kernel has it
 UserId = Annotated[int, between(0, 2**32 - 1)]
@@ -25,9 +35,9 @@ class Tap(Device):
 
     kind = "tap"
     mac: Mac | None = None
-    multi_queue: bool = fixed(default=False)
-    user: UserId | None = fixed(waits=True, default=0)
-    group: UserId | None = fixed(waits=True, default=None)
+    multi_queue: bool = immutable(default=False)
+    user: UserId | None = immutable(waits=True, default=0)
+    group: UserId | None = immutable(waits=True, default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +57,10 @@ class Macvtap(Device):
     """
 
     kind = "macvtap"
-    lower: DeviceName = fixed()
-    mode: Literal["vepa", "bridge", "private", "passthrough"] = fixed(default="vepa")
+    lower: DeviceName = immutable()
+    mode: Literal["vepa", "bridge", "private", "passthrough"] = immutable(default="vepa")
     mac: Mac | None = None
-    queues: Annotated[int, between(1, 2**16 - 1)] | None = fixed(default=None)
+    queues: Annotated[int, between(1, 2**16 - 1)] | None = immutable(default=None)
     user: UserId | None = None
 
     @property
@@ -63,7 +73,7 @@ class VethPair(Device):
     """Two ends of one wire, ``name`` and ``peer``; every setting holds for both."""
 
     kind = "veth"
-    peer: DeviceName = fixed()
+    peer: DeviceName = immutable()
     promiscuous: bool | None = None
 
     @property
@@ -99,11 +109,15 @@ class BridgePort(Resource):
     kind = "bridge-port"
     name: DeviceName
     bridge: DeviceName
-    isolated: bool | None = cleared(False)
-    hairpin: bool | None = cleared(False)
-    learning: bool | None = cleared(True)
+    isolated: bool | None = resettable(False)
+    hairpin: bool | None = resettable(False)
+    learning: bool | None = resettable(True)
     #: all of the port's VLANs, by id; needs a bridge with vlan_filtering on
-    vlans: tuple[BridgeVlan, ...] | None = cleared((BridgeVlan(id=1, pvid=True, untagged=True),))
+    vlans: tuple[BridgeVlan, ...] | None = resettable((BridgeVlan(id=1, pvid=True, untagged=True),))
+
+    @property
+    def attached_to(self) -> str | None:
+        return self.name
 
     @property
     def requires(self) -> tuple[Resource, ...]:
@@ -150,9 +164,9 @@ class VlanLink(SharedLink):
     """A VLAN device for macvtaps: VLAN ``vlan`` on the device ``physical``. The rest as of a `LowerDevice`."""
 
     kind = "vlan-link"
-    physical: DeviceName = locating()
-    vlan: Annotated[int, between(1, 4094)] = locating()
-    exclusive: bool = locating(default=False)
+    physical: DeviceName = uncompared()
+    vlan: Annotated[int, between(1, 4094)] = uncompared()
+    exclusive: bool = uncompared(default=False)
 
     @property
     def requires(self) -> tuple[Resource, ...]:
@@ -173,7 +187,7 @@ class AdoptedBridgePort(BridgePort):
 
     kind = "adopted-bridge-port"
     ownership = Ownership.BORROWED
-    mac: Mac | None = locating(default=None)
+    mac: Mac | None = uncompared(default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,21 +201,21 @@ class LowerDevice(Resource):
     kind = "lower-device"
     ownership = Ownership.BORROWED
     name: DeviceName
-    up: bool | None = field(default=True, metadata={"kept": True})
+    up: bool | None = kept(default=True)
     #: as found they may be anything: an empty bridge has all zeros, lo 65536 bytes
     mac: AnyMac | None = None
     mtu: Annotated[int, between(0, 2**32 - 1)] | None = None
     #: a macvtap's device: one that is alone on it (``exclusive``), or any number of them (``shared``)
-    exclusive: bool = locating(default=False)
-    shared: bool = locating(default=False)
+    exclusive: bool = uncompared(default=False)
+    shared: bool = uncompared(default=False)
     #: the virtual function that it is, by its PCI address: another VIF could have that by another name
-    function: PciAddress | None = locating(default=None)
+    function: PciAddress | None = uncompared(default=None)
     #: what it has to be (IFLA_INFO_KIND), such as ``bridge``; None: anything
-    link_kind: str | None = locating(default=None)
+    link_kind: str | None = uncompared(default=None)
     #: as those of a device that vifplug makes; they stay
-    sysctls: FrozenMap[SysctlKey, Word] = field(default=FrozenMap(), metadata={"kept": True})
+    sysctls: FrozenMap[SysctlKey, Word] = kept(default=FrozenMap())
     #: as found, of a Linux bridge: whether it filters VLANs; None where the kernel can't
-    vlan_filtering: bool | None = locating(default=None, compare=False)
+    vlan_filtering: bool | None = uncompared(default=None, compare=False)
 
     @property
     def described(self) -> str:
@@ -227,17 +241,17 @@ class VirtualFunction(Resource):
     kind = "vf"
     ownership = Ownership.BORROWED
     name: PciAddress
-    pf: DeviceName = locating()
-    number: Annotated[int, between(0, 2**16 - 1)] = locating()
+    pf: DeviceName = uncompared()
+    number: Annotated[int, between(0, 2**16 - 1)] = uncompared()
     mac: AnyMac | None = None
-    vlan: Annotated[int, between(0, 4095)] | None = cleared(0)
-    vlan_qos: Annotated[int, between(0, 7)] | None = cleared(0)
-    vlan_proto: Literal["802.1Q", "802.1ad"] | None = cleared("802.1Q")
-    trust: bool | None = cleared(False)
-    spoof_check: bool | None = cleared(True)
-    link_state: Literal["auto", "enable", "disable"] | None = cleared("auto")
-    min_tx_rate: Rate | None = cleared(0)
-    max_tx_rate: Rate | None = cleared(0)
+    vlan: Annotated[int, between(0, 4095)] | None = resettable(0)
+    vlan_qos: Annotated[int, between(0, 7)] | None = resettable(0)
+    vlan_proto: Literal["802.1Q", "802.1ad"] | None = resettable("802.1Q")
+    trust: bool | None = resettable(False)
+    spoof_check: bool | None = resettable(True)
+    link_state: Literal["auto", "enable", "disable"] | None = resettable("auto")
+    min_tx_rate: Rate | None = resettable(0)
+    max_tx_rate: Rate | None = resettable(0)
 
     @property
     def described(self) -> str:

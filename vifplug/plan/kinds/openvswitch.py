@@ -8,7 +8,7 @@ from typing import Any
 
 from vifplug.model.codec import FrozenMap, Model
 from vifplug.model.names import DeviceName, Uuid
-from vifplug.plan.resource import Ownership, Resource, cleared, locating
+from vifplug.plan.resource import Ownership, Resource, resettable, uncompared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,12 +19,12 @@ class OvsBridge(Resource):
     batched = True
     ownership = Ownership.SHARED
     name: DeviceName
-    datapath_type: str | None = locating(default=None)
+    datapath_type: str | None = uncompared(default=None)
     #: it goes with its last port, if vifplug made it
-    transient: bool = locating(default=False)
+    transient: bool = uncompared(default=False)
     #: as found, of a VLAN bridge (``ovs-vsctl add-br NAME PARENT VLAN``): its parent bridge, and the VLAN there
-    parent: str | None = locating(default=None)
-    tag: int | None = locating(default=None)
+    parent: str | None = uncompared(default=None)
+    tag: int | None = uncompared(default=None)
 
     @property
     def described(self) -> str:
@@ -76,27 +76,39 @@ class OvsPort(Resource):
     kind = "ovs-port"
     batched = True
     bridge: str
-    role: str = locating(default="")
+    role: str = uncompared(default="")
     type: str = ""
-    vlan: OvsVlan | None = cleared(OvsVlan())
+    vlan: OvsVlan | None = resettable(OvsVlan())
     external_ids: FrozenMap[str, str | None] = FrozenMap()
     options: FrozenMap[str, str | None] = FrozenMap()
     other_config: FrozenMap[str, str | None] = FrozenMap()
     #: Interface.mtu_request, bytes; 0: none
-    mtu_request: int | None = cleared(0)
-    qos: OvsQos | None = cleared(OvsQos())
+    mtu_request: int | None = resettable(0)
+    qos: OvsQos | None = resettable(OvsQos())
     #: the QoS of a port without ``qos`` whose bridge has the kernel's datapath: `vifplug.plan.defaults` fills it in
-    default_qos: OvsQos | None = locating(default=None)
-    policing: OvsPolicing | None = cleared(OvsPolicing())
+    default_qos: OvsQos | None = uncompared(default=None)
+    policing: OvsPolicing | None = resettable(OvsPolicing())
     #: the step ends only when ovs-vswitchd has done it, whatever the configuration says
-    awaited: bool = locating(default=False)
+    awaited: bool = uncompared(default=False)
     #: the VLAN of a port that is made, where ``vlan`` is left to whoever else sets it
-    initial: OvsVlan | None = locating(default=None)
+    initial: OvsVlan | None = uncompared(default=None)
     #: Interface.error, or what an ofport of -1 means: wanted empty, so that an error is a difference. None: its device
     #: may come later
     error: str | None = ""
     #: as found: ovs-vswitchd has opened its device. That comes by itself, and later
-    opened: bool = locating(default=False, compare=False)
+    opened: bool = uncompared(default=False, compare=False)
+
+    @property
+    def attached_to(self) -> str | None:
+        return self.name
+
+    def released(self) -> Resource | None:
+        return self.replace(awaited=True)
+
+    @property
+    def shapes(self) -> bool:
+        """Whether ovs-vswitchd sets up qdiscs on the device; linux-noop sets up none (ovs-vswitchd.conf.db(5), QoS)."""
+        return bool((self.qos and self.qos.type not in (None, "linux-noop")) or (self.policing and self.policing.rate))
 
     @property
     def iface_id(self) -> str | None:
@@ -116,13 +128,13 @@ class AdoptedPort(Resource):
     batched = True
     ownership = Ownership.BORROWED
     bridge: str
-    vlan: OvsVlan | None = cleared(OvsVlan())
+    vlan: OvsVlan | None = resettable(OvsVlan())
     #: of the Interface; as an `OvsPort` has them
     external_ids: FrozenMap[str, str | None] = FrozenMap()
     error: str = ""
     #: as found: the UUIDs of its rows in the tables Port and Interface
-    port_row: str | None = locating(default=None)
-    interface_row: str | None = locating(default=None)
+    port_row: str | None = uncompared(default=None)
+    interface_row: str | None = uncompared(default=None)
 
     @property
     def described(self) -> str:
@@ -140,7 +152,7 @@ class OvsQdisc(Resource):
     ownership = Ownership.BORROWED
     batched = True
     settled = True
-    role: str = locating(default="")
+    role: str = uncompared(default="")
     root: str = "htb"
 
     @classmethod

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from vifplug.model.names import PciAddress
-from vifplug.plan.registry import Ownership, Resource, locating, names_of
+from vifplug.plan.registry import Ownership, Resource, names_of, uncompared
 
 #: the look-up's name, and the kind of the resource
 VDPA_DEVICE = "vdpa-device"
@@ -49,7 +49,7 @@ class VdpaDevice(Resource):
     driver: str = VHOST_VDPA
     mac: str | None = None
     queues: int | None = None
-    function: PciAddress | None = locating(default=None)
+    function: PciAddress | None = uncompared(default=None)
 
     @property
     def described(self) -> str:
