@@ -155,14 +155,6 @@ def test_a_missing_linux_bridge_is_named_and_nothing_is_made(host: PrivateHost) 
     assert TAP not in host.links() and host.driver.list() == []
 
 
-def test_a_linux_bridge_is_not_taken_for_an_open_vswitch_one(host: PrivateHost, linux_bridge: str) -> None:
-    """Open vSwitch stores a bridge of any name, and then can't make its device."""
-    with pytest.raises(errors.StepFailed, match=r"ovs-bridge br0 does not work.*another device of that name"):
-        host.driver.plug(vif(on_ovs=True, source={"bridge": linux_bridge}))
-    assert host.driver.list() == [] and TAP not in host.links()
-    assert linux_bridge not in host.ovs.ctl("list-br").split()
-
-
 def test_an_open_vswitch_bridge_is_not_taken_for_a_linux_one(host: PrivateHost) -> None:
     host.ovs.ctl("add-br", "br-int", "--", "set", "bridge", "br-int", "datapath_type=netdev")
     with pytest.raises(errors.Missing, match="add a virtualport of type openvswitch"):

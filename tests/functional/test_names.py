@@ -111,3 +111,70 @@ def test_a_pool_that_lists_both_names_has_one_device(host: PrivateHost) -> None:
         networked.plug(VIF.from_json({"id": TWO, "mac": MACS[TWO], **named}))
     networked.plug(VIF.from_json({"id": TWO, "type": "network", "mac": MACS[TWO], "source": {"network": "lan"}}))
     assert networked.check() == []
+
+
+# -- VLAN bridges of Open vSwitch -------------------------------------------------------------------------------------
+
+TAP = f"tap{ONE[:11]}"
+
+
+def test_a_vif_on_a_vlan_bridge_is_on_the_parent_with_its_tag(host: PrivateHost) -> None:
+    vif = bridged(ONE, "br-v10", on_ovs=True)
+    assert host.driver.can_plug([vif]) == []
+    assert host.driver.plan(vif).actual.source.bridge == "br-int"
+    host.driver.plug(vif)
+    assert host.ovs.ctl("list-ports", "br-v10") == TAP and host.port(TAP, "tag", "Port") == "10"
+    shown = host.driver.show(ONE)
+    assert (shown.vif.source.bridge, shown.vif.vlan) == ("br-v10", None)
+    assert shown.actual.source.bridge == "br-int" and shown.actual.vlan and shown.actual.vlan.access == 10
+    assert not host.driver.plug(vif).changed and not host.driver.update(vif).changed and host.driver.check() == []
+    assert not host.driver.update(bridged(ONE, "br-int", on_ovs=True, vlan=10)).changed
+    host.driver.unplug(ONE)
+    assert host.ovs.ctl("list-ports", "br-v10") == "" and "br-v10" in host.ovs.ctl("list-br").split()
+
+
+def test_an_update_leaves_a_vlan_bridge(host: PrivateHost) -> None:
+    host.driver.plug(bridged(ONE, "br-v10", on_ovs=True))
+    host.driver.update(bridged(ONE, "br-int", on_ovs=True))
+    assert host.port(TAP, "tag", "Port") == "[]" and host.driver.check() == []
+
+
+def test_a_vlan_on_a_vlan_bridge_is_refused_with_both_names(host: PrivateHost) -> None:
+    vif = bridged(ONE, "br-v10", on_ovs=True, vlan=20)
+    sentence = "cannot be combined with source.bridge br-v10, which is VLAN 10 of Open vSwitch bridge br-int"
+    for attempt in (host.driver.plan, host.driver.plug):
+        with pytest.raises(errors.Unsupported, match=sentence):
+            attempt(vif)
+    [(_, reason)] = host.driver.can_plug([vif])
+    assert sentence in reason and host.driver.list() == [] and TAP not in host.links()
+
+
+def test_a_network_on_a_vlan_bridge_is_as_it_was_plugged(host: PrivateHost) -> None:
+    bridge = "<forward mode='bridge'/><bridge name='br-v10'/><virtualport type='openvswitch'/>"
+    (host.networks / "v10.xml").write_text(f"<network><name>v10</name>{bridge}</network>")
+    host.driver.plug(VIF.from_json({"id": ONE, "type": "network", "mac": MACS[ONE], "source": {"network": "v10"}}))
+    assert host.port(TAP, "tag", "Port") == "10" and host.driver.check() == []
+
+
+def test_a_port_that_libvirt_put_on_a_vlan_bridge_is_adopted_there(host: PrivateHost) -> None:
+    known = {"iface-id": ONE, "attached-mac": MACS[ONE], "iface-status": "active"}
+    ids = [f'external_ids:{key}="{value}"' for key, value in known.items()]
+    host.ovs.ctl("add-port", "br-v10", "vnet9", "--", "set", "Interface", "vnet9", "type=internal", *ids)
+    vif = bridged(ONE, "br-v10", on_ovs=True, target="vnet9", tap_owner="libvirt")
+    [adopted] = host.driver.adopt([(vif, None)])
+    assert adopted.differences == () and host.driver.check() == []
+    assert not host.driver.update(host.driver.show(ONE).vif).changed
+    host.driver.unplug(ONE)
+    assert host.ovs.ctl("list-ports", "br-v10") == "vnet9"
+    host.ovs.ctl("del-port", "vnet9")
+
+
+def test_another_device_is_not_taken_for_an_open_vswitch_bridge(host: PrivateHost) -> None:
+    """Open vSwitch stores a bridge of any name, and then can't make its device."""
+    for name, kind in (("br0", "a bridge device of that name; for a Linux bridge"), (OWN, "a veth device")):
+        vif = bridged(ONE, name, on_ovs=True)
+        for attempt in (host.driver.plan, host.driver.plug):
+            with pytest.raises(errors.Conflict, match=f"Open vSwitch bridge {name} for VIF .* is taken: got {kind}"):
+                attempt(vif)
+        assert len(host.driver.can_plug([vif])) == 1
+    assert host.ovs.ctl("list-br").split() == ["br-int", "br-v10"] and TAP not in host.links()

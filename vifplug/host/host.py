@@ -60,7 +60,9 @@ def machine(ovs: OvsSettings, extra: Mapping[str, Callable[[], Backend]]) -> Mac
     def switch() -> Any:
         from vifplug.host.ovs.backend import OvsBackend
 
-        return OvsBackend(ovs, root_qdisc=lambda device: links().root_qdisc(device))
+        return OvsBackend(
+            ovs, root_qdisc=lambda name: links().root_qdisc(name), link_kind=lambda name: links().link_kind(name)
+        )
 
     return Machine(
         {

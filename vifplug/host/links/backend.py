@@ -60,6 +60,11 @@ class LinkBackend(StepwiseBackend):
         link = self._netlink.links([device]).get(device)
         return link.qdisc if link else None
 
+    def link_kind(self, device: str) -> str | None:
+        """Return the kind of a link (``bridge``; empty for a NIC); None if there is no such device."""
+        link = self._netlink.links([device]).get(device)
+        return link.kind if link else None
+
     def all(self) -> list[Link]:
         """Every link of the namespace: for pictures and reports, never for a plug."""
         return self._netlink.all()

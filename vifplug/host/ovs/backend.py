@@ -28,13 +28,20 @@ class OvsBackend:
     Args:
         settings: How Open vSwitch is reached, and how long a change may take.
         root_qdisc: Returns the kind of a device's root qdisc in the kernel (``htb``), or None if it is not known.
+        link_kind: Returns the kind of a network device (IFLA_INFO_KIND; empty for a NIC), or None if there is none.
     """
 
     resources: ClassVar[tuple[type[Resource], ...]] = (OvsBridge, OvsPort, AdoptedPort, OvsQdisc)
 
-    def __init__(self, settings: OvsSettings, root_qdisc: Callable[[str], str | None]) -> None:
+    def __init__(
+        self,
+        settings: OvsSettings,
+        root_qdisc: Callable[[str], str | None],
+        link_kind: Callable[[str], str | None] = lambda name: None,
+    ) -> None:
         self.settings = settings
         self._root_qdisc = root_qdisc
+        self._link_kind = link_kind
         self._pool = Pool(settings)
 
     def close(self) -> None:
@@ -53,6 +60,9 @@ class OvsBackend:
             # Under the VIF's row there may be a port of another name: that is not the desired one.
             if seen is not None and seen.name == resource.name:
                 found[resource.identity] = Observed(resource=seen)
+        for bridge in stored:
+            if isinstance(bridge, OvsBridge) and bridge.identity not in found and (other := self._no_bridge(bridge)):
+                found[bridge.identity] = other
         for qdisc in wanted:
             if isinstance(qdisc, OvsQdisc) and (root := self._root_qdisc(qdisc.name)) is not None:
                 found[qdisc.identity] = Observed(resource=qdisc.trusted(root=root))
@@ -182,6 +192,19 @@ class OvsBackend:
             return self._shaper(qdisc) is not None
         except HostNotReady:
             return False
+
+    def _no_bridge(self, bridge: OvsBridge) -> Observed | None:
+        """Return what else has the name of a bridge that has no row: a VLAN bridge, or a device of the kernel."""
+        is_vlan_bridge = [*operations.is_named(bridge.name), ["fake_bridge", "==", True]]
+        [ports] = self._pool.select(select("Port", is_vlan_bridge, ["_uuid", "tag"]))
+        if ports and ports[0]["tag"]:
+            [[parent]] = self._pool.select(operations.read_bridge_of(ports[0]["_uuid"]))
+            return Observed(resource=bridge.trusted(parent=parent["name"], tag=ports[0]["tag"]))
+        kind = self._link_kind(bridge.name)
+        if kind in (None, "openvswitch", "tun"):  # or a bridge's own device, which ovs-vswitchd is about to remove
+            return None
+        hint = "; for a Linux bridge leave the virtualport out" if kind == "bridge" else ""
+        return Observed(resource=None, foreign=f"a {kind or 'network'} device of that name{hint}")
 
     def _seen(self, resource: Resource, rows: Rows) -> Resource | None:
         if isinstance(resource, OvsBridge):

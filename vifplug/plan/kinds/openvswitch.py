@@ -140,6 +140,10 @@ class AdoptedPort(Resource):
     def described(self) -> str:
         return f"port {self.name}"
 
+    @property
+    def requires(self) -> tuple[Resource, ...]:
+        return (OvsBridge(name=self.bridge, owner=self.owner),)
+
 
 @dataclass(frozen=True, kw_only=True)
 class OvsQdisc(Resource):
