@@ -186,7 +186,7 @@ def test_a_device_without_vfs_has_none_and_says_so(namespace: None) -> None:
     ip("link", "add", "ens1f0", "type", "veth", "peer", "name", "wire")
     backend = VirtualFunctionBackend()
     assert backend.observe([VF]) == {}
-    with pytest.raises(errors.Missing, match=r"vf 0000:81:02\.3"):
+    with pytest.raises(errors.Missing, match=r"virtual function 0000:81:02\.3"):
         steps_toward([VF], backend.observe([VF]))
 
 

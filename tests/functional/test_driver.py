@@ -7,11 +7,13 @@ import json
 import os
 import struct
 import subprocess
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from vifplug import VIF, Instance, errors
+from vifplug.host.netlink.socket import Reply, Request, RtSocket
 from vifplug.testing import netns
 from vifplug.testing.host import PrivateHost
 
@@ -121,6 +123,24 @@ def test_a_bridge_that_filters_no_vlans_is_told_beforehand(host: PrivateHost, li
     assert message.startswith(f"bridge {linux_bridge} does not filter VLANs, and VIF {ID} has VLANs")
     assert host.driver.list() == [] and TAP not in host.links()
     assert host.driver.can_plug([vif()]) == []
+
+
+@pytest.mark.parametrize(("on_ovs", "sends"), [(True, 3), (False, 9)], ids=["Open vSwitch", "Linux bridge"])
+def test_preconditions_are_observed_in_the_sends_of_a_plug(
+    host: PrivateHost, linux_bridge: str, monkeypatch: pytest.MonkeyPatch, on_ovs: bool, sends: int
+) -> None:
+    host.ovs.ctl("add-br", "br-int", "--", "set", "bridge", "br-int", "datapath_type=netdev")
+    sent: list[int] = []
+    exchange = RtSocket.exchange
+
+    def counted(self: RtSocket, messages: Sequence[Request]) -> list[Reply]:
+        sent.extend([len(messages)] if messages else [])
+        return exchange(self, messages)
+
+    monkeypatch.setattr(RtSocket, "exchange", counted)
+    host.driver.plug(vif(on_ovs=on_ovs))
+    assert len(sent) == sends
+    host.driver.unplug(ID)
 
 
 def test_an_existing_bridge_is_never_altered(host: PrivateHost) -> None:

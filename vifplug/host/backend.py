@@ -1,4 +1,4 @@
-"""The door between plans and the machine: observe and apply. Every backend is held to the same contract tests."""
+"""What a backend does for its kinds of resource: observe and apply. All backends pass the same contract tests."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ class Backend(Protocol):
     The laws (tests/contract): after ``apply([step])`` the machine observes as ``step.after``; ``apply([step.undo()])``
     then brings back ``step.before``; observing changes nothing; removing what is already gone succeeds.
 
-    A third party's may state ``api_version``, as a VIF type does (vifplug.types.base.API_VERSION).
+    A third-party backend may state ``api_version``, as a VIF type does (vifplug.types.base.API_VERSION).
     """
 
     resources: ClassVar[tuple[type[Resource], ...]]
 
-    def observe(self, wanted: Sequence[Resource]) -> dict[Identity, Observed]:
+    def observe(self, desired: Sequence[Resource]) -> dict[Identity, Observed]:
         """What the machine has under each identity; absent ones are left out. The cost doesn't grow with the host.
 
-        Raises HostNotReady (Unavailable, NotPermitted, KernelLacks) when it can't be told.
+        Raises HostNotReady (Unavailable, NotPermitted, KernelLacks) if that is not known.
         """
         ...
 
@@ -37,5 +37,5 @@ class Backend(Protocol):
         ...
 
     def close(self) -> None:
-        """Give back sockets and connections. Using the backend afterwards opens them anew."""
+        """Close sockets and connections. Using the backend afterwards opens them again."""
         ...

@@ -1,4 +1,4 @@
-"""What the backends that take one step at a time have in common: do, read back, and take back what went wrong."""
+"""What backends that take one step at a time have in common: apply, read back, and undo what went wrong."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class StepwiseBackend(abc.ABC):
     """A backend whose steps are taken one by one, each verified by observing it again."""
 
     @abc.abstractmethod
-    def observe(self, wanted: Sequence[Resource]) -> dict[Identity, Observed]:
+    def observe(self, desired: Sequence[Resource]) -> dict[Identity, Observed]:
         """See `vifplug.host.backend.Backend.observe`."""
 
     @abc.abstractmethod
@@ -58,19 +58,19 @@ class StepwiseBackend(abc.ABC):
         if found := self._differs(after, before):
             raise errors.StepFailed(f"{after} of VIF {after.owner} is not as it was set: {found}")
 
-    def _differs(self, wanted: Resource, other: Resource | None = None) -> str:
-        """What is not as wanted, in words; empty when all is.
+    def _differs(self, desired: Resource, other: Resource | None = None) -> str:
+        """What is not as desired, in words; empty when all is.
 
         ``other`` is the far side of a change: what both sides have alike is not the change's business, and may have
         moved since it was observed (the MAC of a VF follows that of its own device).
         """
-        seen = self.observe([wanted]).get(wanted.identity)
+        seen = self.observe([desired]).get(desired.identity)
         if seen is None:
             return "expected it there, got nothing"
         if seen.resource is None or seen.foreign:
             return f"expected vifplug's own, got {seen.foreign}"
-        changed = {each.path for each in compare(wanted, other)} if other else None
-        found = (each for each in compare(wanted, seen.resource) if changed is None or each.path in changed)
+        changed = {each.path for each in compare(desired, other)} if other else None
+        found = (each for each in compare(desired, seen.resource) if changed is None or each.path in changed)
         return "; ".join(map(str, found))
 
     def _put_back(self, step: Step, cause: errors.VifplugError) -> None:
@@ -86,5 +86,5 @@ class StepwiseBackend(abc.ABC):
         except errors.VifplugError as error:
             message = str(error)
         if message:
-            sentence = f"{cause}; and it could not be put back: {message}"
+            sentence = f"{cause}; and it could not be restored: {message}"
             raise errors.PartlyDone(sentence, [f"{step.subject} of VIF {step.subject.owner}"]) from cause

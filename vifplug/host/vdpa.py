@@ -1,4 +1,4 @@
-"""vdpa devices: looked up in sysfs, and asked about through the vdpa netlink family (linux/vdpa.h)."""
+"""vdpa devices: looked up in sysfs and through the vdpa netlink family (linux/vdpa.h)."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def parsed(device: dict[int, bytes], config: dict[int, bytes]) -> VdpaInfo:
 
 
 class VdpaBackend(StepwiseBackend):
-    """vdpa devices as they are. What is not as wanted was refused, so that there is nothing to write."""
+    """vdpa devices as they are. What is not as desired was refused, so that there is nothing to write."""
 
     resources: ClassVar[tuple[type[Resource], ...]] = (VdpaDevice,)
 
@@ -139,10 +139,10 @@ class VdpaBackend(StepwiseBackend):
         self._sysfs = sysfs or VdpaSysfs()
         self._netlink = netlink or VdpaNetlink()
 
-    def observe(self, wanted: Sequence[Resource]) -> dict[Identity, Observed]:
+    def observe(self, desired: Sequence[Resource]) -> dict[Identity, Observed]:
         """See `vifplug.host.backend.Backend.observe`."""
         found: dict[Identity, Observed] = {}
-        for resource in wanted:
+        for resource in desired:
             assert isinstance(resource, VdpaDevice)
             facts = self._sysfs.device(resource.name)
             if facts and (info := self._netlink.info(resource.name)):
@@ -154,7 +154,7 @@ class VdpaBackend(StepwiseBackend):
         raise errors.Missing(f"{after} is not there; make it with 'vdpa dev add' before VIF {after.owner} is plugged")
 
     def change(self, before: Resource, after: Resource) -> None:
-        """Nothing is written: that it is as wanted is verified afterwards."""
+        """Nothing is written: that it is as desired is verified afterwards."""
 
     def remove(self, before: Resource) -> None:
         """A vdpa device is never removed."""
@@ -164,13 +164,13 @@ class VdpaBackend(StepwiseBackend):
         self._netlink.close()
 
 
-def observed(wanted: VdpaDevice, facts: VdpaFacts, info: VdpaInfo) -> Observed:
-    """The device as a record. Without a MAC it takes the guest's; of more queues than are wanted some are left."""
+def observed(desired: VdpaDevice, facts: VdpaFacts, info: VdpaInfo) -> Observed:
+    """The device as a record. Without a MAC it takes the guest's; of more queues than are desired some are left."""
     if info.virtio_id != VIRTIO_ID_NET:
         return Observed(resource=None, foreign=f"a virtio device of class {info.virtio_id}, which is no NIC")
-    queues = min(info.queues, wanted.queues) if wanted.queues else wanted.queues
-    changes = {"device": facts.device, "driver": facts.driver, "mac": info.mac or wanted.mac, "queues": queues}
-    return Observed(resource=wanted.trusted(**changes))
+    queues = min(info.queues, desired.queues) if desired.queues else desired.queues
+    changes = {"device": facts.device, "driver": facts.driver, "mac": info.mac or desired.mac, "queues": queues}
+    return Observed(resource=desired.trusted(**changes))
 
 
 def _lacking(key: str) -> str:

@@ -29,10 +29,10 @@ class SocketBackend(StepwiseBackend):
     def __init__(self) -> None:
         self._made: dict[Identity, tuple[Resource, list[Path]]] = {}
 
-    def observe(self, wanted: Sequence[Resource]) -> dict[Identity, Observed]:
+    def observe(self, desired: Sequence[Resource]) -> dict[Identity, Observed]:
         """See `vifplug.host.backend.Backend.observe`. Left out: what has no directory yet."""
         found: dict[Identity, Observed] = {}
-        for resource in wanted:
+        for resource in desired:
             assert isinstance(resource, VhostSocket)
             if Path(resource.name).parent.is_dir():
                 found[resource.identity] = _observed(resource)
@@ -50,7 +50,7 @@ class SocketBackend(StepwiseBackend):
             _wait_for_rights(after)
 
     def change(self, before: Resource, after: Resource) -> None:
-        """Remove a stale socket (which no undo brings back). Raises HostNotReady where the directory is not as wanted.
+        """Remove a stale socket (which no undo brings back). Raises HostNotReady where the directory is not as desired.
 
         A directory that was there is never altered: see VhostSocket.
         """
@@ -107,17 +107,17 @@ def _refuses(path: Path) -> bool:
     return False
 
 
-def _observed(wanted: VhostSocket) -> Observed:
-    path = Path(wanted.name)
+def _observed(desired: VhostSocket) -> Observed:
+    path = Path(desired.name)
     if path.exists() and not path.is_socket():
         return Observed(resource=None, foreign=f"a {'directory' if path.is_dir() else 'file'} that is no socket")
     status = path.parent.stat()
     mode = stat.S_IMODE(status.st_mode)
-    found = wanted.trusted(user=status.st_uid, group=status.st_gid, mode=mode, stale=is_stale(path))
+    found = desired.trusted(user=status.st_uid, group=status.st_gid, mode=mode, stale=is_stale(path))
     return Observed(resource=found, held=_is_bound(path))
 
 
-def _make_directory(directory: Path, wanted: VhostSocket) -> list[Path]:
+def _make_directory(directory: Path, desired: VhostSocket) -> list[Path]:
     """The directories that had to be made, outermost first; none where it is there already."""
     created: list[Path] = []
     try:
@@ -126,43 +126,43 @@ def _make_directory(directory: Path, wanted: VhostSocket) -> list[Path]:
                 if not each.exists():
                     each.mkdir(mode=0o700)
                     created.append(each)
-                    _set_rights(each, wanted if each == directory else VhostSocket(name=wanted.name))
+                    _set_rights(each, desired if each == directory else VhostSocket(name=desired.name))
     except OSError as error:
         _remove_directories(created)
-        raise _explained(error, wanted, f"make directory {directory}") from error
+        raise _explained(error, desired, f"make directory {directory}") from error
     return created
 
 
-def _set_rights(directory: Path, wanted: VhostSocket) -> None:
+def _set_rights(directory: Path, desired: VhostSocket) -> None:
     """Of a directory that was just made. The mode comes last: chown(2) takes set-id bits away."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        user = -1 if wanted.user is None else wanted.user
-        group = -1 if wanted.group is None else wanted.group
+        user = -1 if desired.user is None else desired.user
+        group = -1 if desired.group is None else desired.group
         if (user, group) != (-1, -1):
             os.fchown(descriptor, user, group)
-        os.fchmod(descriptor, _PARENT_MODE if wanted.mode is None else wanted.mode)
+        os.fchmod(descriptor, _PARENT_MODE if desired.mode is None else desired.mode)
     finally:
         os.close(descriptor)
 
 
-def _wait_for_rights(wanted: VhostSocket) -> None:
+def _wait_for_rights(desired: VhostSocket) -> None:
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:
-            found = _observed(wanted).resource
+            found = _observed(desired).resource
             assert found is None or isinstance(found, VhostSocket)
-            return _demand_rights(found or wanted, wanted)
+            return _demand_rights(found or desired, desired)
         except OSError as error:
-            raise _explained(error, wanted, f"use {Path(wanted.name).parent}") from error
+            raise _explained(error, desired, f"use {Path(desired.name).parent}") from error
         except errors.HostNotReady:
             if time.monotonic() > deadline:
                 raise
             time.sleep(_PATIENCE / 20)
 
 
-def _demand_rights(found: VhostSocket, wanted: VhostSocket) -> None:
-    if message := wanted.refusal(found):
+def _demand_rights(found: VhostSocket, desired: VhostSocket) -> None:
+    if message := desired.refusal(found):
         raise errors.HostNotReady(message)
 
 

@@ -10,16 +10,17 @@ from vifplug.model.vlan import Vlan
 
 @dataclass(frozen=True, kw_only=True)
 class VirtualFunctionFacts:
-    """Where a VF hangs: ``pf`` is the netdev of its physical function, ``number`` its index there.
+    """A virtual function (VF) of an SR-IOV NIC."""
 
-    ``device`` is the VF's own netdev (None when it is bound to vfio-pci), ``representor`` the netdev that stands for
-    it in the embedded switch (None where there is none: a NIC in legacy mode).
-    """
-
+    #: its PCI address, such as ``0000:81:02.3``
     address: str
+    #: the netdev of its physical function
     pf: str
+    #: its number at the physical function
     number: int
+    #: its own netdev; None while it is bound to vfio-pci
     device: str | None = None
+    #: the netdev that stands for it in the embedded switch; None if it has none, as on a NIC in legacy mode
     representor: str | None = None
 
 
@@ -39,23 +40,24 @@ class PoolDeviceFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BridgePortFacts:
-    """A port of a bridge. ``owner`` is the id of the VIF that it is marked for; ``vlan`` is Open vSwitch's only."""
+    """A port of a bridge."""
 
     name: str
+    #: of a port on Open vSwitch; those of a Linux bridge's port are not read
     vlan: Vlan | None = None
+    #: the id of the VIF that it is marked for
     owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BridgeFacts:
-    """A bridge. ``mtu``, in bytes, is the smallest of its ports that are no guest's; None where there is none.
-
-    ``filters_vlans``: whether it keeps the VLANs of its ports apart, as Open vSwitch always does.
-    """
+    """A bridge with its ports."""
 
     name: str
     openvswitch: bool
+    #: bytes: the smallest MTU of the ports that are no guest's; None if there is no such port
     mtu: int | None = None
+    #: whether it keeps the VLANs of its ports apart, as Open vSwitch always does
     filters_vlans: bool = True
     ports: tuple[BridgePortFacts, ...] = ()
 

@@ -1,8 +1,8 @@
 """The vocabulary of host state: what a VIF type can ask for, and what a host backend can observe and apply.
 
-Each resource is a frozen record with an identity, ``(kind, name)``. The same record says what is wanted and what was
-found, so a difference is a comparison of two records. In a wanted record None means "not asked: leave it alone".
-What a resource is stands in `vifplug.plan.resource`, its kinds in `vifplug.plan.kinds`; all have their names here.
+Each resource is a frozen record with an identity, ``(kind, name)``. The same record says what is desired and what was
+found, so a difference is a comparison of two records. In a desired record None means "leave it alone".
+`vifplug.plan.resource` says what a resource is, and `vifplug.plan.kinds` has the kinds; import all of them from here.
 """
 
 from __future__ import annotations
@@ -56,48 +56,7 @@ from vifplug.plan.resource import (
     uncompared,
 )
 
-__all__ = [
-    "HARDENED",
-    "RESOURCES",
-    "AdoptedBridgePort",
-    "AdoptedPort",
-    "BridgePort",
-    "BridgeVlan",
-    "Device",
-    "Identity",
-    "LibvirtTap",
-    "LinuxBridge",
-    "LowerDevice",
-    "Macvtap",
-    "OvsBridge",
-    "OvsPolicing",
-    "OvsPort",
-    "OvsQdisc",
-    "OvsQos",
-    "OvsVlan",
-    "Ownership",
-    "PciFunction",
-    "Resource",
-    "SharedBridge",
-    "SharedLink",
-    "Tap",
-    "VethPair",
-    "VhostSocket",
-    "VirtualFunction",
-    "VlanLink",
-    "from_json",
-    "immutable",
-    "kept",
-    "mark",
-    "marked_for",
-    "names_of",
-    "osvif_qos_id",
-    "ovs_uuid",
-    "resettable",
-    "to_json",
-    "uncompared",
-]
-
+#: vifplug's own kinds, by `Resource.kind`
 RESOURCES: dict[str, type[Resource]] = {
     cls.kind: cls
     for cls in (
@@ -110,7 +69,7 @@ RESOURCES: dict[str, type[Resource]] = {
 
 
 def to_json(resources: Iterable[Resource]) -> str:
-    """The resources as text, for the record of what is plugged."""
+    """Return the resources as JSON, for the record of what is plugged."""
     return json.dumps([{"kind": resource.kind, **resource.to_data()} for resource in resources])
 
 

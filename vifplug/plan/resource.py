@@ -67,6 +67,8 @@ class Resource(Model):
 
     #: the first half of the identity, and the name of the entry point that brings the backend
     kind: ClassVar[str]
+    #: the kind in the words of a sentence for an operator; empty: as ``kind``
+    noun: ClassVar[str] = ""
     ownership: ClassVar[Ownership] = Ownership.OWNED
     #: True if all steps of the backend are one transaction; such steps come after all others
     batched: ClassVar[bool] = False
@@ -86,7 +88,7 @@ class Resource(Model):
     @property
     def described(self) -> str:
         """The resource in the words of a sentence for an operator, such as ``bridge br0``."""
-        return str(self)
+        return f"{self.noun or self.kind} {self.name}"
 
     @property
     def links(self) -> tuple[str, ...]:

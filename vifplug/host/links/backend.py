@@ -28,11 +28,11 @@ class LinkBackend(StepwiseBackend):
         self._devices = DeviceBackend(self._netlink)
         self._parts = (self._devices, BridgePortBackend(self._netlink), SharedLinkBackend(self._netlink))
 
-    def observe(self, wanted: Sequence[Resource]) -> dict[Identity, Observed]:
+    def observe(self, desired: Sequence[Resource]) -> dict[Identity, Observed]:
         """See `vifplug.host.backend.Backend.observe`."""
         found: dict[Identity, Observed] = {}
         for part in self._parts:
-            if theirs := [resource for resource in wanted if isinstance(resource, part.resources)]:
+            if theirs := [resource for resource in desired if isinstance(resource, part.resources)]:
                 found |= part.observe(theirs)
         return found
 
@@ -73,17 +73,17 @@ class LinkBackend(StepwiseBackend):
         """Every device that carries the mark of a VIF, as it is. Looks at all links: for an unplug without a record."""
         links = self._netlink.marked(mark(owner), birth_group(owner))
         below = self._netlink.named(link.link for link in links if link.link)
-        asked = filter(None, (_asked(link, owner, below.get(link.link or 0)) for link in links))
-        seen = self._devices.observe(list({each.identity: each for each in asked}.values()))
+        questions = filter(None, (_question(link, owner, below.get(link.link or 0)) for link in links))
+        seen = self._devices.observe(list({each.identity: each for each in questions}.values()))
         return [each.resource for each in seen.values() if each.resource]
 
-    def take_over(self, wanted: Sequence[Device]) -> list[Device]:
+    def take_over(self, desired: Sequence[Device]) -> list[Device]:
         """Mark the devices that another program made for the VIF; those that there were. Else nothing of them changes.
 
         A tap that goes with its program (not persistent) stays that program's.
         """
-        links = self._netlink.links(name for each in wanted for name in each.links)
-        free = [each for each in wanted if all(is_free(links.get(name), each) for name in each.links)]
+        links = self._netlink.links(name for each in desired for name in each.links)
+        free = [each for each in desired if all(is_free(links.get(name), each) for name in each.links)]
         changes = [(name, LinkChange(alias=mark(each.owner))) for each in free for name in each.links]
         try:
             self._netlink.set(changes)
@@ -95,7 +95,7 @@ class LinkBackend(StepwiseBackend):
         return next(part for part in self._parts if isinstance(resource, part.resources))
 
 
-def _asked(link: Link, owner: str, below: Link | None) -> Device | None:
+def _question(link: Link, owner: str, below: Link | None) -> Device | None:
     """The resource that a marked link is, as a question to `observe`. The two ends of a veth pair are one."""
     match link.kind:
         case "tun":

@@ -57,12 +57,12 @@ class DeviceBackend(StepwiseBackend):
     def __init__(self, netlink: Netlink) -> None:
         self._netlink = netlink
 
-    def observe(self, wanted: Sequence[Resource]) -> dict[Identity, Observed]:
+    def observe(self, desired: Sequence[Resource]) -> dict[Identity, Observed]:
         """By name, one RTM_GETLINK for each link; see `vifplug.host.backend.Backend.observe`."""
-        links = self._netlink.links(name for resource in wanted for name in _names(resource))
-        made = (links[each.name] for each in wanted if isinstance(each, Device) and each.name in links)
+        links = self._netlink.links(name for resource in desired for name in _names(resource))
+        made = (links[each.name] for each in desired if isinstance(each, Device) and each.name in links)
         others = self._netlink.named(_referred(made))
-        seen = {resource.identity: _observed(resource, links, others) for resource in wanted}
+        seen = {resource.identity: _observed(resource, links, others) for resource in desired}
         return {identity: each for identity, each in seen.items() if each is not None}
 
     def make(self, after: Resource) -> None:
@@ -153,7 +153,7 @@ class DeviceBackend(StepwiseBackend):
     def _lower(self, after: Macvtap) -> int:
         lower = self._netlink.links([after.lower]).get(after.lower)
         if lower is None:
-            raise errors.Missing(f"{after} for VIF {after.owner} wants {after.lower} below it, got no such device")
+            raise errors.Missing(f"{after} of VIF {after.owner}: device {after.lower} does not exist on this host")
         return lower.index
 
     # -- changing -------------------------------------------------------------------------------------------------
@@ -195,7 +195,7 @@ class DeviceBackend(StepwiseBackend):
 
 def _explained(refused: NetlinkRefused, after: Resource, doing: str) -> errors.VifplugError:
     if refused.code == errno.EOPNOTSUPP and isinstance(after, LinuxBridge) and after.vlan_filtering:
-        return errors.KernelLacks(f"{after} wants vlan_filtering: this kernel has no bridge VLAN filtering")
+        return errors.KernelLacks(f"{after}: vlan_filtering is not supported: this kernel has no bridge VLAN filtering")
     return explained(refused, after, doing)
 
 
@@ -216,53 +216,53 @@ def _referred(links: Iterable[Link]) -> list[int]:
     return [link.link for link in links if link.link and link.kind in ("veth", "macvtap")]
 
 
-def _observed(wanted: Resource, links: Mapping[str, Link], others: Mapping[int, Link]) -> Observed | None:
-    link = links.get(wanted.name)
+def _observed(desired: Resource, links: Mapping[str, Link], others: Mapping[int, Link]) -> Observed | None:
+    link = links.get(desired.name)
     if link is None:
         return None
-    if isinstance(wanted, LowerDevice):
-        return _observed_lower(wanted, link)
-    assert isinstance(wanted, Device)
-    if stranger := _stranger(link, wanted):
+    if isinstance(desired, LowerDevice):
+        return _observed_lower(desired, link)
+    assert isinstance(desired, Device)
+    if stranger := _stranger(link, desired):
         return Observed(resource=None, foreign=stranger)
-    held = isinstance(wanted, (Tap, LibvirtTap)) and (link.carrier or bool(link.data.get("IFLA_TUN_NUM_QUEUES")))
-    return Observed(resource=_found(wanted, link, links, others), held=held)
+    held = isinstance(desired, (Tap, LibvirtTap)) and (link.carrier or bool(link.data.get("IFLA_TUN_NUM_QUEUES")))
+    return Observed(resource=_found(desired, link, links, others), held=held)
 
 
-def _observed_lower(wanted: LowerDevice, link: Link) -> Observed:
-    if wanted.link_kind not in (None, link.kind):
-        found = f"a {link.kind or 'network'} device of that name, which is no {wanted.link_kind}"
+def _observed_lower(desired: LowerDevice, link: Link) -> Observed:
+    if desired.link_kind not in (None, link.kind):
+        found = f"a {link.kind or 'network'} device of that name, which is no {desired.link_kind}"
         hint = "; for an Open vSwitch bridge add a virtualport of type openvswitch"
-        return Observed(resource=None, foreign=found + (hint if wanted.link_kind == "bridge" else ""))
-    values = sysctls.read(link.name, wanted.sysctls)
+        return Observed(resource=None, foreign=found + (hint if desired.link_kind == "bridge" else ""))
+    values = sysctls.read(link.name, desired.sysctls)
     filters = None
     if "IFLA_BR_VLAN_DEFAULT_PVID" in link.data:  # only with CONFIG_BRIDGE_VLAN_FILTERING (net/bridge/br_netlink.c)
         filters = bool(link.data.get("IFLA_BR_VLAN_FILTERING"))
     changes = {"up": link.up, "mac": link.mac, "mtu": link.mtu, "sysctls": values, "vlan_filtering": filters}
-    return Observed(resource=wanted.trusted(**changes))
+    return Observed(resource=desired.trusted(**changes))
 
 
-def _stranger(link: Link, wanted: Device) -> str:
+def _stranger(link: Link, desired: Device) -> str:
     """Why ``link`` is not the one that vifplug made for this VIF, as a phrase; empty when it is."""
     kind = _kind(link)
-    if link.alias == mark(wanted.owner):
+    if link.alias == mark(desired.owner):
         marked = "with the mark of this VIF"
     elif owner := marked_for(link.alias):
         marked = f"marked for VIF {owner}"
-    elif not link.alias and link.group == birth_group(wanted.owner):
+    elif not link.alias and link.group == birth_group(desired.owner):
         marked = "with the mark of this VIF"
     else:
         marked = "without the mark of vifplug"
-    wanted_kind, wanted_mark = _EXPECTED.get(type(wanted), (wanted.kind, "with the mark of this VIF"))
+    wanted_kind, wanted_mark = _EXPECTED.get(type(desired), (desired.kind, "with the mark of this VIF"))
     if (kind, marked) == (wanted_kind, wanted_mark):
         return ""
     return f"a {kind or 'network device'} {marked}"
 
 
-def is_free(link: Link | None, wanted: Device) -> bool:
-    """Whether a link is of the wanted kind and nobody's mark is on it, and it outlives the program that made it."""
+def is_free(link: Link | None, desired: Device) -> bool:
+    """Whether a link is of the desired kind and nobody's mark is on it, and it outlives the program that made it."""
     lasting = link is not None and (link.kind != "tun" or bool(link.data.get("IFLA_TUN_PERSIST")))
-    return link is not None and lasting and _kind(link) == wanted.kind and not link.alias and not link.group
+    return link is not None and lasting and _kind(link) == desired.kind and not link.alias and not link.group
 
 
 def _kind(link: Link) -> str:
@@ -270,14 +270,14 @@ def _kind(link: Link) -> str:
     return "tap" if link.kind == "tun" and link.data.get("IFLA_TUN_TYPE") == tap.TYPE_TAP else link.kind
 
 
-def _found(wanted: Device, link: Link, links: Mapping[str, Link], others: Mapping[int, Link]) -> Device:
-    values = sysctls.read(link.name, wanted.sysctls)
+def _found(desired: Device, link: Link, links: Mapping[str, Link], others: Mapping[int, Link]) -> Device:
+    values = sysctls.read(link.name, desired.sysctls)
     below = others.get(link.link or 0)
-    match wanted:
+    match desired:
         case LibvirtTap():
-            return wanted.trusted(mtu=link.mtu, up=link.up, sysctls=values, mac=link.mac)
+            return desired.trusted(mtu=link.mtu, up=link.up, sysctls=values, mac=link.mac)
         case Tap():
-            return wanted.trusted(
+            return desired.trusted(
                 mtu=link.mtu,
                 up=link.up,
                 sysctls=values,
@@ -287,7 +287,7 @@ def _found(wanted: Device, link: Link, links: Mapping[str, Link], others: Mappin
                 group=link.data.get("IFLA_TUN_GROUP"),
             )
         case Macvtap():
-            return wanted.trusted(
+            return desired.trusted(
                 mtu=link.mtu,
                 up=link.up,
                 sysctls=values,
@@ -295,32 +295,32 @@ def _found(wanted: Device, link: Link, links: Mapping[str, Link], others: Mappin
                 mode=_MODE_NAMES.get(link.data.get("IFLA_MACVTAP_MODE", ""), "none"),
                 mac=link.mac,
                 queues=link.queues,
-                # only where it is asked: the node is in a /dev that other network namespaces use as well
-                user=None if wanted.user is None else devnode.user(link.name, link.index),
+                # only if it is requested: the node is in a /dev that other network namespaces use as well
+                user=None if desired.user is None else devnode.user(link.name, link.index),
             )
         case VethPair():
-            return _found_veth(wanted, link, links.get(wanted.peer), below)
+            return _found_veth(desired, link, links.get(desired.peer), below)
     data = {name: _bridge_value(link, name) for name in _BRIDGE_DATA}
-    return wanted.trusted(mtu=link.mtu, up=link.up, sysctls=values, **data)
+    return desired.trusted(mtu=link.mtu, up=link.up, sysctls=values, **data)
 
 
-def _found_veth(wanted: VethPair, link: Link, peer: Link | None, below: Link | None) -> VethPair:
-    """One record for both ends: where they differ, the value of the end that is not as wanted."""
+def _found_veth(desired: VethPair, link: Link, peer: Link | None, below: Link | None) -> VethPair:
+    """One record for both ends: where they differ, the value of the end that is not as desired."""
     if peer is None or below is None or below.index != peer.index:
         peer = below = link if below is None else below
     ends = (link, peer)
-    sysctls_found = [sysctls.read(end.name, wanted.sysctls) for end in ends]
-    return wanted.trusted(
+    sysctls_found = [sysctls.read(end.name, desired.sysctls) for end in ends]
+    return desired.trusted(
         peer=below.name,
-        mtu=_odd(wanted.mtu, [end.mtu for end in ends]),
-        up=_odd(wanted.up, [end.up for end in ends]),
-        promiscuous=_odd(wanted.promiscuous, [end.promiscuous for end in ends]),
-        sysctls=_odd(wanted.sysctls, sysctls_found),
+        mtu=_first_mismatch(desired.mtu, [end.mtu for end in ends]),
+        up=_first_mismatch(desired.up, [end.up for end in ends]),
+        promiscuous=_first_mismatch(desired.promiscuous, [end.promiscuous for end in ends]),
+        sysctls=_first_mismatch(desired.sysctls, sysctls_found),
     )
 
 
-def _odd(wanted: Any, found: Sequence[Any]) -> Any:
-    return next((value for value in found if value != wanted), wanted)
+def _first_mismatch(desired: Any, found: Sequence[Any]) -> Any:
+    return next((value for value in found if value != desired), desired)
 
 
 # -- values -----------------------------------------------------------------------------------------------------------
@@ -328,12 +328,12 @@ def _odd(wanted: Any, found: Sequence[Any]) -> Any:
 
 def _bridge_data(after: LinuxBridge, before: LinuxBridge | None) -> dict[str, int]:
     """The attributes that differ. Not to filter VLANs is how a bridge is born, and some kernels know nothing else."""
-    wanted = {name: getattr(after, name) for name in _BRIDGE_DATA}
+    desired = {name: getattr(after, name) for name in _BRIDGE_DATA}
     if before is None:
-        wanted["vlan_filtering"] = after.vlan_filtering or None
+        desired["vlan_filtering"] = after.vlan_filtering or None
     return {
         _BRIDGE_DATA[name][0]: int(value) * _BRIDGE_DATA[name][1]
-        for name, value in wanted.items()
+        for name, value in desired.items()
         if value is not None and value != getattr(before, name, None)
     }
 

@@ -34,7 +34,7 @@ def give(device: str, index: int, uid: int) -> None:
         return
     if _number(device, index) != node.stat().st_rdev:
         raise errors.Conflict(
-            f"macvtap {device}: expected {node} to belong to user {uid}, got that it can't be told to be this "
+            f"macvtap {device}: expected {node} to belong to user {uid}, got a node that is not known to be this "
             "macvtap's (a macvtap of another network namespace may have taken it, or /sys is another namespace's)"
         )
     try:

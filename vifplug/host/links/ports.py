@@ -28,12 +28,12 @@ class BridgePortBackend(StepwiseBackend):
     def __init__(self, netlink: Netlink) -> None:
         self._netlink = netlink
 
-    def observe(self, wanted: Sequence[Resource]) -> dict[Identity, Observed]:
+    def observe(self, desired: Sequence[Resource]) -> dict[Identity, Observed]:
         """See `vifplug.host.backend.Backend.observe`. A device that is in no bridge is no port, so it is left out."""
-        links = self._netlink.links(resource.name for resource in wanted)
+        links = self._netlink.links(resource.name for resource in desired)
         masters = self._netlink.named(link.master for link in links.values() if link.master)
         found: dict[Identity, Observed] = {}
-        for port in wanted:
+        for port in desired:
             assert isinstance(port, BridgePort)
             link = links.get(port.name)
             master = masters.get(link.master) if link and link.master else None
@@ -87,12 +87,12 @@ class BridgePortBackend(StepwiseBackend):
         if _marked_for_another(link, port) or not (master.kind == "bridge" and (ours or master.name == port.bridge)):
             return Observed(resource=None, foreign=_stranger(link, master))
         flags = {name: _flag(link.port, attribute) for name, attribute in _FLAGS.items()}
-        adopted = isinstance(port, AdoptedBridgePort)  # they are put back, also where a later update sets them
+        adopted = isinstance(port, AdoptedBridgePort)  # they are restored, also if only a later update sets them
         vlans = self._found_vlans(port, link, master) if port.vlans is not None or adopted else None
         return Observed(resource=port.trusted(bridge=master.name, vlans=vlans, **flags))
 
     def _found_vlans(self, port: BridgePort, link: Link, bridge: Link) -> tuple[BridgeVlan, ...]:
-        """In the order in which they are wanted, where they are the same; none while the bridge does not filter."""
+        """In the order in which they are desired, where they are the same; none while the bridge does not filter."""
         if not bridge.data.get("IFLA_BR_VLAN_FILTERING"):
             return ()
         found = tuple(sorted(map(_vlan, self._vlans(port, link)), key=lambda vlan: vlan.id))
@@ -157,9 +157,9 @@ def ranges(vlans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
 
 
 def _flags(after: BridgePort, before: BridgePort | None) -> dict[str, int]:
-    wanted = {attribute: getattr(after, name) for name, attribute in _FLAGS.items()}
+    desired = {attribute: getattr(after, name) for name, attribute in _FLAGS.items()}
     had = {attribute: getattr(before, name, None) for name, attribute in _FLAGS.items()}
-    return {key: int(value) for key, value in wanted.items() if value is not None and value != had[key]}
+    return {key: int(value) for key, value in desired.items() if value is not None and value != had[key]}
 
 
 def _flag(port: Mapping[str, int], attribute: str) -> bool | None:

@@ -1,4 +1,4 @@
-"""Links that several VIFs use and none owns: Linux bridges and VLAN devices that are made where there are none."""
+"""Links that several VIFs use and none owns: Linux bridges and VLAN devices, created if they do not exist."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class SharedLinkBackend(StepwiseBackend):
     def __init__(self, netlink: Netlink) -> None:
         self._netlink = netlink
 
-    def observe(self, wanted: Sequence[Resource]) -> dict[Identity, Observed]:
+    def observe(self, desired: Sequence[Resource]) -> dict[Identity, Observed]:
         """See `vifplug.host.backend.Backend.observe`."""
-        links = self._netlink.links(resource.name for resource in wanted)
+        links = self._netlink.links(resource.name for resource in desired)
         below = self._netlink.named(link.link for link in links.values() if link.link)
         found: dict[Identity, Observed] = {}
-        for each in wanted:
+        for each in desired:
             assert isinstance(each, SharedLink)
             if link := links.get(each.name):
                 found[each.identity] = _observed(each, link, below)
@@ -73,18 +73,17 @@ class SharedLinkBackend(StepwiseBackend):
             return LinkChange(kind="bridge", data=_BRIDGE)
         physical = self._netlink.links([after.physical]).get(after.physical)
         if physical is None:
-            message = f"{after} for VIF {after.owner} wants {after.physical} below it, got no such device"
-            raise errors.Missing(f"{message}: correct the VIF's source")
+            raise errors.Missing(f"{after} of VIF {after.owner}: device {after.physical} does not exist on this host")
         return LinkChange(kind="vlan", link=physical.index, data={"IFLA_VLAN_ID": after.vlan})
 
 
-def _observed(wanted: SharedLink, link: Link, below: Mapping[int, Link]) -> Observed:
-    if isinstance(wanted, VlanLink):
+def _observed(desired: SharedLink, link: Link, below: Mapping[int, Link]) -> Observed:
+    if isinstance(desired, VlanLink):
         physical = below.get(link.link or 0)
         found = (link.kind, link.data.get("IFLA_VLAN_ID"), physical and physical.name)
-        if found != ("vlan", wanted.vlan, wanted.physical):
+        if found != ("vlan", desired.vlan, desired.physical):
             message = f"VLAN {found[1]} on {found[2]}" if link.kind == "vlan" else f"a {link.kind or 'network'} device"
-            return Observed(resource=None, foreign=f"{message}, expected VLAN {wanted.vlan} on {wanted.physical}")
+            return Observed(resource=None, foreign=f"{message}, expected VLAN {desired.vlan} on {desired.physical}")
     elif link.kind != "bridge":
         return Observed(resource=None, foreign=f"a {link.kind or 'network'} device of that name, which is no bridge")
-    return Observed(resource=wanted.trusted(up=link.up))
+    return Observed(resource=desired.trusted(up=link.up))

@@ -11,13 +11,13 @@ from vifplug.model.codec import FrozenMap
 _NET = Path("/proc/sys/net")
 
 
-def read(device: str, wanted: Mapping[str, str]) -> FrozenMap[str, str]:
-    """The values of the keys in ``wanted``. On a device that has no IPv6 an ``ipv6/`` key counts as it is wanted.
+def read(device: str, desired: Mapping[str, str]) -> FrozenMap[str, str]:
+    """The values of the keys in ``desired``. On a device that has no IPv6 an ``ipv6/`` key counts as it is desired.
 
     Equivalent to: sysctl net.FAMILY.conf.DEVICE.KEY
     """
     found: dict[str, str] = {}
-    for key, value in wanted.items():
+    for key, value in desired.items():
         if _moot(device, key):
             found[key] = value
             continue

@@ -22,15 +22,15 @@ class Netlink:
 
         Equivalent to: ip -details link show dev NAME
         """
-        wanted = list(dict.fromkeys(names))
-        found = self._read([messages.read_request(name=name, vfs=vfs) for name in wanted])
-        return {name: link for name, link in zip(wanted, found, strict=True) if link}
+        desired = list(dict.fromkeys(names))
+        found = self._read([messages.read_request(name=name, vfs=vfs) for name in desired])
+        return {name: link for name, link in zip(desired, found, strict=True) if link}
 
     def named(self, indexes: Iterable[int]) -> dict[int, Link]:
         """The links of these indexes; those that are not there are left out."""
-        wanted = list(dict.fromkeys(indexes))
-        found = self._read([messages.read_request(index=index) for index in wanted])
-        return {index: link for index, link in zip(wanted, found, strict=True) if link}
+        desired = list(dict.fromkeys(indexes))
+        found = self._read([messages.read_request(index=index) for index in desired])
+        return {index: link for index, link in zip(desired, found, strict=True) if link}
 
     def marked(self, alias: str, group: int) -> list[Link]:
         """Every link with this alias, or with none and in this group: a scan of all links."""

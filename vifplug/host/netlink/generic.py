@@ -28,7 +28,7 @@ class Genetlink:
     def ask(self, command: int, texts: Mapping[int, str]) -> dict[int, bytes]:
         """The attributes of the answer to a command with these attributes, which are texts.
 
-        Raises Refused, and KernelLacks where there is no such family: most are in the first network namespace only.
+        Raises NetlinkRefused, and KernelLacks if there is no such family: most are in the first network namespace only.
         """
         return self._ask(self._number(), command, texts)
 
@@ -37,7 +37,7 @@ class Genetlink:
         self._socket.close()
 
     def _number(self) -> int:
-        """The family's number, asked anew each time: a module that is loaded again has another."""
+        """The family's number, looked up each time: a module that is loaded again has another."""
         try:
             found = self._ask(_GENL_ID_CTRL, _CTRL_CMD_GETFAMILY, {_CTRL_ATTR_FAMILY_NAME: self._family})
         except NetlinkRefused as refused:

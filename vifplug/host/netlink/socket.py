@@ -66,8 +66,8 @@ Reply = NetlinkRefused | bytes | None
 
 
 class RtSocket:
-    """Requests to this network namespace's rtnetlink, or another ``protocol`` of netlink(7). Thread-safe, and opened
-    anew in a forked child.
+    """Requests to this network namespace's rtnetlink, or another ``protocol`` of netlink(7). Thread-safe, and reopened
+    in a forked child.
     """
 
     def __init__(self, protocol: int = socket.NETLINK_ROUTE) -> None:

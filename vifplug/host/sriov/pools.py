@@ -71,8 +71,8 @@ def _function_problem(address: str, observe: Observe, sysfs: Sysfs) -> str:
 
 def _state(device: str, observe: Observe) -> str:
     """Why a network device can't be used; empty where it can."""
-    asked = LowerDevice(name=device)
-    seen = observe([asked]).get(asked.identity)
+    lower = LowerDevice(name=device)
+    seen = observe([lower]).get(lower.identity)
     if seen is None or not isinstance(seen.resource, LowerDevice):
         return GONE
     return "" if seen.resource.up else "is down"

@@ -32,11 +32,11 @@ class VirtualFunctionBackend(StepwiseBackend):
         self._netlink = netlink or Netlink()
         self._sysfs = sysfs or Sysfs()
 
-    def observe(self, wanted: Sequence[Resource]) -> dict[Identity, Observed]:
+    def observe(self, desired: Sequence[Resource]) -> dict[Identity, Observed]:
         """See `vifplug.host.backend.Backend.observe`. Equivalent to: ip link show dev PF"""
-        functions = [resource for resource in wanted if isinstance(resource, VirtualFunction)]
+        functions = [resource for resource in desired if isinstance(resource, VirtualFunction)]
         pfs = self._netlink.links((each.pf for each in functions), vfs=True)
-        plain = (each for each in wanted if isinstance(each, PciFunction) and self._sysfs.has(each.name))
+        plain = (each for each in desired if isinstance(each, PciFunction) and self._sysfs.has(each.name))
         found: dict[Identity, Observed] = {each.identity: Observed(resource=each) for each in plain}
         for each in functions:
             message = pfs[each.pf].vfs.get(each.number) if each.pf in pfs else None
@@ -49,7 +49,7 @@ class VirtualFunctionBackend(StepwiseBackend):
         raise errors.Missing(f"{after} is not there; make it with sriov_numvfs before VIF {after.owner} is plugged")
 
     def remove(self, before: Resource) -> None:
-        """A VF is never removed; its settings are put back by a change."""
+        """A VF is never removed; its settings are restored by a change."""
 
     def change(self, before: Resource, after: Resource) -> None:
         """Write what differs. MAC and VLAN go alone, since some drivers refuse one of them (libvirt 8.1)."""
@@ -84,12 +84,12 @@ class VirtualFunctionBackend(StepwiseBackend):
         return explained(refused, vf, doing)
 
 
-def record(wanted: VirtualFunction, message: VfInfo) -> VirtualFunction:
+def record(desired: VirtualFunction, message: VfInfo) -> VirtualFunction:
     """What the PF tells of a VF, as a record."""
     values = {name: getattr(message, name) for name in _FIELDS}
-    if {wanted.mac, message.mac} <= {_NO_MAC, _NO_MAC_EITHER}:
-        values["mac"] = wanted.mac
-    return wanted.trusted(**values)
+    if {desired.mac, message.mac} <= {_NO_MAC, _NO_MAC_EITHER}:
+        values["mac"] = desired.mac
+    return desired.trusted(**values)
 
 
 def vf_messages(before: VirtualFunction, after: VirtualFunction) -> list[tuple[list[str], list[VfAttribute]]]:
@@ -108,7 +108,7 @@ def vf_messages(before: VirtualFunction, after: VirtualFunction) -> list[tuple[l
 
 def _vlan(before: VirtualFunction, after: VirtualFunction) -> VfAttribute:
     """IFLA_VF_VLAN for 802.1Q, which every driver takes; the list, with a protocol, for 802.1ad (Linux 4.9)."""
-    vlan, qos = _either(after.vlan, before.vlan), _either(after.vlan_qos, before.vlan_qos)
+    vlan, qos = _coalesce(after.vlan, before.vlan), _coalesce(after.vlan_qos, before.vlan_qos)
     value = {"vf": after.number, "vlan": vlan, "qos": qos}
     protocol = after.vlan_proto or before.vlan_proto or "802.1Q"
     if protocol == "802.1Q":
@@ -127,10 +127,10 @@ def _rest(changed: Sequence[str], before: VirtualFunction, after: VirtualFunctio
     if "link_state" in changed and after.link_state:
         attributes.append(("IFLA_VF_LINK_STATE", {**number, "link_state": _LINK_STATES[after.link_state]}))
     if {"min_tx_rate", "max_tx_rate"} & set(changed):
-        low, high = _either(after.min_tx_rate, before.min_tx_rate), _either(after.max_tx_rate, before.max_tx_rate)
+        low, high = _coalesce(after.min_tx_rate, before.min_tx_rate), _coalesce(after.max_tx_rate, before.max_tx_rate)
         attributes.append(("IFLA_VF_RATE", {**number, "min_tx_rate": low, "max_tx_rate": high}))
     return attributes
 
 
-def _either(first: int | None, second: int | None) -> int:
+def _coalesce(first: int | None, second: int | None) -> int:
     return first if first is not None else second or 0

@@ -141,7 +141,7 @@ class BridgePort(Resource):
 
 @dataclass(frozen=True, kw_only=True)
 class SharedLink(Resource):
-    """A link that several VIFs use and none owns: made where there is none. Of one that is there only ``up`` is set."""
+    """A link that several VIFs use and none owns: created if it does not exist; of an existing one ``up`` is set."""
 
     ownership = Ownership.SHARED
     name: DeviceName
@@ -192,21 +192,20 @@ class AdoptedBridgePort(BridgePort):
 
 @dataclass(frozen=True, kw_only=True)
 class LowerDevice(Resource):
-    """A device that has to exist: a macvtap's, a VF's representor, a Linux bridge.
-
-    ``up``: it has to be up, and stays so, since others may have come to rely on it. ``mac``, for passthrough only, and
-    ``mtu`` are set and put back.
-    """
+    """A device that has to exist: the one below a macvtap, a VF's representor, a Linux bridge."""
 
     kind = "lower-device"
     ownership = Ownership.BORROWED
     name: DeviceName
+    #: True: it has to be up, and stays up, since others may have come to rely on it
     up: bool | None = kept(default=True)
-    #: as found they may be anything: an empty bridge has all zeros, lo 65536 bytes
+    #: set for passthrough only, and restored. As found it may be anything: an empty bridge has all zeros
     mac: AnyMac | None = None
+    #: bytes; set and restored. lo has 65536
     mtu: Annotated[int, between(0, 2**32 - 1)] | None = None
-    #: a macvtap's device: one that is alone on it (``exclusive``), or any number of them (``shared``)
+    #: below a macvtap: whether no other VIF may have the device
     exclusive: bool = uncompared(default=False)
+    #: below a macvtap: whether any number of VIFs may have it
     shared: bool = uncompared(default=False)
     #: the virtual function that it is, by its PCI address: another VIF could have that by another name
     function: PciAddress | None = uncompared(default=None)
@@ -239,6 +238,7 @@ class VirtualFunction(Resource):
     """The settings of an SR-IOV VF, made through its PF. ``name`` is the VF's PCI address; rates are Mbit/s."""
 
     kind = "vf"
+    noun = "virtual function"
     ownership = Ownership.BORROWED
     name: PciAddress
     pf: DeviceName = uncompared()
@@ -254,25 +254,18 @@ class VirtualFunction(Resource):
     max_tx_rate: Rate | None = resettable(0)
 
     @property
-    def described(self) -> str:
-        return f"virtual function {self.name}"
-
-    @property
     def claims(self) -> tuple[str, ...]:
         return names_of(None, self.name)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PciFunction(Resource):
-    """A PCI function that has to be there, and of which nothing is set. ``name`` is its address."""
+    """A PCI function that has to exist, and of which nothing is set. ``name`` is its address."""
 
     kind = "pci-function"
+    noun = "PCI function"
     ownership = Ownership.BORROWED
     name: PciAddress
-
-    @property
-    def described(self) -> str:
-        return f"PCI function {self.name}"
 
     @property
     def claims(self) -> tuple[str, ...]:
@@ -299,15 +292,15 @@ class VhostSocket(Resource):
         return (f"socket {self.name}",)
 
     def refusal(self, found: Resource) -> str:
-        asked = {name: getattr(self, name) for name in ("mode", "user", "group")}
-        have = {name: getattr(found, name) for name, value in asked.items() if value is not None}
-        wrong = [name for name, value in have.items() if value != asked[name]]
+        requested = {name: getattr(self, name) for name in ("mode", "user", "group")}
+        have = {name: getattr(found, name) for name, value in requested.items() if value is not None}
+        wrong = [name for name, value in have.items() if value != requested[name]]
         if not wrong:
             return ""
         options = joined((f"socket_dir_{name}" for name in wrong), "and")
         return (
             f"directory {posixpath.dirname(self.name)} has {_rights(have, wrong)}, and VIF {self.owner} expected "
-            f"{_rights(asked, wrong)}: change it, or [vifplug_vhostuser] {options}"
+            f"{_rights(requested, wrong)}: change it, or [vifplug_vhostuser] {options}"
         )
 
 

@@ -13,9 +13,10 @@ from vifplug.plan.resource import Ownership, Resource, resettable, uncompared
 
 @dataclass(frozen=True, kw_only=True)
 class OvsBridge(Resource):
-    """An Open vSwitch bridge: made where there is none, with ``datapath_type``; one that exists is never altered."""
+    """An Open vSwitch bridge: created with ``datapath_type`` if it does not exist, and never altered if it does."""
 
     kind = "ovs-bridge"
+    noun = "Open vSwitch bridge"
     batched = True
     ownership = Ownership.SHARED
     name: DeviceName
@@ -25,10 +26,6 @@ class OvsBridge(Resource):
     #: as found, of a VLAN bridge (``ovs-vsctl add-br NAME PARENT VLAN``): its parent bridge, and the VLAN there
     parent: str | None = uncompared(default=None)
     tag: int | None = uncompared(default=None)
-
-    @property
-    def described(self) -> str:
-        return f"Open vSwitch bridge {self.name}"
 
     @property
     def remove_when_unused(self) -> bool:
@@ -120,11 +117,12 @@ class OvsPort(Resource):
 class AdoptedPort(Resource):
     """A port that libvirt, or somebody else, put on an Open vSwitch bridge for a guest that runs.
 
-    Its rows have UUIDs that follow from nothing, so it is looked up by its name, and told from another guest's port of
-    the same name by ``external_ids:iface-id``, where that is asked. What it was before is put back; the port stays.
+    The UUIDs of its rows are not known, so it is found by its name. If ``external_ids`` has an iface-id, a port with
+    another one is another guest's. Unplugging restores what the port was before; the port itself stays.
     """
 
     kind = "adopted-port"
+    noun = "port"
     batched = True
     ownership = Ownership.BORROWED
     bridge: str
@@ -137,10 +135,6 @@ class AdoptedPort(Resource):
     interface_row: str | None = uncompared(default=None)
 
     @property
-    def described(self) -> str:
-        return f"port {self.name}"
-
-    @property
     def requires(self) -> tuple[Resource, ...]:
         return (OvsBridge(name=self.bridge, owner=self.owner),)
 
@@ -149,7 +143,7 @@ class AdoptedPort(Resource):
 class OvsQdisc(Resource):
     """The kernel's root qdisc of an Open vSwitch port with QoS: libvirt replaces it when the guest starts.
 
-    Applied by having ovs-vswitchd build it anew: clear Port.qos, commit, set it, commit (libvirt does so since 6.9).
+    Applied by having ovs-vswitchd build it again: clear Port.qos, commit, set it, commit (libvirt does so since 6.9).
     """
 
     kind = "ovs-qdisc"

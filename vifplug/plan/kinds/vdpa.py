@@ -1,6 +1,6 @@
 """What the vdpa type, its look-up on the host and the backend of its resource have in common.
 
-A third party's type would have this in a module of its own: nothing else in vifplug knows it.
+A third-party type would have this in a module of its own: nothing else in vifplug knows it.
 """
 
 from __future__ import annotations
@@ -44,16 +44,13 @@ class VdpaDevice(Resource):
     """
 
     kind = VDPA_DEVICE
+    noun = "vdpa device"
     ownership = Ownership.BORROWED
     device: str = ""
     driver: str = VHOST_VDPA
     mac: str | None = None
     queues: int | None = None
     function: PciAddress | None = uncompared(default=None)
-
-    @property
-    def described(self) -> str:
-        return f"vdpa device {self.name}"
 
     @property
     def claims(self) -> tuple[str, ...]:
@@ -73,12 +70,12 @@ class VdpaDevice(Resource):
             message = (
                 f"{self} has MAC {found.mac}, which its guest would have, and VIF {self.owner} expected {self.mac}"
             )
-            yield f"{message}: make it anew with 'vdpa dev add ... mac {self.mac}'"
+            yield f"{message}: create it again with 'vdpa dev add ... mac {self.mac}'"
         if found.queues and self.queues and found.queues < self.queues:
             message = (
                 f"{self} serves {found.queues} pairs of queues at most, and VIF {self.owner} expected {self.queues}"
             )
-            yield f"{message}: ask for fewer in driver.queues, or make it anew with 'vdpa dev add ... max_vqp'"
+            yield f"{message}: request fewer in driver.queues, or create it again with 'vdpa dev add ... max_vqp'"
 
 
 def unbound(name: str, driver: str) -> str:
