@@ -154,6 +154,8 @@ def test_a_network_on_a_vlan_bridge_is_as_it_was_plugged(host: PrivateHost) -> N
     (host.networks / "v10.xml").write_text(f"<network><name>v10</name>{bridge}</network>")
     host.driver.plug(VIF.from_json({"id": ONE, "type": "network", "mac": MACS[ONE], "source": {"network": "v10"}}))
     assert host.port(TAP, "tag", "Port") == "10" and host.driver.check() == []
+    [drawn] = [each for each in host.driver.topology().networks if each.name == "v10"]
+    assert drawn.bridge == "br-int"
 
 
 def test_a_port_that_libvirt_put_on_a_vlan_bridge_is_adopted_there(host: PrivateHost) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from vifplug.driver import definitions, own_names
-from vifplug.driver.definitions import NetworkDefinitions
+from vifplug.driver.definitions import NetworkDefinition, NetworkDefinitions
 from vifplug.driver.records import StoredVif, guest_name
 from vifplug.errors import PoolExhausted, VifplugError
 from vifplug.model.names import default_target
@@ -136,6 +136,15 @@ class Resolver:
         for key in says.keys() | was.keys():
             if says.get(key) != was.get(key):
                 yield Difference(vif.id, f"{path}: {key}", says.get(key), was.get(key))
+
+    def named_here(self, definition: NetworkDefinition) -> NetworkDefinition:
+        """Return a definition with its bridge under the name that this host's survey has for it."""
+        network = definition.network
+        if network is None or network.bridge is None:
+            return definition
+        name = self._pools.own_name(network.bridge)
+        parent = self._pools.vlan_bridge(name)
+        return replace(definition, network=network.replace(bridge=parent.parent if parent else name))
 
     def _named_as(self, now: VIF, was: VIF) -> VIF:
         """Return ``now`` under the names of this host; Open vSwitch is asked only for a bridge that ``was`` has not."""

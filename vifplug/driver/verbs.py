@@ -333,7 +333,7 @@ class VIFDriver:
         """Networks, bridges, devices, VIFs and guests of this host, as `vifplug.topology` draws them."""
         from vifplug.driver import host_view
 
-        defined = self.networks.all()
+        defined = list(map(self._resolver.named_here, self.networks.all()))
         networks = [each.network for each in defined if each.network and each.network.pooled]
         pools = {each.name: self._resolver.pool(each, self._store.holdings) for each in networks}
         return host_view.host(self._facts.name, defined, self._facts.bridges(), pools, self.list())

@@ -160,9 +160,11 @@ class HostFacts:
     def vlan_bridge(self, name: str) -> OvsBridge | None:
         """Return a VLAN bridge of Open vSwitch with its parent and tag; None if ``name`` is no such bridge."""
         desired = OvsBridge(name=name)
-        seen = self._machine.observe([desired]).get(desired.identity)
-        found = seen.resource if seen else None
-        return found if isinstance(found, OvsBridge) and found.parent else None
+        with contextlib.suppress(Absent):  # a host without Open vSwitch has no bridges of it
+            seen = self._machine.observe([desired]).get(desired.identity)
+            if seen and isinstance(seen.resource, OvsBridge) and seen.resource.parent:
+                return seen.resource
+        return None
 
     def vhost_port(self, path: str) -> tuple[str, str] | None:
         """The Open vSwitch port, and its bridge, at the other end of a vhost-user socket; None where there is none."""
