@@ -145,13 +145,20 @@ def _replace(value: Any) -> Callable[[Any, Any], None]:
 
 
 def alterations(message: Any) -> list[Alteration]:
-    """All of one message."""
+    """All of one message, but for lies that nobody could tell from the truth: another pair in a map."""
     works = {"without": _delete, "double": _double, **{f"{value!r} for": _replace(value) for value in VALUES}}
     return WHOLE + [
         Alteration(f"{name} {path}", lambda _, path=path, work=work: compact(put(message, path, work)))
         for path in places(message)
         for name, work in works.items()
+        if not (name == "['uuid', 'x'] for" and path[-2:-1] == (1,) and _is_map(message, path[:-2]))
     ]
+
+
+def _is_map(message: Any, path: tuple[Any, ...]) -> bool:
+    for key in path:
+        message = message[key]
+    return isinstance(message, list) and message[:1] == ["map"]
 
 
 # -- the proxy ----------------------------------------------------------------------------------------------------
