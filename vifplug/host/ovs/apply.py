@@ -78,7 +78,9 @@ def commit(pool: Pool, commands: Sequence[Command], deadline: float) -> int:
 
 
 def commands_for(pool: Pool, steps: Sequence[Step]) -> list[list[Command]]:
-    """The commands of some steps: one transaction, or two when a VIF's port gets another name, or is shaped no more.
+    """Return the commands of some steps, by transaction.
+
+    One is enough unless the port of a VIF gets another name, or loses the QoS that shapes it.
 
     Row UUIDs follow from the VIF, and a row can't be deleted and made in one transaction. linux-noop leaves a root
     qdisc where it is, so ovs-vswitchd has to see the port without QoS before (lib/netdev-linux.c: set_qos).
@@ -93,7 +95,7 @@ def commands_for(pool: Pool, steps: Sequence[Step]) -> list[list[Command]]:
 
 
 def _net(steps: Sequence[Step]) -> list[Step]:
-    """From the first state to the last of each resource, in the order in which one needs another."""
+    """Return one step for each resource, from its first state to its last, in the order in which they are needed."""
     net: dict[tuple[str, str, str], Step] = {}
     for step in steps:
         key = (*step.subject.identity, step.subject.owner)
@@ -110,7 +112,7 @@ def _rank(step: Step) -> int:
 
 
 def _shaped_no_more(steps: Iterable[Step]) -> Iterator[OvsPort]:
-    """The ports whose root qdisc would stay in the kernel."""
+    """Yield the ports whose root qdisc would stay in the kernel."""
     for step in steps:
         before, after = step.before, step.after
         if isinstance(before, OvsPort) and isinstance(after, OvsPort) and before.qos and after.qos:
@@ -159,7 +161,7 @@ class _Verification:
             self._await_flows(ports)
 
     def _await_vswitchd(self, number: int) -> None:
-        """What is removed is done once the database no longer has it; the rest once ovs-vswitchd has applied it."""
+        """Wait for ovs-vswitchd. A removal is done once the database no longer has the rows, so it only warns."""
         try:
             silent = applied(self.pool, number, self.deadline)
             reason = silent.value if silent else None
@@ -172,7 +174,7 @@ class _Verification:
         LOG.warning("%s is removed from the database, and %s", _describe(self.commands), reason)
 
     def _check_bridges(self) -> None:
-        """A bridge that is made here has to work: one whose name a kernel device has already does not."""
+        """Raise StepFailed for a bridge made here that does not work, such as one named like a kernel device."""
         made = [command.bridge for command in self.commands if isinstance(command, EnsureBridge) and command.wrote]
         states = self.pool.select(*(operations.read_bridge_state(bridge.name) for bridge in made))
         for bridge, found in zip(made, states, strict=True):
@@ -205,7 +207,7 @@ class _Verification:
             time.sleep(_POLL)
 
     def _with_device(self, ports: Sequence[PlugPort]) -> list[PlugPort]:
-        """The ports that can get flows. The others are no failure: their devices come when their guests start."""
+        """Return the ports that can get flows. The others do not fail: their devices come when their guests start."""
         found = self._present(ports)
         for port in (port.after for port, state in found if _waits(port, state)):
             LOG.warning(
@@ -216,7 +218,7 @@ class _Verification:
         return [port for port, state in found if not _waits(port, state)]
 
     def _present(self, ports: Sequence[PlugPort]) -> list[tuple[PlugPort, PortState]]:
-        """The ports with their states. Raises Busy for one that is gone."""
+        """Return the ports with their states. Raises Busy for one that is gone."""
         found: list[tuple[PlugPort, PortState]] = []
         for port, state in zip(ports, self._states(ports), strict=True):
             if state is None:
@@ -225,7 +227,7 @@ class _Verification:
         return found
 
     def _final(self, ports: Sequence[PlugPort], number: int) -> list[PortState | None]:
-        """The states, once they are final: a row that another process made meanwhile has no ofport yet."""
+        """Return the states, once they are final: a row that another process made meanwhile has no ofport yet."""
         states = self._states(ports)
         while any(each and each.ofport is None for each in states) and time.monotonic() < self.deadline:
             [[found]] = self.pool.select(operations.read_next_cfg())
@@ -253,7 +255,7 @@ def _gone(port: PlugPort) -> Busy:
 
 
 def _waits(port: PlugPort, state: PortState) -> bool:
-    """Whether the port is one whose device comes later, and has not come yet."""
+    """Return whether the port is one whose device comes later, and has not come yet."""
     return port.after.error is None and state.lacks_device
 
 

@@ -221,6 +221,6 @@ def _read(resource: Resource) -> list[Operation]:
 
 
 def _key(resource: Resource | None) -> tuple[str, str]:
-    """What a port and its qdisc have in common."""
+    """Return what a port and its qdisc have in common."""
     assert isinstance(resource, (OvsBridge, OvsPort, AdoptedPort, OvsQdisc))
     return (resource.name, resource.owner)

@@ -73,7 +73,7 @@ class PlugPort(Command):
         return PlugPort(self.pool, self.after, self.origin.port)
 
     def _worth_another_try(self, refused: OvsdbRefused) -> bool:
-        """The VIF's rows are as they were thought to be: whether the reason of the refusal has gone meanwhile."""
+        """Return whether the reason of a refusal, which is not in the VIF's own rows, has gone meanwhile."""
         if refused.taken_name is not None:
             tables = ("Interface", "Port", "Bridge")
             named = [select(table, is_row(row), ["name"]) for row in refused.rows for table in tables]
@@ -176,14 +176,14 @@ class SetQos(Command):
 
 
 def look(pool: Pool, ports: Sequence[tuple[str, str]]) -> list[Seen]:
-    """What the database has for each (owner, role): one transaction, one more for a port with a foreign QoS row."""
+    """Return what the database has for each (owner, role). Each port with a foreign QoS row takes more requests."""
     queries = [operations.read_port(owner, role) for owner, role in ports]
     answers = iter(pool.select(*[operation for query in queries for operation in query]))
     return [seen(pool, *port, [next(answers) for _ in query]) for port, query in zip(ports, queries, strict=True)]
 
 
 def seen(pool: Pool, owner: str, role: str, rows: Rows) -> Seen:
-    """One port from what `operations.read_port` found, with the content of a QoS row that is somebody else's."""
+    """Return one port from what `operations.read_port` found, with the content of a QoS row that is somebody else's."""
     foreign = decode.foreign_qos(owner, role, rows)
     if foreign is None:
         return decode.seen(owner, role, rows)

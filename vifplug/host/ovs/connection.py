@@ -164,13 +164,13 @@ class OvsdbConnection:
             ) from error
 
     def _result(self, number: int | str, deadline: float) -> Any:
-        """The result in the reply to request ``number``; notifications before it are taken in."""
+        """Return the result in the reply to request ``number``; process the notifications before it."""
         while "method" in (message := self._receive(deadline)):
             self._note(message)
         return decode.result(message, number)
 
     def _receive(self, deadline: float) -> dict[str, Any]:
-        """The next message, of whatever kind."""
+        """Return the next message, of whatever kind."""
         while (found := decode.next_message(self._buffer)) is None:
             self._buffer += self._read(deadline)
         message, self._buffer = found
@@ -238,7 +238,7 @@ class OvsdbConnection:
 
 
 def _request(method: str, params: Sequence[Any]) -> str:
-    """A request in a few words: what it does, and to which tables."""
+    """Return a request in a few words: what it does, and to which tables."""
     if method != "transact":
         return method
     parts = list(dict.fromkeys(f"{operation['op']} {operation['table']}" for operation in params[1:]))

@@ -66,7 +66,7 @@ class OvsdbRefused(Exception):
 
 
 def next_message(buffer: bytes) -> tuple[dict[str, Any], bytes] | None:
-    """The first message of a stream and the rest of it; None while the message is not complete.
+    """Return the first message of a stream and the rest of it; None while the message is not complete.
 
     JSON-RPC over a stream has no framing. Every message is an object, and half of one seldom ends in a brace.
     """
@@ -90,7 +90,7 @@ def next_message(buffer: bytes) -> tuple[dict[str, Any], bytes] | None:
 
 
 def result(message: Mapping[str, Any], number: int | str) -> Any:
-    """What the reply to request ``number`` says. Raises OvsdbRefused for an error of the server's."""
+    """Return what the reply to request ``number`` says. Raises OvsdbRefused for an error of the server's."""
     if message.get("id") != number or type(message["id"]) is not type(number):
         raise NotUnderstood(f"expected the reply to request {number}, got one to {_shown(message.get('id'))}")
     error = message.get("error")
@@ -102,7 +102,7 @@ def result(message: Mapping[str, Any], number: int | str) -> Any:
 
 
 def cur_cfg(tables: Any) -> int | None:
-    """The number in an update of the monitor of Open_vSwitch.cur_cfg; None when it has no new row."""
+    """Return the number in an update of the monitor of Open_vSwitch.cur_cfg; None when it has no new row."""
     updates = _object(tables).get(DATABASE, {})
     news = [_object(each).get("new") for each in _object(updates).values()]
     numbers = [integer(_object(new).get("cur_cfg")) for new in news if new is not None]
@@ -110,7 +110,7 @@ def cur_cfg(tables: Any) -> int | None:
 
 
 def first_cur_cfg(tables: Any) -> int:
-    """The number in the monitor's first reply."""
+    """Return the number in the monitor's first reply."""
     number = cur_cfg(tables)
     if number is None:
         raise NotUnderstood("the table Open_vSwitch is empty; initialize it with `ovs-vsctl --no-wait init`")
@@ -118,7 +118,7 @@ def first_cur_cfg(tables: Any) -> int:
 
 
 def update(params: Any, monitor: str) -> int | None:
-    """The same in a notification of the monitor."""
+    """Return the number in a notification of the monitor; None when it has no new row."""
     match params:
         case [name, tables] if name == monitor:
             return cur_cfg(tables)
@@ -126,7 +126,7 @@ def update(params: Any, monitor: str) -> int | None:
 
 
 def locked(result: Any) -> bool:
-    """Whether a lock was got."""
+    """Return whether the lock was acquired."""
     got = _object(result).get("locked")
     if not isinstance(got, bool):
         raise NotUnderstood(f"expected locked to be true or false, got {_shown(got)}")
@@ -134,7 +134,7 @@ def locked(result: Any) -> bool:
 
 
 def unsendable(value: Any) -> str | None:
-    """The first string in ``value``, or in what it holds, that cannot be sent or stored."""
+    """Return the first string in ``value``, or in what it holds, that cannot be sent or stored."""
     if isinstance(value, str):
         return value if _UNSENDABLE.search(value) else None
     inner = (*value, *value.values()) if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
@@ -153,7 +153,7 @@ class Reply:
 
 
 def replies(operations: Sequence[Operation], answer: Any, kinds: Kinds) -> list[Reply]:
-    """The result of each operation. Raises OvsdbRefused."""
+    """Return the result of each operation. Raises OvsdbRefused."""
     results = _array(answer)
     for index, each in enumerate(results[: len(operations) + 1]):
         if each is not None and "error" in _object(each):
@@ -237,7 +237,7 @@ def row_id(value: Any) -> str:
 
 
 def set_of(member: Decode) -> Decode:
-    """A set; one member stands for a set of one."""
+    """Return what decodes a set; one member stands for a set of one."""
 
     def decode(value: Any) -> tuple[Any, ...]:
         match value:
@@ -249,7 +249,7 @@ def set_of(member: Decode) -> Decode:
 
 
 def optional(member: Decode) -> Decode:
-    """None, or the one member of a set."""
+    """Return what decodes a set of at most one member, as that member or None."""
 
     def decode(value: Any) -> Any:
         members = set_of(member)(value)
@@ -284,7 +284,7 @@ def _wrong(expected: str, value: Any) -> NotUnderstood:
 
 
 def _shown(value: Any) -> str:
-    """A value in an error: never long, never deep."""
+    """Return a value for an error, shortened."""
     return " ".join(reprlib.repr(value).split())
 
 
@@ -307,7 +307,7 @@ _COLUMNS: dict[str, Decode] = {
 
 
 def own_kinds(table: str, column: str) -> Decode:
-    """The kinds of the columns that vifplug reads."""
+    """Return what decodes a column that vifplug reads."""
     return _COLUMNS[column]
 
 
@@ -325,13 +325,13 @@ class Seen:
 
 
 def assumed(port: OvsPort | None) -> Seen:
-    """What the database has if ``port`` is still right: the first try's guess, which the server confirms or refuses."""
+    """Return what the database has if ``port`` is still right: a guess that the server confirms or refuses."""
     shaped = port is not None and port.qos is not None and port.qos.type is not None
     return Seen(port, has_qos=shaped, has_queue=shaped)
 
 
 def seen(owner: str, role: str, rows: Rows, foreign: OvsQos | None = None) -> Seen:
-    """What `operations.read_port` found; ``foreign``: the content of somebody else's QoS row, see `foreign_qos`."""
+    """Return what `operations.read_port` found. ``foreign`` is the content of the row that `foreign_qos` names."""
     ports, interfaces, bridges, qos, queues = [*rows, (), ()][:5]
     if not ports or not interfaces or not bridges:
         return Seen(None, has_qos=bool(qos), has_queue=bool(queues))
@@ -342,7 +342,7 @@ def seen(owner: str, role: str, rows: Rows, foreign: OvsQos | None = None) -> Se
 
 
 def port(owner: str, role: str, found: tuple[Row, Row, str], qos: OvsQos) -> OvsPort:
-    """The port of the rows of Port and Interface, and the bridge's name."""
+    """Return the port of the rows of Port and Interface, and the bridge's name."""
     row, interface, bridge = found
     return OvsPort(
         name=row["name"],
@@ -363,12 +363,12 @@ def port(owner: str, role: str, found: tuple[Row, Row, str], qos: OvsQos) -> Ovs
 
 
 def vlan(port: Row) -> OvsVlan:
-    """The VLAN columns of a Port row."""
+    """Return the VLAN columns of a Port row."""
     return OvsVlan(mode=port["vlan_mode"], tag=port["tag"], trunks=port["trunks"])
 
 
 def foreign_qos(owner: str, role: str, rows: Rows) -> str | None:
-    """The UUID of the QoS row that the port has and that is not the VIF's own."""
+    """Return the UUID of the QoS row that the port has and that is not the VIF's own."""
     attached: str | None = rows[0][0]["qos"] if rows[0] else None
     return None if attached == Keys.of(owner, role).qos else attached
 
@@ -383,14 +383,14 @@ def qos_of(qos: Row, queues: Sequence[Row]) -> OvsQos:
 
 
 def shaper(keys: Keys, found: Rows) -> str | None:
-    """The type of the VIF's own QoS on its port, from `operations.read_shaper`; None when the port has none of it."""
+    """Return the type of the VIF's own QoS on its port, from `operations.read_shaper`; None if it has none."""
     ports, qos = found
     attached = bool(ports) and ports[0]["qos"] == keys.qos
     return str(qos[0]["type"]) if attached and qos else None
 
 
 def failure(interface: Row) -> str:
-    """Interface.error; ovs-vswitchd may say it by an ofport of -1 alone."""
+    """Return Interface.error; ovs-vswitchd may report an error by an ofport of -1 alone."""
     no_device = "could not open network device" if interface["ofport"] == -1 else ""
     return interface["error"] or no_device
 

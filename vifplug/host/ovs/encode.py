@@ -29,12 +29,12 @@ from vifplug.plan.registry import AdoptedPort, OvsBridge, OvsPolicing, OvsPort, 
 
 
 def write(have: Seen, after: OvsPort) -> list[Operation]:
-    """The operations from what the database has to ``after``; a guard alone when the port is as desired already."""
+    """Return the operations from what the database has to ``after``; only a guard if nothing differs."""
     return list(_insert(have, after) if have.port is None else _change(have, have.port, after))
 
 
 def amend(before: AdoptedPort, after: AdoptedPort) -> list[Operation]:
-    """The operations that change an existing port in place; ``before`` has the UUIDs of its rows."""
+    """Return the operations that change an existing port in place; ``before`` has the UUIDs of its rows."""
     assert before.port_row and before.interface_row
     keys = Keys(port=before.port_row, interface=before.interface_row, qos="", queue="")
     ids = ({"external_ids": operations.as_map(port.external_ids)} for port in (before, after))
@@ -195,7 +195,7 @@ _EMPTY = (["set", []], ["map", []], "")
 
 
 def _set_only(row: dict[str, Any]) -> dict[str, Any]:
-    """A row to insert, without the columns that have their default."""
+    """Return a row to insert, without the columns that have their default."""
     return {column: value for column, value in row.items() if value not in _EMPTY}
 
 

@@ -38,7 +38,7 @@ def _taken(pool: Pool, name: str, failure: CommandRefused) -> Conflict:
 
 
 def _holder(pool: Pool, name: str, row: str) -> str | None:
-    """What has the name, verified: the interface, its port, its bridge and its owner."""
+    """Return what has the name, verified: the interface, its port, its bridge and its owner."""
     [interfaces] = pool.select(select("Interface", is_row(row), ["name", "external_ids"]))
     if not interfaces or interfaces[0]["name"] != name:
         return None

@@ -50,7 +50,7 @@ class Keys:
 
 
 def is_row(row: str) -> Where:
-    """The row with this UUID: the only condition that the server answers without a scan."""
+    """Match the row with this UUID: the only condition that the server answers without a scan."""
     return [["_uuid", "==", reference(row)]]
 
 
@@ -59,7 +59,7 @@ def is_named(name: str) -> Where:
 
 
 def refers(column: str, row: str) -> Where:
-    """The row whose ``column`` refers to ``row``; a binary search in each row of the table."""
+    """Match the row whose ``column`` refers to ``row``; a binary search in each row of the table."""
     return [[column, "includes", reference(row)]]
 
 
@@ -111,7 +111,7 @@ def leave(port: str) -> Operation:
 
 
 def read_port(owner: str, role: str, *, qos: bool = True) -> list[Operation]:
-    """The selects that read one port: five look-ups, or three for a port without QoS of its own."""
+    """Return the selects that read one port: five look-ups, or three for a port without QoS of its own."""
     keys = Keys.of(owner, role)
     port = select("Port", is_row(keys.port), PORT)
     interface = select("Interface", is_row(keys.interface), INTERFACE)
@@ -119,17 +119,17 @@ def read_port(owner: str, role: str, *, qos: bool = True) -> list[Operation]:
 
 
 def read_bridge_of(port: str) -> Operation:
-    """The bridge that has a port. Bridge.ports itself is never read: there may be thousands."""
+    """Select the bridge that has a port. Bridge.ports itself is never read: there may be thousands."""
     return select("Bridge", refers("ports", port), ["name"])
 
 
 def read_state(port: OvsPort) -> Operation:
-    """What ovs-vswitchd and ovn-controller say of a port."""
+    """Select what ovs-vswitchd and ovn-controller say of a port."""
     return select("Interface", is_row(Keys.of(port.owner, port.role).interface), _STATE)
 
 
 def read_bridge_state(name: str) -> Operation:
-    """What ovs-vswitchd says of the local port of a bridge that vifplug made; other bridges have no such row."""
+    """Select what ovs-vswitchd says of the local port of a bridge that vifplug made; other bridges have no such row."""
     return select("Interface", is_row(ovs_uuid("bridge-interface", name)), _STATE)
 
 
@@ -146,12 +146,12 @@ def read_queue(row: str) -> Operation:
 
 
 def read_shaper(keys: Keys) -> list[Operation]:
-    """The QoS that a port has, and the type of the VIF's own."""
+    """Select the QoS that a port has, and the type of the VIF's own."""
     return [select("Port", is_row(keys.port), ["qos"]), select("QoS", is_row(keys.qos), ["type"])]
 
 
 def read_next_cfg() -> Operation:
-    """The number of the newest configuration; ovs-vswitchd follows with cur_cfg."""
+    """Select the number of the newest configuration; ovs-vswitchd follows with cur_cfg."""
     return select(DATABASE, [], ["next_cfg"])
 
 

@@ -24,7 +24,7 @@ Ids = Mapping[str, str]
 
 
 def read(port: OvsPort) -> list[Operation]:
-    """The selects that `lacking` needs. Two of them scan a table, for an error that is raised in any case."""
+    """Return the selects that `lacking` needs. Two of them scan a table, for an error that is raised in any case."""
     return [
         select(DATABASE, [], ["external_ids"]),
         select("Bridge", [], ["name", "external_ids"]),
@@ -33,7 +33,7 @@ def read(port: OvsPort) -> list[Operation]:
 
 
 def lacking(port: OvsPort, found: Sequence[Sequence[Row]]) -> str:
-    """What is lacking and what to do, from what `read` found: what is certain before what is likely."""
+    """Return what is lacking and what to do, from what `read` found: what is certain before what is likely."""
     [switch], bridges, namesakes = found
     ids = {row["name"]: row["external_ids"] for row in bridges}.get(port.bridge, {})
     marks = {key: value for key, value in ids.items() if key.startswith(_MARKS)}
@@ -57,7 +57,7 @@ def _reasons(port: OvsPort, configured: Ids, marks: Ids, others: Sequence[str]) 
 
 
 def _likely(name: str, configured: Ids, marks: Ids) -> str:
-    """The configuration is complete; the marks of ovn-controller tell how far it has come."""
+    """Return the likely cause if the configuration is complete: the marks of ovn-controller show how far it came."""
     remote = configured.get("ovn-remote", "the southbound database")
     if not marks:
         return f"ovn-controller never worked on that bridge: start it, and see in its log whether it reaches {remote}"

@@ -53,7 +53,7 @@ class Pool:
             raise self.unanswered(unknown) from unknown
 
     def select(self, *operations: Operation, kinds: Kinds = own_kinds) -> list[Sequence[Row]]:
-        """The rows of each of some select operations. Raises HostNotReady when there is no answer to understand.
+        """Return the rows of each of some select operations. Raises HostNotReady when there is no answer to understand.
 
         A connection that ended under the question is replaced once: to ask again does no harm, as writing would.
         """
@@ -83,7 +83,7 @@ class Pool:
         return time.monotonic() + self.settings.timeout
 
     def unanswered(self, unknown: Exception) -> Unavailable:
-        """The error for a question that was delivered, and got no answer that can be understood."""
+        """Return the error for a question that was delivered, and got no answer that can be understood."""
         database = f"the Open vSwitch database at {self.settings.connection}"
         if isinstance(unknown, AnswerNotUnderstood):
             return Unavailable(f"{database} is broken, or another server: {unknown}")
@@ -92,7 +92,7 @@ class Pool:
 
     @contextmanager
     def connection(self, deadline: float | None = None) -> Iterator[OvsdbConnection]:
-        """A connection for more than one request; it goes back to the pool unless it failed."""
+        """Yield a connection for more than one request; it goes back to the pool unless it failed."""
         taken = self._take(self.deadline() if deadline is None else deadline) or OvsdbConnection(self.settings)
         with self._lent(taken):
             yield taken

@@ -19,7 +19,7 @@ QUERIES = (
 
 
 def bridges(found: Sequence[Row], ports: Sequence[Row], interfaces: Sequence[Row]) -> list[BridgeFacts]:
-    """Every bridge, by name, with its ports but for the one that it is itself."""
+    """Return every bridge, by name, with its ports but for the one that it is itself."""
     owners = {row["_uuid"]: row["external_ids"].get(OWNER) for row in interfaces}
     known = {row["_uuid"]: _port(row, owners) for row in ports}
     return sorted((_bridge(row, known) for row in found), key=lambda bridge: bridge.name)
@@ -38,7 +38,7 @@ def _port(row: Row, owners: Mapping[str, str | None]) -> BridgePortFacts:
 
 
 def vlan(row: Row) -> Vlan | None:
-    """The VLANs of a Port row; None for all of them, and for what no VIF could ask for (VLAN 0)."""
+    """Return the VLANs of a Port row; None for all of them, and for what no VIF could ask for (VLAN 0)."""
     tag, mode = row["tag"], row["vlan_mode"]
     try:
         if tag is not None and mode in (None, "access"):

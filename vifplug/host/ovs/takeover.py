@@ -134,12 +134,12 @@ class DropEmptyBridge(LookFirst):
 
 
 def read_stray_qos(device: str) -> Operation:
-    """The select for os-vif's QoS rows of a device, of whatever type."""
+    """Return the select for os-vif's QoS rows of a device, of whatever type."""
     return select("QoS", has_pair("external_ids", "id", osvif_qos_id(device)), ["_uuid"])
 
 
 def read_mark(name: str) -> Operation:
-    """The select that says whose a port, or a bridge, of that name is."""
+    """Return the select that says whose a port, or a bridge, of that name is."""
     return select("Interface", is_named(name), ["external_ids"])
 
 
@@ -155,7 +155,7 @@ def _is_for(desired: OvsPort, interface: Row, bridge: str) -> bool:
 
 
 def _rewritten(found: _Found) -> list[Operation]:
-    """The port deleted and inserted, as a row's UUID is for life; refused unless its rows are still those found."""
+    """Return the operations that delete the port's rows, if they are still those found, and insert the VIF's own."""
     old, port = found.port_row, found.port
     written = [
         there("Interface", is_row(found.interface_row), {"name": port.name}),

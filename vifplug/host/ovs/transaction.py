@@ -56,7 +56,7 @@ class Command(ovsdbapp.Command):  # type: ignore[misc]
         self.pool, self.subject = pool, subject
 
     def operations(self) -> list[Operation]:
-        """The operations from what the database is thought to have; called again after each `reconsider`."""
+        """Return the operations from what the database is thought to have; called again after each `reconsider`."""
         raise NotImplementedError
 
     def finish(self, replies: list[Reply]) -> None:
@@ -67,7 +67,7 @@ class Command(ovsdbapp.Command):  # type: ignore[misc]
         return refused is None
 
     def inverse(self) -> Command:
-        """The command that undoes this one."""
+        """Return the command that undoes this one."""
         raise NotImplementedError
 
     def execute(self, **transaction_options: Any) -> Any:
@@ -98,7 +98,7 @@ class OvsdbTransaction(ovsdbapp.Transaction):  # type: ignore[misc]
         return command
 
     def commit(self) -> list[Any]:
-        """The results of the commands. Raises CommandRefused, TimedOut, Undecided, Unavailable."""
+        """Return the results of the commands. Raises CommandRefused, TimedOut, Undecided, Unavailable."""
         lost: OutcomeUnknown | None = None
         for _ in range(_ATTEMPTS):
             self._composed = self._compose()
@@ -122,7 +122,7 @@ class OvsdbTransaction(ovsdbapp.Transaction):  # type: ignore[misc]
         raise TimedOut(cause="other writers were faster each time")
 
     def _compose(self) -> list[list[Operation]]:
-        """The operations of each command."""
+        """Return the operations of each command."""
         return [command.operations() for command in self.commands]
 
     def _settle(self, unknown: OutcomeUnknown) -> None:
@@ -138,7 +138,7 @@ class OvsdbTransaction(ovsdbapp.Transaction):  # type: ignore[misc]
             if time.monotonic() + _PAUSE >= self._deadline:
                 break
             time.sleep(_PAUSE)
-        raise Undecided(cause=f"no reply, so it may have been executed or not: {cause}") from unknown
+        raise Undecided(cause=f"it may have been executed or not: {cause}") from unknown
 
     def _finish(self, replies: Sequence[Reply]) -> None:
         self.next_cfg = replies[-1].rows[0]["next_cfg"]
@@ -148,14 +148,14 @@ class OvsdbTransaction(ovsdbapp.Transaction):  # type: ignore[misc]
             begin += len(own)
 
     def _again(self, refused: OvsdbRefused | None) -> bool:
-        """Whether the commands concerned see the database otherwise now, so that another try makes sense."""
+        """Return whether the commands concerned see the database otherwise now, so that another try makes sense."""
         culprit = self._culprit(refused) if refused else None
         concerned = [culprit] if culprit else self.commands
         answers = [command.reconsider(refused) for command in concerned]  # each has to look
         return any(answers)
 
     def _culprit(self, refused: OvsdbRefused) -> Command | None:
-        """The command of the operation at fault; at the commit, that of a row which the server's words name."""
+        """Return the command of the operation at fault; at the commit, that of a row which the server's words name."""
         pairs = zip(self.commands, self._composed, strict=True)
         sent = [(command, operation) for command, own in pairs for operation in own]
         if refused.index is not None:

@@ -42,7 +42,7 @@ def applied(pool: Pool, number: int, deadline: float) -> Silent | None:
 
 
 def is_running(connection: OvsdbConnection, deadline: float) -> bool:
-    """Whether some ovs-vswitchd is connected: it holds its lock. (One that is free is released at once.)"""
+    """Return whether some ovs-vswitchd is connected: it holds its lock. (One that is free is released at once.)"""
     got = connection.call("lock", [LOCK], deadline, decode.locked)
     connection.call("unlock", [LOCK], deadline, lambda found: found)
     return not got

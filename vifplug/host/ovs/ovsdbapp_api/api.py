@@ -23,7 +23,7 @@ class Api(Tables):
     def create_transaction(
         self, check_error: bool = False, log_errors: bool = True, timeout: float | None = None, wait: bool = True
     ) -> ApiTransaction:
-        """A transaction; ``wait``: until ovs-vswitchd has applied it, at most ``timeout`` seconds in all."""
+        """Return a transaction; ``wait``: until ovs-vswitchd has applied it, at most ``timeout`` seconds in all."""
         deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
         return ApiTransaction(self, check_error=check_error, log_errors=log_errors, deadline=deadline, wait=wait)
 

@@ -39,7 +39,7 @@ class _Named(ApiCommand):
         self.result = OvsdbRow(self.api, self.table, self._uuid)
 
     def present(self, transaction: ApiTransaction) -> uuid.UUID | None:
-        """The row that has the name already, where there may be one."""
+        """Return the row that has the name already, where there may be one."""
         if not self._taken:
             return None
         try:
@@ -263,7 +263,7 @@ class RemoveManager(AddManager):
         transaction.mutate(DATABASE, [], ["manager_options", "delete", reference(manager)])
 
     def finish(self, replies: list[Reply]) -> None:
-        """The result is none."""
+        """Leave the result None."""
 
 
 def set_columns(transaction: ApiTransaction, table: str, row: uuid.UUID, columns: Mapping[str, Any]) -> None:

@@ -32,7 +32,7 @@ class Read(ApiCommand):
 
 
 def bridge_of_port(api: Tables, port: uuid.UUID) -> str:
-    """The name of the bridge that has a port; a binary search in the server, no scan. Raises RowNotFound."""
+    """Return the name of the bridge that has a port; a binary search in the server, no scan. Raises RowNotFound."""
     [rows] = api.select(select("Bridge", refers("ports", str(port)), ["name"]))
     if not rows:
         raise missing("Bridge", port)
@@ -47,7 +47,7 @@ def bridge_of_interface(api: Tables, interface: uuid.UUID) -> str:
 
 
 def members(api: Tables, bridge: str, *, interfaces: bool) -> list[str]:
-    """The names of a bridge's ports, or of their interfaces, without its own."""
+    """Return the names of a bridge's ports, or of their interfaces, without its own."""
     found, ports, names = api.select(
         select("Bridge", is_named(bridge), ["ports"]),
         select("Port", [], ["_uuid", "name", "interfaces"]),
@@ -78,7 +78,7 @@ def listed(api: Tables, table: str, records: Sequence[Any] | None, if_exists: bo
 
 
 def found(api: Tables, table: str, conditions: Iterable[Condition]) -> list[Row]:
-    """Whole rows that meet every condition.
+    """Return whole rows that meet every condition.
 
     What the server can compare it compares; the rest, which RFC 7047 has no function for, is compared here.
     """
@@ -89,7 +89,7 @@ def found(api: Tables, table: str, conditions: Iterable[Condition]) -> list[Row]
 
 
 def shown(api: Tables, table: str, row: Mapping[str, Any], columns: Collection[str] | None) -> dict[str, Any]:
-    """A row as ovsdbapp's db_list and db_find show it."""
+    """Return a row as ovsdbapp's db_list and db_find show it."""
     names = columns or [*api.schema.columns(table), "_uuid"]
     return {name: api.schema.column(table, name).plain(row[name]) for name in names}
 

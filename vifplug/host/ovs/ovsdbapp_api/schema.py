@@ -21,7 +21,7 @@ class RowNotFound(exceptions.OvsdbAppException):  # type: ignore[misc]
 
 
 def encode(value: Any) -> Any:
-    """A Python value in OVSDB's notation. What has none is passed on: the server refuses it and says why."""
+    """Return a Python value in OVSDB's notation. What has none is passed on: the server refuses it and says why."""
     if isinstance(value, uuid.UUID):
         return reference(value)
     if isinstance(value, Mapping):
@@ -56,7 +56,7 @@ class Column:
         return value[0] if self.is_optional and value else list(value)
 
     def full(self, value: Any, resolve: Resolve) -> Any:
-        """A decoded value as an attribute of a row shows it: an optional one is a list, a reference is a row."""
+        """Return a decoded value as an attribute of a row shows it: an optional one is a list, a reference is a row."""
         refers = self.value_refers_to if self.is_map else self.refers_to
         if self.is_map:
             return {key: resolve(refers, item) if refers else item for key, item in value.items()}
@@ -65,7 +65,7 @@ class Column:
         return resolve(refers, value) if refers else value
 
     def empty(self) -> Any:
-        """The notation of nothing in this column."""
+        """Return the notation of nothing in this column."""
         return ["map", []] if self.is_map else ["set", []]
 
 
@@ -94,12 +94,12 @@ class Schema:
         return self.column(table, column).decode
 
     def key(self, table: str) -> str | None:
-        """The one column that names a row of that table, if there is one."""
+        """Return the one column that names a row of that table, if there is one."""
         return self._keys[table]
 
 
 def read_schema(described: Any) -> Schema:
-    """The schema of the server's answer to get_schema. Raises NotUnderstood."""
+    """Return the schema of the server's answer to get_schema. Raises NotUnderstood."""
     try:
         return Schema(described)
     except (AttributeError, KeyError, TypeError, IndexError) as error:
@@ -107,7 +107,7 @@ def read_schema(described: Any) -> Schema:
 
 
 def _atom(described: Any) -> Decode:
-    """What decodes an atom of a base type."""
+    """Return what decodes an atom of a base type."""
     name = described["type"] if isinstance(described, dict) else described
     return _ATOMS[name]
 

@@ -40,7 +40,7 @@ class Tables(open_vswitch.API):  # type: ignore[misc]
         return self.pool.call("get_schema", [DATABASE], read_schema)
 
     def select(self, *operations: Operation) -> list[Sequence[Row]]:
-        """The rows of each of some select operations, as the schema has their columns. Raises HostNotReady."""
+        """Return the rows of each of some select operations, as the schema has their columns. Raises HostNotReady."""
         return self.pool.select(*operations, kinds=self.schema.kind)
 
     def find(self, table: str, record: Any) -> uuid.UUID:
@@ -61,7 +61,7 @@ class Tables(open_vswitch.API):  # type: ignore[misc]
         return found
 
     def lookup(self, table: str, record: Any, default: Any = _REQUIRED) -> Any:
-        """The row of a record; ``default`` when there is none. Raises RowNotFound without a default."""
+        """Return the row of a record; ``default`` when there is none. Raises RowNotFound without a default."""
         try:
             row = self.find(table, record)
             self.read(table, row, ["_uuid"])
@@ -72,14 +72,14 @@ class Tables(open_vswitch.API):  # type: ignore[misc]
         return OvsdbRow(self, table, row)
 
     def read(self, table: str, row: uuid.UUID | None, columns: Sequence[str]) -> Row:
-        """Columns of one row. Raises RowNotFound."""
+        """Return columns of one row. Raises RowNotFound."""
         [rows] = self.select(select(table, is_row(str(row)), columns))
         if not rows:
             raise missing(table, row)
         return rows[0]
 
     def value(self, table: str, record: Any, column: str) -> Any:
-        """One column as ovs-vsctl shows it."""
+        """Return one column as ovs-vsctl shows it."""
         row = self.read(table, self.find(table, record), [column])
         return self.schema.column(table, column).plain(row[column])
 
@@ -116,7 +116,7 @@ class OvsdbRow:
         return self
 
     def asdict(self) -> dict[str, Any]:
-        """Every column as ovs-vsctl shows it, with ``_uuid``."""
+        """Return every column as ovs-vsctl shows it, with ``_uuid``."""
         columns = self._tables.schema.columns(self._table)
         row = self._tables.read(self._table, self.uuid, list(columns))
         return {name: kind.plain(row[name]) for name, kind in columns.items()} | {"_uuid": self.uuid}

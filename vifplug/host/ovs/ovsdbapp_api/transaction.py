@@ -58,7 +58,7 @@ class ApiTransaction(OvsdbTransaction):
         self._check_error, self._log_errors, self._wait = check_error, log_errors, wait
 
     def commit(self) -> list[Any] | None:  # type: ignore[override]  # ovsdbapp's: None for an error that is not raised
-        """The results of the commands. Raises CommandRefused, RowNotFound, TimedOut, Unavailable."""
+        """Return the results of the commands. Raises CommandRefused, RowNotFound, TimedOut, Unavailable."""
         results: list[Any] | None = None
         with _reporting(self, self._check_error, self._log_errors):
             results = super().commit()
@@ -112,7 +112,7 @@ class ApiTransaction(OvsdbTransaction):
         return row in self._inserted
 
     def row(self, table: str, record: Any) -> uuid.UUID:
-        """The row that a name, a UUID, a row or an earlier command means. Raises RowNotFound."""
+        """Return the row that a name, a UUID, a row or an earlier command means. Raises RowNotFound."""
         record = record.result if isinstance(record, Command) else record
         if (table, record) not in self._names:
             found = self.api.find(table, record)
@@ -122,7 +122,7 @@ class ApiTransaction(OvsdbTransaction):
         return self._names[table, record]
 
     def existing(self, table: str, record: Any, if_exists: bool) -> uuid.UUID | None:
-        """The row of a record; None if it does not exist and need not. Raises RowNotFound."""
+        """Return the row of a record; None if it does not exist and need not. Raises RowNotFound."""
         try:
             return self.row(table, record)
         except RowNotFound:
