@@ -58,7 +58,7 @@ def test_guests_of_another_logical_switch_are_not_reached_on_either_host(site: T
 
 
 @pytest.mark.needs("ping")
-def test_a_guest_that_takes_another_mac_than_its_ports_is_heard_by_nobody(site: TwoHosts) -> None:
+def test_a_guest_that_takes_another_mac_than_its_ports_is_heard_by_no_one(site: TwoHosts) -> None:
     switch = site.switch()
     honest, liar = site.vif(switch), site.vif(switch)
     site.ovn.nbctl("lsp-set-port-security", liar.id, liar.mac)

@@ -83,7 +83,7 @@ def test_plug_and_unplug_of_the_same_vif_by_turns_from_eight_processes(host: Pri
     assert not {link for link in host.links() if link.startswith(("tap", "qbr", "qvo", "qvb"))}
 
 
-def test_eight_vifs_from_eight_processes_on_a_bridge_that_is_not_there_yet(host: PrivateHost) -> None:
+def test_eight_vifs_from_eight_processes_on_a_bridge_that_does_not_exist_yet(host: PrivateHost) -> None:
     documents = [{**DOCUMENT, "id": f"{number:08x}-6a1b-4c2d-9e3f-7a8b9c0d1e2f"} for number in range(8)]
     assert workers(host, documents, 1, "plug") == []
     assert len(host.ports("br-int")) == 8 and host.driver.check() == []

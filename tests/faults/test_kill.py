@@ -56,7 +56,7 @@ def killed(host: PrivateHost, after: int, verb: str) -> bool:
 
 
 @pytest.mark.parametrize("ending", ["plug", "unplug"])
-def test_a_plug_that_was_killed_is_finished_or_taken_back(host: PrivateHost, ending: str) -> None:
+def test_a_plug_that_was_killed_is_finished_or_rolled_back(host: PrivateHost, ending: str) -> None:
     vif, after = VIF.from_json(DOCUMENT), 0
     while killed(host, after, "plug"):
         assert host.driver.show(ID).state == "plugging"

@@ -53,12 +53,12 @@ def failing(wanted: type[Exception], work: Callable[[], object], *, within: floa
 # -- not reachable ------------------------------------------------------------------------------------------------
 
 
-def test_a_path_where_nothing_is_is_told(tmp_path: Path) -> None:
+def test_a_path_without_a_socket_is_reported(tmp_path: Path) -> None:
     message = failing(errors.Absent, lambda: reach(at(f"unix:{tmp_path}/none.sock"), port()))
     assert re.search(r"none\.sock can't be reached: no such file; start Open vSwitch", message)
 
 
-def test_a_socket_that_nobody_listens_on_is_told(tmp_path: Path) -> None:
+def test_a_socket_that_no_server_listens_on_is_reported(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as left_over:
         left_over.bind(str(tmp_path / "old.sock"))
     message = failing(errors.Unavailable, lambda: reach(at(f"unix:{tmp_path}/old.sock"), port()))
@@ -66,7 +66,7 @@ def test_a_socket_that_nobody_listens_on_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.needs("root")
-def test_no_permission_is_told(ovs: PrivateOvs) -> None:
+def test_no_permission_is_reported(ovs: PrivateOvs) -> None:
     child = os.fork()
     if child == 0:  # a process without rights; nothing but the outcome may leave here
         outcome = 1
@@ -82,13 +82,13 @@ def test_no_permission_is_told(ovs: PrivateOvs) -> None:
     assert os.waitpid(child, 0)[1] == 0
 
 
-def test_another_servers_socket_is_told(ovs: PrivateOvs) -> None:
+def test_another_servers_socket_is_reported(ovs: PrivateOvs) -> None:
     """The control socket of ovsdb-server speaks JSON-RPC too, and it isn't the database."""
     message = failing(errors.Unavailable, lambda: reach(at(f"unix:{ovs.directory}/ovsdb-server.ctl"), port()))
     assert "does not answer as the Open vSwitch database" in message and "it is another server" in message
 
 
-def test_a_server_that_says_nothing_is_told_in_time(tmp_path: Path) -> None:
+def test_a_server_that_says_nothing_is_reported_in_time(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(tmp_path / "silent.sock"))
         silent.listen()
@@ -122,7 +122,7 @@ def test_the_first_remote_that_answers_is_used(ovs: PrivateOvs, tmp_path: Path) 
     assert "/a can't" in message and "/b can't" in message
 
 
-def test_status_tells_of_no_database_and_does_not_raise(tmp_path: Path) -> None:
+def test_status_reports_a_missing_database_and_does_not_raise(tmp_path: Path) -> None:
     status = at(f"unix:{tmp_path}/none.sock").status()
     assert status["reachable"] is False and "no such file" in status["reason"]
 
@@ -331,7 +331,7 @@ def test_without_vswitchd_a_plug_says_so_and_leaves_nothing(ovs: PrivateOvs) -> 
         assert door.status()["vswitchd"] is False
 
 
-def test_without_vswitchd_a_change_is_taken_back_and_a_removal_succeeds(ovs: PrivateOvs) -> None:
+def test_without_vswitchd_a_change_is_rolled_back_and_a_removal_succeeds(ovs: PrivateOvs) -> None:
     wanted = port(qos=SHAPED, vlan=OvsVlan(tag=5))
     with backend(ovs, timeout=30) as door:
         reach(door, wanted)
@@ -352,7 +352,7 @@ def test_with_wait_none_vswitchd_is_not_asked(ovs: PrivateOvs) -> None:
         assert found(door, wanted) is not None
 
 
-def test_a_vswitchd_that_hangs_is_told_apart_and_what_was_written_is_taken_back(ovs: PrivateOvs) -> None:
+def test_a_vswitchd_that_hangs_is_told_apart_and_what_was_written_is_rolled_back(ovs: PrivateOvs) -> None:
     before = rows(ovs)
     ovs.pause("ovs-vswitchd")
     with backend(ovs, timeout=1.5) as door:
@@ -371,7 +371,7 @@ def test_a_busy_vswitchd_is_waited_for(ovs: PrivateOvs) -> None:
     going_on.join()
 
 
-def test_a_device_that_does_not_work_is_named_and_the_port_is_taken_back(ovs: PrivateOvs) -> None:
+def test_a_device_that_does_not_work_is_named_and_the_port_is_rolled_back(ovs: PrivateOvs) -> None:
     before = rows(ovs)
     wrong, right = port(type="dpdkvhostuserclient", options={"vhost-server-path": "/x"}), port()
     with backend(ovs) as door:
@@ -380,7 +380,7 @@ def test_a_device_that_does_not_work_is_named_and_the_port_is_taken_back(ovs: Pr
         assert rows(ovs) == before
 
 
-def test_a_device_that_does_not_work_is_a_difference_and_can_be_mended(ovs: PrivateOvs) -> None:
+def test_a_device_that_does_not_work_is_a_difference_and_can_be_repaired(ovs: PrivateOvs) -> None:
     with backend(ovs) as door:
         wanted = port()
         reach(door, wanted)
@@ -435,7 +435,7 @@ def test_a_port_that_was_made_without_a_wait_is_waited_for_later(ovs: PrivateOvs
     assert rows(ovs) == before
 
 
-def test_a_port_that_goes_while_its_flows_are_awaited_is_told_at_once(ovs: PrivateOvs) -> None:
+def test_a_port_that_goes_while_its_flows_are_awaited_is_reported_at_once(ovs: PrivateOvs) -> None:
     wanted = sought()
     other = threading.Timer(0.3, lambda: ovs.ctl("del-port", wanted.name))
     with backend(ovs, wait="ovn-installed", timeout=60) as door:
@@ -468,7 +468,7 @@ def note(ovs: PrivateOvs, table: str, record: str, *pairs: str) -> None:
     ],
     ids=["nothing set up", "no remote", "an address for one chassis", "elsewhere", "never worked", "no sign", "seen"],
 )
-def test_without_ovn_installed_the_port_is_taken_back_and_what_is_lacking_is_told(
+def test_without_ovn_installed_the_port_is_rolled_back_and_what_is_missing_is_reported(
     ovs: PrivateOvs, message: Sequence[str], marks: str, why: str
 ) -> None:
     before, wanted = rows(ovs), sought()

@@ -74,7 +74,7 @@ def test_a_device_is_ones_own_until_the_macvtap_that_is_alone_on_it_has_gone(lit
     assert message == ["begun", "PoolExhausted"]
 
 
-def test_what_a_killed_update_holds_is_told_by_check(little: Little) -> None:
+def test_what_a_killed_update_holds_is_reported_by_check(little: Little) -> None:
     """It was killed when it had a device of the pool that its network is now; what it had before it still has."""
     little.pool("switched")
     vif = network_vif(vif_id(1), "pool")

@@ -134,7 +134,7 @@ def test_a_plug_that_was_killed_at_any_moment_holds_one_device_until_it_is_ended
         assert [dev_of(each) for each in driver.list()] == ["e0"], "the last one was not killed"
 
 
-def test_devices_that_are_down_or_gone_or_made_anew(links: Links) -> None:
+def test_devices_that_are_down_or_gone_or_recreated(links: Links) -> None:
     links.make("e0", "e1", "e2")
     links.home.network("pool").write_text(
         definition("pool", "passthrough", [(name, None) for name in ("e0", "e1", "e2", "e3")])

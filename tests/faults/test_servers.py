@@ -43,7 +43,7 @@ def test_no_ovsdb_server(host: PrivateHost) -> None:
     host.driver.unplug(ID)
 
 
-def test_a_host_without_open_vswitch_unplugs_what_is_not_there(host: PrivateHost) -> None:
+def test_a_host_without_open_vswitch_unplugs_what_does_not_exist(host: PrivateHost) -> None:
     host.config.write_text(host.configuration(connection=f"unix:{host.directory}/no-such.sock"))
     with host.new_driver() as driver:
         driver.plug(vif(type="ethernet", virtualport=None, source={}))
@@ -131,7 +131,7 @@ def test_unplug_without_ovsdb_keeps_the_record(host: PrivateHost) -> None:
     assert nothing_is_left(host)
 
 
-def test_a_port_whose_device_is_gone_is_told_by_check(host: PrivateHost) -> None:
+def test_a_port_whose_device_is_gone_is_reported_by_check(host: PrivateHost) -> None:
     host.driver.plug(vif())
     host.ip("link", "del", TAP)
     paths = [difference.path for difference in host.driver.check(ID)]

@@ -115,7 +115,7 @@ def test_a_guest_with_one_interface_of_each_kind(taken: LibvirtHost, host: Priva
 _BASE = {"id": ID, "type": "bridge", "mac": MAC, "source": {"bridge": "br-int"}}
 
 
-def test_checked_changed_in_place_and_put_back(taken: LibvirtHost, host: PrivateHost, tmp_path: Path) -> None:
+def test_checked_changed_in_place_and_restored(taken: LibvirtHost, host: PrivateHost, tmp_path: Path) -> None:
     file = started(taken, on_openvswitch())
     rows = _rows(host)
     host.ovs.ctl("set", "Port", "web0", "tag=66")
@@ -184,7 +184,7 @@ def test_a_guest_that_has_stopped_and_another_that_has_its_names_by_now(taken: L
     assert host.port("web0", "tag", "Port") == "77"
 
 
-def test_adopted_anew_after_a_restart_of_the_guest(taken: LibvirtHost, host: PrivateHost) -> None:
+def test_adopted_again_after_a_restart_of_the_guest(taken: LibvirtHost, host: PrivateHost) -> None:
     """libvirt brings back the VLAN of its own definition; what is put back at the end is what it made last."""
     host.driver.adopt(_pairs(started(taken, on_openvswitch())))
     host.driver.update(host.driver.show(ID).vif.replace(vlan=VIF.from_json({**_BASE, "vlan": 20}).vlan))

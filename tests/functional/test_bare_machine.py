@@ -76,7 +76,7 @@ def reasons(files: str, *under: str, **environment: str) -> str:
 
 @pytest.mark.needs("mounts", "namespaces", "tun", "openvswitch")
 @pytest.mark.parametrize("lack", LACKS)
-def test_what_is_not_there_is_named_and_no_test_fails(lack: str, tmp_path: Path) -> None:
+def test_what_the_machine_lacks_is_named_and_no_test_fails(lack: str, tmp_path: Path) -> None:
     hidden, files, wanted = LACKS[lack]
     (tmp_path / "empty").touch(0o644)
     under = ("unshare", "--mount", "sh", "-e", "-c", HIDE, "hide")

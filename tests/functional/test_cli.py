@@ -84,7 +84,7 @@ def test_plug_prints_the_elements_and_nothing_else(host: PrivateHost, run: Run, 
     assert host.port("tap-web", "tag", "Port") == "10"
 
 
-def test_plug_tells_programs_what_it_did(run: Run, file: Files) -> None:
+def test_plug_gives_programs_what_it_did(run: Run, file: Files) -> None:
     [plugged] = run("plug", file(), "-f", "json").data
     assert set(plugged) == {"vif_id", "device", "changed", "interface_xml", "actual", "steps"}
     assert (plugged["vif_id"], plugged["device"], plugged["changed"]) == (WEB, "tap-web", True)
@@ -126,7 +126,7 @@ def test_plug_takes_a_libvirt_element(host: PrivateHost, run: Run, tmp_path: Pat
     assert "tap-xml" in host.links()
 
 
-def test_a_dry_run_tells_the_steps_and_takes_none(host: PrivateHost, run: Run, file: Files) -> None:
+def test_a_dry_run_prints_the_steps_and_takes_none(host: PrivateHost, run: Run, file: Files) -> None:
     links = host.links()
     [planned] = run("plug", "--dry-run", file(), "-f", "json").data
     assert planned["changed"] and "make tap tap-web" in planned["steps"]
@@ -227,7 +227,7 @@ def test_check_is_quiet_where_all_is_as_recorded(run: Run, file: Files, db: Path
     assert run("check", "-f", "json").data == []
 
 
-def test_check_tells_differences_and_exits_with_1(host: PrivateHost, run: Run, file: Files, db: Path) -> None:
+def test_check_prints_differences_and_exits_with_1(host: PrivateHost, run: Run, file: Files, db: Path) -> None:
     run("plug", file(), db)
     host.ovs.ctl("set", "Port", "tap-web", "tag=99")
     answer = run("check", "-f", "json")
@@ -336,7 +336,7 @@ def test_a_step_that_fails_is_undone(host: PrivateHost, run: Run, file: Files, d
     assert run("list", "-f", "json").data == []
 
 
-def test_what_is_left_of_a_failed_step_is_told(host: PrivateHost, run: Run, file: Files) -> None:
+def test_what_is_left_of_a_failed_step_is_reported(host: PrivateHost, run: Run, file: Files) -> None:
     """Without CAP_NET_ADMIN the switch lets go of the port, and the kernel keeps the tap."""
     run("plug", file())
     answer = run("unplug", WEB, under=WITHOUT_CAPABILITIES)
@@ -352,12 +352,12 @@ def test_without_the_right_to_make_a_tap_nothing_is_done(host: PrivateHost, run:
     assert "tap-web" not in host.links() and host.ports("br-cli") == set()
 
 
-def test_a_bridge_that_is_not_there_is_named(run: Run, file: Files) -> None:
+def test_a_bridge_that_does_not_exist_is_named(run: Run, file: Files) -> None:
     answer = run("plug", file(source={"bridge": "br-nowhere"}, virtualport=None, vlan=None))
     assert answer.code == 3 and "br-nowhere" in answer.err and WEB in answer.err, answer
 
 
-def test_a_switch_that_hangs_is_told_within_the_timeout_and_nothing_is_left(
+def test_a_switch_that_hangs_is_reported_within_the_timeout_and_nothing_is_left(
     host: PrivateHost, run: Run, file: Files, db: Path, tmp_path: Path
 ) -> None:
     run("plug", file())

@@ -115,7 +115,7 @@ def test_what_only_the_host_can_tell_is_asked_of_it(config: Path, tmp_path: Path
     assert "vdpa device no-such-device: found none of that name; 'vdpa dev show' lists them" in answer.err
 
 
-def test_all_problems_of_a_document_are_told_one_a_line(tmp_path: Path) -> None:
+def test_all_problems_of_a_document_are_reported_one_a_line(tmp_path: Path) -> None:
     file = written(tmp_path, changed(vlan=4095, colour="red", mac="nonsense"))
     paths = [complaint.removeprefix(f"{file}: ").split(": ")[0] for complaint in vifplug("xml", file).complaints]
     assert paths == ["$.colour", "$.mac", "$.vlan.tags[0].id"]
@@ -194,7 +194,7 @@ def test_a_wrong_instance_is_refused(web: Path, words: tuple[str, ...], sentence
     ],
 )
 @pytest.mark.parametrize("words", [("xml", "FILE"), ("list",)])
-def test_a_wrong_option_is_told_with_what_is_allowed(
+def test_a_wrong_option_is_reported_with_what_is_allowed(
     tmp_path: Path, web: Path, words: tuple[str, ...], text: str, sentence: str
 ) -> None:
     config = tmp_path / "wrong.conf"
@@ -206,7 +206,7 @@ def test_a_wrong_option_is_told_with_what_is_allowed(
 
 
 @pytest.mark.needs("root")
-def test_a_configuration_that_cannot_be_read_is_told(tmp_path: Path, config: Path, web: Path) -> None:
+def test_a_configuration_that_cannot_be_read_is_reported(tmp_path: Path, config: Path, web: Path) -> None:
     missing = vifplug("xml", web, config=tmp_path / "nowhere.conf")
     assert missing.code == 2 and "nowhere.conf" in missing.err
     config.chmod(0o000)
@@ -217,12 +217,12 @@ def test_a_configuration_that_cannot_be_read_is_told(tmp_path: Path, config: Pat
 # -- the host -----------------------------------------------------------------------------------------------------
 
 
-def test_a_switch_that_is_not_there_is_told_with_its_address(config: Path, web: Path, tmp_path: Path) -> None:
+def test_a_switch_that_does_not_exist_is_reported_with_its_address(config: Path, web: Path, tmp_path: Path) -> None:
     answer = vifplug("plug", web, config=config)
     assert answer.code == 3 and f"unix:{tmp_path / 'db.sock'}" in answer.err, answer
 
 
-def test_a_socket_on_which_nobody_listens_is_told(config: Path, web: Path, tmp_path: Path) -> None:
+def test_a_socket_on_which_no_server_listens_is_reported(config: Path, web: Path, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as deaf:
         deaf.bind(str(tmp_path / "db.sock"))
         answer = vifplug("plug", web, config=config)
@@ -238,7 +238,7 @@ def test_a_server_that_never_answers_is_given_up_within_the_timeout(config: Path
 
 
 @pytest.mark.needs("root")
-def test_a_socket_that_may_not_be_opened_is_told(config: Path, web: Path, tmp_path: Path) -> None:
+def test_a_socket_that_may_not_be_opened_is_reported(config: Path, web: Path, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as forbidden:
         forbidden.bind(str(tmp_path / "db.sock"))
         forbidden.listen()
@@ -271,7 +271,7 @@ def test_a_record_that_cannot_be_written_stops_a_plug_before_anything_is_done(
     assert "tap-full:" not in done.stderr and "Traceback" not in done.stderr
 
 
-def test_a_state_path_that_is_a_file_is_told(config: Path, tmp_path: Path) -> None:
+def test_a_state_path_that_is_a_file_is_reported(config: Path, tmp_path: Path) -> None:
     (tmp_path / "state").write_text("")
     answer = vifplug("list", config=config)
     assert answer.code == 3 and f"{tmp_path / 'state'} is not a directory" in answer.err, answer
@@ -340,7 +340,7 @@ def test_debug_adds_the_traceback_of_an_error(tmp_path: Path) -> None:
     assert done.stderr.splitlines()[-1].startswith("vifplug: ")
 
 
-def test_a_type_that_cannot_be_loaded_is_listed_with_the_reason_and_keeps_nobody(site: Site, web: Path) -> None:
+def test_a_type_that_cannot_be_loaded_is_listed_with_the_reason_and_affects_no_other(site: Site, web: Path) -> None:
     found = {each["name"]: each for each in json.loads(site.run(VIFPLUG, "types", "-f", "json").stdout)}
     assert "No module named 'absent'" in found["absent"]["problem"]
     assert found["bridge"]["problem"] == found["broken"]["problem"] == ""

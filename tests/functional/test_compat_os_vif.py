@@ -98,7 +98,7 @@ def test_before_initialize_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> N
             call()
 
 
-def test_initialize_again_keeps_what_there_is_and_reset_reads_it_again(agent: PrivateHost) -> None:
+def test_initialize_again_keeps_what_exists_and_reset_reads_it_again(agent: PrivateHost) -> None:
     made = os_vif._adapter
     os_vif.initialize()
     assert os_vif._adapter is made
@@ -110,14 +110,14 @@ def test_initialize_again_keeps_what_there_is_and_reset_reads_it_again(agent: Pr
 
 
 @pytest.mark.parametrize("call", [plug, unplug])
-def test_a_plugin_that_nobody_has_is_no_matching_plugin(agent: PrivateHost, call: Plug) -> None:
+def test_a_plugin_that_is_not_installed_is_no_matching_plugin(agent: PrivateHost, call: Plug) -> None:
     vif = openvswitch()
     vif.plugin = "nobody"
     with pytest.raises(os_vif.exception.NoMatchingPlugin, match="nobody"):
         call(vif)
 
 
-def test_host_info_tells_versions_that_can_be_negotiated(agent: PrivateHost) -> None:
+def test_host_info_gives_versions_that_can_be_negotiated(agent: PrivateHost) -> None:
     message = os_vif.host_info()
     assert {each.plugin_name for each in message.plugin_info} == {"linux_bridge", "noop", "ovs", "vifplug"}
     for plugin in message.plugin_info:
@@ -263,13 +263,13 @@ def test_eight_threads_may_plug_and_unplug_one_vif(agent: PrivateHost, form: Cal
         assert failures == [] and len(agent.ports("br-int")) == ports and agent.driver.check() == []
 
 
-def test_a_bridge_that_is_there_keeps_its_datapath(agent: PrivateHost) -> None:
+def test_a_bridge_that_exists_keeps_its_datapath(agent: PrivateHost) -> None:
     plug(openvswitch(**MAKES, datapath_type="system"))
     assert osvif.snapshot(agent)["bridges"]["br-int"] == "netdev" and agent.port(TAP, "ofport") not in ("-1", "[]")
     unplug(openvswitch(**MAKES))
 
 
-def test_what_was_lost_by_hand_is_mended_by_the_next_plug(agent: PrivateHost) -> None:
+def test_what_was_lost_by_hand_is_repaired_by_the_next_plug(agent: PrivateHost) -> None:
     plug(hybrid())
     agent.ip("link", "delete", "dev", QBR)
     agent.ovs.ctl("del-port", QVO)
@@ -406,7 +406,7 @@ def test_the_operators_address_of_the_database_counts_and_os_vifs_default_does_n
     unplug(openvswitch())
 
 
-def test_a_value_that_vifplug_can_not_have_is_told_at_the_start(agent: PrivateHost) -> None:
+def test_a_value_that_vifplug_can_not_have_is_reported_at_the_start(agent: PrivateHost) -> None:
     choose(ovsdb_connection="127.0.0.1:6640")
     with pytest.raises(errors.InvalidConfig, match=r"\[os_vif_ovs\] ovsdb_connection is '127.0.0.1:6640'"):
         os_vif.initialize(reset=True, config_files=[str(agent.config)])

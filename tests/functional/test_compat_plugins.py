@@ -131,7 +131,7 @@ def test_a_plugin_is_a_vif_type(site: Site) -> None:
     }
 
 
-def test_another_object_is_unplugged_and_plugged_anew(site: Site) -> None:
+def test_another_object_is_unplugged_and_plugged_again(site: Site) -> None:
     answer = ask(
         site,
         """
@@ -146,7 +146,7 @@ def test_another_object_is_unplugged_and_plugged_anew(site: Site) -> None:
     assert answer == [[f"{CALLED} red", "unplug tapacme", f"{CALLED} red".replace("tapacme", "tapother")], False, []]
 
 
-def test_a_plugin_that_fails_leaves_nothing_and_its_words_are_told(site: Site) -> None:
+def test_a_plugin_that_fails_leaves_nothing_and_its_words_are_reported(site: Site) -> None:
     answer = ask(
         site,
         """
@@ -169,7 +169,7 @@ def test_a_plugin_that_fails_leaves_nothing_and_its_words_are_told(site: Site) -
         ("broken", "os-vif plugin acme 1.2 (acme:Broken) can't be loaded: OSError: no licence"),
     ],
 )
-def test_a_plugin_that_is_not_there_or_broken_is_told(site: Site, plugin: str, sentence: str) -> None:
+def test_a_plugin_that_is_missing_or_broken_is_reported(site: Site, plugin: str, sentence: str) -> None:
     answer = ask(
         site,
         f"""
@@ -250,7 +250,7 @@ def test_a_class_of_a_plugins_own_is_plugged_as_the_class_that_it_inherits(site:
     assert answer == [[f"{CALLED} red"], "VIFGeneric", "blue"]
 
 
-def test_a_broken_plugin_harms_no_other_and_its_user_is_told(site: Site) -> None:
+def test_a_broken_plugin_harms_no_other_and_its_user_is_reported(site: Site) -> None:
     answer = ask_agent(
         site,
         """

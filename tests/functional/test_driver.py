@@ -113,7 +113,7 @@ def test_what_plugs_is_not_said_to_be_impossible(host: PrivateHost, form: dict[s
     host.driver.unplug(ID)
 
 
-def test_a_bridge_that_filters_no_vlans_is_told_beforehand(host: PrivateHost, linux_bridge: str) -> None:
+def test_a_bridge_that_filters_no_vlans_is_reported_beforehand(host: PrivateHost, linux_bridge: str) -> None:
     wanted = vif(vlan=10)
     [(_, message)] = host.driver.can_plug([wanted])
     for attempt in (host.driver.plan, host.driver.plug):
@@ -236,7 +236,7 @@ def test_vhostuser_on_a_switch_without_dpdk_is_no_success(host: PrivateHost) -> 
     assert host.ports("br-int") == set()
 
 
-def test_check_tells_the_truth_and_update_mends_it(host: PrivateHost) -> None:
+def test_check_reports_what_differs_and_update_repairs_it(host: PrivateHost) -> None:
     wanted = vif(on_ovs=True, vlan=10)
     host.driver.plug(wanted, GUEST)
     host.ovs.ctl("set", "port", TAP, "tag=20")
@@ -264,7 +264,7 @@ def test_update_changes_in_place(host: PrivateHost) -> None:
     host.driver.unplug(ID)
 
 
-def test_a_vlan_that_was_never_asked_for_is_left_alone(host: PrivateHost) -> None:
+def test_a_vlan_that_was_never_requested_is_left_alone(host: PrivateHost) -> None:
     """Neutron's agent sets the tag itself: replugging must not take it away."""
     host.driver.plug(vif(on_ovs=True))
     host.ovs.ctl("set", "port", TAP, "tag=7")
@@ -377,7 +377,7 @@ def test_vlans_of_a_linux_bridge_port(host: PrivateHost, linux_bridge: str) -> N
     host.driver.unplug(ID)
 
 
-def test_host_info_tells_what_this_host_offers(host: PrivateHost) -> None:
+def test_host_info_says_what_this_host_offers(host: PrivateHost) -> None:
     info = host.driver.host_info()
     assert info["open_vswitch"]["reachable"] and info["open_vswitch"]["vswitchd"]
     assert set(info["types"]) >= {"bridge", "ethernet", "vhostuser", "hostdev", "direct"}

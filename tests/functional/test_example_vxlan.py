@@ -134,7 +134,7 @@ def test_guests_of_one_vni_on_two_hosts_and_on_one_reach_each_other_and_no_other
     assert one.links() == set()
 
 
-def test_what_breaks_is_told_and_mended(hosts: tuple[Host, Host]) -> None:
+def test_what_breaks_is_reported_and_repaired(hosts: tuple[Host, Host]) -> None:
     one, _ = hosts
     document = vif(1)
     one.plug(document)
@@ -170,7 +170,7 @@ def test_a_vif_that_moves_to_another_vni_leaves_nothing(hosts: tuple[Host, Host]
     assert "as recorded" in one.vifplug("check")
 
 
-def test_what_others_made_is_told_and_stays(hosts: tuple[Host, Host]) -> None:
+def test_what_others_made_is_reported_and_stays(hosts: tuple[Host, Host]) -> None:
     one, _ = hosts
     one.ip(*["link", "add", "vxlan42", "type", "vxlan", "id", "7", "dstport", "4789", "remote", "192.0.2.2"])
     assert "got a vxlan device that vifplug-vxlan did not create" in one.plug(vif(1), code=4)
@@ -179,7 +179,7 @@ def test_what_others_made_is_told_and_stays(hosts: tuple[Host, Host]) -> None:
     assert one.links() == {"vxlan42"}
 
 
-def test_what_the_host_lacks_is_told_and_nothing_is_left(hosts: tuple[Host, Host]) -> None:
+def test_what_the_host_lacks_is_reported_and_nothing_is_left(hosts: tuple[Host, Host]) -> None:
     one, _ = hosts
     message = one.plug(vif(1, device="eth9"), code=3)
     assert "device eth9 does not exist on this host" in message and one.links() == set()

@@ -182,7 +182,7 @@ def test_the_configuration_says_so_for_all_and_a_document_otherwise(host: Privat
 # -- bridges that are made --------------------------------------------------------------------------------------------
 
 
-def test_a_bridge_is_made_with_the_datapath_of_the_document_and_one_that_is_there_keeps_its_own(
+def test_a_bridge_is_made_with_the_datapath_of_the_document_and_one_that_exists_keeps_its_own(
     host: PrivateHost,
 ) -> None:
     host.driver.plug(vif(source=on("br-new", datapath_type="netdev")))

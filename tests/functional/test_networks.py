@@ -166,7 +166,7 @@ def test_one_document_is_plugged_wherever_the_network_is_known(host: PrivateHost
 
 
 @pytest.mark.usefixtures("wires")
-def test_can_plug_tells_every_reason_and_plugs_nothing(
+def test_can_plug_gives_every_reason_and_plugs_nothing(
     host: PrivateHost, run: Run, document: Document, tmp_path: Path
 ) -> None:
     define(host, red=RED, direct=PASSTHROUGH, lab=LAB)
@@ -206,7 +206,7 @@ def test_a_domain_as_libvirt_keeps_it_and_one_that_runs(host: PrivateHost, run: 
 
 
 @pytest.mark.usefixtures("wires")
-def test_what_a_host_publishes_tells_from_afar_what_it_could_take(
+def test_what_a_host_publishes_says_elsewhere_what_it_could_take(
     host: PrivateHost, run: Run, document: Document, tmp_path: Path
 ) -> None:
     define(host, red=RED, direct=PASSTHROUGH, lab=LAB, nat="<network><name>nat</name></network>")
@@ -236,7 +236,7 @@ def test_what_a_host_publishes_tells_from_afar_what_it_could_take(
     assert found[-1]["reasons"] == ["network red is not defined there; defined are none"]
 
 
-def test_wrong_definitions_are_told_with_their_lines_and_hide_no_others(
+def test_wrong_definitions_are_reported_with_their_lines_and_hide_no_others(
     host: PrivateHost, run: Run, document: Document
 ) -> None:
     define(
@@ -257,7 +257,7 @@ def test_wrong_definitions_are_told_with_their_lines_and_hide_no_others(
     assert run("network").code == 2 and "network list" in run("network").err
 
 
-def test_a_portgroup_that_no_vif_could_use_is_told_by_validate(tmp_path: Path, run: Run) -> None:
+def test_a_portgroup_that_no_vif_could_use_is_reported_by_validate(tmp_path: Path, run: Run) -> None:
     file = tmp_path / "odd.xml"
     file.write_text(RED.replace("<portgroup name='firewalls'>", "<portgroup name='odd'><virtualport type='802.1Qbg'/>"))
     answer = run("network", "validate", file)

@@ -90,7 +90,7 @@ def test_the_command_plugs_and_updates_a_bound_port(wired: PrivateHost, tmp_path
     wired.driver.unplug(ID)
 
 
-def test_what_is_no_bound_port_is_told(tmp_path: Path) -> None:
+def test_what_is_no_bound_port_is_reported(tmp_path: Path) -> None:
     file = tmp_path / "bound.json"
     for text, message in (
         ("{}", "$.port: expected an object, got null"),

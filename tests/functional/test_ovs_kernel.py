@@ -83,7 +83,7 @@ def test_a_missing_device_is_named_and_nothing_is_left(host: Host) -> None:
     assert rows(host.ovs) == before
 
 
-def test_a_bridge_that_cannot_work_is_told(host: Host) -> None:
+def test_a_bridge_that_cannot_work_is_reported(host: Host) -> None:
     """The kernel's datapath is not there: such a bridge gets no OpenFlow ports, and that is no success."""
     host.ip("tuntap", "add", "tap0", "mode", "tap")
     before = rows(host.ovs)
@@ -103,7 +103,7 @@ def shaped(host: Host) -> tuple[OvsPort, OvsQdisc]:
     return wanted, OvsQdisc(name="tap0", owner=wanted.owner)
 
 
-def test_a_replaced_root_qdisc_is_seen_and_built_anew(host: Host) -> None:
+def test_a_replaced_root_qdisc_is_seen_and_rebuilt(host: Host) -> None:
     wanted, qdisc = shaped(host)
     assert found(host.door, qdisc).root == "pfifo_fast"
     [step] = reach(host.door, qdisc)
@@ -125,7 +125,7 @@ def test_unplugging_after_the_qdisc_was_built_leaves_nothing(host: Host) -> None
     assert found(host.door, wanted) is None
 
 
-def test_without_vswitchd_the_qos_is_put_back(host: Host) -> None:
+def test_without_vswitchd_the_qos_is_restored(host: Host) -> None:
     wanted, qdisc = shaped(host)
     host.ovs.stop("ovs-vswitchd")
     with pytest.raises(errors.Unavailable, match="not running"):
@@ -133,7 +133,7 @@ def test_without_vswitchd_the_qos_is_put_back(host: Host) -> None:
     assert found(host.door, wanted).qos == SHAPED
 
 
-def test_a_root_qdisc_that_does_not_come_is_told(host: Host) -> None:
+def test_a_root_qdisc_that_does_not_come_is_reported(host: Host) -> None:
     """The kernel's answer is believed, not the database's: here one that never changes."""
     wanted, qdisc = shaped(host)
     blind = OvsBackend(host.door.settings, lambda device: "noqueue")
@@ -143,7 +143,7 @@ def test_a_root_qdisc_that_does_not_come_is_told(host: Host) -> None:
     blind.close()
 
 
-def test_a_qdisc_of_a_port_without_qos_is_told(host: Host) -> None:
+def test_a_qdisc_of_a_port_without_qos_is_reported(host: Host) -> None:
     host.ip("tuntap", "add", "tap0", "mode", "tap")
     wanted = port("tap0")
     reach(host.door, wanted)

@@ -132,7 +132,7 @@ def test_everything_that_is_lacking_is_named_once(monkeypatch: pytest.MonkeyPatc
         needs.require("ping", "ip", "ping")
 
 
-def test_a_need_that_nobody_knows_is_a_mistake_and_no_skip() -> None:
+def test_an_unknown_need_is_a_mistake_and_no_skip() -> None:
     with pytest.raises(KeyError, match="tune"):
         needs.require("tune")
 

@@ -200,7 +200,7 @@ def test_a_tap_has_one_guest(
     assert host.driver.check(ACCESS.id) == [] and everybody["vlan10"].reaches(address(ACCESS))
 
 
-def test_what_libvirt_deletes_of_a_tap_that_it_takes_for_its_own_is_told_and_made_again(
+def test_what_libvirt_deletes_of_a_tap_that_it_takes_for_its_own_is_reported_and_recreated(
     spare: Plugged, libvirt: LibvirtHost, host: PrivateHost
 ) -> None:
     """It cleans up after a start that it refuses, unless the element says that the tap is not its own."""
@@ -216,7 +216,7 @@ def test_what_libvirt_deletes_of_a_tap_that_it_takes_for_its_own_is_told_and_mad
 
 
 @pytest.mark.usefixtures("peers")
-def test_an_adopted_port_that_libvirt_makes_again_is_told_and_mended(libvirt: LibvirtHost, host: PrivateHost) -> None:
+def test_an_adopted_port_that_libvirt_makes_again_is_reported_and_repaired(libvirt: LibvirtHost, host: PrivateHost) -> None:
     """What comes back is what the element says, and not what vifplug has set since."""
     asked = vif(8, **OVS, tap_owner="libvirt", vlan=10)
     libvirt.create(domain("second", interface_xml(asked)))

@@ -150,7 +150,7 @@ def test_forced_out_under_the_guest_and_brought_back(
     assert everybody["vlan10"].reaches(address(plugged.vif))
 
 
-def test_nothing_tells_that_a_guest_has_a_macvtap(
+def test_nothing_shows_that_a_guest_has_a_macvtap(
     attach: Attach, web: BootedGuest, host: PrivateHost, boot: Boot
 ) -> None:
     """The kernel shows a macvtap's carrier, which is its device's, and not whether somebody has it open."""
@@ -213,7 +213,7 @@ def test_a_port_moves_to_another_bridge_under_the_guest(
     assert carrier_changes(web, plugged.vif) == carrier and host.driver.check() == []
 
 
-def test_an_mtu_reaches_the_guest_when_it_is_attached_anew(
+def test_an_mtu_reaches_the_guest_when_it_is_attached_again(
     attach: Attach, web: BootedGuest, host: PrivateHost, everybody: Mapping[str, Peer]
 ) -> None:
     """libvirt has no way to tell a running guest: "cannot modify MTU"."""

@@ -278,7 +278,7 @@ def test_a_node_says_beforehand_that_it_can_not_take_a_guest(nodes: tuple[Node, 
     assert reasons_against(there, vif) == []
 
 
-def test_a_wrong_vlan_is_told_before_the_guest_comes(nodes: tuple[Node, Node]) -> None:
+def test_a_wrong_vlan_is_reported_before_the_guest_comes(nodes: tuple[Node, Node]) -> None:
     """The port's, and that of a network whose definition has changed."""
     there, vif = nodes[1], VIFS["web"]
     plug(there, vif)

@@ -79,7 +79,7 @@ def test_each_outcome_is_the_tests_own(message: str) -> None:
     assert f"in {Kernel.named(VARIABLE).version}\n" in message
 
 
-def test_a_failure_is_told_as_one_of_this_machine(message: str) -> None:
+def test_a_failure_is_reported_as_one_of_this_machine(message: str) -> None:
     line = TESTS.splitlines().index("    assert here == [1, 3]") + 1
     assert "E       assert [1, 2] == [1, 3]" in message and f"test_written.py:{line}: AssertionError" in message, (
         message
@@ -95,7 +95,7 @@ def test_a_machine_that_dies_fails_its_test_with_the_kernels_last_words(message:
     assert "the machine ended before this test: see test_written.py::test_deadly" in late
 
 
-def test_where_there_is_no_kernel_the_reason_is_told(written: Path) -> None:
+def test_where_there_is_no_kernel_the_reason_is_reported(written: Path) -> None:
     message = run(written, "-k", "late", VIFPLUG_TEST_KERNEL="/nowhere")
     assert re.search(r"SKIPPED \[1\] test_written.py:\d+: no boot/vmlinuz-\* in /nowhere", message), message
 

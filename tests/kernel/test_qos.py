@@ -51,7 +51,7 @@ def police(device: str) -> str:
     return run("tc", "filter", "show", "dev", device, "ingress").partition("police ")[2]
 
 
-def test_libvirt_wipes_the_root_qdisc_which_check_tells_and_settle_mends(host: PrivateHost) -> None:
+def test_libvirt_wipes_the_root_qdisc_which_check_reports_and_settle_repairs(host: PrivateHost) -> None:
     """On Open vSwitch vifplug shapes; on a Linux bridge the element says it, and libvirt does."""
     shaped = vif(1, bandwidth=LIMITED, **OPENVSWITCH)
     given = vif(2, bandwidth=LIMITED, source={"bridge": "br0"})

@@ -49,7 +49,7 @@ def test_every_setting_reaches_the_driver_and_goes_back_field_by_field(
     assert nic.settings(1) == before
 
 
-def test_what_is_not_asked_for_is_left_as_it_is(host: PrivateHost, nic: Nic, before: dict[str, Any]) -> None:
+def test_what_is_not_requested_is_left_as_it_is(host: PrivateHost, nic: Nic, before: dict[str, Any]) -> None:
     host.driver.plug(vif(nic, 1))
     assert nic.settings(1) == {**before, "address": MAC}
 
@@ -60,7 +60,7 @@ def test_a_second_plug_changes_nothing(host: PrivateHost, nic: Nic) -> None:
     assert not host.driver.plug(asked).changed
 
 
-def test_what_somebody_changes_on_a_function_is_noticed_and_mended(host: PrivateHost, nic: Nic) -> None:
+def test_what_somebody_changes_on_a_function_is_noticed_and_repaired(host: PrivateHost, nic: Nic) -> None:
     asked = vif(nic, vlan=10, vf={"spoof_check": True})
     host.driver.plug(asked)
     nic.set(0, "vlan 11")
@@ -83,7 +83,7 @@ def test_what_somebody_changes_on_a_function_is_noticed_and_mended(host: Private
     ],
     ids=["link state", "802.1ad", "more than the link's rate"],
 )
-def test_what_the_driver_refuses_is_one_sentence_and_is_taken_back(
+def test_what_the_driver_refuses_is_one_sentence_and_is_rolled_back(
     host: PrivateHost, nic: Nic, before: dict[str, Any], vf: dict[str, Any], message: str
 ) -> None:
     """The MAC, and mostly the VLAN, were set before it is refused."""

@@ -107,7 +107,7 @@ def test_a_tap_that_leaves_the_switch_is_shaped_no_more(place: PrivateHost) -> N
 
 
 @pytest.mark.parametrize("form", [OVS, HYBRID, LINUX], ids=["open-vswitch", "hybrid", "linux"])
-def test_an_mtu_that_is_no_longer_asked_for_is_the_usual_one(place: PrivateHost, form: dict[str, Any]) -> None:
+def test_an_mtu_that_is_no_longer_requested_is_the_usual_one(place: PrivateHost, form: dict[str, Any]) -> None:
     place.driver.plug(vif(form, mtu=9000))
     place.driver.update(vif(form))
     assert "mtu 1500" in place.ip("link", "show", "dev", TAP) and place.driver.check() == []
