@@ -216,7 +216,9 @@ def test_what_libvirt_deletes_of_a_tap_that_it_takes_for_its_own_is_reported_and
 
 
 @pytest.mark.usefixtures("peers")
-def test_an_adopted_port_that_libvirt_makes_again_is_reported_and_repaired(libvirt: LibvirtHost, host: PrivateHost) -> None:
+def test_an_adopted_port_that_libvirt_makes_again_is_reported_and_repaired(
+    libvirt: LibvirtHost, host: PrivateHost
+) -> None:
     """What comes back is what the element says, and not what vifplug has set since."""
     asked = vif(8, **OVS, tap_owner="libvirt", vlan=10)
     libvirt.create(domain("second", interface_xml(asked)))

@@ -72,18 +72,23 @@ def suite(kind: type[VIFType], example: Mapping[str, Any] = EXAMPLE, **refusal: 
     return Suite()
 
 
-def failures(case: VIFTypeConformance | ResourceConformance, only: str = "test_") -> dict[str, str]:
-    """What each test of a suite says, for those that fail; ``only`` is how its name begins."""
-    found: dict[str, str] = {}
+Suite = VIFTypeConformance | ResourceConformance
+
+
+def failures(case: Suite) -> dict[str, str]:
+    """What each test of a suite says, for those that fail."""
+    names = [name for name, _ in inspect.getmembers(case, inspect.ismethod) if name.startswith("test_")]
+    return {name: message for name in names if (message := failure(case, name))}
+
+
+def failure(case: Suite, name: str) -> str:
+    """What one test of a suite says; nothing where it passes."""
     given = {"example": "examples", "refusal": "refused", "change": "changes"}
-    for name, test in inspect.getmembers(case, inspect.ismethod):
-        if not name.startswith(only):
-            continue
-        arguments = [getattr(case, given[key])[0] for key in inspect.signature(test).parameters]
-        try:
-            test(*arguments)
-        except pytest.fail.Exception as failure:
-            found[name] = str(failure)
-        except pytest.skip.Exception:
-            continue
-    return found
+    test = getattr(case, name)
+    try:
+        test(*[getattr(case, given[key])[0] for key in inspect.signature(test).parameters])
+    except pytest.fail.Exception as failed:
+        return str(failed)
+    except pytest.skip.Exception:
+        pass
+    return ""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from tests.unit.sample import failures
+from tests.unit.sample import failure, failures
 from vifplug.plan.registry import Identity, Ownership, Resource
 from vifplug.plan.steps import Observed, Step
 from vifplug.testing.backends import ResourceConformance
@@ -160,7 +160,7 @@ def test_a_backend_without_a_mistake_passes() -> None:
     ],
 )
 def test_a_backend_that_breaks_a_law_is_told(cls: type[MemoryBackend], test: str, says: str) -> None:
-    assert says in failures(suite(cls, LAMP))[f"test_{test}"]
+    assert says in failure(suite(cls, LAMP), f"test_{test}")
 
 
 DIMMER = Dimmer(name="dimmer0", owner=OWNER, level=3)
@@ -181,7 +181,7 @@ class Stuck(Dimmers):
 
 def test_a_setting_that_is_not_restored_is_reported() -> None:
     assert failures(suite(Dimmers, DIMMER)) == {}
-    message = failures(suite(Stuck, DIMMER))["test_a_setting_is_restored"]
+    message = failure(suite(Stuck, DIMMER), "test_a_setting_is_restored")
     assert message == "dimmer dimmer0 is not restored: level: expected 0, got 3"
 
 

@@ -20,7 +20,7 @@ import pytest
 from tests.support.places import ROOT
 from tests.support.site import Site
 from tests.unit import mistakes
-from tests.unit.sample import EXAMPLE, Sample, failures, suite
+from tests.unit.sample import EXAMPLE, Sample, failure, failures, suite
 from vifplug.errors import Missing, Problem
 from vifplug.guest.interface import Interface
 from vifplug.model.codec import Model
@@ -88,13 +88,13 @@ def test_each_of_the_ten_mistakes_fails_with_a_sentence_that_says_what_to_fix(
     example = {**EXAMPLE, "driver": {"queues": 4}}
     if kind is mistakes.Silent:
         example["source"] = {"bridge": "br0", "group": "red"}
-    assert says in failures(suite(kind, example), f"test_{test}")[f"test_{test}"]
+    assert says in failure(suite(kind, example), f"test_{test}")
 
 
 @pytest.mark.needs("schemas")
 @pytest.mark.beyond_schema("failed to validate content", why="a mistake of a type that the suite has to find")
 def test_an_element_that_libvirts_schema_refuses_is_named() -> None:
-    message = failures(suite(mistakes.NoElement))["test_its_element_is_accepted_by_libvirt"]
+    message = failure(suite(mistakes.NoElement), "test_its_element_is_accepted_by_libvirt")
     assert "libvirt's schema refuses the element" in message and "<interface type='routed'>" in message
 
 
@@ -105,10 +105,10 @@ def test_a_name_that_is_not_the_entry_points_fails_the_suite_where_it_is_install
         """
         from tests.unit import mistakes, sample
         case = sample.suite(mistakes.Misnamed, {**sample.EXAMPLE, "type": "simple"})
-        answer = sample.failures(case, "test_vifplug_loads")
+        answer = sample.failure(case, "test_vifplug_loads_the_type")
         """
     )
-    assert found == {"test_vifplug_loads_the_type": "Misnamed says name = 'simple' and is registered as 'sample'"}
+    assert found == "Misnamed says name = 'simple' and is registered as 'sample'"
 
 
 def test_the_page_lists_the_ten_and_each_has_a_type_that_makes_it() -> None:
@@ -135,7 +135,7 @@ def test_a_source_that_is_a_plain_dataclass_is_refused() -> None:
 
         source = Plain  # type: ignore[assignment]
 
-    message = failures(suite(Typed))["test_vifplug_loads_the_type"]
+    message = failure(suite(Typed), "test_vifplug_loads_the_type")
     assert "wants source to be a Model class" in message and "Plain" in message
 
 
@@ -147,7 +147,7 @@ def test_an_option_of_another_library_is_refused() -> None:
 
         options = (cfg.StrOpt("hairpin", help="..."),)  # type: ignore[assignment]
 
-    assert "wants options to be Option records" in failures(suite(Configured))["test_vifplug_loads_the_type"]
+    assert "wants options to be Option records" in failure(suite(Configured), "test_vifplug_loads_the_type")
 
 
 def test_a_default_that_the_option_does_not_allow_is_refused() -> None:
@@ -156,7 +156,7 @@ def test_a_default_that_the_option_does_not_allow_is_refused() -> None:
 
         options = (Option(name="retries", kind="int", default="many", help="How often."),)
 
-    message = failures(suite(Configured))["test_vifplug_loads_the_type"]
+    message = failure(suite(Configured), "test_vifplug_loads_the_type")
     assert message == "Configured wants the default of option retries to be of kind int, got 'many'"
 
 
@@ -166,7 +166,7 @@ def test_a_default_that_is_wrong_on_this_host_is_refused() -> None:
 
         options = (Option(name="user", kind="user", default="nobody-here", help="Whose."),)
 
-    assert "wrong default" in failures(suite(Configured))["test_its_options_have_allowed_defaults"]
+    assert "wrong default" in failure(suite(Configured), "test_its_options_have_allowed_defaults")
 
 
 def test_missing_documentation_is_asked_for() -> None:
@@ -178,7 +178,7 @@ def test_missing_documentation_is_asked_for() -> None:
         source = Bare
         options = (Option(name="hairpin", kind="bool", help=""),)
 
-    message = failures(suite(Silent))["test_it_says_what_it_is"]
+    message = failure(suite(Silent), "test_it_says_what_it_is")
     assert message.splitlines() == [
         "Silent has no docstring: say what kind of connection it is",
         "Bare, the source of Silent, has no docstring: say what its fields mean",
@@ -192,7 +192,7 @@ def test_a_refused_key_that_no_document_has_is_refused() -> None:
 
         refuses: ClassVar[Mapping[str, str]] = {"vlans": "it has none"}
 
-    assert "refuses vlans" in failures(suite(Strict))["test_vifplug_loads_the_type"]
+    assert "refuses vlans" in failure(suite(Strict), "test_vifplug_loads_the_type")
 
 
 def test_a_check_that_forgets_the_base_class_does_not_refuse() -> None:
@@ -202,9 +202,9 @@ def test_a_check_that_forgets_the_base_class_does_not_refuse() -> None:
         def validate(self, vif: VIF, context: Context) -> None:
             return None
 
-    found = failures(suite(Overridden))
-    assert "does check call super().check?" in found["test_it_refuses_what_it_says"]
-    assert "is not refused" in found["test_the_document_is_refused_with_a_path"]
+    case = suite(Overridden)
+    assert "does check call super().check?" in failure(case, "test_it_refuses_what_it_says")
+    assert "is not refused" in failure(case, "test_the_document_is_refused_with_a_path")
 
 
 def test_a_refusal_by_a_bare_exception_is_refused() -> None:
@@ -216,7 +216,7 @@ def test_a_refusal_by_a_bare_exception_is_refused() -> None:
                 raise ValueError("no links")
             return iter(())
 
-    message = failures(suite(Raising))["test_the_document_is_refused_with_a_path"]
+    message = failure(suite(Raising), "test_the_document_is_refused_with_a_path")
     assert message == (
         "check raised ValueError: no links; "
         "a refusal is a vifplug.errors.Problem, with its path, that `problems` yields"
@@ -240,7 +240,7 @@ def test_a_source_that_swallows_unknown_keys_is_refused() -> None:
 
         source = Lax
 
-    assert "unknown key no_such_key" in failures(suite(Relaxed))["test_it_refuses_what_it_says"]
+    assert "unknown key no_such_key" in failure(suite(Relaxed), "test_it_refuses_what_it_says")
 
 
 def test_a_kind_of_resource_of_the_authors_own_passes_when_it_is_given() -> None:
@@ -256,7 +256,7 @@ def test_a_tap_in_the_form_that_libvirt_makes_itself_is_named() -> None:
         def interface(self, vif: VIF, context: Context) -> Interface:
             return Interface.of(vif, "bridge", {"bridge": vif.source.bridge}, target=vif.target)
 
-    message = failures(suite(Doubled))["test_its_element_is_accepted_by_libvirt"]
+    message = failure(suite(Doubled), "test_its_element_is_accepted_by_libvirt")
     assert "the element has type bridge" in message and "as ethernet only" in message
 
 
@@ -270,7 +270,7 @@ def test_an_element_with_another_target_mac_or_queues_than_the_tap_is_named() ->
         def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
             yield tap(vif, context).replace(multi_queue=True)
 
-    lines = failures(suite(Crossed))["test_its_element_is_accepted_by_libvirt"].splitlines()
+    lines = failure(suite(Crossed), "test_its_element_is_accepted_by_libvirt").splitlines()
     assert lines == [
         "the element has MAC 52:54:00:00:00:99, and the guest is to have 52:54:00:12:34:56",
         "the element has target tap-other, and tap tap0a1b2c3d-11 is made",
@@ -296,7 +296,7 @@ def test_a_type_that_looks_at_the_machine_itself_is_named(touch: Any, event: str
             touch()
             yield tap(vif, context)
 
-    message = failures(suite(Curious))["test_it_touches_nothing"]
+    message = failure(suite(Curious), "test_it_touches_nothing")
     assert message.startswith(f"desired touches the machine: {event}") and "ask context.facts" in message
 
 
@@ -309,7 +309,7 @@ def test_looking_at_the_machine_can_not_be_hidden_by_a_default() -> None:
                 Path("/etc/acme.conf").read_text()
             return tap_interface(vif, "vifplug")
 
-    assert "interface touches the machine" in failures(suite(Sly))["test_it_touches_nothing"]
+    assert "interface touches the machine" in failure(suite(Sly), "test_it_touches_nothing")
 
 
 def test_importing_late_is_not_touching(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -336,7 +336,7 @@ def test_a_type_that_remembers_is_named() -> None:
             self.seen += 1
             return tap_interface(vif, "vifplug", boot_order=self.seen)
 
-    assert "interface gives another answer each time" in failures(suite(Counting))["test_it_is_deterministic"]
+    assert "interface gives another answer each time" in failure(suite(Counting), "test_it_is_deterministic")
 
 
 def test_a_name_that_is_given_in_the_source_may_be_shared() -> None:
@@ -346,7 +346,7 @@ def test_a_name_that_is_given_in_the_source_may_be_shared() -> None:
         def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
             yield Tap(name=vif.source.bridge, owner=vif.id)
 
-    assert "test_its_devices_have_good_names" not in failures(suite(Given))
+    assert failure(suite(Given), "test_its_devices_have_good_names") == ""
 
 
 def test_a_port_with_a_name_that_no_device_can_have_is_named() -> None:
@@ -356,7 +356,7 @@ def test_a_port_with_a_name_that_no_device_can_have_is_named() -> None:
         def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
             yield OvsPort(name=f"acme-{vif.device}", owner=vif.id, bridge="br-int")
 
-    assert "has a name of more than 15 bytes" in failures(suite(Long))["test_its_devices_have_good_names"]
+    assert "has a name of more than 15 bytes" in failure(suite(Long), "test_its_devices_have_good_names")
 
 
 def test_what_is_no_resource_is_named() -> None:
@@ -373,8 +373,8 @@ def test_what_is_no_resource_is_named() -> None:
             pass
 
     name = "test_plugging_converges_and_leaves_nothing"
-    assert "and gave 'ip link add acme0'" in failures(suite(Loose))[name]
-    assert failures(suite(Nothing))[name] == "desired has to give resources, and returned None"
+    assert "and gave 'ip link add acme0'" in failure(suite(Loose), name)
+    assert failure(suite(Nothing), name) == "desired has to give resources, and returned None"
 
 
 def test_what_is_no_element_is_named() -> None:
@@ -384,7 +384,7 @@ def test_what_is_no_element_is_named() -> None:
         def interface(self, vif: VIF, context: Context) -> Interface:
             return "<interface/>"  # type: ignore[return-value]
 
-    message = failures(suite(Textual))["test_its_element_is_accepted_by_libvirt"]
+    message = failure(suite(Textual), "test_its_element_is_accepted_by_libvirt")
     assert message == "interface has to return a vifplug.guest.interface.Interface, and returned '<interface/>'"
 
 
@@ -396,7 +396,7 @@ def test_facts_that_the_suite_was_not_given_are_asked_for() -> None:
             context.facts.virtual_function("0000:81:02.3")
             yield tap(vif, context)
 
-    message = failures(suite(Asking))["test_plugging_converges_and_leaves_nothing"]
+    message = failure(suite(Asking), "test_plugging_converges_and_leaves_nothing")
     assert message == f"desired raised {Missing.__name__}: no VF 0000:81:02.3: no host was given to look on"
 
 
@@ -420,16 +420,17 @@ def test_a_resource_that_does_not_hold_after_it_was_set_is_named() -> None:
         def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
             yield Drifting(name="x", owner=vif.id)
 
-    assert "is not as desired" in failures(suite(Restless))["test_plugging_converges_and_leaves_nothing"]
+    assert "is not as desired" in failure(suite(Restless), "test_plugging_converges_and_leaves_nothing")
 
 
 def test_an_example_of_another_type_or_with_a_mistake_is_named() -> None:
-    other = failures(suite(Sample, {**EXAMPLE, "type": "bridge"}))["test_the_example_is_accepted"]
-    wrong = failures(suite(Sample, {**EXAMPLE, "vlan": 4095, "source": {"bridge": "a/b"}}))
-    assert other == "the example: expected type 'sample', got 'bridge'"
-    assert wrong["test_the_example_is_accepted"].startswith("the example is not a valid document: $.vlan")
-    refused = failures(suite(Sample, {**EXAMPLE, "link_state": "down"}))
-    assert "$.link_state: is not for this type" in refused["test_the_example_is_accepted"]
+    def says(**changes: Any) -> str:
+        return failure(suite(Sample, {**EXAMPLE, **changes}), "test_the_example_is_accepted")
+
+    assert says(type="bridge") == "the example: expected type 'sample', got 'bridge'"
+    wrong = says(vlan=4095, source={"bridge": "a/b"})
+    assert wrong.startswith("the example is not a valid document: $.vlan")
+    assert "$.link_state: is not for this type" in says(link_state="down")
 
 
 def test_a_suite_without_an_example_fails() -> None:
