@@ -16,7 +16,8 @@ from tests.faults.crowd import CROWDED_DEVICES, Signs, crowd, watch_the_record
 from tests.faults.pools import definition, killed_at, network_vif, vif_id
 from tests.support.memory import Home
 from vifplug import errors
-from vifplug.driver.verbs import Entry, Plugged
+from vifplug.driver.records import StoredVif
+from vifplug.driver.verbs import Plugged
 from vifplug.store.store import Store
 from vifplug.testing import netns
 
@@ -80,7 +81,7 @@ def links(namespace: str, tmp_path: Path) -> Iterator[Links]:
                 made.ip("link", "delete", link["ifname"])
 
 
-def dev_of(plugged: Plugged | Entry) -> str:
+def dev_of(plugged: Plugged | StoredVif) -> str:
     found: str = plugged.actual.source.dev
     return found
 

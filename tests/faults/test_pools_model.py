@@ -22,7 +22,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from tests.faults.pools import QBH, SharedMemory, definition, killed_at, vif_id
 from tests.support.memory import Home, machine_of
 from vifplug import VIF, VIFDriver, errors
-from vifplug.driver.verbs import Entry, Plugged
+from vifplug.driver.records import StoredVif
+from vifplug.driver.verbs import Plugged
 from vifplug.model.source import DirectSource
 from vifplug.plan.registry import LowerDevice
 from vifplug.store.store import Store
@@ -456,7 +457,7 @@ class Pools(RuleBasedStateMachine):
         self.directory.cleanup()
 
 
-def _says(entry: Entry, id: str, ask: Ask) -> bool:
+def _says(entry: StoredVif, id: str, ask: Ask) -> bool:
     """Whether a record is of this document; that of a direct VIF has its source as its type writes it."""
     return json.loads(entry.vif.to_json()) == json.loads(ask.vif(id).to_json())
 
