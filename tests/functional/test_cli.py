@@ -146,7 +146,7 @@ def test_of_a_batch_all_are_plugged_or_none_and_every_wrong_file_is_named(
 
 def test_one_vif_twice_in_a_batch_is_refused(run: Run, file: Files) -> None:
     answer = run("plug", file(), file("same.json"))
-    assert answer.code == 2 and f"VIF {WEB} comes more than once" in answer.err
+    assert answer.code == 2 and f"VIF {WEB} appears more than once" in answer.err
 
 
 def test_a_batch_shows_progress_on_a_terminal(host: PrivateHost, run: Run, file: Files, db: Path) -> None:
@@ -181,7 +181,7 @@ def test_one_vif_that_is_refused_does_not_keep_the_others(host: PrivateHost, run
     with guests.running("web", "tap-web", "52:54:00:00:00:01", {}):
         answer = run("unplug", WEB, DB)
         assert answer.code == 4
-        assert "tap tap-web" in answer.err and "held by a running guest" in answer.err
+        assert "tap tap-web" in answer.err and "in use by a running guest" in answer.err
         assert "tap-db" not in host.links() and "tap-web" in host.links()
         assert run("unplug", WEB, "--force").code == 0
     assert "tap-web" not in host.links()
@@ -210,7 +210,7 @@ def test_settle_does_what_libvirt_has_undone(run: Run, file: Files) -> None:
 def test_a_verb_on_what_is_not_plugged_is_refused(run: Run, verb: tuple[str, ...]) -> None:
     answer = run(*verb)
     assert (answer.code, answer.out) == (2, "")
-    assert answer.complaints == [f"VIF {WEB} is not plugged on this host; `vifplug list` says which are"]
+    assert answer.complaints == [f"VIF {WEB} is not plugged on this host; `vifplug list` shows the VIFs that are"]
 
 
 def test_updating_what_is_not_plugged_is_refused(run: Run, file: Files) -> None:

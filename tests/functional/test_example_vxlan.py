@@ -121,7 +121,7 @@ def test_guests_of_one_vni_on_two_hosts_and_on_one_reach_each_other_and_no_other
         assert reaches(a, "10.42.0.2"), "through the tunnel"
         assert reaches(a, "10.42.0.3"), "over the bridge"
         assert not reaches(a, "10.42.0.4"), "another segment"
-        assert "held by a running guest" in one.vifplug("unplug", first["id"], code=4)
+        assert "in use by a running guest" in one.vifplug("unplug", first["id"], code=4)
     assert "as recorded" in one.vifplug("check")
     for link in ("vxlan42", "vxbr42"):
         assert netns.run("ip", "netns", "exec", one.namespace, "cat",

@@ -52,7 +52,7 @@ def test_the_port_is_there_before_libvirts_tap_and_works_when_the_tap_comes(host
         until(lambda: host.port(TAP, "ofport") not in ("-1", "[]"))
         assert host.driver.settle(ID)  # what libvirt leaves as the kernel has it
         assert link(host, TAP)["mtu"] == 1450 and host.driver.check(ID) == []
-        with pytest.raises(errors.Held, match="held by a running guest"):
+        with pytest.raises(errors.Held, match="in use by a running guest"):
             host.driver.unplug(ID)
     until(lambda: TAP not in host.links())
     host.driver.unplug(ID)
