@@ -183,8 +183,8 @@ REFUSED = {
     "a name with a slash": (openvswitch(name="tap/1", **MAKES), "expected a device name of letters"),
     "a bridge that is none": (openvswitch(bridge="br int", **MAKES), "expected a device name of letters"),
     "an MTU out of range": (openvswitch(mtu=66000, **MAKES), "66000 is not 68..65535"),
-    "no MAC": (without(openvswitch(**MAKES), "address"), f"VIFOpenVSwitch {ID} has no address, and plugin ovs needs"),
-    "no network": (without(openvswitch(**MAKES), "network"), "has no network, and plugin ovs needs one"),
+    "no MAC": (without(openvswitch(**MAKES), "address"), f"VIFOpenVSwitch {ID}: address is missing; plugin ovs needs"),
+    "no network": (without(openvswitch(**MAKES), "network"), "network is missing; plugin ovs needs it"),
     "a profile of another switch's": (
         with_profile(objects.vif.VIFPortProfile8021Qbh(profile_id="p")),
         "expected a port_profile that is a VIFPortProfileOpenVSwitch, got a VIFPortProfile8021Qbh",
@@ -194,13 +194,13 @@ REFUSED = {
     "a device that is no interface": (hostdev(dev_type="generic"), "expected dev_type ethernet"),
     "a VF that is not there": (hostdev("0000:ff:1f.7"), "VF 0000:ff:1f.7: found no PCI device at that address"),
     "a tap for a VIF that has none": (hybrid(create_tap=True), "create_tap is for a VIFOpenVSwitch only"),
-    "a device inside a guest": (nested(), "is a device inside a guest: there is nothing to plug on a host"),
+    "a device inside a guest": (nested(), "is a device inside a guest: a host has nothing to plug for it"),
     "a class that the plugin has not": (
         generic("ovs"),
-        "plugin ovs does not plug a VIFGeneric .* it takes a VIFBridge",
+        r"VIFGeneric .*: plugin ovs does not plug this class \(expected VIFBridge",
     ),
-    "a class that does nothing by mistake": (direct("noop"), "takes a VIFHostDevice or VIFVHostUser"),
-    "a tap for noop": (generic("noop"), "takes a VIFHostDevice or VIFVHostUser"),
+    "a class that does nothing by mistake": (direct("noop"), "expected VIFHostDevice or VIFVHostUser"),
+    "a tap for noop": (generic("noop"), "expected VIFHostDevice or VIFVHostUser"),
 }
 
 
@@ -212,7 +212,7 @@ def test_what_can_not_be_is_refused_in_a_sentence(agent: PrivateHost, name: str)
 
 @pytest.mark.parametrize("vif", [direct("noop"), generic("ovs")])
 def test_an_unplug_of_what_the_plugin_has_not_is_refused_too(agent: PrivateHost, vif: Any) -> None:
-    refused(agent, unplug, vif, f"plugin {vif.plugin} does not plug a {type(vif).__name__}")
+    refused(agent, unplug, vif, f"plugin {vif.plugin} does not plug this class")
 
 
 def test_an_unplug_needs_nothing_but_the_id(agent: PrivateHost) -> None:
@@ -349,7 +349,7 @@ def test_a_linux_bridge_is_made_where_the_network_says_so(agent: PrivateHost) ->
 @pytest.mark.parametrize(
     ("network", "words"),
     [
-        ({"should_provide_vlan": True, "vlan": 7, "bridge_interface": "eth0"}, "wants VLAN 7 made on eth0 for brq1"),
+        ({"should_provide_vlan": True, "vlan": 7, "bridge_interface": "eth0"}, "requests VLAN 7 on eth0 for brq1"),
         ({"bridge_interface": "eth0"}, "bridge brq1 does not exist on this host"),
     ],
 )
@@ -408,7 +408,9 @@ def test_the_operators_address_of_the_database_counts_and_os_vifs_default_does_n
 
 def test_a_value_that_vifplug_can_not_have_is_reported_at_the_start(agent: PrivateHost) -> None:
     choose(ovsdb_connection="127.0.0.1:6640")
-    with pytest.raises(errors.InvalidConfig, match=r"\[os_vif_ovs\] ovsdb_connection is '127.0.0.1:6640'"):
+    with pytest.raises(
+        errors.InvalidConfig, match=r"\[os_vif_ovs\] ovsdb_connection: expected .*, got '127.0.0.1:6640'"
+    ):
         os_vif.initialize(reset=True, config_files=[str(agent.config)])
 
 

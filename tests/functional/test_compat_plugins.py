@@ -165,8 +165,8 @@ def test_a_plugin_that_fails_leaves_nothing_and_its_words_are_reported(site: Sit
 @pytest.mark.parametrize(
     ("plugin", "sentence"),
     [
-        ("nobody", "no os-vif plugin 'nobody' is installed on this host; installed are acme, broken, noop or ovs"),
-        ("broken", "os-vif plugin acme 1.2 (acme:Broken) can't be loaded: OSError: no licence"),
+        ("nobody", "os-vif plugin 'nobody' is not installed on this host (installed: acme, broken, noop and ovs)"),
+        ("broken", "os-vif plugin acme 1.2 (acme:Broken) cannot be loaded: OSError: no licence"),
     ],
 )
 def test_a_plugin_that_is_missing_or_broken_is_reported(site: Site, plugin: str, sentence: str) -> None:
@@ -265,8 +265,8 @@ def test_a_broken_plugin_harms_no_other_and_its_user_is_reported(site: Site) -> 
     )
     names, broken, nobody = answer
     assert names == ["acme", "linux_bridge", "noop", "ovs", "vifplug"]
-    assert broken == "os-vif plugin acme 1.2 (acme:Broken) can't be loaded: OSError: no licence"
-    assert nobody == f"VIFGeneric {ID} has no address, and plugin acme needs one"
+    assert broken == "os-vif plugin acme 1.2 (acme:Broken) cannot be loaded: OSError: no licence"
+    assert nobody == f"VIFGeneric {ID}: address is missing; plugin acme needs it"
 
 
 def ask_agent(site: Site, code: str) -> Any:

@@ -10,7 +10,7 @@ from os_vif import objects
 from tests.support import osvif
 from tests.support.osvif import GUEST, ID, MAC, PORT, QBR, TAP, VHU, hostdev, hybrid, openvswitch, vhostuser
 from vifplug.compat import leftovers, translate
-from vifplug.compat.translate import Ask, Options
+from vifplug.compat.translate import Options, Translation
 from vifplug.errors import InvalidRequest
 from vifplug.model.vif import VIF, Instance
 from vifplug.plan.facts import VirtualFunctionFacts
@@ -141,14 +141,14 @@ DOCUMENTS: dict[str, tuple[Any, dict[str, Any]]] = {
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_an_object_is_this_document(name: str) -> None:
     vif, document = DOCUMENTS[name]
-    assert translate.document(Ask(vif, Options())) == VIF.from_json({"id": ID, "mac": MAC, **document})
+    assert translate.document(Translation(vif, Options())) == VIF.from_json({"id": ID, "mac": MAC, **document})
 
 
 @pytest.mark.parametrize("mode", ["create_port", "create_tap", "neither"])
 def test_with_a_bridge_for_each_port_vifplug_makes_the_port_and_its_id_is_the_vifs(mode: str) -> None:
     """os-vif makes the port then, whatever the profile says, and gives it the VIF's own id."""
     made = translate.document(
-        Ask(openvswitch(**({mode: True} if mode != "neither" else {})), Options(per_port_bridge=True))
+        Translation(openvswitch(**({mode: True} if mode != "neither" else {})), Options(per_port_bridge=True))
     )
     assert made and made.source.port_owner == "vifplug" and made.virtualport and made.virtualport.interfaceid == ID
     assert made.tap_owner == ("vifplug" if mode == "create_tap" else "libvirt")
@@ -157,13 +157,13 @@ def test_with_a_bridge_for_each_port_vifplug_makes_the_port_and_its_id_is_the_vi
 def test_a_tap_for_several_queues_says_so() -> None:
     for multiqueue in (True, False):
         vif = openvswitch(create_port=True, create_tap=True, multiqueue=multiqueue)
-        made = translate.document(Ask(vif, Options()))
+        made = translate.document(Translation(vif, Options()))
         assert made and (made.queues > 1) is multiqueue
 
 
 def test_the_mtu_is_the_networks_or_the_configurations() -> None:
     for mtu, wanted in ((9000, 9000), (None, 1400)):
-        made = translate.document(Ask(hybrid(mtu=mtu), Options(mtu=1400)))
+        made = translate.document(Translation(hybrid(mtu=mtu), Options(mtu=1400)))
         assert made and made.mtu == wanted
 
 
@@ -172,14 +172,14 @@ def test_profiles_that_inherit_open_vswitchs_are_open_vswitchs() -> None:
     for name in ("VIFPortProfileFPOpenVSwitch", "VIFPortProfileOVSRepresentor"):
         vif = openvswitch(create_port=True)
         vif.port_profile = getattr(objects.vif, name)(interface_id=PORT, create_port=True)
-        made = translate.document(Ask(vif, Options()))
+        made = translate.document(Translation(vif, Options()))
         assert made and made.source.port_owner == "vifplug"
 
 
 def test_the_guest_is_the_instance() -> None:
     assert translate.instance(osvif.info()) == Instance(uuid=GUEST, name="web-1", project_id="demo")
     assert translate.instance(objects.instance_info.InstanceInfo(uuid=GUEST)) == Instance(uuid=GUEST)
-    with pytest.raises(InvalidRequest, match="has no uuid"):
+    with pytest.raises(InvalidRequest, match="uuid is missing"):
         translate.instance(objects.instance_info.InstanceInfo(name="web-1"))
 
 
@@ -188,15 +188,18 @@ def test_the_guest_is_the_instance() -> None:
     [
         (
             direct(mode="bridge", vlan_name="ens3.7", network=osvif.network(vlan=7)),
-            "its Network has no bridge_interface",
+            "bridge_interface of its Network is missing",
         ),
-        (direct(), "VIFDirect .* has no dev_address"),
-        (direct(dev_address="0000:81:02.3", port_profile=objects.vif.VIFPortProfile8021Qbh()), "has no profile_id"),
+        (direct(), "VIFDirect .*: dev_address is missing"),
+        (
+            direct(dev_address="0000:81:02.3", port_profile=objects.vif.VIFPortProfile8021Qbh()),
+            "profile_id of its .* is missing",
+        ),
     ],
 )
 def test_what_is_missing_is_named(vif: Any, words: str) -> None:
     with pytest.raises(InvalidRequest, match=words):
-        translate.document(Ask(vif, Options()))
+        translate.document(Translation(vif, Options()))
 
 
 class OneVf(NoFacts):
@@ -211,7 +214,7 @@ class OneVf(NoFacts):
 
 def test_a_vf_on_dpdks_datapath_is_the_port_that_osvif_makes() -> None:
     """Which needs a card to be seen: os-vif's plugin writes these columns (_plug_vf, create_ovs_vif_port)."""
-    made = translate.document(Ask(hostdev(), Options()))
+    made = translate.document(Translation(hostdev(), Options()))
     assert made is not None
     [port] = [each for each in HostDeviceType().desired(made, Context(facts=OneVf())) if isinstance(each, OvsPort)]
     assert (port.name, port.type, port.mtu_request) == (f"vfr{ID[:11]}", "dpdk", 1450)

@@ -1,4 +1,4 @@
-"""os-vif's plugins (entry points ``os_vif``): found, loaded one by one, and called. A broken one harms no other."""
+"""os-vif plugins (entry points ``os_vif``): found, loaded one by one, and called. A broken one affects no other."""
 
 from __future__ import annotations
 
@@ -18,15 +18,19 @@ _loading = threading.Lock()
 
 
 def installed() -> dict[str, EntryPoint]:
-    """The plugins that are installed, by name. Raises InvalidConfig when two distributions give one name."""
+    """Return the installed plugins by name. Raises InvalidConfig if two distributions use one name."""
     return plugins.unambiguous(plugins.entry_points(NAMESPACE), "os-vif plugin")
 
 
 def load(name: str, config_file: str | None = None) -> Any:
-    """The plugin of that name, constructed once. Raises Missing where there is none, BrokenPlugin.
+    """Return the plugin of that name, constructed once.
 
-    Its options, group ``[os_vif_<name>]``, are where os-vif has them: in the configuration that the process has read.
-    A process that has read none, such as the command, reads ``config_file``.
+    Its options, group ``[os_vif_<name>]``, come from the oslo.config configuration of the process; a process without
+    one, such as the command, reads ``config_file``.
+
+    Raises:
+        Missing: the plugin, os-vif or the configuration file does not exist.
+        BrokenPlugin: it cannot be loaded.
     """
     with _loading:
         return _load(name, config_file)
@@ -37,14 +41,14 @@ def _load(name: str, config_file: str | None) -> Any:
     _require_os_vif()
     points = installed()
     if name not in points:
-        found = joined(sorted(points)) if points else "none"
-        raise Missing(f"no os-vif plugin {name!r} is installed on this host; installed are {found}")
+        found = joined(sorted(points), "and") if points else "none"
+        raise Missing(f"os-vif plugin {name!r} is not installed on this host (installed: {found})")
     _configure(config_file)
     point = points[name]
     try:
         return point.load().load(name)
     except Exception as error:  # a third party's module and constructor can raise anything
-        raise BrokenPlugin(f"os-vif plugin {plugins.origin(point)} can't be loaded: {message(error)}") from error
+        raise BrokenPlugin(f"os-vif plugin {plugins.origin(point)} cannot be loaded: {message(error)}") from error
 
 
 def describe(name: str) -> Any:
@@ -53,11 +57,11 @@ def describe(name: str) -> Any:
     try:
         return plugin.describe()
     except Exception as error:  # a third party's plugin can raise anything
-        raise BrokenPlugin(f"os-vif plugin {name} can't be described: {message(error)}") from error
+        raise BrokenPlugin(f"os-vif plugin {name} cannot be described: {message(error)}") from error
 
 
 def unplug(vif: Any, instance_info: Any) -> None:
-    """Have a plugin unplug what it plugged without vifplug. Raises StepFailed with its own words."""
+    """Let a plugin unplug what it plugged without vifplug. Raises StepFailed with its message."""
     plugin = load(vif.plugin)
     try:
         plugin.unplug(vif, instance_info)
@@ -69,21 +73,21 @@ def _require_os_vif() -> None:
     try:
         from os_vif import objects
     except ImportError as error:
-        raise Missing(f"os-vif can't be imported ({error}): install vifplug's extra, 'vifplug[osvif]'") from error
+        raise Missing(f"os-vif cannot be imported ({error}): install 'vifplug[osvif]'") from error
     objects.register_all()
 
 
 def _configure(config_file: str | None) -> None:
-    """Have os-vif's global configuration read a file, where this process has not had it read anything."""
+    """Let os-vif's global configuration read a file, unless this process has configured it."""
     from oslo_config import cfg
 
     if config_file is None or _is_read(cfg.CONF):
         return
     if not Path(config_file).is_file():
-        raise Missing(f"[vifplug_os_vif] config_file is {config_file}, and there is no such file")
+        raise Missing(f"[vifplug_os_vif] config_file: {config_file} does not exist")
     cfg.CONF(["--config-file", config_file], project=NAMESPACE)
 
 
 def _is_read(conf: Any) -> bool:
-    """oslo.config has no public word for it: --config-file is registered when a configuration is read."""
+    """oslo.config has no public way to tell: it registers --config-file when it reads a configuration."""
     return "config_file" in conf

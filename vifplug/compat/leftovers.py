@@ -1,7 +1,7 @@
-"""What os-vif may have left on a host for one VIF, under the names that it gives, whatever its configuration was.
+"""What os-vif may have left on a host for one VIF, under its names, whatever its configuration was.
 
-vifplug takes these over before it unplugs, so that nothing stays that was plugged before the move to vifplug, or with
-another configuration (a hybrid port that is direct now, a bridge per port that is no longer wanted).
+vifplug takes these over before it unplugs, so that nothing remains that was plugged before the move to vifplug, or with
+another configuration (a hybrid port that is direct now, a bridge per port that is obsolete).
 """
 
 from __future__ import annotations
@@ -24,15 +24,18 @@ _PATCH_BYTES = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Leftovers:
-    """Devices and ports that may be there; bridges that go when they are empty; devices that may have stray QoS."""
+    """What may exist of one VIF."""
 
+    #: devices and ports
     resources: tuple[Resource, ...]
+    #: bridges to remove when they are empty
     bridges: tuple[str, ...]
+    #: devices that may have stray QoS
     devices: tuple[str, ...]
 
 
 def of(vif: Any) -> Leftovers:
-    """What there may be of a VIF object, of which little need be known: no name, or no valid one, is no error."""
+    """Return what may exist of a VIF object; a missing or invalid name is no error."""
     qvb, qvo, vhu, vfr = (generated(prefix, vif.id) for prefix in ("qvb", "qvo", "vhu", "vfr"))
     named = list(_names(vif, "vif_name"))
     bridges = dict.fromkeys([generated("qbr", vif.id), *_names(vif, "bridge_name")])
@@ -50,9 +53,9 @@ def of(vif: Any) -> Leftovers:
 
 
 def is_given(document: VIF) -> bool:
-    """Whether a port waits for a tap, and under its name there is a device that is no tap, and nobody's.
+    """Whether a port waits for a tap, but its name is that of an unmarked device that is no tap.
 
-    Neutron's agent on a SmartNIC plugs representors so, of the form that nova uses for taps of libvirt's.
+    Neutron's agent on a SmartNIC plugs representors in this way, in the form that nova uses for libvirt's taps.
     """
     if document.type != "bridge" or document.source.port_owner != "vifplug" or document.tap_owner != "libvirt":
         return False
@@ -83,7 +86,7 @@ def _port(vif: Any, name: str, bridge: str, iface_id: str | None) -> OvsPort:
 
 
 def _owner(vif: Any) -> str:
-    """The id as vifplug has it: os-vif takes any text."""
+    """The id as vifplug spells it: os-vif takes any string."""
     return str(vif.id).lower()
 
 

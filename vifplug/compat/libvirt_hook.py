@@ -1,6 +1,6 @@
 """What libvirt's ``qemu`` hook does: the VIFs that a guest's metadata describes come and go with the guest.
 
-libvirt waits for the hook at each operation. What it does with a failure was asked of libvirt 9.0: at ``prepare`` the
+libvirt waits for the hook at each operation. What it does with a failure (libvirt 9.0): at ``prepare`` the
 guest does not start, and its error has what the hook wrote to stderr; at ``started`` and ``reconnect`` it *kills the
 guest*, so nothing may fail there; at ``release`` it is logged. After any failure it calls ``release`` as well. libvirt
 is never called from here: it would wait for the hook that waits for it.
@@ -34,14 +34,14 @@ HARMLESS = ("started", "reconnect")
 
 
 class GuestHook:
-    """The operations of one guest. Each returns what went wrong, but for `prepare`, which raises it."""
+    """The operations of one guest. Each returns its errors, except `prepare`, which raises them."""
 
     def __init__(self, driver: VIFDriver, guest: DescribedGuest) -> None:
         self._driver = driver
         self._guest = guest
 
     def run(self, operation: str) -> list[VifplugError]:
-        """Do what is to be done at one of `OPERATIONS`."""
+        """Run one of `OPERATIONS`."""
         method: Callable[[], list[VifplugError]] = getattr(self, operation)
         return method()
 
@@ -59,15 +59,15 @@ class GuestHook:
         return []
 
     def started(self) -> list[VifplugError]:
-        """The guest runs: do again what libvirt undid."""
+        """The guest has started: restore what libvirt undid."""
         return self._each(self._settle)
 
     def reconnect(self) -> list[VifplugError]:
-        """libvirt's daemon has started and found the guest running: what of its VIFs has vanished comes back."""
+        """libvirtd has restarted and found the guest running: plug what is missing of its VIFs."""
         return self._each(self._plug_again)
 
     def release(self) -> list[VifplugError]:
-        """The guest is gone, or did not come up: take back all of its VIFs, as far as that can be."""
+        """The guest has ended, or did not start: unplug all of its VIFs, as far as possible."""
         return self._each(self._unplug)
 
     # -- one VIF ----------------------------------------------------------------------------------------------
@@ -96,7 +96,7 @@ class GuestHook:
             return None
 
     def _each(self, action: Callable[[DescribedVif], None]) -> list[VifplugError]:
-        """Do it for every VIF, whatever becomes of the others."""
+        """Apply an action to every VIF, and return the errors."""
         failed: list[VifplugError] = []
         for described in self._guest.described:
             try:

@@ -39,17 +39,17 @@ def register() -> None:
 
 
 def chosen() -> dict[str, Any]:
-    """The values that somebody chose, by vifplug's name: they win over vifplug's own configuration."""
+    """Return the values that were set explicitly, by vifplug's name; they override vifplug's own configuration."""
     return {own: _value(name) for name, own in TABLE.items() if _is_chosen(name)}
 
 
 def translation(own: cfg.ConfigOpts) -> Options:
-    """What the translation of objects needs to know; ``own`` is vifplug's configuration, as `vifplugs` makes it."""
+    """Return the options of the translation; ``own``: vifplug's configuration, as `vifplugs` makes it."""
     return Options(mtu=cfg.CONF[GROUP].network_device_mtu, per_port_bridge=own[conf.OVS].per_port_bridge)
 
 
 def vifplugs(config_files: tuple[str, ...], settings: Mapping[str, Any]) -> cfg.ConfigOpts:
-    """vifplug's configuration, in which ``settings`` win. Raises InvalidConfig, NotPermitted."""
+    """Return vifplug's configuration, overridden by ``settings``. Raises InvalidConfig, NotPermitted."""
     own = conf.load(config_files)
     for name, value in settings.items():
         _override(own, name, value)

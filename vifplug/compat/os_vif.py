@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 class _Adapter:
-    """The driver, and the values of the agent's configuration that it was made with: others make another one."""
+    """The driver, made again when the agent's configuration has changed."""
 
     def __init__(self, config_files: Sequence[str]) -> None:
         self._config_files = tuple(config_files)
@@ -33,7 +33,7 @@ class _Adapter:
         self._driver: VIFDriver | None = None
 
     def driver(self) -> tuple[VIFDriver, translate.Options]:
-        """The driver, and what the translation of objects needs to know, as the configuration is now."""
+        """Return the driver and the options of the translation, for the current configuration."""
         settings = options.chosen()
         with self._making:
             if self._driver is None or settings != self._settings:
@@ -51,10 +51,16 @@ _adapter: _Adapter | None = None
 
 
 def initialize(reset: bool = False, *, config_files: Sequence[str] = ()) -> None:
-    """Read vifplug's configuration and make os-vif's options known to the agent's; ``reset``: read it again.
+    """Read vifplug's configuration, and register os-vif's options with the agent's.
 
-    ``config_files`` are vifplug's own; without any, the usual ones. Raises vifplug's InvalidConfig: an agent that can't
-    plug should not start. Plugins of third parties are loaded when they are needed; `host_info` tells those that can't.
+    Third-party plugins are loaded at their first use.
+
+    Args:
+        reset: whether to read the configuration again.
+        config_files: vifplug's configuration files; by default the usual ones.
+
+    Raises:
+        vifplug.errors.InvalidConfig: an agent that cannot plug should not start.
     """
     global _adapter
     objects.register_all()
@@ -80,12 +86,12 @@ def plug(vif: Any, instance_info: Any) -> None:
         if document is not None:
             _plug(driver, document, instance_info)
     except VifplugError as error:
-        _log.error("failed to plug %s: %s", translate.message(vif), error)
+        _log.error("failed to plug %s: %s", translate.describe(vif), error)
         raise exception.PlugException(vif=vif, err=error) from error
 
 
 def unplug(vif: Any, instance_info: Any) -> None:
-    """Take back everything of ``vif``, whoever plugged it and however it was configured then.
+    """Unplug ``vif``, whoever plugged it and whatever the configuration was then.
 
     Raises os-vif's LibraryNotInitialized, NoMatchingPlugin and UnplugException.
     """
@@ -97,14 +103,14 @@ def unplug(vif: Any, instance_info: Any) -> None:
         else:
             _unplug_foreign(driver, vif, instance_info)
     except VifplugError as error:
-        _log.error("failed to unplug %s: %s", translate.message(vif), error)
+        _log.error("failed to unplug %s: %s", translate.describe(vif), error)
         raise exception.UnplugException(vif=vif, err=error) from error
 
 
 def host_info(permitted_vif_type_names: list[str] | None = None) -> Any:
-    """os-vif's HostInfo: the classes that can be plugged here, with the versions and port profiles that they have.
+    """Return os-vif's HostInfo: the classes that can be plugged here, with their versions and port profiles.
 
-    Raises LibraryNotInitialized. A plugin that can't be loaded is logged and left out.
+    Raises LibraryNotInitialized. A plugin that cannot be loaded is logged and left out.
     """
     if _adapter is None:
         raise exception.LibraryNotInitialized()
@@ -117,7 +123,7 @@ def host_info(permitted_vif_type_names: list[str] | None = None) -> Any:
 
 
 def _initialized(vif: Any) -> _Adapter:
-    """Raises LibraryNotInitialized, or NoMatchingPlugin where neither vifplug nor anybody else has the VIF's plugin."""
+    """Raises LibraryNotInitialized, or NoMatchingPlugin if nobody has the VIF's plugin."""
     if _adapter is None:
         raise exception.LibraryNotInitialized()
     if vif.plugin not in translate.FORMS and vif.plugin not in foreign.installed():
@@ -127,7 +133,7 @@ def _initialized(vif: Any) -> _Adapter:
 
 def _document(vif: Any, settings: translate.Options) -> VIF | None:
     if vif.plugin in translate.FORMS:
-        return translate.document(translate.Ask(vif, settings))
+        return translate.document(translate.Translation(vif, settings))
     return translate.for_plugin(vif, plain.data(vif))
 
 
@@ -162,7 +168,7 @@ def _unplug(driver: VIFDriver, vif: Any) -> None:
 
 
 def _unplug_foreign(driver: VIFDriver, vif: Any, info: Any) -> None:
-    """By vifplug's record, or, of what was plugged before vifplug was there, by the plugin alone."""
+    """Unplug by vifplug's record, or by the plugin alone if it was plugged without vifplug."""
     try:
         driver.show(vif.id)
     except NotPlugged:

@@ -1,6 +1,6 @@
 """os-vif's versioned objects as plain data, and back: ``{"class": "VIFGeneric", "vif_name": "tap1", ...}``.
 
-Lists of objects are lists; addresses and UUIDs are texts. Fields that are unset are left out.
+Lists of objects are lists; addresses and UUIDs are strings. Unset fields are left out.
 """
 
 from __future__ import annotations
@@ -33,8 +33,7 @@ def build(name: str, fields: Mapping[str, Any]) -> Any:
     cls = known(name)
     values = {key: value for key, value in fields.items() if key != CLASS}
     if unknown := sorted(values.keys() - cls.fields.keys()):
-        fields_told = joined(sorted(cls.fields), "and")
-        raise InvalidRequest(f"os-vif's {name} has no field {joined(unknown)}; it has {fields_told}")
+        raise InvalidRequest(f"os-vif's {name} has no field {joined(unknown)} (expected {joined(sorted(cls.fields))})")
     made = cls()
     for key, value in values.items():
         _set(made, name, key, value)
@@ -50,7 +49,7 @@ def known(name: str) -> Any:
     """The class of that name: os-vif's, or one that a plugin registered. Raises InvalidRequest."""
     found = base.VersionedObjectRegistry.obj_classes().get(name)
     if not found:
-        raise InvalidRequest(f"os-vif has no class {name!r}; expected one such as VIFGeneric or VIFOpenVSwitch")
+        raise InvalidRequest(f"os-vif has no class {name!r} (expected VIFGeneric, VIFOpenVSwitch or the like)")
     return found[0]
 
 
@@ -62,7 +61,7 @@ def _set(made: Any, name: str, key: str, value: Any) -> None:
 
 
 def _value(field: Any, value: Any) -> Any:
-    """A list where an object is wanted is the object that is such a list (SubnetList ...)."""
+    """Return the value of a field; a list becomes the list object that the field expects (SubnetList ...)."""
     if isinstance(value, Mapping) and CLASS in value:
         return build(str(value[CLASS]), value)
     if isinstance(value, Sequence) and not isinstance(value, str):

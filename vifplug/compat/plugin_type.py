@@ -1,4 +1,4 @@
-"""The VIF type ``os_vif``: a plugin of os-vif's does the host side, with the object that the document describes.
+"""The VIF type ``os_vif``: an os-vif plugin does the host side, with the object that the document describes.
 
 The module needs no os-vif, so the type is listed where os-vif is not installed, and says what is missing when used.
 """
@@ -71,7 +71,7 @@ class PluggedByOsVif(Resource):
 
 
 class OsVifType(VIFType):
-    """A VIF of an os-vif plugin's."""
+    """A VIF of an os-vif plugin."""
 
     name = "os_vif"
     source = OsVifSource
@@ -128,10 +128,12 @@ class OsVifType(VIFType):
 def _object_problems(vif: VIF) -> Iterator[Problem]:
     given = vif.source.vif
     for key in ELSEWHERE.keys() & given.keys():
-        yield Problem(f"$.source.vif.{key}", f"is not said here: the object gets what {ELSEWHERE[key]} says")
+        yield Problem(f"$.source.vif.{key}", f"not allowed here: the object gets it from {ELSEWHERE[key]}")
     if form(vif.source) not in FORMS:
-        wanted = f"expected {joined(FORMS)}: the guest's element follows from it"
-        yield Problem("$.source.vif.class", f"{wanted}; got {form(vif.source)!r} (see source.form)")
+        message = (
+            f"expected {joined(FORMS)}, got {form(vif.source)!r}: the guest's element follows from it: see source.form"
+        )
+        yield Problem("$.source.vif.class", message)
     if given.get("dev_type") == "generic":
         yield Problem("$.source.vif.dev_type", "expected ethernet: a generic device is no <interface>")
     if vif.target not in (None, default_target(vif.id), given.get("vif_name")):
@@ -139,9 +141,9 @@ def _object_problems(vif: VIF) -> Iterator[Problem]:
 
 
 def _form_problems(vif: VIF) -> Iterator[Problem]:
-    """What the element of the object's class lacks, and what it can't carry."""
+    """What the element of the object's class lacks, and what it cannot carry."""
     kind = form(vif.source)
-    for key in _lacking(vif.source):
+    for key in _missing(vif.source):
         yield Problem(f"$.source.vif.{key}", f"is missing; a {kind} needs it for the guest's element")
     if like := _LIKE.get(kind):
         yield from refused(vif, like.name, like.refuses)
@@ -153,7 +155,7 @@ def _form_problems(vif: VIF) -> Iterator[Problem]:
     yield from capabilities.driver_problems(vif.driver, model, libvirts)
 
 
-#: vifplug's own types with the same element: what they can't honour can't be honoured here
+#: vifplug's own types with the same element: what they refuse is refused here
 _LIKE: Mapping[str, type[VIFType]] = {"VIFVHostUser": VhostUserType, "VIFHostDevice": HostDeviceType}
 
 
@@ -165,17 +167,17 @@ def list_opts() -> Any:
 
 
 def form(source: OsVifSource) -> str:
-    """The class of os-vif's that the element follows."""
+    """Return the os-vif class that the element follows."""
     return source.form or str(source.vif.get("class"))
 
 
-def _lacking(source: OsVifSource) -> list[str]:
+def _missing(source: OsVifSource) -> list[str]:
     needs = {"VIFBridge": ("bridge_name",), "VIFVHostUser": ("path", "mode"), "VIFHostDevice": ("dev_address",)}
     needs |= {"VIFGeneric": ("vif_name",), "VIFOpenVSwitch": ("vif_name",)}
-    lacking = [key for key in needs[form(source)] if not source.vif.get(key)]
+    missing = [key for key in needs[form(source)] if not source.vif.get(key)]
     if form(source) == "VIFOpenVSwitch" and not source.inner("network").get("bridge"):
-        lacking.append("network.bridge")
-    return lacking
+        missing.append("network.bridge")
+    return missing
 
 
 def _ethernet(vif: VIF, owner: str | None) -> Interface:
@@ -196,15 +198,8 @@ def _openvswitch(vif: VIF, owner: str | None) -> Interface:
         return _ethernet(vif, "vifplug" if profile.get("create_tap") else "libvirt")
     virtualport = VirtualPort(type="openvswitch", interfaceid=profile.get("interface_id") or vif.id)
     source = {"bridge": vif.source.inner("network")["bridge"]}
-    return Interface.of(
-        vif,
-        "bridge",
-        source,
-        target=_target(vif),
-        virtualport=virtualport,
-        bandwidth=vif.bandwidth,
-        mtu=_mtu(vif),
-    )
+    fields = {"target": _target(vif), "virtualport": virtualport, "bandwidth": vif.bandwidth, "mtu": _mtu(vif)}
+    return Interface.of(vif, "bridge", source, **fields)
 
 
 def _vhostuser(vif: VIF, owner: str | None) -> Interface:

@@ -28,24 +28,25 @@ _NAME_BYTES = 14
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What the agent's configuration says. ``mtu``, in bytes, is for networks that have none."""
+    """Options of the agent's configuration."""
 
+    #: the MTU of networks without one, in bytes
     mtu: int = 1500
     per_port_bridge: bool = False
 
 
 @dataclass(frozen=True)
-class Ask:
-    """A VIF object on its way."""
+class Translation:
+    """A VIF object and the options that its translation needs."""
 
     vif: Any
     options: Options
 
     def need(self, name: str) -> Any:
-        """The value of a field. Raises InvalidRequest where it is unset, None or empty."""
+        """Return a field. Raises InvalidRequest if it is unset, None or empty."""
         value = field(self.vif, name)
         if value in (None, ""):
-            raise InvalidRequest(f"{message(self.vif)} has no {name}, and plugin {self.vif.plugin} needs one")
+            raise InvalidRequest(f"{describe(self.vif)}: {name} is missing; plugin {self.vif.plugin} needs it")
         return value
 
     @property
@@ -59,41 +60,41 @@ class Ask:
 
     @property
     def profile(self) -> Any:
-        """The port profile. Raises InvalidRequest where it is none of Open vSwitch's."""
+        """The port profile. Raises InvalidRequest if it is not one for Open vSwitch."""
         profile = self.need("port_profile")
         if not isinstance(profile, objects.vif.VIFPortProfileOpenVSwitch):
             found = type(profile).__name__
             raise InvalidRequest(
-                f"{message(self.vif)}: expected a port_profile that is a VIFPortProfileOpenVSwitch, got a {found}"
+                f"{describe(self.vif)}: expected a port_profile that is a VIFPortProfileOpenVSwitch, got a {found}"
             )
         return profile
 
 
 def field(thing: Any, name: str) -> Any:
-    """A field of a versioned object; None where it is unset, or unknown to the version of the class that is here."""
+    """Return a field of a versioned object; None if it is unset, or unknown to this version of the class."""
     return getattr(thing, name) if name in thing else None
 
 
-def message(vif: Any) -> str:
-    """A VIF object, for a sentence."""
+def describe(vif: Any) -> str:
+    """Describe a VIF object in a sentence."""
     return f"{type(vif).__name__} {field(vif, 'id') or 'without an id'}"
 
 
 def generated(prefix: str, vif_id: str) -> str:
-    """The name that os-vif makes from a VIF's id."""
+    """Return the name that os-vif makes from a VIF's id."""
     return (prefix + vif_id)[:_NAME_BYTES]
 
 
 def instance(info: Any) -> Instance:
-    """The guest, of an InstanceInfo."""
+    """Return the guest of an InstanceInfo. Raises InvalidRequest."""
     values = {name: field(info, name) or None for name in ("uuid", "name", "project_id")}
     if values["uuid"] is None:
-        raise InvalidRequest("the InstanceInfo has no uuid, and a VIF is plugged for a guest")
+        raise InvalidRequest("InstanceInfo: uuid is missing; a VIF is plugged for a guest")
     return Instance.from_data({name: value for name, value in values.items() if value is not None})
 
 
-def document(ask: Ask) -> VIF | None:
-    """The VIF that vifplug plugs; None where the plugin has nothing to do. Raises InvalidRequest for the rest."""
+def document(ask: Translation) -> VIF | None:
+    """Return the VIF that vifplug plugs; None if the plugin has nothing to do. Raises InvalidRequest."""
     form = _form(ask.vif)
     made = form(ask)
     if made is None:
@@ -103,13 +104,13 @@ def document(ask: Ask) -> VIF | None:
 
 
 def check(vif: Any) -> None:
-    """Raises InvalidRequest where the VIF's plugin takes no object of its class."""
+    """Raises InvalidRequest if the VIF's plugin takes no object of its class."""
     _form(vif)
 
 
 def for_plugin(vif: Any, data: Document) -> VIF:
-    """The document for a VIF of another os-vif plugin's (`plugin_type`); ``data`` is the plain data of the object."""
-    ask = Ask(vif, Options())
+    """Return the document for a VIF of another os-vif plugin (`plugin_type`); ``data``: the object as plain data."""
+    ask = Translation(vif, Options())
     given = {key: value for key, value in data.items() if key not in ELSEWHERE}
     source = {"plugin": vif.plugin, "vif": given, "form": _standard(vif)}
     return VIF.from_data({"id": ask.need("id"), "mac": ask.need("address"), "type": "os_vif", "source": source})
@@ -120,38 +121,38 @@ def _standard(vif: Any) -> str:
     return next((cls.__name__ for cls in type(vif).__mro__ if cls.__module__ == objects.vif.__name__), "VIFBase")
 
 
-def _form(vif: Any) -> Callable[[Ask], Document | None]:
+def _form(vif: Any) -> Callable[[Translation], Document | None]:
     """The function for a VIF's class, or the nearest one that it inherits."""
     forms = FORMS[vif.plugin]
     for cls in type(vif).__mro__:
         if cls.__name__ in forms:
             return forms[cls.__name__]
     if isinstance(vif, objects.vif.VIFNestedDPDK):
-        raise InvalidRequest(f"{message(vif)} is a device inside a guest: there is nothing to plug on a host")
-    wanted = joined(sorted(forms), "or")
-    raise InvalidRequest(f"plugin {vif.plugin} does not plug a {message(vif)}; it takes a {wanted}")
+        raise InvalidRequest(f"{describe(vif)} is a device inside a guest: a host has nothing to plug for it")
+    expected = joined(sorted(forms), "or")
+    raise InvalidRequest(f"{describe(vif)}: plugin {vif.plugin} does not plug this class (expected {expected})")
 
 
 # -- plugin ovs -------------------------------------------------------------------------------------------------------
 
 
-def _switched(ask: Ask) -> Document:
+def _switched(ask: Translation) -> Document:
     """What every port on Open vSwitch has: the MTU, and the identity that Neutron knows it by."""
     profile = ask.profile
     if field(profile, "create_tap") and not isinstance(ask.vif, objects.vif.VIFOpenVSwitch):
-        raise InvalidRequest(f"{message(ask.vif)} has no tap of its own: create_tap is for a VIFOpenVSwitch only")
+        raise InvalidRequest(f"{describe(ask.vif)}: create_tap is for a VIFOpenVSwitch only")
     port = {"interfaceid": field(profile, "interface_id"), "profileid": field(profile, "profile_id")}
     given = {key: value for key, value in port.items() if value}
     return {"mtu": ask.mtu, "virtualport": {"type": "openvswitch", **given}}
 
 
-def _source(ask: Ask, **more: Any) -> Document:
+def _source(ask: Translation, **more: Any) -> Document:
     """The bridge, and which datapath it gets if it is not there yet; trunk bridges isolate by their own VLANs."""
     source = {"bridge": ask.bridge, "datapath_type": field(ask.profile, "datapath_type") or "system", **more}
     return source | ({"isolate": False} if ask.bridge.startswith(TRUNK_BRIDGE) else {})
 
 
-def _openvswitch(ask: Ask) -> Document:
+def _openvswitch(ask: Translation) -> Document:
     made, profile = _switched(ask), ask.profile
     create_port = bool(field(profile, "create_port")) or ask.options.per_port_bridge
     create_tap = create_port and bool(field(profile, "create_tap"))  # os-vif reads it only where it makes the port
@@ -166,14 +167,14 @@ def _openvswitch(ask: Ask) -> Document:
     return {"type": "bridge", **made}
 
 
-def _hybrid(ask: Ask) -> Document:
+def _hybrid(ask: Translation) -> Document:
     ask.need("bridge_name")
     made = _switched(ask)
     source = _source(ask, hybrid=True, hybrid_bridge=ask.vif.bridge_name)
     return {"type": "bridge", "tap_owner": "libvirt", "target": field(ask.vif, "vif_name"), "source": source, **made}
 
 
-def _vhostuser(ask: Ask) -> Document:
+def _vhostuser(ask: Translation) -> Document:
     """Open vSwitch names the socket that it makes after the port; as QEMU's client the port has os-vif's name."""
     made, path, mode = _switched(ask), ask.need("path"), ask.need("mode")
     datapath = field(ask.profile, "datapath_type") or "netdev"
@@ -183,7 +184,7 @@ def _vhostuser(ask: Ask) -> Document:
     return {"type": "vhostuser", "target": target, "source": source, **made}
 
 
-def _host_device(ask: Ask) -> Document:
+def _host_device(ask: Translation) -> Document:
     made, source = _switched(ask), _source(ask)
     source.pop("isolate", None)
     if made.pop("mtu") and source["datapath_type"] == "netdev":
@@ -191,11 +192,11 @@ def _host_device(ask: Ask) -> Document:
     return {"type": "hostdev", "source": {"address": _function(ask), **source}, **made}
 
 
-def _function(ask: Ask) -> str:
+def _function(ask: Translation) -> str:
     """The VF's address. nova plugs no ``generic`` device: libvirt is given that as it is, and no representor is its."""
     if ask.need("dev_type") != "ethernet":
         raise InvalidRequest(
-            f"{message(ask.vif)}: expected dev_type ethernet: a {ask.vif.dev_type} device is no interface"
+            f"{describe(ask.vif)}: expected dev_type ethernet: a {ask.vif.dev_type} device is no interface"
         )
     return str(ask.need("dev_address"))
 
@@ -203,25 +204,25 @@ def _function(ask: Ask) -> str:
 # -- plugins linux_bridge and noop, and what no plugin of os-vif's has ------------------------------------------------
 
 
-def _linux_bridge(ask: Ask) -> Document:
+def _linux_bridge(ask: Translation) -> Document:
     """The bridge is made where the network says so; what joins it to the network has to be the host's own."""
     network = ask.need("network")
     provide = bool(field(network, "should_provide_bridge")) and not field(network, "multi_host")
     if provide and field(network, "should_provide_vlan"):
-        asked = f"VLAN {field(network, 'vlan')} made on {field(network, 'bridge_interface')}"
+        device = f"VLAN {field(network, 'vlan')} on {field(network, 'bridge_interface')}"
         raise InvalidRequest(
-            f"{message(ask.vif)} wants {asked} for {ask.vif.bridge_name}: vifplug moves no uplink of the host; make "
-            "both in the host's own network configuration, and leave should_provide_vlan out"
+            f"{describe(ask.vif)} requests {device} for {ask.vif.bridge_name}: vifplug moves no uplink of the host: "
+            "make both in the host's network configuration, and leave should_provide_vlan out"
         )
     source = {"bridge": ask.need("bridge_name"), "ensure": provide and not field(network, "bridge_interface")}
     return {"type": "bridge", "tap_owner": "libvirt", "target": field(ask.vif, "vif_name"), "source": source}
 
 
-def _generic(ask: Ask) -> Document:
+def _generic(ask: Translation) -> Document:
     return {"type": "ethernet", "target": ask.need("vif_name"), "mtu": ask.mtu}
 
 
-def _direct(ask: Ask) -> Document:
+def _direct(ask: Translation) -> Document:
     """A macvtap on a VF; with ``vlan_name`` on that VLAN device of the network's physical interface."""
     network, vlan_name = field(ask.vif, "network"), field(ask.vif, "vlan_name")
     source: Document = {"mode": ask.need("mode")}
@@ -233,7 +234,7 @@ def _direct(ask: Ask) -> Document:
     return {"type": "direct", "target": field(ask.vif, "vif_name"), "source": source, "virtualport": _profile(ask)}
 
 
-def _profile(ask: Ask) -> Document | None:
+def _profile(ask: Translation) -> Document | None:
     profile = field(ask.vif, "port_profile")
     if isinstance(profile, objects.vif.VIFPortProfile8021Qbh):
         return {"type": "802.1Qbh", "profileid": _needed(ask.vif, profile, "profile_id")}
@@ -243,8 +244,8 @@ def _profile(ask: Ask) -> Document | None:
     return None
 
 
-def _nothing(ask: Ask) -> None:
-    """Somebody else has the other end. The ids have to be there all the same: a mistake is no success."""
+def _nothing(ask: Translation) -> None:
+    """Plug nothing: another agent does it. The ids are required all the same, so that a mistake is an error."""
     ask.need("id")
 
 
@@ -252,12 +253,12 @@ def _needed(vif: Any, thing: Any, name: str) -> Any:
     value = None if thing is None else field(thing, name)
     if value in (None, ""):
         found = type(thing).__name__
-        raise InvalidRequest(f"{message(vif)}: its {found} has no {name}, and plugin {vif.plugin} needs one")
+        raise InvalidRequest(f"{describe(vif)}: {name} of its {found} is missing; plugin {vif.plugin} needs it")
     return value
 
 
-#: plugin -> class -> what it comes to. ``vifplug`` has the classes that no plugin of os-vif's has.
-FORMS: Mapping[str, Mapping[str, Callable[[Ask], Document | None]]] = {
+#: plugin -> class -> its translation. ``vifplug`` has the classes that no plugin of os-vif has.
+FORMS: Mapping[str, Mapping[str, Callable[[Translation], Document | None]]] = {
     "ovs": {
         "VIFOpenVSwitch": _openvswitch,
         "VIFBridge": _hybrid,

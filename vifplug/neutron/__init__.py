@@ -1,4 +1,4 @@
-"""From Neutron's port bindings to VIFs: every VIF type that the field has or had, as one table.
+"""From Neutron's port bindings to VIFs: every VIF type of current and past releases, in one table.
 
 ::
 
@@ -31,16 +31,22 @@ __all__ = ["vif_from_binding"]
 
 _log = logging.getLogger(__name__)
 
-#: types of VIF whose guest has an emulated NIC, with a backend of the kernel's
+#: VIF types whose guest has an emulated NIC with a kernel backend
 _WITH_NIC = ("bridge", "ethernet", "direct")
 
 
 def vif_from_binding(port: object, guest: object = None) -> VIF:
-    """The VIF that a bound port is, for a guest.
+    """Return the VIF of a bound port, for a guest.
 
-    What is asked for the guest's speed alone and can't be had is left out, with a warning to the log. Raises
-    InvalidDocument with all that is wrong, paths beginning with ``$.port`` and ``$.guest``; Unsupported for a port that
-    no libvirt host can have.
+    A request that only concerns speed and cannot be met is left out, with a warning in the log.
+
+    Args:
+        port: a Neutron port, or nova's record of the VIF, as plain data.
+        guest: the guest, as plain data: see `vifplug.neutron.guest.Guest`.
+
+    Raises:
+        InvalidDocument: with every problem; their paths begin with ``$.port`` and ``$.guest``.
+        Unsupported: no libvirt host can have such a port.
     """
     problems: list[Problem] = []
     found, facts = _read(port, guest, problems)
@@ -60,7 +66,7 @@ def vif_from_binding(port: object, guest: object = None) -> VIF:
 
 
 def _read(port: object, guest: object, problems: list[Problem]) -> tuple[Binding | None, Guest | None]:
-    """Port and guest; what is wrong with both goes to ``problems``."""
+    """Return port and guest, None for an invalid one, and add all problems to ``problems``."""
     found = facts = None
     try:
         found = bindings.read(port)
@@ -77,27 +83,27 @@ def _refusal(binding: Binding, row: BindingRow | None) -> str:
     if row is not None:
         return f"{binding.vif_type} {row.refusal}"
     known = joined(sorted({each.vif_type for each in table.TABLE if each.form}))
-    return f"expected {known}, got {binding.vif_type!r}: a third party's mechanism driver needs a VIF type of its own"
+    return f"expected {known}, got {binding.vif_type!r}: a third-party mechanism driver needs its own VIF type"
 
 
 def _common(binding: Binding, guest: Guest, row: BindingRow) -> Document:
-    """What every VIF has. Raises InvalidDocument for a bandwidth that is wrong, or that the form can't enforce."""
+    """Return what every VIF has. Raises InvalidDocument for a bandwidth that is invalid or cannot be enforced."""
     problems: list[Problem] = []
     bandwidth = guests.bandwidth(guest, problems)
     if bandwidth and not row.shaped:
-        message = f"can't be enforced on a {row.becomes} port, whose traffic passes no device of the host's kernel"
-        asked = f"$.guest.extra_specs.{guests.first_quota(guest)}"
-        problems.append(Problem(asked, f"{message}: use a QoS policy of Neutron's, or a flavor without it"))
+        message = f"cannot be enforced on a {row.becomes} port, whose traffic bypasses the host's kernel"
+        path = f"$.guest.extra_specs.{guests.first_quota(guest)}"
+        problems.append(Problem(path, f"{message}: use a Neutron QoS policy, or a flavor without it"))
     if problems:
         raise InvalidDocument(problems)
     return {"id": binding.id, "mac": binding.mac, "bandwidth": bandwidth}
 
 
 def _nic(document: Document, binding: Binding, guest: Guest) -> dict[str, Any]:
-    """Model and driver of the guest's NIC; a form may have a word of its own in it."""
+    """Return model and driver of the guest's NIC; the form may override them."""
     kind = document["type"]
     if kind == "vdpa":
-        sizes = guests.rings(guest)  # libvirt reads them of a virtio model only
+        sizes = guests.rings(guest)  # libvirt reads them for a virtio model only
         return {"model": "virtio", "driver": sizes} if sizes else {}
     if binding.vnic_type in guests.PASSED_THROUGH or kind == "hostdev":
         return {}
@@ -110,7 +116,7 @@ def _nic(document: Document, binding: Binding, guest: Guest) -> dict[str, Any]:
 
 
 def _vif(document: Document, binding: Binding) -> VIF:
-    """The VIF; what is wrong with a value that the port gave is told by the VIF document's path."""
+    """Return the VIF. A problem with a value of the port has the path of the VIF document."""
     try:
         return VIF.from_data({key: value for key, value in document.items() if value is not None or key == "target"})
     except InvalidDocument as error:

@@ -1,4 +1,4 @@
-"""What a port's binding says: Neutron's port, or nova's record of it, as one record. Pure."""
+"""A port's binding as one record, from Neutron's port or from nova's record of it. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _INTEGRATION_BRIDGE: Final = "br-int"
 #: what oslo.utils takes for true (strutils.TRUE_STRINGS)
 _TRUE: Final = ("1", "t", "true", "on", "y", "yes")
 
-#: our name -> the keys that Neutron's port and nova's VIF (network_info) have for it
+#: field -> its key in Neutron's port, and in nova's VIF (network_info)
 _KEYS: Final = {
     "id": ("id",),
     "mac": ("mac_address", "address"),
@@ -30,36 +30,38 @@ _KEYS: Final = {
 
 @dataclass(frozen=True)
 class Binding:
-    """A port as it is bound. ``details``, ``profile`` and ``network`` are as given; keys that are not known are none
-    of our business, since a port has many that say nothing of the host.
-    """
+    """A bound port. Unknown keys are ignored: a port has many that do not concern the host."""
 
     id: str
     mac: str
     vif_type: str
     vnic_type: str
+    #: binding:vif_details as given
     details: Mapping[str, Any]
+    #: binding:profile as given
     profile: Mapping[str, Any]
+    #: the network as nova keeps it, as given
     network: Mapping[str, Any]
+    #: the whole port
     port: Mapping[str, Any]
 
     @property
     def name(self) -> str:
-        """The device's name on the host: ``devname``, else as nova makes one up."""
+        """The device's name on the host: ``devname``, or the one that nova would generate."""
         return str(self.port.get("devname") or f"nic{self.id}"[:_NAME_BYTES])
 
     def named(self, prefix: str) -> str:
-        """A name of the field's: ``qbr``, ``vhu`` ... and the beginning of the id."""
+        """Return a conventional name: ``qbr``, ``vhu`` ... and the beginning of the id."""
         return (prefix + self.id)[:_NAME_BYTES]
 
     @property
     def interface_id(self) -> str:
-        """What Open vSwitch and its controllers know the port by."""
+        """The id by which Open vSwitch and its controllers know the port."""
         return str(self.port.get("ovs_interfaceid") or self.id)
 
     @property
     def bridge(self) -> str:
-        """The bridge of the port's switch: the network's, else the binding's, else nova's default for its type."""
+        """The bridge: the network's, else the binding's, else nova's default for the type."""
         if given := self.network.get("bridge") or self.details.get("bridge_name"):
             return str(given)[:_NAME_BYTES]
         if self.vif_type == "bridge" and (network := self.network.get("id") or self.port.get("network_id")):
@@ -97,7 +99,7 @@ class Binding:
 
 
 def read(port: object) -> Binding:
-    """The binding of a port. Raises InvalidDocument with all that is missing or of a wrong kind."""
+    """Return the binding of a port. Raises InvalidDocument with every missing or wrong value."""
     if not isinstance(port, Mapping):
         raise InvalidDocument([Problem("$.port", f"expected an object, got {described(port)}")])
     problems: list[Problem] = []
@@ -117,17 +119,17 @@ def read(port: object) -> Binding:
 
 
 def truth(value: object) -> bool:
-    """Whether a value means yes, as oslo.utils reads it; what is no word of yes is no."""
+    """Whether oslo.utils would read a value as true."""
     return value is True or str(value).strip().lower() in _TRUE
 
 
 def missing(place: str, keys: Iterable[tuple[str, object]]) -> list[Problem]:
-    """A problem for each key of a part of the port that has no value."""
+    """Return a problem for each key without a value, in a part of the port."""
     return [Problem(f"$.port.binding:{place}.{key}", "is missing") for key, value in keys if not value]
 
 
 def _number(value: object) -> object:
-    """A number that came as text."""
+    """Return the integer that a string spells, or the value itself."""
     return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
 
 

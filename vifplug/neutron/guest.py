@@ -78,19 +78,19 @@ class Guest(Model):
 
     @property
     def wants_queues(self) -> bool:
-        """Whether flavor or image ask for a queue for each CPU."""
+        """Whether flavor or image request a queue for each CPU."""
         flavor, image = self.extra_specs.get("hw:vif_multiqueue_enabled"), self.image.get("hw_vif_multiqueue_enabled")
         return truth(image if flavor is None else flavor)
 
     @property
     def packed(self) -> bool:
-        """Whether flavor or image ask for packed virtio rings (virtio 1.1)."""
+        """Whether flavor or image request packed virtio rings (virtio 1.1)."""
         flavor, image = self.extra_specs.get("hw:virtio_packed_ring"), self.image.get("hw_virtio_packed_ring")
         return truth(image if flavor is None else flavor)
 
 
 def read(guest: object) -> Guest:
-    """The guest that plain data describes. Raises InvalidDocument with every problem."""
+    """Return the guest that plain data describes. Raises InvalidDocument with every problem."""
     try:
         return Guest.from_data({} if guest is None else guest)
     except InvalidDocument as error:
@@ -98,7 +98,7 @@ def read(guest: object) -> Guest:
 
 
 def driver(guest: Guest) -> dict[str, Any]:
-    """``<driver>`` of an emulated NIC; empty where it is QEMU's own choice. Only virtio has one."""
+    """Return ``<driver>`` of an emulated NIC; empty if it is QEMU's choice. Only virtio has one."""
     if guest.model != "virtio":
         return {}
     found: dict[str, Any] = {"packed": True} if guest.packed else {}
@@ -113,25 +113,24 @@ def driver(guest: Guest) -> dict[str, Any]:
 
 
 def rings(guest: Guest) -> dict[str, Any]:
-    """Ring sizes where no kernel is between guest and device: vhost-user and vDPA take both."""
+    """Return both ring sizes, for vhost-user and vDPA, which bypass the kernel."""
     sizes = {"rx_queue_size": guest.rx_queue_size, "tx_queue_size": guest.tx_queue_size}
     return {name: size for name, size in sizes.items() if size}
 
 
 def notes(guest: Guest) -> Iterator[str]:
-    """What was asked for the guest's speed and is left out, a sentence each."""
+    """Say which requests for the guest's speed are left out, in a sentence each."""
     if guest.wants_queues and guest.model != "virtio":
-        message = f"a NIC of {guest.model or 'no model that is said'} has one"
-        yield f"several queues were asked for, and {message}: hw_vif_multiqueue_enabled is left out"
+        yield f"hw_vif_multiqueue_enabled is ignored: a NIC of model {guest.model or 'unknown'} has a single queue"
 
 
 def bandwidth(guest: Guest, problems: list[Problem]) -> dict[str, dict[str, Any]] | None:
-    """``bandwidth`` of the flavor's quota:vif_*; None where it limits nothing. A rate of 0 is none."""
+    """Return ``bandwidth`` from the flavor's quota:vif_*; None if there is no limit. A rate of 0 is no limit."""
     found: dict[str, dict[str, Any]] = {}
     for direction in _DIRECTIONS:
         given = {rate: guest.extra_specs.get(_quota(direction, rate)) for rate in _RATES}
-        asked = {rate: value for rate, value in given.items() if str(value) not in ("None", "0")}
-        values = {rate: _whole(direction, rate, value, problems) for rate, value in asked.items()}
+        limits = {rate: value for rate, value in given.items() if str(value) not in ("None", "0")}
+        values = {rate: _whole(direction, rate, value, problems) for rate, value in limits.items()}
         if values:
             found[direction] = values
             problems += _limit_problems(direction, values)
@@ -139,7 +138,7 @@ def bandwidth(guest: Guest, problems: list[Problem]) -> dict[str, dict[str, Any]
 
 
 def first_quota(guest: Guest) -> str:
-    """A quota of the flavor's, to name it."""
+    """Return the first quota of the flavor, to name it in an error."""
     return next(name for way in _DIRECTIONS for rate in _RATES if (name := _quota(way, rate)) in guest.extra_specs)
 
 
@@ -152,11 +151,11 @@ def _whole(direction: str, rate: str, value: object, problems: list[Problem]) ->
     if text.isascii() and text.isdigit():
         return int(text)
     problems.append(_problem(direction, rate, f"expected an integer, got {described(value)}"))
-    return 1  # told already
+    return 1  # the problem is recorded
 
 
 def _limit_problems(direction: str, values: Mapping[str, int]) -> list[Problem]:
-    """What `Limit` has against the values, said of the flavor."""
+    """Return the problems that `Limit` finds in the values, with the flavor's paths."""
     try:
         Limit(**values)
     except InvalidDocument as error:

@@ -1,7 +1,7 @@
-"""The table: each binding that the field has or had, what tells it from others, and what it becomes. Pure.
+"""The table of bindings of current and past releases: what tells each from others, and what it becomes. Pure.
 
-The first row that fits a port is its row. ``source`` names where a row comes from: the function of nova that has it
-(2026.2, or the release that had it last), or the document that lists it.
+The first row that fits a port is its row. ``source`` names the origin of a row: the function of nova that has it
+(2026.2, or the last release that had it), or the document that lists it.
 """
 
 from __future__ import annotations
@@ -21,17 +21,19 @@ _SHAPED: Final = ("bridge", "ethernet", "direct")
 
 @dataclass(frozen=True)
 class BindingRow:
-    """One binding: its form as a document, the type that it becomes, and what the host gets.
-
-    ``when`` says in words what ``fits`` tests; ``refusal`` is for what no libvirt host can have.
-    """
+    """One binding."""
 
     name: str
+    #: makes the VIF document; None for a binding that is refused
     form: Form | None = None
+    #: the VIF type that the binding becomes
     becomes: str = ""
+    #: what the host gets
     host: str = ""
+    #: the condition of ``fits``, in words
     when: str = ""
     fits: Callable[[Binding], bool] = lambda binding: True
+    #: why no libvirt host can have it
     refusal: str = ""
     vif_type: str = ""
     source: str = ""
@@ -42,8 +44,8 @@ class BindingRow:
         return self.becomes in _SHAPED
 
     @property
-    def message(self) -> str:
-        """What the host gets, or why nothing."""
+    def outcome(self) -> str:
+        """What the host gets, or why it gets nothing."""
         return self.host or f"{self.vif_type} {self.refusal}"
 
 
@@ -88,11 +90,13 @@ _REPRESENTOR: Final = "the VF's MAC; its representor's port"
 _SOCKET: Final = "the socket's directory"
 _ASSOCIATED: Final = "the VF is claimed; libvirt associates the profile"
 
+_Row = BindingRow  # a row is a line
+
 _OVS: Final = _rows(
     "ovs",
     f"{_OS_VIF}ovs; {_WIKI}",
-    BindingRow("ovs-direct", forms.switched_function, "hostdev", _REPRESENTOR, "vnic direct", _DIRECT),
-    BindingRow(
+    _Row("ovs-direct", forms.switched_function, "hostdev", _REPRESENTOR, "vnic direct", _DIRECT),
+    _Row(
         "ovs-vdpa",
         forms.vdpa,
         "vdpa",
@@ -100,7 +104,7 @@ _OVS: Final = _rows(
         "vnic vdpa",
         _vnic("vdpa"),
     ),
-    BindingRow(
+    _Row(
         "ovs-remote-managed",
         forms.remote_function,
         "hostdev",
@@ -108,25 +112,25 @@ _OVS: Final = _rows(
         "vnic remote-managed",
         _vnic("remote-managed"),
     ),
-    BindingRow("ovs-hybrid", forms.ovs_hybrid, "bridge", "qbr, qvb and qvo; qvo's port", "ovs_hybrid_plug", _HYBRID),
-    BindingRow("ovs-tap", forms.ovs_tap, "bridge", "a tap and its port", "ovs_create_tap", _says("ovs_create_tap")),
-    BindingRow("ovs-port", forms.ovs_port, "bridge", "the port, before libvirt's tap", "delegate_create", _delegated),
-    BindingRow("ovs", forms.ovs_libvirt, "bridge", "the bridge", "else: the port is libvirt's"),
+    _Row("ovs-hybrid", forms.ovs_hybrid, "bridge", "qbr, qvb and qvo; qvo's port", "ovs_hybrid_plug", _HYBRID),
+    _Row("ovs-tap", forms.ovs_tap, "bridge", "a tap and its port", "ovs_create_tap", _says("ovs_create_tap")),
+    _Row("ovs-port", forms.ovs_port, "bridge", "the port, before libvirt's tap", "delegate_create", _delegated),
+    _Row("ovs", forms.ovs_libvirt, "bridge", "the bridge", "else: the port is libvirt's"),
 )
 
 _AGILIO: Final = _rows(
     "agilio_ovs",
     f"{_OS_VIF}agilio_ovs",
-    BindingRow("agilio-ovs-direct", forms.switched_function, "hostdev", _REPRESENTOR, "vnic direct", _DIRECT),
-    BindingRow("agilio-ovs-forwarder", forms.vhostuser, "vhostuser", _SOCKET, "vnic virtio-forwarder", _FORWARDER),
-    BindingRow("agilio-ovs", _as_ovs, "bridge", "as ovs", "else: as ovs"),
+    _Row("agilio-ovs-direct", forms.switched_function, "hostdev", _REPRESENTOR, "vnic direct", _DIRECT),
+    _Row("agilio-ovs-forwarder", forms.vhostuser, "vhostuser", _SOCKET, "vnic virtio-forwarder", _FORWARDER),
+    _Row("agilio-ovs", _as_ovs, "bridge", "as ovs", "else: as ovs"),
 )
 
 _VHOSTUSER: Final = _rows(
     "vhostuser",
     f"{_OS_VIF}vhostuser; {_WIKI}",
-    BindingRow("vhostuser-fp", forms.vhostuser, "vhostuser", _SOCKET, "vhostuser_fp_plug", _says("vhostuser_fp_plug")),
-    BindingRow(
+    _Row("vhostuser-fp", forms.vhostuser, "vhostuser", _SOCKET, "vhostuser_fp_plug", _says("vhostuser_fp_plug")),
+    _Row(
         "vhostuser-ovs",
         forms.vhostuser_ovs,
         "vhostuser",
@@ -134,28 +138,28 @@ _VHOSTUSER: Final = _rows(
         "vhostuser_ovs_plug",
         _says("vhostuser_ovs_plug"),
     ),
-    BindingRow("vhostuser", forms.vhostuser, "vhostuser", _SOCKET, "else, as VPP has it"),
+    _Row("vhostuser", forms.vhostuser, "vhostuser", _SOCKET, "else, as VPP has it"),
 )
 
 _BRIDGE: Final = _rows(
     "bridge",
     f"{_OS_VIF}bridge (to 2025.1); {_WIKI}",
-    BindingRow("bridge", forms.linux_bridge, "bridge", "the bridge; libvirt puts its tap on it"),
+    _Row("bridge", forms.linux_bridge, "bridge", "the bridge; libvirt puts its tap on it"),
 )
 
 _IVS: Final = _rows(
     "ivs",
     f"{_OS_VIF}ivs; {_WIKI}",
-    BindingRow(
+    _Row(
         "ivs-hybrid", forms.others_bridge, "bridge", "nothing: the agent makes the bridge", "ovs_hybrid_plug", _HYBRID
     ),
-    BindingRow("ivs", forms.others_tap, "ethernet", "nothing: the agent connects libvirt's tap", "else"),
+    _Row("ivs", forms.others_tap, "ethernet", "nothing: the agent connects libvirt's tap", "else"),
 )
 
 _VROUTER: Final = _rows(
     "vrouter",
     f"{_OS_VIF}vrouter; {_WIKI}",
-    BindingRow(
+    _Row(
         "vrouter-direct",
         forms.remote_function,
         "hostdev",
@@ -163,23 +167,21 @@ _VROUTER: Final = _rows(
         "vnic direct",
         _DIRECT,
     ),
-    BindingRow("vrouter-forwarder", forms.vhostuser, "vhostuser", _SOCKET, "vnic virtio-forwarder", _FORWARDER),
-    BindingRow("vrouter", forms.others_tap, "ethernet", "nothing: vRouter's agent connects libvirt's tap", "else"),
+    _Row("vrouter-forwarder", forms.vhostuser, "vhostuser", _SOCKET, "vnic virtio-forwarder", _FORWARDER),
+    _Row("vrouter", forms.others_tap, "ethernet", "nothing: vRouter's agent connects libvirt's tap", "else"),
 )
 
 _TAPS: Final = (
-    *_rows("tap", f"{_LEGACY}tap", BindingRow("tap", forms.bare_tap, "ethernet", "a tap")),
+    *_rows("tap", f"{_LEGACY}tap", _Row("tap", forms.bare_tap, "ethernet", "a tap")),
     *_rows(
         "midonet",
         f"{_LEGACY}midonet; {_WIKI}",
-        BindingRow("midonet", forms.others_tap_without_mtu, "ethernet", "nothing: MidoNet's agent binds libvirt's tap"),
+        _Row("midonet", forms.others_tap_without_mtu, "ethernet", "nothing: MidoNet's agent binds libvirt's tap"),
     ),
     *_rows(
         "iovisor",
         f"{_LEGACY}iovisor; {_WIKI}",
-        BindingRow(
-            "iovisor", forms.others_tap_without_mtu, "ethernet", "nothing: PLUMgrid's agent connects libvirt's tap"
-        ),
+        _Row("iovisor", forms.others_tap_without_mtu, "ethernet", "nothing: PLUMgrid's agent connects libvirt's tap"),
     ),
 )
 
@@ -187,15 +189,13 @@ _MACVTAPS: Final = (
     *_rows(
         "macvtap",
         f"{_LEGACY}macvtap; {_WIKI}",
-        BindingRow("macvtap", forms.macvtap, "direct", "the device is up; a VLAN device where details have a vlan"),
+        _Row("macvtap", forms.macvtap, "direct", "the device is up; a VLAN device where details have a vlan"),
     ),
     *_rows(
         "hw_veb",
         f"{_LEGACY}hw_veb; {_WIKI}",
-        BindingRow(
-            "hw-veb-direct", forms.veb_function, "hostdev", "the VF's MAC, VLAN and trust", "vnic direct", _DIRECT
-        ),
-        BindingRow(
+        _Row("hw-veb-direct", forms.veb_function, "hostdev", "the VF's MAC, VLAN and trust", "vnic direct", _DIRECT),
+        _Row(
             "hw-veb-macvtap",
             forms.veb_macvtap,
             "direct",
@@ -206,18 +206,18 @@ _MACVTAPS: Final = (
     *_rows(
         "mlnx_direct",
         f"{_LEGACY}mlnx_direct (to Juno); {_WIKI}",
-        BindingRow("mlnx-direct", forms.mlnx_direct, "direct", "the device is claimed"),
+        _Row("mlnx-direct", forms.mlnx_direct, "direct", "the device is claimed"),
     ),
     *_rows(
         "802.1qbg",
         f"{_LEGACY}802qbg; {_WIKI}",
-        BindingRow("802.1qbg", forms.qbg, "direct", "the device is up; libvirt associates the profile"),
+        _Row("802.1qbg", forms.qbg, "direct", "the device is up; libvirt associates the profile"),
     ),
     *_rows(
         "802.1qbh",
         f"{_LEGACY}802qbh; {_WIKI}",
-        BindingRow("802.1qbh-direct", forms.qbh_function, "hostdev", _ASSOCIATED, "vnic direct", _DIRECT),
-        BindingRow("802.1qbh-macvtap", forms.qbh_macvtap, "direct", _ASSOCIATED, "else, as vnic macvtap"),
+        _Row("802.1qbh-direct", forms.qbh_function, "hostdev", _ASSOCIATED, "vnic direct", _DIRECT),
+        _Row("802.1qbh-macvtap", forms.qbh_macvtap, "direct", _ASSOCIATED, "else, as vnic macvtap"),
     ),
 )
 
@@ -225,12 +225,12 @@ _WHOLE: Final = (
     *_rows(
         "hostdev_physical",
         f"{_LEGACY}hostdev_physical",
-        BindingRow("hostdev-physical", forms.whole_function, "hostdev", "the function is claimed"),
+        _Row("hostdev-physical", forms.whole_function, "hostdev", "the function is claimed"),
     ),
     *_rows(
         "ib_hostdev",
         f"{_LEGACY}ib_hostdev",
-        BindingRow("ib-hostdev", forms.whole_function, "hostdev", "the function is claimed: eswitchd does the rest"),
+        _Row("ib-hostdev", forms.whole_function, "hostdev", "the function is claimed: eswitchd does the rest"),
     ),
 )
 
@@ -247,16 +247,13 @@ _REASONS: Final = {
 _REFUSED: Final = tuple(
     row
     for vif_type, reason in _REASONS.items()
-    for row in _rows(vif_type, _PORTBINDINGS, BindingRow(vif_type.replace("_", "-"), refusal=reason))
+    for row in _rows(vif_type, _PORTBINDINGS, _Row(vif_type.replace("_", "-"), refusal=reason))
 )
 
-TABLE: Final = (
-    *(*_OVS, *_AGILIO, *_VHOSTUSER, *_BRIDGE, *_IVS, *_VROUTER),
-    *(*_TAPS, *_MACVTAPS, *_WHOLE, *_REFUSED),
-)
+TABLE: Final = (*(*_OVS, *_AGILIO, *_VHOSTUSER, *_BRIDGE, *_IVS, *_VROUTER), *(*_TAPS, *_MACVTAPS, *_WHOLE, *_REFUSED))
 
 
 def row(binding: Binding) -> BindingRow | None:
-    """The row of a binding; None for a type of VIF that nobody has heard of."""
+    """Return the row of a binding; None for an unknown VIF type."""
     rows = [row for row in TABLE if row.vif_type == binding.vif_type.lower()]
     return _first(rows, binding) if rows else None
