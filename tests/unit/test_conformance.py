@@ -443,7 +443,7 @@ def test_a_suite_without_an_example_fails() -> None:
 
 def test_a_refusal_that_is_accepted_fails() -> None:
     assert failures(suite(Sample, boot_order=1)) == {
-        "test_the_document_is_refused_with_a_path": "is not refused, and `refused` says it has to be"
+        "test_the_document_is_refused_with_a_path": "the document is not refused, although it is in `refused`"
     }
 
 

@@ -138,8 +138,9 @@ def _document(vif: Any, settings: translate.Options) -> VIF | None:
 
 
 def _plug(driver: VIFDriver, document: VIF, info: Any) -> None:
-    """What is in the way may be the VIF's own: what os-vif plugged for it becomes vifplug's, and is brought to what is
-    wanted; a device that is no tap is a SmartNIC's representor, which the agent wants on the bridge as it is.
+    """Plug a VIF. After a conflict, take over what os-vif plugged for it, and plug again.
+
+    A device that is no tap is a SmartNIC's representor, which the agent puts on the bridge as it is.
     """
     instance = translate.instance(info)
     try:

@@ -205,7 +205,7 @@ def _function(ask: Translation) -> str:
 
 
 def _linux_bridge(ask: Translation) -> Document:
-    """The bridge is made where the network says so; what joins it to the network has to be the host's own."""
+    """A bridge, which is made if the network requests it; its uplink must be configured on the host."""
     network = ask.need("network")
     provide = bool(field(network, "should_provide_bridge")) and not field(network, "multi_host")
     if provide and field(network, "should_provide_vlan"):

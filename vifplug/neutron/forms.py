@@ -1,6 +1,6 @@
-"""From a binding to the document of a VIF: one small function for each form that the field has. Pure.
+"""From a binding to the document of a VIF: one function for each form of connection. Pure.
 
-Each gives the keys of the document that are the form's own; what is common to all comes from `vifplug.neutron`.
+Each returns the keys of the document that are its own; `vifplug.neutron` adds those that all have.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Form = Callable[[Binding], Document]
 
 
 def _on_switch(binding: Binding, **keys: Any) -> Document:
-    """The keys of ``source`` that say which Open vSwitch bridge it is."""
+    """Return the keys of ``source`` for an Open vSwitch bridge."""
     datapath = binding.details.get("datapath_type") or binding.details.get("ovs_datapath_type")
     return {"bridge": binding.bridge, **({"datapath_type": datapath} if datapath else {}), **keys}
 
@@ -27,7 +27,7 @@ def _profile(binding: Binding) -> Document:
 
 
 def _function(binding: Binding) -> str:
-    """The PCI address of the function that the port has. Raises InvalidDocument."""
+    """Return the PCI address of the port's function. Raises InvalidDocument."""
     address = binding.profile.get("pci_slot")
     if problems := missing("profile", [("pci_slot", address)]):
         raise InvalidDocument(problems)
@@ -80,7 +80,7 @@ def bare_tap(binding: Binding) -> Document:
 
 
 def others_tap(binding: Binding) -> Document:
-    """A tap of libvirt's that somebody else's agent connects."""
+    """A tap that libvirt makes and another agent connects."""
     return {"type": "ethernet", "tap_owner": "libvirt", "target": binding.name, "mtu": binding.mtu}
 
 

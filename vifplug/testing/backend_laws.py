@@ -36,7 +36,7 @@ class BackendBench:
         """Return what the machine has of it."""
         seen = called("observe", lambda: self.backend.observe([resource]))
         if not isinstance(seen, dict) or not set(seen) <= {resource.identity}:
-            raise LawBroken(f"observe has to give what it was asked for, by identity, and gave {seen!r} for {resource}")
+            raise LawBroken(f"observe: expected the requested resources by identity, got {seen!r} for {resource}")
         return seen.get(resource.identity)
 
     def found(self, resource: Resource) -> Resource:

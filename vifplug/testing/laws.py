@@ -206,7 +206,7 @@ def _named_in(resource: Resource) -> set[str]:
 
 
 def _fits(found: Interface, tap: Tap | Macvtap) -> Iterator[str]:
-    """libvirt >= 9.0 takes a device that is there in one form only, and deletes it unless told not to manage it."""
+    """libvirt >= 9.0 takes an existing device in one form only, and deletes it unless managed='no'."""
     if found.type != "ethernet":
         yield f"the element has type {found.type}, and libvirt takes a device that is there, {tap}, as ethernet only"
     elif found.target_managed is not False:

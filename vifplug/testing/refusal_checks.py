@@ -47,14 +47,14 @@ def refusals(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
 
 
 def refused(kind: VIFType, document: Mapping[str, Any], context: Context) -> Iterator[str]:
-    """A document that can't be honoured is refused before anything is touched, with a path for each problem."""
+    """An invalid document is refused before anything is touched, with a path for each problem."""
     try:
         problems = _refused(kind, document, context)
     except LawBroken as error:
         yield f"{error}; a refusal is a vifplug.errors.Problem, with its path, that `problems` yields"
         return
     if not problems:
-        yield "is not refused, and `refused` says it has to be"
+        yield "the document is not refused, although it is in `refused`"
 
 
 def honoured(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
@@ -95,11 +95,11 @@ def _asking(vif: VIF, key: str, value: Any) -> dict[str, Any]:
     return {**data, key: value} if value is not None else {name: each for name, each in data.items() if name != key}
 
 
-def _dropped(kind: VIFType, without: Mapping[str, Any], asked: Mapping[str, Any], context: Context) -> bool:
+def _dropped(kind: VIFType, without: Mapping[str, Any], with_key: Mapping[str, Any], context: Context) -> bool:
     """Whether a type is content with both documents and answers both in the same way."""
-    if _refused(kind, without, context) or _refused(kind, asked, context):
+    if _refused(kind, without, context) or _refused(kind, with_key, context):
         return False
-    one, other = (bound(VIF.from_data(each), kind) for each in (without, asked))
+    one, other = (bound(VIF.from_data(each), kind) for each in (without, with_key))
     return one != other and _answer(kind, one, context) == _answer(kind, other, context)
 
 

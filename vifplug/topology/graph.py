@@ -1,7 +1,7 @@
 """What every picture shows of a host: boxes in five columns, and the edges between them.
 
-Sorted by name, so that the same host gives the same picture in whatever order it was looked at. What is only referred
-to (a network's bridge, a VIF's device) gets a box, too: a picture with a hole would hide the mistake.
+Sorted by name, so that the same host gives the same picture in whatever order it is observed. A bridge or device that
+is only referred to gets a box, too: without it the picture would hide the mistake.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ EMPTY = "Nothing to draw: no named network, no bridge, no pool device and no VIF
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Edge:
-    """From a box to one further right; ``broken`` where the network can't be used."""
+    """From a box to one further right; ``broken``: the network cannot be used."""
 
     source: str
     target: str
@@ -41,19 +41,19 @@ class Graph:
         return [node for node in self.nodes.values() if node.kind in kinds]
 
     def targets(self) -> dict[str, list[str]]:
-        """Each box -> where its edges lead; to each device where one leads to a pool."""
+        """Return the targets of each box; an edge to a pool leads to each of its devices."""
         found: dict[str, list[str]] = defaultdict(list)
         for edge in self.edges:
             found[edge.source] += self.members.get(edge.target, (edge.target,))
         return found
 
     def vlans(self) -> list[str]:
-        """Every VLAN of the picture once, access VLANs first."""
+        """Return every VLAN once, access VLANs first."""
         seen = {node.vlan for node in self.nodes.values()} | {edge.vlan for edge in self.edges}
         return sorted(seen - {""}, key=lambda vlan: (not vlan.isdigit(), natural(vlan)))
 
     def summary(self) -> str:
-        """``2 networks, 1 bridge, 8 VIFs``: what is there, and not what isn't."""
+        """``2 networks, 1 bridge, 8 VIFs``, without what has none."""
         words: tuple[tuple[Kind, str], ...] = (
             *(("network", "network"), ("portgroup", "portgroup"), ("bridge", "bridge")),
             *(("device", "device"), ("vif", "VIF"), ("guest", "guest")),
@@ -62,7 +62,7 @@ class Graph:
 
 
 def graph(host: HostView) -> Graph:
-    """The boxes and edges of a host."""
+    """Return the boxes and edges of a host."""
     drawing = _Drawing(host=host)
     drawing.networks()
     drawing.others()
@@ -100,7 +100,7 @@ class _Drawing:
                 own = replace(line, vlan=plain(group.vlan)) if group.vlan else line
                 self.edges.append(replace(own, target=node.id))
                 self._join(targets, replace(own, source=node.id))
-            # whoever asks for no portgroup gets the default one, or else the network as it is
+            # a VIF without a portgroup gets the default one, or else the network as it is
             if not any(group.default for group in network.portgroups):
                 self._join(targets, line)
 

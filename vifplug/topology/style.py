@@ -1,7 +1,7 @@
 """Colours and line patterns, the same in every format that has them.
 
-Told apart by people who see few colours, and in print without any: a VLAN is also written on its box, a trunk's line
-is thicker, and what is broken has a dashed border and says so.
+Readable with colour blindness and in black and white: a VLAN is also written on its box, a trunk's line is thicker, and
+what is broken has a dashed border and says so.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FAINT = "#52606D"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Line:
-    """How an edge is drawn; ``dash``: lengths drawn and left out in turn, empty for a solid line."""
+    """The look of an edge; ``dash``: the lengths of dashes and gaps in turn, empty for a solid line."""
 
     colour: str
     width: float
@@ -52,11 +52,10 @@ PAINTS: Mapping[Kind, Paint] = {
 
 
 def lines(vlans: Iterable[str]) -> dict[str, Line]:
-    """How each VLAN is drawn, and the empty one.
+    """Return the look of each VLAN, and of no VLAN (the empty string).
 
-    The colour depends on the VLAN alone, so that VLAN 10 looks the same on the page of every host; of those that share
-    a colour on one page, each has another pattern. Neighbours and multiples of ten never share one of seven colours
-    until the eighth.
+    The colour depends on the VLAN alone, so that VLAN 10 looks the same in the picture of every host. VLANs that share
+    a colour in one picture differ in their pattern. Up to seven neighbours, or multiples of ten, differ in colour.
     """
     drawn = {"": Line(colour=NO_VLAN, width=1.5)}
     taken: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""How names and VLANs are sorted and written in every picture."""
+"""Sorting and spelling of names and VLANs in every picture."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def vlan(card: str) -> int | None:
 
 
 def opened(node: str, name: str) -> int:
-    """Queue 0 of a tap. Made where there is none, and gone again when it is closed."""
+    """Open queue 0 of a tap, which is made if it does not exist and ends when it is closed."""
     descriptor = os.open(node, os.O_RDWR | os.O_CLOEXEC)
     fcntl.ioctl(descriptor, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI))
     return descriptor

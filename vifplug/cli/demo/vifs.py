@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 SWITCH = "br-demo"  # Open vSwitch: vifplug makes it
-PLAIN = "br-plain"  # a Linux bridge: it has to be there
+PLAIN = "br-plain"  # a Linux bridge, which must exist
 UPLINK = "uplink"  # a network card, for the macvtap
 
 _OPENVSWITCH = {"type": "openvswitch"}

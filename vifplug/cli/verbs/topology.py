@@ -58,5 +58,5 @@ def draw(picture: str) -> str:
         raise HostNotReady(f"dot did not draw the SVG within {_TIMEOUT} seconds: use --format dot or text") from None
     except subprocess.CalledProcessError as error:
         message = " ".join(error.stderr.decode(errors="replace").split())
-        raise HostNotReady(f"dot could not draw the SVG: it said {message!r}: use --format dot or text") from None
+        raise HostNotReady(f"dot could not draw the SVG ({message}): use --format dot or text") from None
     return done.stdout.decode()
