@@ -145,14 +145,21 @@ def _replace(value: Any) -> Callable[[Any, Any], None]:
 
 
 def alterations(message: Any) -> list[Alteration]:
-    """All of one message, but for lies that nobody could tell from the truth: another pair in a map."""
-    works = {"without": _delete, "double": _double, **{f"{value!r} for": _replace(value) for value in VALUES}}
+    """All of one message, but for lies that nobody could tell from the truth."""
+    values = {f"{value!r} for": value for value in VALUES}
+    works = {"without": _delete, "double": _double, **{name: _replace(value) for name, value in values.items()}}
     return WHOLE + [
         Alteration(f"{name} {path}", lambda _, path=path, work=work: compact(put(message, path, work)))
         for path in places(message)
         for name, work in works.items()
-        if not (name == "['uuid', 'x'] for" and path[-2:-1] == (1,) and _is_map(message, path[:-2]))
+        if not _is_credible(message, path, values.get(name))
     ]
+
+
+def _is_credible(message: Any, path: tuple[Any, ...], value: Any) -> bool:
+    """Whether the value is another pair of a map of strings, or another string in such a pair."""
+    is_pair = value == ["uuid", "x"] and _is_map(message, path[:-2])
+    return is_pair or (isinstance(value, str) and _is_map(message, path[:-3]))
 
 
 def _is_map(message: Any, path: tuple[Any, ...]) -> bool:
