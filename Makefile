@@ -12,7 +12,10 @@ INSTALLED := .venv/installed-$(shell cat requirements.txt setup.cfg setup.py pyp
 VIFPLUG_TEST_KERNEL ?= $(CURDIR)/.kernel
 VIFPLUG_TEST_GUEST ?= $(CURDIR)/.guest
 
-.PHONY: demo demo-guests test lint types imports unit bench sample-config clean packages-demo packages-test kernel guest
+# The other releases of Debian that `make test-long` runs on.
+RELEASES ?= $(filter-out $(shell . /etc/os-release && echo "$$VERSION_CODENAME"),bookworm trixie)
+
+.PHONY: demo demo-guests test test-long lint types imports unit bench sample-config clean packages-demo packages-test kernel guest
 .NOTPARALLEL:
 export PYTHON VIFPLUG_TEST_KERNEL VIFPLUG_TEST_GUEST
 
@@ -24,6 +27,12 @@ test: packages-test lint types imports unit
 
 unit: packages-test kernel guest $(INSTALLED)
 	$(AS_ROOT) $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup --no-loadscope-reorder $(TESTS)
+
+# What takes too long for every change: the laws on 2000 examples each, and everything on the other releases of Debian.
+test-long: packages-test $(INSTALLED)
+	@tools/debian-packages long
+	$(AS_ROOT) VIFPLUG_TEST_EXAMPLES=2000 $(BIN)/python -m pytest --numprocesses $(JOBS) tests/property
+	@for release in $(RELEASES); do tools/debian-release "$$release" 'make demo && make test' || exit; done
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
