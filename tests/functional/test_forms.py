@@ -212,7 +212,7 @@ def test_a_linux_bridge_is_made_where_there_is_none_and_serves_the_next_vif_too(
 REFUSED = [
     ({"source": on(port_owner="libvirt")}, "$.source.port_owner", "for a tap that it did not make"),
     ({"source": on(hybrid=True, port_owner="vifplug")}, "$.source.port_owner", "always vifplug's"),
-    ({"source": on(hybrid=True, per_port_bridge=True)}, "$.source.per_port_bridge", "beside hybrid"),
+    ({"source": on(hybrid=True, per_port_bridge=True)}, "$.source.per_port_bridge", "combined with hybrid"),
     ({"source": on(isolate=True), "tap_owner": "libvirt"}, "$.source.isolate", "libvirt makes the port"),
     ({"source": on(ensure=True)}, "$.source.ensure", "Linux bridge"),
     ({**DELEGATED, "target": None}, "$.target", "for the port that vifplug makes"),
