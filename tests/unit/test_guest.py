@@ -10,6 +10,7 @@ from lxml import etree
 from vifplug import VIF
 from vifplug.errors import InvalidDocument, UnknownType
 from vifplug.guest import read, write, xml
+from vifplug.guest.domain import live
 from vifplug.guest.interface import Interface
 from vifplug.model.source import BridgeSource, DirectSource
 
@@ -372,3 +373,36 @@ def test_a_filter_that_libvirt_would_drop_without_a_word_is_refused(kind: str) -
     text = f"<interface type='{kind}'><mac address='52:54:00:11:22:33'/>{source}<filterref filter='f'/></interface>"
     with pytest.raises(InvalidDocument, match="filterref"):
         read.interface(text)
+
+
+# -- what libvirt knows and says nothing of the network -----------------------------------------------------------
+
+
+def test_attributes_of_a_mac_that_qemu_ignores_are_dropped() -> None:
+    plain = read.interface(text())
+    for more in ("type='static' check='no'", "currentAddress='52:54:00:99:99:99'"):
+        assert read.interface(text().replace("<mac ", f"<mac {more} ")) == plain
+
+
+def test_a_variant_driver_of_a_hostdev_is_kept() -> None:
+    """Not written here: the schema that judges what tests write has it from libvirt 10.0 on."""
+    found = read.interface(text("hostdev", "<driver name='vfio' model='mlx5_vfio_pci'/>"))
+    assert found.driver and found.driver.model == "mlx5_vfio_pci"
+    assert "is for type hostdev" in problems(text(more="<model type='virtio'/><driver model='m'/>"))["$.driver.model"]
+
+
+def test_a_usb_hostdev_is_refused_by_one_sentence() -> None:
+    usb = (
+        "<interface type='hostdev'><mac address='52:54:00:11:22:33'/><source><address type='usb'/></source></interface>"
+    )
+    assert problems(usb) == {"$.source.address": "expected type='pci' in <address>, got 'usb'"}
+
+
+def test_a_running_guests_interface_on_a_network_of_libvirts_own_is_left_to_libvirt() -> None:
+    own = "<interface type='network'><mac address='52:54:00:11:22:33'/><source network='n' portid='p' bridge='virbr0'/>"
+    switched = "<interface type='bridge'><mac address='52:54:00:11:22:34'/><source bridge='br0'/></interface>"
+    guest = "<domain><uuid>11111111-2222-4333-8444-5555555555bb</uuid><devices>%s</interface>%s</devices></domain>"
+    found = live.guest(guest % (own, switched))
+    assert [each.vif.mac for each in found.interfaces] == ["52:54:00:11:22:34"] and found.wrong == ()
+    inactive = own.replace(" portid='p' bridge='virbr0'", "")
+    assert "names only its network" in live.guest(guest % (inactive, switched)).wrong[0]

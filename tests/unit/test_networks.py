@@ -694,3 +694,14 @@ def test_data_is_held_to_the_same_rules_as_elements() -> None:
         Network.from_data({"name": "n", "mode": "vepa", "bridge": "br0", "devices": ["e0", "e0"], "vlan": 3})
     paths = [problem.path for problem in refusal.value.problems]
     assert sorted(paths) == ["$.bridge", "$.devices", "$.devices[1]", "$.vlan"]
+
+
+def test_what_libvirt_has_for_no_network_without_a_bridge_is_refused_with_the_mode() -> None:
+    address = "\n<ip address='192.0.2.1' netmask='255.255.255.0'/>"
+    [(line, _, words)] = problems(text(address, mode="passthrough", forward=" dev='e0'"))
+    assert line == 5 and words == "libvirt has no <ip> with forward mode passthrough; leave it out"
+
+
+def test_a_variant_driver_needs_no_name() -> None:
+    found = Network.from_xml(text(mode="hostdev", pool="<pf dev='e0'/><driver model='mlx5_vfio_pci'/>"))
+    assert (found.driver, found.driver_model) == (None, "mlx5_vfio_pci")

@@ -503,3 +503,10 @@ def test_a_held_device_of_another_kind_is_given_back() -> None:
 def test_a_vif_that_can_not_be_honoured_is_refused_with_a_device_too() -> None:
     with pytest.raises(errors.Unsupported):
         resolve(vif(vlan=1), network("vepa"), held="e0")
+
+
+def test_virtualports_that_differ_are_told_once_though_no_bridge_is_named() -> None:
+    group = {"name": "p", "default": True, "virtualport": {"profileid": "silver"}}
+    there = Network.from_data({"name": "n", "mode": "bridge", "virtualport": OVS, "portgroups": [group]})
+    found = problems(vif(virtualport={**OVS, "profileid": "gold"}), there)
+    assert found.keys() == {"$.virtualport.profileid"}

@@ -1,6 +1,6 @@
 """The parts that ``<interface>``, ``<network>`` and ``<portgroup>`` share, as plain data with libvirt's rules applied.
 
-Each takes its path in the document that is being read, and tells what is wrong to ``wrong(path, message)``.
+Each takes the path of the element in the document, and reports problems by ``wrong(path, message)``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _NUMBER = re.compile(r"[0-9]{1,20}")
 
 
 def vlan(element: _Element, path: str, wrong: Wrong) -> dict[str, Any]:
-    """``<vlan>``. libvirt takes ``trunk`` in any case, alone of all such words."""
+    """Read ``<vlan>``. libvirt ignores the case of ``trunk``, and of no other such word."""
     tags = [given(id=number(tag.get("id")), native_mode=tag.get("nativeMode")) for tag in element.findall("tag")]
     written = element.get("trunk")
     trunk = word(written and written.lower(), YES, f"{path}.trunk", wrong)
@@ -35,7 +35,7 @@ def vlan(element: _Element, path: str, wrong: Wrong) -> dict[str, Any]:
 
 
 def virtualport(element: _Element, path: str, wrong: Wrong) -> dict[str, Any]:
-    """``<virtualport>``. What MidoNet does not take libvirt drops, and complains for no other."""
+    """Read ``<virtualport>``. For MidoNet alone, libvirt drops unknown parameters without an error."""
     parameters = element.find("parameters")
     found = dict(parameters.attrib) if parameters is not None else {}
     if element.get("type") == MIDONET:
@@ -46,13 +46,13 @@ def virtualport(element: _Element, path: str, wrong: Wrong) -> dict[str, Any]:
 
 
 def bandwidth(element: _Element, path: str, wrong: Wrong) -> dict[str, Any] | None:
-    """``<bandwidth>``; None for one that limits nothing."""
+    """Read ``<bandwidth>``; None if it limits nothing."""
     limits = {str(child.tag): _limit(child) for child in element}
     return {name: limit for name, limit in limits.items() if limit is not None} or None
 
 
 def yes(element: _Element, name: str, path: str, wrong: Wrong) -> bool | None:
-    """An attribute of yes or no; None where it is not given."""
+    """Read an attribute of yes or no; None if it is not given."""
     return word(element.get(name), YES, path, wrong)
 
 
@@ -75,7 +75,7 @@ def pci(element: _Element, path: str, wrong: Wrong) -> str | None:
 
 
 def given(**values: Any) -> dict[str, Any]:
-    """Those that are not None."""
+    """Return the values that are not None."""
     return {name: value for name, value in values.items() if value is not None}
 
 

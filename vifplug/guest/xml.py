@@ -12,9 +12,12 @@ MAX_BYTES = 1 << 20
 
 
 def parse(text: str | bytes | etree._Element, wanted: str) -> etree._Element:
-    """The root element, which has to be called ``wanted``. Raises InvalidDocument with one sentence.
+    """Return the root element, which must be called ``wanted``.
 
-    An element of another parser's is read anew, so that what comes out has no comments and nothing around it.
+    An element of another parser is parsed again, so that the result has no comments and no parent.
+
+    Raises:
+        InvalidDocument: with one sentence.
     """
     data = _bytes(text)
     if not data.strip():
@@ -33,7 +36,7 @@ def parse(text: str | bytes | etree._Element, wanted: str) -> etree._Element:
 
 
 def root_name(text: str | bytes) -> str:
-    """What the root element of a document is called; empty where it is no XML. Comments may stand before it."""
+    """Return the name of a document's root element; empty if it is not XML. Comments may precede it."""
     try:
         return str(etree.fromstring(_bytes(text), _parser()).tag)
     except (etree.XMLSyntaxError, ValueError):
@@ -55,7 +58,7 @@ def _bytes(text: str | bytes | etree._Element) -> bytes:
 
 
 def _parser() -> etree.XMLParser:
-    """One that reads nothing but the text it is given; the encoding is fixed, so that the checks above hold."""
+    """Return a parser that reads nothing but its input. The encoding is fixed, so that the checks above hold."""
     return etree.XMLParser(
         encoding="utf-8",
         resolve_entities=False,

@@ -1,7 +1,7 @@
-"""What a VIF has that libvirt plugged: a port of a guest that runs, which vifplug checks, changes and never makes.
+"""The port that libvirt plugged for a running guest: vifplug checks and changes it, and never makes it.
 
-What is asked is what libvirt itself writes (9.0: virNetDevOpenvswitchAddPort), so that a port as libvirt made it is
-as it has to be. Bandwidth, MTU and the tap stay libvirt's.
+The desired state is what libvirt itself writes (9.0: virNetDevOpenvswitchAddPort). Bandwidth, MTU and the tap stay
+libvirt's.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LIBVIRTS = ("attached-mac", "iface-id", "vm-id", "port-profile", "iface-status"
 
 
 def problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
-    """What keeps a bridge's port from being adopted."""
+    """Yield what prevents a bridge's port from being adopted."""
     if owner != "libvirt":
         yield Problem("$.source.adopted", "needs tap_owner libvirt: the tap exists, and is libvirt's")
     if vif.target is None:
@@ -35,7 +35,7 @@ def problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
 
 
 def openvswitch_port(vif: VIF, context: Context) -> AdoptedPort:
-    """The port that libvirt put on an Open vSwitch bridge."""
+    """Return the port that libvirt made on an Open vSwitch bridge."""
     ids = openvswitch.external_ids(vif, context, vif.source.bridge)
     return AdoptedPort(
         name=vif.device,
@@ -47,14 +47,12 @@ def openvswitch_port(vif: VIF, context: Context) -> AdoptedPort:
 
 
 def vhostuser_port(vif: VIF, name: str) -> AdoptedPort:
-    """The port at the other end of a vhost-user socket, which somebody made for libvirt to find: none of its ids is
-    known.
-    """
+    """Return the port at the other end of a vhost-user socket. Another program made it, so its ids are not known."""
     return AdoptedPort(name=name, owner=vif.id, bridge=vif.source.bridge, vlan=libvirts_vlan(vif.vlan))
 
 
 def linux_port(vif: VIF, vlans: tuple[BridgeVlan, ...] | None) -> AdoptedBridgePort:
-    """The port of libvirt's tap on a Linux bridge. libvirt gives its tap the MAC that vifplug would."""
+    """Return the port of libvirt's tap on a Linux bridge. The tap has the MAC that vifplug would set."""
     return AdoptedBridgePort(
         name=vif.device,
         owner=vif.id,
@@ -66,6 +64,6 @@ def linux_port(vif: VIF, vlans: tuple[BridgeVlan, ...] | None) -> AdoptedBridgeP
 
 
 def libvirts_vlan(vlan: Vlan | None) -> OvsVlan | None:
-    """The VLAN columns as libvirt writes them: the mode is left out where the others imply it."""
+    """Return the VLAN columns as libvirt writes them: without the mode if the others imply it."""
     written = openvswitch.vlan(vlan)
     return written.replace(mode=None) if written and written.mode in ("access", "trunk") else written

@@ -87,7 +87,7 @@ class BridgeType(VIFType):
 
 
 def _port_owner(vif: VIF, owner: str | None) -> str | None:
-    """Who makes the port on an Open vSwitch bridge; None where that is not asked: libvirt knows no hybrid form."""
+    """Return who makes the port on an Open vSwitch bridge; None for a hybrid VIF, whose port is always vifplug's."""
     return (vif.source.port_owner or owner) if openvswitch.on_openvswitch(vif) and not vif.source.hybrid else None
 
 
@@ -155,7 +155,7 @@ def _openvswitch_desired(vif: VIF, context: Context, owner: str | None) -> Itera
 
 
 def _port(vif: VIF, context: Context, owner: str | None) -> Iterator[Resource]:
-    """The port, on the bridge or on one of its own. A tap of libvirt's comes later, and libvirt shapes it."""
+    """Yield the port, on the bridge or on one of its own. libvirt makes its tap later, and shapes it."""
     if vif.source.given:
         yield LowerDevice(name=vif.device, owner=vif.id, up=None, mtu=vif.mtu)
     elif owner == "libvirt":

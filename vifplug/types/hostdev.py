@@ -93,7 +93,7 @@ def _polled(vif: VIF, context: Context) -> Iterator[Resource]:
 
 
 def virtual_function(vif: VIF, facts: VirtualFunctionFacts, *, mac: str | None, with_vlan: bool) -> VirtualFunction:
-    """The VF's settings. A VLAN that is not asked for is left as it is: unset is not 0."""
+    """Return the VF's settings. Without a VLAN in the document, the VF keeps its own: unset is not 0."""
     vf = vif.vf or VfSettings()
     vlan = vif.vlan.access if vif.vlan and with_vlan else None
     return VirtualFunction(
@@ -134,7 +134,7 @@ def _switched_problems(vif: VIF) -> Iterator[Problem]:
 
 
 def _untouched_problems(vif: VIF) -> Iterator[Problem]:
-    """What this host would have to set on a function that it leaves alone."""
+    """Yield what vifplug would have to set on a function that it does not touch."""
     why = "source.remote: the card's switch sets it" if vif.source.remote else "source.whole: nothing is set on it"
     ours = ("target", "link_state", "trust_guest_rx_filters") if vif.source.whole else ()
     for key in ("vlan", "vf", "virtualport", "external_ids", *ours):

@@ -65,8 +65,9 @@ class VdpaSource(Model):
 
 
 class VdpaType(VIFType):
-    """A vdpa device, which one guest has alone. MAC and number of queues are the device's, which got them when it was
-    made: they are checked, and never set."""
+    """A vdpa device, which one guest uses exclusively. Its MAC and number of queues were set when it was created:
+    vifplug checks them, and never sets them.
+    """
 
     name = "vdpa"
     source = VdpaSource

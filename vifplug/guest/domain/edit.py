@@ -1,6 +1,6 @@
-"""Changes one ``<interface>`` of a libvirt domain's text, and leaves every other byte as it is written.
+"""Changes one ``<interface>`` of a libvirt domain's text, and keeps every other byte.
 
-What comes out has been read back, and libvirt starts a guest with it as far as the text alone can tell.
+The result has been read back, and as far as the text alone can tell, libvirt starts a guest with it.
 """
 
 from __future__ import annotations
@@ -65,10 +65,13 @@ class InterfaceEdit(Model):
 
 
 def edited(text: bytes, mac: str, change: InterfaceEdit) -> bytes:
-    """The text of a ``<domain>``, or of an ``<interface>`` alone, with the interface of that MAC changed.
+    """Return the text of a ``<domain>``, or of an ``<interface>`` alone, with the interface of that MAC changed.
 
-    Where all is as asked already, it is the same text. Raises InvalidRequest, with a sentence, for a text that is
-    neither, for a MAC that none has or several have, and for what libvirt would refuse or drop.
+    If the interface is as requested already, the text is unchanged.
+
+    Raises:
+        InvalidRequest: the text is neither; no interface has the MAC, or several have it; or libvirt would refuse or
+            drop something of the result.
     """
     found = _find(spans.read(text), mac)
     patch = Patch(text[found.start : found.end], spans.line_indent(text, found.start) or b"")
