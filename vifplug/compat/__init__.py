@@ -1,1 +1,1 @@
-"""Doors for those who come from other projects. Each needs an extra, which is imported only by what goes through it."""
+"""Compatibility with other projects. Each module imports its optional dependency only when it is used."""

@@ -9,7 +9,7 @@ from os_vif import objects
 from vifplug.compat import plain
 from vifplug.compat.translate import FORMS
 
-#: the first version of every class of os-vif's: vifplug asks each field whether it is there
+#: the first version of every os-vif class; vifplug checks whether each field is set
 _FIRST = "1.0"
 _OVS_PROFILES = ("VIFPortProfileOpenVSwitch", "VIFPortProfileOVSRepresentor")
 _DIRECT_PROFILES = ("VIFPortProfile8021Qbg", "VIFPortProfile8021Qbh")

@@ -65,7 +65,7 @@ def unplug(vif: Any, instance_info: Any) -> None:
     plugin = load(vif.plugin)
     try:
         plugin.unplug(vif, instance_info)
-    except Exception as error:  # a third party's plugin can raise anything
+    except Exception as error:  # a third-party plugin can raise anything
         raise StepFailed(f"os-vif plugin {vif.plugin} failed to unplug: {message(error)}") from error
 
 

@@ -65,7 +65,7 @@ def is_given(document: VIF) -> bool:
 
 
 def _ports(vif: Any, names: list[str]) -> Iterator[OvsPort]:
-    """The ports that carry the VIF's iface-id: the one of its profile. Each has a role, and so rows, of its own."""
+    """Return the ports with the VIF's iface-id. Each has its own role, and therefore its own rows."""
     profile = field(vif, "port_profile")
     iface_id = (profile is not None and field(profile, "interface_id")) or vif.id
     for name in dict.fromkeys(names):

@@ -1,4 +1,4 @@
-"""What libvirt's ``qemu`` hook does: the VIFs that a guest's metadata describes come and go with the guest.
+"""libvirt's ``qemu`` hook: plug and unplug the VIFs that a guest's metadata describes, together with the guest.
 
 libvirt waits for the hook at each operation. What it does with a failure (libvirt 9.0): at ``prepare`` the
 guest does not start, and its error has what the hook wrote to stderr; at ``started`` and ``reconnect`` it *kills the

@@ -93,7 +93,8 @@ def plug(vif: Any, instance_info: Any) -> None:
 def unplug(vif: Any, instance_info: Any) -> None:
     """Unplug ``vif``, whoever plugged it and whatever the configuration was then.
 
-    Raises os-vif's LibraryNotInitialized, NoMatchingPlugin and UnplugException.
+    Raises:
+        LibraryNotInitialized, NoMatchingPlugin, UnplugException: os-vif's errors.
     """
     adapter = _initialized(vif)
     try:

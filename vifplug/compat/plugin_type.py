@@ -1,6 +1,6 @@
 """The VIF type ``os_vif``: an os-vif plugin does the host side, with the object that the document describes.
 
-The module needs no os-vif, so the type is listed where os-vif is not installed, and says what is missing when used.
+The module does not import os-vif. Without os-vif the type is still listed, and reports what is missing when it is used.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class OsVifSource(Model):
 
 @dataclass(frozen=True, kw_only=True)
 class PluggedByOsVif(Resource):
-    """What a plugin of os-vif's did for a VIF. ``vif`` and ``instance`` are the objects, as JSON of plain data."""
+    """The state that an os-vif plugin has created for a VIF. ``vif`` and ``instance`` are the objects, as JSON."""
 
     kind = "os-vif"
 
@@ -88,13 +88,13 @@ class OsVifType(VIFType):
         Option(
             name="run_dir",
             default=RUN_DIR,
-            help="Directory of the marks of what os-vif plugins have plugged. It has to be empty after a reboot, since "
-            "the devices are gone then.",
+            help="Directory of the marks of VIFs that os-vif plugins have plugged. A reboot must empty it, because it "
+            "removes the devices.",
         ),
         Option(
             name="config_file",
-            help="File with the plugins' own options, [os_vif_NAME], for a process that has read no configuration of "
-            "oslo.config's own, such as the command vifplug. An agent's plugins have the agent's.",
+            help="File with the options of the plugins, [os_vif_NAME], for processes without a configuration, such as "
+            "the command vifplug. In an agent, the plugins use the configuration of the agent.",
         ),
     )
 

@@ -1,4 +1,4 @@
-"""os-vif's objects -> vifplug's documents. Pure: one function for each class of VIF that a plugin of os-vif's takes.
+"""os-vif's objects -> vifplug's documents. Pure: one function for each VIF class that an os-vif plugin supports.
 
 What each plugin does with each class is in os-vif's vif_plug_ovs/ovs.py and vif_plug_noop/noop.py (5.3), and in
 vif_plug_linux_bridge/linux_bridge.py (3.2).
@@ -117,7 +117,7 @@ def for_plugin(vif: Any, data: Document) -> VIF:
 
 
 def _standard(vif: Any) -> str:
-    """The class of os-vif's that the VIF's own class is, or inherits."""
+    """Return the os-vif class that the VIF's class is, or inherits from."""
     return next((cls.__name__ for cls in type(vif).__mro__ if cls.__module__ == objects.vif.__name__), "VIFBase")
 
 
@@ -161,7 +161,7 @@ def _openvswitch(ask: Translation) -> Document:
     tap = {"host_mac": ask.vif.address} if create_tap and field(ask.vif, "address") else {}
     made["source"] = _source(ask, port_owner="vifplug" if create_port else "libvirt", **tap)
     if create_tap and field(profile, "multiqueue"):
-        made |= {"model": "virtio", "driver": {"queues": 2}}  # how many, the guest's element says: any tells the tap
+        made |= {"model": "virtio", "driver": {"queues": 2}}  # any number makes a multi-queue tap
     if ask.options.per_port_bridge:  # OVN's and Neutron's id of a port, whatever the profile says (_plug_port_bridge)
         made["virtualport"] = {"type": "openvswitch", "interfaceid": ask.need("id")}
     return {"type": "bridge", **made}
@@ -201,7 +201,7 @@ def _function(ask: Translation) -> str:
     return str(ask.need("dev_address"))
 
 
-# -- plugins linux_bridge and noop, and what no plugin of os-vif's has ------------------------------------------------
+# -- plugins linux_bridge and noop, and classes that no os-vif plugin has --------------------------------------------
 
 
 def _linux_bridge(ask: Translation) -> Document:

@@ -5,10 +5,10 @@
     vif = vif_from_binding(port, guest)  # both as plain data
     driver.plug(vif, instance)
 
-``port`` is a Neutron port with what nova keeps beside it (``devname``, ``ovs_interfaceid``, ``delegate_create``,
-``qbg_params``; and ``vf_netdev``, ``vdpa_dev`` where the agent has looked them up), or nova's own record of the VIF
-(``type``, ``vnic_type``, ``address``, ``details``, ``profile`` ...). ``guest`` has what flavor, image and compute host
-say: see `vifplug.neutron.guest.Guest`. doc/neutron.md has the table, and what is deliberately not as in nova.
+``port`` is a Neutron port with nova's additional fields (``devname``, ``ovs_interfaceid``, ``delegate_create``,
+``qbg_params``; and ``vf_netdev``, ``vdpa_dev`` if the agent has looked them up), or nova's own record of the VIF
+(``type``, ``vnic_type``, ``address``, ``details``, ``profile`` ...). ``guest`` has the properties of flavor, image and
+compute host: see `vifplug.neutron.guest.Guest`. doc/neutron.md has the table, and the intended differences from nova.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ def _linux(binding: Binding, source: Document) -> Document:
 
 
 def bare_tap(binding: Binding) -> Document:
-    """A tap that is there before the guest; ``mac_address`` is the host end's (networking-calico)."""
+    """A tap that exists before the guest starts; ``mac_address`` is that of the host's end (networking-calico)."""
     mac = binding.details.get("mac_address")
     common = {"type": "ethernet", "tap_owner": "vifplug", "target": binding.name, "mtu": binding.mtu}
     return {**common, "source": {"host_mac": mac}} if mac else common

@@ -86,9 +86,9 @@ def connect(directory: Path, path: Path) -> DatabaseConnection:
 
 
 def _make_file(path: Path) -> None:
-    """An empty database for its owner only; SQLite gives its -wal and -shm the same mode.
+    """Create an empty database that only its owner can access; SQLite gives -wal and -shm the same mode.
 
-    Never opens one that is there: closing it would end SQLite's locks on it (howtocorrupt.html, section 2.2).
+    It never opens an existing file: closing it would release SQLite's locks on it (howtocorrupt.html, section 2.2).
     """
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
@@ -179,7 +179,7 @@ def failures(path: Path) -> Iterator[None]:
 def _reason(error: sqlite3.Error | OSError, path: Path) -> str:
     if isinstance(error, OSError):
         return _REASONS.get(error.errno or 0, f"{error.strerror}")
-    with contextlib.suppress(OSError):  # SQLite tells a full or read-only file system as one of several I/O errors
+    with contextlib.suppress(OSError):  # SQLite reports a full or read-only file system as one of several I/O errors
         state = os.statvfs(path.parent)
         if state.f_flag & os.ST_RDONLY:
             return _READ_ONLY

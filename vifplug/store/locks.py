@@ -18,7 +18,7 @@ from pathlib import Path
 
 from vifplug.errors import Busy
 
-#: struct flock of fcntl(2): type, whence, start, length, pid (0, as F_OFD_SETLK wants it)
+#: struct flock of fcntl(2): type, whence, start, length, pid (0, as F_OFD_SETLK requires)
 _FLOCK = struct.Struct("hhqqi4x")
 #: Seconds between two attempts, from the first to the longest: the kernel has no lock call that waits for a time.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.05

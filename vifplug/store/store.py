@@ -139,10 +139,16 @@ class Store:
 
     @contextlib.contextmanager
     def lock(self, vif_ids: Iterable[str], timeout: float) -> Iterator[None]:
-        """Work on these VIFs alone, among all threads and processes of the host, inside the ``with``.
+        """Lock these VIFs inside the ``with``, against all threads and processes of the host.
 
-        Waits ``timeout`` seconds in all, then raises Busy. The kernel releases the locks of a process that dies. Not
-        reentrant: a thread that holds a VIF and asks for it again waits for itself.
+        The kernel releases the locks of a process that dies. The lock is not reentrant: a thread that locks a VIF twice
+        waits for itself.
+
+        Args:
+            timeout: time to wait for all locks, in seconds.
+
+        Raises:
+            Busy: the timeout has expired.
         """
         with database.failures(self._lock_file):
             database.make(self._directory)
@@ -164,7 +170,7 @@ class Store:
             return [_to_record(row) for row in self._connection().execute(f"{_SELECT} {clause}", values)]
 
     def _connection(self) -> DatabaseConnection:
-        """This thread's connection, opened in this process, not closed since, and to the file that is there now."""
+        """Return the connection of this thread: opened in this process, not closed, and to the current file."""
         process = os.getpid()
         held: tuple[_Place, DatabaseConnection] | None = getattr(self._local, "held", None)
         if held and held[0] == (process, self._epoch, _inode(self._path)):
