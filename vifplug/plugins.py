@@ -55,9 +55,13 @@ class PluginReport:
 
 
 class TypeRegistry:
-    """The VIF types of this host, loaded when asked for. ``enabled`` limits them; None allows all.
+    """The VIF types of this host; each is loaded at its first use.
 
-    Raises InvalidConfig when two distributions give a type of one name, or ``enabled`` names one that is not there.
+    Args:
+        enabled: the types that may be used; None: all.
+
+    Raises:
+        InvalidConfig: two packages have a type of the same name, or ``enabled`` names a type that is not installed.
     """
 
     def __init__(self, enabled: Sequence[str] | None = None) -> None:
@@ -68,7 +72,11 @@ class TypeRegistry:
         self._loaded: dict[str, VIFType] = {}
 
     def get(self, name: str) -> VIFType:
-        """The type of that name. Raises UnknownType, which says why when it is there and can't be loaded."""
+        """Return the type of this name.
+
+        Raises:
+            UnknownType: there is no such type, or it cannot be loaded; the error has the reason.
+        """
         if name not in self._loaded:
             if name not in self._found:
                 raise UnknownType(f"type {name!r} is not known here; expected {joined(sorted(self._found))}")
@@ -106,9 +114,10 @@ class TypeRegistry:
 
 
 class FactPlugins:
-    """What plugins can look up on this host, each loaded when it is first asked; called as `Facts.look` is.
+    """The look-ups of plugins, called as `Facts.look`; each is loaded at its first use.
 
-    Raises InvalidConfig when two distributions give a look-up of one name.
+    Raises:
+        InvalidConfig: two packages have a look-up of the same name.
     """
 
     def __init__(self) -> None:
@@ -120,7 +129,7 @@ class FactPlugins:
         look = self._get(name)
         try:
             return look(key)
-        except (Exception, SystemExit) as error:  # a third party's function can raise anything
+        except (Exception, SystemExit) as error:  # a third-party function can raise anything
             if is_for_the_operator(error):
                 raise
             raise BrokenPlugin(f"{origin(self._found[name])} could not look up {key!r}: {message(error)}") from error
@@ -171,7 +180,7 @@ def unambiguous(points: Iterable[EntryPoint], what: str) -> dict[str, EntryPoint
 
 
 def origin(point: EntryPoint) -> PluginOrigin:
-    """Where an entry point comes from. Looked up when it is asked for: stevedore's cache does not keep it."""
+    """Return the package of an entry point. It is looked up on each call: stevedore's cache does not keep it."""
     namesakes = importlib.metadata.entry_points(group=point.group, name=point.name)
     distribution = next((each.dist for each in namesakes if each.value == point.value), None)
     return PluginOrigin(
@@ -189,7 +198,7 @@ def load_type(point: EntryPoint) -> VIFType:
         raise BrokenPlugin(f"{origin(point)} {problem}")
     try:
         instance: VIFType = cls()
-    except Exception as error:  # a third party's constructor can raise anything
+    except Exception as error:  # a third-party constructor can raise anything
         raise BrokenPlugin(f"{origin(point)} can't be constructed: {message(error)}") from error
     return instance
 
@@ -228,9 +237,9 @@ def _resources(found: Iterable[Resource]) -> list[Resource]:
 def _answer(kind: VIFType, vif: VIF, name: str, ask: Callable[[], T]) -> T:
     try:
         return ask()
-    except (Exception, SystemExit) as error:  # a third party's code can raise anything
+    except (Exception, SystemExit) as error:  # third-party code can raise anything
         if type(kind).__module__.startswith("vifplug.") or is_for_the_operator(error):
-            raise  # of vifplug's own types, what is no VifplugError is a bug in vifplug
+            raise  # in a type of vifplug, any other exception is a bug in vifplug
         where = f"{type(kind).__module__}:{type(kind).__qualname__}"
         raise BrokenPlugin(f"type {kind.name} ({where}) failed in {name} for VIF {vif.id}: {message(error)}") from error
 
@@ -265,12 +274,12 @@ class BackendFactory:
 
     @property
     def problem(self) -> str:
-        """Why it can't be used; empty where it can."""
+        """Return why it cannot be used; empty if it can."""
         return self._loaded[1]
 
     @property
     def resources(self) -> tuple[type[Resource], ...]:
-        """The resource classes that it looks after; none when it can't be used."""
+        """Return its resource classes; empty if it cannot be used."""
         return () if self.problem else tuple(self._loaded[0].resources)
 
     def __call__(self) -> Backend:
@@ -281,24 +290,27 @@ class BackendFactory:
 
 
 def load_resources() -> dict[str, BackendFactory]:
-    """The backends of third parties' kinds of resource, by kind; none is loaded yet. Raises InvalidConfig when a kind
-    has two.
+    """Return the backends of third-party resource kinds, by kind, without loading them.
 
-    One that is broken is not fatal to the others: it raises BrokenPlugin when it is first needed.
+    A broken backend raises BrokenPlugin at its first use, and does not affect the others.
+
+    Raises:
+        InvalidConfig: a kind has two backends.
     """
     found = unambiguous(entry_points(RESOURCES), "resource kind")
     return {kind: BackendFactory(kind, point) for kind, point in found.items()}
 
 
 def report_resources() -> list[PluginReport]:
-    """Every kind of resource of third parties, by name, each with the reason why it can't be used, if so."""
+    """Return the third-party resource kinds by name, each with the reason if it cannot be used."""
     found = sorted(load_resources().items())
     return [PluginReport(origin=origin(each.point), reason=each.problem, plugin="resource") for _, each in found]
 
 
 class ResourceKinds(Mapping[str, type[Resource]]):
-    """The resource classes by kind: ``own``, and those of third parties' backends that can be used. A backend is loaded
-    when its kind is asked for.
+    """The resource classes by kind: ``own``, and those of usable third-party backends.
+
+    A backend is loaded when its kind is first used.
     """
 
     def __init__(self, backends: Mapping[str, BackendFactory], own: Mapping[str, type[Resource]]) -> None:
@@ -324,5 +336,5 @@ def _loaded(point: EntryPoint) -> Any:
         raise BrokenPlugin(f"{origin(point)} can't be imported: expected module:Class as its entry point")
     try:
         return point.load()
-    except (Exception, SystemExit) as error:  # a third party's module can raise anything when it is imported
+    except (Exception, SystemExit) as error:  # a third-party module can raise anything when it is imported
         raise BrokenPlugin(f"{origin(point)} can't be imported: {message(error)}") from error

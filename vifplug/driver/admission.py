@@ -42,7 +42,7 @@ class Admission:
         self._taken: list[Holding] = []
 
     def reasons(self, vif: VIF, former: StoredVif | None, make_job: MakeJob) -> list[str]:
-        """Why ``vif`` can't be plugged here, a sentence each; none where it can."""
+        """Return every reason why ``vif`` cannot be plugged here, as sentences; empty if it can."""
         try:
             if former:
                 former.validate()
@@ -73,7 +73,7 @@ class Admission:
                 yield taken(other.name, job.vif.id, other.vif_id)
 
     def _unready(self, job: Job) -> Iterator[str]:
-        """What the host lacks, or has of another owner."""
+        """Yield what is missing on the host or belongs to another owner."""
         observed = self._engine.observe([job])
         for resource in job.desired:
             if isinstance(resource, OvsBridge) and not resource.transient and resource.identity not in observed:

@@ -1,4 +1,4 @@
-"""Taking over what libvirt plugged for a guest that runs: recorded as it has to be and as it is, and not changed."""
+"""Record what libvirt has plugged for a running guest, with its desired and its actual state, without changing it."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _check_former(job: Job) -> None:
 
 
 def _kept(recorded: Mapping[Identity, Resource], observed: Observation) -> dict[Identity, Resource]:
-    """What is recorded of how things were, but for ports that libvirt has made anew since."""
+    """Return the recorded previous state, without the ports that libvirt has recreated since."""
     return {
         identity: was
         for identity, was in recorded.items()

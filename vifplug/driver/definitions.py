@@ -48,9 +48,9 @@ class NetworkDefinitions(Protocol):
 
 
 class NetworkDirectory:
-    """The ``*.xml`` files of a directory, read when they are asked for and again when they have changed. Thread-safe.
+    """The ``*.xml`` files of a directory, read on demand, and again when they have changed. Thread-safe.
 
-    A directory that is not there has no networks.
+    A directory that does not exist has no networks.
     """
 
     def __init__(self, path: str) -> None:

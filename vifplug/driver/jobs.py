@@ -60,10 +60,14 @@ class JobFactory:
     def make(
         self, pairs: Iterable[tuple[VIF, Instance | None]], *, refresh: bool = False, dry_run: bool = False
     ) -> Sequence[Job]:
-        """A job for each VIF. Raises Missing when the host lacks what it needs, and what resolving it raises.
+        """Return a job for each VIF. Devices of pools are chosen and recorded in one transaction.
 
-        Devices of pools are chosen in one transaction, with a record each that holds them; ``dry`` holds nothing.
-        ``anew``: as the networks are now, not as they were when the VIFs were plugged.
+        Args:
+            dry_run: choose devices without recording them.
+            refresh: use the current definitions of the networks, not the recorded ones.
+
+        Raises:
+            Missing: something that a VIF needs does not exist on the host; also the errors of `resolve`.
         """
         requests = [_Request(vif, instance, self.former(vif)) for vif, instance in pairs]
         jobs: dict[int, Job] = {}
@@ -117,7 +121,7 @@ class JobFactory:
 
 
 def _reserve(job: Job, transaction: StoreTransaction) -> None:
-    """Have the record hold what the job wants, where it wants what others might have."""
+    """Record what the job claims or shares, if another VIF could use it."""
     if reservation := job.reservation():
         transaction.put([reservation])
         job.reserved = True

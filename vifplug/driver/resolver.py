@@ -29,7 +29,7 @@ class Pools(Protocol):
         ...
 
     def problem(self, network: Network, device: str) -> str:
-        """Why a device of the pool can't be used now; empty where it can."""
+        """Return why a device of the pool cannot be used now; empty if it can."""
         ...
 
     def has_device(self, device: str) -> bool:
@@ -60,10 +60,9 @@ class PoolChoice:
         return [name for member in self.members for name in member.names]
 
     def actual(self, holdings: Iterable[Holding]) -> VIF:
-        """The VIF with the device that it gets. Raises PoolExhausted, Missing and what `resolve` raises.
+        """Return the VIF with the device that it gets. Raises PoolExhausted, Missing, and the errors of `resolve`.
 
-        Only the device that it would get is looked at, and the next best where that one can't be used; all of them
-        where there is none.
+        The devices are examined in the order of preference, until one can be used.
         """
         view = {device.name: device for device in pool_view(self.network, self.members, holdings)}
         try:
@@ -92,9 +91,12 @@ class Resolver:
         self._default_bridge = default_bridge
 
     def begin(self, vif: VIF, former: StoredVif | None, *, refresh: bool) -> VIF | PoolChoice:
-        """The actual VIF, or the choice that is left. ``anew``: as the network is now, not as it was when plugged.
+        """Return the actual VIF, or the remaining choice of a device.
 
-        A device that the VIF has it keeps, as long as it is there: editing a network ends no allocation.
+        A VIF keeps its device while the device exists; editing the network does not release it.
+
+        Args:
+            refresh: use the current definition of the network, not the recorded one.
         """
         if vif.type != "network":
             return still_adopted(vif, former)
@@ -168,7 +170,7 @@ def still_adopted(vif: VIF, former: StoredVif | None) -> VIF:
 
 
 def looked_at(network: Network, devices: Iterable[PoolDevice], pools: Pools) -> list[PoolDevice]:
-    """The devices, each with the reason why it can't be used now."""
+    """Return the devices, each with the reason if it cannot be used now."""
     return [replace(each, problem=each.problem or pools.problem(network, each.name)) for each in devices]
 
 

@@ -59,7 +59,7 @@ def _context(kind: VIFType, settings: TypeSettings | None, options: Mapping[str,
 
 
 def _network(vif: VIF) -> Interface:
-    """``<interface type='network'>``: what was asked, for libvirt to resolve."""
+    """Return ``<interface type='network'>``, which libvirt resolves."""
     source = {key: value for key, value in vif.source.to_data().items() if value}
     return Interface.of(
         vif,

@@ -39,31 +39,43 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Plugged:
-    """What a plug, an update or a plan comes to.
+    """The result of a plug, an update or a plan."""
 
-    ``vif`` is what was asked and ``actual`` what it became; ``steps`` are those that were taken (by a plan: would
-    be), none where all held already.
-    """
-
+    #: the VIF as requested
     vif: VIF
+    #: the VIF as plugged: with its network resolved, and the device that it got
     actual: VIF
+    #: the guest's ``<interface>`` element
     interface_xml: str
+    #: the steps that were applied (by a plan: would be); empty if the host was as desired
     steps: tuple[Step, ...] = ()
 
     @property
     def changed(self) -> bool:
+        """Whether a step was applied."""
         return bool(self.steps)
 
 
 class VIFDriver:
-    """Plugs VIFs on this host and remembers what it did. Thread-safe; processes of one host share the record.
+    """Plug, check and unplug VIFs on this host. Thread-safe; all processes of a host share one record.
 
-    ``conf`` is an oslo.config ConfigOpts; None reads the usual files. ``networks`` are the named networks, instead of
-    those in the directory that the configuration names. ``wait`` (none, ofport or ovn-installed) takes the place of the
-    option [vifplug_ovs] wait. ``machine`` stands for the host: another than this one is for tests.
+    Use it as a context manager, or call `close`.
 
-    Errors, beside those that a verb names: InvalidRequest before anything is touched; HostNotReady and Conflict when
-    nothing is changed in the end; StepFailed when a step failed and all was undone; PartlyDone when something is left.
+    Args:
+        conf: the options; None reads the default files (`vifplug.conf.load`).
+        networks: the named networks; None reads them from [vifplug] networks_dir.
+        wait: what `plug`, `update` and `settle` wait for: none, ofport or ovn-installed. None: [vifplug_ovs] wait.
+        machine: the host to act on; tests pass an in-memory one.
+
+    Raises:
+        InvalidConfig: an option has a value that is not allowed.
+
+    Every verb can raise, in addition to the errors that it documents:
+
+    * InvalidRequest: the request is wrong; nothing was changed.
+    * HostNotReady, Conflict: the host cannot serve the request; nothing was changed, or all changes were rolled back.
+    * StepFailed: a step failed; all changes were rolled back.
+    * PartlyDone: a step failed, and some changes remain.
     """
 
     def __init__(
@@ -105,26 +117,39 @@ class VIFDriver:
         self.close()
 
     def close(self) -> None:
-        """Give back connections and sockets. Later use opens them anew."""
+        """Close connections and sockets. The driver opens them again when it is used."""
         self._machine.close()
         self._store.close()
 
     # -- verbs that change the host ---------------------------------------------------------------------------
 
     def plug(self, vif: VIF, instance: Instance | None = None) -> Plugged:
-        """Make the host side of ``vif`` true. Twice is the same as once; the second time nothing is changed.
+        """Create the host state of a VIF. Idempotent: a second plug changes nothing.
 
-        The guest that an earlier plug named is kept where ``instance`` is not given. With the same document
-        a VIF of a named network stays what the network made of it; `update` follows a network that has changed.
+        If the document is the same as in the last plug, a VIF of a named network stays as it was resolved then;
+        `update` applies a changed network.
+
+        Args:
+            vif: the VIF.
+            instance: its guest; None keeps the guest of an earlier plug.
+
+        Returns:
+            The actual VIF, the guest's element and the steps.
+
+        Raises:
+            Missing: a bridge, device or network that the VIF needs does not exist.
+            PoolExhausted: other VIFs use all devices of the network.
         """
         return self.plug_many([(vif, instance)])[0]
 
     def plug_many(
         self, pairs: Iterable[tuple[VIF, Instance | None]], *, progress: Progress | None = None
     ) -> list[Plugged]:
-        """Plug several VIFs as one: all are plugged or none; on Open vSwitch it is one transaction.
+        """Plug several VIFs, all or none. On Open vSwitch, this is one transaction.
 
-        ``progress`` is called with the number of steps taken and to be taken.
+        Args:
+            pairs: each VIF with its guest, as for `plug`.
+            progress: called with the number of steps applied and the number of all steps.
         """
         pairs = list(pairs)
         for vif, instance in pairs:
@@ -135,11 +160,17 @@ class VIFDriver:
         return [_plugged(job) for job in jobs]
 
     def update(self, vif: VIF, instance: Instance | None = None) -> Plugged:
-        """Bring a plugged VIF to what ``vif``, and its network, now say, in place where that can be.
+        """Change a plugged VIF to a new document, or to the new definition of its network; in place if possible.
 
-        The instance is kept if not given, and so is the device of a pool.
+        The VIF keeps its device of a pool.
 
-        Raises NotPlugged when it isn't plugged, Held when a device would have to be made anew under its guest.
+        Args:
+            vif: the VIF.
+            instance: its guest; None keeps the recorded one.
+
+        Raises:
+            NotPlugged: there is no record of the VIF.
+            Held: a device would have to be recreated while a guest has it open.
         """
         self._jobs.check(vif, instance)
         with self._store.lock([vif.id], self._settings.lock_timeout):
@@ -149,9 +180,11 @@ class VIFDriver:
         return _plugged(job)
 
     def update_network(self, name: str) -> Sequence[Plugged]:
-        """Bring all VIFs that were plugged into a network to what it says now, as one: all of them or none.
+        """Apply the definition of a network to all its plugged VIFs, all or none.
 
-        Raises UnknownNetwork, and what `update` raises.
+        Raises:
+            UnknownNetwork: the network is not defined.
+            Held: as `update`.
         """
         definitions.get(self.networks, name)
         ids = [vif.id for vif in self._plugged_into(name)]
@@ -162,7 +195,7 @@ class VIFDriver:
         return [_plugged(job) for job in jobs]
 
     def _plugged_into(self, name: str) -> Sequence[VIF]:
-        """Those that are plugged; what was begun and not finished is for plug or unplug to end."""
+        """Return the plugged VIFs of a network; plug or unplug has to finish the others first."""
         vifs = [stored.vif for stored in self._sound() if stored.state in ("plugged", "updating")]
         return [vif for vif in vifs if vif.type == "network" and vif.source.network == name]
 
@@ -181,13 +214,20 @@ class VIFDriver:
         asked: Mapping[str, VIF] = MappingProxyType({}),
         dry_run: bool = False,
     ) -> list[Adopted]:
-        """Take over VIFs that libvirt plugged for a guest that runs, each as it is there: all of them or none.
+        """Record the VIFs that libvirt has plugged for a running guest, all or none. The host is not changed.
 
-        Nothing on the host is changed. `check` then tells where it is not as the VIF says, `update` changes it in
-        place, `unplug` puts back what there was. ``asked`` has, by id, the VIFs of named networks that they came from;
-        where this host has no such network, the VIF is recorded as it is. ``dry``: nothing is recorded.
+        From then on, `check` reports differences, `update` changes the ports in place, and `unplug` restores their
+        previous settings.
 
-        Raises Missing for what is not there, Conflict for what is vifplug's own or another guest's.
+        Args:
+            pairs: each VIF, as it exists on the host, with its guest.
+            asked: by id, the VIFs of named networks that they were resolved from; a VIF whose network is not defined on
+                this host is recorded as it is.
+            dry_run: record nothing.
+
+        Raises:
+            Missing: a port does not exist.
+            Conflict: a port belongs to vifplug or to another guest.
         """
         from vifplug.driver import adoption
 
@@ -202,14 +242,18 @@ class VIFDriver:
             return adoption.adopt(jobs, self._engine, dry_run=dry_run)
 
     def _known(self, asked: VIF | None) -> VIF | None:
-        """A VIF of a named network; None where this host has no such network."""
+        """Return the VIF if this host defines its network, otherwise None."""
         names = {each.name for each in self.networks.all() if each.network} if asked else set()
         return asked if asked and asked.source.network in names else None
 
     def settle(self, vif_id: str) -> tuple[Step, ...]:
-        """Do again what libvirt undid when the guest started: QoS on the tap, the settings of a VF.
+        """Restore what libvirt has changed when the guest started: QoS of the tap, settings of a VF.
 
-        Raises NotPlugged.
+        Returns:
+            The steps that were applied.
+
+        Raises:
+            NotPlugged: there is no record of the VIF.
         """
         vif_id = self._id(vif_id)
         with self._store.lock([vif_id], self._settings.lock_timeout):
@@ -221,11 +265,21 @@ class VIFDriver:
         return job.change.steps
 
     def unplug(self, vif_id: str, *, force: bool = False) -> tuple[Step, ...]:
-        """Take back everything of a VIF: what was made goes, what was set is put back. The id alone is enough.
+        """Remove what was created for a VIF, and restore what was set. It succeeds if nothing exists.
 
-        What is not there is no error. Raises Held while a guest has the device open, unless ``force``. It is not
-        undone when a step fails: what can be taken back is, PartlyDone says what is left, and unplugging again goes
-        on from there.
+        Unplug does not roll back. It removes what it can and raises PartlyDone listing the rest; calling it again
+        resumes.
+
+        Args:
+            vif_id: UUID of the VIF.
+            force: unplug even while a guest has the device open.
+
+        Returns:
+            The steps that were applied.
+
+        Raises:
+            Held: a guest has the device open.
+            PartlyDone: some changes remain.
         """
         vif_id = self._id(vif_id)
         with self._store.lock([vif_id], self._settings.lock_timeout):
@@ -256,11 +310,11 @@ class VIFDriver:
     # -- verbs that only look ---------------------------------------------------------------------------------
 
     def plan(self, vif: VIF, instance: Instance | None = None) -> Plugged:
-        """What plugging ``vif`` would do now; nothing is changed. Raises what plugging would raise beforehand."""
+        """Return what `plug` would do now. Changes nothing, and raises what `plug` raises before its first step."""
         return self.plan_many([(vif, instance)])[0]
 
     def plan_many(self, pairs: Iterable[tuple[VIF, Instance | None]]) -> list[Plugged]:
-        """What `plug_many` would do now."""
+        """Return what `plug_many` would do now, without changing anything."""
         jobs = self._jobs.make(pairs, dry_run=True)
         self._engine.prepare(jobs)
         return [_plugged(job) for job in jobs]
@@ -271,9 +325,13 @@ class VIFDriver:
         return tuple(job.desired)
 
     def check(self, vif_id: str | None = None) -> list[Difference]:
-        """Where the host is not as recorded, and a network no longer what it was, for one VIF or for all.
+        """Return the differences between recorded and actual state, and the networks whose definition has changed.
 
-        Raises NotPlugged for one that is not recorded.
+        Args:
+            vif_id: UUID of a VIF; None checks all VIFs.
+
+        Raises:
+            NotPlugged: there is no record of the VIF.
         """
         records = self._records.all() if vif_id is None else [self._recorded(self._id(vif_id))]
         changed = (each for stored in records if not stored.problem for each in self._resolver.changed(stored))
@@ -294,7 +352,7 @@ class VIFDriver:
         return self._recorded(self._id(vif_id)).validate()
 
     def host_info(self) -> dict[str, Any]:
-        """What this host offers, as plain data for other programs: networks, bridges, types, kernel, SR-IOV ..."""
+        """Return what this host offers, as plain data for other programs: networks, bridges, types, kernel ..."""
         types = {report.origin.name: report.origin.version for report in self._types.report() if not report.reason}
         return {
             **self._facts.host_info(),
@@ -314,13 +372,20 @@ class VIFDriver:
         return offer
 
     def pool(self, network: str) -> Sequence[PoolDevice]:
-        """The devices of a network's pool, and who has them; none for one on a bridge. Raises UnknownNetwork."""
+        """Return the devices of a network's pool with the VIFs that use them; empty for a network on a bridge.
+
+        Raises:
+            UnknownNetwork: the network is not defined.
+        """
         return self._resolver.pool(definitions.get(self.networks, network), self._store.holdings)
 
     def can_plug(self, vifs: Iterable[VIF]) -> Sequence[tuple[VIF, str]]:
-        """Why the VIFs of one guest could not be plugged here: each reason with its VIF. Nothing is changed.
+        """Return every reason why the VIFs of one guest cannot be plugged here; empty if they can. Changes nothing.
 
-        More than `plan` it wants the bridges of Open vSwitch to be there: one that a plug makes leads nowhere.
+        Unlike `plan`, it requires Open vSwitch bridges to exist: a bridge that a plug creates has no uplink.
+
+        Returns:
+            Pairs of a VIF and a reason.
         """
         from vifplug.driver.admission import Admission
 
@@ -330,7 +395,7 @@ class VIFDriver:
         return [(vif, each) for vif, former in formers for each in admission.reasons(vif, former, self._jobs.of)]
 
     def topology(self) -> HostView:
-        """Networks, bridges, devices, VIFs and guests of this host, as `vifplug.topology` draws them."""
+        """Return the networks, bridges, devices, VIFs and guests of this host, for `vifplug.topology`."""
         from vifplug.driver import host_view
 
         defined = list(map(self._resolver.named_here, self.networks.all()))
@@ -341,7 +406,7 @@ class VIFDriver:
     # -- documents and records --------------------------------------------------------------------------------
 
     def _prepared(self, pairs: Iterable[tuple[VIF, Instance | None]], *, refresh: bool = False) -> Sequence[Job]:
-        """The jobs of a batch, observed and planned; what they take of pools is theirs from here on."""
+        """Return the jobs of a batch, observed and planned, with the devices of pools reserved."""
         jobs = self._jobs.make(pairs, refresh=refresh)
         try:
             self._waiting.check(jobs)

@@ -160,7 +160,7 @@ class Store:
             os.close(descriptor)
 
     def close(self) -> None:
-        """Close the connections of all threads, which must not be at work. Later use opens them anew."""
+        """Close the connections of all threads, which must not use them. Later use opens them again."""
         self._epoch += 1
         for connection in list(self._opened.pop(os.getpid(), ())):
             connection.close()
