@@ -79,7 +79,7 @@ class TypeRegistry:
         """
         if name not in self._loaded:
             if name not in self._found:
-                raise UnknownType(f"type {name!r} is not known here; expected {joined(sorted(self._found))}")
+                raise UnknownType(f"type {name!r} is unknown (expected {joined(sorted(self._found))})")
             try:
                 self._loaded[name] = load_type(self._found[name])
             except BrokenPlugin as error:

@@ -47,7 +47,7 @@ def test_a_batch_that_fails_for_a_device_that_is_not_of_a_pool_holds_nothing(lit
     direct = {"type": "direct", "source": {"dev": "e1", "mode": "passthrough"}}
     first, second = (VIF.from_json({"id": vif_id(n), "mac": f"52:54:00:00:00:0{n}", **direct}) for n in (1, 2))
     little.driver.plug(first)
-    with pytest.raises(errors.Conflict, match="device e1 is wanted by"):
+    with pytest.raises(errors.Conflict, match="device e1 is requested by"):
         little.driver.plug_many([(network_vif(vif_id(3), "pool"), None), (second, None)])
     assert [entry.vif.id for entry in little.driver.list()] == [first.id]
 

@@ -81,7 +81,7 @@ EXTERNAL = """<!DOCTYPE l [<!ENTITY a SYSTEM "file:///etc/hostname">]>
         (EXTERNAL, "has a document type or entities"),
         ("<domain type='kvm'><name>web</name></domain>", "expected one <interface> element, got domain"),
         ("<interface type='bridge'>", "is not XML in UTF-8"),
-        (changed(type="tunnel"), "type 'tunnel' is not known here; expected bridge, direct, ethernet"),
+        (changed(type="tunnel"), "type 'tunnel' is unknown (expected bridge, direct, ethernet"),
         (changed(colour="red"), "$.colour: unknown key (expected one of: id, type,"),
         (changed(vlan=0), "$.vlan.tags[0].id: 0 is not 1..4094"),
         (changed(vlan=4095), "$.vlan.tags[0].id: 4095 is not 1..4094"),
@@ -399,7 +399,7 @@ def test_xml_honours_the_configuration(config: Path, web: Path) -> None:
     config.write_text("[vifplug]\ntap_owner = libvirt\n")
     assert "<interface type='bridge'>" in vifplug("xml", web, config=config).out
     config.write_text("[vifplug]\nenabled_types = direct\n")
-    assert vifplug("xml", web, config=config).complaints == [f"{web}: type 'bridge' is not known here; expected direct"]
+    assert vifplug("xml", web, config=config).complaints == [f"{web}: type 'bridge' is unknown (expected direct)"]
 
 
 def test_xml_honours_the_options_of_a_third_partys_type(site: Site, config: Path, tmp_path: Path) -> None:

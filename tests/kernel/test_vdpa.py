@@ -86,7 +86,7 @@ def test_what_can_not_be_plugged_says_why(
 
 def test_a_device_is_one_vifs(driver: VIFDriver) -> None:
     driver.plug(vif(source={"name": "vdpa0"}))
-    with pytest.raises(errors.Conflict, match=f"vdpa-device vdpa0 is wanted by VIF {OTHER} and taken by VIF {ID}"):
+    with pytest.raises(errors.Conflict, match=f"vdpa-device vdpa0 is requested by VIF {OTHER} and in use by VIF {ID}"):
         driver.plug(vif(OTHER, source={"device": "/dev/vhost-vdpa-0"}))
 
 

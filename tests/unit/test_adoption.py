@@ -103,7 +103,7 @@ def test_a_virtual_function(bench: Host, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_macvtaps_device_is_held(bench: Host) -> None:
     bench.memory.place(LowerDevice(name="eno1", up=True, mac="52:54:00:00:00:07"))
     bench.adopt(MACVTAP)
-    with pytest.raises(errors.Conflict, match=r"device eno1 is wanted by VIF .* and taken by VIF"):
+    with pytest.raises(errors.Conflict, match=r"device eno1 is requested by VIF .* and in use by VIF"):
         bench.adopt(MACVTAP.replace(MAC, "52:54:00:00:00:02"))
 
 
@@ -137,7 +137,7 @@ def test_what_can_not_be_adopted_is_told(bench: Host, changes: dict[str, str], s
 
 def test_a_tap_that_vifplug_would_make_is_not_there_to_be_adopted(bench: Host) -> None:
     vif = VIF.from_json({"id": GUEST.uuid, "type": "ethernet", "mac": MAC})
-    with pytest.raises(errors.Unsupported, match=r"tap .* is for vifplug to make; plug it"):
+    with pytest.raises(errors.Unsupported, match=r"cannot be adopted: vifplug creates tap .*; plug the VIF"):
         bench.driver.adopt([(vif, None)])
 
 

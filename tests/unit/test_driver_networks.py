@@ -226,7 +226,7 @@ def test_a_device_that_a_vif_without_a_network_has_is_taken_as_well(bench: Netwo
     direct = {"id": vif(1).id, "mac": vif(1).mac, "type": "direct", "source": {"dev": "e0", "mode": "vepa"}}
     bench.driver.plug(VIF.from_json(direct))
     assert bench.driver.plug(vif(2)).actual.source.dev == "e1"
-    with pytest.raises(errors.Conflict, match="device e1 is wanted by VIF"):
+    with pytest.raises(errors.Conflict, match="device e1 is requested by VIF"):
         bench.driver.update(VIF.from_json({**direct, "source": {"dev": "e1", "mode": "bridge"}}))
 
 
@@ -399,7 +399,7 @@ def test_a_dry_run_refuses_what_a_plug_would_refuse(bench: Networks) -> None:
     bench.driver.plug(vif(1))
     direct = {"id": vif(3).id, "mac": vif(3).mac, "type": "direct", "source": {"dev": "e0", "mode": "vepa"}}
     for do in (bench.driver.plan, bench.driver.plug):
-        with pytest.raises(errors.Conflict, match="device e0 is wanted by"):
+        with pytest.raises(errors.Conflict, match="device e0 is requested by"):
             do(VIF.from_json(direct))
 
 
@@ -456,7 +456,9 @@ def test_what_the_first_vif_of_a_guest_takes_the_second_can_not_have(bench: Netw
     assert len(message) == 1 and f"for VIF {vif(1).id}: e0 is held by VIF {vif(3).id}" in message[0]
     other = {**direct, "id": vif(4).id, "mac": vif(4).mac, "source": {"dev": "e0", "mode": "passthrough"}}
     message = reasons(bench, VIF.from_json(direct), VIF.from_json(other))
-    assert len(message) == 1 and f"device e0 is wanted by VIF {vif(4).id} and taken by VIF {vif(3).id}" in message[0]
+    assert (
+        len(message) == 1 and f"device e0 is requested by VIF {vif(4).id} and in use by VIF {vif(3).id}" in message[0]
+    )
 
 
 def test_a_bridge_of_open_vswitch_has_to_be_there_and_mtu_has_to_fit(

@@ -246,7 +246,7 @@ def test_enabled_types_limits_what_is_found(site: Site) -> None:
             answer.append(str(error))
         """
     )
-    assert answer == [["good"], ["good"], "type 'other' is not known here; expected good"]
+    assert answer == [["good"], ["good"], "type 'other' is unknown (expected good)"]
 
 
 def test_a_broken_type_that_is_not_enabled_is_not_even_imported(site: Site) -> None:

@@ -112,7 +112,7 @@ def test_opening_is_left_to_the_first_use(tmp_path: Path) -> None:
 
 def test_a_claim_is_held_by_one_vif(store: Store) -> None:
     store.put([record("a", claims=("VF 0000:81:02.3",))])
-    with pytest.raises(Conflict, match=r"VF 0000:81:02\.3 is wanted by VIF b and taken by VIF a"):
+    with pytest.raises(Conflict, match=r"VF 0000:81:02\.3 is requested by VIF b and in use by VIF a"):
         store.put([record("c"), record("b", claims=("VF 0000:81:02.3",))])
     assert [each.vif_id for each in store.all()] == ["a"]
     store.put([record("a", claims=("VF 0000:81:02.3",))])
@@ -134,7 +134,7 @@ def test_claims_change_hands_within_one_put(store: Store) -> None:
 
 def test_what_is_shared_has_many_holders_and_no_claim(store: Store) -> None:
     store.put([record("a", shares=("x",)), record("b", shares=("x",), instance='{"uuid": "u"}')])
-    with pytest.raises(Conflict, match="x is wanted by VIF c and taken by VIF a"):
+    with pytest.raises(Conflict, match="x is requested by VIF c and in use by VIF a"):
         store.put([record("c", claims=("x",))])
     assert [(each.vif_id, each.alone, each.instance) for each in store.holdings(["x", "y"])] == [
         ("a", False, None),
@@ -146,7 +146,7 @@ def test_what_is_shared_has_many_holders_and_no_claim(store: Store) -> None:
         ("x", "c", True),
         ("y", "c", True),
     ]
-    with pytest.raises(Conflict, match="x is wanted by VIF d and taken by VIF c"):
+    with pytest.raises(Conflict, match="x is requested by VIF d and in use by VIF c"):
         store.put([record("d", shares=("x",))])
 
 

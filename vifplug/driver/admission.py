@@ -78,7 +78,7 @@ class Admission:
         for resource in job.desired:
             if isinstance(resource, OvsBridge) and not resource.transient and resource.identity not in observed:
                 message = f"{resource.described} does not exist on this host, and VIF {job.vif.id} needs it"
-                yield f"{message}: one that plugging makes leads nowhere"
+                yield f"{message}: a bridge that plugging creates has no uplink"
         try:
             self._engine.prepare([job])
         except VifplugError as first:

@@ -78,7 +78,7 @@ def _check(job: Job, observed: Observation) -> None:
     _check_former(job)
     for resource in job.desired:
         if resource.ownership is Ownership.OWNED:
-            raise Unsupported((), f"VIF {vif_id} can't be adopted: {resource} is for vifplug to make; plug it")
+            raise Unsupported((), f"VIF {vif_id} cannot be adopted: vifplug creates {resource}; plug the VIF")
         seen = observed.get(resource.identity)
         if seen is None:
             raise Missing(f"{resource} of VIF {vif_id} is not there: is the guest running, on this host?")
@@ -90,7 +90,7 @@ def _check_former(job: Job) -> None:
     if job.former is None:
         return
     if any(each.ownership is Ownership.OWNED for each in job.former.resources):
-        raise Conflict(f"VIF {job.vif.id} is vifplug's own already: there is nothing of libvirt's to adopt")
+        raise Conflict(f"VIF {job.vif.id} was plugged by vifplug: libvirt has created nothing to adopt")
     had = job.former.instance
     if had and job.instance and had.uuid != job.instance.uuid:
         message = f"VIF {job.vif.id} is recorded for guest {had.name or had.uuid}"

@@ -66,7 +66,7 @@ class Guest(Model):
             yield Problem("$.image.hw_vif_model", f"expected {known} with virt_type {self.virt_type}, got {self.model}")
         flavor, image = self.extra_specs.get("hw:vif_multiqueue_enabled"), self.image.get("hw_vif_multiqueue_enabled")
         if None not in (flavor, image) and truth(flavor) != truth(image):
-            message = f"the flavor says {flavor} and the image {image}: make them agree, or leave one out"
+            message = f"the flavor has {flavor} and the image {image}: use the same value in both, or only one of them"
             yield Problem("$.extra_specs.hw:vif_multiqueue_enabled", message)
 
     @property

@@ -236,9 +236,9 @@ _WHOLE: Final = (
 
 _NO_PORT: Final = "nothing is plugged for it here"
 _REASONS: Final = {
-    "dvs": f"is a port group of VMware's distributed switch, which no libvirt host has; {_NO_PORT}",
-    "hyperv": f"is a port of Hyper-V's switch, which no libvirt host has; {_NO_PORT}",
-    "distributed": f"is a distributed router's port, which each host's own agent makes; {_NO_PORT}",
+    "dvs": f"is a port group of VMware's distributed switch, which libvirt hosts do not have; {_NO_PORT}",
+    "hyperv": f"is a port of Hyper-V's switch, which libvirt hosts do not have; {_NO_PORT}",
+    "distributed": f"is a port of a distributed router, which the agent of each host creates; {_NO_PORT}",
     "other": f"says nothing of how the port is connected; {_NO_PORT}: ask the mechanism driver that bound it",
     "unbound": f"means that no host has the port; {_NO_PORT}: set binding:host_id, and read the port again",
     "binding_failed": f"means that Neutron found no mechanism driver for this host; {_NO_PORT}: see neutron-server's "

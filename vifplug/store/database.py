@@ -143,7 +143,7 @@ def roll_back(database: sqlite3.Connection) -> None:
 # -- failures -----------------------------------------------------------------------------------------------------
 
 _FULL = "its file system is full: free some space and try again"
-_DAMAGED = "it is damaged: restore it from a backup, or move it away and plug anew"
+_DAMAGED = "it is damaged: restore it from a backup, or move it away and plug all VIFs again"
 _FORBIDDEN = "user {user} may not write there: run as root, or set [vifplug] state_path to a directory of that user"
 _READ_ONLY = "its file system is read-only: set [vifplug] state_path to a directory that can be written"
 _NO_DIRECTORY = "{directory} is not a directory: move it away, or set [vifplug] state_path to another one"

@@ -253,7 +253,7 @@ def _to_names(value: Any) -> Any:
 
 def taken(name: str, vif_id: str, holder: str) -> str:
     """Why a VIF can't have what ``name`` names, as a sentence."""
-    return f"{name} is wanted by VIF {vif_id} and taken by VIF {holder}: unplug that one first"
+    return f"{name} is requested by VIF {vif_id} and in use by VIF {holder}: unplug that one first"
 
 
 def _hold(connection: sqlite3.Connection, name: str, vif_id: str, *, alone: bool) -> None:
