@@ -37,7 +37,7 @@ class Adopted:
 
 
 def in_place(vif: VIF, switch: Switch) -> VIF:
-    """A VIF of a guest that runs, as one whose port is there already."""
+    """Return the VIF of a running guest, marked as one whose port exists."""
     if vif.type == "vhostuser":
         found = switch.vhost_port(vif.source.path)
         name, bridge = found or (vif.target, None)

@@ -117,7 +117,7 @@ class StaticNetworks:
 
 
 def get(definitions: NetworkDefinitions, name: str) -> Network:
-    """The network of that name. Raises UnknownNetwork, which says what is wrong where there is a definition."""
+    """Return the network of this name. Raises UnknownNetwork; if its definition is invalid, the error says why."""
     known = definitions.all()
     named = [each for each in known if name and each.name == name]
     if named and named[0].network:

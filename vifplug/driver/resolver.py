@@ -1,4 +1,4 @@
-"""From what a VIF asks for to what it gets on this host: definitions, the record and the host's devices together."""
+"""Resolve a requested VIF to the actual VIF on this host, with the definitions, the record and the host's devices."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ class Resolver:
         return replace(definition, network=network.replace(bridge=parent.parent if parent else name))
 
     def _named_as(self, now: VIF, was: VIF) -> VIF:
-        """Return ``now`` under the names of this host; Open vSwitch is asked only for a bridge that ``was`` has not."""
+        """Return ``now`` with the names of this host; Open vSwitch is queried only for a new bridge."""
         now = own_names.with_own_names(now, self._pools.own_name)
         name, had = (getattr(each.source, "bridge", None) for each in (now, was))
         bridge = self._pools.vlan_bridge(name) if name and name != had else None

@@ -1,1 +1,1 @@
-"""The machine: one file for each technology, each behind the same narrow door (`vifplug.host.backend`)."""
+"""The host: one package for each technology, each behind the same narrow interface (`vifplug.host.backend`)."""

@@ -10,10 +10,10 @@ from vifplug.plan.steps import Observed, Step
 
 
 class Backend(Protocol):
-    """What looks after some kinds of resource. Thread-safe: one instance serves all threads of a process.
+    """A backend of some resource kinds. Thread-safe: one instance serves all threads of a process.
 
-    The laws (tests/contract): after ``apply([step])`` the machine observes as ``step.after``; ``apply([step.undo()])``
-    then brings back ``step.before``; observing changes nothing; removing what is already gone succeeds.
+    Its laws (tests/contract): after ``apply([step])``, ``step.after`` is observed; ``apply([step.undo()])`` then
+    restores ``step.before``; observing changes nothing; removing what does not exist succeeds.
 
     A third-party backend may state ``api_version``, as a VIF type does (vifplug.types.base.API_VERSION).
     """

@@ -1,4 +1,4 @@
-"""A third party's backend behind the door: whatever its code raises becomes an error that says whose it is."""
+"""Isolation of third-party backends: every exception of their code becomes an error that names their package."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class IsolatedBackend:
             self._backend.apply(steps, done)
 
     def close(self) -> None:
-        """See `vifplug.host.backend.Backend.close`. A failure is logged: the others have to be closed as well."""
+        """See `vifplug.host.backend.Backend.close`. A failure is logged, because the others have to be closed too."""
         try:
             with self._named(BrokenPlugin, "failed to close"):
                 self._backend.close()
@@ -51,7 +51,7 @@ class IsolatedBackend:
     def _named(self, kind: type[VifplugError], failed: str) -> Iterator[None]:
         try:
             yield
-        except (Exception, SystemExit) as error:  # a third party's code can raise anything
+        except (Exception, SystemExit) as error:  # third-party code can raise anything
             if is_for_the_operator(error):
                 raise
             raise kind(f"{self._whose} {failed}: {message(error)}") from error

@@ -1,4 +1,4 @@
-"""The whole machine behind one door: each resource goes to the backend of its kind."""
+"""All backends behind one interface: each resource goes to the backend of its kind."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Machine:
         self._making = threading.Lock()
 
     def observe(self, wanted: Iterable[Resource]) -> dict[Identity, Observed]:
-        """What the machine has under each wanted identity; each backend is asked once."""
+        """Return the observed state of each desired identity; each backend is called once."""
         observed: dict[Identity, Observed] = {}
         for backend, resources in self._by_backend(wanted).items():
             observed |= backend.observe(resources)
@@ -44,7 +44,7 @@ class Machine:
             known = joined(sorted(self._factories))
             raise BrokenPlugin(
                 f"resources of kind {kind!r} have no backend; known are {known}: install the package that has it, or "
-                "mend the plugin whose resources say this kind ('vifplug types' shows those that can't be used)"
+                "fix the plugin whose resources have this kind ('vifplug types' shows those that can't be used)"
             )
         factory = self._factories[kind]
         with self._making:

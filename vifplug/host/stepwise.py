@@ -61,8 +61,8 @@ class StepwiseBackend(abc.ABC):
     def _differs(self, desired: Resource, other: Resource | None = None) -> str:
         """What is not as desired, in words; empty when all is.
 
-        ``other`` is the far side of a change: what both sides have alike is not the change's business, and may have
-        moved since it was observed (the MAC of a VF follows that of its own device).
+        ``other`` is the other side of a change. A field that is equal on both sides is not part of the change, and may
+        have changed since it was observed (the MAC of a VF follows that of its device).
         """
         seen = self.observe([desired]).get(desired.identity)
         if seen is None:

@@ -41,7 +41,7 @@ def look_up(key: str) -> VdpaFacts:
 
 
 class VdpaSysfs:
-    """The vdpa bus in the tree at ``root``. Each look-up reads when it is asked; nothing is kept."""
+    """The vdpa bus in the tree at ``root``. Each look-up reads again."""
 
     def __init__(self, root: str | Path = "/sys") -> None:
         self._devices = Path(root) / "bus/vdpa/devices"
@@ -59,7 +59,7 @@ class VdpaSysfs:
         return found[0]
 
     def device(self, name: str) -> VdpaFacts | None:
-        """The vdpa device of a name; None where there is none."""
+        """Return the vdpa device of a name; None if it does not exist."""
         place = self._devices / name
         if not name or "/" in name or not place.exists():
             return None
@@ -89,7 +89,7 @@ class VdpaSysfs:
 
 @dataclass(frozen=True, kw_only=True)
 class VdpaInfo:
-    """What the kernel tells of a device: the class of virtio device that it is, its MAC, its pairs of queues."""
+    """What the kernel reports of a device: its class of virtio device, its MAC, its queue pairs."""
 
     virtio_id: int
     mac: str | None = None

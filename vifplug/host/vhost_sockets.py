@@ -103,7 +103,7 @@ def _refuses(path: Path) -> bool:
         except ConnectionRefusedError:
             return True
         except OSError:
-            return False  # it can't be told, so it counts as live
+            return False  # unknown, so it counts as live
     return False
 
 

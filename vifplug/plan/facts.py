@@ -63,7 +63,7 @@ class BridgeFacts:
 
 
 class Facts(Protocol):
-    """The questions that the types ask. Answers are looked up when asked, not before."""
+    """The queries of types to the host. Each call looks up its answer."""
 
     def virtual_function(self, address: str) -> VirtualFunctionFacts:
         """The VF at a PCI address. Raises Missing when there is no such VF here."""

@@ -77,7 +77,7 @@ def from_json(text: str, kinds: Mapping[str, type[Resource]] = RESOURCES) -> lis
     """Return the resources that `to_json` wrote.
 
     Raises:
-        InvalidDocument: the text is no list of resources, or one of vifplug's own resources is invalid.
+        InvalidDocument: the string is not a list of resources, or one of vifplug's own resources is invalid.
         Missing: no installed plugin has a resource's kind, or the plugin that has it cannot read the resource.
     """
     return [_read(data, f"$[{number}]", kinds) for number, data in enumerate(json_list(text, "list of resources"))]

@@ -67,7 +67,7 @@ class DatabaseConnection(sqlite3.Connection):
 
 
 def connect(directory: Path, path: Path) -> DatabaseConnection:
-    """A connection to the database, which is made or brought to the present schema when it has to be."""
+    """Return a connection to the database, which is created or migrated to the current schema if necessary."""
     with _directory_locked(directory):
         _make_file(path)
         connection = sqlite3.connect(

@@ -9,9 +9,9 @@ from vifplug import errors
 
 
 def user(device: str, index: int) -> int | None:
-    """The numeric owner of the node; None where there is no node, or where it is another macvtap's.
+    """Return the uid of the node's owner; None if the node does not exist or belongs to another macvtap.
 
-    Where /sys is another network namespace's and can't tell whose the node is, it is believed to be this one's.
+    If /sys shows another network namespace, the node cannot be identified, and is assumed to belong to this macvtap.
     """
     node = Path(f"/dev/tap{index}")
     if not node.exists():
@@ -23,9 +23,12 @@ def user(device: str, index: int) -> int | None:
 def give(device: str, index: int, uid: int) -> None:
     """Let a user open the macvtap. Equivalent to: chown UID /dev/tapINDEX
 
-    Raises Missing where there is no node, and Conflict where the node is another device's: /dev is shared between
-    network namespaces, so two macvtaps of the same index in two namespaces want the same node, and the second has
-    none.
+    Network namespaces share /dev, so two macvtaps with the same index in two namespaces use the same node, and the
+    second gets none.
+
+    Raises:
+        Missing: the node does not exist.
+        Conflict: the node belongs to another device.
     """
     node = Path(f"/dev/tap{index}")
     if not node.exists():

@@ -23,7 +23,7 @@ VfAttribute = tuple[str, Mapping[str, Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class VfInfo:
-    """One VF as its PF tells it (IFLA_VF_INFO). None: the driver does not say. Rates in Mbit/s."""
+    """A VF as its PF reports it (IFLA_VF_INFO). None: the driver does not report it. Rates are in Mbit/s."""
 
     number: int
     mac: str = ""
@@ -39,7 +39,7 @@ class VfInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class Link:
-    """A network device as RTM_GETLINK tells it. ``data`` and ``port`` are IFLA_INFO_DATA and IFLA_INFO_SLAVE_DATA."""
+    """A network device as RTM_GETLINK reports it; ``data`` and ``port`` are IFLA_INFO_DATA and IFLA_INFO_SLAVE_DATA."""
 
     index: int
     name: str
@@ -97,7 +97,7 @@ class _Message(ifinfmsg):  # type: ignore[misc]
 
 
 def read_request(*, name: str = "", index: int = 0, vfs: bool = False) -> Request:
-    """One link, by name or by index; with its VFs where they are asked for."""
+    """Request one link, by name or by index, and optionally its VFs."""
     mask = RTEXT_FILTER_SKIP_STATS | (RTEXT_FILTER_VF if vfs else 0)
     attrs: list[Any] = [["IFLA_EXT_MASK", mask]]
     return _message(RTM_GETLINK, 0, [["IFLA_IFNAME", name], *attrs] if name else attrs, index=index)

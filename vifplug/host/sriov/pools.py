@@ -37,9 +37,9 @@ def members(network: Network, sysfs: Sysfs) -> list[PoolDeviceFacts]:
 
 
 def problem(network: Network, device: str, observe: Observe, sysfs: Sysfs) -> str:
-    """Why a device of the pool can't be used now; empty where it can.
+    """Return why a device of the pool cannot be used now; empty if it can.
 
-    The devices of VFs that a ``pf`` stands for may be down, which vifplug and libvirt mend; the PF has to be up.
+    The VF devices of a ``pf`` may be down, because vifplug and libvirt set them up; the PF must be up.
     """
     if network.pf:
         state = _state(network.pf, observe)

@@ -13,7 +13,7 @@ from vifplug.plan.facts import VirtualFunctionFacts
 
 @dataclass(frozen=True, kw_only=True)
 class NetdevInfo:
-    """A netdev as an embedded switch tells it: the switch it belongs to, and which port of that it is."""
+    """A netdev as its embedded switch reports it: the switch, and the port of the switch."""
 
     name: str
     phys_switch_id: str = ""
@@ -43,10 +43,12 @@ _UPLINK_PORT = re.compile(r"p\d+", re.IGNORECASE)
 def representor_of_vf(
     pf_function: int | None, vf_number: int, switch_id: str, netdevs: Iterable[NetdevInfo]
 ) -> str | None:
-    """The netdev that stands for a VF in the embedded switch ``switch_id``; None where there is none.
+    """Return the netdev that represents a VF in the embedded switch ``switch_id``; None if there is none.
 
-    ``pf_function`` is the PCI function number of the PF, None where it is not known. Raises Conflict when more than
-    one netdev claims to be it.
+    ``pf_function`` is the PCI function number of the PF; None if unknown.
+
+    Raises:
+        Conflict: several netdevs claim to be the representor.
     """
     ports = [netdev for netdev in netdevs if switch_id and netdev.phys_switch_id == switch_id]
     found = [port.name for port in ports if _is_port_of(port.phys_port_name, pf_function, vf_number)]
@@ -74,9 +76,9 @@ def _is_port_of(port_name: str, pf_function: int | None, vf_number: int) -> bool
 
 
 class Sysfs:
-    """Look-ups in the tree at ``root``. Each reads when it is asked; nothing is kept.
+    """Look-ups in the tree at ``root``. Each call reads again.
 
-    /sys/class/net has the links of the network namespace in which that /sys was mounted.
+    /sys/class/net shows the links of the network namespace in which this /sys was mounted.
     """
 
     def __init__(self, root: str | Path = "/sys") -> None:
@@ -113,7 +115,7 @@ class Sysfs:
         return [(function.name, next(iter(_netdevs(function)), None)) for function in functions]
 
     def device_of(self, address: str) -> str | None:
-        """The netdev of the PCI function at an address; None where there is none."""
+        """Return the netdev of the PCI function at an address; None if there is none."""
         return next(iter(_netdevs(self._pci / address)), None)
 
     def has(self, address: str) -> bool:
@@ -186,7 +188,7 @@ def _number_of(physical: Path, device: Path) -> int:
 
 
 def _text(path: Path) -> str:
-    """The content of an attribute; empty where there is none, or where the driver has nothing to say (EOPNOTSUPP)."""
+    """Return the content of an attribute; empty if it does not exist or the driver does not report it (EOPNOTSUPP)."""
     try:
         return path.read_text().strip()
     except OSError:

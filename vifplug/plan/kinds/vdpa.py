@@ -35,7 +35,7 @@ class VdpaFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class VdpaDevice(Resource):
-    """A vdpa device that a guest gets: it has to be there, free for a guest, and as good as the VIF asks.
+    """A vdpa device that a guest gets. It must exist, be free, and have what the VIF requests.
 
     Nothing of it is ever set. ``mac`` is what the device tells the guest, whatever the element says: a driver can't
     write it (virtio 1.2 section 5.1.4; the kernel's simulator lets it). None leaves it to QEMU, which ignores all zeros
