@@ -207,7 +207,12 @@ def load_type(point: EntryPoint) -> VIFType:
 
 
 def check(kind: VIFType, vif: VIF, context: Context) -> None:
-    """Raises Unsupported with all that ``kind`` can't honour of ``vif``, and BrokenPlugin when its code fails."""
+    """Refuse a VIF that its type does not support.
+
+    Raises:
+        Unsupported: the type does not support all of the VIF.
+        BrokenPlugin: the code of the type failed.
+    """
     _answer(kind, vif, "problems", lambda: kind.validate(vif, context))
 
 

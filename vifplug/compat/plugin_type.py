@@ -63,7 +63,7 @@ class PluggedByOsVif(Resource):
     plugin: str = immutable()
     vif: str = immutable()
     instance: str = immutable()
-    #: whether the mark of it is there, and the device, if there was one afterwards
+    #: whether its mark exists, and its device, if the plugin created one
     plugged: bool = True
     device: DeviceName | None = uncompared(default=None)
     run_dir: str = uncompared()

@@ -1,6 +1,6 @@
-"""Which hosts could take a guest's VIFs, from what the hosts publish of themselves (``vifplug host-info``). Pure.
+"""Filter the hosts that could take a guest's VIFs, by the ``vifplug host-info`` that they publish. Pure.
 
-It tells what can be told from afar; `can-plug` on the host itself has the last word.
+It checks what the documents contain; `can-plug` on the host itself checks everything.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ def pick(what: str, devices: Sequence[PoolDevice], vif_id: str, *, alone: bool) 
 
 
 def _reason(device: PoolDevice, others: Sequence[Holder], alone: bool) -> str:
-    """Why a device can't be had; empty where it can."""
+    """Return why a device is not available; empty if it is."""
     if device.problem:
         return device.problem
     if others and (alone or any(holder.alone for holder in others)):

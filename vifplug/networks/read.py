@@ -39,7 +39,7 @@ def network(text: str | bytes | _Element) -> Network:
 
 
 def name(text: str | bytes) -> str | None:
-    """The name that a definition gives, were it as wrong as it may; None where there is none."""
+    """Return the name in a definition, even if the definition is invalid; None if it has no name."""
     try:
         return _text(xml.parse(text, "network").find("name"))
     except InvalidDocument:

@@ -62,7 +62,7 @@ class Resource(Model):
     """One thing on the host.
 
     The same record says what is desired and what was found. In a desired one a field of None means "leave it alone".
-    Kinds of third parties are subclasses with a backend each (entry points ``vifplug.resources``; doc/plugins.md).
+    Third-party kinds are subclasses with a backend each (entry points ``vifplug.resources``; doc/plugins.md).
     """
 
     #: the first half of the identity, and the name of the entry point that brings the backend

@@ -20,8 +20,8 @@ from vifplug.model.vif import VIF, Instance
 from vifplug.plan.facts import Facts, VirtualFunctionFacts
 from vifplug.plan.registry import Resource
 
-#: The version of the plugin interface (doc/plugins.md). Types and backends state the one that they were written for:
-#: one for another major version, or for a newer minor one, is not loaded.
+#: Version of the plugin interface (doc/plugins.md). Types and backends state the version that they are written for. A
+#: plugin for another major version, or for a newer minor version, is not loaded.
 API_VERSION = (1, 0)
 
 #: the reason why a type without a virtual function refuses ``vf``
@@ -66,16 +66,16 @@ class NoFacts:
     """The facts if there is no host. What only a host knows raises Missing."""
 
     def virtual_function(self, address: str) -> VirtualFunctionFacts:
-        raise Missing(f"no VF {address}: no host was given to look on")
+        raise Missing(f"no VF {address}: no host to query")
 
     def physical_function(self, address: str) -> tuple[str, int]:
-        raise Missing(f"no VF {address}: no host was given to look on")
+        raise Missing(f"no VF {address}: no host to query")
 
     def function_of(self, device: str) -> str | None:
         return None
 
     def look(self, name: str, key: str) -> Any:
-        raise Missing(f"no {name} {key}: no host was given to look on")
+        raise Missing(f"no {name} {key}: no host to query")
 
 
 @dataclass(frozen=True, kw_only=True)

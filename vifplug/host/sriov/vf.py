@@ -85,7 +85,7 @@ class VirtualFunctionBackend(StepwiseBackend):
 
 
 def record(desired: VirtualFunction, message: VfInfo) -> VirtualFunction:
-    """What the PF tells of a VF, as a record."""
+    """Return what the PF reports of a VF, as a resource."""
     values = {name: getattr(message, name) for name in _FIELDS}
     if {desired.mac, message.mac} <= {_NO_MAC, _NO_MAC_EITHER}:
         values["mac"] = desired.mac
