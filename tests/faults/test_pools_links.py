@@ -145,7 +145,9 @@ def test_devices_that_are_down_or_gone_or_recreated(links: Links) -> None:
     with links.home.driver() as driver:
         assert dev_of(driver.plug(vifs[0])) == "e1", "e0 is down"
         assert dev_of(driver.plug(vifs[1])) == "e2"
-        message = rf"e0 is down; e1 is held by VIF {vifs[0].id}; e2 is held by VIF {vifs[1].id}; e3 is not on this host"
+        message = (
+            rf"e0 is down; e1 is in use by VIF {vifs[0].id}; e2 is in use by VIF {vifs[1].id}; e3 is not on this host"
+        )
         with pytest.raises(errors.PoolExhausted, match=message):
             driver.plug(vifs[2])
         links.ip("link", "set", "e0", "up")

@@ -107,7 +107,7 @@ def test_a_pool_that_lists_both_names_has_one_device(host: PrivateHost) -> None:
     named = {"type": "network", "source": {"network": "pt"}}
     plugged = networked.plug(VIF.from_json({"id": ONE, "mac": MACS[ONE], **named}))
     assert plugged.actual.source.dev == OWN and networked.check() == []
-    with pytest.raises(errors.PoolExhausted, match=f"{OWN} is held by VIF {ONE}"):
+    with pytest.raises(errors.PoolExhausted, match=f"{OWN} is in use by VIF {ONE}"):
         networked.plug(VIF.from_json({"id": TWO, "mac": MACS[TWO], **named}))
     networked.plug(VIF.from_json({"id": TWO, "type": "network", "mac": MACS[TWO], "source": {"network": "lan"}}))
     assert networked.check() == []

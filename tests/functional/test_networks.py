@@ -133,7 +133,7 @@ def test_a_pool_of_real_devices(host: PrivateHost, run: Run, document: Document)
     refused = run("plug", document(2, "direct"))
     assert refused.code == 4
     [message] = refused.complaints
-    assert f"wire0 is held by VIF {identity(1)} of guest web; wire1 is down; gone0 is not on this host" in message
+    assert f"wire0 is in use by VIF {identity(1)} of guest web; wire1 is down; gone0 is not on this host" in message
     rows = run("pool", "show", "-f", "json").data
     assert [(row["device"], row["problem"]) for row in rows] == [
         ("wire0", ""),

@@ -99,8 +99,8 @@ def test_the_guests_vifs_share_what_the_host_has_and_the_next_guest_starts_anew(
     for _ in range(2):
         [message] = search.reasons(HOST)
         assert (
-            f"for VIF {vif(2).id}: e0 is held by VIF ffffffff" in message
-            and f"e1 is held by VIF {vif(1).id}" in message
+            f"for VIF {vif(2).id}: e0 is in use by VIF ffffffff" in message
+            and f"e1 is in use by VIF {vif(1).id}" in message
         )
     roomy = host()
     roomy["networks"]["pool"]["pool"][0]["holders"] = []
@@ -144,7 +144,7 @@ def test_virtual_functions_of_a_pf_are_known_by_their_addresses() -> None:
     }
     assert Search([vif(network="vf")]).reasons(functions) == []
     [message] = Search([vif(1, network="vf"), vif(2, network="vf")]).reasons(functions)
-    assert "0000:81:02.0 is held by" in message
+    assert "0000:81:02.0 is in use by" in message
 
 
 def test_what_a_host_of_another_version_publishes_is_no_crash() -> None:
@@ -164,4 +164,4 @@ def test_a_device_of_two_networks_is_one_device() -> None:
     both["networks"]["twin"]["definition"]["name"] = "twin"
     assert Search([vif(1, network="pool")]).reasons(both) == []
     [message] = Search([vif(1, network="pool"), vif(2, network="twin")]).reasons(both)
-    assert f"e1 is held by VIF {vif(1).id}" in message
+    assert f"e1 is in use by VIF {vif(1).id}" in message

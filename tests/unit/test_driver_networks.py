@@ -193,7 +193,7 @@ def test_an_exclusive_device_is_held_alone_and_exhaustion_says_by_whom(bench: Ne
     bench.driver.plug(vif(1), GUEST)
     bench.driver.plug(vif(2))
     message = (
-        f"network pool has no device for VIF {vif(3).id}: e0 is held by VIF {vif(1).id} of guest web-1; e1 is held by "
+        f"network pool has no device for VIF {vif(3).id}: e0 is in use by VIF {vif(1).id} of guest web-1; e1 is held by "
         f"VIF {vif(2).id}; e2 is not on this host; e3 is down"
     )
     with pytest.raises(errors.PoolExhausted, match=re.escape(message)) as caught:
@@ -443,7 +443,9 @@ def test_every_reason_is_told_at_once(bench: Networks) -> None:
     bench.driver.plug(vif(1))
     message = reasons(bench, vif(2, portgroup="legal"), vif(3, network="green"), vif(4, network="green", vlan=10))
     assert len(message) == 4
-    assert "portgroup legal" in message[0] and "e0 is held by" in message[1] and "e1 is not on this host" in message[1]
+    assert (
+        "portgroup legal" in message[0] and "e0 is in use by" in message[1] and "e1 is not on this host" in message[1]
+    )
     assert all("network green is not defined" in reason for reason in message[2:])
 
 
@@ -453,7 +455,7 @@ def test_what_the_first_vif_of_a_guest_takes_the_second_can_not_have(bench: Netw
     assert [each.id for each, _ in bench.driver.can_plug([vif(1), vif(2)])] == [vif(2).id]
     direct = {"id": vif(3).id, "mac": vif(3).mac, "type": "direct", "source": {"dev": "e0", "mode": "vepa"}}
     message = reasons(bench, vif(1), VIF.from_json(direct))
-    assert len(message) == 1 and f"for VIF {vif(1).id}: e0 is held by VIF {vif(3).id}" in message[0]
+    assert len(message) == 1 and f"for VIF {vif(1).id}: e0 is in use by VIF {vif(3).id}" in message[0]
     other = {**direct, "id": vif(4).id, "mac": vif(4).mac, "source": {"dev": "e0", "mode": "passthrough"}}
     message = reasons(bench, VIF.from_json(direct), VIF.from_json(other))
     assert (

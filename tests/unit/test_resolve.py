@@ -427,7 +427,7 @@ def test_a_refusal_has_the_reason_for_every_device_in_order() -> None:
     with pytest.raises(errors.PoolExhausted) as refusal:
         pick("network n", devices, ID, alone=False)
     assert str(refusal.value) == (
-        f"network n has no device for VIF {ID}: e0 is held by VIF {OTHER} of guest web-1; e1 is shared by VIF {PORT} "
+        f"network n has no device for VIF {ID}: e0 is in use by VIF {OTHER} of guest web-1; e1 is shared by VIF {PORT} "
         f"and VIF {OTHER}, and 2 is its maximum; e2 is down; e3 is not on this host; unplug one of these, or add a "
         "device to the network"
     )

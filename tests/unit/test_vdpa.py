@@ -149,7 +149,7 @@ def test_a_source_names_one_device(source: dict[str, str], told: str) -> None:
 
 def test_an_element_without_a_host_needs_the_device_itself() -> None:
     assert "<source dev='/dev/vhost-vdpa-3'/>" in interface_xml(vif(source={"device": "/dev/vhost-vdpa-3"}))
-    with pytest.raises(errors.Missing, match="no vdpa-device vdpa0: no host was given to look on"):
+    with pytest.raises(errors.Missing, match="no vdpa-device vdpa0: no host to query"):
         interface_xml(vif())
 
 

@@ -74,7 +74,7 @@ def _reason(device: PoolDevice, others: Sequence[Holder], alone: bool) -> str:
     if device.problem:
         return device.problem
     if others and (alone or any(holder.alone for holder in others)):
-        return f"is held by {_listed(others)}"
+        return f"is in use by {_listed(others)}"
     if device.limit is not None and len(others) >= device.limit:
         return f"is shared by {_listed(others)}, and {device.limit} is its maximum"
     return ""
