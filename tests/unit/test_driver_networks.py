@@ -193,8 +193,8 @@ def test_an_exclusive_device_is_held_alone_and_exhaustion_says_by_whom(bench: Ne
     bench.driver.plug(vif(1), GUEST)
     bench.driver.plug(vif(2))
     message = (
-        f"network pool has no device for VIF {vif(3).id}: e0 is in use by VIF {vif(1).id} of guest web-1; e1 is held by "
-        f"VIF {vif(2).id}; e2 is not on this host; e3 is down"
+        f"network pool has no device for VIF {vif(3).id}: e0 is in use by VIF {vif(1).id} of guest web-1; "
+        f"e1 is in use by VIF {vif(2).id}; e2 is not on this host; e3 is down"
     )
     with pytest.raises(errors.PoolExhausted, match=re.escape(message)) as caught:
         bench.driver.plug(vif(3))
