@@ -397,4 +397,5 @@ def allowed(option: cfg.Opt) -> str:
 def _allowed_number(kind: kinds.Number) -> str:
     bounds = [f"at least {kind.min:g}"] if kind.min is not None else []
     bounds += [f"at most {kind.max:g}"] if kind.max is not None else []
-    return " of ".join(["an integer" if isinstance(kind, kinds.Integer) else "a number", " and ".join(bounds)])
+    noun = "an integer" if isinstance(kind, kinds.Integer) else "a number"
+    return " of ".join([noun, " and ".join(bounds)] if bounds else [noun])

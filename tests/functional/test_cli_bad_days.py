@@ -409,7 +409,7 @@ def test_xml_honours_the_options_of_a_third_partys_type(site: Site, config: Path
     assert "queues='4'" in site.run(VIFPLUG, "--config-file", str(config), "xml", str(web)).stdout
     config.write_text("[vifplug_queued]\nqueues = many\n")
     refused = Answer(site.run(VIFPLUG, "--config-file", str(config), "xml", str(web)))
-    assert refused.code == 2 and "[vifplug_queued] queues is 'many'" in refused.err, refused
+    assert refused.code == 2 and "[vifplug_queued] queues: expected an integer, got 'many'" in refused.err, refused
 
 
 def test_xml_touches_nothing_and_loads_no_driver(config: Path, web: Path, tmp_path: Path) -> None:

@@ -104,6 +104,17 @@ def test_an_ssl_remote_needs_its_files(load: Load) -> None:
         options.settings(load("[vifplug_ovs]\nconnection=ssl:10.0.0.1:6640\n"))
 
 
+def test_an_integer_without_bounds_is_described(load: Load) -> None:
+    class Counter(BridgeType):
+        name = "counter"
+        options = (Option(name="count", help="how many", kind="int"),)
+
+    loaded = load("[vifplug_counter]\ncount = many\n")
+    options.register(loaded, [Counter])
+    with pytest.raises(InvalidConfig, match=r"\[vifplug_counter\] count: expected an integer, got 'many' in "):
+        options.settings(loaded, [Counter])
+
+
 def test_an_options_kind_has_choices(load: Load) -> None:
     class Chooser(BridgeType):
         name = "chooser"
