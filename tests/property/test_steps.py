@@ -37,7 +37,7 @@ OWNER = "0a1b2c3d-1111-4222-8333-444455556666"
 
 
 def one(kind: type[Resource], **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Resource]:
-    names = ["0000:81:02.3", "0000:81:02.4"] if kind is VirtualFunction else ["a0", "b0"]
+    names = ["0000:81:02.0", "0000:81:02.1"] if kind is VirtualFunction else ["a0", "b0"]
     return st.builds(kind, name=st.sampled_from(names), owner=st.just(OWNER), **fields)
 
 

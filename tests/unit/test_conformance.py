@@ -408,9 +408,8 @@ def test_a_resource_that_does_not_hold_after_it_was_set_is_named() -> None:
         kind = "drifting"
         level: int = 0
 
-        def __post_init__(self) -> None:
-            super().__post_init__()
-            object.__setattr__(self, "level", next(levels))
+        def normal(self) -> Mapping[str, Any]:
+            return {"level": next(levels)}
 
     levels = iter(range(1000))
 

@@ -53,15 +53,11 @@ class Model:
     """
 
     def __post_init__(self) -> None:
-        problems: list[Problem] = []
-        for name, convert in _converters(type(self)).items():
-            object.__setattr__(self, name, convert(getattr(self, name), f"$.{name}", problems))
-        if not problems:
-            for name, value in self.normal().items():
-                object.__setattr__(self, name, value)
-            problems.extend(self.rules())
-        if problems:
-            raise InvalidDocument(problems)
+        _validate(self, _schema(type(self)).converters, [])
+
+    def adapt(self) -> list[Problem]:
+        """Convert a field whose type depends on another one, and return the problems. Called before all else."""
+        return []
 
     def normal(self) -> Mapping[str, Any]:
         """Return the fields to derive from others. Called after each field has been converted."""
@@ -88,22 +84,21 @@ class Model:
             InvalidDocument: the data is invalid; the error has every problem.
         """
         mapping = _as_mapping(cls, data)
-        known = _converters(cls)
-        problems = [_unknown_key(key, known) for key in mapping if key not in known]
-        problems += [Problem(f"$.{name}", "is missing") for name in _required(cls) if name not in mapping]
-        values = {
-            name: convert(mapping[name], f"$.{name}", problems) for name, convert in known.items() if name in mapping
-        }
-        if problems:
-            raise InvalidDocument(problems)
-        return cls(**values)
+        schema = _schema(cls)
+        problems = [_unknown_key(key, schema.converters) for key in mapping if key not in schema.converters]
+        problems += [Problem(f"$.{name}", "is missing") for name in schema.required if name not in mapping]
+        made = object.__new__(cls)
+        given = {name: mapping[name] for name in schema.converters if name in mapping}
+        made.__dict__.update({**schema.defaults, **given})
+        _validate(made, given, problems)
+        return made
 
     def to_data(self) -> dict[str, Any]:
         """Return the plain data from which `from_data` makes an equal model, without the fields at their default."""
         return {
-            field.name: _plain(value)
-            for field in dataclasses.fields(self)  # type: ignore[arg-type]
-            if (value := getattr(self, field.name)) != _default(field)
+            name: _plain(value)
+            for name, default in _schema(type(self)).fields.items()
+            if (value := getattr(self, name)) != default
         }
 
     def __str__(self) -> str:
@@ -111,8 +106,12 @@ class Model:
         return ", ".join(f"{key} {value}" for key, value in self.to_data().items()) or "none"
 
     def replace(self, **changes: Any) -> Self:
-        """Return a copy with other values in the named fields, validated like any new model."""
-        return dataclasses.replace(self, **changes)  # type: ignore[type-var]
+        """Return a copy with other values in the named fields, which are validated; the others are not, again."""
+        if unknown := changes.keys() - _schema(type(self)).converters.keys():
+            raise TypeError(f"{type(self).__name__} has no field {joined(sorted(unknown))}")
+        made = self.trusted(**changes)
+        _validate(made, changes, [])
+        return made
 
     def trusted(self, **changes: Any) -> Self:
         """Return a copy with other values in the named fields, which are not checked.
@@ -135,27 +134,71 @@ def joined(values: Iterable[object], last: str = "or") -> str:
 Convert = Callable[[Any, str, list[Problem]], Any]
 
 
-def _make_converters(cls: Any) -> dict[str, Convert]:
+@dataclasses.dataclass(frozen=True)
+class _Schema:
+    """What the type hints of a model say."""
+
+    converters: Mapping[str, Convert]
+    #: the fields that have no default
+    required: tuple[str, ...]
+    #: the default of each other field, converted
+    defaults: Mapping[str, Any]
+    #: every field, with its default as the class has it
+    fields: Mapping[str, Any]
+
+
+def _make_schema(cls: Any) -> _Schema:
     hints = typing.get_type_hints(cls, include_extras=True)
-    return {field.name: _converter(hints[field.name]) for field in dataclasses.fields(cls) if field.init}
+    fields = dataclasses.fields(cls)
+    defaults = {field.name: _default(field) for field in fields}
+    converters = {field.name: _converter(hints[field.name]) for field in fields if field.init}
+    return _Schema(
+        converters=converters,
+        required=tuple(name for name in converters if defaults[name] is dataclasses.MISSING),
+        defaults={
+            name: converters[name](value, "$", []) if name in converters else value
+            for name, value in defaults.items()
+            if value is not dataclasses.MISSING
+        },
+        fields=defaults,
+    )
 
 
-def _find_required(cls: Any) -> tuple[str, ...]:
-    return tuple(f.name for f in dataclasses.fields(cls) if f.init and _default(f) is dataclasses.MISSING)
+_schema: Callable[[Any], _Schema] = functools.cache(_make_schema)
 
 
-_converters: Callable[[Any], dict[str, Convert]] = functools.cache(_make_converters)
-_required: Callable[[Any], tuple[str, ...]] = functools.cache(_find_required)
+def _validate(model: Model, names: Iterable[str], problems: list[Problem]) -> None:
+    """Convert the named fields, derive others, and check the rules between fields.
+
+    Args:
+        problems: those that are known already.
+
+    Raises:
+        InvalidDocument: with all problems.
+    """
+    schema, state = _schema(type(model)), model.__dict__
+    early = model.adapt()
+    for name in names:
+        value = state[name]
+        if value is schema.fields[name]:
+            state[name] = schema.defaults[name]
+        else:
+            state[name] = schema.converters[name](value, f"$.{name}", problems)
+    if not problems:
+        state.update(model.normal())
+        problems.extend(model.rules())
+    if early or problems:
+        raise InvalidDocument([*early, *problems])
 
 
 def schema_problem(cls: type[Model]) -> str:
-    """Return what is wrong with a model class itself: a hint that is not supported, a default that is invalid."""
+    """Return what is wrong with a model class itself, such as an unknown type hint or an invalid default."""
     problems: list[Problem] = []
     try:
         for field in dataclasses.fields(cls):  # type: ignore[arg-type]
             if field.init and (default := _default(field)) is not dataclasses.MISSING:
-                _converters(cls)[field.name](default, f"the default of {field.name}", problems)
-        _converters(cls)
+                _schema(cls).converters[field.name](default, f"the default of {field.name}", problems)
+        _schema(cls)
     except (TypeError, NameError) as error:
         return str(error)
     return "; ".join(map(str, problems))
@@ -175,7 +218,7 @@ def _converter(hint: Any) -> Convert:
     if origin in (typing.Union, types.UnionType):
         return _optional([_converter(arg) for arg in args if arg is not type(None)])
     if origin is typing.Literal:
-        return _checked(lambda value, path, problems: value, [functools.partial(_one_of, args)])
+        return functools.partial(_one_of, args)
     if origin is tuple:
         return functools.partial(_tuple, _converter(args[0]))
     if origin is FrozenMap:
@@ -184,7 +227,7 @@ def _converter(hint: Any) -> Convert:
         raise TypeError(f"fields of type {hint} are not supported (expected tuple[X, ...], FrozenMap[K, V] or a Model)")
     if isinstance(hint, type) and issubclass(hint, Model):
         return functools.partial(_record, hint)
-    return _checked(lambda value, path, problems: value, [functools.partial(_exactly, hint)])
+    return functools.partial(_exactly, hint)
 
 
 def _checked(convert: Convert, checks: Iterable[Callable[[Any], Any]]) -> Convert:
@@ -215,6 +258,8 @@ def _optional(converts: list[Convert]) -> Convert:
     def run(value: Any, path: str, problems: list[Problem]) -> Any:
         if value is None:
             return None
+        if len(converts) == 1:
+            return converts[0](value, path, problems)
         attempts: list[list[Problem]] = []
         for convert in converts:
             attempts.append([])
@@ -251,18 +296,18 @@ def _record(cls: type[Model], value: Any, path: str, problems: list[Problem]) ->
         return value
 
 
-def _one_of(allowed: tuple[Any, ...], value: Any) -> Any:
-    if value not in allowed or isinstance(value, bool) != any(isinstance(each, bool) for each in allowed):
-        raise ValueError(f"expected {joined(allowed)}, got {described(value)}")
+def _one_of(allowed: tuple[Any, ...], value: Any, path: str, problems: list[Problem]) -> Any:
+    if value not in allowed or not isinstance(value, tuple({type(each) for each in allowed})):
+        problems.append(Problem(path, f"expected {joined(allowed)}, got {described(value)}"))
     return value
 
 
 _KIND = {bool: "true or false", int: "an integer", str: "a string"}
 
 
-def _exactly(kind: type, value: Any) -> Any:
+def _exactly(kind: type, value: Any, path: str, problems: list[Problem]) -> Any:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise ValueError(f"expected {_KIND.get(kind, kind.__name__)}, got {described(value)}")
+        problems.append(Problem(path, f"expected {_KIND.get(kind, kind.__name__)}, got {described(value)}"))
     return value
 
 

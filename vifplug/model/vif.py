@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal, Self, TypeVar
+from typing import Annotated, Any, Final, Literal
 
 from vifplug.errors import InvalidDocument, Problem
 from vifplug.model.bandwidth import Bandwidth
@@ -22,9 +22,6 @@ DEFAULT: Final = ""
 
 #: types whose VIF has no network device of its own on the host
 _WITHOUT_DEVICE = ("vhostuser", "hostdev")
-
-#: stands for a source whose problems have been reported
-_WRONG: Final = object()
 
 
 def _target(name: str) -> str:
@@ -103,17 +100,18 @@ class VIF(Model):
     #: children of ``<interface>`` that do not concern the network (``<address>``, ``<rom>`` ...), kept verbatim
     guest_xml: tuple[GuestElement, ...] = ()
 
-    def __post_init__(self) -> None:
-        source, problems = _source(self.type, self.source)
-        object.__setattr__(self, "source", source)
-        _all_at_once(problems, super().__post_init__)
-
-    @classmethod
-    def from_data(cls, data: object) -> Self:
-        if not isinstance(data, Mapping):
-            return super().from_data(data)
-        source, problems = _source(data.get("type"), data.get("source", FrozenMap()))
-        return _all_at_once(problems, lambda: super(VIF, cls).from_data({**data, "source": source}))
+    def adapt(self) -> list[Problem]:
+        """Convert the source to the model of the VIF's type, or to frozen plain data for a third-party type."""
+        state = self.__dict__
+        cls = SOURCES.get(kind) if isinstance(kind := state.get("type"), str) else None
+        if cls is None:
+            state["source"] = _frozen(self.source)
+        elif not isinstance(self.source, cls):
+            try:
+                state["source"] = cls.from_data(self.source)
+            except InvalidDocument as error:
+                return [problem.under("$.source") for problem in error.problems]
+        return []
 
     @property
     def device(self) -> str:
@@ -188,31 +186,6 @@ class VIF(Model):
         if self.target == default:
             del data["target"]
         return data
-
-
-def _source(type_name: Any, source: Any) -> tuple[Any, list[Problem]]:
-    """Return the source as the model of its type and its problems; frozen plain data for a third-party type."""
-    cls = SOURCES.get(type_name) if isinstance(type_name, str) else None
-    if cls is None or isinstance(source, cls) or source is _WRONG:
-        return _frozen(source), []
-    try:
-        return cls.from_data(source), []
-    except InvalidDocument as error:
-        return _WRONG, [problem.under("$.source") for problem in error.problems]
-
-
-T = TypeVar("T")
-
-
-def _all_at_once(problems: list[Problem], make: Callable[[], T]) -> T:
-    """Return the result of ``make``, or raise its problems and the known ones in one error."""
-    try:
-        made = make()
-    except InvalidDocument as error:
-        raise InvalidDocument(dict.fromkeys([*problems, *error.problems])) from None
-    if problems:
-        raise InvalidDocument(problems)
-    return made
 
 
 def _frozen(value: Any) -> Any:
