@@ -23,11 +23,9 @@ from typing import Any
 
 from vifplug import VIF, VIFDriver, errors
 from vifplug import conf as options
-from vifplug.host.machine import Machine
-from vifplug.plan import registry
 from vifplug.plan.registry import LowerDevice
 from vifplug.testing import netns
-from vifplug.testing.memory import MemoryBackend
+from vifplug.testing.memory import MemoryBackend, MemoryHost
 
 FORK = multiprocessing.get_context("fork")
 MODES = {"exclusive": "passthrough", "shared": "vepa"}
@@ -43,7 +41,7 @@ def driver(path: Path, count: int, memory: bool) -> VIFDriver:
     backend = MemoryBackend()
     for number in range(count):
         backend.place(LowerDevice(name=f"e{number}"))
-    return VIFDriver(conf, machine=Machine(dict.fromkeys(registry.RESOURCES, lambda: backend)) if memory else None)
+    return VIFDriver(conf, machine=MemoryHost(backend) if memory else None)
 
 
 def define(path: Path, mode: str, count: int) -> None:

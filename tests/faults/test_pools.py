@@ -12,13 +12,13 @@ import pytest
 
 from tests.faults.crowd import CROWDED_DEVICES, FORK, MANY, crowd, watch_the_record
 from tests.faults.pools import SharedMemory, definition, killed_at, network_vif, vif_id
-from tests.support.memory import Bench, Home, machine_of
+from tests.support.memory import Bench, Home
 from vifplug import VIF, errors
-from vifplug.host.machine import Machine
+from vifplug.host.host import Host
 from vifplug.plan.registry import LowerDevice
 from vifplug.plan.steps import Step
 from vifplug.store.store import Store
-from vifplug.testing.memory import MemoryBackend
+from vifplug.testing.memory import MemoryBackend, MemoryHost
 
 
 class Little(Bench):
@@ -98,14 +98,14 @@ def test_what_a_killed_update_holds_is_reported_by_check(little: Little) -> None
 # -- eight processes on one record --------------------------------------------------------------------------------
 
 
-def in_memory(devices: Sequence[str]) -> Callable[[], Machine]:
+def in_memory(devices: Sequence[str]) -> Callable[[], Host]:
     """A machine for each process, in which the devices are up."""
 
-    def made() -> Machine:
+    def made() -> Host:
         backend = MemoryBackend()
         for dev in devices:
             backend.place(LowerDevice(name=dev, up=True))
-        return machine_of(backend)
+        return MemoryHost(backend)
 
     return made
 

@@ -20,13 +20,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from tests.faults.pools import QBH, SharedMemory, definition, killed_at, vif_id
-from tests.support.memory import Home, machine_of
+from tests.support.memory import Home
 from vifplug import VIF, VIFDriver, errors
 from vifplug.driver.records import StoredVif
 from vifplug.driver.verbs import Plugged
 from vifplug.model.source import DirectSource
 from vifplug.plan.registry import LowerDevice
 from vifplug.store.store import Store
+from vifplug.testing.memory import MemoryHost
 
 DEVICES = ("e0", "e1", "e2", "e3")
 IDS = tuple(map(vif_id, range(1, 6)))
@@ -201,7 +202,7 @@ class Pools(RuleBasedStateMachine):
         self.directory = tempfile.TemporaryDirectory(prefix="vifplug-pools-")
         path = Path(self.directory.name)
         self.backend = SharedMemory(path / "machine")
-        self.home = Home(path, lambda: machine_of(self.backend))
+        self.home = Home(path, lambda: MemoryHost(self.backend))
         self.backend.place(LowerDevice(name="br0"))
         for dev in DEVICES:
             self.backend.place(self._device(dev))

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vifplug import VIFDriver, conf
-from vifplug.host.machine import Machine
+from vifplug.host.host import Host
 from vifplug.plan import registry
-from vifplug.testing.memory import MemoryBackend
+from vifplug.testing.memory import MemoryBackend, MemoryHost
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Home:
 
     path: Path
     #: makes what stands for the host; None: this host
-    machine: Callable[[], Machine] | None = None
+    machine: Callable[[], Host] | None = None
 
     def driver(self) -> VIFDriver:
         """Return one more driver on the same record, such as that of an agent that was restarted."""
@@ -36,17 +36,12 @@ class Home:
         return directory / f"{name}.xml"
 
 
-def machine_of(backend: MemoryBackend) -> Machine:
-    """Return a machine whose resources are all in one backend."""
-    return Machine(dict.fromkeys(registry.RESOURCES, lambda: backend))
-
-
 class Bench:
     """A host in memory: ``memory`` is all that exists on it, and ``driver`` plugs on it."""
 
     def __init__(self, path: Path, memory: MemoryBackend | None = None) -> None:
         self.memory = memory or MemoryBackend()
-        self.home = Home(path, lambda: machine_of(self.memory))
+        self.home = Home(path, lambda: MemoryHost(self.memory))
         self.driver = self.home.driver()
 
     def define(self, text: str, name: str = "red") -> None:

@@ -89,7 +89,7 @@ def test_what_libvirt_does_itself_is_not_checked(bench: Host) -> None:
 
 def test_a_virtual_function(bench: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     facts = VirtualFunctionFacts(address="0000:81:02.3", pf="ens1", number=3)
-    monkeypatch.setattr(bench.driver._facts, "virtual_function", lambda address: facts)
+    monkeypatch.setattr(bench.driver._host, "virtual_function", lambda address: facts)
     bench.memory.place(VirtualFunction(name="0000:81:02.3", pf="ens1", number=3, mac=MAC, vlan=10, trust=True))
     vif = bench.adopt(VF)
     assert bench.driver.check() == []

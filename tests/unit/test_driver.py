@@ -186,7 +186,7 @@ def test_unplug_goes_on_past_a_failure_and_can_be_repeated(bench: Bench) -> None
 
 def test_original_settings_come_back_field_by_field(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     facts = {"address": "0000:81:02.3", "pf": "ens1", "number": 3}
-    monkeypatch.setattr(bench.driver._facts, "virtual_function", lambda address: _facts(facts))
+    monkeypatch.setattr(bench.driver._host, "virtual_function", lambda address: _facts(facts))
     original = VirtualFunction(
         name="0000:81:02.3", pf="ens1", number=3, mac="02:00:00:00:00:01", vlan=0, trust=False, spoof_check=True
     )
@@ -205,7 +205,7 @@ def test_original_settings_come_back_field_by_field(bench: Bench, monkeypatch: p
 
 def test_one_function_is_never_given_twice(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     facts = {"address": "0000:81:02.3", "pf": "ens1", "number": 3}
-    monkeypatch.setattr(bench.driver._facts, "virtual_function", lambda address: _facts(facts))
+    monkeypatch.setattr(bench.driver._host, "virtual_function", lambda address: _facts(facts))
     bench.memory.place(VirtualFunction(name="0000:81:02.3", pf="ens1", number=3, mac="02:00:00:00:00:01"))
     bench.driver.plug(vif("hostdev", source={"address": "0000:81:02.3"}))
     with pytest.raises(errors.Conflict, match=ID):

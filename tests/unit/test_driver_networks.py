@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from tests.support.memory import Bench, machine_of
+from tests.support.memory import Bench
 from vifplug import VIF, Instance, VIFDriver, errors
 from vifplug import conf as options
 from vifplug.plan import registry
 from vifplug.plan.facts import BridgeFacts
 from vifplug.plan.registry import LowerDevice, OvsBridge, OvsPort
+from vifplug.testing.memory import MemoryHost
 
 GUEST = Instance(uuid="77777777-aaaa-4bbb-8ccc-dddddddddddd", name="web-1")
 
@@ -167,7 +168,7 @@ def test_networks_can_be_given_as_objects(bench: Networks) -> None:
     conf.set_override("state_path", str(bench.home.path / "other"), group="vifplug")
     network = Network(name="red", mode="vepa", devices=({"dev": "e0"},))  # type: ignore[arg-type]
     bench.devices("e0")
-    machine = machine_of(bench.memory)
+    machine = MemoryHost(bench.memory)
     with VIFDriver(conf, networks=[network], machine=machine) as driver:
         assert driver.plug(vif(network="red")).actual.source.dev == "e0"
 
@@ -414,16 +415,6 @@ def test_two_networks_of_one_name_are_no_definition(bench: Networks) -> None:
 # -- whether a guest could come here ------------------------------------------------------------------------------
 
 
-class Bridges:
-    """The bridges of a host in memory."""
-
-    def __init__(self, *bridges: BridgeFacts) -> None:
-        self._bridges = list(bridges)
-
-    def bridges(self) -> list[BridgeFacts]:
-        return self._bridges
-
-
 def reasons(bench: Networks, *vifs: VIF) -> list[str]:
     return [reason for _, reason in bench.driver.can_plug(vifs)]
 
@@ -470,7 +461,8 @@ def test_a_bridge_of_open_vswitch_has_to_be_there_and_mtu_has_to_fit(
     [message] = reasons(bench, vif(1, network="red"))
     assert "Open vSwitch bridge br-red does not exist on this host" in message
     bench.memory.place(OvsBridge(name="br-red"))
-    monkeypatch.setattr(bench.driver, "_facts", Bridges(BridgeFacts(name="br-red", openvswitch=True, mtu=1500)))
+    bridge = BridgeFacts(name="br-red", openvswitch=True, mtu=1500)
+    monkeypatch.setattr(bench.driver._host, "bridges", lambda: [bridge])
     assert reasons(bench, vif(1, network="red")) == []
     [message] = reasons(bench, vif(1, network="red", mtu=9000))
     assert "wants an MTU of 9000, and what leaves bridge br-red has 1500" in message
@@ -483,7 +475,7 @@ def test_what_can_not_be_asked_is_a_reason_and_hides_no_other(bench: Networks, m
     def hung() -> list[BridgeFacts]:
         raise errors.Unavailable("ovsdb-server does not answer")
 
-    monkeypatch.setattr(bench.driver._facts, "bridges", hung)
+    monkeypatch.setattr(bench.driver._host, "bridges", hung)
     message = reasons(bench, vif(1, network="red", mtu=1500), vif(2, network="green"))
     assert message[0] == "ovsdb-server does not answer" and "network green is not defined" in message[1]
 

@@ -13,11 +13,9 @@ import pytest
 
 from vifplug import VIF, Instance, Network, VIFDriver, errors
 from vifplug import conf as options
-from vifplug.host.machine import Machine
-from vifplug.plan import registry
 from vifplug.plan.registry import LowerDevice, OvsBridge
 from vifplug.store.store import Record, Store
-from vifplug.testing.memory import MemoryBackend
+from vifplug.testing.memory import MemoryBackend, MemoryHost
 
 ID = "9c4e2f10-6a1b-4c2d-9e3f-7a8b9c0d1e2f"
 SOUND = "1b2c3d4e-6a1b-4c2d-9e3f-7a8b9c0d1e2f"
@@ -77,15 +75,13 @@ class Site:
 
     def __init__(self, path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
         self.memory = MemoryBackend()
-        self.memory.all = self.memory.bridges = list  # type: ignore[attr-defined]
-        self.memory.status = lambda: {"reachable": False}  # type: ignore[attr-defined]
         for name in ("e0", "e1"):
             self.memory.place(LowerDevice(name=name))
         self.memory.place(OvsBridge(name="br0"))
         conf = options.load([])
         conf.set_override("state_path", str(path), group="vifplug")
         conf.set_override("default_qos_type", None, group="vifplug_ovs")
-        machine = Machine({kind: lambda: self.memory for kind in registry.RESOURCES})
+        machine = MemoryHost(self.memory)
         self.driver = VIFDriver(conf, networks=[Network.from_xml(POOL)], machine=machine)
         self.vif = document(ID, kind)
         self.driver.plug(self.vif, GUEST)

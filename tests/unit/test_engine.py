@@ -11,11 +11,10 @@ import pytest
 
 from vifplug import VIF, VIFDriver
 from vifplug import conf as options
-from vifplug.host.machine import Machine
 from vifplug.plan import registry
 from vifplug.plan.registry import LowerDevice, OvsPort, OvsVlan, Resource
 from vifplug.plan.steps import Step
-from vifplug.testing.memory import MemoryBackend
+from vifplug.testing.memory import MemoryBackend, MemoryHost
 
 ID = "9c4e2f10-6a1b-4c2d-9e3f-7a8b9c0d1e2f"
 ON_OVS = {"virtualport": {"type": "openvswitch"}}
@@ -76,7 +75,7 @@ class Host:
         conf = options.load([])
         conf.set_override("state_path", str(self._state()), group="vifplug")
         conf.set_override("default_qos_type", None, group="vifplug_ovs")
-        machine = Machine({kind: lambda: self.memory for kind in registry.RESOURCES})
+        machine = MemoryHost(self.memory)
         self.drivers.append(VIFDriver(conf, machine=machine))
         return self.drivers[-1]
 

@@ -245,7 +245,7 @@ def test_the_element_of_every_type_fits_as_libvirt_prints_it(
     bench: Host, monkeypatch: pytest.MonkeyPatch, keys: dict[str, Any]
 ) -> None:
     facts = VirtualFunctionFacts(address="0000:81:02.3", pf="ens1", number=3)
-    monkeypatch.setattr(bench.driver._facts, "virtual_function", lambda address: facts)
+    monkeypatch.setattr(bench.driver._host, "virtual_function", lambda address: facts)
     bench.memory.place(VirtualFunction(name="0000:81:02.3", pf="ens1", number=3))
     for device in ("br0", "eno1"):
         bench.memory.place(LowerDevice(name=device))

@@ -14,10 +14,8 @@ import pytest
 
 from vifplug import VIF, Instance, Network, VIFDriver
 from vifplug import conf as options
-from vifplug.host.machine import Machine
-from vifplug.plan import registry
 from vifplug.plan.registry import LowerDevice
-from vifplug.testing.memory import MemoryBackend
+from vifplug.testing.memory import MemoryBackend, MemoryHost
 
 GUEST = Instance(uuid="77777777-aaaa-4bbb-8ccc-dddddddddddd", name="web-1")
 
@@ -106,7 +104,7 @@ def plugged(path: Path, definition: dict[str, Any], vif: VIF) -> str:
     conf.set_override("state_path", str(path), group="vifplug")
     conf.set_override("default_qos_type", None, group="vifplug_ovs")
     network = Network.from_data({"name": "red", **definition})
-    machine = Machine({kind: lambda: memory for kind in registry.RESOURCES})
+    machine = MemoryHost(memory)
     with VIFDriver(conf, networks=[network], machine=machine) as driver:
         return driver.plug(vif, GUEST).interface_xml
 

@@ -486,7 +486,7 @@ def test_whatever_a_backend_raises_is_one_sentence_and_nothing_is_left(
 ) -> None:
     points = {"vifplug.resources": {"beacon": "acme:Raising"}, "vifplug.types": {"lit": "acme:Lit"}}
     site.install("acme", "1.2", points, LIT + RAISING)
-    left = "lambda driver, vif: list(driver._machine.backend('beacon')._backend.there)"
+    left = "lambda driver, vif: list(driver._host.backend('beacon')._backend.there)"
     verbs = f"[{STEPS}, lambda driver, vif: driver.list(), {left}]"
     code = f"import os; os.environ['FAILS'] = {fails!r}\n" + textwrap.dedent(
         DRIVE.format(state=str(tmp_path / "state"), verbs=verbs)

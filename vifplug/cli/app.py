@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from vifplug.conf import Config
     from vifplug.driver.verbs import VIFDriver
-    from vifplug.host.host import HostFacts
+    from vifplug.host.host import Host
     from vifplug.types.base import VIFType
 
 BUG, INTERRUPTED, READER_GONE = 70, 130, 141
@@ -105,12 +105,12 @@ class App(app.App):
         return conf.settings(self.conf, kinds)
 
     @functools.cached_property
-    def facts(self) -> HostFacts:
+    def facts(self) -> Host:
         """Facts of this host, for elements that name a device by its address; looked up at first use."""
         from vifplug import plugins
         from vifplug.host import host
 
-        return host.HostFacts(host.machine(self.settings().ovs, {}), plugins.FactPlugins())
+        return host.Host(self.settings().ovs, look=plugins.FactPlugins())
 
     def driver(self, *, wait: str | None = None) -> VIFDriver:
         """Set up logging and return a driver; the caller closes it. ``wait``: see `VIFDriver`."""

@@ -14,7 +14,7 @@ from typing import Any
 from os_vif import exception, objects
 
 from vifplug.compat import description, foreign, leftovers, options, plain, translate
-from vifplug.driver.verbs import VIFDriver
+from vifplug.compat.driver import OsVifDriver
 from vifplug.errors import BrokenPlugin, Busy, Conflict, Held, NotPlugged, PoolExhausted, VifplugError
 from vifplug.model.vif import VIF
 
@@ -30,16 +30,16 @@ class _Adapter:
         self._config_files = tuple(config_files)
         self._making = threading.Lock()
         self._settings: Mapping[str, Any] = {}
-        self._driver: VIFDriver | None = None
+        self._driver: OsVifDriver | None = None
 
-    def driver(self) -> tuple[VIFDriver, translate.Options]:
+    def driver(self) -> tuple[OsVifDriver, translate.Options]:
         """Return the driver and the options of the translation, for the current configuration."""
         settings = options.chosen()
         with self._making:
             if self._driver is None or settings != self._settings:
                 self._conf = options.vifplugs(self._config_files, settings)
                 self.close()
-                self._driver, self._settings = VIFDriver(self._conf), settings
+                self._driver, self._settings = OsVifDriver(self._conf), settings
             return self._driver, options.translation(self._conf)
 
     def close(self) -> None:
@@ -138,7 +138,7 @@ def _document(vif: Any, settings: translate.Options) -> VIF | None:
     return translate.for_plugin(vif, plain.data(vif))
 
 
-def _plug(driver: VIFDriver, document: VIF, info: Any) -> None:
+def _plug(driver: OsVifDriver, document: VIF, info: Any) -> None:
     """Plug a VIF. After a conflict, take over what os-vif plugged for it, and plug again.
 
     A device that is no tap is a SmartNIC's representor, which the agent puts on the bridge as it is.
@@ -151,12 +151,12 @@ def _plug(driver: VIFDriver, document: VIF, info: Any) -> None:
     except Conflict:
         if leftovers.is_given(document):
             document = document.replace(source=document.source.replace(given=True))
-        elif not driver.take_over(document.id, driver.wanted(document, instance)):
+        elif not driver.take_over(document.id, driver.desired(document, instance)):
             raise
         driver.plug(document, instance)
 
 
-def _unplug(driver: VIFDriver, vif: Any) -> None:
+def _unplug(driver: OsVifDriver, vif: Any) -> None:
     translate.check(vif)
     if vif.plugin == "noop":
         return
@@ -169,7 +169,7 @@ def _unplug(driver: VIFDriver, vif: Any) -> None:
     driver.clean_up(vif.id, left.devices, left.bridges)
 
 
-def _unplug_foreign(driver: VIFDriver, vif: Any, info: Any) -> None:
+def _unplug_foreign(driver: OsVifDriver, vif: Any, info: Any) -> None:
     """Unplug by vifplug's record, or by the plugin alone if it was plugged without vifplug."""
     try:
         driver.show(vif.id)

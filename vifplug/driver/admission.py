@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from vifplug.driver.engine import Engine, Job, lasting
 from vifplug.driver.records import StoredVif
@@ -17,27 +17,22 @@ from vifplug.plan.facts import BridgeFacts
 from vifplug.plan.registry import OvsBridge
 from vifplug.store.store import Holding, taken
 
+if TYPE_CHECKING:
+    from vifplug.host.host import Host
+
 #: From a VIF, its actual form and its record to the job of plugging it. Raises what plugging would raise first.
 MakeJob = Callable[[VIF, VIF, StoredVif | None], Job]
 #: From names (`Resource.claims`) to who has what they name
 Holdings = Callable[[Iterable[str]], Iterable[Holding]]
 
 
-class Surveyor(Protocol):
-    """Who knows the bridges of this host."""
-
-    def bridges(self) -> list[BridgeFacts]:
-        """Every bridge, by name."""
-        ...
-
-
 class Admission:
     """One look at the host, for one guest: what its first VIF would take is not there for its second."""
 
-    def __init__(self, resolver: Resolver, engine: Engine, surveyor: Surveyor, holdings: Holdings) -> None:
+    def __init__(self, resolver: Resolver, engine: Engine, host: Host, holdings: Holdings) -> None:
         self._resolver = resolver
         self._engine = engine
-        self._surveyor = surveyor
+        self._host = host
         self._recorded = holdings
         self._taken: list[Holding] = []
 
@@ -93,7 +88,7 @@ class Admission:
 
     @functools.cached_property
     def _bridges(self) -> dict[str, BridgeFacts]:
-        return {bridge.name: bridge for bridge in self._surveyor.bridges()}
+        return {bridge.name: bridge for bridge in self._host.bridges()}
 
 
 def _describe(reasons: Iterator[str]) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from vifplug.driver.engine import Engine, Job, check_distinct
 from vifplug.errors import Conflict, Missing, Unsupported
@@ -13,13 +13,8 @@ from vifplug.plan import steps
 from vifplug.plan.registry import Identity, Ownership, Resource
 from vifplug.plan.steps import Difference, Observation
 
-
-class Switch(Protocol):
-    """Who knows the ports of Open vSwitch."""
-
-    def vhost_port(self, path: str) -> tuple[str, str] | None:
-        """The port at the other end of a vhost-user socket, and its bridge."""
-        ...
+if TYPE_CHECKING:
+    from vifplug.host.host import Host
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +31,10 @@ class Adopted:
     differences: tuple[Difference, ...] = ()
 
 
-def in_place(vif: VIF, switch: Switch) -> VIF:
-    """Return the VIF of a running guest, marked as one whose port exists."""
+def in_place(vif: VIF, host: Host) -> VIF:
+    """A VIF of a guest that runs, as one whose port is there already."""
     if vif.type == "vhostuser":
-        found = switch.vhost_port(vif.source.path)
+        found = host.vhost_port(vif.source.path)
         name, bridge = found or (vif.target, None)
         return vif.replace(source=vif.source.replace(bridge=bridge, adopted=True), target=name)
     return vif.replace(source=vif.source.replace(adopted=True)) if vif.type == "bridge" else vif

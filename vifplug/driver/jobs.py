@@ -20,7 +20,7 @@ from vifplug.store.store import StoreTransaction
 from vifplug.types.base import Context, VIFType
 
 if TYPE_CHECKING:
-    from vifplug.host.host import HostFacts
+    from vifplug.host.host import Host
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,11 @@ class _Request:
 class JobFactory:
     """Makes jobs for the engine. Callers hold the locks of the VIFs."""
 
-    def __init__(
-        self, types: TypeRegistry, settings: Config, facts: HostFacts, resolver: Resolver, records: Records
-    ) -> None:
+    def __init__(self, types: TypeRegistry, settings: Config, host: Host, resolver: Resolver, records: Records) -> None:
         self._types = types
         self._settings = settings
-        self._facts = facts
-        self._context = Context(settings=settings.common, facts=facts)
+        self._host = host
+        self._context = Context(settings=settings.common, facts=host)
         self._resolver = resolver
         self._records = records
 
@@ -101,7 +99,7 @@ class JobFactory:
 
     def _job(self, request: _Request, actual: VIF) -> Job:
         kind, bound, context = self._understood(actual, request.guest)
-        actual = own_names.with_own_names(bound, self._facts.own_name)
+        actual = own_names.with_own_names(bound, self._host.own_name)
         return Job(
             vif=request.vif if request.vif.type == "network" else bound,
             actual=actual,

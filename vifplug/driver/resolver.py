@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from vifplug.driver import definitions, own_names
 from vifplug.driver.definitions import NetworkDefinition, NetworkDefinitions
@@ -16,33 +16,11 @@ from vifplug.model.vif import VIF
 from vifplug.networks.pool import Holder, PoolDevice
 from vifplug.networks.resolve import device_of, fits, resolve
 from vifplug.plan.facts import PoolDeviceFacts
-from vifplug.plan.registry import OvsBridge
 from vifplug.plan.steps import Difference
 from vifplug.store.store import Holding
 
-
-class Pools(Protocol):
-    """Who knows the devices of this host."""
-
-    def pool(self, network: Network) -> list[PoolDeviceFacts]:
-        """The devices of a network's pool, in order."""
-        ...
-
-    def problem(self, network: Network, device: str) -> str:
-        """Return why a device of the pool cannot be used now; empty if it can."""
-        ...
-
-    def has_device(self, device: str) -> bool:
-        """Whether a network device, or a PCI device, of that name is there."""
-        ...
-
-    def own_name(self, name: str) -> str:
-        """Return the own name of a network device."""
-        ...
-
-    def vlan_bridge(self, name: str) -> OvsBridge | None:
-        """Return a VLAN bridge of Open vSwitch, with its parent and tag."""
-        ...
+if TYPE_CHECKING:
+    from vifplug.host.host import Host
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +30,7 @@ class PoolChoice:
     vif: VIF
     network: Network
     members: Sequence[PoolDeviceFacts]
-    pools: Pools
+    host: Host
 
     @property
     def names(self) -> list[str]:
@@ -69,11 +47,11 @@ class PoolChoice:
             while True:
                 actual = resolve(self.vif, self.network, view.values())
                 device = device_of(actual) or ""
-                if not (problem := self.pools.problem(self.network, device) or self._vlan_problem(actual, device)):
+                if not (problem := self.host.problem(self.network, device) or self._vlan_problem(actual, device)):
                     return actual
                 view[device] = replace(view[device], problem=problem)
         except PoolExhausted:
-            return resolve(self.vif, self.network, looked_at(self.network, view.values(), self.pools))
+            return resolve(self.vif, self.network, looked_at(self.network, view.values(), self.host))
 
     def _vlan_problem(self, actual: VIF, device: str) -> str:
         """A VLAN on a device that is given as a whole is the device's own, which only a virtual function has."""
@@ -85,9 +63,9 @@ class PoolChoice:
 class Resolver:
     """Resolves VIFs of type network; others are what they are. ``default_bridge``: see `resolve`."""
 
-    def __init__(self, networks: NetworkDefinitions, pools: Pools, default_bridge: str) -> None:
+    def __init__(self, networks: NetworkDefinitions, host: Host, default_bridge: str) -> None:
         self.networks = networks
-        self._pools = pools
+        self._host = host
         self._default_bridge = default_bridge
 
     def begin(self, vif: VIF, former: StoredVif | None, *, refresh: bool) -> VIF | PoolChoice:
@@ -102,20 +80,20 @@ class Resolver:
             return still_adopted(vif, former)
         recorded = former.actual if former and _is_of_network(former.vif, vif.source.network) else None
         held = device_of(recorded) if recorded else None
-        if held is not None and not self._pools.has_device(held):
+        if held is not None and not self._host.has_device(held):
             recorded = held = None
         if recorded and not refresh and former and former.vif == vif:
             return recorded
         network = definitions.get(self.networks, vif.source.network)
         if not network.pooled or fits(held, network):
             return still_adopted(resolve(vif, network, held=held, default_bridge=self._default_bridge), former)
-        return PoolChoice(vif=vif, network=network, members=self._pools.pool(network), pools=self._pools)
+        return PoolChoice(vif=vif, network=network, members=self._host.pool(network), host=self._host)
 
     def pool(self, network: Network, holdings: Callable[[Iterable[str]], Iterable[Holding]]) -> list[PoolDevice]:
         """The devices of a network's pool as they are now, and who has them."""
-        members = self._pools.pool(network) if network.pooled else []
+        members = self._host.pool(network) if network.pooled else []
         view = pool_view(network, members, holdings([name for member in members for name in member.names]))
-        return looked_at(network, view, self._pools)
+        return looked_at(network, view, self._host)
 
     def changed(self, stored: StoredVif) -> Iterator[Difference]:
         """Return where a network no longer says what a VIF was plugged with."""
@@ -144,15 +122,15 @@ class Resolver:
         network = definition.network
         if network is None or network.bridge is None:
             return definition
-        name = self._pools.own_name(network.bridge)
-        parent = self._pools.vlan_bridge(name)
+        name = self._host.own_name(network.bridge)
+        parent = self._host.vlan_bridge(name)
         return replace(definition, network=network.replace(bridge=parent.parent if parent else name))
 
     def _named_as(self, now: VIF, was: VIF) -> VIF:
-        """Return ``now`` with the names of this host; Open vSwitch is queried only for a new bridge."""
-        now = own_names.with_own_names(now, self._pools.own_name)
+        """Return ``now`` under the names of this host; Open vSwitch is asked only for a bridge that ``was`` has not."""
+        now = own_names.with_own_names(now, self._host.own_name)
         name, had = (getattr(each.source, "bridge", None) for each in (now, was))
-        bridge = self._pools.vlan_bridge(name) if name and name != had else None
+        bridge = self._host.vlan_bridge(name) if name and name != had else None
         return own_names.on_parent_bridge(now, bridge) if bridge else now
 
 
@@ -169,9 +147,9 @@ def still_adopted(vif: VIF, former: StoredVif | None) -> VIF:
     return vif.replace(source=vif.source.replace(adopted=True), target=target, tap_owner=owner)
 
 
-def looked_at(network: Network, devices: Iterable[PoolDevice], pools: Pools) -> list[PoolDevice]:
-    """Return the devices, each with the reason if it cannot be used now."""
-    return [replace(each, problem=each.problem or pools.problem(network, each.name)) for each in devices]
+def looked_at(network: Network, devices: Iterable[PoolDevice], host: Host) -> list[PoolDevice]:
+    """The devices, each with the reason why it can't be used now."""
+    return [replace(each, problem=each.problem or host.problem(network, each.name)) for each in devices]
 
 
 def pool_view(network: Network, members: Iterable[PoolDeviceFacts], holdings: Iterable[Holding]) -> list[PoolDevice]:

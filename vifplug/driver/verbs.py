@@ -16,13 +16,12 @@ from vifplug.driver.engine import Engine, Job
 from vifplug.driver.jobs import JobFactory
 from vifplug.driver.records import Records, StoredVif
 from vifplug.driver.resolver import Resolver
-from vifplug.driver.waiting import Waiting
 from vifplug.errors import InvalidRequest, NotPlugged
 from vifplug.model.names import parse_uuid
 from vifplug.model.network import Network
 from vifplug.model.vif import VIF, Instance
 from vifplug.plan import registry
-from vifplug.plan.registry import Resource
+from vifplug.plan.registry import OvsPort
 from vifplug.plan.steps import Difference, Step
 from vifplug.store.store import Store
 
@@ -30,11 +29,15 @@ if TYPE_CHECKING:
     from oslo_config import cfg
 
     from vifplug.driver.adoption import Adopted
-    from vifplug.host.machine import Machine, Progress
+    from vifplug.host.host import Host
+    from vifplug.host.machine import Progress
     from vifplug.networks.pool import PoolDevice
     from vifplug.topology.view import HostView
 
 _log = logging.getLogger(__name__)
+
+#: the value of [vifplug_ovs] wait that waits for OVN's flows
+FLOWS = "ovn-installed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +87,7 @@ class VIFDriver:
         *,
         networks: Iterable[Network] | None = None,
         wait: str | None = None,
-        machine: Machine | None = None,
+        machine: Host | None = None,
     ) -> None:
         from vifplug import conf as options
         from vifplug.host import host
@@ -97,18 +100,19 @@ class VIFDriver:
         self._settings = options.settings(conf, loaded)
         extra = plugins.load_resources()
         ovs = self._settings.ovs if wait is None else dataclasses.replace(self._settings.ovs, wait=wait)
-        self._machine = machine or host.machine(ovs, extra)
-        self._waiting = Waiting(self._machine, ovs.wait, asked=wait is not None)
-        self._facts = host.HostFacts(self._machine, plugins.FactPlugins())
+        self._host = machine or host.Host(ovs, extra, plugins.FactPlugins())
+        self._wait = wait
+        #: whether ports that need no step are waited for as well
+        self._confirms = wait is not None or ovs.wait == FLOWS
         self._store = Store(self._settings.state_path)
         kinds = plugins.ResourceKinds(extra, registry.RESOURCES)
         self._records = Records(self._store, kinds)
-        self._engine = Engine(self._machine, self._store)
+        self._engine = Engine(self._host, self._store)
         self.networks: NetworkDefinitions = (
             NetworkDirectory(self._settings.networks_dir) if networks is None else StaticNetworks(networks)
         )
-        self._resolver = Resolver(self.networks, self._facts, self._settings.integration_bridge)
-        self._jobs = JobFactory(self._types, self._settings, self._facts, self._resolver, self._records)
+        self._resolver = Resolver(self.networks, self._host, self._settings.integration_bridge)
+        self._jobs = JobFactory(self._types, self._settings, self._host, self._resolver, self._records)
 
     def __enter__(self) -> VIFDriver:
         return self
@@ -117,8 +121,8 @@ class VIFDriver:
         self.close()
 
     def close(self) -> None:
-        """Close connections and sockets. The driver opens them again when it is used."""
-        self._machine.close()
+        """Give back connections and sockets. Later use opens them anew."""
+        self._host.close()
         self._store.close()
 
     # -- verbs that change the host ---------------------------------------------------------------------------
@@ -231,7 +235,7 @@ class VIFDriver:
         """
         from vifplug.driver import adoption
 
-        found = [(adoption.in_place(vif, self._facts), instance) for vif, instance in pairs]
+        found = [(adoption.in_place(vif, self._host), instance) for vif, instance in pairs]
         for vif, instance in found:
             self._jobs.check(vif, instance)
         with self._store.lock([vif.id for vif, _ in found], self._settings.lock_timeout):
@@ -258,9 +262,7 @@ class VIFDriver:
         vif_id = self._id(vif_id)
         with self._store.lock([vif_id], self._settings.lock_timeout):
             job = Job.recorded(self._recorded(vif_id).validate())
-            self._waiting.check([job])
-            self._engine.prepare([job], settle=True)
-            self._waiting.confirm([job])
+            self._prepare([job], settle=True)
             self._engine.apply([job], "updating")
         return job.change.steps
 
@@ -283,29 +285,7 @@ class VIFDriver:
         """
         vif_id = self._id(vif_id)
         with self._store.lock([vif_id], self._settings.lock_timeout):
-            return tuple(self._engine.remove(vif_id, self._records.get(vif_id), self._facts.find, force=force))
-
-    def take_over(self, vif_id: str, resources: Iterable[Resource]) -> Sequence[Resource]:
-        """Mark as vifplug's what another program made for a VIF; what of ``resources`` there was.
-
-        A device is found by its name, a port of Open vSwitch by its name and its iface-id. Nothing else about them
-        changes until the VIF is plugged or unplugged. What carries anybody's mark already is left alone.
-        """
-        from vifplug.host import host
-
-        vif_id = self._id(vif_id)
-        with self._store.lock([vif_id], self._settings.lock_timeout):
-            return host.take_over(self._machine, list(resources))
-
-    def clean_up(self, vif_id: str, devices: Sequence[str], bridges: Sequence[str]) -> Sequence[str]:
-        """Remove what another program leaves when a VIF is gone: stray QoS rows of ports of the names ``devices``, and
-        those of the Open vSwitch bridges ``bridges`` that have no port left. The names of the bridges that went.
-        """
-        from vifplug.host import host
-
-        vif_id = self._id(vif_id)
-        with self._store.lock([vif_id], self._settings.lock_timeout):
-            return host.clean_up(self._machine, devices, bridges)
+            return tuple(self._engine.remove(vif_id, self._records.get(vif_id), self._host.find, force=force))
 
     # -- verbs that only look ---------------------------------------------------------------------------------
 
@@ -318,11 +298,6 @@ class VIFDriver:
         jobs = self._jobs.make(pairs, dry_run=True)
         self._engine.prepare(jobs)
         return [_plugged(job) for job in jobs]
-
-    def wanted(self, vif: VIF, instance: Instance | None = None) -> Sequence[Resource]:
-        """What has to hold on this host for ``vif``, whatever is there. Raises InvalidRequest, Missing."""
-        [job] = self._jobs.make([(vif, instance)], dry_run=True)
-        return tuple(job.desired)
 
     def check(self, vif_id: str | None = None) -> list[Difference]:
         """Return the differences between recorded and actual state, and the networks whose definition has changed.
@@ -355,7 +330,7 @@ class VIFDriver:
         """Return what this host offers, as plain data for other programs: networks, bridges, types, kernel ..."""
         types = {report.origin.name: report.origin.version for report in self._types.report() if not report.reason}
         return {
-            **self._facts.host_info(),
+            **self._host.host_info(),
             "integration_bridge": self._settings.integration_bridge,
             "networks": {each.name or each.place: self._offer(each) for each in self.networks.all()},
             "types": types,
@@ -389,7 +364,7 @@ class VIFDriver:
         """
         from vifplug.driver.admission import Admission
 
-        admission = Admission(self._resolver, self._engine, self._facts, self._store.holdings)
+        admission = Admission(self._resolver, self._engine, self._host, self._store.holdings)
         fixed_first = sorted(vifs, key=lambda vif: vif.type == "network")  # pools give what is left
         formers = [(vif, self._records.get(vif.id)) for vif in fixed_first]
         return [(vif, each) for vif, former in formers for each in admission.reasons(vif, former, self._jobs.of)]
@@ -401,7 +376,7 @@ class VIFDriver:
         defined = list(map(self._resolver.named_here, self.networks.all()))
         networks = [each.network for each in defined if each.network and each.network.pooled]
         pools = {each.name: self._resolver.pool(each, self._store.holdings) for each in networks}
-        return host_view.host(self._facts.name, defined, self._facts.bridges(), pools, self.list())
+        return host_view.host(self._host.name, defined, self._host.bridges(), pools, self.list())
 
     # -- documents and records --------------------------------------------------------------------------------
 
@@ -409,13 +384,26 @@ class VIFDriver:
         """Return the jobs of a batch, observed and planned, with the devices of pools reserved."""
         jobs = self._jobs.make(pairs, refresh=refresh)
         try:
-            self._waiting.check(jobs)
-            self._engine.prepare(jobs)
-            self._waiting.confirm(jobs)
+            self._prepare(jobs)
         except BaseException:
             self._engine.give_back(jobs)
             raise
         return jobs
+
+    def _prepare(self, jobs: Sequence[Job], *, settle: bool = False) -> None:
+        """Plan the steps of the jobs, and wait for the ports that need none: an earlier call may not have waited."""
+        ports = [[each for each in job.desired if isinstance(each, OvsPort)] for job in jobs]
+        for job, own in zip(jobs, ports, strict=True) if self._wait == FLOWS else ():
+            if all(port.iface_id is None for port in own):
+                raise InvalidRequest(
+                    f"VIF {job.vif.id}: OVN does not look for any of its ports, so it has no flows to wait for: plug "
+                    f"it without wait {FLOWS}"
+                )
+        self._engine.prepare(jobs, settle=settle)
+        changing = {step.subject.identity for job in jobs for step in job.change.steps}
+        ready = [port for own in ports for port in own if port.identity not in changing] if self._confirms else []
+        if ready:
+            self._host.ovs.confirm(ready)
 
     def _recorded(self, vif_id: str) -> StoredVif:
         stored = self._records.get(vif_id)

@@ -1,4 +1,4 @@
-"""This host: its backends put together, and the facts about it."""
+"""This host: its state by kind of resource, its links and its Open vSwitch, and the facts about it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import contextlib
 import dataclasses
 import functools
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from vifplug.errors import Absent
+from vifplug.errors import Absent, Missing
 from vifplug.host import names
 from vifplug.host.backend import Backend
 from vifplug.host.machine import Machine
@@ -17,9 +18,11 @@ from vifplug.model.names import is_pci
 from vifplug.model.network import Network
 from vifplug.plan import registry
 from vifplug.plan.facts import BridgeFacts, PoolDeviceFacts, VirtualFunctionFacts
-from vifplug.plan.registry import Device, LowerDevice, OvsBridge, OvsPort, Resource
+from vifplug.plan.registry import LowerDevice, OvsBridge, Resource
 
 if TYPE_CHECKING:
+    from vifplug.host.links.backend import LinkBackend
+    from vifplug.host.ovs.backend import OvsBackend
     from vifplug.host.ovs.settings import OvsSettings
 
 _LINKS = (
@@ -38,77 +41,53 @@ _FUNCTIONS = (registry.VirtualFunction, registry.PciFunction)
 _OVS = (registry.OvsBridge, registry.OvsPort, registry.AdoptedPort, registry.OvsQdisc)
 
 
-def machine(ovs: OvsSettings, extra: Mapping[str, Callable[[], Backend]]) -> Machine:
-    """The host that this process runs on (its network namespace). ``extra``: third parties' backends, by kind."""
+class Host(Machine):
+    """The host that this process runs on (its network namespace): its state, and the facts about it.
 
-    @functools.cache
-    def links() -> Any:
+    Nothing is cached: each fact is looked up when it is requested. Backends are made when they are first used.
+    """
+
+    def __init__(
+        self,
+        ovs: OvsSettings,
+        extra: Mapping[str, Callable[[], Backend]] = MappingProxyType({}),
+        look: Callable[[str, str], Any] | None = None,
+    ) -> None:
+        """Describe this host.
+
+        Args:
+            ovs: how Open vSwitch is reached.
+            extra: the backends of plugins, by kind of resource.
+            look: calls the look-ups of plugins; see `vifplug.plan.facts.Facts.look`.
+        """
+        super().__init__(
+            {
+                **dict.fromkeys((cls.kind for cls in _LINKS), _links),
+                **dict.fromkeys((cls.kind for cls in _OVS), functools.partial(_ovs, ovs, self)),
+                **dict.fromkeys((cls.kind for cls in _FUNCTIONS), _functions),
+                registry.VhostSocket.kind: _sockets,
+                **extra,
+            }
+        )
+        self._look = look
+
+    @property
+    def links(self) -> LinkBackend:
+        """The kernel's links."""
         from vifplug.host.links.backend import LinkBackend
 
-        return LinkBackend()
+        backend = self.backend(registry.Tap.kind)
+        assert isinstance(backend, LinkBackend)
+        return backend
 
-    def functions() -> Any:
-        from vifplug.host.sriov.vf import VirtualFunctionBackend
-
-        return VirtualFunctionBackend()
-
-    def sockets() -> Any:
-        from vifplug.host.vhost_sockets import SocketBackend
-
-        return SocketBackend()
-
-    def switch() -> Any:
+    @property
+    def ovs(self) -> OvsBackend:
+        """Open vSwitch. Importing it costs tens of milliseconds, so nothing that works without it asks for it."""
         from vifplug.host.ovs.backend import OvsBackend
 
-        return OvsBackend(
-            ovs, root_qdisc=lambda name: links().root_qdisc(name), link_kind=lambda name: links().link_kind(name)
-        )
-
-    return Machine(
-        {
-            **{cls.kind: links for cls in _LINKS},
-            **{cls.kind: switch for cls in _OVS},
-            **{cls.kind: functions for cls in _FUNCTIONS},
-            registry.VhostSocket.kind: sockets,
-            **extra,
-        }
-    )
-
-
-def take_over(machine: Machine, wanted: Sequence[Resource]) -> list[Resource]:
-    """Mark as vifplug's what another program made for a VIF, in the order in which it is wanted; what there was.
-
-    A port of Open vSwitch by its name and its iface-id; a device by its name and kind, where nobody's mark is on it and
-    it is no port of another's. Nothing else about them changes.
-    """
-    switch: Any = machine.backend(registry.OvsPort.kind)
-    links: Any = machine.backend(registry.Tap.kind)
-    devices = [each for each in wanted if isinstance(each, Device)]
-    taken: list[Resource] = []
-    with contextlib.suppress(Absent):  # a host without Open vSwitch has no ports on it
-        taken += switch.take_over([each for each in wanted if isinstance(each, OvsPort)])
-        unowned = switch.unowned_ports([(name, each.owner) for each in devices for name in each.links])
-        devices = [each for each in devices if not unowned & set(each.links)]
-    return [*taken, *links.take_over(devices)]
-
-
-def clean_up(machine: Machine, devices: Sequence[str], bridges: Sequence[str]) -> list[str]:
-    """See `vifplug.host.ovs.backend.OvsBackend.clean_up`; on a host without Open vSwitch there is nothing."""
-    backend: Any = machine.backend(registry.OvsPort.kind)
-    with contextlib.suppress(Absent):
-        return list(backend.clean_up(devices, bridges))
-    return []
-
-
-class HostFacts:
-    """The facts that VIF types ask for, and what the host offers; every answer is looked up anew.
-
-    ``look`` asks the look-ups that plugins bring.
-    """
-
-    def __init__(self, machine: Machine, look: Callable[[str, str], Any]) -> None:
-        self._machine = machine
-        self._look = look
+        backend = self.backend(registry.OvsPort.kind)
+        assert isinstance(backend, OvsBackend)
+        return backend
 
     def virtual_function(self, address: str) -> VirtualFunctionFacts:
         from vifplug.host.sriov.sysfs import Sysfs
@@ -126,6 +105,8 @@ class HostFacts:
         return Sysfs().function_of(device)
 
     def look(self, name: str, key: str) -> Any:
+        if self._look is None:
+            raise Missing(f"nothing looks up {name!r} here")
         return self._look(name, key)
 
     @property
@@ -134,24 +115,24 @@ class HostFacts:
         return platform.node()
 
     def pool(self, network: Network) -> list[PoolDeviceFacts]:
-        """The devices of a network's pool, in order."""
+        """Return the devices of a network's pool, in order."""
         from vifplug.host.sriov import pools
         from vifplug.host.sriov.sysfs import Sysfs
 
         return pools.members(network, Sysfs())
 
     def problem(self, network: Network, device: str) -> str:
-        """Why a device of the pool can't be used now; empty where it can."""
+        """Return why a device of the pool cannot be used now; empty if it can."""
         from vifplug.host.sriov import pools
         from vifplug.host.sriov.sysfs import Sysfs
 
-        return pools.problem(network, device, self._machine.observe, Sysfs())
+        return pools.problem(network, device, self.observe, Sysfs())
 
     def has_device(self, device: str) -> bool:
-        """Whether a network device, or the PCI device at an address, is there."""
+        """Return whether a network device, or the PCI device at an address, exists."""
         from vifplug.host.sriov.sysfs import Sysfs
 
-        return Sysfs().has(device) if is_pci(device) else bool(self._machine.observe([LowerDevice(name=device)]))
+        return Sysfs().has(device) if is_pci(device) else bool(self.observe([LowerDevice(name=device)]))
 
     def own_name(self, name: str) -> str:
         """Return the own name of a network device; ``name`` if no device has that name."""
@@ -161,55 +142,78 @@ class HostFacts:
         """Return a VLAN bridge of Open vSwitch with its parent and tag; None if ``name`` is no such bridge."""
         desired = OvsBridge(name=name)
         with contextlib.suppress(Absent):  # a host without Open vSwitch has no bridges of it
-            seen = self._machine.observe([desired]).get(desired.identity)
+            seen = self.observe([desired]).get(desired.identity)
             if seen and isinstance(seen.resource, OvsBridge) and seen.resource.parent:
                 return seen.resource
         return None
 
     def vhost_port(self, path: str) -> tuple[str, str] | None:
-        """The Open vSwitch port, and its bridge, at the other end of a vhost-user socket; None where there is none."""
-        found: tuple[str, str] | None = None
+        """Return the Open vSwitch port at the other end of a vhost-user socket, and its bridge; None if it has none."""
         with contextlib.suppress(Absent):
-            found = self._switch.vhost_port(path)
-        return found
+            return self.ovs.vhost_port(path)
+        return None
 
     def find(self, owner: str) -> list[Resource]:
-        """Everything on this host that carries the mark of VIF ``owner``, in the order in which it is made."""
-        found: list[Resource] = self._links.find(owner)
+        """Return everything on this host that carries the mark of VIF ``owner``, in the order in which it is made."""
+        found = self.links.find(owner)
         with contextlib.suppress(Absent):  # a host without Open vSwitch has no ports on it
-            found += self._switch.find(owner)
+            found += self.ovs.find(owner)
         return found
 
     def host_info(self) -> dict[str, Any]:
-        """Kernel, devices, bridges, SR-IOV and Open vSwitch of this host, as plain data."""
+        """Return the kernel, devices, bridges, SR-IOV and Open vSwitch of this host, as plain data."""
         from vifplug.host import survey
         from vifplug.host.sriov.sysfs import Sysfs
 
-        status = self._switch.status()
-        found = self.bridges() if status["reachable"] else survey.bridges(self._links.all(), ())
+        status = self.ovs.status()
+        found = self.bridges() if status["reachable"] else survey.bridges(self.links.all(), ())
         bridges = {each.name: {"openvswitch": each.openvswitch, "mtu": each.mtu} for each in found}
         return {
             "host": self.name,
             "kernel": platform.release(),
             "open_vswitch": status,
             "bridges": bridges,
-            "devices": survey.devices(self._links.all()),
+            "devices": survey.devices(self.links.all()),
             "sriov": [dataclasses.asdict(function) for function in Sysfs().physical_functions()],
         }
 
     def bridges(self) -> list[BridgeFacts]:
-        """Every bridge of this host with its ports, by name. Raises Unavailable for an Open vSwitch that is hung."""
+        """Return every bridge of this host with its ports, by name.
+
+        Raises:
+            Unavailable: Open vSwitch does not answer.
+        """
         from vifplug.host import survey
 
         switched: list[BridgeFacts] = []
         with contextlib.suppress(Absent):  # a host without Open vSwitch has no bridges of it
-            switched = self._switch.bridges()
-        return survey.bridges(self._links.all(), switched)
+            switched = self.ovs.bridges()
+        return survey.bridges(self.links.all(), switched)
 
-    @property
-    def _links(self) -> Any:
-        return self._machine.backend(registry.Tap.kind)
 
-    @property
-    def _switch(self) -> Any:
-        return self._machine.backend(registry.OvsPort.kind)
+def _links() -> Backend:
+    from vifplug.host.links.backend import LinkBackend
+
+    return LinkBackend()
+
+
+def _functions() -> Backend:
+    from vifplug.host.sriov.vf import VirtualFunctionBackend
+
+    return VirtualFunctionBackend()
+
+
+def _sockets() -> Backend:
+    from vifplug.host.vhost_sockets import SocketBackend
+
+    return SocketBackend()
+
+
+def _ovs(settings: OvsSettings, host: Host) -> Backend:
+    from vifplug.host.ovs.backend import OvsBackend
+
+    return OvsBackend(
+        settings,
+        root_qdisc=lambda name: host.links.root_qdisc(name),
+        link_kind=lambda name: host.links.link_kind(name),
+    )

@@ -8,10 +8,13 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Callable, Collection, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from vifplug import errors
+from vifplug.host.host import Host
+from vifplug.host.ovs.settings import OvsSettings
 from vifplug.model.codec import FrozenMap
+from vifplug.plan.facts import BridgeFacts
 from vifplug.plan.registry import RESOURCES, Identity, Ownership, Resource
 from vifplug.plan.steps import Observed, Step
 
@@ -92,3 +95,21 @@ def _seen(there: Observed, owner: str) -> Observed:
     if there.resource and there.resource.ownership is Ownership.OWNED and there.resource.owner != owner:
         return Observed(resource=None, foreign=f"a {there.resource.kind} marked for VIF {there.resource.owner}")
     return there
+
+
+class MemoryHost(Host):
+    """A host whose resources are all in one backend; it has no bridge that a survey would find, and no SR-IOV."""
+
+    def __init__(self, memory: MemoryBackend) -> None:
+        super().__init__(OvsSettings())
+        self._factories = dict.fromkeys(RESOURCES, lambda: memory)
+        self._memory = memory
+
+    def find(self, owner: str) -> list[Resource]:
+        return self._memory.find(owner)
+
+    def bridges(self) -> list[BridgeFacts]:
+        return []
+
+    def host_info(self) -> dict[str, Any]:
+        return {"host": self.name}
