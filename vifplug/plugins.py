@@ -1,5 +1,7 @@
-"""Finds the VIF types, kinds of resource and look-ups that are installed (stevedore), loads those that are needed, and
-checks them when they are loaded rather than when they are first used."""
+"""Finds the installed VIF types, kinds of resource and look-ups (stevedore), and loads those that are needed.
+
+A plugin is validated when it is loaded, not when it is first used.
+"""
 
 from __future__ import annotations
 
@@ -36,9 +38,11 @@ T = TypeVar("T")
 class PluginOrigin:
     """Where a plugin comes from."""
 
+    #: name of the entry point
     name: str
     distribution: str
     version: str
+    #: ``module:Class``
     target: str
 
     def __str__(self) -> str:
@@ -47,24 +51,26 @@ class PluginOrigin:
 
 @dataclass(frozen=True, kw_only=True)
 class PluginReport:
-    """One line of ``vifplug types``: a plugin that was found, and why it could not be loaded, if so."""
+    """One line of ``vifplug types``."""
 
     origin: PluginOrigin
+    #: why the plugin cannot be used; empty if it can
     reason: str = ""
     plugin: Literal["type", "resource"] = "type"
 
 
 class TypeRegistry:
-    """The VIF types of this host; each is loaded at its first use.
-
-    Args:
-        enabled: the types that may be used; None: all.
-
-    Raises:
-        InvalidConfig: two packages have a type of the same name, or ``enabled`` names a type that is not installed.
-    """
+    """The VIF types of this host. Each is loaded when it is first needed."""
 
     def __init__(self, enabled: Sequence[str] | None = None) -> None:
+        """Find the types.
+
+        Args:
+            enabled: the names of the types that may be used; None allows all.
+
+        Raises:
+            InvalidConfig: two distributions provide types of one name, or a type in ``enabled`` is not installed.
+        """
         found = unambiguous(entry_points(TYPES), "VIF type")
         if missing := sorted(set(enabled or ()) - found.keys()):
             raise InvalidConfig(f"[vifplug] enabled_types has {joined(missing)}; installed are {joined(found)}")
@@ -72,11 +78,7 @@ class TypeRegistry:
         self._loaded: dict[str, VIFType] = {}
 
     def get(self, name: str) -> VIFType:
-        """Return the type of this name.
-
-        Raises:
-            UnknownType: there is no such type, or it cannot be loaded; the error has the reason.
-        """
+        """Return the type of that name. Raises UnknownType if it is not installed, or cannot be loaded."""
         if name not in self._loaded:
             if name not in self._found:
                 raise UnknownType(f"type {name!r} is unknown (expected {joined(sorted(self._found))})")
@@ -87,22 +89,24 @@ class TypeRegistry:
         return self._loaded[name]
 
     def bind(self, vif: VIF) -> tuple[VIFType, VIF]:
-        """The VIF's type, and the VIF with its ``source`` as the type's own record.
+        """Return the VIF's type, and the VIF with its ``source`` as the type's own model.
 
-        Raises UnknownType, or InvalidDocument when the source is not what the type takes.
+        Raises:
+            UnknownType: the type is not installed, or cannot be loaded.
+            InvalidDocument: the source is not valid for the type.
         """
         kind = self.get(vif.type)
         return kind, bound(vif, kind)
 
     def loaded(self) -> list[VIFType]:
-        """Every type that can be loaded, by name."""
+        """Return every type that can be loaded, by name."""
         for name in self._found:
             with contextlib.suppress(UnknownType):  # `report` says which and why
                 self.get(name)
         return [kind for _, kind in sorted(self._loaded.items())]
 
     def report(self) -> list[PluginReport]:
-        """Every type that was found, by name, each with the reason why it failed to load, if it did."""
+        """Return a report on every installed type, by name."""
         return [self._reported(name, point) for name, point in sorted(self._found.items())]
 
     def _reported(self, name: str, point: EntryPoint) -> PluginReport:
@@ -114,13 +118,10 @@ class TypeRegistry:
 
 
 class FactPlugins:
-    """The look-ups of plugins, called as `Facts.look`; each is loaded at its first use.
-
-    Raises:
-        InvalidConfig: two packages have a look-up of the same name.
-    """
+    """The look-ups of plugins, called like `Facts.look`. Each is loaded when it is first called."""
 
     def __init__(self) -> None:
+        """Find the look-ups. Raises InvalidConfig if two distributions provide look-ups of one name."""
         self._found = unambiguous(entry_points(FACTS), "look-up")
         self._loaded: dict[str, Callable[[str], Any]] = {}
 
@@ -146,7 +147,7 @@ class FactPlugins:
 
 
 def bound(vif: VIF, kind: VIFType) -> VIF:
-    """``vif`` with its ``source`` as the record of its type. Raises InvalidDocument when that doesn't take it."""
+    """Return ``vif`` with its ``source`` as the model of its type. Raises InvalidDocument if it is not valid for it."""
     if not kind.has_device and vif.tap_owner is None and vif.target == default_target(vif.id):
         vif = vif.replace(target=None)
     if isinstance(vif.source, kind.source):
@@ -158,16 +159,19 @@ def bound(vif: VIF, kind: VIFType) -> VIF:
 
 
 def entry_points(namespace: str) -> list[EntryPoint]:
-    """Every entry point of a namespace; none of them is loaded."""
+    """Return every entry point of a namespace, without loading it."""
     manager: NamedExtensionManager[Any] = NamedExtensionManager(namespace, names=[])
     return list(manager.list_entry_points())
 
 
 def unambiguous(points: Iterable[EntryPoint], what: str) -> dict[str, EntryPoint]:
-    """The entry points by name. Raises InvalidConfig when two distributions give one name.
+    """Return the entry points by name.
 
-    stevedore's own check compares neighbours only, and else takes the last. One distribution that is seen twice (an
-    installed copy and a source tree) is no conflict: importlib.metadata lists the first on the path.
+    stevedore compares only neighbouring entry points, and otherwise uses the last one. A distribution that is found
+    twice (an installed copy and a source tree) is no conflict: importlib.metadata lists the first on the path.
+
+    Raises:
+        InvalidConfig: two distributions provide entry points of one name.
     """
     found: dict[str, EntryPoint] = {}
     for point in points:
@@ -180,7 +184,7 @@ def unambiguous(points: Iterable[EntryPoint], what: str) -> dict[str, EntryPoint
 
 
 def origin(point: EntryPoint) -> PluginOrigin:
-    """Return the package of an entry point. It is looked up on each call: stevedore's cache does not keep it."""
+    """Return where an entry point comes from, which stevedore's cache does not keep."""
     namesakes = importlib.metadata.entry_points(group=point.group, name=point.name)
     distribution = next((each.dist for each in namesakes if each.value == point.value), None)
     return PluginOrigin(
@@ -192,7 +196,7 @@ def origin(point: EntryPoint) -> PluginOrigin:
 
 
 def load_type(point: EntryPoint) -> VIFType:
-    """The type behind an entry point, checked. Raises BrokenPlugin."""
+    """Return the validated type of an entry point. Raises BrokenPlugin."""
     cls = _loaded(point)
     if problem := type_problem(point.name, cls):
         raise BrokenPlugin(f"{origin(point)} {problem}")
@@ -206,20 +210,17 @@ def load_type(point: EntryPoint) -> VIFType:
 # -- what a type answers ------------------------------------------------------------------------------------------
 
 
-def check(kind: VIFType, vif: VIF, context: Context) -> None:
-    """Refuse a VIF that its type does not support.
-
-    Raises:
-        Unsupported: the type does not support all of the VIF.
-        BrokenPlugin: the code of the type failed.
-    """
+def validate(kind: VIFType, vif: VIF, context: Context) -> None:
+    """Raise Unsupported with everything in ``vif`` that ``kind`` does not support, BrokenPlugin if its code fails."""
     _answer(kind, vif, "problems", lambda: kind.validate(vif, context))
 
 
 def interface(kind: VIFType, vif: VIF, context: Context) -> Interface:
-    """The guest's element of ``vif``, with which libvirt starts a guest.
+    """Return the guest's element of ``vif``.
 
-    Raises Unsupported for what libvirt starts none with, and BrokenPlugin when the type's code fails.
+    Raises:
+        Unsupported: libvirt or QEMU does not start a guest with the element.
+        BrokenPlugin: the type's code failed.
     """
     found = _answer(kind, vif, "interface", lambda: kind.interface(vif, context))
     if problems := list(capabilities.refused_at_start(found)):
@@ -228,14 +229,17 @@ def interface(kind: VIFType, vif: VIF, context: Context) -> Interface:
 
 
 def desired(kind: VIFType, vif: VIF, context: Context) -> list[Resource]:
-    """What must hold on the host for ``vif``. Raises BrokenPlugin when the type's code fails."""
-    return _answer(kind, vif, "desired", lambda: _resources(kind.desired(vif, context)))
+    """Return what must hold on the host for ``vif``. Raises BrokenPlugin if the type's code fails."""
+    return _answer(kind, vif, "desired", lambda: _resources(kind.desired(vif, context), vif.id))
 
 
-def _resources(found: Iterable[Resource]) -> list[Resource]:
+def _resources(found: Iterable[Resource], owner: str) -> list[Resource]:
     resources = list(found)
-    if others := [each for each in resources if not isinstance(each, Resource)]:
-        raise TypeError(f"expected records of vifplug.plan.registry, got {others[0]!r}")
+    for each in resources:
+        if not isinstance(each, Resource):
+            raise TypeError(f"expected records of vifplug.plan.registry, got {each!r}")
+        if each.owner not in ("", owner):
+            raise ValueError(f"expected {each} to have the owner {owner}, got {each.owner!r}")
     return resources
 
 
@@ -253,8 +257,9 @@ def _answer(kind: VIFType, vif: VIF, name: str, ask: Callable[[], T]) -> T:
 
 
 class BackendFactory:
-    """Makes the backend of one or more kinds of resource when the first of them comes along. Only then is its code
-    loaded, and checked. Those of one backend are equal, so that it is made once.
+    """Makes the backend of a kind of resource. Its code is loaded, and validated, when it is first needed.
+
+    The factories of one backend are equal, so that a backend of several kinds is made once.
     """
 
     def __init__(self, kind: str, point: EntryPoint) -> None:
@@ -269,7 +274,7 @@ class BackendFactory:
 
     @functools.cached_property
     def _loaded(self) -> tuple[Any, str]:
-        """The backend's class, and what keeps it from being used."""
+        """The backend's class, and why it cannot be used."""
         try:
             cls = _loaded(self.point)
         except BrokenPlugin as error:
@@ -279,43 +284,43 @@ class BackendFactory:
 
     @property
     def problem(self) -> str:
-        """Return why it cannot be used; empty if it can."""
+        """Why the backend cannot be used; empty if it can."""
         return self._loaded[1]
 
     @property
     def resources(self) -> tuple[type[Resource], ...]:
-        """Return its resource classes; empty if it cannot be used."""
+        """The resource classes that the backend handles; none if it cannot be used."""
         return () if self.problem else tuple(self._loaded[0].resources)
 
     def __call__(self) -> Backend:
-        """The backend. Raises BrokenPlugin."""
+        """Return the backend. Raises BrokenPlugin if it cannot be used."""
         if self.problem:
             raise BrokenPlugin(self.problem)
         return IsolatedBackend(self._loaded[0], origin(self.point))
 
 
 def load_resources() -> dict[str, BackendFactory]:
-    """Return the backends of third-party resource kinds, by kind, without loading them.
+    """Return the backends of third-party kinds of resource, by kind, without loading them.
 
-    A broken backend raises BrokenPlugin at its first use, and does not affect the others.
+    A broken backend does not affect the others: it raises BrokenPlugin when it is first needed.
 
     Raises:
-        InvalidConfig: a kind has two backends.
+        InvalidConfig: two distributions provide backends of one kind.
     """
     found = unambiguous(entry_points(RESOURCES), "resource kind")
     return {kind: BackendFactory(kind, point) for kind, point in found.items()}
 
 
 def report_resources() -> list[PluginReport]:
-    """Return the third-party resource kinds by name, each with the reason if it cannot be used."""
+    """Return a report on every third-party kind of resource, by name."""
     found = sorted(load_resources().items())
     return [PluginReport(origin=origin(each.point), reason=each.problem, plugin="resource") for _, each in found]
 
 
 class ResourceKinds(Mapping[str, type[Resource]]):
-    """The resource classes by kind: ``own``, and those of usable third-party backends.
+    """The resource classes by kind: vifplug's own, and those of third-party backends that can be used.
 
-    A backend is loaded when its kind is first used.
+    A backend is loaded when its kind is looked up.
     """
 
     def __init__(self, backends: Mapping[str, BackendFactory], own: Mapping[str, type[Resource]]) -> None:

@@ -579,8 +579,8 @@ def test_what_is_no_resource_is_the_types_failure(site: Site, tmp_path: Path, gi
 def test_a_kind_of_resource_without_a_backend_says_what_to_do(site: Site, tmp_path: Path) -> None:
     site.install("acme", "1.2", {"vifplug.types": {"lit": "acme:Lit"}}, LIT)
     [answer] = site.ask(DRIVE.format(state=str(tmp_path / "state"), verbs=f"[{STEPS}]"))
-    assert answer.startswith("BrokenPlugin: resources of kind 'beacon' have no backend; known are ")
-    assert "install the package that has it" in answer
+    assert answer.startswith("BrokenPlugin: resource kind 'beacon' has no backend (expected one of: ")
+    assert "install the package that provides it" in answer
 
 
 # -- look-ups -----------------------------------------------------------------------------------------------------

@@ -293,7 +293,7 @@ def test_a_later_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
     Store(tmp_path).put([record("new")])
     with contextlib.closing(sqlite3.connect(tmp_path / "vifplug.db")) as raw:
         raw.execute("PRAGMA user_version = 99")
-    with pytest.raises(StoreFailed, match=r"schema 99 and this vifplug knows those up to 2: install"):
+    with pytest.raises(StoreFailed, match=r"schema 99 and this vifplug supports schemas up to 2: install"):
         Store(tmp_path).put([record("mine")])
     with contextlib.closing(sqlite3.connect(tmp_path / "vifplug.db")) as raw:
         assert raw.execute("SELECT vif_id FROM vif").fetchall() == [("new",)]
@@ -313,7 +313,7 @@ def test_a_file_in_the_place_of_the_directory_is_named(tmp_path: Path) -> None:
 
 def test_a_damaged_database_is_told_so(tmp_path: Path) -> None:
     (tmp_path / "vifplug.db").write_bytes(b"this is no database" * 1000)
-    with pytest.raises(StoreFailed, match=r"vifplug\.db, can't be used: it is damaged: restore it"):
+    with pytest.raises(StoreFailed, match=r"vifplug\.db, cannot be used: it is damaged: restore it"):
         Store(tmp_path).all()
 
 
@@ -367,7 +367,7 @@ def test_a_full_disk_is_told_and_what_was_there_stays(tmp_path: Path) -> None:
         print(len(Store(state).all()) == kept)
         """,
     )
-    assert message[0].endswith("vifplug.db, can't be used: its file system is full: free some space and try again")
+    assert message[0].endswith("vifplug.db, cannot be used: its file system is full: free some space and try again")
     assert message[1:] == ["True True", "True"]
 
 

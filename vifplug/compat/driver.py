@@ -21,7 +21,7 @@ class OsVifDriver(VIFDriver):
             InvalidRequest: the VIF is wrong.
             Missing: the host lacks what the VIF names.
         """
-        [job] = self._jobs.make([(vif, instance)], dry_run=True)
+        [job] = self._jobs.make([self._jobs.request(vif, instance)], dry_run=True)
         return tuple(job.desired)
 
     def take_over(self, vif_id: str, resources: Iterable[Resource]) -> Sequence[Resource]:

@@ -1,4 +1,4 @@
-"""Record what libvirt has plugged for a running guest, with its desired and its actual state, without changing it."""
+"""Taking over what libvirt plugged for a running guest: it is recorded, as desired and as found, and not changed."""
 
 from __future__ import annotations
 
@@ -19,20 +19,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Adopted:
-    """What an adoption comes to. ``changed``: whether the record did not say just this already.
-
-    ``differences``: where the host is not as the guest's element says, from the beginning.
-    """
+    """The outcome of an adoption."""
 
     vif: VIF
     actual: VIF
     interface_xml: str
+    #: False if the record said exactly this already
     changed: bool
+    #: where the host differs from the guest's element
     differences: tuple[Difference, ...] = ()
 
 
 def in_place(vif: VIF, host: Host) -> VIF:
-    """A VIF of a guest that runs, as one whose port is there already."""
+    """Return a VIF of a running guest as one whose port exists already."""
     if vif.type == "vhostuser":
         found = host.vhost_port(vif.source.path)
         name, bridge = found or (vif.target, None)
@@ -41,10 +40,12 @@ def in_place(vif: VIF, host: Host) -> VIF:
 
 
 def adopt(jobs: Sequence[Job], engine: Engine, *, dry_run: bool = False) -> list[Adopted]:
-    """Record what the jobs want as what has to hold, and what is found as what there was before.
+    """Record what the jobs desire as what must hold, and what exists as the originals: for all jobs or none.
 
-    Raises Missing for what is not there, Conflict for what is vifplug's own or another guest's, Unsupported for what
-    vifplug would have to make; nothing is recorded then.
+    Raises:
+        Missing: a resource does not exist.
+        Conflict: a resource belongs to vifplug or to another guest.
+        Unsupported: vifplug would have to make a resource.
     """
     check_distinct(jobs)
     observed = engine.observe(jobs)
@@ -93,7 +94,7 @@ def _check_former(job: Job) -> None:
 
 
 def _kept(recorded: Mapping[Identity, Resource], observed: Observation) -> dict[Identity, Resource]:
-    """Return the recorded previous state, without the ports that libvirt has recreated since."""
+    """Return the recorded originals, without those of ports that libvirt has recreated since."""
     return {
         identity: was
         for identity, was in recorded.items()

@@ -1,4 +1,4 @@
-"""The named networks that this host defines: files in libvirt's ``<network>`` format, or objects."""
+"""The named networks of this host: files in libvirt's ``<network>`` format, or objects."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from vifplug.errors import InvalidDocument, InvalidRequest, Missing, Problem, Un
 from vifplug.model.codec import joined
 from vifplug.model.network import Network
 
-#: A file that was changed so recently, in seconds, may change again without another time stamp (the kernel's clock
-#: ticks every 1 to 10 ms): it is read again the next time.
+#: A file changed less than so many seconds ago may change again without a new time stamp (the kernel's clock ticks
+#: every 1 to 10 ms), so it is read again the next time.
 _RACY = 0.1
 
-#: What a file was when it was read: device, inode, size, and times in nanoseconds
+#: the state of a file when it was read: device, inode, size, and times in nanoseconds
 _Stamp = tuple[int, int, int, int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkDefinition:
-    """What one file, or object, defines; ``network`` is None where ``problems`` say why. ``place`` says where it is.
+    """What one file, or object, defines."""
 
-    A file that is too broken to give a name has an empty one.
-    """
-
+    #: empty for a file that is too broken to have a name
     name: str
+    #: path of the file
     place: str
+    #: None if the definition has problems
     network: Network | None = None
     problems: tuple[Problem, ...] = ()
 
@@ -43,12 +43,12 @@ class NetworkDefinitions(Protocol):
     """The networks of a host."""
 
     def all(self) -> Sequence[NetworkDefinition]:
-        """Every definition, right or wrong, by name."""
+        """Return every definition, valid or not, by name."""
         ...
 
 
 class NetworkDirectory:
-    """The ``*.xml`` files of a directory, read on demand, and again when they have changed. Thread-safe.
+    """The ``*.xml`` files of a directory, read when they are needed and again when they have changed. Thread-safe.
 
     A directory that does not exist has no networks.
     """
@@ -59,7 +59,7 @@ class NetworkDirectory:
         self._reading = threading.Lock()
 
     def all(self) -> list[NetworkDefinition]:
-        """See `NetworkDefinitions.all`. A name that several files give is wrong in each of them."""
+        """See `NetworkDefinitions.all`. A name that several files define is a problem of each of them."""
         with self._reading:
             found = list(self._files())
             there = {each.place for each in found}
@@ -102,7 +102,7 @@ class NetworkDirectory:
 
 
 class StaticNetworks:
-    """Networks as objects. Raises InvalidRequest where two have one name."""
+    """Networks as objects. Raises InvalidRequest if two have one name."""
 
     def __init__(self, networks: Iterable[Network]) -> None:
         self._networks = tuple(networks)
@@ -117,7 +117,7 @@ class StaticNetworks:
 
 
 def get(definitions: NetworkDefinitions, name: str) -> Network:
-    """Return the network of this name. Raises UnknownNetwork; if its definition is invalid, the error says why."""
+    """Return the network of that name. Raises UnknownNetwork if its definition does not exist or has problems."""
     known = definitions.all()
     named = [each for each in known if name and each.name == name]
     if named and named[0].network:
@@ -132,7 +132,7 @@ def get(definitions: NetworkDefinitions, name: str) -> Network:
 
 
 def from_text(text: bytes, place: str) -> NetworkDefinition:
-    """What a file's text defines."""
+    """Return what the text of a file defines."""
     from vifplug.networks import read  # which loads lxml: not for a host without named networks
 
     try:

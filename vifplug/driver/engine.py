@@ -97,11 +97,12 @@ class Job:
         finished = state == "plugged"
         desired = self.desired if finished else self.intent
         had = None if finished else self.former
+        asked = self.vif.to_json()
         return Record(
             vif_id=self.vif.id,
             state=state,
-            asked=self.vif.to_json(),
-            actual=self.actual.to_json(),
+            asked=asked,
+            actual=asked if self.actual is self.vif else self.actual.to_json(),
             instance=json.dumps(self.instance.to_data()) if self.instance else None,
             interface_xml=self.interface_xml,
             wanted=registry.to_json(desired),
@@ -225,16 +226,17 @@ class Engine:
             Held: a guest has the device open, and ``force`` is False.
             PartlyDone: something is left.
         """
-        desired, originals = _recorded_state(vif_id, stored, find, force=force)
+        recorded = _recorded(stored, force=force)
+        desired, originals = recorded or (lasting(find(vif_id)), {})
         observed = self._machine.observe(desired)
         if any(_is_lost(each, observed) for each in desired):
             desired = list({each.identity: each for each in (*desired, *find(vif_id))}.values())
             observed = self._machine.observe(desired)
         if not force:
             _refuse_held(desired, observed, vif_id)
-        interrupted = stored is not None and (bool(stored.problem) or stored.is_interrupted)
+        interrupted = stored is not None and recorded is not None and stored.is_interrupted
         taken = steps.batched_first(steps.removal(desired, observed, originals, interrupted=interrupted))
-        if stored and taken and not stored.problem:
+        if stored and recorded and taken:
             self._store.put([dataclasses.replace(stored.row, state="unplugging")])
         self._take_all(vif_id, taken)
         if stored:
@@ -361,19 +363,19 @@ def _originals(stored: StoredVif | None) -> Mapping[Identity, Resource]:
     return stored.originals if stored else {}
 
 
-def _recorded_state(
-    vif_id: str, stored: StoredVif | None, find: Find, *, force: bool
-) -> tuple[list[Resource], Mapping[Identity, Resource]]:
-    """Return what there is to remove of a VIF, and to restore: by its record, or else by its mark on the host."""
-    if stored:
-        try:
-            return lasting(stored.resources), stored.originals
-        except DamagedRecord:
-            _log.warning("VIF %s: its record is damaged; what had been there before it is not restored", vif_id)
-        except Missing:
-            if not force:
-                raise
-    return lasting(find(vif_id)), {}
+def _recorded(stored: StoredVif | None, *, force: bool) -> tuple[list[Resource], Mapping[Identity, Resource]] | None:
+    """Return what there is to remove and to restore of a VIF; None if its record does not say, or does not exist."""
+    if stored is None:
+        return None
+    try:
+        stored.validate("state", "claims", "shares")
+        return lasting(stored.resources), stored.originals
+    except DamagedRecord as error:
+        _log.warning("%s; what the VIF changed is not restored", error)
+    except Missing:
+        if not force:
+            raise
+    return None
 
 
 def lasting(resources: Iterable[Resource]) -> list[Resource]:

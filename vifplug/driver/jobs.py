@@ -1,4 +1,4 @@
-"""From a VIF to the job of plugging it: its network and type, what is recorded of it, a device where it needs one."""
+"""From a VIF to the job of plugging it: its network, its type, its record, and a device of a pool if it needs one."""
 
 from __future__ import annotations
 
@@ -24,12 +24,24 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class _Request:
+class _Validated:
+    """A VIF that its type accepts."""
+
+    type: VIFType
+    #: with its source as the model of its type
+    vif: VIF
+    context: Context
+
+
+@dataclass(frozen=True)
+class Request:
     """What a caller requests, and what is recorded."""
 
     vif: VIF
     instance: Instance | None
-    former: StoredVif | None
+    #: what validation came to; None for a VIF of a named network, whose type is not known yet
+    validated: _Validated | None = None
+    former: StoredVif | None = None
 
     @property
     def guest(self) -> Instance | None:
@@ -47,27 +59,30 @@ class JobFactory:
         self._resolver = resolver
         self._records = records
 
-    def check(self, vif: VIF, instance: Instance | None) -> None:
-        """Raises InvalidRequest for what is wrong whatever the host looks like, before there is a lock or a record.
+    def request(self, vif: VIF, instance: Instance | None = None) -> Request:
+        """Validate a VIF before there is a lock or a record, and return it as a request.
 
-        What a network makes of a VIF is seen by `make`.
-        """
-        if vif.type != "network":
-            self._understood(vif, instance)
-
-    def make(
-        self, pairs: Iterable[tuple[VIF, Instance | None]], *, refresh: bool = False, dry_run: bool = False
-    ) -> Sequence[Job]:
-        """Return a job for each VIF. Devices of pools are chosen and recorded in one transaction.
-
-        Args:
-            dry_run: choose devices without recording them.
-            refresh: use the current definitions of the networks, not the recorded ones.
+        What a named network makes of a VIF is validated by `make`.
 
         Raises:
-            Missing: something that a VIF needs does not exist on the host; also the errors of `resolve`.
+            InvalidRequest: the VIF is invalid on any host.
         """
-        requests = [_Request(vif, instance, self.former(vif)) for vif, instance in pairs]
+        return Request(vif, instance, None if vif.type == "network" else self._validate(vif, instance))
+
+    def make(self, requests: Iterable[Request], *, refresh: bool = False, dry_run: bool = False) -> Sequence[Job]:
+        """Return a job for each request.
+
+        Devices of pools are chosen in one transaction, which records them as the VIFs'.
+
+        Args:
+            refresh: use the networks as they are now, not as they were when the VIFs were plugged.
+            dry_run: record nothing.
+
+        Raises:
+            DamagedRecord: the record of a VIF cannot be read.
+            Missing: the host lacks what a VIF needs. Resolving a network raises further errors.
+        """
+        requests = [dataclasses.replace(each, former=self.former(each.vif)) for each in requests]
         jobs: dict[int, Job] = {}
         choices: dict[int, PoolChoice] = {}
         for number, request in enumerate(requests):
@@ -84,10 +99,10 @@ class JobFactory:
         return [jobs[number] for number in range(len(requests))]
 
     def of(self, vif: VIF, actual: VIF, former: StoredVif | None, instance: Instance | None = None) -> Job:
-        """The job of a VIF that is resolved already."""
-        return self._job(_Request(vif, instance, former), actual)
+        """Return the job of a VIF that is resolved already."""
+        return self._job(Request(vif, instance, former=former), actual)
 
-    def _chosen(self, request: _Request, choice: PoolChoice, transaction: StoreTransaction) -> Job:
+    def _chosen(self, request: Request, choice: PoolChoice, transaction: StoreTransaction) -> Job:
         job = self._job(request, choice.actual(transaction.holdings(choice.names)))
         _reserve(job, transaction)
         return job
@@ -97,8 +112,11 @@ class JobFactory:
         stored = self._records.get(vif.id)
         return stored and stored.validate()
 
-    def _job(self, request: _Request, actual: VIF) -> Job:
-        kind, bound, context = self._understood(actual, request.guest)
+    def _job(self, request: Request, actual: VIF) -> Job:
+        known = request.validated
+        if known is None or actual is not request.vif or request.guest != known.context.instance:
+            known = self._validate(actual, request.guest)
+        kind, bound, context = known.type, known.vif, known.context
         actual = own_names.with_own_names(bound, self._host.own_name)
         return Job(
             vif=request.vif if request.vif.type == "network" else bound,
@@ -110,16 +128,15 @@ class JobFactory:
             of=lambda actual: self._job(request, actual),
         )
 
-    def _understood(self, vif: VIF, instance: Instance | None) -> tuple[VIFType, VIF, Context]:
-        """The VIF's type, the VIF with its source as the type's, and its surroundings. Raises InvalidRequest."""
+    def _validate(self, vif: VIF, instance: Instance | None) -> _Validated:
         kind, vif = self._types.bind(vif)
         context = dataclasses.replace(self._context, instance=instance, options=self._settings.types[kind.name])
-        plugins.check(kind, vif, context)
-        return kind, vif, context
+        plugins.validate(kind, vif, context)
+        return _Validated(kind, vif, context)
 
 
 def _reserve(job: Job, transaction: StoreTransaction) -> None:
-    """Record what the job claims or shares, if another VIF could use it."""
+    """Record what the job claims, if it claims anything that other VIFs might claim."""
     if reservation := job.reservation():
         transaction.put([reservation])
         job.reserved = True

@@ -121,15 +121,16 @@ class StoredVif:
             return ""
         return ""
 
-    def validate(self) -> StoredVif:
-        """Decode every part, and return the record itself.
+    def validate(self, *parts: str) -> StoredVif:
+        """Decode the named parts, or all of them, and return the record itself.
 
         Raises:
             DamagedRecord: a part cannot be read.
             Missing: the plugin of a resource is not installed.
         """
-        self._checked("vif_id", _is_id)
-        for part in _PARTS:
+        if not parts:
+            self._checked("vif_id", _is_id)
+        for part in parts or _PARTS:
             getattr(self, part)
         return self
 

@@ -1,4 +1,4 @@
-"""Resolve a requested VIF to the actual VIF on this host, with the definitions, the record and the host's devices."""
+"""From what a VIF requests to what it gets on this host, by definitions, records and the host's devices."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class PoolChoice:
-    """A VIF of which is to be decided which device of a pool it gets."""
+    """A VIF that needs a device of a pool."""
 
     vif: VIF
     network: Network
@@ -34,13 +34,14 @@ class PoolChoice:
 
     @property
     def names(self) -> list[str]:
-        """Everything whose holders matter."""
+        """The names, for `Resource.claims`, of the pool's devices."""
         return [name for member in self.members for name in member.names]
 
     def actual(self, holdings: Iterable[Holding]) -> VIF:
-        """Return the VIF with the device that it gets. Raises PoolExhausted, Missing, and the errors of `resolve`.
+        """Return the VIF with the device that it gets. Raises PoolExhausted, Missing and what `resolve` raises.
 
-        The devices are examined in the order of preference, until one can be used.
+        Only the best device is examined, then the next best if that one cannot be used; all of them before the pool
+        counts as exhausted.
         """
         view = {device.name: device for device in pool_view(self.network, self.members, holdings)}
         try:
@@ -51,17 +52,17 @@ class PoolChoice:
                     return actual
                 view[device] = replace(view[device], problem=problem)
         except PoolExhausted:
-            return resolve(self.vif, self.network, looked_at(self.network, view.values(), self.host))
+            return resolve(self.vif, self.network, with_problems(self.network, view.values(), self.host))
 
     def _vlan_problem(self, actual: VIF, device: str) -> str:
-        """A VLAN on a device that is given as a whole is the device's own, which only a virtual function has."""
+        """Return why the device cannot carry the VIF's VLAN: of a whole device, only a virtual function can."""
         names = next((member.names for member in self.members if member.name == device), ())
         plain = actual.type == "direct" and not any(name.startswith("VF ") for name in names)
         return "is no virtual function, and the VLAN needs one" if actual.vlan and plain else ""
 
 
 class Resolver:
-    """Resolves VIFs of type network; others are what they are. ``default_bridge``: see `resolve`."""
+    """Resolves VIFs of type network; others stay as they are. ``default_bridge``: see `resolve`."""
 
     def __init__(self, networks: NetworkDefinitions, host: Host, default_bridge: str) -> None:
         self.networks = networks
@@ -69,12 +70,12 @@ class Resolver:
         self._default_bridge = default_bridge
 
     def begin(self, vif: VIF, former: StoredVif | None, *, refresh: bool) -> VIF | PoolChoice:
-        """Return the actual VIF, or the remaining choice of a device.
+        """Return the actual VIF, or the choice of a device that remains.
 
         A VIF keeps its device while the device exists; editing the network does not release it.
 
         Args:
-            refresh: use the current definition of the network, not the recorded one.
+            refresh: use the network as it is now, not as it was when the VIF was plugged.
         """
         if vif.type != "network":
             return still_adopted(vif, former)
@@ -90,10 +91,10 @@ class Resolver:
         return PoolChoice(vif=vif, network=network, members=self._host.pool(network), host=self._host)
 
     def pool(self, network: Network, holdings: Callable[[Iterable[str]], Iterable[Holding]]) -> list[PoolDevice]:
-        """The devices of a network's pool as they are now, and who has them."""
+        """Return the devices of a network's pool as they are now, and the VIFs that use them."""
         members = self._host.pool(network) if network.pooled else []
         view = pool_view(network, members, holdings([name for member in members for name in member.names]))
-        return looked_at(network, view, self._host)
+        return with_problems(network, view, self._host)
 
     def changed(self, stored: StoredVif) -> Iterator[Difference]:
         """Return where a network no longer says what a VIF was plugged with."""
@@ -147,13 +148,13 @@ def still_adopted(vif: VIF, former: StoredVif | None) -> VIF:
     return vif.replace(source=vif.source.replace(adopted=True), target=target, tap_owner=owner)
 
 
-def looked_at(network: Network, devices: Iterable[PoolDevice], host: Host) -> list[PoolDevice]:
-    """The devices, each with the reason why it can't be used now."""
+def with_problems(network: Network, devices: Iterable[PoolDevice], host: Host) -> list[PoolDevice]:
+    """Return the devices, each with the reason why it cannot be used now."""
     return [replace(each, problem=each.problem or host.problem(network, each.name)) for each in devices]
 
 
 def pool_view(network: Network, members: Iterable[PoolDeviceFacts], holdings: Iterable[Holding]) -> list[PoolDevice]:
-    """The devices of a pool, with who has them."""
+    """Return the devices of a pool, and the VIFs that use them."""
     by_name: dict[str, list[Holding]] = {}
     for holding in holdings:
         by_name.setdefault(holding.name, []).append(holding)
@@ -169,7 +170,7 @@ def pool_view(network: Network, members: Iterable[PoolDeviceFacts], holdings: It
 
 
 def _holders(holdings: Iterable[Holding]) -> tuple[Holder, ...]:
-    """Each VIF once, whatever the names under which it has the device."""
+    """Return each VIF once, even if it has the device under several names."""
     found: dict[str, Holder] = {}
     for each in holdings:
         alone = each.alone or (each.vif_id in found and found[each.vif_id].alone)

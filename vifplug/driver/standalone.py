@@ -31,7 +31,7 @@ def interface_xml(
         return write.element(_network(vif))
     kind, vif = (types or plugins.TypeRegistry()).bind(vif)
     context = _context(kind, settings, options, facts)
-    plugins.check(kind, vif, context)
+    plugins.validate(kind, vif, context)
     return write.element(plugins.interface(kind, vif, context))
 
 

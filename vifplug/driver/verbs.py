@@ -1,4 +1,4 @@
-"""VIFDriver: the verbs. A document becomes a job, the engine does the job, and the caller gets the element."""
+"""VIFDriver: the verbs. A document becomes a job, the engine applies it, and the caller gets the element."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vifplug import plugins
 from vifplug.driver import definitions
 from vifplug.driver.definitions import NetworkDefinition, NetworkDefinitions, NetworkDirectory, StaticNetworks
 from vifplug.driver.engine import Engine, Job
-from vifplug.driver.jobs import JobFactory
+from vifplug.driver.jobs import JobFactory, Request
 from vifplug.driver.records import Records, StoredVif
 from vifplug.driver.resolver import Resolver
 from vifplug.errors import InvalidRequest, NotPlugged
@@ -42,43 +42,35 @@ FLOWS = "ovn-installed"
 
 @dataclass(frozen=True, kw_only=True)
 class Plugged:
-    """The result of a plug, an update or a plan."""
+    """The outcome of a plug, an update or a plan."""
 
     #: the VIF as requested
     vif: VIF
-    #: the VIF as plugged: with its network resolved, and the device that it got
+    #: the VIF as resolved on this host: for a VIF of a named network, what the network made of it
     actual: VIF
     #: the guest's ``<interface>`` element
     interface_xml: str
-    #: the steps that were applied (by a plan: would be); empty if the host was as desired
+    #: the steps that were taken, or that a plan would take; empty if the host needed none
     steps: tuple[Step, ...] = ()
 
     @property
     def changed(self) -> bool:
-        """Whether a step was applied."""
+        """Whether the host was changed."""
         return bool(self.steps)
 
 
 class VIFDriver:
-    """Plug, check and unplug VIFs on this host. Thread-safe; all processes of a host share one record.
+    """Plugs VIFs on this host, and records what it did. Thread-safe; the processes of a host share the record.
 
-    Use it as a context manager, or call `close`.
-
-    Args:
-        conf: the options; None reads the default files (`vifplug.conf.load`).
-        networks: the named networks; None reads them from [vifplug] networks_dir.
-        wait: what `plug`, `update` and `settle` wait for: none, ofport or ovn-installed. None: [vifplug_ovs] wait.
-        machine: the host to act on; tests pass an in-memory one.
-
-    Raises:
-        InvalidConfig: an option has a value that is not allowed.
-
-    Every verb can raise, in addition to the errors that it documents:
+    Every verb that changes the host can raise these errors, in addition to those that it lists:
 
     * InvalidRequest: the request is wrong; nothing was changed.
-    * HostNotReady, Conflict: the host cannot serve the request; nothing was changed, or all changes were rolled back.
+    * HostNotReady: the host cannot serve the request; nothing was changed.
+    * Conflict: something belongs to another owner; nothing was changed.
     * StepFailed: a step failed; all changes were rolled back.
-    * PartlyDone: a step failed, and some changes remain.
+    * PartlyDone: a step failed, and the changes that the error lists remain.
+
+    The ids that verbs take are UUIDs in any spelling.
     """
 
     def __init__(
@@ -89,6 +81,17 @@ class VIFDriver:
         wait: str | None = None,
         machine: Host | None = None,
     ) -> None:
+        """Read the configuration. The host is not touched before the first verb.
+
+        Args:
+            conf: the configuration; None reads the usual files.
+            networks: the named networks; None reads them from [vifplug] networks_dir.
+            wait: ``none``, ``ofport`` or ``ovn-installed``; None uses [vifplug_ovs] wait.
+            machine: the host to act on; tests pass an in-memory one.
+
+        Raises:
+            InvalidConfig: an option has a value that is not allowed, or two packages provide plugins of one name.
+        """
         from vifplug import conf as options
         from vifplug.host import host
 
@@ -121,85 +124,88 @@ class VIFDriver:
         self.close()
 
     def close(self) -> None:
-        """Give back connections and sockets. Later use opens them anew."""
+        """Close connections and sockets. A later verb opens them again."""
         self._host.close()
         self._store.close()
 
     # -- verbs that change the host ---------------------------------------------------------------------------
 
     def plug(self, vif: VIF, instance: Instance | None = None) -> Plugged:
-        """Create the host state of a VIF. Idempotent: a second plug changes nothing.
+        """Connect a VIF: bring the host to the state that it requires. Repeating the call changes nothing.
 
-        If the document is the same as in the last plug, a VIF of a named network stays as it was resolved then;
-        `update` applies a changed network.
+        A VIF of a named network keeps what the network made of it as long as its document is the same; `update`
+        follows a network that has changed.
 
         Args:
-            vif: the VIF.
-            instance: its guest; None keeps the guest of an earlier plug.
+            vif: the VIF to connect.
+            instance: the guest that it belongs to; None keeps the guest of an earlier plug.
 
         Returns:
-            The actual VIF, the guest's element and the steps.
+            The resolved VIF, the guest's element, and the steps that were taken.
 
         Raises:
-            Missing: a bridge, device or network that the VIF needs does not exist.
-            PoolExhausted: other VIFs use all devices of the network.
+            Busy: another process works on the VIF for longer than [vifplug] lock_timeout.
+            DamagedRecord: the record of the VIF cannot be read.
         """
         return self.plug_many([(vif, instance)])[0]
 
     def plug_many(
         self, pairs: Iterable[tuple[VIF, Instance | None]], *, progress: Progress | None = None
     ) -> list[Plugged]:
-        """Plug several VIFs, all or none. On Open vSwitch, this is one transaction.
+        """Plug several VIFs: all of them or none. On Open vSwitch they are one transaction.
 
         Args:
-            pairs: each VIF with its guest, as for `plug`.
-            progress: called with the number of steps applied and the number of all steps.
+            pairs: each VIF with its guest; see `plug`.
+            progress: is called with the number of steps that are taken, and the number of all steps.
+
+        Returns:
+            The outcome for each VIF, in the given order.
         """
-        pairs = list(pairs)
-        for vif, instance in pairs:
-            self._jobs.check(vif, instance)
-        with self._store.lock([vif.id for vif, _ in pairs], self._settings.lock_timeout):
-            jobs = self._prepared(pairs)
+        requests = [self._jobs.request(vif, instance) for vif, instance in pairs]
+        with self._store.lock([each.vif.id for each in requests], self._settings.lock_timeout):
+            jobs = self._prepared(requests)
             self._engine.apply(jobs, "plugging", progress)
         return [_plugged(job) for job in jobs]
 
     def update(self, vif: VIF, instance: Instance | None = None) -> Plugged:
-        """Change a plugged VIF to a new document, or to the new definition of its network; in place if possible.
+        """Change a plugged VIF to what its document and its network say now, in place if possible.
 
-        The VIF keeps its device of a pool.
+        A VIF keeps its device of a pool while the device exists.
 
         Args:
-            vif: the VIF.
-            instance: its guest; None keeps the recorded one.
+            vif: the VIF with its new settings.
+            instance: the guest that it belongs to; None keeps the recorded guest.
 
         Raises:
             NotPlugged: there is no record of the VIF.
-            Held: a device would have to be recreated while a guest has it open.
+            Held: a device would have to be recreated while a guest uses it.
+            DamagedRecord: the record of the VIF cannot be read.
         """
-        self._jobs.check(vif, instance)
+        request = self._jobs.request(vif, instance)
         with self._store.lock([vif.id], self._settings.lock_timeout):
             self._recorded(vif.id)
-            [job] = self._prepared([(vif, instance)], refresh=True)
+            [job] = self._prepared([request], refresh=True)
             self._engine.apply([job], "updating")
         return _plugged(job)
 
     def update_network(self, name: str) -> Sequence[Plugged]:
-        """Apply the definition of a network to all its plugged VIFs, all or none.
+        """Change all VIFs of a network to what the network says now: all of them or none.
+
+        VIFs whose record is damaged are logged and left out.
 
         Raises:
-            UnknownNetwork: the network is not defined.
-            Held: as `update`.
+            UnknownNetwork: this host does not define the network. See also `update`.
         """
         definitions.get(self.networks, name)
         ids = [vif.id for vif in self._plugged_into(name)]
         with self._store.lock(ids, self._settings.lock_timeout):
-            pairs = [(vif, None) for vif in self._plugged_into(name) if vif.id in ids]
-            jobs = self._prepared(pairs, refresh=True)
+            requests = [self._jobs.request(vif) for vif in self._plugged_into(name) if vif.id in ids]
+            jobs = self._prepared(requests, refresh=True)
             self._engine.apply(jobs, "updating")
         return [_plugged(job) for job in jobs]
 
     def _plugged_into(self, name: str) -> Sequence[VIF]:
-        """Return the plugged VIFs of a network; plug or unplug has to finish the others first."""
+        """Return the VIFs of a network that are plugged, without those of an unfinished plug or unplug."""
         vifs = [stored.vif for stored in self._sound() if stored.state in ("plugged", "updating")]
         return [vif for vif in vifs if vif.type == "network" and vif.source.network == name]
 
@@ -218,26 +224,26 @@ class VIFDriver:
         asked: Mapping[str, VIF] = MappingProxyType({}),
         dry_run: bool = False,
     ) -> list[Adopted]:
-        """Record the VIFs that libvirt has plugged for a running guest, all or none. The host is not changed.
+        """Take over VIFs that libvirt plugged for a running guest: all of them or none. The host is not changed.
 
-        From then on, `check` reports differences, `update` changes the ports in place, and `unplug` restores their
-        previous settings.
+        Afterwards `check` reports where the host differs from the VIF, `update` changes it in place, and `unplug`
+        restores what existed before.
 
         Args:
-            pairs: each VIF, as it exists on the host, with its guest.
-            asked: by id, the VIFs of named networks that they were resolved from; a VIF whose network is not defined on
-                this host is recorded as it is.
+            pairs: each VIF, as its guest has it, with the guest.
+            asked: by id, the VIFs of named networks that the VIFs come from. A VIF is recorded as it is if this host
+                does not define its network.
             dry_run: record nothing.
 
         Raises:
-            Missing: a port does not exist.
-            Conflict: a port belongs to vifplug or to another guest.
+            Missing: a device or port of a VIF does not exist.
+            Conflict: a device or port belongs to vifplug or to another guest.
         """
         from vifplug.driver import adoption
 
         found = [(adoption.in_place(vif, self._host), instance) for vif, instance in pairs]
         for vif, instance in found:
-            self._jobs.check(vif, instance)
+            self._jobs.request(vif, instance)
         with self._store.lock([vif.id for vif, _ in found], self._settings.lock_timeout):
             jobs = [
                 self._jobs.of(self._known(asked.get(vif.id)) or vif, vif, self._jobs.former(vif), instance)
@@ -246,18 +252,19 @@ class VIFDriver:
             return adoption.adopt(jobs, self._engine, dry_run=dry_run)
 
     def _known(self, asked: VIF | None) -> VIF | None:
-        """Return the VIF if this host defines its network, otherwise None."""
+        """Return a VIF of a named network; None if this host does not define the network."""
         names = {each.name for each in self.networks.all() if each.network} if asked else set()
         return asked if asked and asked.source.network in names else None
 
     def settle(self, vif_id: str) -> tuple[Step, ...]:
-        """Restore what libvirt has changed when the guest started: QoS of the tap, settings of a VF.
+        """Apply again what libvirt undoes when a guest starts: QoS on the tap, the settings of a VF.
 
         Returns:
-            The steps that were applied.
+            The steps that were taken.
 
         Raises:
             NotPlugged: there is no record of the VIF.
+            DamagedRecord: its record cannot be read.
         """
         vif_id = self._id(vif_id)
         with self._store.lock([vif_id], self._settings.lock_timeout):
@@ -267,21 +274,22 @@ class VIFDriver:
         return job.change.steps
 
     def unplug(self, vif_id: str, *, force: bool = False) -> tuple[Step, ...]:
-        """Remove what was created for a VIF, and restore what was set. It succeeds if nothing exists.
+        """Disconnect a VIF: remove what vifplug made for it, and restore what vifplug changed.
 
-        Unplug does not roll back. It removes what it can and raises PartlyDone listing the rest; calling it again
-        resumes.
+        Unplugging a VIF that is not plugged succeeds. Without a sound record, what carries the VIF's mark on the host
+        is removed. Unplug does not roll back: it removes what it can and raises PartlyDone listing the rest; calling
+        it again resumes.
 
         Args:
-            vif_id: UUID of the VIF.
-            force: unplug even while a guest has the device open.
+            vif_id: the id of the VIF.
+            force: disconnect the VIF even if a guest uses its device, or if a plugin of it is not installed.
 
         Returns:
-            The steps that were applied.
+            The steps that were taken.
 
         Raises:
-            Held: a guest has the device open.
-            PartlyDone: some changes remain.
+            Held: a guest uses the device, and ``force`` is False.
+            PartlyDone: something is left.
         """
         vif_id = self._id(vif_id)
         with self._store.lock([vif_id], self._settings.lock_timeout):
@@ -290,20 +298,26 @@ class VIFDriver:
     # -- verbs that only look ---------------------------------------------------------------------------------
 
     def plan(self, vif: VIF, instance: Instance | None = None) -> Plugged:
-        """Return what `plug` would do now. Changes nothing, and raises what `plug` raises before its first step."""
+        """Return what plugging a VIF would do now, without changing anything.
+
+        Raises:
+            VifplugError: what `plug` would raise before its first step.
+        """
         return self.plan_many([(vif, instance)])[0]
 
     def plan_many(self, pairs: Iterable[tuple[VIF, Instance | None]]) -> list[Plugged]:
         """Return what `plug_many` would do now, without changing anything."""
-        jobs = self._jobs.make(pairs, dry_run=True)
+        jobs = self._jobs.make([self._jobs.request(vif, instance) for vif, instance in pairs], dry_run=True)
         self._engine.prepare(jobs)
         return [_plugged(job) for job in jobs]
 
     def check(self, vif_id: str | None = None) -> list[Difference]:
         """Return the differences between recorded and actual state, and the networks whose definition has changed.
 
+        A damaged record is a difference as well.
+
         Args:
-            vif_id: UUID of a VIF; None checks all VIFs.
+            vif_id: the VIF to check; None checks all.
 
         Raises:
             NotPlugged: there is no record of the VIF.
@@ -313,7 +327,7 @@ class VIFDriver:
         return [*self._engine.differences(records), *changed]
 
     def list(self) -> list[StoredVif]:
-        """Return what is recorded of every VIF, by id; ``problem`` says which records are damaged."""
+        """Return what is recorded of every VIF, sorted by id. Each record's ``problem`` says whether it is damaged."""
         return self._records.all()
 
     def show(self, vif_id: str) -> StoredVif:
@@ -327,7 +341,7 @@ class VIFDriver:
         return self._recorded(self._id(vif_id)).validate()
 
     def host_info(self) -> dict[str, Any]:
-        """Return what this host offers, as plain data for other programs: networks, bridges, types, kernel ..."""
+        """Return what this host offers, as plain data for other programs: networks, bridges, types, kernel, SR-IOV."""
         types = {report.origin.name: report.origin.version for report in self._types.report() if not report.reason}
         return {
             **self._host.host_info(),
@@ -347,20 +361,17 @@ class VIFDriver:
         return offer
 
     def pool(self, network: str) -> Sequence[PoolDevice]:
-        """Return the devices of a network's pool with the VIFs that use them; empty for a network on a bridge.
+        """Return the devices of a network's pool and the VIFs that use them; none for a network on a bridge.
 
         Raises:
-            UnknownNetwork: the network is not defined.
+            UnknownNetwork: this host does not define the network.
         """
         return self._resolver.pool(definitions.get(self.networks, network), self._store.holdings)
 
     def can_plug(self, vifs: Iterable[VIF]) -> Sequence[tuple[VIF, str]]:
-        """Return every reason why the VIFs of one guest cannot be plugged here; empty if they can. Changes nothing.
+        """Return why the VIFs of one guest cannot be plugged here, each reason with its VIF. Nothing is changed.
 
-        Unlike `plan`, it requires Open vSwitch bridges to exist: a bridge that a plug creates has no uplink.
-
-        Returns:
-            Pairs of a VIF and a reason.
+        Unlike `plan`, it requires the Open vSwitch bridges to exist: a bridge that a plug makes has no uplink.
         """
         from vifplug.driver.admission import Admission
 
@@ -370,7 +381,7 @@ class VIFDriver:
         return [(vif, each) for vif, former in formers for each in admission.reasons(vif, former, self._jobs.of)]
 
     def topology(self) -> HostView:
-        """Return the networks, bridges, devices, VIFs and guests of this host, for `vifplug.topology`."""
+        """Return the networks, bridges, devices, VIFs and guests of this host, for `vifplug.topology` to draw."""
         from vifplug.driver import host_view
 
         defined = list(map(self._resolver.named_here, self.networks.all()))
@@ -380,9 +391,9 @@ class VIFDriver:
 
     # -- documents and records --------------------------------------------------------------------------------
 
-    def _prepared(self, pairs: Iterable[tuple[VIF, Instance | None]], *, refresh: bool = False) -> Sequence[Job]:
-        """Return the jobs of a batch, observed and planned, with the devices of pools reserved."""
-        jobs = self._jobs.make(pairs, refresh=refresh)
+    def _prepared(self, requests: Iterable[Request], *, refresh: bool = False) -> Sequence[Job]:
+        """Return the jobs of a batch with their steps planned. The devices that they chose from pools are claimed."""
+        jobs = self._jobs.make(requests, refresh=refresh)
         try:
             self._prepare(jobs)
         except BaseException:
@@ -396,8 +407,8 @@ class VIFDriver:
         for job, own in zip(jobs, ports, strict=True) if self._wait == FLOWS else ():
             if all(port.iface_id is None for port in own):
                 raise InvalidRequest(
-                    f"VIF {job.vif.id}: OVN does not look for any of its ports, so it has no flows to wait for: plug "
-                    f"it without wait {FLOWS}"
+                    f"VIF {job.vif.id}: OVN looks for none of its ports, so there are no flows to wait for: plug it "
+                    f"without wait {FLOWS}"
                 )
         self._engine.prepare(jobs, settle=settle)
         changing = {step.subject.identity for job in jobs for step in job.change.steps}

@@ -1,4 +1,4 @@
-"""Isolation of third-party backends: every exception of their code becomes an error that names their package."""
+"""A third-party backend: whatever its code raises becomes an error that names its distribution."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 
 
 class IsolatedBackend:
-    """``make`` gives the backend; ``whose`` names its distribution. Raises BrokenPlugin when ``make`` fails."""
+    """Wraps the backend of a plugin. ``whose`` names its distribution. Raises BrokenPlugin if ``make`` fails."""
 
     resources: ClassVar[tuple[type[Resource], ...]] = ()
 
@@ -27,20 +27,20 @@ class IsolatedBackend:
 
     def observe(self, wanted: Sequence[Resource]) -> dict[Identity, Observed]:
         """See `vifplug.host.backend.Backend.observe`."""
-        asked = f"failed to observe {', '.join(map(str, wanted))}"
-        with self._named(BrokenPlugin, asked):
+        failed = f"failed to observe {', '.join(map(str, wanted))}"
+        with self._named(BrokenPlugin, failed):
             seen = self._backend.observe(wanted)
         if problem := _wrong_answer(wanted, seen):
-            raise BrokenPlugin(f"{self._whose} {asked}: {problem}")
+            raise BrokenPlugin(f"{self._whose} {failed}: {problem}")
         return seen
 
     def apply(self, steps: Sequence[Step], done: list[Step]) -> None:
-        """See `vifplug.host.backend.Backend.apply`. Raises PluginFailed for what is no VifplugError."""
+        """See `vifplug.host.backend.Backend.apply`. Raises PluginFailed for any other exception than a VifplugError."""
         with self._named(PluginFailed, f"failed to {'; '.join(map(str, steps))}"):
             self._backend.apply(steps, done)
 
     def close(self) -> None:
-        """See `vifplug.host.backend.Backend.close`. A failure is logged, because the others have to be closed too."""
+        """See `vifplug.host.backend.Backend.close`. A failure is logged, so that the others are closed as well."""
         try:
             with self._named(BrokenPlugin, "failed to close"):
                 self._backend.close()
@@ -58,14 +58,14 @@ class IsolatedBackend:
 
 
 def is_for_the_operator(error: BaseException) -> bool:
-    """Whether a plugin raised it on purpose. A record that its code could not make is no document of the operator's."""
+    """Return whether a plugin raised an error on purpose. An InvalidDocument is a model that its own code got wrong."""
     return isinstance(error, VifplugError) and (
         isinstance(error, Unsupported) or not isinstance(error, InvalidDocument)
     )
 
 
 def _wrong_answer(wanted: Sequence[Resource], seen: object) -> str:
-    """What is wrong with what a backend observed, in words; empty when nothing is."""
+    """Return what is wrong with what a backend observed; empty if nothing is."""
     if not isinstance(seen, Mapping):
         return f"expected a dict of Observed by identity, got {seen!r}"
     if strange := sorted(set(seen) - {each.identity for each in wanted}, key=str):

@@ -12,7 +12,7 @@ import functools
 import json
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping
 from typing import Any, Generic, Self, TypeVar
 
 from vifplug.errors import InvalidDocument, Problem
@@ -37,6 +37,15 @@ class FrozenMap(Mapping[K, V], Generic[K, V]):
 
     def __len__(self) -> int:
         return len(self._items)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._items
+
+    def keys(self) -> KeysView[K]:
+        return self._items.keys()
+
+    def items(self) -> ItemsView[K, V]:
+        return self._items.items()
 
     def __hash__(self) -> int:
         return hash(frozenset(self._items.items()))
@@ -96,7 +105,7 @@ class Model:
     def to_data(self) -> dict[str, Any]:
         """Return the plain data from which `from_data` makes an equal model, without the fields at their default."""
         return {
-            name: _plain(value)
+            name: value if type(value) in _SCALARS else _plain(value)
             for name, default in _schema(type(self)).fields.items()
             if (value := getattr(self, name)) != default
         }
@@ -139,6 +148,8 @@ class _Schema:
     """What the type hints of a model say."""
 
     converters: Mapping[str, Convert]
+    #: the fields whose values of one type need no conversion, with that type
+    plain: Mapping[str, type]
     #: the fields that have no default
     required: tuple[str, ...]
     #: the default of each other field, converted
@@ -154,6 +165,7 @@ def _make_schema(cls: Any) -> _Schema:
     converters = {field.name: _converter(hints[field.name]) for field in fields if field.init}
     return _Schema(
         converters=converters,
+        plain={name: plain for name, convert in converters.items() if (plain := _plain_type(convert))},
         required=tuple(name for name in converters if defaults[name] is dataclasses.MISSING),
         defaults={
             name: converters[name](value, "$", []) if name in converters else value
@@ -182,7 +194,7 @@ def _validate(model: Model, names: Iterable[str], problems: list[Problem]) -> No
         value = state[name]
         if value is schema.fields[name]:
             state[name] = schema.defaults[name]
-        else:
+        elif type(value) is not schema.plain.get(name):
             state[name] = schema.converters[name](value, f"$.{name}", problems)
     if not problems:
         state.update(model.normal())
@@ -236,9 +248,12 @@ def _checked(convert: Convert, checks: Iterable[Callable[[Any], Any]]) -> Conver
     A check returns the normal form of a value, or raises ValueError with a sentence.
     """
 
+    plain = _plain_type(convert)
+
     def run(value: Any, path: str, problems: list[Problem]) -> Any:
         before = len(problems)
-        value = convert(value, path, problems)
+        if type(value) is not plain:
+            value = convert(value, path, problems)
         try:
             for check in checks if len(problems) == before else ():
                 value = check(value)
@@ -255,9 +270,11 @@ def _optional(converts: list[Convert]) -> Convert:
     If no alternative accepts it, the problems are those of the first.
     """
 
+    plain = [_plain_type(convert) for convert in converts]
+
     def run(value: Any, path: str, problems: list[Problem]) -> Any:
-        if value is None:
-            return None
+        if value is None or type(value) in plain:
+            return value
         if len(converts) == 1:
             return converts[0](value, path, problems)
         attempts: list[list[Problem]] = []
@@ -303,6 +320,13 @@ def _one_of(allowed: tuple[Any, ...], value: Any, path: str, problems: list[Prob
 
 
 _KIND = {bool: "true or false", int: "an integer", str: "a string"}
+
+
+def _plain_type(convert: Convert) -> type | None:
+    """Return the type whose values ``convert`` returns as they are, if that is all that it does."""
+    if isinstance(convert, functools.partial) and convert.func is _exactly:
+        return typing.cast("type", convert.args[0])
+    return None
 
 
 def _exactly(kind: type, value: Any, path: str, problems: list[Problem]) -> Any:
@@ -374,13 +398,17 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+#: the types of values that plain data has as they are
+_SCALARS = (str, int, bool, type(None))
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Model):
         return value.to_data()
     if isinstance(value, tuple):
         return [_plain(each) for each in value]
     if isinstance(value, FrozenMap):
-        return {key: _plain(each) for key, each in value.items()}
+        return {key: each if type(each) in _SCALARS else _plain(each) for key, each in value.items()}
     return value
 
 

@@ -1,4 +1,4 @@
-"""The SQLite database under the record: made, opened, brought to the present schema; its failures as sentences."""
+"""The SQLite database of the records: creation, migration to the current schema, and failures as sentences."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from vifplug.errors import StoreFailed
 
 #: How long SQLite waits for the transactions of others, in seconds; one takes milliseconds.
-_PATIENCE = 30.0
+_TIMEOUT = 30.0
 
 
 def _first_schema(database: sqlite3.Connection) -> None:
@@ -39,7 +39,7 @@ def _first_schema(database: sqlite3.Connection) -> None:
 
 
 def _shares(database: sqlite3.Connection) -> None:
-    """What a VIF has can be shared with others."""
+    """Let several VIFs share what they have."""
     database.execute("ALTER TABLE vif ADD COLUMN shares TEXT NOT NULL DEFAULT '[]'")
     database.execute("ALTER TABLE claim RENAME TO old_claim")
     database.execute("DROP INDEX claim_of_vif")
@@ -58,20 +58,20 @@ def _shares(database: sqlite3.Connection) -> None:
     database.execute("DROP TABLE old_claim")
 
 
-#: ``MIGRATIONS[n]`` brings schema n (PRAGMA user_version) to n + 1. One that was released is never changed.
+#: ``MIGRATIONS[n]`` migrates schema n (PRAGMA user_version) to n + 1. A released migration is never changed.
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first_schema, _shares)
 
 
 class DatabaseConnection(sqlite3.Connection):
-    """One that can be referred to weakly: a thread's connection goes when the thread does."""
+    """A connection that supports weak references: a thread's connection is closed when the thread ends."""
 
 
 def connect(directory: Path, path: Path) -> DatabaseConnection:
-    """Return a connection to the database, which is created or migrated to the current schema if necessary."""
+    """Return a connection to the database, which is created, or migrated to the current schema, if necessary."""
     with _directory_locked(directory):
         _make_file(path)
         connection = sqlite3.connect(
-            path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False, factory=DatabaseConnection
+            path, timeout=_TIMEOUT, isolation_level=None, check_same_thread=False, factory=DatabaseConnection
         )
         try:
             # text that is no UTF-8 must not hide the other rows; with such an escape it is no JSON any more
@@ -86,9 +86,9 @@ def connect(directory: Path, path: Path) -> DatabaseConnection:
 
 
 def _make_file(path: Path) -> None:
-    """Create an empty database that only its owner can access; SQLite gives -wal and -shm the same mode.
+    """Create an empty database that only its owner can read; SQLite gives its -wal and -shm files the same mode.
 
-    It never opens an existing file: closing it would release SQLite's locks on it (howtocorrupt.html, section 2.2).
+    An existing file is never opened: closing it would release SQLite's locks on it (howtocorrupt.html, section 2.2).
     """
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
@@ -100,7 +100,7 @@ def make(directory: Path) -> None:
 
 @contextlib.contextmanager
 def _directory_locked(directory: Path) -> Iterator[None]:
-    """One opening at a time: SQLite does not wait for others while it changes a new file to WAL."""
+    """Open databases one at a time: SQLite does not wait for others while it changes a new file to WAL."""
     make(directory)
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -114,7 +114,7 @@ def _migrate(database: sqlite3.Connection, path: Path) -> None:
     found: int = database.execute("PRAGMA user_version").fetchone()[0]
     if found > len(MIGRATIONS):
         raise StoreFailed(
-            f"{path} has schema {found} and this vifplug knows those up to {len(MIGRATIONS)}: "
+            f"{path} has schema {found} and this vifplug supports schemas up to {len(MIGRATIONS)}: "
             "install the vifplug that wrote it, or a later one"
         )
     if found < len(MIGRATIONS):
@@ -130,12 +130,12 @@ def _migrate(database: sqlite3.Connection, path: Path) -> None:
 
 
 def begin(database: sqlite3.Connection) -> None:
-    """Begin a transaction that nobody else writes in; waits for those of others."""
+    """Begin a transaction that excludes other writers; wait for their transactions to end."""
     database.execute("BEGIN IMMEDIATE")
 
 
 def roll_back(database: sqlite3.Connection) -> None:
-    """End the transaction without its writes; SQLite has done so by itself after some errors, such as a full disk."""
+    """Roll the transaction back, unless SQLite did so itself, as it does after a full disk and other errors."""
     if database.in_transaction:
         database.execute("ROLLBACK")
 
@@ -143,7 +143,7 @@ def roll_back(database: sqlite3.Connection) -> None:
 # -- failures -----------------------------------------------------------------------------------------------------
 
 _FULL = "its file system is full: free some space and try again"
-_DAMAGED = "it is damaged: restore it from a backup, or move it away and plug all VIFs again"
+_DAMAGED = "it is damaged: restore it from a backup, or move it away and plug the VIFs again"
 _FORBIDDEN = "user {user} may not write there: run as root, or set [vifplug] state_path to a directory of that user"
 _READ_ONLY = "its file system is read-only: set [vifplug] state_path to a directory that can be written"
 _NO_DIRECTORY = "{directory} is not a directory: move it away, or set [vifplug] state_path to another one"
@@ -156,7 +156,7 @@ _REASONS: dict[str | int, str] = {
     "SQLITE_READONLY": _FORBIDDEN,
     "SQLITE_CANTOPEN": _FORBIDDEN,
     "SQLITE_PERM": _FORBIDDEN,
-    "SQLITE_BUSY": f"another process has kept it locked for {_PATIENCE:g} s: end that process and try again",
+    "SQLITE_BUSY": f"another process has kept it locked for {_TIMEOUT:g} s: end that process and try again",
     errno.ENOSPC: _FULL,
     errno.EDQUOT: _FULL,
     errno.EACCES: _FORBIDDEN,
@@ -173,7 +173,7 @@ def failures(path: Path) -> Iterator[None]:
         yield
     except (sqlite3.Error, OSError) as error:
         reason = _reason(error, path).format(user=os.geteuid(), directory=path.parent)
-        raise StoreFailed(f"the record of what is plugged, {path}, can't be used: {reason}") from error
+        raise StoreFailed(f"the record of plugged VIFs, {path}, cannot be used: {reason}") from error
 
 
 def _reason(error: sqlite3.Error | OSError, path: Path) -> str:

@@ -1,7 +1,7 @@
-"""Locks on VIFs, exclusive among all threads and processes of a host: bytes of one file.
+"""Locks on VIFs, exclusive among all threads and processes of a host: each is a byte of one file.
 
 Open file description locks (fcntl(2), Linux 3.15) exclude threads as they do processes; one descriptor holds any
-number of them; the kernel releases those of a process that dies, so there is nothing stale and nothing to tidy up.
+number of them. The kernel releases the locks of a process that dies, so no lock is ever stale.
 """
 
 from __future__ import annotations
@@ -26,9 +26,15 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.05
 
 @contextlib.contextmanager
 def held(descriptor: int, vif_ids: Iterable[str], timeout: float) -> Iterator[None]:
-    """Hold the VIFs' bytes of the open file ``descriptor``. Raises Busy after ``timeout`` seconds in all.
+    """Lock the VIFs' bytes of an open file inside the ``with``.
 
-    They are taken in ascending order, so that no two callers wait for each other.
+    They are locked in ascending order, so that no two callers wait for each other.
+
+    Args:
+        timeout: how long to wait for all of them, in seconds.
+
+    Raises:
+        Busy: the time is over.
     """
     deadline = time.monotonic() + timeout
     try:
@@ -42,7 +48,7 @@ def held(descriptor: int, vif_ids: Iterable[str], timeout: float) -> Iterator[No
 
 
 def _offset(vif_id: str) -> int:
-    """The byte that stands for a VIF. Two VIFs with one byte, less likely than 1 in 2**50, would only wait in turn."""
+    """Return the byte of a VIF. Two VIFs that share one (less likely than 1 in 2**50) would wait for each other."""
     return int.from_bytes(hashlib.sha256(vif_id.encode()).digest()[:7])
 
 
@@ -67,12 +73,12 @@ def _tried(descriptor: int, offset: int) -> bool:
 
 
 def _set(descriptor: int, kind: int, start: int, length: int) -> None:
-    """Change the lock on a range; a length of 0 is up to the end, wherever that is."""
+    """Change the lock on a range; a length of 0 reaches to the end of the file."""
     fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _FLOCK.pack(kind, os.SEEK_SET, start, length, 0))
 
 
 def _holder(descriptor: int, offset: int) -> str:
-    """Who holds a byte, from the locks that /proc/PID/fdinfo shows (proc(5)); the lock itself does not tell."""
+    """Return who has locked a byte, as /proc/PID/fdinfo shows (proc(5)); fcntl does not say."""
     lock = f":{os.fstat(descriptor).st_ino} {offset} {offset}\n"
     for info in Path("/proc").glob("[0-9]*/fdinfo/*"):
         with contextlib.suppress(OSError):  # a process that has ended since, or one of another user

@@ -1,4 +1,4 @@
-"""The record of what is plugged, and the locks on it, for all threads and processes of a host.
+"""The records of the plugged VIFs, and the locks on them, for all threads and processes of a host.
 
 The record is an SQLite database in WAL mode with ``synchronous=FULL``: what `Store.put` has returned from survives a
 power cut. Records are plain strings in and out; what they mean, and whether they are sound, `vifplug.driver.records`
@@ -28,35 +28,40 @@ State = Literal["plugging", "plugged", "updating", "unplugging"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What is known of one VIF. In every state but ``plugged`` something was begun and not finished.
-
-    ``asked`` and ``actual`` are the JSON of the VIF as it came and as it was resolved; ``instance`` that of its guest,
-    ``interface_xml`` the element that the caller got.
-    ``wanted`` and ``originals`` are JSON lists of resources: what has to hold, and what was there before.
-    ``claims`` names what no other VIF may have at the same time, ``shares`` what others may have as well unless one of
-    them claims it. ``changed_at`` is in seconds since the epoch.
-    """
+    """The row of one VIF."""
 
     vif_id: str
+    #: every state except ``plugged`` means that a change was begun and not finished
     state: State
+    #: JSON of the VIF as requested
     asked: str
+    #: JSON of the VIF as resolved on this host
     actual: str
+    #: JSON of the guest
     instance: str | None
+    #: the element that the caller was given
     interface_xml: str
+    #: JSON list of the resources that must hold
     wanted: str
+    #: JSON list of what the VIF changed, as it was before
     originals: str
+    #: names of what no other VIF may have at the same time
     claims: tuple[str, ...] = ()
+    #: names of what other VIFs may have as well, unless one of them claims it
     shares: tuple[str, ...] = ()
+    #: seconds since the epoch
     changed_at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holding:
-    """That a VIF has what ``name`` names, ``alone`` or with others. ``instance`` is the JSON of its guest."""
+    """That a VIF has what a name stands for."""
 
     name: str
     vif_id: str
+    #: no other VIF may have it
     alone: bool
+    #: JSON of the VIF's guest
     instance: str | None
 
 
@@ -69,15 +74,15 @@ _TUPLES = ("claims", "shares")
 _RELEASE = "DELETE FROM claim WHERE vif_id = ?"
 _HOLDINGS = "SELECT name, vif_id, alone, instance FROM claim JOIN vif USING (vif_id)"
 
-#: Connections that a fork brought along. SQLite allows neither their use nor their closing in the child, so they are
-#: kept from the garbage collector (https://www.sqlite.org/howtocorrupt.html, section 2.6).
+#: Connections inherited by a fork. SQLite allows neither their use nor their closing in the child, so they are kept
+#: from the garbage collector (https://www.sqlite.org/howtocorrupt.html, section 2.6).
 _inherited: list[sqlite3.Connection] = []
 
 
 class Store:
-    """What is plugged on this host, in ``state_path``. Thread-safe and fork-safe; opened when it is first used.
+    """The records of this host, in ``state_path``. Thread-safe and fork-safe; opened when it is first used.
 
-    All methods raise StoreFailed, `put` also Conflict and `lock` Busy; each has then changed nothing.
+    All methods raise StoreFailed, `put` also Conflict and `lock` Busy; nothing was changed then.
     """
 
     def __init__(self, state_path: str | os.PathLike[str]) -> None:
@@ -89,42 +94,44 @@ class Store:
         self._epoch = 0
 
     def get(self, vif_id: str) -> Record | None:
-        """The record of one VIF; None when there is none."""
+        """Return the record of one VIF; None if it does not exist."""
         records = self._query("WHERE vif_id = ?", vif_id)
         return records[0] if records else None
 
     def all(self) -> list[Record]:
-        """All records, by id."""
+        """Return all records, by id."""
         return self._query("ORDER BY vif_id")
 
     def holdings(self, names: Iterable[str]) -> list[Holding]:
-        """Who has what is named."""
+        """Return which VIFs have what the names stand for."""
         with database.failures(self._path):
             return _holdings(self._connection(), names)
 
     def all_holdings(self) -> list[Holding]:
-        """Who has what."""
+        """Return what each VIF has."""
         with database.failures(self._path):
             return _to_holdings(self._connection().execute(f"{_HOLDINGS} ORDER BY name, vif_id"))
 
     def put(self, records: Iterable[Record]) -> None:
-        """Write the records over those of the same VIFs: all or none, and on the disk when it returns.
+        """Replace the records of the same VIFs: all or none. They are on the disk when it returns.
 
-        Raises Conflict, and writes none, when another VIF has what one of them claims, or claims what it shares.
+        Raises:
+            Conflict: another VIF has what one of them claims, or claims what one of them shares.
         """
         with self.transaction() as transaction:
             transaction.put(records)
 
     def delete(self, ids: Iterable[str]) -> None:
-        """Forget the VIFs and what they have: all or none. One that is not known is no error."""
+        """Remove the records of the VIFs and what they have: all or none. An unknown id is no error."""
         with self.transaction() as transaction:
             transaction.delete(ids)
 
     @contextlib.contextmanager
     def transaction(self, *, dry_run: bool = False) -> Iterator[StoreTransaction]:
-        """What is read inside stays as it is until what is written is on the disk; others wait meanwhile.
+        """Isolate what is read and written inside the ``with``; other transactions wait meanwhile.
 
-        ``dry``: in the end nothing is written.
+        Args:
+            dry_run: write nothing in the end.
         """
         with database.failures(self._path):
             connection = self._connection()
@@ -139,16 +146,16 @@ class Store:
 
     @contextlib.contextmanager
     def lock(self, vif_ids: Iterable[str], timeout: float) -> Iterator[None]:
-        """Lock these VIFs inside the ``with``, against all threads and processes of the host.
+        """Lock these VIFs, against all threads and processes of the host, inside the ``with``.
 
-        The kernel releases the locks of a process that dies. The lock is not reentrant: a thread that locks a VIF twice
-        waits for itself.
+        The kernel releases the locks of a process that dies. Not reentrant: a thread that locks a VIF twice waits for
+        itself.
 
         Args:
-            timeout: time to wait for all locks, in seconds.
+            timeout: how long to wait for all of them, in seconds.
 
         Raises:
-            Busy: the timeout has expired.
+            Busy: another thread or process has locked one of them for longer than that.
         """
         with database.failures(self._lock_file):
             database.make(self._directory)
@@ -160,7 +167,7 @@ class Store:
             os.close(descriptor)
 
     def close(self) -> None:
-        """Close the connections of all threads, which must not use them. Later use opens them again."""
+        """Close the connections of all threads, which must not be at work. Later use opens them again."""
         self._epoch += 1
         for connection in list(self._opened.pop(os.getpid(), ())):
             connection.close()
@@ -170,7 +177,7 @@ class Store:
             return [_to_record(row) for row in self._connection().execute(f"{_SELECT} {clause}", values)]
 
     def _connection(self) -> DatabaseConnection:
-        """Return the connection of this thread: opened in this process, not closed, and to the current file."""
+        """Return this thread's connection, unless it is of another process, was closed, or is to a removed file."""
         process = os.getpid()
         held: tuple[_Place, DatabaseConnection] | None = getattr(self._local, "held", None)
         if held and held[0] == (process, self._epoch, _inode(self._path)):
@@ -186,7 +193,7 @@ class Store:
 
 
 class StoreTransaction:
-    """A transaction of the store, as its ``with`` gives it."""
+    """A transaction of the store; see `Store.transaction`."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self.connection = connection
@@ -222,7 +229,7 @@ _Place = tuple[int, int, tuple[int, int] | None]
 
 
 def _inode(path: Path) -> tuple[int, int] | None:
-    """Which file it is: what is written to one that was removed is in no one's record."""
+    """Identify the file at a path: what is written to a removed file is lost."""
     try:
         found = path.stat()
     except FileNotFoundError:
@@ -252,12 +259,12 @@ def _to_names(value: Any) -> Any:
 
 
 def taken(name: str, vif_id: str, holder: str) -> str:
-    """Why a VIF can't have what ``name`` names, as a sentence."""
+    """Return why a VIF cannot have what ``name`` stands for, as a sentence."""
     return f"{name} is requested by VIF {vif_id} and in use by VIF {holder}: unplug that one first"
 
 
 def _hold(connection: sqlite3.Connection, name: str, vif_id: str, *, alone: bool) -> None:
-    """Note that a VIF has something, unless another one has it and either is to be alone."""
+    """Record that a VIF has something, unless another VIF has it and one of the two claims it."""
     others = "SELECT vif_id FROM claim WHERE name = ? AND vif_id != ? AND (? OR alone) LIMIT 1"
     if holder := connection.execute(others, (name, vif_id, alone)).fetchone():
         raise Conflict(taken(name, vif_id, holder[0]))
