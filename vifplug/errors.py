@@ -154,6 +154,8 @@ class DamagedRecord(StoreFailed):
 
     def __init__(self, vif_id: str, reason: str) -> None:
         self.vif_id = vif_id
+        #: what is wrong with the record
+        self.reason = reason
         super().__init__(
             f"VIF {vif_id}: its record is damaged ({reason}): run `vifplug unplug {vif_id}`, which removes what "
             "carries the VIF's mark, and plug the VIF again"

@@ -371,10 +371,13 @@ def _recorded(stored: StoredVif | None, *, force: bool) -> tuple[list[Resource],
         stored.validate("state", "claims", "shares")
         return lasting(stored.resources), stored.originals
     except DamagedRecord as error:
-        _log.warning("%s; what the VIF changed is not restored", error)
-    except Missing:
+        reason = error.reason
+    except Missing as error:
         if not force:
             raise
+        reason = str(error)
+    # not above: what is logged in an except clause gets the exception's own text appended (oslo.log)
+    _log.warning("VIF %s: what it changed is not restored, since its record cannot be used: %s", stored.id, reason)
     return None
 
 
