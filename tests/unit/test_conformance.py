@@ -397,7 +397,7 @@ def test_facts_that_the_suite_was_not_given_are_asked_for() -> None:
             yield tap(vif, context)
 
     message = failure(suite(Asking), "test_plugging_converges_and_leaves_nothing")
-    assert message == f"desired raised {Missing.__name__}: no VF 0000:81:02.3: no host was given to look on"
+    assert message == f"desired raised {Missing.__name__}: no VF 0000:81:02.3: no host to query"
 
 
 def test_a_resource_that_does_not_hold_after_it_was_set_is_named() -> None:
