@@ -279,6 +279,7 @@ def test_the_servers_own_echo_is_answered_in_the_middle_of_a_request(tmp_path: P
     update = '{"id":null,"method":"update","params":["cur_cfg",{"Open_vSwitch":{"u":{"new":{"cur_cfg":7}}}}]}'
     reply = '{"id":1,"error":null,"result":[{"rows":[]}]}'
     script = [[MONITORED], [update, '{"id":"e","method":"echo","params":["x"]}'], [reply[:20], reply[20:]]]
+    script.append([reply.replace('"id":1', '"id":2')])  # no such bridge: is it a VLAN bridge?
     server = Scripted(tmp_path / "s.sock", script)
     assert found(at(f"unix:{tmp_path}/s.sock", 10), OvsBridge(name="br0")) is None
     server.join()
