@@ -210,7 +210,7 @@ def test_each_interface_for_itself(taken: LibvirtHost, host: PrivateHost) -> Non
 def test_a_vif_of_vifplugs_own_is_not_adopted(host: PrivateHost, libvirt: LibvirtHost) -> None:
     plugged = host.driver.plug(VIF.from_json({**_BASE, "virtualport": {"type": "openvswitch"}}))
     live = VIF.from_xml(on_openvswitch()).replace(target=plugged.actual.device)
-    with pytest.raises(errors.Conflict, match=f"VIF {ID} is vifplug's own already"):
+    with pytest.raises(errors.Conflict, match=f"VIF {ID} was plugged by vifplug"):
         host.driver.adopt([(live, None)])
     other = live.replace(id=OTHER, virtualport=live.virtualport and live.virtualport.replace(interfaceid=OTHER))
     with pytest.raises(errors.Conflict, match=f"got a port that vifplug made, for VIF {ID}"):
