@@ -21,7 +21,8 @@ from typing import Any
 
 import pytest
 
-from vifplug import VIF, VIFDriver, conf, errors
+from vifplug import VIF, conf, errors
+from vifplug.compat.driver import OsVifDriver
 from vifplug.host.ovs import decode
 from vifplug.host.ovs.decode import NotUnderstood, OvsdbRefused
 from vifplug.testing.host import PrivateHost
@@ -291,15 +292,15 @@ class Truth:
 class Verb:
     """A verb, whether the VIF is plugged before it, and what must be true when it says that it is done."""
 
-    run: Callable[[VIFDriver], object]
+    run: Callable[[OsVifDriver], object]
     plugged: bool = False
     holds: Callable[[Truth, Any], bool] = lambda truth, said: True
     changes: bool = False
 
 
-def _take_over(driver: VIFDriver) -> object:
+def _take_over(driver: OsVifDriver) -> object:
     theirs = vif(id=THEIR_ID, target=THEIRS, mac="52:54:00:12:34:57", bandwidth=None, vlan=None)
-    desired = [each for each in driver.wanted(theirs) if each.kind == "ovs-port"]
+    desired = [each for each in driver.desired(theirs) if each.kind == "ovs-port"]
     return list(driver.take_over(THEIR_ID, desired))
 
 
@@ -330,7 +331,7 @@ class Bench:
     """A host, a driver that speaks through the proxy, and one that does not."""
 
     host: PrivateHost
-    driver: VIFDriver
+    driver: OsVifDriver
     proxy: Proxy
     truth: Truth
     state: str = "unknown"
@@ -391,7 +392,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
         stack.callback(proxy.close)
         config = host.directory / "altered.conf"
         config.write_text(host.configuration(connection=proxy.connection, timeout=0.8))
-        driver = stack.enter_context(VIFDriver(conf.load([str(config)])))
+        driver = stack.enter_context(OsVifDriver(conf.load([str(config)])))
         truth = Truth(host.ovs.connection)
         stack.callback(truth.close)
         yield Bench(host, driver, proxy, truth)

@@ -270,7 +270,7 @@ def test_a_node_says_beforehand_that_it_can_not_take_a_guest(nodes: tuple[Node, 
     assert message == str(refused.value) and "red" in message
     define(there, ON_OPEN_VSWITCH.replace(BRIDGE, "br-none"))
     [message] = reasons_against(there, vif)
-    assert "br-none is not on this host" in message
+    assert "br-none does not exist on this host" in message
     define(there, ON_OPEN_VSWITCH.replace("sales", "buyers"))
     [message] = reasons_against(there, vif)
     assert "portgroup sales" in message
