@@ -64,7 +64,7 @@ class Job:
     intent: Sequence[Resource] = ()
     #: what the VIF changes, as it was before the first change
     originals: Mapping[Identity, Resource] = field(default_factory=dict)
-    change: Plan = Plan()
+    plan: Plan = Plan()
     #: whether a record that holds what is desired was written before anything was planned
     reserved: bool = False
     #: makes the job of the same VIF with another actual VIF; None for a job that a record left
@@ -163,7 +163,7 @@ class Engine:
             job.originals = {**steps.originals(lasting(job.desired), observed), **recorded}
             full = steps.with_former(job.desired, former, recorded)
             job.intent = [*full, *dropped]
-            job.change = make_plan(
+            job.plan = make_plan(
                 full if settle else lasting(full),
                 lasting(former),
                 observed,
@@ -189,14 +189,14 @@ class Engine:
             StepFailed: a step failed otherwise, and all steps were undone.
             PartlyDone: a step failed, and something is left.
         """
-        pending = [job for job in jobs if job.change.steps or not job.is_recorded()]
+        pending = [job for job in jobs if job.plan.steps or not job.is_recorded()]
         if not pending:
             return
-        releases = [step for job in jobs for step in job.change.releases]
-        removals = steps.batched_first(step for job in jobs for step in job.change.removals)
-        additions = steps.batched_last(step for job in jobs for step in job.change.additions)
+        releases = [step for job in jobs for step in job.plan.releases]
+        removals = steps.batched_first(step for job in jobs for step in job.plan.removals)
+        additions = steps.batched_last(step for job in jobs for step in job.plan.additions)
         try:  # without steps there is nothing that would need an intent
-            planned = any(job.change.steps for job in pending)
+            planned = any(job.plan.steps for job in pending)
             self._store.put([job.record(state if planned else "plugged") for job in pending])
         except BaseException:
             self.give_back(jobs)

@@ -271,7 +271,7 @@ class VIFDriver:
             job = Job.recorded(self._recorded(vif_id).validate())
             self._prepare([job], settle=True)
             self._engine.apply([job], "updating")
-        return job.change.steps
+        return job.plan.steps
 
     def unplug(self, vif_id: str, *, force: bool = False) -> tuple[Step, ...]:
         """Disconnect a VIF: remove what vifplug made for it, and restore what vifplug changed.
@@ -411,7 +411,7 @@ class VIFDriver:
                     f"without wait {FLOWS}"
                 )
         self._engine.prepare(jobs, settle=settle)
-        changing = {step.subject.identity for job in jobs for step in job.change.steps}
+        changing = {step.subject.identity for job in jobs for step in job.plan.steps}
         ready = [port for own in ports for port in own if port.identity not in changing] if self._confirms else []
         if ready:
             self._host.ovs.confirm(ready)
@@ -433,4 +433,4 @@ class VIFDriver:
 
 
 def _plugged(job: Job) -> Plugged:
-    return Plugged(vif=job.vif, actual=job.actual, interface_xml=job.interface_xml, steps=job.change.steps)
+    return Plugged(vif=job.vif, actual=job.actual, interface_xml=job.interface_xml, steps=job.plan.steps)
