@@ -45,13 +45,13 @@ class Lamps(MemoryBackend):
 
 
 class Blind(Lamps):
-    def observe(self, wanted: Sequence[Resource]) -> dict[Identity, Observed]:
+    def observe(self, desired: Sequence[Resource]) -> dict[Identity, Observed]:
         return {}
 
 
 class Imagining(Lamps):
-    def observe(self, wanted: Sequence[Resource]) -> dict[Identity, Observed]:
-        return {each.identity: Observed(resource=each) for each in wanted}
+    def observe(self, desired: Sequence[Resource]) -> dict[Identity, Observed]:
+        return {each.identity: Observed(resource=each) for each in desired}
 
 
 class Lazy(Lamps):
@@ -65,9 +65,9 @@ class Forgetful(Lamps):
 
 
 class Meddling(Lamps):
-    def observe(self, wanted: Sequence[Resource]) -> dict[Identity, Observed]:
+    def observe(self, desired: Sequence[Resource]) -> dict[Identity, Observed]:
         self.place(Lamp(name=f"seen{len(self.there)}", owner=OWNER))
-        return super().observe(wanted)
+        return super().observe(desired)
 
 
 class Clinging(Lamps):
@@ -89,18 +89,18 @@ class Strict(Lamps):
 
 
 class Greedy(Lamps):
-    def observe(self, wanted: Sequence[Resource]) -> dict[Identity, Observed]:
+    def observe(self, desired: Sequence[Resource]) -> dict[Identity, Observed]:
         there = self.there
-        return {each.identity: Observed(resource=each) for each in wanted if each.identity in there}
+        return {each.identity: Observed(resource=each) for each in desired if each.identity in there}
 
 
 class OneShot(Lamps):
     closed = False
 
-    def observe(self, wanted: Sequence[Resource]) -> dict[Identity, Observed]:
+    def observe(self, desired: Sequence[Resource]) -> dict[Identity, Observed]:
         if self.closed:
             raise ValueError("I/O operation on closed file")
-        return super().observe(wanted)
+        return super().observe(desired)
 
     def close(self) -> None:
         self.closed = True

@@ -445,14 +445,14 @@ RAISING = """
         def __init__(self):
             super().__init__()
             if level("construct"): raise OSError("no daemon")
-        def observe(self, wanted):
+        def observe(self, desired):
             if level("observe"): raise KeyError("lamp")
             if level("exit"): raise SystemExit("lamp")
-            if level("record"): [each.replace(level="high") for each in wanted]
-            if level("bare"): return {each.identity: each for each in wanted}
+            if level("record"): [each.replace(level="high") for each in desired]
+            if level("bare"): return {each.identity: each for each in desired}
             if level("other"): return {("beacon", "b9"): Observed(resource=None, foreign="a lamp")}
             if level("list"): return []
-            return super().observe(wanted)
+            return super().observe(desired)
         def apply(self, steps, done):
             super().apply(steps, done)
             if level("apply") and steps[0].after:

@@ -21,7 +21,7 @@ class OneFunction(StepwiseBackend):
     def __init__(self, *, deaf: bool = False) -> None:
         self.state, self.deaf = FOUND, deaf
 
-    def observe(self, wanted: Sequence[Resource]) -> dict[Identity, Observed]:
+    def observe(self, desired: Sequence[Resource]) -> dict[Identity, Observed]:
         return {FOUND.identity: Observed(resource=self.state)}
 
     def make(self, after: Resource) -> None:

@@ -49,7 +49,7 @@ class Admission:
             return sentences(error)
         checks = (self._conflicts(job), self._unready(job), self._too_small(job.actual))
         found = [sentence for check in checks for sentence in _describe(check)]
-        self._taken += _wanted(job)
+        self._taken += _holdings_of(job)
         return list(dict.fromkeys(found))
 
     def _actual(self, vif: VIF, former: StoredVif | None) -> VIF:
@@ -57,14 +57,14 @@ class Admission:
         return begun.actual(self._holdings(begun.names)) if isinstance(begun, PoolChoice) else begun
 
     def _holdings(self, names: Iterable[str]) -> list[Holding]:
-        wanted = set(names)
-        return [*self._recorded(wanted), *(each for each in self._taken if each.name in wanted)]
+        names = set(names)
+        return [*self._recorded(names), *(each for each in self._taken if each.name in names)]
 
     def _conflicts(self, job: Job) -> Iterator[str]:
         """What another VIF has."""
-        wanted = {each.name: each for each in _wanted(job)}
-        for other in self._holdings(wanted):
-            if other.vif_id != job.vif.id and (other.alone or wanted[other.name].alone):
+        desired = {each.name: each for each in _holdings_of(job)}
+        for other in self._holdings(desired):
+            if other.vif_id != job.vif.id and (other.alone or desired[other.name].alone):
                 yield taken(other.name, job.vif.id, other.vif_id)
 
     def _unready(self, job: Job) -> Iterator[str]:
@@ -99,7 +99,7 @@ def _describe(reasons: Iterator[str]) -> Iterator[str]:
         yield from sentences(error)
 
 
-def _wanted(job: Job) -> list[Holding]:
+def _holdings_of(job: Job) -> list[Holding]:
     """What the VIF would have."""
     record = job.record("plugged")
     names = [(name, True) for name in record.claims] + [(name, False) for name in record.shares]

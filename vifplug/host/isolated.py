@@ -25,12 +25,12 @@ class IsolatedBackend:
         with self._named(BrokenPlugin, "can't be constructed"):
             self._backend = make()
 
-    def observe(self, wanted: Sequence[Resource]) -> dict[Identity, Observed]:
+    def observe(self, desired: Sequence[Resource]) -> dict[Identity, Observed]:
         """See `vifplug.host.backend.Backend.observe`."""
-        failed = f"failed to observe {', '.join(map(str, wanted))}"
+        failed = f"failed to observe {', '.join(map(str, desired))}"
         with self._named(BrokenPlugin, failed):
-            seen = self._backend.observe(wanted)
-        if problem := _wrong_answer(wanted, seen):
+            seen = self._backend.observe(desired)
+        if problem := _wrong_answer(desired, seen):
             raise BrokenPlugin(f"{self._whose} {failed}: {problem}")
         return seen
 
@@ -64,11 +64,11 @@ def is_for_the_operator(error: BaseException) -> bool:
     )
 
 
-def _wrong_answer(wanted: Sequence[Resource], seen: object) -> str:
+def _wrong_answer(desired: Sequence[Resource], seen: object) -> str:
     """Return what is wrong with what a backend observed; empty if nothing is."""
     if not isinstance(seen, Mapping):
         return f"expected a dict of Observed by identity, got {seen!r}"
-    if strange := sorted(set(seen) - {each.identity for each in wanted}, key=str):
+    if strange := sorted(set(seen) - {each.identity for each in desired}, key=str):
         return f"was not asked for {strange[0]!r}"
     for identity, each in seen.items():
         if not isinstance(each, Observed):

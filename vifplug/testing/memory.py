@@ -45,11 +45,11 @@ class MemoryBackend:
         with self._lock:
             return dict(self._there)
 
-    def observe(self, wanted: Sequence[Resource]) -> dict[Identity, Observed]:
+    def observe(self, desired: Sequence[Resource]) -> dict[Identity, Observed]:
         """See `vifplug.host.backend.Backend.observe`."""
         with self._lock:
-            there = {each.identity: self._there.get(each.identity) for each in wanted}
-            marks = {each.identity: each.owner for each in wanted}
+            there = {each.identity: self._there.get(each.identity) for each in desired}
+            marks = {each.identity: each.owner for each in desired}
         return {identity: _seen(each, marks[identity]) for identity, each in there.items() if each}
 
     def find(self, owner: str) -> list[Resource]:

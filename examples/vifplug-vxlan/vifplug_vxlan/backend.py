@@ -31,9 +31,9 @@ class Tunnels(StepwiseBackend):
     def __init__(self) -> None:
         self._netlink = Netlink()
 
-    def observe(self, wanted: Sequence[Resource]) -> dict[Identity, Observed]:
+    def observe(self, desired: Sequence[Resource]) -> dict[Identity, Observed]:
         """Return what exists of each tunnel; its links are found by name."""
-        tunnels = [each for each in wanted if isinstance(each, Tunnel)]
+        tunnels = [each for each in desired if isinstance(each, Tunnel)]
         links = self._netlink.links(name for each in tunnels for name in each.links)
         lowers = self._netlink.named(link.data["IFLA_VXLAN_LINK"] for link in links.values() if _lower(link))
         return {each.identity: _observed(each, links, lowers) for each in tunnels if each.name in links}
@@ -117,8 +117,8 @@ def _lower(link: Link) -> bool:
     return bool(link.data.get("IFLA_VXLAN_LINK"))
 
 
-def _observed(wanted: Tunnel, links: Mapping[str, Link], lowers: Mapping[int, Link]) -> Observed:
-    link, bridge = links[wanted.name], links.get(wanted.bridge)
+def _observed(desired: Tunnel, links: Mapping[str, Link], lowers: Mapping[int, Link]) -> Observed:
+    link, bridge = links[desired.name], links.get(desired.bridge)
     if link.kind != "vxlan" or link.group != GROUP:
         return Observed(resource=None, foreign=f"a {link.kind or 'network'} device that vifplug-vxlan did not create")
     if bridge and (bridge.kind != "bridge" or bridge.group != GROUP):
@@ -127,7 +127,7 @@ def _observed(wanted: Tunnel, links: Mapping[str, Link], lowers: Mapping[int, Li
         )
     get = link.data.get
     lower = lowers.get(get("IFLA_VXLAN_LINK", 0))
-    found = wanted.replace(
+    found = desired.replace(
         vni=get("IFLA_VXLAN_ID"),
         remote=get("IFLA_VXLAN_GROUP") or get("IFLA_VXLAN_GROUP6"),
         local=get("IFLA_VXLAN_LOCAL") or get("IFLA_VXLAN_LOCAL6"),
@@ -136,12 +136,12 @@ def _observed(wanted: Tunnel, links: Mapping[str, Link], lowers: Mapping[int, Li
         bridged=bool(bridge and link.master == bridge.index),
         mtu=link.mtu,
         up=link.up and bool(bridge and bridge.up),
-        sysctls=_sysctls(wanted, [each.name for each in (link, bridge) if each]),
+        sysctls=_sysctls(desired, [each.name for each in (link, bridge) if each]),
     )
     return Observed(resource=found)
 
 
-def _sysctls(wanted: Tunnel, names: Sequence[str]) -> Any:
+def _sysctls(desired: Tunnel, names: Sequence[str]) -> Any:
     """Return the sysctls of the first link that differs, else the desired ones."""
-    values = [sysctls.read(name, wanted.sysctls) for name in names]
-    return next((each for each in values if each != wanted.sysctls), wanted.sysctls)
+    values = [sysctls.read(name, desired.sysctls) for name in names]
+    return next((each for each in values if each != desired.sysctls), desired.sysctls)

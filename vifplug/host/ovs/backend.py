@@ -49,12 +49,12 @@ class OvsBackend:
 
     # -- observe ----------------------------------------------------------------------------------------------------
 
-    def observe(self, wanted: Sequence[Resource]) -> dict[Identity, Observed]:
+    def observe(self, desired: Sequence[Resource]) -> dict[Identity, Observed]:
         """Observe resources: one transaction of look-ups, however many ports the host has."""
-        stored = [resource for resource in wanted if isinstance(resource, (OvsBridge, OvsPort))]
+        stored = [resource for resource in desired if isinstance(resource, (OvsBridge, OvsPort))]
         queries = [_read(resource) for resource in stored]
         answers = iter(self._pool.select(*(each for query in queries for each in query)))
-        found = adopted.observe(self._pool, [each for each in wanted if isinstance(each, AdoptedPort)])
+        found = adopted.observe(self._pool, [each for each in desired if isinstance(each, AdoptedPort)])
         for resource, query in zip(stored, queries, strict=True):
             seen = self._seen(resource, [next(answers) for _ in query])
             # Under the VIF's row there may be a port of another name: that is not the desired one.
@@ -63,7 +63,7 @@ class OvsBackend:
         for bridge in stored:
             if isinstance(bridge, OvsBridge) and bridge.identity not in found and (other := self._no_bridge(bridge)):
                 found[bridge.identity] = other
-        for qdisc in wanted:
+        for qdisc in desired:
             if isinstance(qdisc, OvsQdisc) and (root := self._root_qdisc(qdisc.name)) is not None:
                 found[qdisc.identity] = Observed(resource=qdisc.trusted(root=root))
         return found

@@ -89,8 +89,8 @@ class OvsPort(Resource):
     awaited: bool = uncompared(default=False)
     #: the VLAN of a port that is made, where ``vlan`` is left to whoever else sets it
     initial: OvsVlan | None = uncompared(default=None)
-    #: Interface.error, or what an ofport of -1 means: wanted empty, so that an error is a difference. None: its device
-    #: may come later
+    #: Interface.error, or what an ofport of -1 means: desired empty, so that an error is a difference. None: its
+    #: device may come later
     error: str | None = ""
     #: as found: ovs-vswitchd has opened its device. That comes by itself, and later
     opened: bool = uncompared(default=False, compare=False)

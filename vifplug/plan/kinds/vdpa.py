@@ -40,7 +40,7 @@ class VdpaDevice(Resource):
     Nothing of it is ever set. ``mac`` is what the device tells the guest, whatever the element says: a driver can't
     write it (virtio 1.2 section 5.1.4; the kernel's simulator lets it). None leaves it to QEMU, which ignores all zeros
     (hw/net/virtio-net.c, virtio_net_get_config). ``queues`` are pairs; a device that has more has as many as are
-    wanted. ``function`` is the VF that it is on.
+    requested. ``function`` is the VF that it is on.
     """
 
     kind = VDPA_DEVICE
