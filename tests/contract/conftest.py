@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from vifplug.host.backend import Backend
-from vifplug.host.links.backend import LinkBackend
+from vifplug.host.host import Host
+from vifplug.host.machine import Machine
+from vifplug.host.ovs.settings import OvsSettings
 from vifplug.plan import preconditions
 from vifplug.plan.registry import Resource
 from vifplug.plan.steps import Observed, Step, steps_toward
@@ -24,7 +26,7 @@ OTHER = "7e1b8d4c-02f6-4c0d-8f57-b2a9d3c4e522"
 class BackendUnderTest:
     """A machine under test, and the few moves that every test makes."""
 
-    backend: Backend
+    backend: Backend | Machine
     kernel: bool
     done: list[Step] = field(default_factory=list)
 
@@ -64,7 +66,7 @@ def namespace() -> Iterator[None]:
 @pytest.fixture
 def kernel(namespace: None) -> Iterator[BackendUnderTest]:
     needs.require("tun")
-    backend = LinkBackend()
+    backend = Host(OvsSettings())
     yield BackendUnderTest(backend, kernel=True)
     backend.close()
 

@@ -184,12 +184,12 @@ def test_the_names_that_stand_for_all_devices_are_refused(kernel: Any, name: str
 
 def test_without_cap_net_admin_it_says_so_and_makes_nothing(kernel: Any) -> None:
     code = f"""
-        from vifplug.host.links.backend import LinkBackend
+        from vifplug.host.links.devices import DeviceBackend
         from vifplug.plan import registry as r
         from vifplug.plan.steps import Step
         for each in (r.Tap(name="t0", owner="{OWNER}"), r.LinuxBridge(name="t0", owner="{OWNER}")):
             try:
-                LinkBackend().apply([Step(None, each)], [])
+                DeviceBackend().apply([Step(None, each)], [])
             except Exception as error:
                 print(type(error).__name__, "CAP_NET_ADMIN" in str(error), "Traceback" in str(error))
     """
@@ -237,10 +237,10 @@ def test_what_carries_the_mark_is_found_without_a_record(kernel: Any) -> None:
     wanted = [TAP, VethPair(name="v0", peer="v1", owner=OWNER), LinuxBridge(name="b0", owner=OWNER)]
     wanted += [Macvtap(name="m0", lower="v0", owner=OWNER), TAP.replace(name="t9", owner=OTHER)]
     kernel.reach(*wanted)
-    found = kernel.backend.find(OWNER)
+    found = kernel.backend.links.find(OWNER)
     assert {each.identity for each in found} == {each.identity for each in wanted[:4]}
     kernel.apply(*removal(found, kernel.backend.observe(found), {}))
-    assert kernel.backend.find(OWNER) == []
+    assert kernel.backend.links.find(OWNER) == []
     assert "t9" in ip("link")
 
 
@@ -257,16 +257,24 @@ def test_eight_threads_make_and_remove_taps_at_once(kernel: Any) -> None:
     assert not re.search(r"\bt\d:", ip("link"))
 
 
+def test_backends_that_threads_make_at_once_share_one_socket(kernel: Any) -> None:
+    kinds = ("tap", "bridge-port", "shared-bridge") * 8
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(kernel.backend.backend, kinds))
+    assert len(set(map(id, made))) == 3
+    assert {id(each._netlink) for each in made} == {id(kernel.backend.links._netlink)}
+
+
 def test_a_forked_child_uses_a_socket_of_its_own(kernel: Any) -> None:
     """Also when another thread of the parent is in the middle of a request."""
     kernel.reach(TAP)
-    kernel.backend._netlink._socket._lock.acquire()
+    kernel.backend.links._netlink._socket._lock.acquire()
     try:
         child = multiprocessing.get_context("fork").Process(target=lambda: os._exit(0 if kernel.plan(TAP) == [] else 1))
         child.start()
         child.join(timeout=30)
     finally:
-        kernel.backend._netlink._socket._lock.release()
+        kernel.backend.links._netlink._socket._lock.release()
     assert child.exitcode == 0
     assert kernel.plan(TAP) == []
 
@@ -369,10 +377,10 @@ def test_the_node_of_a_macvtap_belongs_to_its_user() -> None:
     """In `ip netns exec`, which mounts the /sys of that namespace: that tells whose the node in the shared /dev is."""
     code = f"""
         import os
-        from vifplug.host.links.backend import LinkBackend
+        from vifplug.host.links.devices import DeviceBackend
         from vifplug.plan.registry import Macvtap, VethPair
         from vifplug.plan.steps import Step, steps_toward
-        backend = LinkBackend()
+        backend = DeviceBackend()
         for n in range(40 + os.getpid() % 50):  # an index, and so a node, that no other test is likely to have
             backend.apply([Step(None, VethPair(name=f"a{{n}}", peer=f"b{{n}}", owner="{OWNER}"))], [])
         expected = Macvtap(name="m0", lower="a0", owner="{OWNER}", user=64055)
@@ -522,8 +530,8 @@ def test_a_listing_that_was_interrupted_is_tried_again_and_then_given_up(
 
 def test_the_root_qdisc_is_told(kernel: Any) -> None:
     kernel.reach(VethPair(name="v0", peer="v1", owner=OWNER))
-    assert kernel.backend.root_qdisc("v0") == "noqueue"
-    assert kernel.backend.root_qdisc("absent") is None
+    assert kernel.backend.links.root_qdisc("v0") == "noqueue"
+    assert kernel.backend.links.root_qdisc("absent") is None
 
 
 def test_the_tests_have_a_network_of_their_own(namespace: None) -> None:

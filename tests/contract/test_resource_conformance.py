@@ -1,12 +1,15 @@
-"""vifplug's own backend of kernel links passes the suite that third parties are given for theirs."""
+"""vifplug's own backends of kernel links pass the suite that third parties are given for theirs."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import pytest
 
-from vifplug.host.links.backend import LinkBackend
+from vifplug.host.backend import Backend
+from vifplug.host.links.devices import DeviceBackend
+from vifplug.host.links.ports import BridgePortBackend
 from vifplug.plan.registry import BridgePort, LinuxBridge, LowerDevice, Resource, Tap, VethPair
 from vifplug.testing.backends import ResourceConformance
 from vifplug.testing.netns import ip
@@ -15,7 +18,7 @@ OWNER = "0d9c1e5a-7a1c-4b52-9a53-1f2f5e0c7b11"
 
 
 class Links(ResourceConformance):
-    backend = LinkBackend
+    backend: ClassVar[Callable[[], Backend]] = DeviceBackend
 
     def occupy(self, resource: Resource) -> None:
         ip("link", "add", resource.name, "type", "veth", "peer", "name", "other0")
@@ -38,6 +41,7 @@ class TestBridge(Links):
 
 
 class TestBridgePort(Links):
+    backend = BridgePortBackend
     examples = (BridgePort(name="p0", bridge="br0", owner=OWNER, isolated=False),)
     changes: Any = ({"isolated": True}, {"bridge": "br1"})
 

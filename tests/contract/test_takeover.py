@@ -11,7 +11,7 @@ import pytest
 
 from tests.contract.conftest import OTHER, OWNER
 from tests.support.ovs import backend, found, new_id, port, rows, unplug
-from vifplug.host.links.backend import LinkBackend
+from vifplug.host.links.links import Links
 from vifplug.host.ovs.backend import OvsBackend
 from vifplug.plan.registry import LinuxBridge, OvsPort, OvsQos, Tap, VethPair, osvif_qos_id
 from vifplug.testing import needs, netns
@@ -136,12 +136,12 @@ def test_what_is_left_behind_is_cleaned_up_and_what_is_used_is_not(ovs: PrivateO
 
 
 @pytest.fixture
-def links() -> Iterator[LinkBackend]:
+def links() -> Iterator[Links]:
     needs.require("tun")
     with netns.entered():
-        backend = LinkBackend()
-        yield backend
-        backend.close()
+        links = Links()
+        yield links
+        links.close()
 
 
 def alias(name: str) -> str | None:
@@ -150,7 +150,7 @@ def alias(name: str) -> str | None:
     return message
 
 
-def test_devices_that_are_nobodys_are_marked_and_else_as_they_were(links: LinkBackend) -> None:
+def test_devices_that_are_nobodys_are_marked_and_else_as_they_were(links: Links) -> None:
     netns.ip("tuntap", "add", "dev", "tap0", "mode", "tap")
     netns.ip("link", "add", "qbr0", "type", "bridge")
     netns.ip("link", "add", "qvo0", "type", "veth", "peer", "name", "qvb0")
@@ -167,7 +167,7 @@ def test_devices_that_are_nobodys_are_marked_and_else_as_they_were(links: LinkBa
     assert links.take_over(ask) == [] and {each.name for each in links.find(OWNER)} == {"tap0", "qbr0", "qvb0"}
 
 
-def test_a_device_with_a_mark_or_of_another_kind_is_left_alone(links: LinkBackend) -> None:
+def test_a_device_with_a_mark_or_of_another_kind_is_left_alone(links: Links) -> None:
     netns.ip("tuntap", "add", "dev", "tap0", "mode", "tap")
     netns.ip("link", "set", "dev", "tap0", "alias", f"vifplug:{OTHER}")
     netns.ip("tuntap", "add", "dev", "tun0", "mode", "tun")

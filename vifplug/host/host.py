@@ -21,22 +21,20 @@ from vifplug.plan.facts import BridgeFacts, PoolDeviceFacts, VirtualFunctionFact
 from vifplug.plan.registry import LowerDevice, OvsBridge, Resource
 
 if TYPE_CHECKING:
-    from vifplug.host.links.backend import LinkBackend
+    from vifplug.host.links.links import Links
     from vifplug.host.ovs.backend import OvsBackend
     from vifplug.host.ovs.settings import OvsSettings
 
-_LINKS = (
+_DEVICES = (
     registry.Tap,
     registry.LibvirtTap,
     registry.Macvtap,
     registry.VethPair,
     registry.LinuxBridge,
-    registry.BridgePort,
-    registry.AdoptedBridgePort,
     registry.LowerDevice,
-    registry.SharedBridge,
-    registry.VlanLink,
 )
+_PORTS = (registry.BridgePort, registry.AdoptedBridgePort)
+_SHARED = (registry.SharedBridge, registry.VlanLink)
 _FUNCTIONS = (registry.VirtualFunction, registry.PciFunction)
 _OVS = (registry.OvsBridge, registry.OvsPort, registry.AdoptedPort, registry.OvsQdisc)
 
@@ -62,7 +60,9 @@ class Host(Machine):
         """
         super().__init__(
             {
-                **dict.fromkeys((cls.kind for cls in _LINKS), _links),
+                **dict.fromkeys((cls.kind for cls in _DEVICES), lambda: self.links.devices),
+                **dict.fromkeys((cls.kind for cls in _PORTS), lambda: self.links.ports),
+                **dict.fromkeys((cls.kind for cls in _SHARED), lambda: self.links.shared),
                 **dict.fromkeys((cls.kind for cls in _OVS), functools.partial(_ovs, ovs, self)),
                 **dict.fromkeys((cls.kind for cls in _FUNCTIONS), _functions),
                 registry.VhostSocket.kind: _sockets,
@@ -70,15 +70,23 @@ class Host(Machine):
             }
         )
         self._look = look
+        self._links: Links | None = None
+
+    def close(self) -> None:
+        """Close every backend that was made, and the socket of the links."""
+        super().close()
+        if self._links:
+            self._links.close()
 
     @property
-    def links(self) -> LinkBackend:
-        """The kernel's links."""
-        from vifplug.host.links.backend import LinkBackend
+    def links(self) -> Links:
+        """The kernel's links. They are imported when they are first used: many plugs need none."""
+        from vifplug.host.links.links import Links
 
-        backend = self.backend(registry.Tap.kind)
-        assert isinstance(backend, LinkBackend)
-        return backend
+        with self._making:
+            if self._links is None:
+                self._links = Links()
+            return self._links
 
     @property
     def ovs(self) -> OvsBackend:
@@ -189,12 +197,6 @@ class Host(Machine):
         with contextlib.suppress(Absent):  # a host without Open vSwitch has no bridges of it
             switched = self.ovs.bridges()
         return survey.bridges(self.links.all(), switched)
-
-
-def _links() -> Backend:
-    from vifplug.host.links.backend import LinkBackend
-
-    return LinkBackend()
 
 
 def _functions() -> Backend:

@@ -23,7 +23,7 @@ class Machine:
     def __init__(self, factories: Mapping[str, Callable[[], Backend]]) -> None:
         self._factories = dict(factories)
         self._made: dict[Callable[[], Backend], Backend] = {}
-        self._making = threading.Lock()
+        self._making = threading.RLock()  # making one backend may need another
 
     def observe(self, resources: Iterable[Resource]) -> dict[Identity, Observed]:
         """Return what the machine has under the identity of each resource. Each backend is called once."""

@@ -10,10 +10,9 @@ from typing import Any, ClassVar, cast
 
 from vifplug import errors
 from vifplug.host.links import devnode, sysctls, tap
-from vifplug.host.netlink.client import Netlink
+from vifplug.host.links.base import NetlinkBackend
 from vifplug.host.netlink.messages import Link, LinkChange
 from vifplug.host.netlink.socket import NetlinkRefused, explained
-from vifplug.host.stepwise import StepwiseBackend
 from vifplug.plan.registry import (
     Device,
     Identity,
@@ -49,13 +48,10 @@ _BRIDGE_DATA = {
 }
 
 
-class DeviceBackend(StepwiseBackend):
+class DeviceBackend(NetlinkBackend):
     """The devices of the network namespace of ``netlink``."""
 
     resources: ClassVar[tuple[type[Resource], ...]] = (Tap, LibvirtTap, VethPair, LinuxBridge, Macvtap, LowerDevice)
-
-    def __init__(self, netlink: Netlink) -> None:
-        self._netlink = netlink
 
     def observe(self, desired: Sequence[Resource]) -> dict[Identity, Observed]:
         """By name, one RTM_GETLINK for each link; see `vifplug.host.backend.Backend.observe`."""
@@ -253,8 +249,8 @@ def _stranger(link: Link, desired: Device) -> str:
         marked = "with the mark of this VIF"
     else:
         marked = "without the mark of vifplug"
-    wanted_kind, wanted_mark = _EXPECTED.get(type(desired), (desired.kind, "with the mark of this VIF"))
-    if (kind, marked) == (wanted_kind, wanted_mark):
+    expected = _EXPECTED.get(type(desired), (desired.kind, "with the mark of this VIF"))
+    if (kind, marked) == expected:
         return ""
     return f"a {kind or 'network device'} {marked}"
 

@@ -8,10 +8,9 @@ from itertools import groupby
 from typing import ClassVar
 
 from vifplug import errors
-from vifplug.host.netlink.client import Netlink
+from vifplug.host.links.base import NetlinkBackend
 from vifplug.host.netlink.messages import Link, LinkChange
 from vifplug.host.netlink.socket import NetlinkRefused, explained
-from vifplug.host.stepwise import StepwiseBackend
 from vifplug.plan.registry import AdoptedBridgePort, BridgePort, BridgeVlan, Identity, Resource, mark, marked_for
 from vifplug.plan.steps import Observed
 
@@ -20,13 +19,10 @@ PVID, UNTAGGED, RANGE_BEGIN, RANGE_END = 0x2, 0x4, 0x8, 0x10
 _FLAGS = {"isolated": "IFLA_BRPORT_ISOLATED", "hairpin": "IFLA_BRPORT_MODE", "learning": "IFLA_BRPORT_LEARNING"}
 
 
-class BridgePortBackend(StepwiseBackend):
+class BridgePortBackend(NetlinkBackend):
     """Ports of Linux bridges in the network namespace of ``netlink``."""
 
     resources: ClassVar[tuple[type[Resource], ...]] = (BridgePort, AdoptedBridgePort)
-
-    def __init__(self, netlink: Netlink) -> None:
-        self._netlink = netlink
 
     def observe(self, desired: Sequence[Resource]) -> dict[Identity, Observed]:
         """See `vifplug.host.backend.Backend.observe`. A device that is in no bridge is no port, so it is left out."""

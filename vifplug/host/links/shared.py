@@ -7,10 +7,9 @@ from typing import ClassVar
 
 from vifplug import errors
 from vifplug.host.links import sysctls
-from vifplug.host.netlink.client import Netlink
+from vifplug.host.links.base import NetlinkBackend
 from vifplug.host.netlink.messages import Link, LinkChange
 from vifplug.host.netlink.socket import NetlinkRefused, explained
-from vifplug.host.stepwise import StepwiseBackend
 from vifplug.plan.registry import HARDENED, Identity, Resource, SharedBridge, SharedLink, VlanLink
 from vifplug.plan.steps import Observed
 
@@ -20,13 +19,10 @@ _BRIDGE = {"IFLA_BR_FORWARD_DELAY": 0, "IFLA_BR_STP_STATE": 0, "IFLA_BR_MCAST_SN
 _BRIDGE_SYSCTLS = {**HARDENED, "ipv4/arp_ignore": "1", "ipv4/arp_announce": "2"}
 
 
-class SharedLinkBackend(StepwiseBackend):
+class SharedLinkBackend(NetlinkBackend):
     """The shared links of the network namespace of ``netlink``."""
 
     resources: ClassVar[tuple[type[Resource], ...]] = (SharedBridge, VlanLink)
-
-    def __init__(self, netlink: Netlink) -> None:
-        self._netlink = netlink
 
     def observe(self, desired: Sequence[Resource]) -> dict[Identity, Observed]:
         """See `vifplug.host.backend.Backend.observe`."""

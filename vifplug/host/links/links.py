@@ -1,9 +1,8 @@
-"""Backend for kernel links: the devices that vifplug makes, lower devices, and ports of Linux bridges."""
+"""The kernel's links: one socket, the backends that share it, and what is looked up beside them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 from vifplug.host.links.devices import DeviceBackend, birth_group, is_free
 from vifplug.host.links.ports import BridgePortBackend
@@ -11,45 +10,20 @@ from vifplug.host.links.shared import SharedLinkBackend
 from vifplug.host.netlink.client import Netlink
 from vifplug.host.netlink.messages import Link, LinkChange
 from vifplug.host.netlink.socket import NetlinkRefused, explained
-from vifplug.host.stepwise import StepwiseBackend
-from vifplug.plan.registry import Device, Identity, LinuxBridge, Macvtap, Resource, Tap, VethPair, mark
-from vifplug.plan.steps import Observed
+from vifplug.plan.registry import Device, LinuxBridge, Macvtap, Resource, Tap, VethPair, mark
 
 
-class LinkBackend(StepwiseBackend):
-    """The links of the network namespace in which it is first used."""
+class Links:
+    """The links of the network namespace in which it is first used, and their backends. Thread-safe."""
 
-    resources: ClassVar[tuple[type[Resource], ...]] = (
-        DeviceBackend.resources + BridgePortBackend.resources + SharedLinkBackend.resources
-    )
-
-    def __init__(self, netlink: Netlink | None = None) -> None:
-        self._netlink = netlink or Netlink()
-        self._devices = DeviceBackend(self._netlink)
-        self._parts = (self._devices, BridgePortBackend(self._netlink), SharedLinkBackend(self._netlink))
-
-    def observe(self, desired: Sequence[Resource]) -> dict[Identity, Observed]:
-        """See `vifplug.host.backend.Backend.observe`."""
-        found: dict[Identity, Observed] = {}
-        for part in self._parts:
-            if theirs := [resource for resource in desired if isinstance(resource, part.resources)]:
-                found |= part.observe(theirs)
-        return found
-
-    def make(self, after: Resource) -> None:
-        """See `StepwiseBackend.make`."""
-        self._part(after).make(after)
-
-    def change(self, before: Resource, after: Resource) -> None:
-        """See `StepwiseBackend.change`."""
-        self._part(after).change(before, after)
-
-    def remove(self, before: Resource) -> None:
-        """See `StepwiseBackend.remove`."""
-        self._part(before).remove(before)
+    def __init__(self) -> None:
+        self._netlink = Netlink()
+        self.devices = DeviceBackend(self._netlink)
+        self.ports = BridgePortBackend(self._netlink)
+        self.shared = SharedLinkBackend(self._netlink)
 
     def close(self) -> None:
-        """See `vifplug.host.backend.Backend.close`."""
+        """Close the socket, which the backends share; the next use opens a new one."""
         self._netlink.close()
 
     def root_qdisc(self, device: str) -> str | None:
@@ -74,7 +48,7 @@ class LinkBackend(StepwiseBackend):
         links = self._netlink.marked(mark(owner), birth_group(owner))
         below = self._netlink.named(link.link for link in links if link.link)
         questions = filter(None, (_question(link, owner, below.get(link.link or 0)) for link in links))
-        seen = self._devices.observe(list({each.identity: each for each in questions}.values()))
+        seen = self.devices.observe(list({each.identity: each for each in questions}.values()))
         return [each.resource for each in seen.values() if each.resource]
 
     def take_over(self, desired: Sequence[Device]) -> list[Device]:
@@ -90,9 +64,6 @@ class LinkBackend(StepwiseBackend):
         except NetlinkRefused as refused:
             raise explained(refused, free[0], "mark it as vifplug's") from refused
         return free
-
-    def _part(self, resource: Resource) -> StepwiseBackend:
-        return next(part for part in self._parts if isinstance(resource, part.resources))
 
 
 def _question(link: Link, owner: str, below: Link | None) -> Device | None:
