@@ -12,7 +12,7 @@ import functools
 import json
 import types
 import typing
-from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping
+from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from typing import Any, Generic, Self, TypeVar
 
 from vifplug.errors import InvalidDocument, Problem
@@ -43,6 +43,9 @@ class FrozenMap(Mapping[K, V], Generic[K, V]):
 
     def keys(self) -> KeysView[K]:
         return self._items.keys()
+
+    def values(self) -> ValuesView[V]:
+        return self._items.values()
 
     def items(self) -> ItemsView[K, V]:
         return self._items.items()
@@ -92,23 +95,27 @@ class Model:
         Raises:
             InvalidDocument: the data is invalid; the error has every problem.
         """
-        mapping = _as_mapping(cls, data)
-        schema = _schema(cls)
-        problems = [_unknown_key(key, schema.converters) for key in mapping if key not in schema.converters]
-        problems += [Problem(f"$.{name}", "is missing") for name in schema.required if name not in mapping]
+        mapping = data if isinstance(data, Mapping) else _abbreviated(cls, data)
+        schema, problems = _schema(cls), list[Problem]()
+        for key in mapping:
+            if key not in schema.converters:
+                problems.append(_unknown_key(key, schema.converters))
+        for name in schema.required:
+            if name not in mapping:
+                problems.append(Problem(f"$.{name}", "is missing"))
         made = object.__new__(cls)
-        given = {name: mapping[name] for name in schema.converters if name in mapping}
-        made.__dict__.update({**schema.defaults, **given})
-        _validate(made, given, problems)
+        made.__dict__.update({**schema.defaults, **mapping})
+        _validate(made, filter(mapping.__contains__, schema.converters), problems)
         return made
 
     def to_data(self) -> dict[str, Any]:
         """Return the plain data from which `from_data` makes an equal model, without the fields at their default."""
-        return {
-            name: value if type(value) in _SCALARS else _plain(value)
-            for name, default in _schema(type(self)).fields.items()
-            if (value := getattr(self, name)) != default
-        }
+        schema, data = _schema(type(self)), {}
+        for name in schema.fields:
+            value, default = getattr(self, name), schema.defaults.get(name, dataclasses.MISSING)
+            if value is not default and value != default:
+                data[name] = value if type(value) in _SCALARS else _plain(value)
+        return data
 
     def __str__(self) -> str:
         """Return the fields that differ from their default, as part of a sentence: ``mode access, tag 10``."""
@@ -148,14 +155,16 @@ class _Schema:
     """What the type hints of a model say."""
 
     converters: Mapping[str, Convert]
-    #: the fields whose values of one type need no conversion, with that type
-    plain: Mapping[str, type]
+    #: of each field, the types whose values need no conversion
+    sound: Mapping[str, frozenset[type]]
     #: the fields that have no default
     required: tuple[str, ...]
     #: the default of each other field, converted
     defaults: Mapping[str, Any]
     #: every field, with its default as the class has it
     fields: Mapping[str, Any]
+    #: the methods of Model that the class overrides
+    overrides: frozenset[str]
 
 
 def _make_schema(cls: Any) -> _Schema:
@@ -165,7 +174,7 @@ def _make_schema(cls: Any) -> _Schema:
     converters = {field.name: _converter(hints[field.name]) for field in fields if field.init}
     return _Schema(
         converters=converters,
-        plain={name: plain for name, convert in converters.items() if (plain := _plain_type(convert))},
+        sound={name: _sound(hints[name]) for name in converters},
         required=tuple(name for name in converters if defaults[name] is dataclasses.MISSING),
         defaults={
             name: converters[name](value, "$", []) if name in converters else value
@@ -173,6 +182,7 @@ def _make_schema(cls: Any) -> _Schema:
             if value is not dataclasses.MISSING
         },
         fields=defaults,
+        overrides=frozenset(name for name in vars(Model) if getattr(cls, name) is not getattr(Model, name)),
     )
 
 
@@ -189,15 +199,16 @@ def _validate(model: Model, names: Iterable[str], problems: list[Problem]) -> No
         InvalidDocument: with all problems.
     """
     schema, state = _schema(type(model)), model.__dict__
-    early = model.adapt()
+    early = model.adapt() if "adapt" in schema.overrides else ()
     for name in names:
         value = state[name]
         if value is schema.fields[name]:
             state[name] = schema.defaults[name]
-        elif type(value) is not schema.plain.get(name):
+        elif type(value) not in schema.sound[name]:
             state[name] = schema.converters[name](value, f"$.{name}", problems)
-    if not problems:
+    if not problems and "normal" in schema.overrides:
         state.update(model.normal())
+    if not problems and "rules" in schema.overrides:
         problems.extend(model.rules())
     if early or problems:
         raise InvalidDocument([*early, *problems])
@@ -226,15 +237,15 @@ def _converter(hint: Any) -> Convert:
     if hint is Any:
         return lambda value, path, problems: value
     if origin is typing.Annotated:
-        return _checked(_converter(args[0]), args[1:])
+        return _checked(_converter(args[0]), _sound(args[0]), args[1:])
     if origin in (typing.Union, types.UnionType):
-        return _optional([_converter(arg) for arg in args if arg is not type(None)])
+        return _optional([_converter(arg) for arg in args if arg is not type(None)], _sound(hint))
     if origin is typing.Literal:
         return functools.partial(_one_of, args)
     if origin is tuple:
         return functools.partial(_tuple, _converter(args[0]))
     if origin is FrozenMap:
-        return functools.partial(_map, _converter(args[0]), _converter(args[1]))
+        return _map(*args)
     if origin is not None or hint in (list, dict, set):
         raise TypeError(f"fields of type {hint} are not supported (expected tuple[X, ...], FrozenMap[K, V] or a Model)")
     if isinstance(hint, type) and issubclass(hint, Model):
@@ -242,17 +253,23 @@ def _converter(hint: Any) -> Convert:
     return functools.partial(_exactly, hint)
 
 
-def _checked(convert: Convert, checks: Iterable[Callable[[Any], Any]]) -> Convert:
+def _sound(hint: Any) -> frozenset[type]:
+    """Return the types whose values are values of ``hint`` as they are."""
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        return frozenset().union(*map(_sound, typing.get_args(hint)))
+    return frozenset({hint}) if origin is None and isinstance(hint, type) else frozenset()
+
+
+def _checked(convert: Convert, sound: frozenset[type], checks: Iterable[Callable[[Any], Any]]) -> Convert:
     """Return a converter that runs ``convert``, then each check.
 
     A check returns the normal form of a value, or raises ValueError with a sentence.
     """
 
-    plain = _plain_type(convert)
-
     def run(value: Any, path: str, problems: list[Problem]) -> Any:
         before = len(problems)
-        if type(value) is not plain:
+        if type(value) not in sound:
             value = convert(value, path, problems)
         try:
             for check in checks if len(problems) == before else ():
@@ -264,16 +281,14 @@ def _checked(convert: Convert, checks: Iterable[Callable[[Any], Any]]) -> Conver
     return run
 
 
-def _optional(converts: list[Convert]) -> Convert:
+def _optional(converts: list[Convert], sound: frozenset[type]) -> Convert:
     """Return a converter for None or the first alternative that accepts the value.
 
     If no alternative accepts it, the problems are those of the first.
     """
 
-    plain = [_plain_type(convert) for convert in converts]
-
     def run(value: Any, path: str, problems: list[Problem]) -> Any:
-        if value is None or type(value) in plain:
+        if type(value) in sound:
             return value
         if len(converts) == 1:
             return converts[0](value, path, problems)
@@ -296,11 +311,21 @@ def _tuple(item: Convert, value: Any, path: str, problems: list[Problem]) -> Any
     return tuple(item(each, f"{path}[{index}]", problems) for index, each in enumerate(value))
 
 
-def _map(key: Convert, item: Convert, value: Any, path: str, problems: list[Problem]) -> Any:
-    if not isinstance(value, Mapping):
-        problems.append(Problem(path, f"expected an object, got {described(value)}"))
-        return value
-    return FrozenMap({key(k, path, problems): item(v, f"{path}.{k}", problems) for k, v in value.items()})
+def _map(key: Any, item: Any) -> Convert:
+    """Return a converter for a map, by the hints of its keys and its items."""
+    convert_key, convert_item, keys, items = _converter(key), _converter(item), _sound(key), _sound(item)
+
+    def run(value: Any, path: str, problems: list[Problem]) -> Any:
+        if not isinstance(value, Mapping):
+            problems.append(Problem(path, f"expected an object, got {described(value)}"))
+            return value
+        if keys.issuperset(map(type, value)) and items.issuperset(map(type, value.values())):
+            return value if isinstance(value, FrozenMap) else FrozenMap(value)
+        return FrozenMap(
+            {convert_key(k, path, problems): convert_item(v, f"{path}.{k}", problems) for k, v in value.items()}
+        )
+
+    return run
 
 
 def _record(cls: type[Model], value: Any, path: str, problems: list[Problem]) -> Any:
@@ -322,13 +347,6 @@ def _one_of(allowed: tuple[Any, ...], value: Any, path: str, problems: list[Prob
 _KIND = {bool: "true or false", int: "an integer", str: "a string"}
 
 
-def _plain_type(convert: Convert) -> type | None:
-    """Return the type whose values ``convert`` returns as they are, if that is all that it does."""
-    if isinstance(convert, functools.partial) and convert.func is _exactly:
-        return typing.cast("type", convert.args[0])
-    return None
-
-
 def _exactly(kind: type, value: Any, path: str, problems: list[Problem]) -> Any:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         problems.append(Problem(path, f"expected {_KIND.get(kind, kind.__name__)}, got {described(value)}"))
@@ -338,9 +356,7 @@ def _exactly(kind: type, value: Any, path: str, problems: list[Problem]) -> Any:
 # -- to and from plain data ---------------------------------------------------------------------------------------
 
 
-def _as_mapping(cls: type[Model], data: object) -> Mapping[str, Any]:
-    if isinstance(data, Mapping):
-        return data
+def _abbreviated(cls: type[Model], data: object) -> Mapping[str, Any]:
     try:
         full = cls.shorthand(data)
     except ValueError as error:

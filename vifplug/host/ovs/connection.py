@@ -79,7 +79,7 @@ class OvsdbConnection:
         self._number += 1
         self._send({"method": method, "params": params, "id": self._number}, deadline)
         try:
-            with self._understanding(f"its answer to {_request(method, params)}"):
+            with self._understanding(method, params):
                 result = read(self._result(self._number, deadline))
         except OvsdbRefused as refused:
             if method == "transact":
@@ -134,7 +134,7 @@ class OvsdbConnection:
             raise transport.unreachable(address, error, self._settings.timeout) from error
         try:
             self._send({"method": "monitor", "params": _MONITORED, "id": _MONITOR}, deadline)
-            with self._understanding("its answer to monitor"):
+            with self._understanding("monitor"):
                 self.cur_cfg = decode.first_cur_cfg(self._result(_MONITOR, deadline))
         except (OutcomeUnknown, OvsdbRefused, Unavailable) as error:
             self.close()
@@ -195,16 +195,17 @@ class OvsdbConnection:
         return data
 
     @contextlib.contextmanager
-    def _understanding(self, what: str) -> Iterator[None]:
+    def _understanding(self, method: str = "", params: Sequence[Any] = ()) -> Iterator[None]:
         """After a message that is not understood nothing on the connection can be trusted."""
         try:
             yield
         except NotUnderstood as error:
             self.close()
+            what = f"its answer to {_request(method, params)}" if method else "its message"
             raise AnswerNotUnderstood(f"{what} cannot be understood: {error}", lost=True) from error
 
     def _note_next(self, deadline: float) -> None:
-        with self._understanding("its message"):
+        with self._understanding():
             self._note(self._receive(deadline))
 
     def _note(self, message: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import reprlib
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -22,8 +23,8 @@ Row = Mapping[str, Any]
 Rows = Sequence[Sequence[Row]]
 #: From a value in OVSDB's notation to one of Python. Raises NotUnderstood.
 Decode = Callable[[Any], Any]
-#: From a table and a column to what decodes it
-Kinds = Callable[[str, str], Decode]
+#: From a table to what decodes each of its columns
+Kinds = Callable[[str], Mapping[str, Decode]]
 
 #: Tables whose names are unique
 _NAMED = ("Bridge", "Port", "Interface")
@@ -156,7 +157,7 @@ def replies(operations: Sequence[Operation], answer: Any, kinds: Kinds) -> list[
     """Return the result of each operation. Raises OvsdbRefused."""
     results = _array(answer)
     for index, each in enumerate(results[: len(operations) + 1]):
-        if each is not None and "error" in _object(each):
+        if type(each) is dict and "error" in each:
             raise _refusal(each, index if index < len(operations) else None)
     if len(results) != len(operations):
         raise NotUnderstood(f"expected {len(operations)} results, got {len(results)}")
@@ -171,43 +172,46 @@ def _refusal(found: Mapping[str, Any], index: int | None) -> OvsdbRefused:
 
 
 def _reply(operation: Operation, result: Any, kinds: Kinds) -> Reply:
-    found = _object(result)
-    match operation["op"]:
-        case "select":
-            return Reply(rows=_rows(operation, _array(found.get("rows")), kinds))
-        case "insert":
-            row = row_id(found.get("uuid"))
+    match operation["op"], result:
+        case "select", {"rows": list(rows)}:
+            return Reply(rows=_rows(operation, rows, kinds))
+        case "insert", {"uuid": found}:
+            row = row_id(found)
             if row != operation.get("uuid", row):
                 raise NotUnderstood(f"expected row {operation['uuid']} to be inserted, got {row}")
-        case "update" | "mutate" | "delete":
-            count = integer(found.get("count"))
-            if count < 0 or (count > 1 and operation["where"] and operation["where"][0][0] == "_uuid"):
-                raise NotUnderstood(f"{operation['table']}: expected a count of rows, got {count}")
+            return Reply()
+        case "update" | "mutate" | "delete", {"count": count}:
+            at_most = 1 if operation["where"] and operation["where"][0][0] == "_uuid" else sys.maxsize
+            if type(count) is not int or not 0 <= count <= at_most:
+                raise NotUnderstood(f"{operation['table']}: expected a count of rows, got {_shown(count)}")
             return Reply(count=count)
-    return Reply()
+        case "wait" | "assert" | "comment", dict():
+            return Reply()
+    raise _wrong(f"the result of {operation['op']}", result)
 
 
 def _rows(operation: Operation, found: Sequence[Any], kinds: Kinds) -> list[Row]:
     table, where = operation["table"], operation["where"]
-    rows = [_row(table, operation.get("columns") or list(_object(each)), _object(each), kinds) for each in found]
+    columns, decoders = operation.get("columns"), kinds(table)
+    rows = [_row(table, columns, _object(each), decoders) for each in found]
     if table == DATABASE and not where and len(rows) != 1:
         raise NotUnderstood(f"expected one row of the table {table}, got {len(rows)}")
     for column, function, value in where:
         if function == "==" and (column == "_uuid" or (column == "name" and table in _NAMED)):
             expected = value[1] if column == "_uuid" else value
-            if len(rows) > 1 or any(str(row.get(column, expected)) != expected for row in rows):
+            if len(rows) > 1 or (rows and str(rows[0].get(column, expected)) != expected):
                 raise NotUnderstood(f"expected the row of the table {table} with {column} {expected}, got other rows")
     return rows
 
 
-def _row(table: str, columns: Sequence[str], row: Mapping[str, Any], kinds: Kinds) -> Row:
+def _row(table: str, columns: Sequence[str] | None, row: Mapping[str, Any], kinds: Mapping[str, Decode]) -> Row:
     decoded = {}
-    for column in columns:
+    for column in columns or row:
         if column not in row:
             raise NotUnderstood(f"expected column {column} in a row of the table {table}, got none")
-        decode = kinds(table, column)
+        value, decode = row[column], kinds[column]
         try:
-            decoded[column] = decode(row[column])
+            decoded[column] = value if type(value) is _ATOMS.get(decode) else decode(value)
         except NotUnderstood as error:
             raise NotUnderstood(f"{table}.{column}: {error}") from None
     return decoded
@@ -227,6 +231,8 @@ def _atom(kind: type[T], name: str) -> Callable[[Any], T]:
 
 string, integer = _atom(str, "a string"), _atom(int, "an integer")
 _object, _array = _atom(dict, "an object"), _atom(list, "an array")
+#: The types whose values are decoded as they are
+_ATOMS: Mapping[Decode, type] = {string: str, integer: int}
 
 
 def row_id(value: Any) -> str:
@@ -252,10 +258,14 @@ def optional(member: Decode) -> Decode:
     """Return what decodes a set of at most one member, as that member or None."""
 
     def decode(value: Any) -> Any:
-        members = set_of(member)(value)
-        if len(members) > 1:
-            raise _wrong("at most one value", value)
-        return members[0] if members else None
+        match value:
+            case ["set", []]:
+                return None
+            case ["set", [one]]:
+                return member(one)
+            case ["set", list()]:
+                raise _wrong("at most one value", value)
+        return member(value)
 
     return decode
 
@@ -264,19 +274,19 @@ def map_of(key: Decode, item: Decode) -> Decode:
     def decode(value: Any) -> dict[Any, Any]:
         match value:
             case ["map", list(pairs)]:
-                found = dict(_pair(key, item, pair) for pair in pairs)
+                found = {}
+                for pair in pairs:
+                    match pair:
+                        case [first, second]:
+                            first = first if type(first) is _ATOMS.get(key) else key(first)
+                            found[first] = second if type(second) is _ATOMS.get(item) else item(second)
+                        case _:
+                            raise _wrong("a pair of key and value", pair)
                 if len(found) == len(pairs):
                     return found
         raise _wrong("a map", value)
 
     return decode
-
-
-def _pair(key: Decode, item: Decode, value: Any) -> tuple[Any, Any]:
-    match value:
-        case [first, second]:
-            return key(first), item(second)
-    raise _wrong("a pair of key and value", value)
 
 
 def _wrong(expected: str, value: Any) -> NotUnderstood:
@@ -306,9 +316,9 @@ _COLUMNS: dict[str, Decode] = {
 }
 
 
-def own_kinds(table: str, column: str) -> Decode:
-    """Return what decodes a column that vifplug reads."""
-    return _COLUMNS[column]
+def own_kinds(table: str) -> Mapping[str, Decode]:
+    """Return what decodes the columns that vifplug reads."""
+    return _COLUMNS
 
 
 # -- ports and bridges --------------------------------------------------------------------------------------------

@@ -90,8 +90,8 @@ class Schema:
         except KeyError:
             raise KeyError(f"the table {table} has no column {column!r}") from None
 
-    def kind(self, table: str, column: str) -> Decode:
-        return self.column(table, column).decode
+    def kinds(self, table: str) -> dict[str, Decode]:
+        return {name: column.decode for name, column in (self.columns(table) | _INTERNAL).items()}
 
     def key(self, table: str) -> str | None:
         """Return the one column that names a row of that table, if there is one."""

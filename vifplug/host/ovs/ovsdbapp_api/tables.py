@@ -41,7 +41,7 @@ class Tables(open_vswitch.API):  # type: ignore[misc]
 
     def select(self, *operations: Operation) -> list[Sequence[Row]]:
         """Return the rows of each of some select operations, as the schema has their columns. Raises HostNotReady."""
-        return self.pool.select(*operations, kinds=self.schema.kind)
+        return self.pool.select(*operations, kinds=self.schema.kinds)
 
     def find(self, table: str, record: Any) -> uuid.UUID:
         """The row that a UUID, a name or a row means, as ovs-vsctl.8 "Identifying Records". Raises RowNotFound."""
