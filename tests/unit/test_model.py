@@ -403,3 +403,9 @@ def test_a_frozen_map_is_a_mapping_that_can_be_hashed() -> None:
 
 def test_an_enumeration_reads_like_a_sentence() -> None:
     assert [joined([]), joined("a"), joined("ab"), joined("abc")] == ["nothing", "a", "a or b", "a, b or c"]
+
+
+@pytest.mark.parametrize("key", ["adapt", "rules", "normal", "__class__"])
+def test_an_unknown_key_named_like_a_method_is_only_an_unknown_key(key: str) -> None:
+    with pytest.raises(InvalidDocument, match=f"^.*{key}: unknown key"):
+        VIF.from_data({"type": "bridge", "source": {"bridge": "br0"}, key: 1})

@@ -9,6 +9,7 @@ import dataclasses
 import itertools
 import json
 import logging
+import operator
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -92,23 +93,28 @@ class Job:
             former=stored,
         )
 
-    def record(self, state: State) -> Record:
-        """Return the record of the finished job, or of an unfinished one, which also keeps what the VIF had before."""
+    def record(self, state: State, begun: Record | None = None) -> Record:
+        """Return the record of the finished job, or of an unfinished one, which also keeps what the VIF had before.
+
+        Args:
+            begun: the record of the same job while it was unfinished, which has the same documents.
+        """
         finished = state == "plugged"
         desired = self.desired if finished else self.intent
         had = None if finished else self.former
-        asked = self.vif.to_json()
+        asked = begun.asked if begun else self.vif.to_json()
+        actual = begun.actual if begun else asked if self.actual is self.vif else self.actual.to_json()
         return Record(
             vif_id=self.vif.id,
             state=state,
             asked=asked,
-            actual=asked if self.actual is self.vif else self.actual.to_json(),
+            actual=actual,
             instance=json.dumps(self.instance.to_data()) if self.instance else None,
             interface_xml=self.interface_xml,
             wanted=registry.to_json(desired),
             originals=registry.to_json(_kept(self.originals, desired).values()),
-            claims=_once(had.claims if had else (), *(resource.claims for resource in desired)),
-            shares=_once(had.shares if had else (), *(resource.shares for resource in desired)),
+            claims=_once(had.claims if had else (), *map(operator.attrgetter("claims"), desired)),
+            shares=_once(had.shares if had else (), *map(operator.attrgetter("shares"), desired)),
             changed_at=time.time(),
         )
 
@@ -197,7 +203,8 @@ class Engine:
         additions = steps.batched_last(step for job in jobs for step in job.plan.additions)
         try:  # without steps there is nothing that would need an intent
             planned = any(job.plan.steps for job in pending)
-            self._store.put([job.record(state if planned else "plugged") for job in pending])
+            begun = [job.record(state if planned else "plugged") for job in pending]
+            self._store.put(begun)
         except BaseException:
             self.give_back(jobs)
             raise
@@ -207,7 +214,7 @@ class Engine:
         try:
             self._machine.apply(releases, done)
             self._machine.apply([*removals, *additions], done, progress)
-            self._store.put([job.record("plugged") for job in pending])
+            self._store.put([job.record("plugged", record) for job, record in zip(pending, begun, strict=True)])
         except BaseException as error:
             self._undo(pending, [*releases, *removals, *additions], done, error)
             raise
@@ -383,7 +390,7 @@ def _recorded(stored: StoredVif | None, *, force: bool) -> tuple[list[Resource],
 
 def lasting(resources: Iterable[Resource]) -> list[Resource]:
     """Return the resources that must hold even when no guest is running."""
-    return [resource for resource in resources if not resource.settled]
+    return list(itertools.filterfalse(operator.attrgetter("settled"), resources))
 
 
 def check_distinct(jobs: Sequence[Job]) -> None:

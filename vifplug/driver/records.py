@@ -6,7 +6,7 @@ import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 from vifplug.errors import DamagedRecord, InvalidDocument, Missing
 from vifplug.model.codec import described, json_object
@@ -75,7 +75,7 @@ class StoredVif:
     @functools.cached_property
     def changed_at(self) -> float:
         """When the record was written, in seconds since the epoch."""
-        return self._checked("changed_at", _time)
+        return self._read("changed_at", _time, text=False)
 
     @functools.cached_property
     def resources(self) -> Sequence[Resource]:
@@ -90,12 +90,12 @@ class StoredVif:
     @functools.cached_property
     def claims(self) -> tuple[str, ...]:
         """The names of what no other VIF may have at the same time."""
-        return self._checked("claims", _names)
+        return self._read("claims", _names, text=False)
 
     @functools.cached_property
     def shares(self) -> tuple[str, ...]:
         """The names of what other VIFs may have as well, unless one of them claims it."""
-        return self._checked("shares", _names)
+        return self._read("shares", _names, text=False)
 
     @property
     def is_interrupted(self) -> bool:
@@ -129,17 +129,15 @@ class StoredVif:
             Missing: the plugin of a resource is not installed.
         """
         if not parts:
-            self._checked("vif_id", _is_id)
+            self._read("vif_id", _is_id, text=False)
         for part in parts or _PARTS:
             getattr(self, part)
         return self
 
-    def _read(self, column: str, read: Callable[[str], T]) -> T:
-        return self._checked(column, lambda value: read(_text(value)))
-
-    def _checked(self, column: str, read: Callable[[object], T]) -> T:
+    def _read(self, column: str, read: Callable[[Any], T], *, text: bool = True) -> T:
+        value = getattr(self.row, column)
         try:
-            return read(getattr(self.row, column))
+            return read(_text(value) if text else value)
         except (ValueError, InvalidDocument, RecursionError) as error:
             raise DamagedRecord(self.id, f"column {column}: {str(error)[:_QUOTED]}") from error
 
@@ -150,9 +148,9 @@ class StoredVif:
         return vif
 
     def _resources(self, text: str) -> tuple[Resource, ...]:
-        found = registry.from_json(text, self.kinds)
+        found, owners = registry.from_json(text, self.kinds), ("", self.id)
         for resource in found:
-            if resource.owner not in ("", self.id):
+            if resource.owner not in owners:
                 raise ValueError(f"expected resources of this VIF, got {resource} of VIF {resource.owner!r}")
         return tuple(found)
 

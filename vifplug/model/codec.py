@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import json
 import types
 import typing
-from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
+from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping
 from typing import Any, Generic, Self, TypeVar
 
 from vifplug.errors import InvalidDocument, Problem
@@ -43,9 +44,6 @@ class FrozenMap(Mapping[K, V], Generic[K, V]):
 
     def keys(self) -> KeysView[K]:
         return self._items.keys()
-
-    def values(self) -> ValuesView[V]:
-        return self._items.values()
 
     def items(self) -> ItemsView[K, V]:
         return self._items.items()
@@ -96,16 +94,14 @@ class Model:
             InvalidDocument: the data is invalid; the error has every problem.
         """
         mapping = data if isinstance(data, Mapping) else _abbreviated(cls, data)
-        schema, problems = _schema(cls), list[Problem]()
-        for key in mapping:
-            if key not in schema.converters:
-                problems.append(_unknown_key(key, schema.converters))
-        for name in schema.required:
-            if name not in mapping:
-                problems.append(Problem(f"$.{name}", "is missing"))
+        schema = _schema(cls)
+        problems = list(map(schema.unknown_key, itertools.filterfalse(schema.converters.__contains__, mapping)))
+        problems += map(_missing, itertools.filterfalse(mapping.__contains__, schema.required))
         made = object.__new__(cls)
-        made.__dict__.update({**schema.defaults, **mapping})
-        _validate(made, filter(mapping.__contains__, schema.converters), problems)
+        made.__dict__.update(schema.defaults)
+        for name in (given := list(filter(mapping.__contains__, schema.converters))):
+            made.__dict__[name] = mapping[name]
+        _validate(made, given, problems)
         return made
 
     def to_data(self) -> dict[str, Any]:
@@ -165,6 +161,9 @@ class _Schema:
     fields: Mapping[str, Any]
     #: the methods of Model that the class overrides
     overrides: frozenset[str]
+
+    def unknown_key(self, key: object) -> Problem:
+        return Problem(f"$.{key}", f"unknown key (expected one of: {', '.join(self.converters)})")
 
 
 def _make_schema(cls: Any) -> _Schema:
@@ -319,8 +318,9 @@ def _map(key: Any, item: Any) -> Convert:
         if not isinstance(value, Mapping):
             problems.append(Problem(path, f"expected an object, got {described(value)}"))
             return value
-        if keys.issuperset(map(type, value)) and items.issuperset(map(type, value.values())):
-            return value if isinstance(value, FrozenMap) else FrozenMap(value)
+        found = value._items if isinstance(value, FrozenMap) else value
+        if keys.issuperset(map(type, found)) and items.issuperset(map(type, found.values())):
+            return value if found is not value else FrozenMap(value)
         return FrozenMap(
             {convert_key(k, path, problems): convert_item(v, f"{path}.{k}", problems) for k, v in value.items()}
         )
@@ -366,8 +366,8 @@ def _abbreviated(cls: type[Model], data: object) -> Mapping[str, Any]:
     return full
 
 
-def _unknown_key(key: object, known: Iterable[str]) -> Problem:
-    return Problem(f"$.{key}", f"unknown key (expected one of: {', '.join(known)})")
+def _missing(name: str) -> Problem:
+    return Problem(f"$.{name}", "is missing")
 
 
 def json_object(text: str | bytes, what: str) -> Mapping[str, Any]:

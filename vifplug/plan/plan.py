@@ -75,14 +75,15 @@ def _freed(desired: Iterable[Resource], observed: Observation, removals: Iterabl
     names = _links(step.subject for step in removals)
     for resource in desired:
         seen = observed.get(resource.identity)
-        if resource.links and resource.name in names and seen and seen.resource is None:
+        if resource.name in names and resource.links and seen and seen.resource is None:
             yield resource.identity
 
 
 def _created(desired: Iterable[Resource], observed: Observation) -> set[str]:
     """Return the names of the links that are created, for the first time or again."""
-    devices = (each for each in desired if each.links)
-    return _links(each for each in devices if any(step.before is None for step in steps_toward([each], observed)))
+    return _links(
+        [each for each in desired if each.links and any(not step.before for step in steps_toward([each], observed))]
+    )
 
 
 def _released(cut_off: Iterable[Resource], observed: Observation) -> Iterator[Step]:

@@ -89,7 +89,9 @@ def _read(data: Any, path: str, kinds: Mapping[str, type[Resource]]) -> Resource
         raise InvalidDocument([Problem(path, f"expected a resource and its kind, got {described(data)}")])
     cls = _kind(kind, kinds)
     try:
-        return cls.from_data({key: value for key, value in data.items() if key != "kind"})
+        fields = dict(data)
+        del fields["kind"]
+        return cls.from_data(fields)
     except Exception as error:  # a plugin's class can raise anything
         if kind in RESOURCES and isinstance(error, InvalidDocument):
             raise InvalidDocument(problem.under(path) for problem in error.problems) from None
@@ -102,10 +104,11 @@ def _read(data: Any, path: str, kinds: Mapping[str, type[Resource]]) -> Resource
 
 
 def _kind(kind: str, kinds: Mapping[str, type[Resource]]) -> type[Resource]:
-    if kind not in kinds:
+    try:
+        return kinds[kind]
+    except KeyError:
         message = f"the record has a resource of kind {kind[:80]!r}, which no installed plugin provides"
         raise Missing(
             f"{message}: install the package that VIFs were plugged with; or unplug with --force, which leaves that "
             "resource as it is"
-        )
-    return kinds[kind]
+        ) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -53,10 +54,10 @@ class OvsBackend:
         """Observe resources: one transaction of look-ups, however many ports the host has."""
         stored = [resource for resource in desired if isinstance(resource, (OvsBridge, OvsPort))]
         queries = [_read(resource) for resource in stored]
-        answers = iter(self._pool.select(*(each for query in queries for each in query)))
+        answers = iter(self._pool.select(*itertools.chain(*queries)))
         found = adopted.observe(self._pool, [each for each in desired if isinstance(each, AdoptedPort)])
         for resource, query in zip(stored, queries, strict=True):
-            seen = self._seen(resource, [next(answers) for _ in query])
+            seen = self._seen(resource, list(itertools.islice(answers, len(query))))
             # Under the VIF's row there may be a port of another name: that is not the desired one.
             if seen is not None and seen.name == resource.name:
                 found[resource.identity] = Observed(resource=seen)

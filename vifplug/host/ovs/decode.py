@@ -6,6 +6,7 @@ request did not ask for, is `NotUnderstood`; nothing behind this module has to d
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import reprlib
@@ -192,8 +193,7 @@ def _reply(operation: Operation, result: Any, kinds: Kinds) -> Reply:
 
 def _rows(operation: Operation, found: Sequence[Any], kinds: Kinds) -> list[Row]:
     table, where = operation["table"], operation["where"]
-    columns, decoders = operation.get("columns"), kinds(table)
-    rows = [_row(table, columns, _object(each), decoders) for each in found]
+    rows = list(map(functools.partial(_row, table, operation.get("columns"), kinds(table)), found))
     if table == DATABASE and not where and len(rows) != 1:
         raise NotUnderstood(f"expected one row of the table {table}, got {len(rows)}")
     for column, function, value in where:
@@ -204,7 +204,9 @@ def _rows(operation: Operation, found: Sequence[Any], kinds: Kinds) -> list[Row]
     return rows
 
 
-def _row(table: str, columns: Sequence[str] | None, row: Mapping[str, Any], kinds: Mapping[str, Decode]) -> Row:
+def _row(table: str, columns: Sequence[str] | None, kinds: Mapping[str, Decode], row: Any) -> Row:
+    if type(row) is not dict:
+        raise _wrong("an object", row)
     decoded = {}
     for column in columns or row:
         if column not in row:
@@ -265,7 +267,7 @@ def optional(member: Decode) -> Decode:
                 return member(one)
             case ["set", list()]:
                 raise _wrong("at most one value", value)
-        return member(value)
+        return value if type(value) is _ATOMS.get(member) else member(value)
 
     return decode
 

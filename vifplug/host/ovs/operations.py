@@ -51,7 +51,7 @@ class Keys:
 
 def is_row(row: str) -> Where:
     """Match the row with this UUID: the only condition that the server answers without a scan."""
-    return [["_uuid", "==", reference(row)]]
+    return [["_uuid", "==", ["uuid", row]]]
 
 
 def is_named(name: str) -> Where:
