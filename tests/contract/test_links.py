@@ -431,7 +431,7 @@ def test_flags_that_nobody_asked_for_are_left_alone(bridge: Any, field: str) -> 
 def test_a_bridge_that_does_not_exist_is_named_and_another_device_gives_a_hint(bridge: Any) -> None:
     for name, sentence in (
         ("br-int", "bridge br-int does not exist on this host"),
-        ("t0", "a tun device of that name, which is no bridge; .* virtualport of type openvswitch"),
+        ("t0", "a tun device of that name, which is not a bridge; .* virtualport of type openvswitch"),
     ):
         with pytest.raises(errors.Missing, match=sentence):
             bridge.check(PORT.replace(bridge=name))

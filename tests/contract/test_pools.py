@@ -71,7 +71,7 @@ def test_the_pool_of_a_pf_is_its_functions_by_number(members: Members, memory: M
     """Their own devices need not be up: drivers leave those of new VFs down."""
     memory.place(LowerDevice(name="ens1f0"))
     first, twelfth = members(mode="passthrough", pf="ens1f0")
-    assert (first.name, first.problem) == (FIRST, "has no network device: a guest or vfio has the function")
+    assert (first.name, first.problem) == (FIRST, "has no network device: a guest or vfio uses the function")
     assert twelfth == PoolDeviceFacts(name="ens1f0v11", names=("device ens1f0v11", f"VF {TWELFTH}"))
     assert [(each.name, each.problem) for each in members(mode="hostdev", pf="ens1f0")] == [(FIRST, ""), (TWELFTH, "")]
     assert members(mode="hostdev", pf="ens1f0")[1].names == twelfth.names
@@ -88,7 +88,7 @@ def test_without_its_pf_a_pool_has_nothing_to_give(members: Members, memory: Mem
     tree.netdev("eno1", "0000:00:1f.6")
     memory.place(LowerDevice(name="eno1"))
     [none] = members(mode="passthrough", pf="eno1")
-    assert none.problem == "has no virtual functions here: write their number to its sriov_numvfs"
+    assert none.problem == "has no virtual functions: write their number to its sriov_numvfs"
 
 
 def test_functions_by_address(members: Members, memory: MemoryBackend) -> None:
@@ -96,4 +96,4 @@ def test_functions_by_address(members: Members, memory: MemoryBackend) -> None:
     found = members(mode="hostdev", addresses=[TWELFTH, FIRST, "0000:99:00.0", "0000:00:1f.6"])
     assert [each.name for each in found[:2] if not each.problem] == [TWELFTH, FIRST]
     assert found[0].names == ("device ens1f0v11", f"VF {TWELFTH}") and found[1].names == (f"VF {FIRST}",)
-    assert "no PCI device at that address" in found[2].problem and "that is none" in found[3].problem
+    assert "no PCI device exists at that address" in found[2].problem and "that is none" in found[3].problem

@@ -78,7 +78,7 @@ def test_undo_removes_the_bridge_unless_others_have_come_to_use_it(kernel: Any) 
 def test_another_kind_of_device_is_in_the_way(kernel: Any) -> None:
     ip("link", "add", "br0", "type", "veth", "peer", "name", "v1")
     with pytest.raises(
-        errors.Conflict, match=r"shared-bridge br0 .* got a veth device of that name, which is no bridge"
+        errors.Conflict, match=r"shared-bridge br0 .* got a veth device of that name, which is not a bridge"
     ):
         kernel.plan(BRIDGE)
 
@@ -153,7 +153,7 @@ def test_one_that_a_guest_has_open_is_held(kernel: Any) -> None:
 
 
 def test_vifplug_makes_none(kernel: Any) -> None:
-    with pytest.raises(errors.Missing, match="is libvirt's to make: start the guest"):
+    with pytest.raises(errors.Missing, match="is made by libvirt: start the guest"):
         kernel.apply(Step(None, LIBVIRTS))
 
 

@@ -186,7 +186,7 @@ def test_a_listener_in_another_network_namespace_is_live(path: Path) -> None:
 def test_what_is_no_socket_is_a_conflict_and_stays(path: Path, what: str) -> None:
     path.parent.mkdir(parents=True)
     path.mkdir() if what == "directory" else path.write_text("precious")
-    with pytest.raises(errors.Conflict, match=f"a {what} that is no socket"):
+    with pytest.raises(errors.Conflict, match=f"a {what} that is not a socket"):
         steps_toward([wanted(path)], backend.observe([wanted(path)]))
     backend.apply([Step(wanted(path), None)], [])
     assert path.exists()
@@ -231,7 +231,7 @@ def test_removal_leaves_a_directory_that_the_same_process_made(path: Path) -> No
 
 def test_a_directory_that_can_not_be_made_is_told_and_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(errors.StepFailed, match="could not make directory"):
+    with pytest.raises(errors.StepFailed, match="could not create directory"):
         reach(wanted(tmp_path / "file" / "deeper" / "a.sock"))
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
 

@@ -87,11 +87,11 @@ def test_all_are_listed_by_name(tree: Tree) -> None:
 @pytest.mark.parametrize(
     ("key", "error", "message"),
     [
-        ("vdpa7", errors.Missing, "vdpa device vdpa7: found none"),
-        ("../../pci", errors.Missing, "found none"),
-        ("", errors.Missing, "found none"),
+        ("vdpa7", errors.Missing, "vdpa device vdpa7: does not exist"),
+        ("../../pci", errors.Missing, "does not exist"),
+        ("", errors.Missing, "does not exist"),
         ("/dev/vhost-vdpa-9", errors.Missing, "/dev/vhost-vdpa-9: expected a vdpa device that is bound to vhost_vdpa"),
-        ("0000:99:00.1", errors.Missing, "make one: vdpa dev add name NAME mgmtdev pci/0000:99:00.1"),
+        ("0000:99:00.1", errors.Missing, "create one: vdpa dev add name NAME mgmtdev pci/0000:99:00.1"),
         (PF, errors.Conflict, "expected one vdpa device on it, got sf0, sf1; give its name"),
         (
             "sim0",
@@ -114,12 +114,12 @@ def test_what_no_guest_can_have_is_told(tree: Tree, key: str, error: type[Except
 
 def test_a_machine_without_vdpa_has_none(tmp_path: Path) -> None:
     assert VdpaSysfs(tmp_path).all() == []
-    with pytest.raises(errors.Missing, match="found none"):
+    with pytest.raises(errors.Missing, match="does not exist"):
         VdpaSysfs(tmp_path).find("vdpa0")
 
 
 def test_this_machine_can_be_asked() -> None:
-    with pytest.raises(errors.Missing, match="vdpa device no-such-device: found none"):
+    with pytest.raises(errors.Missing, match="vdpa device no-such-device: does not exist"):
         look_up("no-such-device")
 
 
@@ -250,13 +250,13 @@ def test_a_device_that_is_not_there_is_missing(backend: VdpaBackend) -> None:
 
 def test_a_disk_is_no_nic(tree: Tree) -> None:
     backend = VdpaBackend(VdpaSysfs(tree.root), Family({"vdpa0": VdpaInfo(virtio_id=2)}))
-    with pytest.raises(errors.Missing, match="got a virtio device of class 2, which is no NIC"):
+    with pytest.raises(errors.Missing, match="got a virtio device of class 2, which is not a NIC"):
         steps_toward([WANTED], backend.observe([WANTED]))
 
 
 def test_nothing_is_ever_written(backend: VdpaBackend) -> None:
     done: list[Step] = []
-    with pytest.raises(errors.Missing, match="make it with 'vdpa dev add'"):
+    with pytest.raises(errors.Missing, match="use 'vdpa dev add' before"):
         backend.apply([Step(None, WANTED)], done)
     with pytest.raises(errors.StepFailed, match="is not as it was set: mac"):
         backend.apply([Step(WANTED, WANTED.replace(mac="52:54:00:11:22:01"))], done)

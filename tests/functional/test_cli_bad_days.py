@@ -112,7 +112,7 @@ def test_what_only_the_host_can_tell_is_asked_of_it(config: Path, tmp_path: Path
     content = changed(type="vdpa", source={"name": "no-such-device"}, virtualport=None)
     answer = vifplug(*verb, written(tmp_path, content), config=config)
     assert (answer.code, answer.out) == (3, "")
-    assert "vdpa device no-such-device: found none of that name; 'vdpa dev show' lists them" in answer.err
+    assert "vdpa device no-such-device: does not exist; 'vdpa dev show' lists those that exist" in answer.err
 
 
 def test_all_problems_of_a_document_are_reported_one_a_line(tmp_path: Path) -> None:

@@ -192,7 +192,7 @@ REFUSED = {
     "a socket's path that is none": (vhostuser("vhu1", "server"), "expected an absolute path, got 'vhu1'"),
     "a socket's path that is too long": (vhostuser(f"/{'x' * 120}", "client"), "at most 107 bytes, got one of 121"),
     "a device that is no interface": (hostdev(dev_type="generic"), "expected dev_type ethernet"),
-    "a VF that is not there": (hostdev("0000:ff:1f.7"), "VF 0000:ff:1f.7: found no PCI device at that address"),
+    "a VF that is not there": (hostdev("0000:ff:1f.7"), "VF 0000:ff:1f.7: no PCI device exists at that address"),
     "a tap for a VIF that has none": (hybrid(create_tap=True), "create_tap is for a VIFOpenVSwitch only"),
     "a device inside a guest": (nested(), "is a device inside a guest: a host has nothing to plug for it"),
     "a class that the plugin has not": (

@@ -169,7 +169,7 @@ def test_a_tap_on_a_linux_bridge_has_its_port_flags(host: PrivateHost, linux_bri
 
 def test_a_missing_linux_bridge_is_named_and_nothing_is_made(host: PrivateHost) -> None:
     for owner in ("vifplug", "libvirt"):
-        for bridge, found in (("br0", "bridge br0 does not exist on this host"), ("lo", "which is no bridge")):
+        for bridge, found in (("br0", "bridge br0 does not exist on this host"), ("lo", "which is not a bridge")):
             with pytest.raises(errors.Missing, match=found):
                 host.driver.plug(vif(tap_owner=owner, source={"bridge": bridge}))
     assert TAP not in host.links() and host.driver.list() == []

@@ -66,7 +66,7 @@ def test_a_device_is_plugged_and_the_element_is_libvirts(driver: VIFDriver) -> N
             errors.HostNotReady,
             "expected it bound to vhost_vdpa, got virtio_vdpa; bind it: modprobe vhost_vdpa",
         ),
-        ({"source": {"name": "vdpa7"}}, errors.Missing, "vdpa device vdpa7: found none of that name"),
+        ({"source": {"name": "vdpa7"}}, errors.Missing, "vdpa device vdpa7: does not exist"),
         (
             {"source": {"name": "vdpa0", "bridge": "br-int"}},
             errors.Missing,

@@ -50,10 +50,10 @@ ELEMENT, RESOURCES = "its_element_is_accepted_by_libvirt", "its_resources_are_kn
         (mistakes.WrongDefault, LOADS, "the default of level: expected an integer, got 'many'"),
         (mistakes.Listed, LOADS, "fields of type list[str] are not supported (expected tuple[X, ...]"),
         (mistakes.Curious, "it_touches_nothing", "desired touches the machine: open('/sys/class/net/lo/mtu'"),
-        (mistakes.Unsorted, "it_answers_alike_in_every_process", "sort sets, ask no clock"),
+        (mistakes.Unsorted, "it_answers_alike_in_every_process", "sort sets, use no clock"),
         (mistakes.Clocked, "it_answers_alike_in_every_process", "another process, at another time, gets another"),
         (mistakes.Counted, "it_is_deterministic", "desired gives another answer each time"),
-        (mistakes.Ownerless, RESOURCES, f"{TAP} has owner '', and has to have the VIF's id: owner=vif.id"),
+        (mistakes.Ownerless, RESOURCES, f"{TAP} has owner ''; expected the VIF's id: owner=vif.id"),
         (
             mistakes.LongName,
             NAMES,
@@ -272,7 +272,7 @@ def test_an_element_with_another_target_mac_or_queues_than_the_tap_is_named() ->
 
     lines = failure(suite(Crossed), "test_its_element_is_accepted_by_libvirt").splitlines()
     assert lines == [
-        "the element has MAC 52:54:00:00:00:99, and the guest is to have 52:54:00:12:34:56",
+        "the element has MAC 52:54:00:00:00:99, expected 52:54:00:12:34:56",
         "the element has target tap-other, and tap tap0a1b2c3d-11 is made",
         "tap tap0a1b2c3d-11 has multi_queue=True and the element 1 queues: libvirt could not open it",
     ]
@@ -297,7 +297,7 @@ def test_a_type_that_looks_at_the_machine_itself_is_named(touch: Any, event: str
             yield tap(vif, context)
 
     message = failure(suite(Curious), "test_it_touches_nothing")
-    assert message.startswith(f"desired touches the machine: {event}") and "ask context.facts" in message
+    assert message.startswith(f"desired touches the machine: {event}") and "use context.facts" in message
 
 
 def test_looking_at_the_machine_can_not_be_hidden_by_a_default() -> None:
@@ -374,7 +374,7 @@ def test_what_is_no_resource_is_named() -> None:
 
     name = "test_plugging_converges_and_leaves_nothing"
     assert "and gave 'ip link add acme0'" in failure(suite(Loose), name)
-    assert failure(suite(Nothing), name) == "desired has to give resources, and returned None"
+    assert failure(suite(Nothing), name) == "desired must return resources, but returned None"
 
 
 def test_what_is_no_element_is_named() -> None:
@@ -385,7 +385,7 @@ def test_what_is_no_element_is_named() -> None:
             return "<interface/>"  # type: ignore[return-value]
 
     message = failure(suite(Textual), "test_its_element_is_accepted_by_libvirt")
-    assert message == "interface has to return a vifplug.guest.interface.Interface, and returned '<interface/>'"
+    assert message == "interface must return a vifplug.guest.interface.Interface, but returned '<interface/>'"
 
 
 def test_facts_that_the_suite_was_not_given_are_asked_for() -> None:

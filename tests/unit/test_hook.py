@@ -138,7 +138,7 @@ def test_what_is_printed_is_read_back() -> None:
         (
             INTERFACE.replace("</int", "<filterref filter='clean-traffic'/></int"),
             BRIDGE,
-            r"\$.filterref: .*nwfilter can't see its port",
+            r"\$.filterref: .*nwfilter cannot see its port",
         ),
     ],
 )

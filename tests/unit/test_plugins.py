@@ -473,8 +473,8 @@ RAISING = """
                    "that is not valid: $.level: expected an integer, got 'high'"),
         ("bare", "BrokenPlugin: acme 1.2 (acme:Raising) failed to observe beacon tap0a1b2c3d-11: expected "
                  "Observed(resource=...) for ('beacon', 'tap0a1b2c3d-11'), got Beacon("),
-        ("other", "BrokenPlugin: acme 1.2 (acme:Raising) failed to observe beacon tap0a1b2c3d-11: was not asked for "
-                  "('beacon', 'b9')"),
+        ("other", "BrokenPlugin: acme 1.2 (acme:Raising) failed to observe beacon tap0a1b2c3d-11: it observed an "
+                  "unrequested ('beacon', 'b9')"),
         ("list", "BrokenPlugin: acme 1.2 (acme:Raising) failed to observe beacon tap0a1b2c3d-11: expected a dict of "
                  "Observed by identity, got []"),
         ("apply", "PluginFailed: acme 1.2 (acme:Raising) failed to make beacon tap0a1b2c3d-11: "

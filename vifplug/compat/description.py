@@ -1,4 +1,4 @@
-"""What this host can plug, as os-vif's HostInfo, with the versions that the objects really have."""
+"""What this host can plug, as os-vif's HostInfo, with the objects' actual versions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DIRECT_PROFILES = ("VIFPortProfile8021Qbg", "VIFPortProfile8021Qbh")
 
 
 def own(plugin: str) -> Any:
-    """The HostPluginInfo of a plugin that vifplug stands for."""
+    """Return the HostPluginInfo of a plugin that vifplug replaces."""
     classes = [_vif_info(plugin, name) for name in sorted(FORMS[plugin])]
     return objects.host_info.HostPluginInfo(plugin_name=plugin, vif_info=classes)
 

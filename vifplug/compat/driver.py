@@ -1,4 +1,4 @@
-"""A VIFDriver that also takes over, and tidies up, what os-vif plugged. Only `vifplug.compat` uses it."""
+"""A VIFDriver that also takes over and cleans up what os-vif plugged. Only `vifplug.compat` uses it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vifplug.plan.registry import Device, OvsPort, Resource
 
 
 class OsVifDriver(VIFDriver):
-    """Thread-safe, as VIFDriver is."""
+    """A VIFDriver with os-vif's migration. Thread-safe, as VIFDriver is."""
 
     def desired(self, vif: VIF, instance: Instance | None = None) -> Sequence[Resource]:
         """Return what must hold on this host for ``vif``, whatever the host has now.
@@ -25,10 +25,10 @@ class OsVifDriver(VIFDriver):
         return tuple(job.desired)
 
     def take_over(self, vif_id: str, resources: Iterable[Resource]) -> Sequence[Resource]:
-        """Mark as vifplug's what os-vif made for a VIF, and change nothing else about it.
+        """Mark what os-vif made for a VIF as vifplug's, and change nothing else.
 
-        A port of Open vSwitch is found by its name and its iface-id, a device by its name and kind. What carries a
-        mark already is left alone, and so is a device that is a port of another VIF.
+        A port of Open vSwitch is found by its name and its iface-id, a device by its name and kind. A resource that
+        has a mark already is not changed, nor is a device that is a port of another VIF.
 
         Returns:
             The resources that existed and are vifplug's now, in the given order.

@@ -1,6 +1,6 @@
-"""What os-vif may have left on a host for one VIF, under its names, whatever its configuration was.
+"""What os-vif, in any configuration, may have left on a host for one VIF, by os-vif's names.
 
-vifplug takes these over before it unplugs, so that nothing remains that was plugged before the move to vifplug, or with
+vifplug takes these over before it unplugs. So nothing remains of what was plugged before the move to vifplug, or with
 another configuration (a hybrid port that is direct now, a bridge per port that is obsolete).
 """
 
@@ -53,7 +53,7 @@ def of(vif: Any) -> Leftovers:
 
 
 def is_given(document: VIF) -> bool:
-    """Whether a port waits for a tap, but its name is that of an unmarked device that is no tap.
+    """Return whether a port waits for a tap, but an unmarked device with its name is not a tap.
 
     Neutron's agent on a SmartNIC plugs representors in this way, in the form that nova uses for libvirt's taps.
     """
@@ -65,7 +65,7 @@ def is_given(document: VIF) -> bool:
 
 
 def _ports(vif: Any, names: list[str]) -> Iterator[OvsPort]:
-    """Return the ports with the VIF's iface-id. Each has its own role, and therefore its own rows."""
+    """Yield the ports with the VIF's iface-id. Each has its own role, and therefore its own rows."""
     profile = field(vif, "port_profile")
     iface_id = (profile is not None and field(profile, "interface_id")) or vif.id
     for name in dict.fromkeys(names):
@@ -73,7 +73,7 @@ def _ports(vif: Any, names: list[str]) -> Iterator[OvsPort]:
 
 
 def _patches(vif: Any, named: list[str]) -> Iterator[OvsPort]:
-    """The ports of a bridge per port: on the VIF's own bridge without ids, on the other one with the id as iface-id."""
+    """Yield the ports of a bridge per port: without ids on the VIF's own bridge, with the iface-id on the other."""
     own = generated("pb", vif.id)
     yield _port(vif, ("ibp" + vif.id)[:_PATCH_BYTES], "", vif.id)
     for name in (("pbp" + vif.id)[:_PATCH_BYTES], *named):
@@ -86,7 +86,7 @@ def _port(vif: Any, name: str, bridge: str, iface_id: str | None) -> OvsPort:
 
 
 def _owner(vif: Any) -> str:
-    """The id as vifplug spells it: os-vif takes any string."""
+    """Return the id in vifplug's form: os-vif takes any string."""
     return str(vif.id).lower()
 
 
@@ -98,7 +98,7 @@ def _names(vif: Any, *fields: str) -> Iterator[str]:
 
 
 def _is_for(bridge: str, vif: Any) -> bool:
-    """Whether a Linux bridge is a VIF's own, by its name: never one that others use."""
+    """Return whether a Linux bridge's name makes it one VIF's own, so that no other VIF uses it."""
     return vif.id[:11] in bridge
 
 

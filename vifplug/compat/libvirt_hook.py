@@ -29,7 +29,7 @@ OPERATIONS = {
     ("release", "end"): "release",
 }
 
-#: those at which libvirt kills a running guest when the hook fails (9.0: qemuProcessLaunch, qemuProcessReconnect)
+#: operations at which libvirt kills a running guest if the hook fails (9.0: qemuProcessLaunch, qemuProcessReconnect)
 HARMLESS = ("started", "reconnect")
 
 
@@ -46,9 +46,9 @@ class GuestHook:
         return method()
 
     def prepare(self) -> list[VifplugError]:
-        """Before the guest starts: plug all of its VIFs, or none.
+        """Plug all of the guest's VIFs, or none, before the guest starts.
 
-        Raises InvalidRequest for metadata that is wrong or does not go with the guest's interfaces, before anything is
+        Raises InvalidRequest for metadata that is wrong or does not fit the guest's interfaces, before anything is
         touched, and what `VIFDriver.plug_many` raises.
         """
         if self._guest.problems:
@@ -59,15 +59,15 @@ class GuestHook:
         return []
 
     def started(self) -> list[VifplugError]:
-        """The guest has started: restore what libvirt undid."""
+        """Restore what libvirt undid, after the guest has started."""
         return self._each(self._settle)
 
     def reconnect(self) -> list[VifplugError]:
-        """libvirtd has restarted and found the guest running: plug what is missing of its VIFs."""
+        """Plug what is missing of the VIFs of a running guest, after libvirtd has restarted."""
         return self._each(self._plug_again)
 
     def release(self) -> list[VifplugError]:
-        """The guest has ended, or did not start: unplug all of its VIFs, as far as possible."""
+        """Unplug all of the guest's VIFs, as far as possible, after the guest has ended or did not start."""
         return self._each(self._unplug)
 
     # -- one VIF ----------------------------------------------------------------------------------------------
@@ -84,7 +84,7 @@ class GuestHook:
         self._driver.settle(described.vif.id)
 
     def _unplug(self, described: DescribedVif) -> None:
-        """Another guest's VIF is left alone: the start of this one was refused for it."""
+        """Unplug a VIF, unless it is plugged for another guest: then this guest's start was refused."""
         entry = self._entry(described)
         if entry and (entry.instance is None or entry.instance.uuid == self._guest.instance.uuid):
             self._driver.unplug(described.vif.id)
@@ -112,7 +112,7 @@ class GuestHook:
         return self._guest.instance.name or self._guest.instance.uuid
 
     def _check(self, described: Iterable[DescribedVif]) -> None:
-        """Raises what keeps these VIFs from being plugged, before anything is touched."""
+        """Raise the reason why these VIFs cannot be plugged, before anything is touched."""
         described = list(described)
         for each in described:
             self._check_guest(each)
@@ -131,9 +131,9 @@ class GuestHook:
             )
 
     def _misfit(self, described: DescribedVif, plan: Plugged) -> str:
-        """Why the guest's interface is not the one that goes with what is plugged; empty where it is.
+        """Return why the guest's interface does not fit what is plugged; empty if it does.
 
-        libvirt deletes a tap, or its port, that it finds where it was to make one itself (9.0).
+        If libvirt has to make a tap and finds one, it deletes that tap or its port (9.0).
         """
         assert described.interface is not None
         message = metadata.misfit(read.interface(plan.interface_xml), described.interface)

@@ -1,4 +1,4 @@
-"""os-vif's options in an agent's configuration, ``[os_vif_ovs]``, and what they are to vifplug: one table."""
+"""os-vif's options in an agent's configuration, ``[os_vif_ovs]``, and the same options of vifplug, in one table."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ GROUP = "os_vif_ovs"
 #: ovs_vsctl_timeout of 0 is "forever"; vifplug's longest is an hour
 _FOREVER, _LONGEST = 0, 3600
 
-#: os-vif's option -> vifplug's, in [vifplug_ovs]; not in the table: network_device_mtu, which the objects' MTU falls
-#: back to, and ovsdb_interface, which has no meaning here
+#: os-vif's option -> vifplug's, in [vifplug_ovs]; not in the table: network_device_mtu, the default of the objects'
+#: MTU, and ovsdb_interface, which has no meaning here
 TABLE: Mapping[str, str] = {
     "ovsdb_connection": "connection",
     "ovs_vsctl_timeout": "timeout",
@@ -31,9 +31,9 @@ _DEFAULTS = {option.dest: option.default for option in OvsPlugin.CONFIG_OPTS}
 
 
 def register() -> None:
-    """Make os-vif's options known to the agent's configuration, as os-vif's initialize does: agents read them there.
+    """Register os-vif's options with the agent's configuration, as os-vif's initialize does: agents read them there.
 
-    They are os-vif's own, so the agent may initialize both.
+    The options are identical to os-vif's, so the agent may initialize both.
     """
     cfg.CONF.register_opts(OvsPlugin.CONFIG_OPTS, group=GROUP)
 
@@ -67,7 +67,7 @@ def _override(own: cfg.ConfigOpts, name: str, value: Any) -> None:
 
 
 def _is_chosen(name: str) -> bool:
-    """By the operator, or by the agent itself: not os-vif's default, though the operator may have written just that."""
+    """Return whether the operator or the agent has set an option, even to os-vif's default."""
     location = cfg.CONF.get_location(name, group=GROUP)
     written = location is not None and location.location.is_user_controlled
     return written or bool(cfg.CONF[GROUP][name] != _DEFAULTS[name])

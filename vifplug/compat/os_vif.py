@@ -1,7 +1,7 @@
 """os-vif's API on vifplug: ``from vifplug.compat import os_vif`` instead of ``import os_vif``, and no other change.
 
-The same functions, the same versioned objects, the same exceptions; each exception carries vifplug's sentence and is
-chained to vifplug's own error. doc/os-vif.md says what is done otherwise, and why. Needs the extra ``vifplug[osvif]``.
+It has the same functions, versioned objects and exceptions. Each exception has vifplug's message and is chained to
+vifplug's own error. doc/os-vif.md lists the differences and their reasons. Needs the extra ``vifplug[osvif]``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 class _Adapter:
-    """The driver, made again when the agent's configuration has changed."""
+    """The driver, which is recreated when the agent's configuration has changed."""
 
     def __init__(self, config_files: Sequence[str]) -> None:
         self._config_files = tuple(config_files)
@@ -91,7 +91,7 @@ def plug(vif: Any, instance_info: Any) -> None:
 
 
 def unplug(vif: Any, instance_info: Any) -> None:
-    """Unplug ``vif``, whoever plugged it and whatever the configuration was then.
+    """Unplug ``vif``, whether vifplug or os-vif plugged it, and in any former configuration.
 
     Raises:
         LibraryNotInitialized, NoMatchingPlugin, UnplugException: os-vif's errors.
@@ -124,7 +124,7 @@ def host_info(permitted_vif_type_names: list[str] | None = None) -> Any:
 
 
 def _initialized(vif: Any) -> _Adapter:
-    """Raises LibraryNotInitialized, or NoMatchingPlugin if nobody has the VIF's plugin."""
+    """Raise LibraryNotInitialized, or NoMatchingPlugin if the VIF's plugin is unknown."""
     if _adapter is None:
         raise exception.LibraryNotInitialized()
     if vif.plugin not in translate.FORMS and vif.plugin not in foreign.installed():

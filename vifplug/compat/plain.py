@@ -17,7 +17,7 @@ CLASS = "class"
 
 
 def data(value: Any) -> Any:
-    """The plain data of an object, or of a value of one of its fields."""
+    """Return the plain data of an object, or of a value of one of its fields."""
     if isinstance(value, base.ObjectListBase):
         return [data(each) for each in value.objects]
     if isinstance(value, base.VersionedObject):
@@ -29,7 +29,7 @@ def data(value: Any) -> Any:
 
 
 def build(name: str, fields: Mapping[str, Any]) -> Any:
-    """The object of class ``name`` with these fields. Raises InvalidRequest for what the class does not take."""
+    """Return the object of class ``name`` with these fields. Raises InvalidRequest for a wrong field or value."""
     cls = known(name)
     values = {key: value for key, value in fields.items() if key != CLASS}
     if unknown := sorted(values.keys() - cls.fields.keys()):
@@ -41,12 +41,12 @@ def build(name: str, fields: Mapping[str, Any]) -> Any:
 
 
 def is_known(name: str) -> bool:
-    """Whether os-vif, or a plugin, has a class of that name: os-vif takes old ones away."""
+    """Return whether os-vif, or a plugin, has a class of that name: newer versions of os-vif lack old ones."""
     return name in base.VersionedObjectRegistry.obj_classes()
 
 
 def known(name: str) -> Any:
-    """The class of that name: os-vif's, or one that a plugin registered. Raises InvalidRequest."""
+    """Return the class of that name: os-vif's, or one that a plugin registered. Raises InvalidRequest."""
     found = base.VersionedObjectRegistry.obj_classes().get(name)
     if not found:
         raise InvalidRequest(f"os-vif has no class {name!r} (expected VIFGeneric, VIFOpenVSwitch or the like)")

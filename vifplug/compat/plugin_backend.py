@@ -1,6 +1,6 @@
-"""The backend for os-vif plugins. They plug and unplug, but cannot say what exists.
+"""The backend for os-vif plugins, which plug and unplug but cannot report what exists.
 
-So a file marks each plugged VIF, in a directory that a reboot empties, and the device is looked up.
+Therefore a file marks each plugged VIF, in a directory that a reboot empties, and the device is looked up.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class PluginBackend(StepwiseBackend):
 
 
 def _objects(desired: PluggedByOsVif) -> tuple[Any, Any]:
-    """The objects that the plugin gets. Raises InvalidRequest."""
+    """Return the objects for the plugin. Raises InvalidRequest."""
     from vifplug.compat import plain
 
     vif, instance = json.loads(desired.vif), json.loads(desired.instance)

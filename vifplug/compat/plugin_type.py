@@ -23,7 +23,7 @@ from vifplug.types.ethernet import tap_interface
 from vifplug.types.hostdev import HostDeviceType
 from vifplug.types.vhostuser import VhostUserType
 
-#: what the document says elsewhere: the object gets it from there
+#: fields that the object gets from other keys of the document
 ELSEWHERE = {"id": "$.id", "address": "$.mac", "plugin": "$.source.plugin"}
 #: classes for which nova's libvirt driver has an element (nova/virt/libvirt/vif.py, _set_config_VIF*)
 FORMS = ("VIFGeneric", "VIFBridge", "VIFOpenVSwitch", "VIFVHostUser", "VIFHostDevice")
@@ -36,7 +36,7 @@ class OsVifSource(Model):
     """``plugin`` is the name of an os-vif plugin; ``vif`` the object that it gets: ``class`` and the fields of that
     class, objects within it likewise. Its id, address and plugin are the document's own.
 
-    ``form``: for a class of a plugin's own, os-vif's class that the guest's element follows.
+    ``form``: for a plugin's own class, the os-vif class that determines the guest's element.
     """
 
     plugin: Word
@@ -49,7 +49,7 @@ class OsVifSource(Model):
                 yield Problem(f"$.vif.{name}", f"expected an object, got {described(self.vif[name])}")
 
     def inner(self, name: str) -> Mapping[str, Any]:
-        """An object within the object; empty where it has none."""
+        """Return an object within the object; empty if it has none."""
         found: Mapping[str, Any] = self.vif.get(name, FrozenMap())
         return found
 
@@ -79,8 +79,8 @@ class OsVifType(VIFType):
     refuses = {
         "vlan": "os-vif's objects have it in source.vif.network",
         "virtualport": "os-vif's objects have it in source.vif.port_profile",
-        "port": "os-vif's objects have no word for it",
-        "external_ids": "os-vif's objects have no word for them",
+        "port": "os-vif's objects have no field for it",
+        "external_ids": "os-vif's objects have no fields for them",
         "vf": NO_VF,
         "trust_guest_rx_filters": "os-vif's objects have no macvtap that a plugin plugs",
     }
@@ -99,7 +99,7 @@ class OsVifType(VIFType):
     )
 
     def owner(self, vif: VIF, context: Context) -> str | None:
-        """The plugin made the tap, unless the document says otherwise: the configuration is about vifplug's types."""
+        """Return who makes the tap: the plugin, unless the document says otherwise. No option applies."""
         return vif.tap_owner or self.tap_owner
 
     def problems(self, vif: VIF, context: Context) -> Iterator[Problem]:
@@ -108,7 +108,7 @@ class OsVifType(VIFType):
             yield from _form_problems(vif)
 
     def interface(self, vif: VIF, context: Context) -> Interface:
-        """The element that nova writes for such an object (_set_config_VIFGeneric and so on)."""
+        """Return the element that nova writes for such an object (_set_config_VIFGeneric and so on)."""
         return _ELEMENTS[form(vif.source)](vif, self.owner(vif, context))
 
     def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
@@ -141,7 +141,7 @@ def _object_problems(vif: VIF) -> Iterator[Problem]:
 
 
 def _form_problems(vif: VIF) -> Iterator[Problem]:
-    """What the element of the object's class lacks, and what it cannot carry."""
+    """Yield what is missing for the element of the object's class, and what it cannot express."""
     kind = form(vif.source)
     for key in _missing(vif.source):
         yield Problem(f"$.source.vif.{key}", f"is missing; a {kind} needs it for the guest's element")
@@ -160,7 +160,7 @@ _LIKE: Mapping[str, type[VIFType]] = {"VIFVHostUser": VhostUserType, "VIFHostDev
 
 
 def list_opts() -> Any:
-    """For oslo-config-generator: the options of this type."""
+    """Return the options of this type, for oslo-config-generator."""
     from vifplug import conf
 
     return conf.type_opts((OsVifType,))
@@ -181,7 +181,7 @@ def _missing(source: OsVifSource) -> list[str]:
 
 
 def _ethernet(vif: VIF, owner: str | None) -> Interface:
-    """The plugin made the tap beforehand, unless the document says that it is libvirt's (tap_owner)."""
+    """Return the element for a tap that the plugin made, or libvirt's if the document says so (tap_owner)."""
     named = vif.replace(target=vif.source.vif["vif_name"])
     return tap_interface(named, owner, bandwidth=vif.bandwidth, mtu=_mtu(vif))
 
@@ -192,7 +192,7 @@ def _bridge(vif: VIF, owner: str | None) -> Interface:
 
 
 def _openvswitch(vif: VIF, owner: str | None) -> Interface:
-    """The tap and the port are the plugin's, or the port alone, or both are libvirt's."""
+    """Return the element for a tap and port of the plugin, a port alone, or both of libvirt."""
     profile = vif.source.inner("port_profile")
     if profile.get("create_tap") or profile.get("create_port"):
         return _ethernet(vif, "vifplug" if profile.get("create_tap") else "libvirt")

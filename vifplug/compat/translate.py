@@ -1,6 +1,6 @@
-"""os-vif's objects -> vifplug's documents. Pure: one function for each VIF class that an os-vif plugin supports.
+"""Translate os-vif's objects to vifplug's documents. Pure: one function for each VIF class of an os-vif plugin.
 
-What each plugin does with each class is in os-vif's vif_plug_ovs/ovs.py and vif_plug_noop/noop.py (5.3), and in
+The source of the rules is os-vif's vif_plug_ovs/ovs.py and vif_plug_noop/noop.py (5.3), and in
 vif_plug_linux_bridge/linux_bridge.py (3.2).
 """
 
@@ -22,7 +22,7 @@ Document = dict[str, Any]
 
 #: Neutron's trunk bridges (vif_plug_ovs/constants.py, TRUNK_BR_PREFIX)
 TRUNK_BRIDGE = "tbr-"
-#: os-vif cuts the names that it makes here, one byte before the kernel does (vif_plug_ovs/ovs.py, NIC_NAME_LEN)
+#: os-vif truncates generated names one byte before the kernel's limit (vif_plug_ovs/ovs.py, NIC_NAME_LEN)
 _NAME_BYTES = 14
 
 
@@ -104,7 +104,7 @@ def document(ask: Translation) -> VIF | None:
 
 
 def check(vif: Any) -> None:
-    """Raises InvalidRequest if the VIF's plugin takes no object of its class."""
+    """Raise InvalidRequest if the VIF's plugin takes no object of its class."""
     _form(vif)
 
 
@@ -122,7 +122,7 @@ def _standard(vif: Any) -> str:
 
 
 def _form(vif: Any) -> Callable[[Translation], Document | None]:
-    """The function for a VIF's class, or the nearest one that it inherits."""
+    """Return the function for a VIF's class, or for its nearest base class."""
     forms = FORMS[vif.plugin]
     for cls in type(vif).__mro__:
         if cls.__name__ in forms:
@@ -137,7 +137,7 @@ def _form(vif: Any) -> Callable[[Translation], Document | None]:
 
 
 def _switched(ask: Translation) -> Document:
-    """What every port on Open vSwitch has: the MTU, and the identity that Neutron knows it by."""
+    """Return what every port on Open vSwitch has: the MTU, and the identity by which Neutron knows it."""
     profile = ask.profile
     if field(profile, "create_tap") and not isinstance(ask.vif, objects.vif.VIFOpenVSwitch):
         raise InvalidRequest(f"{describe(ask.vif)}: create_tap is for a VIFOpenVSwitch only")
@@ -147,7 +147,7 @@ def _switched(ask: Translation) -> Document:
 
 
 def _source(ask: Translation, **more: Any) -> Document:
-    """The bridge, and which datapath it gets if it is not there yet; trunk bridges isolate by their own VLANs."""
+    """Return the bridge, and its datapath if it has to be made; trunk bridges isolate by their own VLANs."""
     source = {"bridge": ask.bridge, "datapath_type": field(ask.profile, "datapath_type") or "system", **more}
     return source | ({"isolate": False} if ask.bridge.startswith(TRUNK_BRIDGE) else {})
 
@@ -155,7 +155,7 @@ def _source(ask: Translation, **more: Any) -> Document:
 def _openvswitch(ask: Translation) -> Document:
     made, profile = _switched(ask), ask.profile
     create_port = bool(field(profile, "create_port")) or ask.options.per_port_bridge
-    create_tap = create_port and bool(field(profile, "create_tap"))  # os-vif reads it only where it makes the port
+    create_tap = create_port and bool(field(profile, "create_tap"))  # os-vif reads it only if it makes the port
     made["tap_owner"] = "vifplug" if create_tap else "libvirt"
     made["target"] = ask.need("vif_name")
     tap = {"host_mac": ask.vif.address} if create_tap and field(ask.vif, "address") else {}
@@ -175,7 +175,7 @@ def _hybrid(ask: Translation) -> Document:
 
 
 def _vhostuser(ask: Translation) -> Document:
-    """Open vSwitch names the socket that it makes after the port; as QEMU's client the port has os-vif's name."""
+    """Return a vhost-user port. As server, Open vSwitch names the socket after it; as client it has os-vif's name."""
     made, path, mode = _switched(ask), ask.need("path"), ask.need("mode")
     datapath = field(ask.profile, "datapath_type") or "netdev"
     source = {"path": path, "mode": mode, **_source(ask), "datapath_type": datapath, "port_mtu": made.pop("mtu")}
@@ -193,10 +193,10 @@ def _host_device(ask: Translation) -> Document:
 
 
 def _function(ask: Translation) -> str:
-    """The VF's address. nova plugs no ``generic`` device: libvirt is given that as it is, and no representor is its."""
+    """Return the VF's address. nova plugs no ``generic`` device: libvirt gets it as it is, without a representor."""
     if ask.need("dev_type") != "ethernet":
         raise InvalidRequest(
-            f"{describe(ask.vif)}: expected dev_type ethernet: a {ask.vif.dev_type} device is no interface"
+            f"{describe(ask.vif)}: expected dev_type ethernet: a {ask.vif.dev_type} device is not an interface"
         )
     return str(ask.need("dev_address"))
 
@@ -205,7 +205,7 @@ def _function(ask: Translation) -> str:
 
 
 def _linux_bridge(ask: Translation) -> Document:
-    """A bridge, which is made if the network requests it; its uplink must be configured on the host."""
+    """Return a bridge, which is made if the network requests it; its uplink must be configured on the host."""
     network = ask.need("network")
     provide = bool(field(network, "should_provide_bridge")) and not field(network, "multi_host")
     if provide and field(network, "should_provide_vlan"):
@@ -223,7 +223,7 @@ def _generic(ask: Translation) -> Document:
 
 
 def _direct(ask: Translation) -> Document:
-    """A macvtap on a VF; with ``vlan_name`` on that VLAN device of the network's physical interface."""
+    """Return a macvtap on a VF; with ``vlan_name``, on that VLAN device of the network's physical interface."""
     network, vlan_name = field(ask.vif, "network"), field(ask.vif, "vlan_name")
     source: Document = {"mode": ask.need("mode")}
     if vlan_name:
@@ -245,7 +245,7 @@ def _profile(ask: Translation) -> Document | None:
 
 
 def _nothing(ask: Translation) -> None:
-    """Plug nothing: another agent does it. The ids are required all the same, so that a mistake is an error."""
+    """Plug nothing: another agent does it. The ids are required nevertheless, so that a mistake is an error."""
     ask.need("id")
 
 

@@ -1,1 +1,1 @@
-"""The guest's ``<interface>`` element: what is in it, how it is written, how one is read."""
+"""The guest's ``<interface>`` element: its content, how it is written, and how it is read."""

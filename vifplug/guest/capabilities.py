@@ -1,13 +1,13 @@
-"""The one table of what libvirt and QEMU take in an ``<interface>``: option by type, with their own sentence.
+"""The one table of what libvirt and QEMU accept in an ``<interface>``: options by type, with their error messages.
 
-Tried on libvirt 9.0 with QEMU 7.2, unless a rule names another source. It applies to whatever produced the element: a
-document, an edited text, an adopted guest, a plugin's answer.
+Tested with libvirt 9.0 and QEMU 7.2, unless a rule names another source. It applies to every element, whether it comes
+from a document, an edited text, an adopted guest or a plugin.
 
-* `refused_at_define`: what libvirt refuses, or drops without a word, when the guest is defined. Whoever builds an
-  element wants all of it, so what would be dropped is a problem too (`vifplug.guest.read` drops it before).
-* `refused_at_start`: what libvirt takes into a definition, and then starts no guest with, or connects nothing by.
+* `refused_at_define`: what libvirt refuses, or silently drops, when the guest is defined. An element that is built
+  needs all of its options, so a dropped option is a problem too (`vifplug.guest.read` drops it before).
+* `refused_at_start`: what libvirt accepts in a definition, but then does not start the guest, or does not connect it.
 
-Rules on values that VIFs and networks have in common are functions of those values.
+Rules about values that both VIFs and networks have are functions of those values.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from vifplug.guest.interface import Interface
     from vifplug.model.vif import VIF
 
-#: when libvirt minds an option on a type that does not take it; an ignored one is kept, and libvirt does nothing by it
+#: when libvirt objects to an option on a type that does not take it; an ignored option is kept and has no effect
 When = Literal["define", "start", "ignored"]
 
 #: the types of interface that vifplug writes, with the attributes that each needs in its ``<source>``
@@ -56,7 +56,7 @@ class Option:
     types: tuple[str, ...]
     given: Callable[[Interface], object]
     when: When = "define"
-    #: what is said of it in a sentence, if its path does not say it
+    #: its name in a sentence, if its path is not enough
     name: str = ""
 
 
@@ -72,7 +72,7 @@ class Child:
     value: str = ""
 
     def means(self, tag: str, attributes: Mapping[str, str]) -> bool:
-        """Whether the rule is about an element."""
+        """Return whether the rule is about an element."""
         found = attributes.get(self.attribute)
         return tag == self.tag and (not self.attribute or (found is not None and self.value in ("", found)))
 
@@ -143,7 +143,7 @@ RINGS = (256, 1024)
 _TX_OF_A_TAP = 256
 _LONG_TX = ("vhostuser", "vdpa")
 
-#: domaincommon.rng: what <hostdev> has a place for
+#: domaincommon.rng: the elements that <hostdev> can hold
 _WHOLE_CHILDREN = ("rom", "acpi", "address", "teaming")
 _NOT_OF_WHOLE = ("vlan", "virtualport", "target", "link_state", "trust_guest_rx_filters")
 
@@ -152,7 +152,7 @@ _SNDBUF = re.compile(r"<sndbuf>[0-9]{1,10}</sndbuf>")
 
 
 def refused_at_define(interface: Interface) -> Iterator[Problem]:
-    """What libvirt refuses or drops when a guest with the interface is defined; paths are the VIF document's."""
+    """Yield what libvirt refuses or drops when a guest with the interface is defined; paths are the VIF document's."""
     for name in SOURCE.get(interface.type, ()):
         if name not in (interface.source or ()):
             yield Problem(f"$.source.{name}", "is missing")
@@ -171,7 +171,7 @@ def refused_at_define(interface: Interface) -> Iterator[Problem]:
 
 
 def refused_in_document(vif: VIF) -> Iterator[Problem]:
-    """What no VIF document can say, whatever its type makes of it; ``vif`` may be of a third party's type."""
+    """Yield what no VIF document can request, whatever its type does with it; ``vif`` may be of a third-party type."""
     if vif.driver and vif.type not in ("hostdev", "vhostuser") and vif.model not in VIRTIO:
         yield from driver_problems(vif.driver, vif.model, vif.type)
     if vif.type != "network" and floor(vif.bandwidth):
@@ -179,7 +179,7 @@ def refused_in_document(vif: VIF) -> Iterator[Problem]:
 
 
 def refused_at_start(interface: Interface) -> Iterator[Problem]:
-    """What libvirt defines a guest with, and then starts none, or one that is not connected as the element says."""
+    """Yield what libvirt defines, and then does not start the guest, or does not connect it as the element says."""
     yield from _options(interface, "start")
     yield from _children(interface, "start")
     if message := profile_problem(interface.virtualport, interface.type):
@@ -193,12 +193,12 @@ def refused_at_start(interface: Interface) -> Iterator[Problem]:
 
 
 def takes(path: str, kind: str) -> bool:
-    """Whether an interface of type ``kind`` takes the option at a path."""
+    """Return whether an interface of type ``kind`` takes the option at a path."""
     return any(option.path == path and kind in option.types for option in OPTIONS)
 
 
 def is_leftover(tag: str, attributes: Mapping[str, str], was: str, becomes: str) -> bool:
-    """Whether a child element is one of type ``was`` that the type which the interface ``becomes`` does not take."""
+    """Return whether type ``was`` takes a child element, and the type that the interface ``becomes`` does not."""
     rules = (rule for rule in CHILDREN if rule.means(tag, attributes))
     return any(was in rule.types and becomes not in rule.types for rule in rules)
 
@@ -207,7 +207,7 @@ def is_leftover(tag: str, attributes: Mapping[str, str], was: str, becomes: str)
 
 
 def model_problems(model: str | None, kind: str) -> Iterator[Problem]:
-    """The emulated NICs of a type: "vhostuser requires the virtio-net* frontend"."""
+    """Yield why a type cannot have a model: "vhostuser requires the virtio-net* frontend"."""
     if kind == "vhostuser" and model not in VIRTIO:
         yield Problem("$.model", f"expected {joined(VIRTIO)} on type vhostuser, got {model or 'none'}")
     if kind == "vdpa" and model not in (None, "virtio"):
@@ -215,7 +215,7 @@ def model_problems(model: str | None, kind: str) -> Iterator[Problem]:
 
 
 def driver_problems(driver: Driver | None, model: str | None, kind: str) -> Iterator[Problem]:
-    """``<driver>``, which libvirt reads of a virtio NIC and of a hostdev only; a hostdev's has a name and a model."""
+    """Yield the problems of ``<driver>``. Only a virtio NIC or a hostdev has one, a hostdev only its name and model."""
     hostdev = kind == "hostdev"
     for name in driver.to_data() if driver else ():
         if hostdev and name not in ("name", "model"):
@@ -230,7 +230,7 @@ def driver_problems(driver: Driver | None, model: str | None, kind: str) -> Iter
 
 
 def ring_problems(driver: Driver | None, kind: str) -> Iterator[Problem]:
-    """The sizes of a virtio NIC's rings, which QEMU limits."""
+    """Yield the sizes of a virtio NIC's rings that QEMU does not take."""
     least, most = RINGS
     tx_most = most if kind in _LONG_TX else _TX_OF_A_TAP
     for name, limit in (("rx_queue_size", most), ("tx_queue_size", tx_most)):
@@ -241,7 +241,7 @@ def ring_problems(driver: Driver | None, kind: str) -> Iterator[Problem]:
 
 
 def profile_problem(port: VirtualPort | None, kind: str, profiles: Profiles = PROFILES) -> str:
-    """Why an interface of type ``kind`` is not connected by a virtualport; empty if it is, or has none."""
+    """Return why a virtualport does not connect an interface of type ``kind``; empty if it does, or is None."""
     known = profiles.get(kind)
     if port is None or known is None or port.type in (None, *known):
         return ""
@@ -249,7 +249,7 @@ def profile_problem(port: VirtualPort | None, kind: str, profiles: Profiles = PR
 
 
 def vlan_problem(vlan: Vlan | None, kind: str, *, mode: str | None = None, port: VirtualPort | None = None) -> str:
-    """Why an interface of type ``kind`` can't have ``vlan``; empty where it can. ``mode`` is a macvtap's.
+    """Return why an interface of type ``kind`` cannot have ``vlan``; empty if it can. ``mode`` is a macvtap's.
 
     "vlan trunking is not supported by SR-IOV network devices"; "direct setting of the vlan tag is not allowed for
     hostdev devices using %s mode". A Linux bridge has VLANs from libvirt 11.0 on.
@@ -266,16 +266,16 @@ def vlan_problem(vlan: Vlan | None, kind: str, *, mode: str | None = None, port:
 
 
 def network_vlan_problem(vlan: Vlan | None, form: str, mode: str, port: VirtualPort | None) -> str:
-    """Why a network's port can't have ``vlan``. On a macvtap libvirt merges it with a port profile."""
+    """Return why a network's port cannot have ``vlan``. On a macvtap, libvirt merges it with a port profile."""
     return vlan_problem(vlan, form, mode=mode, port=port if form == "hostdev" else None)
 
 
 def floor(bandwidth: Bandwidth | None) -> int | None:
-    """The rate that is guaranteed, in kB/s: libvirt shares out that of the bridges that it runs itself."""
+    """Return the guaranteed rate, in kB/s; libvirt supports it on the bridges that it runs itself."""
     return bandwidth.inbound.floor if bandwidth and bandwidth.inbound else None
 
 
-#: of a floor in a network that libvirt does not run
+#: the problem of a floor in a network that libvirt does not run
 FLOOR = "requires a network that libvirt itself runs (nat, route, open)"
 
 
@@ -286,7 +286,7 @@ def isolated_beside(profile: str) -> Problem:
 
 def filterref_beside(profile: str) -> Problem:
     """ "filterref is not supported for network interfaces with virtualport type %s" """
-    return Problem("$.filterref", f"cannot be combined with virtualport {profile}: nwfilter can't see its port")
+    return Problem("$.filterref", f"cannot be combined with virtualport {profile}: nwfilter cannot see its port")
 
 
 # -- how the table is applied -------------------------------------------------------------------------------------
@@ -319,7 +319,7 @@ def _got(types: tuple[str, ...], interface: Interface) -> str:
 
 
 def _teaming(interface: Interface, attributes: Mapping[str, str]) -> Iterator[Problem]:
-    """The virtio-net failover pair (domain_validate.c, qemu_validate.c)."""
+    """Yield what is wrong with the virtio-net failover pair (domain_validate.c, qemu_validate.c)."""
     transient = attributes.get("type") == "transient"
     if transient != ("persistent" in attributes):
         yield Problem("$.guest_xml", "<teaming> type transient names its persistent partner, and only that type")
@@ -328,7 +328,7 @@ def _teaming(interface: Interface, attributes: Mapping[str, str]) -> Iterator[Pr
 
 
 def _once(interface: Interface) -> Iterator[Problem]:
-    """Elements that an interface has once, those that the model covers among them."""
+    """Yield the elements that an interface has more than once, including those that the model covers."""
     tags = [guestxml.tag(element) for element in interface.extra]
     covered = {"boot": interface.boot_order, "model": interface.model, "source": interface.source}
     tags += [name for name, given in covered.items() if given]

@@ -1,4 +1,4 @@
-"""From the children of ``<interface>`` to plain data: one method for each, with libvirt's rules applied."""
+"""Convert the children of ``<interface>`` to plain data by libvirt's rules: one method for each child."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vifplug.model.nic import VIRTIO
 if TYPE_CHECKING:
     from lxml.etree import _Element
 
-#: names that libvirt itself gives, and drops from an inactive element (9.0: virDomainNetDefParseXML)
+#: prefixes of names that libvirt generates, and drops from an inactive element (9.0: virDomainNetDefParseXML)
 GENERATED = ("vnet", "macvtap", "macvlan")
 
 _SWITCHES = ("ioeventfd", "event_idx", "packed", "iommu", "ats", "page_per_vq", "rss", "rss_hash_report")
@@ -23,9 +23,9 @@ _NUMBERS = ("queues", "rx_queue_size", "tx_queue_size")
 
 
 class Reader:
-    """One element being read: its ``fields`` as plain data, named as an Interface's, and the ``problems`` so far.
+    """Reads one element into ``fields``, plain data with the names of an Interface's fields, and ``problems``.
 
-    Raises UnknownType for a type of ``<interface>`` that is of no use here.
+    Raises UnknownType if vifplug does not support the type of ``<interface>``.
     """
 
     def __init__(self, root: _Element) -> None:
@@ -34,7 +34,7 @@ class Reader:
             raise UnknownType(f"<interface type='{self.type[:40]}'>: vifplug reads {joined(schema.TYPES)}")
         findings = list(schema.findings(root, self.type))
         self.problems = [finding.problem for finding in findings]
-        #: paths at which the model will miss what an element lacks: it is a problem already
+        #: paths whose absence is in ``problems`` already, so that the model need not report it again
         self.absent = {path for finding in findings for path in finding.absent}
         self.fields: dict[str, Any] = {"type": self.type}
         self._elements = {str(child.tag): child for child in reversed(root)}
@@ -59,7 +59,7 @@ class Reader:
         if (address := self._get("mac", "address")) is not None:
             self.fields["mac"] = address
         elif "mac" not in self._elements:
-            self._lacks("$.mac", "expected <mac address='...'/>: libvirt would make one up at each start, got none")
+            self._lacks("$.mac", "expected <mac address='...'/>: libvirt would generate one at each start, got none")
 
     def _source(self) -> None:
         element = self._elements.get("source")
@@ -94,7 +94,7 @@ class Reader:
             self.absent.add("$.source.address")
 
     def _connection(self) -> None:
-        """VLAN, virtualport and bandwidth: what a named network may say as well."""
+        """Read VLAN, virtualport and bandwidth, which a named network may have as well."""
         for name, read in (("vlan", parts.vlan), ("virtualport", parts.virtualport), ("bandwidth", parts.bandwidth)):
             if (element := self._elements.get(name)) is not None:
                 self._put(name, read(element, f"$.{name}", self._wrong))
@@ -111,7 +111,7 @@ class Reader:
             self.fields.update(parts.given(target=name, target_managed=managed))
 
     def _driver(self) -> None:
-        """libvirt reads ``<driver>`` of a virtio model only, and of a hostdev its name and model; the rest it drops."""
+        """Read ``<driver>``. libvirt drops it unless the model is virtio; of a hostdev's it keeps name and model."""
         element = self._elements.get("driver")
         if element is None or (self.type != "hostdev" and self._get("model", "type") not in VIRTIO):
             return
@@ -143,11 +143,11 @@ class Reader:
         if (port := self._elements.get("port")) is not None:
             self._put("isolated", self._yes(port, "isolated", "$.port.isolated"))
         alias = self._get("alias", "name") or ""
-        if alias.startswith("ua-"):  # any other is libvirt's own, made at start
+        if alias.startswith("ua-"):  # any other alias is libvirt's own, generated at start
             self.fields["alias"] = alias
 
     def _verbatim(self, child: _Element) -> str | None:
-        """A kept element in its normal form; None for one that the model covers, or that says nothing."""
+        """Return a verbatim element in its normal form; None if the model covers it, or if it is empty."""
         name = str(child.tag)
         if name not in guestxml.TAGS or self._covered(name):
             return None
@@ -165,7 +165,7 @@ class Reader:
             return None
 
     def _covered(self, name: str) -> bool:
-        """Whether the model covers an element that it does not always cover."""
+        """Return whether the model covers an element that it covers only in some forms."""
         return (
             (name == "source" and self.type != "ethernet")
             or (name == "model" and self.type != "hostdev")
@@ -173,7 +173,7 @@ class Reader:
         )
 
     def _guest_address(self, address: _Element, attributes: dict[str, str]) -> dict[str, str]:
-        """The attributes of the device's place in the guest, its numbers as libvirt prints them."""
+        """Return the attributes of the device's address in the guest, with numbers as libvirt prints them."""
         if (place := parts.pci(address, "$.guest_xml", self._wrong)) is None:
             return attributes
         numbers = (f"0x{number}" for number in re.split("[:.]", place))
@@ -194,7 +194,7 @@ class Reader:
         self.problems.append(Problem(path, message))
 
     def _lacks(self, path: str, message: str) -> None:
-        """A whole element is missing: so is all that the model will look for below its path."""
+        """Report a missing element; the model need not report what is missing below its path."""
         self._wrong(path, message)
         self.absent |= {path, *(f"{path}.{name}" for name in ("address", *capabilities.SOURCE[self.type]))}
 

@@ -1,4 +1,4 @@
-"""What a libvirt ``<interface>`` element says, as a record. A VIF type fills it in; `write` spells it."""
+"""The content of a libvirt ``<interface>`` element, as a record. A VIF type fills it in; `write` formats it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from vifplug.model.vlan import Vlan
 #: the fields that are the guest's own, wherever it is connected: a VIF and an Interface have them under the same names
 GUEST_FIELDS = ("model", "driver", "filterref", "link_state", "mtu", "trust_guest_rx_filters", "boot_order", "alias")
 
-#: what fields of an Interface, and keys of a VIF document, are called in libvirt's element, if not by their own name
+#: names that fields of an Interface, and keys of a VIF document, have in libvirt's element, if they differ
 _ELEMENTS = {
     "address": "<address> of <source>",
     "boot_order": "<boot>",
@@ -38,12 +38,12 @@ _ELEMENTS = {
 
 
 def element_of(name: str) -> str:
-    """What a field of an Interface, or a key of a VIF document, is called in libvirt's element."""
+    """Return the name that a field of an Interface, or a key of a VIF document, has in libvirt's element."""
     return _ELEMENTS.get(name, f"<{name}>")
 
 
 def in_element(problem: Problem) -> str:
-    """A problem of a VIF document as one of the element that it was read from: ``<vlan> tags[0].id: ...``."""
+    """Return a problem of a VIF document in terms of the element that it was read from: ``<vlan> tags[0].id: ...``."""
     key, _, rest = problem.path.removeprefix("$").removeprefix(".").partition(".")
     place = f"{element_of(key)} {rest}".strip() if key else ""
     return f"{place}: {problem.message}" if place else problem.message
@@ -89,7 +89,7 @@ class Interface(Model):
     def normal(self) -> Mapping[str, Any]:
         changes: dict[str, Any] = {}
         extra = self.extra
-        if self.type == "hostdev" and self.model:  # no NIC of its own: the element is kept, and means nothing
+        if self.type == "hostdev" and self.model:  # no NIC of its own: the element is kept, and has no effect
             changes["model"], extra = None, (*extra, f"<model type='{self.model}'/>")
         if extra:
             changes["extra"] = guestxml.in_order(extra)

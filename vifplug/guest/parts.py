@@ -1,6 +1,6 @@
 """The parts that ``<interface>``, ``<network>`` and ``<portgroup>`` share, as plain data with libvirt's rules applied.
 
-Each takes the path of the element in the document, and reports problems by ``wrong(path, message)``.
+Each function takes the path of the element in the document, and reports problems by ``wrong(path, message)``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _NUMBER = re.compile(r"[0-9]{1,20}")
 
 
 def vlan(element: _Element, path: str, wrong: Wrong) -> dict[str, Any]:
-    """Read ``<vlan>``. libvirt ignores the case of ``trunk``, and of no other such word."""
+    """Read ``<vlan>``. libvirt ignores the case of ``trunk``, but not of other attributes of yes or no."""
     tags = [given(id=number(tag.get("id")), native_mode=tag.get("nativeMode")) for tag in element.findall("tag")]
     written = element.get("trunk")
     trunk = word(written and written.lower(), YES, f"{path}.trunk", wrong)
@@ -63,7 +63,7 @@ def word(value: str | None, words: Mapping[str, bool], path: str, wrong: Wrong) 
 
 
 def pci(element: _Element, path: str, wrong: Wrong) -> str | None:
-    """The PCI address of ``<address>``, whose numbers come in any base of C's; those left out are 0."""
+    """Return the PCI address of ``<address>``. Its numbers are in any base of C; a missing number is 0."""
     limits = {"domain": 0xFFFFFFFF, "bus": 0xFF, "slot": 0x1F, "function": 7}
     values: list[int] = []
     for name, limit in limits.items():
@@ -80,12 +80,12 @@ def given(**values: Any) -> dict[str, Any]:
 
 
 def number(text: str | None) -> int | str | None:
-    """The number that ``text`` says, else the text, for the model to refuse."""
+    """Return ``text`` as a number; if it is not one, return it unchanged, for the model to refuse."""
     return int(text) if text is not None and _NUMBER.fullmatch(text) else text
 
 
 def _limit(element: _Element) -> dict[str, Any] | None:
-    """One direction's rates; 0 means not given. None where no rate is left: libvirt limits nothing then."""
+    """Return one direction's rates without those of 0; None if no rate is left, as libvirt then limits nothing."""
     found = {name: number(value) for name, value in element.attrib.items()}
     rates = {str(name): value for name, value in found.items() if value != 0}
     nothing = "average" in found and "average" not in rates and "floor" not in rates

@@ -1,9 +1,9 @@
-"""Reads a libvirt ``<interface>``: what libvirt would make of it, or every reason why not.
+"""Read a libvirt ``<interface>`` as libvirt would, or report every problem.
 
-What libvirt normalises when a guest is defined is normalised here, what it drops is dropped (a generated target name,
-``<driver>`` of a model that is not virtio ...), what it refuses is refused. What its schema does not know is an error
-that names the element, where libvirt is silent. Elements that the model does not cover are kept verbatim. Asked of
-libvirt 9.0 for each option on each type; paths in errors are those of the VIF document.
+This module normalises what libvirt normalises when a guest is defined. It drops what libvirt drops (a generated target
+name, ``<driver>`` of a model that is not virtio ...) and refuses what libvirt refuses. libvirt silently ignores what
+its schema does not know; here that is an error that names the element. Elements that the model does not cover are
+kept verbatim. Compared with libvirt 9.0 for each option on each type. Paths in errors are those of the VIF document.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from vifplug.model.vif import VIF
 if TYPE_CHECKING:
     from lxml.etree import _Element
 
-#: what is said of an element that is no configuration
+#: the problem of an element of a running guest, which is not configuration
 RUNNING = (
-    "shows what its network became on the host where the guest runs, not what the guest asks for: give what "
+    "shows what its network became on the host where the guest runs, not what the guest requests: give what "
     "`virsh dumpxml --inactive` or `--migratable` prints"
 )
 
-#: types of interface that need nothing of the host (none: user)
+#: types of interface that need nothing of the host (an element without a type has type user)
 _WITHOUT_HOST = ("user", "null")
 
 #: the namespace of the ids of VIFs that have none of their own: such an id is uuid5(this, the MAC in lower case)
@@ -43,7 +43,7 @@ def interface(text: str | bytes | _Element) -> Interface:
 
     Raises:
         InvalidDocument: with every problem.
-        UnknownType: vifplug has no use for the type of interface.
+        UnknownType: vifplug does not support the type of interface.
     """
     reader = _reader(text)
     made = _attempt(lambda: Interface.from_data(reader.fields), reader)
@@ -55,11 +55,11 @@ def vif(text: str | bytes | _Element, *, vif_id: str | None = None) -> VIF:
 
     Its id is ``vif_id``, else the virtualport's interfaceid or instanceid, else one that follows from the MAC. The
     element keeps its form: the VIF's ``tap_owner`` is ``vifplug`` only for ``<target managed='no'/>``. Type network
-    says nothing of the host, and so does not say who makes the tap.
+    does not describe the host, so it does not determine who makes the tap.
 
     Raises:
         InvalidDocument: with every problem.
-        UnknownType: vifplug has no use for the type of interface.
+        UnknownType: vifplug does not support the type of interface.
     """
     reader = _reader(text)
     _attempt(lambda: Interface.from_data(reader.fields), reader)
@@ -68,10 +68,10 @@ def vif(text: str | bytes | _Element, *, vif_id: str | None = None) -> VIF:
 
 
 def domain(text: str | bytes) -> tuple[list[VIF], list[str]]:
-    """The VIFs of every ``<interface>`` of a guest, and why others can't be read, a sentence each.
+    """Return the VIF of each ``<interface>`` of a guest, and a sentence for each that cannot be read.
 
-    Those that QEMU alone has, without a device of the host, are left out.
-    Raises InvalidDocument for what is no ``<domain>``.
+    Interfaces that need no device of the host are left out.
+    Raises InvalidDocument if the document is not a ``<domain>``.
     """
     found: list[VIF] = []
     wrong: list[str] = []
@@ -93,7 +93,7 @@ def _reader(text: str | bytes | _Element) -> Reader:
 
 
 def _document(fields: Mapping[str, Any], vif_id: str | None) -> dict[str, Any]:
-    """The VIF document of an element's fields."""
+    """Return the VIF document of an element's fields."""
     names = ("type", "mac", "vlan", "virtualport", "bandwidth", *GUEST_FIELDS)
     document = {name: fields[name] for name in names if name in fields}
     document["id"] = vif_id or _id(fields)
@@ -109,7 +109,7 @@ def _document(fields: Mapping[str, Any], vif_id: str | None) -> dict[str, Any]:
 def _id(fields: Mapping[str, Any]) -> str:
     port = fields.get("virtualport") or {}
     for name in ("interfaceid", "instanceid"):
-        with contextlib.suppress(ValueError):  # a wrong one is told as the port's
+        with contextlib.suppress(ValueError):  # a wrong one is reported as the port's
             return parse_uuid(port.get(name, ""))
     return str(uuid.uuid5(MAC_NAMESPACE, str(fields.get("mac")).lower()))
 
@@ -135,7 +135,7 @@ _PATHS = (
 
 
 def _attempt(make: Callable[[], T], reader: Reader) -> T | None:
-    """What ``make`` makes; None, with its problems noted, if it fails. What an element lacks is noted already."""
+    """Return what ``make`` returns; None if it fails, with its problems added. What is missing is reported already."""
     try:
         return make()
     except InvalidDocument as error:
@@ -145,7 +145,7 @@ def _attempt(make: Callable[[], T], reader: Reader) -> T | None:
 
 
 def _finished(made: T | None, reader: Reader) -> T:
-    """What was made, unless there is a problem."""
+    """Return what was made. Raises InvalidDocument if there is a problem."""
     if reader.problems or made is None:
         raise InvalidDocument(dict.fromkeys(reader.problems), "interface")
     return made

@@ -1,7 +1,7 @@
-"""Which attributes and children libvirt's schema gives the parts of ``<interface>`` that the model covers.
+"""The attributes and children that libvirt's schema has for the parts of ``<interface>`` that the model covers.
 
-What is not in the schema libvirt's parser skips without a word, so a typing error would change what a guest gets.
-Here it is an error that names the element. Source: interface in domaincommon.rng, 9.0 to 12.5.
+libvirt's parser silently skips what is not in the schema, so a typing error would change what a guest gets. Here it is
+an error that names the element. Source: interface in domaincommon.rng, 9.0 to 12.5.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """What an element holds."""
+    """The attributes and children that an element can have."""
 
-    #: what its path in the document adds to that of the element around it
+    #: its path in the document, relative to that of the element around it
     key: str = ""
-    #: attributes that it needs
+    #: required attributes
     must: tuple[str, ...] = ()
-    #: further attributes
+    #: optional attributes
     may: tuple[str, ...] = ()
-    #: attributes that libvirt writes for a running guest or network: not configuration, and not offered
+    #: attributes that libvirt writes for a running guest or network; messages do not suggest them
     status: tuple[str, ...] = ()
     children: Mapping[str, Shape] = field(default_factory=dict)
     #: it may occur several times
     many: bool = False
-    #: it holds text
+    #: it may contain text
     text: bool = False
-    #: its content is not looked into
+    #: its content is not validated
     opaque: bool = False
 
 
@@ -52,7 +52,7 @@ class Finding(NamedTuple):
 
     @property
     def absent(self) -> tuple[str, ...]:
-        """The paths at which the model will miss what the element lacks."""
+        """Return the paths at which the model will find something missing because of this finding."""
         return (self.problem.path, f"{self.problem.path}.{self.lacks}") if self.lacks else ()
 
 
@@ -122,10 +122,10 @@ SOURCES: dict[str, Shape] = {
 }
 TYPES = tuple(SOURCES)
 
-#: so many children that a sentence does not name them
+#: from this number of children on, a message does not list them
 _MANY = 10
 
-#: what is written instead in texts that people copy from (mailing lists, OpenStack's wiki)
+#: the right names for wrong ones that occur in texts that people copy from (mailing lists, OpenStack's wiki)
 _MEANT = {
     "portprofile": "virtualport",
     "portprofie": "virtualport",
@@ -136,12 +136,12 @@ _MEANT = {
 
 
 def findings(interface: _Element, kind: str) -> Iterator[Finding]:
-    """What ``interface``, of type ``kind``, has that the schema does not, and what it lacks."""
+    """Yield what the schema does not have in ``interface``, of type ``kind``, and what is missing from it."""
     return located(interface, _interface(kind), "$")
 
 
 def located(element: _Element, shape: Shape, path: str) -> Iterator[Finding]:
-    """What ``element`` has that ``shape`` does not, and what it lacks."""
+    """Yield what ``element`` has that ``shape`` does not, and what is missing from it."""
     if shape.opaque:
         return
     yield from _attributes(element, shape, path)
@@ -157,7 +157,7 @@ def located(element: _Element, shape: Shape, path: str) -> Iterator[Finding]:
 
 
 def places(element: _Element, shape: Shape, path: str) -> Iterator[tuple[str, _Element]]:
-    """The path of each element in the document, those of its children after its own."""
+    """Yield the path of each element in the document, those of its children after its own."""
     yield path, element
     for child, index, inner in _children(element, shape):
         if inner is not None and not shape.opaque:
@@ -165,7 +165,7 @@ def places(element: _Element, shape: Shape, path: str) -> Iterator[tuple[str, _E
 
 
 def _children(element: _Element, shape: Shape) -> Iterator[tuple[_Element, int, Shape | None]]:
-    """Each child, its number among those of its name, and its shape if it is known."""
+    """Yield each child, its number among those of its name, and its shape if it is known."""
     seen: dict[str, int] = {}
     for child in element:
         name = _name(child)
@@ -179,7 +179,7 @@ def _path(path: str, inner: Shape, index: int) -> str:
 
 @functools.cache
 def _interface(kind: str) -> Shape:
-    """The shape of the whole element; those kept verbatim are not looked into."""
+    """Return the shape of the whole element; verbatim children are not validated."""
     managed = ("managed",) if kind == "hostdev" else ()
     verbatim = {name: OPAQUE_OFTEN if name in guestxml.REPEATED else OPAQUE for name in guestxml.TAGS}
     return Shape(

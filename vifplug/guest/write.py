@@ -1,7 +1,7 @@
-"""Spells an ``<interface>`` (or ``<hostdev>``) as libvirt itself does: its order, single quotes, two spaces a level.
+"""Format an ``<interface>`` or ``<hostdev>`` as libvirt does: its order, single quotes, two spaces for each level.
 
-Plain strings and no XML library: every value comes from a checked record, so that escaping is all it takes, and an
-element costs a few microseconds.
+It formats strings without an XML library, in a few microseconds. Every value comes from a validated record and only
+has to be escaped.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from vifplug.model.nic import GUEST_OFFLOADS, HOST_OFFLOADS, Driver, FilterRef
 from vifplug.model.virtualport import VirtualPort
 from vifplug.model.vlan import Vlan
 
-#: after which of our elements libvirt prints each of those that are kept verbatim (9.0: virDomainNetDefFormat)
+#: for each element of the model, the verbatim elements that libvirt prints after it (9.0: virDomainNetDefFormat)
 _PLACES = (
     ("mac", ("source",)),
     ("port", ("ip", "route", "portForward", "script", "downscript", "backenddomain")),
@@ -38,7 +38,7 @@ _DRIVER = (
 
 
 def element(interface: Interface) -> str:
-    """The element as text, without a newline at its end."""
+    """Return the element as a string, without a newline at its end."""
     if interface.whole:
         return _whole(interface)
     extra = _extra(interface.extra) if interface.extra else _NOTHING
@@ -63,7 +63,7 @@ def element(interface: Interface) -> str:
 
 
 def _whole(interface: Interface) -> str:
-    """``<hostdev>`` (virDomainHostdevDefFormat). Its source's address has no type, unlike that of an interface."""
+    """Return a ``<hostdev>`` (virDomainHostdevDefFormat). The address in its source has no type."""
     extra = _extra(interface.extra)
     source = _source(interface).replace("<address type='pci' ", "<address ")
     managed = "yes" if interface.managed else "no"
@@ -99,7 +99,7 @@ def _address(address: str) -> str:
 
 
 def vlan_element(vlan: Vlan) -> str:
-    """``<vlan>`` as a child of ``<interface>``: its lines, each with its newline."""
+    """Return ``<vlan>`` as a child of ``<interface>``: its lines, each with its newline."""
     lines = ["  <vlan trunk='yes'>\n" if vlan.trunk else "  <vlan>\n"]
     for each in vlan.tags:
         native = f" nativeMode='{each.native_mode}'" if each.native_mode else ""
@@ -108,7 +108,7 @@ def vlan_element(vlan: Vlan) -> str:
 
 
 def virtualport_element(port: VirtualPort) -> str:
-    """``<virtualport>`` as a child of ``<interface>``: its lines, each with its newline."""
+    """Return ``<virtualport>`` as a child of ``<interface>``: its lines, each with its newline."""
     start = f"  <virtualport type='{port.type}'" if port.type else "  <virtualport"
     parameters = "".join(f" {name}='{quoted(str(value))}'" for name, value in port.parameters.items())
     return f"{start}>\n    <parameters{parameters}/>\n  </virtualport>\n" if parameters else f"{start}/>\n"
@@ -157,7 +157,7 @@ def _filterref(filterref: FilterRef) -> str:
 
 
 def _extra(elements: tuple[str, ...]) -> dict[str, str]:
-    """The verbatim elements by the place where libvirt has them, each with this element's indentation."""
+    """Return the verbatim elements by the element of the model that they follow, indented as its siblings."""
     places = dict(_NOTHING)
     for each in elements:
         places[_PLACE[tag(each)]] += "  " + each.replace("\n", "\n  ") + "\n"

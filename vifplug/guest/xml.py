@@ -1,4 +1,4 @@
-"""From untrusted text to an XML element: no entities, no document type, no network, no files."""
+"""Parse untrusted XML: no entities, no document type, no network, no files."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from vifplug.model.codec import described
 MAX_BYTES = 1 << 20
 
 
-def parse(text: str | bytes | etree._Element, wanted: str) -> etree._Element:
-    """Return the root element, which must be called ``wanted``.
+def parse(text: str | bytes | etree._Element, expected: str) -> etree._Element:
+    """Return the root element, which must be called ``expected``.
 
     An element of another parser is parsed again, so that the result has no comments and no parent.
 
@@ -21,17 +21,17 @@ def parse(text: str | bytes | etree._Element, wanted: str) -> etree._Element:
     """
     data = _bytes(text)
     if not data.strip():
-        raise _refused(f"expected an <{wanted}> element, got nothing")
+        raise _refused(f"expected an <{expected}> element, got nothing")
     if len(data) > MAX_BYTES:
-        raise _refused(f"expected an <{wanted}> element of at most {MAX_BYTES} bytes, got {len(data)}")
+        raise _refused(f"expected an <{expected}> element of at most {MAX_BYTES} bytes, got {len(data)}")
     if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
-        raise _refused("has a document type or entities, which are not read: give the element alone")
+        raise _refused("has a document type or entities, which are not accepted: give the element alone")
     try:
         root = etree.fromstring(data, _parser())
     except (etree.XMLSyntaxError, ValueError) as error:
         raise _refused(f"is not XML in UTF-8: {error}") from None
-    if root.tag != wanted:
-        raise _refused(_wrong_root(str(root.tag), wanted))
+    if root.tag != expected:
+        raise _refused(_wrong_root(str(root.tag), expected))
     return root
 
 
@@ -44,7 +44,7 @@ def root_name(text: str | bytes) -> str:
 
 
 def without_namespace(element: etree._Element, namespace: str) -> etree._Element:
-    """A copy in which what is in ``namespace`` is in none: children are where it is the default one."""
+    """Return a copy in which the elements of ``namespace`` have none. Children are in it where it is the default."""
     made = etree.Element(str(element.tag).removeprefix(f"{{{namespace}}}"), dict(element.attrib))
     made.text, made.tail = element.text, element.tail
     made.extend(without_namespace(child, namespace) for child in element)
@@ -70,9 +70,9 @@ def _parser() -> etree.XMLParser:
     )
 
 
-def _wrong_root(found: str, wanted: str) -> str:
+def _wrong_root(found: str, expected: str) -> str:
     inside = ", which holds several" if found in ("domain", "devices", "domstatus") else ""
-    return f"expected one <{wanted}> element, got {described(found)[1:-1]}{inside}: give the <{wanted}> alone"
+    return f"expected one <{expected}> element, got {described(found)[1:-1]}{inside}: give the <{expected}> alone"
 
 
 def _refused(sentence: str) -> InvalidDocument:

@@ -58,7 +58,7 @@ class IsolatedBackend:
 
 
 def is_for_the_operator(error: BaseException) -> bool:
-    """Return whether a plugin raised an error on purpose. An InvalidDocument is a model that its own code got wrong."""
+    """Return whether a plugin raised an error on purpose; an InvalidDocument is a mistake in its own code."""
     return isinstance(error, VifplugError) and (
         isinstance(error, Unsupported) or not isinstance(error, InvalidDocument)
     )
@@ -69,7 +69,7 @@ def _wrong_answer(desired: Sequence[Resource], seen: object) -> str:
     if not isinstance(seen, Mapping):
         return f"expected a dict of Observed by identity, got {seen!r}"
     if strange := sorted(set(seen) - {each.identity for each in desired}, key=str):
-        return f"was not asked for {strange[0]!r}"
+        return f"it observed an unrequested {strange[0]!r}"
     for identity, each in seen.items():
         if not isinstance(each, Observed):
             return f"expected Observed(resource=...) for {identity!r}, got {each!r}"
@@ -79,7 +79,7 @@ def _wrong_answer(desired: Sequence[Resource], seen: object) -> str:
 
 
 def message(error: BaseException) -> str:
-    """An exception of somebody else's code, on one line."""
+    """Return an exception of third-party code on one line."""
     if isinstance(error, InvalidDocument):
         return f"it made a record that is not valid: {error}"
     return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")

@@ -1,4 +1,4 @@
-"""What backends that take one step at a time have in common: apply, read back, and undo what went wrong."""
+"""The common part of backends that take one step at a time: apply, read back, and undo a failed step."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class StepwiseBackend(abc.ABC):
 
     @abc.abstractmethod
     def make(self, after: Resource) -> None:
-        """Make what is not there. Leaves nothing behind when it fails."""
+        """Create a resource that does not exist. Leaves nothing behind if it fails."""
 
     @abc.abstractmethod
     def change(self, before: Resource, after: Resource) -> None:
@@ -28,7 +28,7 @@ class StepwiseBackend(abc.ABC):
 
     @abc.abstractmethod
     def remove(self, before: Resource) -> None:
-        """Remove it; what is gone already is no error."""
+        """Remove a resource, if it exists."""
 
     def apply(self, steps: Sequence[Step], done: list[Step]) -> None:
         """See `vifplug.host.backend.Backend.apply`."""
@@ -59,14 +59,14 @@ class StepwiseBackend(abc.ABC):
             raise errors.StepFailed(f"{after} of VIF {after.owner} is not as it was set: {found}")
 
     def _differs(self, desired: Resource, other: Resource | None = None) -> str:
-        """What is not as desired, in words; empty when all is.
+        """Return what is not as desired, in words; empty if everything is.
 
         ``other`` is the other side of a change. A field that is equal on both sides is not part of the change, and may
         have changed since it was observed (the MAC of a VF follows that of its device).
         """
         seen = self.observe([desired]).get(desired.identity)
         if seen is None:
-            return "expected it there, got nothing"
+            return "it does not exist"
         if seen.resource is None or seen.foreign:
             return f"expected vifplug's own, got {seen.foreign}"
         changed = {each.path for each in compare(desired, other)} if other else None
@@ -80,7 +80,7 @@ class StepwiseBackend(abc.ABC):
             if step.before is None:
                 self.remove(step.subject)
             elif self._differs(step.before, step.after):
-                with contextlib.suppress(errors.VifplugError):  # what counts is what is found afterwards
+                with contextlib.suppress(errors.VifplugError):  # the observation below decides
                     self.change(step.subject, step.before)
                 message = self._differs(step.before, step.after)
         except errors.VifplugError as error:

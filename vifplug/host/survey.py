@@ -1,4 +1,4 @@
-"""What a host has, at a glance: bridges with their ports, and devices that macvtaps could be on."""
+"""An overview of a host: bridges with their ports, and the devices on which macvtaps could be created."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from vifplug.host.netlink.messages import Link
 from vifplug.plan.facts import BridgeFacts, BridgePortFacts
 from vifplug.plan.registry import marked_for
 
-#: kinds of link (IFLA_INFO_KIND) that are a guest's, or a switch's own end
+#: kinds of link (IFLA_INFO_KIND) that belong to a guest, or to the switch itself
 _INNER = ("tun", "macvtap", "bridge", "openvswitch")
 
 
 def bridges(links: Sequence[Link], switched: Iterable[BridgeFacts]) -> list[BridgeFacts]:
-    """Linux bridges from the links, and Open vSwitch ones with the MTU of their ports, by name."""
+    """Return the Linux bridges among the links, and Open vSwitch's with the MTU of their ports, sorted by name."""
     by_name = {link.name: link for link in links}
     found = [_linux(link, links) for link in links if link.kind == "bridge"]
     for bridge in switched:
@@ -25,19 +25,19 @@ def bridges(links: Sequence[Link], switched: Iterable[BridgeFacts]) -> list[Brid
 
 
 def devices(links: Iterable[Link]) -> dict[str, dict[str, Any]]:
-    """Devices that a macvtap could be on: whether they are up, and their MTU in bytes."""
+    """Return the devices on which a macvtap could be created: whether they are up, and their MTU in bytes."""
     return {link.name: {"up": link.up, "mtu": link.mtu} for link in links if _is_outer(link)}
 
 
 def _linux(bridge: Link, links: Iterable[Link]) -> BridgeFacts:
     members = sorted((link for link in links if link.master == bridge.index), key=lambda link: link.name)
     ports = tuple(BridgePortFacts(name=link.name, owner=marked_for(link.alias)) for link in members)
-    filters = bool(bridge.data.get("IFLA_BR_VLAN_FILTERING"))  # which a kernel without VLAN filtering leaves out
+    filters = bool(bridge.data.get("IFLA_BR_VLAN_FILTERING"))  # absent on a kernel without VLAN filtering
     return BridgeFacts(name=bridge.name, openvswitch=False, mtu=_mtu(members), ports=ports, filters_vlans=filters)
 
 
 def _mtu(ports: Iterable[Link]) -> int | None:
-    """The smallest MTU of the ports that are no guest's: what leaves the host has to fit through them."""
+    """Return the smallest MTU of the ports that are not a guest's: frames that leave the host must fit through them."""
     return min((port.mtu for port in ports if _is_outer(port)), default=None)
 
 

@@ -32,10 +32,12 @@ _PCI_FUNCTION = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]")
 
 
 def look_up(key: str) -> VdpaFacts:
-    """The vdpa device behind /dev/vhost-vdpa-N, on the PCI function at an address, or of a name.
+    """Return the vdpa device behind /dev/vhost-vdpa-N, on the PCI function at an address, or with a name.
 
-    Raises Missing when there is none, Conflict when a function has more than one, HostNotReady for one that is not
-    bound to vhost_vdpa.
+    Raises:
+        Missing: it does not exist.
+        Conflict: the function has several.
+        HostNotReady: it is not bound to vhost_vdpa.
     """
     return VdpaSysfs().find(key)
 
@@ -75,7 +77,7 @@ class VdpaSysfs:
         )
 
     def all(self) -> list[VdpaFacts]:
-        """Every vdpa device, by name."""
+        """Return every vdpa device, sorted by name."""
         names = sorted(path.name for path in self._devices.iterdir()) if self._devices.is_dir() else []
         return [each for each in map(self.device, names) if each]
 
@@ -89,7 +91,7 @@ class VdpaSysfs:
 
 @dataclass(frozen=True, kw_only=True)
 class VdpaInfo:
-    """What the kernel reports of a device: its class of virtio device, its MAC, its queue pairs."""
+    """A device as the kernel reports it: its class of virtio device, its MAC, its number of queue pairs."""
 
     virtio_id: int
     mac: str | None = None
@@ -103,7 +105,7 @@ class VdpaNetlink:
         self._family = Genetlink(FAMILY)
 
     def info(self, name: str) -> VdpaInfo | None:
-        """What a device is like; None when it is not there. Raises KernelLacks where the kernel doesn't tell.
+        """Return what the kernel reports of a device; None if it does not exist. Raises KernelLacks if it cannot tell.
 
         Equivalent to: vdpa dev show NAME; vdpa dev config show NAME
         """
@@ -115,23 +117,23 @@ class VdpaNetlink:
         except NetlinkRefused as refused:
             if refused.code == errno.ENODEV:
                 return None
-            message = f"vdpa device {name}: the kernel does not tell its MAC and queues: {refused}"
-            raise errors.KernelLacks(f"{message}; make it with 'vdpa dev add'") from refused
+            message = f"vdpa device {name}: the kernel does not report its MAC and queues: {refused}"
+            raise errors.KernelLacks(f"{message}; create it with 'vdpa dev add'") from refused
 
     def close(self) -> None:
-        """Give the socket back; the next use opens a new one."""
+        """Close the socket; the next use opens a new one."""
         self._family.close()
 
 
 def parsed(device: dict[int, bytes], config: dict[int, bytes]) -> VdpaInfo:
-    """The answers to DEV_GET and DEV_CONFIG_GET. A device without the feature of many queues says no pairs."""
+    """Return the device that DEV_GET and DEV_CONFIG_GET describe. One without multiqueue reports no queue pairs."""
     mac = config.get(NET_CFG_MACADDR, b"").hex(":")
     pairs = number(config.get(NET_CFG_MAX_VQP, b"")) or number(device[DEV_MAX_VQS]) // 2
     return VdpaInfo(virtio_id=number(device[DEV_ID]), mac=None if mac in ("", _NO_MAC) else mac, queues=pairs)
 
 
 class VdpaBackend(StepwiseBackend):
-    """vdpa devices as they are. What is not as desired was refused, so that there is nothing to write."""
+    """Existing vdpa devices. A VIF that they do not fit has been refused, so that this backend writes nothing."""
 
     resources: ClassVar[tuple[type[Resource], ...]] = (VdpaDevice,)
 
@@ -150,14 +152,14 @@ class VdpaBackend(StepwiseBackend):
         return found
 
     def make(self, after: Resource) -> None:
-        """A vdpa device is never made here: it has to be there."""
-        raise errors.Missing(f"{after} is not there; make it with 'vdpa dev add' before VIF {after.owner} is plugged")
+        """Raise Missing: vifplug creates no vdpa device."""
+        raise errors.Missing(f"{after} does not exist; use 'vdpa dev add' before VIF {after.owner} is plugged")
 
     def change(self, before: Resource, after: Resource) -> None:
-        """Nothing is written: that it is as desired is verified afterwards."""
+        """Do nothing: the verification that follows finds whether the device is as desired."""
 
     def remove(self, before: Resource) -> None:
-        """A vdpa device is never removed."""
+        """Do nothing: vifplug removes no vdpa device."""
 
     def close(self) -> None:
         """See `vifplug.host.backend.Backend.close`."""
@@ -165,9 +167,9 @@ class VdpaBackend(StepwiseBackend):
 
 
 def observed(desired: VdpaDevice, facts: VdpaFacts, info: VdpaInfo) -> Observed:
-    """The device as a record. Without a MAC it takes the guest's; of more queues than are desired some are left."""
+    """Return the device as a record. One without a MAC takes the guest's; one with more queues than desired will do."""
     if info.virtio_id != VIRTIO_ID_NET:
-        return Observed(resource=None, foreign=f"a virtio device of class {info.virtio_id}, which is no NIC")
+        return Observed(resource=None, foreign=f"a virtio device of class {info.virtio_id}, which is not a NIC")
     queues = min(info.queues, desired.queues) if desired.queues else desired.queues
     changes = {"device": facts.device, "driver": facts.driver, "mac": info.mac or desired.mac, "queues": queues}
     return Observed(resource=desired.trusted(**changes))
@@ -178,5 +180,5 @@ def _lacking(key: str) -> str:
         return f"{key}: expected a vdpa device that is bound to vhost_vdpa there, got none; 'vdpa dev show' lists them"
     if is_pci(key):
         message = f"PCI function {key}: expected a vdpa device on it, got none"
-        return f"{message}; make one: vdpa dev add name NAME mgmtdev pci/{key}"
-    return f"vdpa device {key}: found none of that name; 'vdpa dev show' lists them"
+        return f"{message}; create one: vdpa dev add name NAME mgmtdev pci/{key}"
+    return f"vdpa device {key}: does not exist; 'vdpa dev show' lists those that exist"

@@ -1,4 +1,4 @@
-"""Backend for vhost-user sockets: the directory they will be in, and stale files in their place."""
+"""Backend for vhost-user sockets: their directories, and stale sockets under their names."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from vifplug.host.stepwise import StepwiseBackend
 from vifplug.plan.registry import Identity, Resource, VhostSocket
 from vifplug.plan.steps import Observed
 
-_PROBE_TIMEOUT = 1  # seconds; connecting to a UNIX socket only waits where the listener's backlog is full
-_PATIENCE = 0.5  # seconds that another process gets to finish a directory that it is just making
+_PROBE_TIMEOUT = 1  # seconds; connecting to a UNIX socket waits only if the listener's backlog is full
+_PATIENCE = 0.5  # seconds for another process to finish a directory that it is creating
 _PARENT_MODE = 0o755
 
 
@@ -30,7 +30,7 @@ class SocketBackend(StepwiseBackend):
         self._made: dict[Identity, tuple[Resource, list[Path]]] = {}
 
     def observe(self, desired: Sequence[Resource]) -> dict[Identity, Observed]:
-        """See `vifplug.host.backend.Backend.observe`. Left out: what has no directory yet."""
+        """See `vifplug.host.backend.Backend.observe`. A socket without a directory is left out."""
         found: dict[Identity, Observed] = {}
         for resource in desired:
             assert isinstance(resource, VhostSocket)
@@ -39,9 +39,9 @@ class SocketBackend(StepwiseBackend):
         return found
 
     def make(self, after: Resource) -> None:
-        """Make the directory. Equivalent to: install --directory --owner USER --group GROUP --mode MODE DIRECTORY
+        """Create the directory. Equivalent to: install --directory --owner USER --group GROUP --mode MODE DIRECTORY
 
-        Raises HostNotReady where it has come meanwhile, with other rights.
+        Raises HostNotReady if another process has created it meanwhile, with other rights.
         """
         assert isinstance(after, VhostSocket)
         if created := _make_directory(Path(after.name).parent, after):
@@ -50,9 +50,9 @@ class SocketBackend(StepwiseBackend):
             _wait_for_rights(after)
 
     def change(self, before: Resource, after: Resource) -> None:
-        """Remove a stale socket (which no undo brings back). Raises HostNotReady where the directory is not as desired.
+        """Remove a stale socket; undo does not restore it. Raises HostNotReady if the directory is not as desired.
 
-        A directory that was there is never altered: see VhostSocket.
+        An existing directory is never changed: see VhostSocket.
         """
         assert isinstance(before, VhostSocket) and isinstance(after, VhostSocket)
         _demand_rights(before, after)
@@ -62,7 +62,7 @@ class SocketBackend(StepwiseBackend):
     def remove(self, before: Resource) -> None:
         """Remove a stale socket, and nothing else: other sockets may use the directory.
 
-        The undo of making, which is known by its resource, takes the directories that were made as well, if empty.
+        The undo of `make`, recognized by its resource, also removes the directories that `make` created, if empty.
         """
         _remove_stale(before)
         maker, created = self._made.pop(before.identity, (None, []))
@@ -70,17 +70,17 @@ class SocketBackend(StepwiseBackend):
             _remove_directories(created)
 
     def close(self) -> None:
-        """Nothing is kept open."""
+        """Do nothing: nothing is kept open."""
 
     def _verify(self, after: Resource, before: Resource | None = None) -> None:
         super()._verify(after.replace(stale=False), before)
 
 
 def is_stale(path: Path) -> bool:
-    """Whether a socket is there on which nobody listens.
+    """Return whether a socket exists on which no process listens.
 
-    Connecting is the last resort, since a vhost-user server takes the caller for its peer: a socket that this network
-    namespace knows as bound is live without asking (/proc/net/unix).
+    A socket that /proc/net/unix of this network namespace lists as bound is live. Connecting is the last resort,
+    because a vhost-user server takes the caller for its peer.
     """
     try:
         if not stat.S_ISSOCK(path.lstat().st_mode):
@@ -110,7 +110,7 @@ def _refuses(path: Path) -> bool:
 def _observed(desired: VhostSocket) -> Observed:
     path = Path(desired.name)
     if path.exists() and not path.is_socket():
-        return Observed(resource=None, foreign=f"a {'directory' if path.is_dir() else 'file'} that is no socket")
+        return Observed(resource=None, foreign=f"a {'directory' if path.is_dir() else 'file'} that is not a socket")
     status = path.parent.stat()
     mode = stat.S_IMODE(status.st_mode)
     found = desired.trusted(user=status.st_uid, group=status.st_gid, mode=mode, stale=is_stale(path))
@@ -118,7 +118,7 @@ def _observed(desired: VhostSocket) -> Observed:
 
 
 def _make_directory(directory: Path, desired: VhostSocket) -> list[Path]:
-    """The directories that had to be made, outermost first; none where it is there already."""
+    """Create the directory and its parents; return those that were created, outermost first."""
     created: list[Path] = []
     try:
         for each in reversed([directory, *directory.parents]):
@@ -129,12 +129,12 @@ def _make_directory(directory: Path, desired: VhostSocket) -> list[Path]:
                     _set_rights(each, desired if each == directory else VhostSocket(name=desired.name))
     except OSError as error:
         _remove_directories(created)
-        raise _explained(error, desired, f"make directory {directory}") from error
+        raise _explained(error, desired, f"create directory {directory}") from error
     return created
 
 
 def _set_rights(directory: Path, desired: VhostSocket) -> None:
-    """Of a directory that was just made. The mode comes last: chown(2) takes set-id bits away."""
+    """Set owner and mode of a new directory. The mode comes last, because chown(2) clears set-id bits."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         user = -1 if desired.user is None else desired.user

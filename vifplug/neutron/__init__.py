@@ -1,4 +1,4 @@
-"""From Neutron's port bindings to VIFs: every VIF type of current and past releases, in one table.
+"""Convert Neutron's port bindings to VIFs: every VIF type of current and past releases, in one table.
 
 ::
 
@@ -38,7 +38,7 @@ _WITH_NIC = ("bridge", "ethernet", "direct")
 def vif_from_binding(port: object, guest: object = None) -> VIF:
     """Return the VIF of a bound port, for a guest.
 
-    A request that only concerns speed and cannot be met is left out, with a warning in the log.
+    A request that only affects speed and cannot be met is left out, with a warning in the log.
 
     Args:
         port: a Neutron port, or nova's record of the VIF, as plain data.

@@ -13,7 +13,7 @@ from vifplug.model.codec import FrozenMap, described
 _NAME_BYTES: Final = 14
 #: [neutron] ovs_bridge of nova
 _INTEGRATION_BRIDGE: Final = "br-int"
-#: what oslo.utils takes for true (strutils.TRUE_STRINGS)
+#: the strings that oslo.utils reads as true (strutils.TRUE_STRINGS)
 _TRUE: Final = ("1", "t", "true", "on", "y", "yes")
 
 #: field -> its key in Neutron's port, and in nova's VIF (network_info)
@@ -47,7 +47,7 @@ class Binding:
 
     @property
     def name(self) -> str:
-        """The device's name on the host: ``devname``, or the one that nova would generate."""
+        """Return the device's name on the host: ``devname``, or the one that nova would generate."""
         return str(self.port.get("devname") or f"nic{self.id}"[:_NAME_BYTES])
 
     def named(self, prefix: str) -> str:
@@ -56,12 +56,12 @@ class Binding:
 
     @property
     def interface_id(self) -> str:
-        """The id by which Open vSwitch and its controllers know the port."""
+        """Return the id by which Open vSwitch and its controllers know the port."""
         return str(self.port.get("ovs_interfaceid") or self.id)
 
     @property
     def bridge(self) -> str:
-        """The bridge: the network's, else the binding's, else nova's default for the type."""
+        """Return the bridge: the network's, else the binding's, else nova's default for the type."""
         if given := self.network.get("bridge") or self.details.get("bridge_name"):
             return str(given)[:_NAME_BYTES]
         if self.vif_type == "bridge" and (network := self.network.get("id") or self.port.get("network_id")):
@@ -75,7 +75,7 @@ class Binding:
 
     @property
     def physical_interface(self) -> str | None:
-        """The host's device of an 802.1Qbg port."""
+        """Return the host's device of an 802.1Qbg port."""
         for place in (self.details, self.port):
             if found := place.get("physical_interface") or place.get("phys_interface"):
                 return str(found)
@@ -84,12 +84,12 @@ class Binding:
 
     @property
     def vlan(self) -> Any:
-        """The VLAN that the host has to set; None for a flat network, which Neutron writes as 0."""
+        """Return the VLAN that the host has to set; None for a flat network, which Neutron writes as 0."""
         found = self.details.get("vlan")
         return None if str(found) in ("0", "None") else _number(found)
 
     def says(self, detail: str) -> bool:
-        """Whether a detail is switched on."""
+        """Return whether a detail is switched on."""
         return truth(self.details.get(detail))
 
     @property
@@ -119,7 +119,7 @@ def read(port: object) -> Binding:
 
 
 def truth(value: object) -> bool:
-    """Whether oslo.utils would read a value as true."""
+    """Return whether oslo.utils would read a value as true."""
     return value is True or str(value).strip().lower() in _TRUE
 
 

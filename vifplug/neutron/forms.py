@@ -1,6 +1,6 @@
-"""From a binding to the document of a VIF: one function for each form of connection. Pure.
+"""Convert a binding to the document of a VIF: one function for each form of connection. Pure.
 
-Each returns the keys of the document that are its own; `vifplug.neutron` adds those that all have.
+Each function returns its own keys of the document; `vifplug.neutron` adds those that all forms have.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def linux_bridge(binding: Binding) -> Document:
 
 
 def others_bridge(binding: Binding) -> Document:
-    """A bridge per port that the switch's own agent makes."""
+    """Return a bridge per port that the switch's own agent makes."""
     return _linux(binding, {"bridge": binding.named("qbr")})
 
 
@@ -73,14 +73,14 @@ def _linux(binding: Binding, source: Document) -> Document:
 
 
 def bare_tap(binding: Binding) -> Document:
-    """A tap that exists before the guest starts; ``mac_address`` is that of the host's end (networking-calico)."""
+    """Return a tap that exists before the guest starts; ``mac_address`` is the host end's (networking-calico)."""
     mac = binding.details.get("mac_address")
     common = {"type": "ethernet", "tap_owner": "vifplug", "target": binding.name, "mtu": binding.mtu}
     return {**common, "source": {"host_mac": mac}} if mac else common
 
 
 def others_tap(binding: Binding) -> Document:
-    """A tap that libvirt makes and another agent connects."""
+    """Return a tap that libvirt makes and another agent connects."""
     return {"type": "ethernet", "tap_owner": "libvirt", "target": binding.name, "mtu": binding.mtu}
 
 
@@ -94,7 +94,7 @@ _DIRECT = {"type": "direct", "tap_owner": "libvirt", "target": None}
 
 
 def macvtap(binding: Binding) -> Document:
-    """A macvtap on a device, or on a VLAN device that is made on the physical one. The guest has virtio."""
+    """Return a macvtap on a device, or on a VLAN device that is made on the physical one. The guest has virtio."""
     names = ("macvtap_source", "macvtap_mode", "physical_interface")
     given = {name: binding.details.get(name) for name in names}
     if problems := missing("vif_details", given.items()):
@@ -106,7 +106,7 @@ def macvtap(binding: Binding) -> Document:
 
 
 def mlnx_direct(binding: Binding) -> Document:
-    """eswitchd's own device of the VF: eth and the beginning of the id, as that agent named it."""
+    """Return a macvtap on eswitchd's device of the VF, which that agent named eth and the beginning of the id."""
     name = "eth" + binding.name[3:] if "devname" in binding.port else binding.named("eth")
     return {**_DIRECT, "source": {"dev": name, "mode": "passthrough"}, "model": "virtio"}
 
@@ -132,7 +132,7 @@ def veb_macvtap(binding: Binding) -> Document:
 
 
 def _on_function(binding: Binding) -> Document:
-    """A macvtap on the device of a VF: the one that the agent has looked up, else by the VF's address."""
+    """Return a macvtap on the device of a VF: the one that the agent has looked up, else by the VF's address."""
     device = binding.port.get("vf_netdev")
     below = {"dev": device} if device else {"address": _function(binding)}
     return {**_DIRECT, "source": {**below, "mode": "passthrough"}, "driver": {"name": "vhost"}}
@@ -174,7 +174,7 @@ def _hostdev(binding: Binding, **keys: Any) -> Document:
 
 
 def vdpa(binding: Binding) -> Document:
-    """A vDPA device: the one that the agent has looked up, else that of the VF at the address."""
+    """Return a vDPA device: the one that the agent has looked up, else that of the VF at the address."""
     device = binding.port.get("vdpa_dev")
     which = {"device": device} if device else {"address": _function(binding)}
     return {"type": "vdpa", "source": {**which, **_on_switch(binding)}, **_profile(binding)}
@@ -184,7 +184,7 @@ def vdpa(binding: Binding) -> Document:
 
 
 def vhostuser(binding: Binding) -> Document:
-    """A socket whose other end is not vifplug's."""
+    """Return a socket whose other end vifplug does not manage."""
     return _vhostuser(binding, binding.name)
 
 

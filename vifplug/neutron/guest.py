@@ -1,4 +1,4 @@
-"""What a guest's flavor and image say of its NICs: model, driver, bandwidth. The rules are nova's, made safe. Pure."""
+"""A guest's NICs by its flavor and image: model, driver, bandwidth. The rules are nova's, made safe. Pure."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ _RATES: Final = ("average", "peak", "burst")
 
 @dataclass(frozen=True, kw_only=True)
 class Guest(Model):
-    """What an agent knows of a guest. ``image`` has the image's properties, ``extra_specs`` the flavor's.
+    """A guest as an agent knows it. ``image`` has the image's properties, ``extra_specs`` the flavor's.
 
-    The last four are the compute host's: sizes of virtio rings, the most queues of a NIC ([libvirt] max_queues), and
-    whether a NIC is virtio where nobody says.
+    The last four belong to the compute host: sizes of virtio rings, the most queues of a NIC ([libvirt] max_queues),
+    and whether a NIC is virtio by default.
     """
 
     virt_type: Word = "kvm"
@@ -71,20 +71,20 @@ class Guest(Model):
 
     @property
     def model(self) -> str | None:
-        """The model of the guest's NICs; None leaves it to libvirt."""
+        """Return the model of the guest's NICs; None leaves it to libvirt."""
         if given := self.image.get("hw_vif_model"):
             return _OLD_NAMES.get(str(given).lower(), str(given).lower())
         return "virtio" if self.use_virtio_for_bridges and self.virt_type in ("kvm", "qemu", "parallels") else None
 
     @property
     def wants_queues(self) -> bool:
-        """Whether flavor or image request a queue for each CPU."""
+        """Return whether flavor or image request a queue for each CPU."""
         flavor, image = self.extra_specs.get("hw:vif_multiqueue_enabled"), self.image.get("hw_vif_multiqueue_enabled")
         return truth(image if flavor is None else flavor)
 
     @property
     def packed(self) -> bool:
-        """Whether flavor or image request packed virtio rings (virtio 1.1)."""
+        """Return whether flavor or image request packed virtio rings (virtio 1.1)."""
         flavor, image = self.extra_specs.get("hw:virtio_packed_ring"), self.image.get("hw_virtio_packed_ring")
         return truth(image if flavor is None else flavor)
 

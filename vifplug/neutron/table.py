@@ -1,7 +1,7 @@
-"""The table of bindings of current and past releases: what tells each from others, and what it becomes. Pure.
+"""The table of bindings of current and past releases: how each is recognized, and what it becomes. Pure.
 
-The first row that fits a port is its row. ``source`` names the origin of a row: the function of nova that has it
-(2026.2, or the last release that had it), or the document that lists it.
+The first row that fits a port applies. ``source`` names the origin of a row: the function of nova (2026.2, or the last
+release that had it), or the document that lists it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from vifplug.neutron import forms
 from vifplug.neutron.binding import Binding
 from vifplug.neutron.forms import Document, Form
 
-#: the types whose traffic passes a device of the host's kernel, which can limit it
+#: the types whose traffic passes a device of the host's kernel, where it can be limited
 _SHAPED: Final = ("bridge", "ethernet", "direct")
 
 
@@ -40,17 +40,17 @@ class BindingRow:
 
     @property
     def shaped(self) -> bool:
-        """Whether the flavor's bandwidth can be enforced."""
+        """Return whether the flavor's bandwidth can be enforced."""
         return self.becomes in _SHAPED
 
     @property
     def outcome(self) -> str:
-        """What the host gets, or why it gets nothing."""
+        """Return what the host gets, or why it gets nothing."""
         return self.host or f"{self.vif_type} {self.refusal}"
 
 
 def _rows(vif_type: str, source: str, *rows: BindingRow) -> tuple[BindingRow, ...]:
-    """The rows of one ``binding:vif_type``."""
+    """Return the rows of one ``binding:vif_type``."""
     return tuple(dataclasses.replace(row, vif_type=vif_type, source=source) for row in rows)
 
 

@@ -1,7 +1,6 @@
-"""The laws of a backend (`vifplug.host.backend.Backend`). Each takes a backend and a resource, and yields a sentence
-for each violation.
+"""The laws of a backend (`vifplug.host.backend.Backend`): functions that yield a sentence for each violation.
 
-`vifplug.testing.backends` makes tests of them; vifplug's own backends are held to the same ones.
+`vifplug.testing.backends` makes tests of them. vifplug's own backends obey the same laws.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ OTHER = "f0e1d2c3-b4a5-4697-8879-6a5b4c3d2e1f"  # another VIF
 
 
 class BackendBench:
-    """A backend, and the moves that every law makes. Whatever the backend raises becomes LawBroken."""
+    """A backend with the operations that the laws use. Any exception of the backend becomes LawBroken."""
 
     def __init__(self, backend: Backend, look: Look) -> None:
         self.backend, self.look = backend, look
 
     def see(self, resource: Resource) -> Observed | None:
-        """Return what the machine has of it."""
+        """Return the resource as the backend observes it; None if it does not exist."""
         seen = called("observe", lambda: self.backend.observe([resource]))
         if not isinstance(seen, dict) or not set(seen) <= {resource.identity}:
             raise LawBroken(f"observe: expected the requested resources by identity, got {seen!r} for {resource}")
@@ -43,11 +42,11 @@ class BackendBench:
         """Return the resource as observed. Raises LawBroken if it does not exist."""
         seen = self.see(resource)
         if seen is None or seen.resource is None:
-            raise LawBroken(f"{resource} was made, and observe finds {seen.foreign if seen else 'nothing'}")
+            raise LawBroken(f"{resource} was made, but observe finds {seen.foreign if seen else 'nothing'}")
         return seen.resource
 
     def plan(self, resource: Resource) -> list[Step]:
-        """Return the steps that make it."""
+        """Return the steps that create it."""
         seen = self.see(resource)
         return steps.steps_toward([resource], {resource.identity: seen} if seen else {})
 
@@ -59,7 +58,7 @@ class BackendBench:
         return done
 
     def reach(self, resource: Resource) -> list[Step]:
-        """Make it, and return the steps."""
+        """Create it, and return the steps."""
         taken = called("planning", lambda: self.plan(resource))
         self.apply(taken)
         return taken
@@ -70,7 +69,7 @@ class BackendBench:
 
 
 def looked_after(bench: BackendBench, resource: Resource) -> Iterator[str]:
-    """The backend lists the resource's class, and a record of it is the same after being written and read."""
+    """Check that the backend lists the resource's class, and that its record survives writing and reading."""
     backend = bench.backend
     if problem := version_problem(getattr(backend, "api_version", API_VERSION)):
         yield f"{type(backend).__name__} {problem}"
@@ -80,29 +79,29 @@ def looked_after(bench: BackendBench, resource: Resource) -> Iterator[str]:
     kinds = {resource.kind: type(resource)}
     read = called("writing and reading", lambda: registry.from_json(registry.to_json([resource]), kinds))
     if read != [resource]:
-        yield f"{resource} comes back from JSON as {read[0]!r}, and was {resource!r}"
+        yield f"{resource} does not survive JSON: expected {resource!r}, got {read[0]!r}"
 
 
 def absent(bench: BackendBench, resource: Resource) -> Iterator[str]:
-    """What is not there is not observed."""
+    """Check that the backend observes nothing before the resource exists."""
     if resource.ownership is not Ownership.BORROWED and (seen := bench.see(resource)):
-        yield f"{resource} was not made yet, and observe finds {seen.resource or seen.foreign!r}"
+        yield f"{resource} has not been made yet, but observe finds {seen.resource or seen.foreign!r}"
 
 
 def reached(bench: BackendBench, resource: Resource) -> Iterator[str]:
-    """After apply the machine observes as the step's ``after``, and planning again gives nothing."""
+    """Check that apply reaches the step's ``after``, so that a second plan is empty."""
     planned = called("planning", lambda: bench.plan(resource))
     if not planned:
-        yield f"{resource} is there already, before anything was done: `prepare` must not make it"
+        yield f"{resource} exists before anything was done: `prepare` must not make it"
     if (done := bench.apply(planned)) != planned:
-        yield f"apply has to append each step to `done` once the machine has it, and appended {list(map(str, done))}"
+        yield f"apply must append each step to `done` once the machine has it, but appended {list(map(str, done))}"
     yield from _describe(bench, resource, "after apply")
     if again := bench.plan(resource):
         yield f"planning again gives {'; '.join(map(str, again))}"
 
 
 def quiet(bench: BackendBench, resource: Resource) -> Iterator[str]:
-    """Observing changes nothing."""
+    """Check that observing changes nothing."""
     bench.reach(resource)
     before = bench.look()
     if bench.see(resource) != bench.see(resource):
@@ -112,17 +111,17 @@ def quiet(bench: BackendBench, resource: Resource) -> Iterator[str]:
 
 
 def undone(bench: BackendBench, resource: Resource) -> Iterator[str]:
-    """The undo of what was done brings back what was before."""
+    """Check that undo restores the former state."""
     before, there = bench.look(), bench.see(resource)
     bench.undo(bench.reach(resource))
     if (seen := bench.see(resource)) != there:
-        yield f"after its undo {resource} is observed as {_words(seen)}, and was {_words(there)} before"
+        yield f"after its undo {resource} is observed as {_words(seen)}, but was {_words(there)} before"
     if (after := bench.look()) != before:
         yield f"making {resource} and undoing it leaves something: from {before} to {after}"
 
 
 def changed(bench: BackendBench, resource: Resource, change: Mapping[str, Any]) -> Iterator[str]:
-    """A change is reached in one pass, and its undo brings back what was before."""
+    """Check that one pass reaches a change, and that its undo restores the former state."""
     bench.reach(resource)
     desired = resource.replace(**change)
     before = bench.see(desired)
@@ -135,61 +134,60 @@ def changed(bench: BackendBench, resource: Resource, change: Mapping[str, Any]) 
     yield from _describe(bench, desired, f"after the change to {dict(change)}")
     bench.undo(taken)
     if (seen := bench.see(desired)) != before:
-        yield f"the undo of {dict(change)} gives {_words(seen)}, and {_words(before)} was before"
+        yield f"the undo of {dict(change)} gives {_words(seen)}, but {_words(before)} was before"
 
 
 def removed(bench: BackendBench, resource: Resource) -> Iterator[str]:
-    """What is removed is gone, and removing what is already gone succeeds; undoing it brings it back."""
+    """Check that a removed resource is gone, that removing it again succeeds, and that undo restores it."""
     if resource.ownership is Ownership.BORROWED:
         return
     bench.reach(resource)
     step = Step(bench.found(resource), None)
     bench.apply([step])
     if seen := bench.see(resource):
-        yield f"{resource} was removed, and observe finds {_words(seen)}"
+        yield f"{resource} was removed, but observe finds {_words(seen)}"
     try:
         bench.apply([step])
     except LawBroken as error:
-        yield f"{resource} is gone, and removing it again has to succeed: {error}"
+        yield f"{resource} is gone: removing it again must succeed, but raised: {error}"
     bench.undo([step])
     yield from _describe(bench, resource, "after its removal was undone")
 
 
 def left_alone(bench: BackendBench, resource: Resource) -> Iterator[str]:
-    """Another owner's object of the same name is reported, is a conflict, and stays."""
+    """Check that a foreign object with the same name is reported, causes a conflict, and stays."""
     before = bench.look()
     seen = bench.see(resource)
     if seen is None:
-        yield f"something else has the place of {resource}, and observe does not find it"
+        yield f"something else has the place of {resource}, but observe does not find it"
         return
     try:
         planned = bench.plan(resource)
         if resource.ownership is Ownership.OWNED:
-            yield f"something else has the place of {resource}, and observe takes it for vifplug's own: {planned}"
+            yield f"something else has the place of {resource}, but observe takes it for vifplug's own: {planned}"
     except Conflict as error:
         if not seen.foreign:
-            yield f"`foreign` of what was observed has to say what is there and whose: {error}"
+            yield f"`foreign` of what was observed must say what is there and whose: {error}"
     bench.apply(steps.removal([resource], {resource.identity: seen}, {}))
     if (after := bench.look()) != before:
-        yield f"something else has the place of {resource}, and it did not stay: from {before} to {after}"
+        yield f"something else has the place of {resource}, but it did not stay: from {before} to {after}"
 
 
 def marked(bench: BackendBench, resource: Resource) -> Iterator[str]:
-    """Another VIF's resource is reported with its owner."""
+    """Check that another VIF's resource is reported with its owner."""
     if resource.ownership is not Ownership.OWNED:
         return
     bench.reach(resource)
     seen = bench.see(resource.replace(owner=OTHER))
     if seen is None or seen.resource or resource.owner not in seen.foreign:
         yield (
-            f"{resource} is VIF {resource.owner}'s, and VIF {OTHER} that asks for it is told {_words(seen)}: observe "
-            "has to give Observed(resource=None, foreign='... of VIF ...') where the owner that is marked is not the "
-            "one that is wanted"
+            f"{resource} belongs to VIF {resource.owner}, but for VIF {OTHER} observe returns {_words(seen)}: it must "
+            "return Observed(resource=None, foreign='... of VIF ...') if the marked owner is not the requested one"
         )
 
 
 def restored(bench: BackendBench, resource: Resource) -> Iterator[str]:
-    """What is only set gets its former value back."""
+    """Check that a resource that is only set gets its former value back."""
     if resource.ownership is not Ownership.BORROWED:
         return
     before = bench.found(resource)
@@ -202,12 +200,12 @@ def restored(bench: BackendBench, resource: Resource) -> Iterator[str]:
 
 
 def _kept(resource: Resource) -> set[str]:
-    """The fields that keep their value."""
+    """Return the fields that keep their value."""
     return {each.name for each in dataclasses.fields(resource) if each.metadata.get("kept")}
 
 
 def reopened(bench: BackendBench, resource: Resource) -> Iterator[str]:
-    """A closed backend reopens its sockets when it is used again; closing twice is allowed."""
+    """Check that a closed backend reopens its sockets when it is used again, and that closing twice is allowed."""
     bench.reach(resource)
     called("close", bench.backend.close)
     called("close, for the second time,", bench.backend.close)

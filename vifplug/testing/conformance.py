@@ -58,12 +58,12 @@ class VIFTypeConformance:
     # -- the class ----------------------------------------------------------------------------------------------
 
     def test_vifplug_loads_the_type(self) -> None:
-        """Its methods, name, source, options and plugin interface are valid."""
+        """Check that its methods, name, source, options and plugin interface are valid."""
         if problem := self._problem():
             pytest.fail(f"{self.kind.__name__} {problem}", pytrace=False)
 
     def test_it_says_what_it_is(self) -> None:
-        """The type, its source and its options are documented."""
+        """Check that the type, its source and its options are documented."""
         hold(_undocumented(self.kind))
 
     def test_its_options_have_allowed_defaults(self) -> None:
@@ -74,7 +74,7 @@ class VIFTypeConformance:
             pytest.fail("`examples`: give at least one VIF document, or nothing is tested", pytrace=False)
 
     def test_it_answers_alike_in_every_process(self) -> None:
-        """The order of sets and the clock do not matter: the desired state is compared with a record."""
+        """Check that answers depend neither on the order of sets nor on the clock: they are compared with records."""
         cases = [self._case(example) for example in self.examples]
         try:
             hold(filter(None, [cross_process.differs(self.kind, [vif for _, vif, _ in cases], self._context())]))

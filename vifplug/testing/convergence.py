@@ -17,7 +17,7 @@ from vifplug.types.base import Context, VIFType
 
 
 def converges(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
-    """One pass plugs; a second changes nothing; undoing and unplugging leave nothing."""
+    """Check that one pass plugs, that a second changes nothing, and that undoing and unplugging leave nothing."""
     found = laws.desired(kind, vif, context)
     machine = _prepared(found)
     before = machine.observe(found)
@@ -35,7 +35,7 @@ def converges(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
 
 
 def _prepared(found: Iterable[Resource]) -> MemoryBackend:
-    """Return a host in memory with everything that vifplug only sets."""
+    """Return a host in memory that has everything that vifplug sets but does not create."""
     machine = MemoryBackend()
     for resource in found:
         if resource.ownership is Ownership.BORROWED:
@@ -44,7 +44,7 @@ def _prepared(found: Iterable[Resource]) -> MemoryBackend:
 
 
 def _untouched(resource: Resource) -> Resource:
-    """Return the resource as before a plug: nothing of it is set."""
+    """Return the resource as it is before a plug, with nothing set."""
     unasked = {
         field.name: field.metadata.get("reset_to", field.default)
         for field in dataclasses.fields(resource)

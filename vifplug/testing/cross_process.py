@@ -38,7 +38,7 @@ def differs(kind: type[VIFType], vifs: Sequence[VIF], context: Context) -> str:
     other = next((each for each in answers if each != answers[0]), None)
     if other is None:
         return ""
-    return f"another process, at another time, gets another answer: {answers[0]} and {other}: sort sets, ask no clock"
+    return f"another process, at another time, gets another answer: {answers[0]} and {other}: sort sets, use no clock"
 
 
 def _child(seed: int, day: int) -> subprocess.Popen[bytes]:

@@ -98,7 +98,7 @@ class Daemons:
 
 
 def _runs(pid: int) -> bool:
-    """Whether a process exists and is no zombie: these daemons are children of init, which may reap them late."""
+    """Return whether a process exists and is not a zombie: init, the parent of these daemons, may reap them late."""
     return _state(pid) not in "Z-"
 
 

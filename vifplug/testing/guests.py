@@ -171,7 +171,7 @@ class BootedGuest:
         return name
 
     def mtu(self, mac: str) -> int:
-        """The MTU of the card, in bytes."""
+        """Return the MTU of the card, in bytes."""
         return int(self.run(f"cat /sys/class/net/{self.device(mac)}/mtu"))
 
     def configure(self, mac: str, address: str, *, vlan: int | None = None) -> None:
@@ -183,11 +183,11 @@ class BootedGuest:
         self.run(f"ip addr add {address} dev {card if vlan is None else f'{card}.{vlan}'}")
 
     def reaches(self, address: str) -> bool:
-        """Whether ``address`` answers a ping within ten attempts: the first can be lost while ports come up."""
+        """Return whether ``address`` answers a ping within ten attempts: the first can be lost while ports come up."""
         return self._answers(f"for i in 1 2 3 4 5 6 7 8 9 10; do ping -c 1 -W 1 {address} && exit 0; done; exit 1")
 
     def is_cut_off_from(self, address: str) -> bool:
-        """Whether ``address`` answers no ping."""
+        """Return whether ``address`` answers no ping."""
         return not self.reached([address])
 
     def reached(self, addresses: Iterable[str]) -> set[str]:
@@ -252,7 +252,7 @@ class _Console:
         self._socket = None
 
     def _connect(self, patience: float) -> None:
-        """Retry until the guest answers: what is sent while it boots is lost, or is answered late."""
+        """Connect, retrying until the guest answers: a command sent while it boots is lost, or is answered late."""
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.connect(str(self._path))
         deadline, wait = time.monotonic() + patience, 0.25

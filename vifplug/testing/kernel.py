@@ -99,7 +99,7 @@ def _programs() -> list[str]:
 
 
 def _payload(image: bytes) -> bytes:
-    """The compressed part of a bzImage (Documentation/arch/x86/boot.rst: setup_sects, payload_offset, _length)."""
+    """Return a bzImage's compressed part (Documentation/arch/x86/boot.rst: setup_sects, payload_offset, _length)."""
     sectors = image[0x1F1] or 4
     offset, length = struct.unpack_from("<II", image, 0x248)
     start = (sectors + 1) * 512 + offset
@@ -107,7 +107,7 @@ def _payload(image: bytes) -> bytes:
 
 
 def _filtered(program: str, payload: bytes) -> bytes:
-    """Without its last four bytes, in which the kernel's build has the size of what comes out."""
+    """Return the payload without its last four bytes, which the kernel's build adds: the uncompressed size."""
     require(program)
     return subprocess.run([program, "-dc"], input=payload[:-4], stdout=subprocess.PIPE, check=True).stdout
 

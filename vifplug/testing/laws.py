@@ -1,6 +1,6 @@
-"""The laws that every VIF type keeps. Each takes the type and one VIF, and says in sentences what breaks the law.
+"""The laws of a VIF type: functions of the type and one VIF that yield a sentence for each violation.
 
-`vifplug.testing.conformance` makes tests of them; they are plain functions, so any test framework can.
+`vifplug.testing.conformance` makes tests of them; any other test framework can do so too.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def called(name: str, call: Callable[[], T]) -> T:
         return call()
     except InvalidDocument as error:
         raise LawBroken(f"{name} built a record that is not valid: {error}") from error
-    except Exception as error:  # whatever a type raises is the news
+    except Exception as error:  # any exception of a type is the result
         raise LawBroken(f"{name} raised {type(error).__name__}: {error}") from error
 
 
@@ -46,10 +46,10 @@ def desired(kind: VIFType, vif: VIF, context: Context) -> list[Resource]:
     """Return the resources that ``desired`` gives. Raises LawBroken."""
     found = called("desired", lambda: kind.desired(vif, context))
     if not isinstance(found, Iterable):
-        raise LawBroken(f"desired has to give resources, and returned {found!r}")
+        raise LawBroken(f"desired must return resources, but returned {found!r}")
     listed = called("desired", lambda: list(found))
     if others := [each for each in listed if not isinstance(each, Resource)]:
-        raise LawBroken(f"desired has to give records of vifplug.plan.registry, and gave {others[0]!r}")
+        raise LawBroken(f"desired must return records of vifplug.plan.registry, but returned {others[0]!r}")
     return listed
 
 
@@ -57,12 +57,12 @@ def interface(kind: VIFType, vif: VIF, context: Context) -> Interface:
     """Return the record that ``interface`` gives. Raises LawBroken."""
     found = called("interface", lambda: kind.interface(vif, context))
     if not isinstance(found, Interface):
-        raise LawBroken(f"interface has to return a vifplug.guest.interface.Interface, and returned {found!r}")
+        raise LawBroken(f"interface must return a vifplug.guest.interface.Interface, but returned {found!r}")
     return found
 
 
 def accepted(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
-    """A document that is an example is not refused."""
+    """Check that the type does not refuse an example."""
     try:
         kind.validate(vif, context)
     except InvalidRequest as error:
@@ -70,17 +70,17 @@ def accepted(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
 
 
 def round_trip(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
-    """A VIF is the same after it has been written and read, and so are its resources."""
+    """Check that a VIF and its resources survive writing and reading."""
     again = bound(VIF.from_json(vif.to_json()), kind)
     if again != vif:
-        yield f"the VIF comes back from JSON as {again!r}, and was {vif!r}"
+        yield f"the VIF does not survive JSON: expected {vif!r}, got {again!r}"
     found = desired(kind, vif, context)
     if unread := called("writing and reading the resources", lambda: _unread(found)):
-        yield f"the resources come back from JSON as {unread}, and were {found}"
+        yield f"the resources do not survive JSON: expected {found}, got {unread}"
 
 
 def deterministic(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
-    """The same VIF gives the same answer every time, from every instance of the type."""
+    """Check that the same VIF gives the same answer every time, from every instance of the type."""
     for name, ask in (("interface", interface), ("desired", desired)):
         answers = [ask(each, vif, context) for each in (kind, kind, type(kind)())]
         if any(answer != answers[0] for answer in answers):
@@ -89,21 +89,21 @@ def deterministic(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
 
 
 def pure(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
-    """A type computes: it opens no file, socket or process. What it needs of the host it asks ``context.facts``."""
+    """Check that a type opens no file, socket or process. It gets facts about the host from ``context.facts``."""
     for name, ask in (("check", _checked), ("interface", interface), ("desired", desired)):
         try:
             with sandbox.enforced():
                 ask(kind, vif, context)
         except sandbox.Impure as error:
-            yield f"{name} touches the machine: {error}; ask context.facts, or make it a resource"
+            yield f"{name} touches the machine: {error}; use context.facts, or make it a resource"
 
 
 def known_kinds(
     kind: VIFType, vif: VIF, context: Context, kinds: Mapping[str, type[Resource]], broken: Mapping[str, str]
 ) -> Iterator[str]:
-    """Every resource is of a kind that some backend looks after, and says whose it is, unless all share it.
+    """Check that each resource is of a kind that has a backend, and names its owner unless it is shared.
 
-    ``broken``: kinds whose backend can't be used, and why.
+    ``broken``: kinds whose backend cannot be used, and why.
     """
     for resource in desired(kind, vif, context):
         if reason := broken.get(resource.kind):
@@ -114,11 +114,11 @@ def known_kinds(
                 "a kind of your own needs a backend, in the entry points vifplug.resources"
             )
         if resource.owner != vif.id and resource.ownership is not Ownership.SHARED:
-            yield f"{resource} has owner {resource.owner!r}, and has to have the VIF's id: owner=vif.id"
+            yield f"{resource} has owner {resource.owner!r}; expected the VIF's id: owner=vif.id"
 
 
 def named(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
-    """Devices have names that the kernel takes, and no two VIFs the same."""
+    """Check that the kernel accepts the names of devices, and that two VIFs get different names."""
     found = desired(kind, vif, context)
     for resource in found:
         if isinstance(resource, OvsPort) and resource.type in ("", "internal") and _too_long(resource.name):
@@ -132,7 +132,7 @@ def named(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
 
 
 def hardened(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
-    """No router advertisement of a guest reaches the host: what is made has disable_ipv6 set before it is up."""
+    """Check that new devices have disable_ipv6 set before they are up, so that the host ignores guests' RAs."""
     for resource in desired(kind, vif, context):
         if isinstance(resource, Device) and not resource.sysctls.items() >= registry.HARDENED.items():
             yield (
@@ -142,7 +142,7 @@ def hardened(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
 
 
 def ordered(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
-    """Resources come in the order in which they can be made, each identity once."""
+    """Check that resources are in an order in which they can be made, each identity once."""
     found = desired(kind, vif, context)
     identities = [resource.identity for resource in found]
     for repeated in sorted({each for each in identities if identities.count(each) > 1}):
@@ -154,10 +154,10 @@ def ordered(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
 
 
 def element(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
-    """The element is one that libvirt accepts, for this guest, and it fits what is made on the host."""
+    """Check that libvirt accepts the element, that it is for this guest, and that it fits what is made on the host."""
     found = interface(kind, vif, context)
     if found.mac != vif.mac:
-        yield f"the element has MAC {found.mac}, and the guest is to have {vif.mac}"
+        yield f"the element has MAC {found.mac}, expected {vif.mac}"
     if schema.installed() and (complaint := schema.complaint(write.element(found))):
         yield f"libvirt's schema refuses the element: {complaint}; it is {write.element(found)}"
     for resource in desired(kind, vif, context):
@@ -184,15 +184,16 @@ def _too_long(name: str) -> bool:
 
 
 def _made_by(resource: Resource) -> list[str]:
-    """The devices and bridges that a resource makes."""
+    """Return the devices and bridges that a resource makes."""
     if isinstance(resource, OvsBridge):
         return [resource.name]
     return list(resource.links) if isinstance(resource, Device) else []
 
 
 def _names(found: Iterable[Resource]) -> set[str]:
-    """The devices that are a VIF's own: what was there before, such as a VF's representor, has its name already, and
-    what is only ensured is everybody's."""
+    """Return the names of a VIF's own devices: not of those that existed before, such as a VF's representor, and not
+    of shared ones.
+    """
     listed = [each for each in found if each.ownership is not Ownership.SHARED]
     ports = {each.name for each in listed if isinstance(each, OvsPort)}
     there = {each.name for each in listed if isinstance(each, LowerDevice)}
@@ -200,13 +201,13 @@ def _names(found: Iterable[Resource]) -> set[str]:
 
 
 def _named_in(resource: Resource) -> set[str]:
-    """Whatever a resource names: where that is a device which is made as well, it is one that it needs."""
+    """Return all strings in a resource; one that is the name of another device is a device that it needs."""
     values = (getattr(resource, each.name) for each in dataclasses.fields(resource) if each.name != "owner")
     return {value for value in values if isinstance(value, str)}
 
 
 def _fits(found: Interface, tap: Tap | Macvtap) -> Iterator[str]:
-    """libvirt >= 9.0 takes an existing device in one form only, and deletes it unless managed='no'."""
+    """Check the one form in which libvirt >= 9.0 takes an existing device without deleting it: managed='no'."""
     if found.type != "ethernet":
         yield f"the element has type {found.type}, and libvirt takes a device that is there, {tap}, as ethernet only"
     elif found.target_managed is not False:

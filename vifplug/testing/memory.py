@@ -1,6 +1,6 @@
-"""A backend in memory for every kind of resource, held to the same contract tests as the real ones.
+"""A backend in memory for every kind of resource, which passes the same contract tests as the real ones.
 
-For tests of what stands on backends: the host is not touched.
+It is for tests of code that uses backends: the host is not touched.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ class MemoryBackend:
         self._lock = threading.Lock()
 
     def place(self, resource: Resource, *, foreign: str = "", held: bool = False) -> None:
-        """Put a resource there: another owner's (``foreign`` says whose), or held by a guest."""
+        """Place a resource: another owner's (described by ``foreign``), or one that a guest has open (``held``)."""
         self._there[resource.identity] = Observed(
             resource=None if foreign else _whole(resource), foreign=foreign, held=held
         )
 
     @property
     def there(self) -> dict[Identity, Observed]:
-        """A copy of everything that exists."""
+        """Return a copy of everything that exists."""
         with self._lock:
             return dict(self._there)
 
@@ -67,7 +67,7 @@ class MemoryBackend:
             done.append(step)
 
     def close(self) -> None:
-        """Nothing is kept open."""
+        """Do nothing: nothing is kept open."""
 
     def _write(self, step: Step) -> None:
         identity = step.subject.identity
@@ -80,7 +80,7 @@ class MemoryBackend:
 
 
 def _whole(resource: Resource) -> Resource:
-    """Give what a machine would show: no field is None, and removed keys are gone."""
+    """Return the resource as a machine would show it: no field is None, and removed keys are gone."""
     changes = {}
     for each in dataclasses.fields(resource):
         value = getattr(resource, each.name)

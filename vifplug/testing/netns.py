@@ -1,4 +1,4 @@
-"""Throw-away network namespaces for tests: nothing in them reaches the machine's own links.
+"""Temporary network namespaces for tests: nothing in them reaches the machine's own links.
 
 `entered` moves the calling thread into a namespace without a name; the threads and processes that it starts are in it
 as well, and sockets that are opened in it stay in it. `named` makes namespaces that ip(8) knows, for tests in which

@@ -138,7 +138,7 @@ class PrivateOvn(Daemons, Scoped):
 
     @contextlib.contextmanager
     def _connected(self, host: PrivateHost, address: str, cable: str) -> Iterator[None]:
-        """The host's tunnels start on a bridge of its Open vSwitch: its userspace datapath looks for routes there."""
+        """Start the host's tunnels on a bridge of its Open vSwitch, where the userspace datapath looks for routes."""
         if not self._underlay:
             [self._underlay] = self._stack.enter_context(netns.named())
             netns.ip("-n", self._underlay, "link", "add", "switch", "up", "type", "bridge")
@@ -213,14 +213,14 @@ class History:
 
 
 def _binding(names: Mapping[str, str], chassis: Any, up: Any, additional: Any) -> PortBinding:
-    """A Port_Binding from its columns, as OVSDB writes them in JSON."""
+    """Return a Port_Binding from its columns, as OVSDB writes them in JSON."""
     current = [names.get(each, each) for each in _atoms(chassis)]
     more = sorted(names.get(each, each) for each in _atoms(additional))
     return PortBinding(current[0] if current else None, _atoms(up) == [True], tuple(more))
 
 
 def _atoms(value: Any) -> list[Any]:
-    """The atoms of a column of a set or an optional one (RFC 7047, section 5.1)."""
+    """Return the atoms of a set column or an optional column (RFC 7047, section 5.1)."""
     if isinstance(value, list) and value[0] == "set":
         return [atom for each in value[1] for atom in _atoms(each)]
     return [value[1]] if isinstance(value, list) else [value]

@@ -93,11 +93,11 @@ class PrivateOvs(Daemons, Scoped):
         return self.run("ovs-vsctl", f"--db={self.connection}", "--timeout=20", *arguments).strip()
 
     def appctl(self, *arguments: str) -> str:
-        """What ``ovs-appctl ARGUMENTS`` prints, sent to ovs-vswitchd."""
+        """Send ``ovs-appctl ARGUMENTS`` to ovs-vswitchd, and return what it prints."""
         return self.run("ovs-appctl", f"--target={self.directory / 'ovs-vswitchd'}.ctl", *arguments).strip()
 
     def port(self) -> int:
-        """The TCP port that ovsdb-server listens on, when an option has it listen on port 0."""
+        """Return the TCP port that ovsdb-server chose, if an option has it listen on port 0."""
         return int(re.findall(r"listening on port (\d+)", self.log("ovsdb-server"))[-1])
 
     # -- inside -----------------------------------------------------------------------------------------------------

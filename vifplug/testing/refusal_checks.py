@@ -1,4 +1,4 @@
-"""The laws about what a type does with a document: each key is honoured or refused, and none is dropped silently."""
+"""The laws about a type and a document: the type honours or refuses each key, and silently drops none."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vifplug.plugins import bound
 from vifplug.testing.laws import LawBroken, called, desired, interface
 from vifplug.types.base import Context, VIFType
 
-#: values for each key of the document that a type may refuse; each asks for something else than the others
+#: for each key of the document that a type may refuse, values of different meaning
 SAMPLES: Mapping[str, Sequence[Any]] = {
     "target": ("tap-sample",),
     "tap_owner": ("vifplug", "libvirt"),
@@ -36,10 +36,10 @@ _BESIDE: Mapping[str, Mapping[str, Any]] = {"driver": {"model": "virtio"}}  # a 
 
 
 def refusals(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
-    """Every key that the type says it refuses is refused, with its path; so is a key that its source doesn't have."""
+    """Check that the type refuses each key in its `refuses`, with its path, and each unknown key of its source."""
     for key in kind.refuses:
         if f"$.{key}" not in _refused(kind, _asking(vif, key, SAMPLES[key][0]), context):
-            yield f"{key} is among `refuses`, and a VIF that has one is not refused: does check call super().check?"
+            yield f"{key} is in `refuses`, but a VIF that has it is not refused: does check call super().check?"
     data = vif.to_data()
     unknown = {**data, "source": {**data.get("source", {}), "no_such_key": "x"}}
     if "$.source.no_such_key" not in _refused(kind, unknown, context):
@@ -47,7 +47,7 @@ def refusals(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
 
 
 def refused(kind: VIFType, document: Mapping[str, Any], context: Context) -> Iterator[str]:
-    """An invalid document is refused before anything is touched, with a path for each problem."""
+    """Check that an invalid document is refused before anything is touched, with a path for each problem."""
     try:
         problems = _refused(kind, document, context)
     except LawBroken as error:
@@ -58,22 +58,22 @@ def refused(kind: VIFType, document: Mapping[str, Any], context: Context) -> Ite
 
 
 def honoured(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
-    """Whatever a document asks for changes the element or the resources, or is refused."""
+    """Check that each key of a document changes the element or the resources, or is refused."""
     for key, samples in SAMPLES.items():
         without = _asking(vif, key, None)
-        if key == "tap_owner":  # to ask for whom it is anyway changes nothing
+        if key == "tap_owner":  # requesting the owner that it has anyway changes nothing
             usual = kind.owner(vif.replace(tap_owner=None), context)
             samples = [owner for owner in samples if owner != usual]
         if dropped := [each for each in samples if _dropped(kind, without, _asking(vif, key, each), context)]:
             yield (
                 f"{key} = {dropped[0]!r} changes neither the element nor the resources, and is not refused: "
-                "honour it, or name it in `refuses`, or in `problems` where it depends"
+                "honour it, or name it in `refuses`, or in `problems` if that depends on others"
             )
     yield from _source_honoured(kind, vif, context)
 
 
 def _source_honoured(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
-    """What the example's source says beyond the defaults does not go unheard."""
+    """Check that each key of the example's source that is not a default has an effect."""
     data = vif.to_data()
     for name in _optional(kind, data.get("source", {})):
         without = {key: value for key, value in data["source"].items() if key != name}
@@ -88,15 +88,15 @@ def _optional(kind: VIFType, source: Mapping[str, Any]) -> list[str]:
 
 
 def _asking(vif: VIF, key: str, value: Any) -> dict[str, Any]:
-    """The VIF's document with another value for ``key``; None leaves the key out."""
+    """Return the VIF's document with another value for ``key``; None leaves the key out."""
     data = {**vif.to_data(), **_BESIDE.get(key, {})}
-    if key == "tap_owner" and data.get("target", "") is None:  # a tap of vifplug's has a name
+    if key == "tap_owner" and data.get("target", "") is None:  # a tap that vifplug makes has a name
         del data["target"]
     return {**data, key: value} if value is not None else {name: each for name, each in data.items() if name != key}
 
 
 def _dropped(kind: VIFType, without: Mapping[str, Any], with_key: Mapping[str, Any], context: Context) -> bool:
-    """Whether a type is content with both documents and answers both in the same way."""
+    """Return whether a type accepts both documents and gives the same answers for them."""
     if _refused(kind, without, context) or _refused(kind, with_key, context):
         return False
     one, other = (bound(VIF.from_data(each), kind) for each in (without, with_key))
@@ -108,7 +108,7 @@ def _answer(kind: VIFType, vif: VIF, context: Context) -> Any:
 
 
 def _refused(kind: VIFType, document: Mapping[str, Any], context: Context) -> list[str]:
-    """The paths of what is wrong with a document, wherever that is noticed; empty when it is fine. Raises LawBroken."""
+    """Return the paths of a document's problems, wherever they are found; empty if it is valid. Raises LawBroken."""
 
     def ask() -> list[str]:
         try:

@@ -39,7 +39,7 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def _importing(frame: FrameType | None) -> bool:
-    """Whether the import system is at work: a module that is imported late is read from a file."""
+    """Return whether the import system is active: it reads a module that is imported late from a file."""
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
             return True

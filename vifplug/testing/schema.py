@@ -14,7 +14,7 @@ _INTERFACE = """<grammar xmlns='http://relaxng.org/ns/structure/1.0'>
 
 
 def installed() -> bool:
-    """Whether the schemas are installed."""
+    """Return whether the schemas are installed."""
     return not NEEDS["schemas"]()
 
 

@@ -1,4 +1,4 @@
-"""Context managers that are made of other context managers."""
+"""A base for context managers that consist of other context managers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One picture of a host: its networks, bridges, pool devices, VIFs and guests. Pure: data in, a document's text out.
+"""A picture of a host: its networks, bridges, pool devices, VIFs and guests. Pure: it turns data into text.
 
-`view` is the data, `graph` what every picture shows of it, and each format has its module and function of one name.
+`view` is the data, and `graph` what every format shows of it. Each format has a module with a function of its name.
 """

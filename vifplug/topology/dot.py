@@ -14,20 +14,20 @@ from vifplug.topology.nodes import HEADINGS, Node
 from vifplug.topology.view import HostView
 from vifplug.topology.words import vlan_label
 
-#: ``bgcolor``: a page of its own, on which the text stays readable where the viewer's page is dark.
+#: ``bgcolor`` keeps the text readable in a viewer with a dark background.
 _HEAD = f"""digraph topology {{
   graph [rankdir=LR, newrank=true, compound=true, bgcolor="#FCFCFD", pad=0.3, nodesep=0.14, ranksep=1,
     fontname="Helvetica", fontcolor="{style.INK}", labelloc=t, labeljust=l]
   node [shape=box, fontname="Helvetica", fontsize=11, fontcolor="{style.INK}", margin="0.1,0.05", height=0.3]
   edge [arrowhead=none, tailport=e, headport=w]
 """
-#: An edge that keeps boxes in order and is not drawn.
+#: An invisible edge that keeps boxes in order.
 _ORDER = "[style=invis, tailport=_, headport=_]"
-#: The least width of the boxes of each column in points, so that they line up, and of one character in them.
+#: The minimum width of the boxes of each column, so that they line up, and the width of a character; in points.
 _WIDTHS, _CHARACTER = (130, 130, 130, 225, 110), 8
 #: The longest line of a problem, in characters.
 _PROBLEM = 32
-#: A guest whose VIFs are further apart than this many ports has a box beside each of them.
+#: A guest has a box beside each of its VIFs if they are further apart than this number of ports.
 _FAR = 8
 
 
@@ -42,7 +42,7 @@ def dot(host: HostView) -> str:
 
 
 def _ports(drawn: Graph) -> dict[str, list[Node]]:
-    """The ports and VIFs of each bridge and device, from top to bottom; those on none under the empty name."""
+    """Return the ports and VIFs of each bridge and device, from top to bottom; the others under the empty name."""
     found: dict[str, list[Node]] = {node.id: [] for node in drawn.of("bridge", "device")}
     for edge in drawn.edges:
         if edge.source in found:
@@ -52,7 +52,7 @@ def _ports(drawn: Graph) -> dict[str, list[Node]]:
 
 
 def _beside_vifs(drawn: Graph, ports: dict[str, list[Node]]) -> Graph:
-    """Return the same graph with several boxes for a guest whose VIFs are far apart: no edge crosses half a page."""
+    """Return the same graph with several boxes for a guest whose VIFs are far apart, so that edges stay short."""
     places = {port.id: place for place, port in enumerate(port for each in ports.values() for port in each)}
     edges: dict[str, list[Edge]] = defaultdict(list)
     for edge in sorted(drawn.edges, key=lambda edge: places.get(edge.source, 0)):
@@ -75,7 +75,7 @@ def _beside_vifs(drawn: Graph, ports: dict[str, list[Node]]) -> Graph:
 
 
 class _Picture:
-    """The statements of one graph. A bridge is as high as its ports, and each edge leaves it beside its port."""
+    """The statements of one graph. A bridge is as high as its ports, and each edge starts beside its port."""
 
     def __init__(self, drawn: Graph, ports: dict[str, list[Node]]) -> None:
         self.drawn, self.ports = drawn, ports
@@ -106,7 +106,7 @@ class _Picture:
         return f"  {node.id} [label=<{self._label(node)}>, {looks}]"
 
     def _label(self, node: Node) -> str:
-        """The text of a box; right of it, a cell for each of several ports: there the edge to the port starts."""
+        """Return the text of a box. If it has several ports, each has a cell, where the edge to the port starts."""
         ports = self.ports.get(node.id, [])
         cells = [f'<TD PORT="{port.id}" WIDTH="2" HEIGHT="{_height(port)}" FIXEDSIZE="TRUE"></TD>' for port in ports]
         width = f' WIDTH="{_WIDTHS[node.column]}"'
@@ -117,7 +117,7 @@ class _Picture:
         return _table(text + cells[0], *cells[1:])
 
     def _name(self, node: Node) -> str:
-        """The name of a box and its VLAN: beside each other if they fit."""
+        """Return the name of a box and its VLAN, on one line if they fit."""
         name, vlan = _bold(node.label), vlan_label(node.vlan)
         if not vlan:
             return name
@@ -128,7 +128,7 @@ class _Picture:
         return _table(f'{_cell(name)}<TD ALIGN="RIGHT">{framed}</TD>')
 
     def _ranks(self) -> Iterator[str]:
-        """Headings that hold the boxes of each column together, and the ports in the order of their bridges."""
+        """Yield the headings, which keep each column together, and the edges that sort ports like their bridges."""
         nodes = [node for node in self.drawn.nodes.values() if node.kind != "pool"]
         columns = sorted({node.column for node in nodes})
         for column in columns:
@@ -141,7 +141,7 @@ class _Picture:
                 yield f"  {' -> '.join(chain)} {_ORDER}"
 
     def _edge(self, edge: Edge) -> str:
-        """Graphviz joins no edge to a cluster itself: it goes to the middle device and ends at the cluster's border."""
+        """Return an edge. One to a cluster leads to its middle device and is cut at the cluster's border."""
         members = self.drawn.members.get(edge.target)
         target = members[len(members) // 2] if members else edge.target
         ports = self.ports.get(edge.source, [])
@@ -168,7 +168,7 @@ def _bold(text: str) -> str:
 
 
 def _text(node: Node) -> str:
-    """What is known beside the name and the VLAN, in lines."""
+    """Return the other lines of a box, below its name and VLAN."""
     lines = [f'<FONT COLOR="{style.FAINT}">{_escaped(detail)}</FONT>' for detail in node.details]
     if node.handle:
         lines.append(f'<FONT COLOR="{style.FAINT}" POINT-SIZE="9">{_escaped(node.handle)}</FONT>')
@@ -178,11 +178,11 @@ def _text(node: Node) -> str:
 
 
 def _height(node: Node) -> int:
-    """About how high a box and the space below it are, in points."""
+    """Return the approximate height of a box and the space below it, in points."""
     problem = len(textwrap.wrap(node.problem, _PROBLEM))
     return 36 + 6 * bool(node.vlan) + 14 * (len(node.details) + problem) + 12 * bool(node.handle)
 
 
 def _escaped(text: str) -> str:
-    r"""Text in an HTML-like label, where Graphviz would replace ``\N`` and the like, too."""
+    r"""Escape text for an HTML-like label, in which Graphviz also replaces ``\N`` and similar sequences."""
     return html.escape(text, quote=False).replace("\\", r"\\")

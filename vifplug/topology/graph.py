@@ -1,7 +1,7 @@
 """What every picture shows of a host: boxes in five columns, and the edges between them.
 
-Sorted by name, so that the same host gives the same picture in whatever order it is observed. A bridge or device that
-is only referred to gets a box, too: without it the picture would hide the mistake.
+Everything is sorted by name, so that the same host always gives the same picture. A bridge or device that does not
+exist gets a box if anything refers to it: without it, the picture would hide the mistake.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ EMPTY = "Nothing to draw: no named network, no bridge, no pool device and no VIF
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Edge:
-    """From a box to one further right; ``broken``: the network cannot be used."""
+    """An edge from a box to one further right; ``broken``: the network cannot be used."""
 
     source: str
     target: str
@@ -53,7 +53,7 @@ class Graph:
         return sorted(seen - {""}, key=lambda vlan: (not vlan.isdigit(), natural(vlan)))
 
     def summary(self) -> str:
-        """``2 networks, 1 bridge, 8 VIFs``, without what has none."""
+        """Return the numbers of things, except zeros: ``2 networks, 1 bridge, 8 VIFs``."""
         words: tuple[tuple[Kind, str], ...] = (
             *(("network", "network"), ("portgroup", "portgroup"), ("bridge", "bridge")),
             *(("device", "device"), ("vif", "VIF"), ("guest", "guest")),
@@ -78,7 +78,7 @@ def graph(host: HostView) -> Graph:
 
 
 class _Drawing:
-    """A graph in the making; ``nodes`` by what they stand for, such as ``("bridge", "br0")``."""
+    """Builds a graph. ``nodes`` are by what they stand for, such as ``("bridge", "br0")``."""
 
     def __init__(self, *, host: HostView) -> None:
         self.host = host
@@ -105,7 +105,7 @@ class _Drawing:
                 self._join(targets, line)
 
     def others(self) -> None:
-        """The bridges and devices that no network has named, and the ports that are no VIF's own."""
+        """Add the bridges and devices that no network names, and the ports that do not belong to a VIF."""
         own = {(bridge, port.name) for bridge, port in self._own.values()}
         for bridge in sorted(self.host.bridges, key=lambda bridge: natural(bridge.name)):
             source = self._bridge(bridge.name)
@@ -131,9 +131,9 @@ class _Drawing:
                 self.edges.append(Edge(source=node.id, target=guest.id, vlan=node.vlan))
 
     def _carriers(self, network: NetworkView) -> list[Node]:
-        """What the traffic of a network goes through; whole pools stand for their devices.
+        """Return the boxes that a network's traffic goes through: a pool instead of its devices.
 
-        So a portgroup has one edge and not fifty. A device is drawn in the pool of the first network that has it.
+        A portgroup then has one edge instead of fifty. A device is drawn in the pool of the first network that has it.
         """
         found = [self._bridge(network.bridge)] if network.bridge else []
         names = sorted(set(network.devices), key=natural)
@@ -163,7 +163,7 @@ class _Drawing:
         return node
 
     def _add(self, key: tuple[str, ...], node: Node) -> Node:
-        """The box that already stands for ``key``, or this one, with an id."""
+        """Return the existing box for ``key``; else add this one with an id, and return it."""
         if key not in self.nodes:
             self.nodes[key] = boxes.cleaned(replace(node, id=f"{node.kind}{len(self.nodes)}"))
         return self.nodes[key]
@@ -173,7 +173,7 @@ class _Drawing:
 
 
 def _own_ports(host: HostView) -> dict[str, tuple[str, PortView]]:
-    """VIF id -> the port that is drawn as one with the VIF: on its bridge, and of its name if there are several."""
+    """Return, by VIF id, the port that is drawn as one with the VIF: on its bridge; of several, the one of its name."""
     vifs: Mapping[str, VifView] = {vif.id: vif for vif in host.vifs}
     found: dict[str, tuple[str, PortView]] = {}
     for bridge in sorted(host.bridges, key=lambda bridge: natural(bridge.name)):

@@ -1,4 +1,4 @@
-"""The picture as Mermaid's text, for a page that renders it (a README, a wiki)."""
+"""The picture as Mermaid text, for a page that renders it (a README, a wiki)."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from vifplug.topology.nodes import Node
 from vifplug.topology.style import Line
 from vifplug.topology.view import HostView
 
-#: Mermaid's text of a label is HTML, and a few characters would end the label or start Markdown in it
+#: Mermaid reads a label as HTML; a few characters would end the label or start Markdown in it
 _SPECIAL = frozenset("#&<>\"'`\\|{}[]()*_~;%$@^")
 _SHAPES = {"portgroup": ("(", ")"), "vif": ("(", ")"), "port": ("(", ")"), "guest": ("([", "])")}
 
 
 def mermaid(host: HostView) -> str:
-    """A ``flowchart LR``: a class for each kind of box, a subgraph for each pool.
+    """Return a ``flowchart LR`` with a class for each kind of box and a subgraph for each pool.
 
-    Mermaid draws at most 500 edges unless its ``maxEdges`` says otherwise, and a page's text can't say it.
+    Mermaid draws at most 500 edges unless its configuration sets ``maxEdges``, which the text of a page cannot do.
     """
     drawn = graph(host)
     title = f"---\ntitle: '{_yaml(f'Network topology of {drawn.host}')}'\n---"
@@ -45,7 +45,7 @@ def _node(node: Node) -> str:
 
 
 def _arrow(drawn: Graph, edge: Edge) -> str:
-    """A longer one where it passes a column by, so that columns stay in line."""
+    """Return an arrow that is longer for each column that it passes, so that columns stay aligned."""
     passed = drawn.nodes[edge.target].column - drawn.nodes[edge.source].column - 1
     return f"-.{'.' * passed}-" if edge.broken else f"---{'-' * passed}"
 
@@ -75,5 +75,5 @@ def _escaped(text: str) -> str:
 
 
 def _yaml(text: str) -> str:
-    """A title between single quotes; unlike a label, it can't hold HTML, not even escaped."""
+    """Escape a title for single quotes. Unlike a label, it cannot hold HTML, not even escaped."""
     return "".join("?" if each in "<>&" else each for each in text).replace("'", "''")

@@ -28,7 +28,7 @@ HEADINGS = ("Networks", "Portgroups", "Bridges and devices", "Ports and VIFs", "
 class Node:
     """One box. ``id`` is letters and digits only; ``pool`` is the id of the pool that a device belongs to.
 
-    ``handle``: the name by which commands know it, where that is not the label.
+    ``handle``: the name for use in commands, if it is not the label.
     """
 
     id: str = ""
@@ -46,7 +46,7 @@ class Node:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """All that is known, the label first."""
+        """Return every line of text, the label first."""
         return tuple(filter(None, (self.label, vlan_label(self.vlan), *self.details, self.handle, self.problem)))
 
 
@@ -86,7 +86,7 @@ def pool(seen: NetworkView) -> Node:
 
 
 def device(name: str, seen: DeviceView | None, *, unrecorded: tuple[str, ...]) -> Node:
-    """``unrecorded``: the holders that are no VIF of this picture."""
+    """Return the box of a device. ``unrecorded``: the VIFs that use it and are not in this picture."""
     if seen is None:
         return Node(kind="device", label=name)
     others = tuple(f"used by VIF {each}" for each in unrecorded)
@@ -103,14 +103,14 @@ def _use(seen: DeviceView) -> str:
 
 
 def port(seen: PortView, owner: VifView | None) -> Node:
-    """A port that is not drawn as one with its VIF: an uplink, say, or the second port of a VIF."""
+    """Return the box of a port that is not drawn as one with its VIF, such as an uplink or a VIF's second port."""
     name = (owner.device or owner.id) if owner else seen.vif
     detail = f"belongs to VIF {name}" if name else "no VIF's port"
     return Node(kind="port", label=seen.name, details=(detail,), vlan=seen.vlan)
 
 
 def vif(seen: VifView, own: PortView | None) -> Node:
-    """``own``: its port on the bridge, whose VLAN may differ from the requested one."""
+    """Return the box of a VIF. ``own``: its port on the bridge, whose VLAN may differ from the requested one."""
     requested = " / ".join(filter(None, (seen.network, seen.portgroup)))
     problems = [] if seen.state == "plugged" else [seen.state or "state unknown"]
     if own and own.vlan and seen.vlan and own.vlan != seen.vlan:

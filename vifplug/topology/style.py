@@ -1,7 +1,7 @@
 """Colours and line patterns, the same in every format that has them.
 
-Readable with colour blindness and in black and white: a VLAN is also written on its box, a trunk's line is thicker, and
-what is broken has a dashed border and says so.
+The pictures are readable with colour blindness and in black and white: a VLAN is also written on its box, the line of a
+trunk is thicker, and a broken network has a dashed border and a message.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from vifplug.topology.nodes import Kind
 
-#: Okabe and Ito's, without yellow and black, which a white page and its text have, and with Tol's wine
+#: Okabe and Ito's colours without yellow (invisible on white) and black (the text's), with Tol's wine
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#882255", "#E69F00")
 DASHES = ((), (9, 4), (2, 3), (12, 3, 2, 3))
 NO_VLAN = "#7A8594"

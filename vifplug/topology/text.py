@@ -14,14 +14,14 @@ from vifplug.topology.words import vlan_label
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Branch:
-    """One line and those below it; ``cells`` (as many as its sisters have) are aligned."""
+    """One line and those below it; ``cells`` (as many as its siblings have) are aligned."""
 
     cells: tuple[str, ...]
     below: tuple[_Branch, ...] = ()
 
 
 def text(host: HostView) -> str:
-    """The host, its networks and portgroups, then its bridges and devices with what is connected to them."""
+    """Return the host, its networks and portgroups, then its bridges and devices with what is connected to them."""
     drawn = graph(host)
     if not drawn.nodes:
         return f"{drawn.host}\n{EMPTY}\n"
@@ -50,7 +50,7 @@ def _drawn(branches: Sequence[_Branch], *, indent: str = "") -> Iterator[str]:
 
 
 def _networks(drawn: Graph) -> list[_Branch]:
-    """Each network with where its traffic goes, and its portgroups."""
+    """Return each network with its bridge or devices, and its portgroups."""
     targets = drawn.targets()
     return [
         _Branch(cells=_cells(node, _onto(drawn, targets, node)), below=tuple(_portgroups(drawn, targets[node.id])))
@@ -65,7 +65,7 @@ def _portgroups(drawn: Graph, ids: Iterable[str]) -> Iterator[_Branch]:
 
 
 def _onto(drawn: Graph, targets: Mapping[str, list[str]], network: Node) -> str:
-    """``on br0``, ``on ens1, ens2``: through its portgroups, if it has any."""
+    """Return ``on br0`` or ``on ens1, ens2``, from the portgroups if there are any."""
     near = [drawn.nodes[each] for each in targets[network.id]]
     far = [drawn.nodes[each] for node in near if node.kind == "portgroup" for each in targets[node.id]]
     names = dict.fromkeys(node.label for node in (*near, *far) if node.kind != "portgroup")
@@ -73,7 +73,7 @@ def _onto(drawn: Graph, targets: Mapping[str, list[str]], network: Node) -> str:
 
 
 def _carriers(drawn: Graph, nodes: Iterable[Node]) -> list[_Branch]:
-    """Bridges or devices with their ports and VIFs."""
+    """Return bridges or devices with their ports and VIFs."""
     targets = drawn.targets()
     return [
         _Branch(cells=_cells(node), below=tuple(_port(drawn, targets, each) for each in targets[node.id]))
@@ -100,6 +100,6 @@ def _guests(drawn: Graph) -> list[_Branch]:
 
 
 def _cells(node: Node, more: str = "") -> tuple[str, ...]:
-    """What differs from line to line comes first; a problem is not aligned, as it can be long."""
+    """Return the cells of a line, in which a problem is not aligned, as it can be long."""
     message = "  ".join(filter(None, [*node.details, f"[{node.problem}]" if node.problem else ""]))
     return node.label, vlan_label(node.vlan), more, node.handle, message

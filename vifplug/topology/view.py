@@ -1,4 +1,4 @@
-"""What a picture of a host is made from: plain data, gathered by somebody else."""
+"""The plain data from which a picture of a host is made."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vifplug.model.vlan import Tag, Vlan
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PortGroupView:
-    """A portgroup of a named network; ``vlan`` is a text for people, as everywhere here, and empty for none."""
+    """A portgroup of a named network; ``vlan`` is formatted for people, as everywhere here; empty for none."""
 
     name: str
     default: bool
@@ -19,9 +19,9 @@ class PortGroupView:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NetworkView:
-    """A named network. ``devices`` are netdev names or PCI addresses; ``problem``: why it can't be used.
+    """A named network. ``devices`` are netdev names or PCI addresses; ``problem``: why it cannot be used.
 
-    One whose definition can't be read has no ``mode``.
+    A network whose definition is invalid has no ``mode``.
     """
 
     name: str
@@ -35,7 +35,7 @@ class NetworkView:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PortView:
-    """A port of a bridge. ``vif``: the id of the VIF whose port it is; None: an uplink, or another's port."""
+    """A port of a bridge. ``vif``: the id of the VIF whose port it is; None for an uplink or a foreign port."""
 
     name: str
     vlan: str
@@ -44,7 +44,7 @@ class PortView:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BridgeView:
-    """``kind``: "Linux", "Open vSwitch", or empty for a bridge that is not there."""
+    """A bridge. ``kind``: "Linux", "Open vSwitch", or empty for a bridge that does not exist."""
 
     name: str
     kind: str
@@ -53,7 +53,7 @@ class BridgeView:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeviceView:
-    """A NIC or VF that VIFs share (at most ``limit``) or hold alone; ``problem`` such as "is down"."""
+    """A NIC or VF that VIFs share (at most ``limit``) or use exclusively; ``problem``: such as "is down"."""
 
     name: str
     problem: str
@@ -64,7 +64,7 @@ class DeviceView:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VifView:
-    """``bridge`` or ``dev`` is what it is connected to; ``guest`` is empty when not known."""
+    """A VIF, connected to ``bridge`` or ``dev``; ``guest`` is empty if it is unknown."""
 
     id: str
     device: str = ""
@@ -76,7 +76,7 @@ class VifView:
     bridge: str | None = None
     dev: str | None = None
     guest: str = ""
-    #: that of the record, or ``damaged``
+    #: the state in the record, or ``damaged``
     state: str
 
 
@@ -92,7 +92,7 @@ class HostView:
 
 
 def vlan_text(vlan: Vlan | None) -> str:
-    """``10``, ``trunk 10, 20-30`` or ``trunk 5 (native, untagged), 6-9``; empty for no VLAN."""
+    """Return ``10``, ``trunk 10, 20-30`` or ``trunk 5 (native, untagged), 6-9``; empty for no VLAN."""
     if vlan is None:
         return ""
     parts = ", ".join(_run(run) for run in _runs(vlan.tags))
@@ -100,7 +100,7 @@ def vlan_text(vlan: Vlan | None) -> str:
 
 
 def _runs(tags: Iterable[Tag]) -> Iterator[list[Tag]]:
-    """The tags by id, cut where an id is missing and around the native VLAN."""
+    """Yield runs of consecutive tags by id; the native VLAN is a run of its own."""
     run: list[Tag] = []
     for tag in sorted(tags, key=lambda tag: tag.id):
         if run and (tag.native_mode or run[-1].native_mode or tag.id != run[-1].id + 1):

@@ -1,4 +1,4 @@
-"""Sorting and spelling of names and VLANs in every picture."""
+"""Sort and format names and VLANs, for every picture."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ _NUMBERS = re.compile(r"([0-9]+)")
 
 
 def natural(text: str) -> tuple[tuple[str | int, ...], str]:
-    """A sort key that puts ``ens2`` before ``ens10``. Words and numbers take turns, so that like meets like."""
+    """Return a sort key that puts ``ens2`` before ``ens10``. Words and numbers alternate, so that types match."""
     return tuple(int(part) if number % 2 else part for number, part in enumerate(_NUMBERS.split(text))), text
 
 
 def plain(text: str) -> str:
-    """One line without control characters: they are valid in no format, and a terminal would obey them."""
+    """Return the text on one line, without control characters: no format allows them, and a terminal executes them."""
     return "".join(each if each.isprintable() else "\ufffd" for each in " ".join(text.split()))
 
 
 def vlan_label(vlan: str) -> str:
-    """``VLAN 10``; a trunk already says that it is one."""
+    """Return ``VLAN 10``; a trunk's text is unchanged."""
     return f"VLAN {vlan}" if vlan[:1].isdigit() else vlan
 
 

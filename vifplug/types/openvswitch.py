@@ -1,4 +1,4 @@
-"""What every type's Open vSwitch port has in common: the contract that OVN, Neutron and libvirt read."""
+"""The common part of every type's Open vSwitch port: the columns that OVN, Neutron and libvirt read."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from vifplug.types.base import Context
 #: Neutron's trunk bridges: its trunk driver reads bridge_name from the ports on them
 _TRUNK_BRIDGE = "tbr-"
 
-#: Neutron's dead VLAN (DEAD_VLAN_TAG). The tag alone would let frames with that tag out: as a trunk of that VLAN the
-#: port takes none in, and the flows of Neutron's agent drop what has the tag.
+#: Neutron's dead VLAN (DEAD_VLAN_TAG). With the tag alone, frames with that tag would leave the host. As a trunk of
+#: that VLAN the port accepts none, and the flows of Neutron's agent drop what has the tag.
 _DEAD = OvsVlan(mode="trunk", tag=4095, trunks=(4095,))
 
 _MARK = "it marks the port as vifplug's"
-_OVN = "it is ovn-controller's word on the port"
+_OVN = "ovn-controller sets it"
 _GUEST = "it comes from the instance that the VIF is plugged for"
-#: the keys of Interface.external_ids that no document gives, and why: who sets them takes another port's place
+#: keys of Interface.external_ids that a document must not set, as it could take another port's place; and the reason
 _RESERVED = {
     "iface-id": "it comes from virtualport.interfaceid, or is the VIF's id",
     "attached-mac": "it is the VIF's mac",
@@ -44,13 +44,13 @@ def on_openvswitch(vif: VIF) -> bool:
 
 
 def bridge(vif: VIF, context: Context) -> OvsBridge:
-    """The VIF's bridge, made where there is none. One of Neutron's trunk bridges goes with its last port."""
+    """Return the VIF's bridge, made if it does not exist. A trunk bridge of Neutron is removed with its last port."""
     name = vif.source.bridge
     return OvsBridge(name=name, datapath_type=_datapath(vif, context), transient=name.startswith(_TRUNK_BRIDGE))
 
 
 def port(vif: VIF, context: Context, name: str) -> OvsPort:
-    """The port ``name`` of ``vif``: VLAN, identity and, where asked, QoS and policing."""
+    """Return the port ``name`` of ``vif``: VLAN, identity and, if requested, QoS and policing."""
     return OvsPort(
         name=name,
         owner=vif.id,
@@ -65,20 +65,20 @@ def port(vif: VIF, context: Context, name: str) -> OvsPort:
 
 
 def isolated(vif: VIF, context: Context) -> OvsVlan | None:
-    """The VLAN with which a port begins: the dead one, until an agent gives it another, where that is wanted.
+    """Return the VLAN of a new port: if so configured, the dead VLAN, until an agent sets another.
 
-    Only when the port is made: one that is there already has its VLAN. A trunk bridge has no agent to give one.
+    An existing port keeps its VLAN. A port on a trunk bridge is not isolated, because no agent sets its VLAN.
     """
-    asked = getattr(vif.source, "isolate", None)  # a key of type bridge
-    wanted = context.settings.isolate_vif if asked is None else asked
-    return _DEAD if wanted and not vif.source.bridge.startswith(_TRUNK_BRIDGE) else None
+    requested = getattr(vif.source, "isolate", None)  # a key of type bridge
+    isolate = context.settings.isolate_vif if requested is None else requested
+    return _DEAD if isolate and not vif.source.bridge.startswith(_TRUNK_BRIDGE) else None
 
 
 def own_bridge(vif: VIF, context: Context, tap_port: OvsPort) -> Iterator[OvsBridge | OvsPort]:
-    """The tap's port on a bridge of its own, and the patch from there to the VIF's bridge (os-vif: per_port_bridge).
+    """Yield the tap's port on a bridge of its own, and the patch to the VIF's bridge (os-vif: per_port_bridge).
 
-    What is the VIF's towards the switch, identity and VLAN, is on the patch's end there; what shapes the device stays
-    with the device. OVN and Neutron see a port that is ready before the guest's tap is.
+    Identity and VLAN are on the patch's end on the VIF's bridge; QoS and policing stay with the tap. The port that OVN
+    and Neutron see is ready before the guest's tap.
     """
     name, here, there = f"pb{vif.id[:12]}", f"pbp{vif.id}", f"ibp{vif.id}"
     yield OvsBridge(name=name, datapath_type=_datapath(vif, context), transient=True)
@@ -101,7 +101,7 @@ def _datapath(vif: VIF, context: Context) -> str | None:
 
 
 def switched_problems(vif: VIF) -> Iterator[Problem]:
-    """Yield what the Open vSwitch port of ``source.bridge`` can't have; without a bridge there is no such port."""
+    """Yield what the Open vSwitch port of ``source.bridge`` cannot have. Without a bridge it does not exist."""
     if vif.source.bridge is None:
         for key in ("vlan", "virtualport", "external_ids"):
             if getattr(vif, key):
@@ -113,14 +113,14 @@ def switched_problems(vif: VIF) -> Iterator[Problem]:
 
 
 def external_ids_problems(vif: VIF) -> Iterator[Problem]:
-    """A document's external_ids come beside those of the contract, and replace none."""
+    """Yield the keys of a document's external_ids that would replace vifplug's own."""
     for key in vif.external_ids:
         if key in _RESERVED:
             yield Problem(f"$.external_ids.{key}", f"can't be given: {_RESERVED[key]}")
 
 
 def external_ids(vif: VIF, context: Context, bridge_name: str) -> FrozenMap[str, str | None]:
-    """Interface.external_ids: iface-id and so on (ovs-vswitchd.conf.db(5), "Configuration for Hypervisors")."""
+    """Return Interface.external_ids: iface-id and so on (ovs-vswitchd.conf.db(5), "Configuration for Hypervisors")."""
     profile = vif.virtualport or VirtualPort()
     ids = {"iface-id": profile.interfaceid or vif.id, "attached-mac": vif.mac, "iface-status": "active"}
     if context.instance:
@@ -132,22 +132,22 @@ def external_ids(vif: VIF, context: Context, bridge_name: str) -> FrozenMap[str,
     return FrozenMap({**ids, **vif.external_ids})
 
 
-def vlan(wanted: Vlan | None) -> OvsVlan | None:
-    """The VLAN columns. A trunk always lists its VLANs: an empty list would mean all 4094."""
-    if wanted is None:
+def vlan(desired: Vlan | None) -> OvsVlan | None:
+    """Return the VLAN columns. A trunk always lists its VLANs: an empty list would mean all 4094."""
+    if desired is None:
         return None
-    if wanted.access:
-        return OvsVlan(mode="access", tag=wanted.access)
-    trunks = tuple(sorted(wanted.ids))
-    if native := wanted.native:
+    if desired.access:
+        return OvsVlan(mode="access", tag=desired.access)
+    trunks = tuple(sorted(desired.ids))
+    if native := desired.native:
         return OvsVlan(mode=f"native-{native.native_mode}", tag=native.id, trunks=trunks)
     return OvsVlan(mode="trunk", trunks=trunks)
 
 
 def qos(bandwidth: Bandwidth | None) -> OvsQos | None:
-    """What the guest receives, as linux-htb in bit/s, as libvirt writes it (virNetDevOpenvswitchSetTxQos).
+    """Return the QoS of what the guest receives: linux-htb in bit/s, as libvirt's (virNetDevOpenvswitchSetTxQos).
 
-    Other than libvirt, an average without a peak is a limit: it is max-rate as well.
+    Unlike libvirt, an average without a peak is a limit: it is max-rate as well.
     """
     limit = bandwidth.inbound if bandwidth else None
     if limit is None or limit.average is None:
@@ -160,9 +160,9 @@ def qos(bandwidth: Bandwidth | None) -> OvsQos | None:
 
 
 def policing(bandwidth: Bandwidth | None) -> OvsPolicing | None:
-    """What the guest sends, as ingress policing at the average, in kbit (virNetDevOpenvswitchSetRxQos).
+    """Return the policing of what the guest sends: at the average, in kbit (virNetDevOpenvswitchSetRxQos).
 
-    A policer has one rate: ``peak`` has no meaning for it, in libvirt neither.
+    A policer has one rate: ``peak`` has no effect, as in libvirt.
     """
     limit: Limit | None = bandwidth.outbound if bandwidth else None
     if limit is None or limit.average is None:
@@ -171,7 +171,7 @@ def policing(bandwidth: Bandwidth | None) -> OvsPolicing | None:
 
 
 def default_qos(context: Context, device: str) -> OvsQos | None:
-    """The QoS of a port that asks for none, on the kernel's datapath: os-vif's default_qos_type.
+    """Return the QoS of a port that requests none, on the kernel's datapath: os-vif's default_qos_type.
 
     With linux-noop Open vSwitch leaves the device's own qdisc alone.
     """

@@ -1,5 +1,5 @@
-"""``vifplug demo``: what vifplug does, shown and proven on a host that is thrown away.
+"""``vifplug demo``: show and check what vifplug does, on a temporary host.
 
-``command`` sets the stage and clears it again; ``stage`` is that host (a network namespace, an Open vSwitch of its own,
-a directory); ``story`` is played on it; ``vifs`` has the documents; ``guest`` stands for a virtual machine.
+``command`` is the verb; ``stage`` creates the host (a network namespace, an Open vSwitch of its own, a directory) and
+removes it; ``story`` is the sequence of steps; ``vifs`` has the documents; ``guest`` stands for a virtual machine.
 """

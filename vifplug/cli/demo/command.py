@@ -1,4 +1,4 @@
-"""The verb demo: makes the throw-away host, plays the demo on it, and removes it."""
+"""The verb demo: create the temporary host, run the demo on it, and remove it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from vifplug.cli.output import Verb
 
 
 class Demo(Verb):
-    """plug, break, check, repair and unplug VIFs on a throw-away host; needs root.
+    """plug, break, check, repair and unplug VIFs on a temporary host; needs root.
 
-    Nothing of this machine is touched: the host is a network namespace, which is removed at the end.
+    This machine is not changed: the host is a network namespace, which is removed at the end.
     """
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
@@ -43,7 +43,7 @@ class Demo(Verb):
 
 
 def _run(command: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Run a process to its end; if this one is interrupted, kill it with all that it started."""
+    """Run a process to its end. On an interrupt, kill it and everything that it started."""
     with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True) as process:
         try:
             return process.wait()

@@ -1,9 +1,9 @@
-"""Stands for a virtual machine: holds a tap open as QEMU does, with a network stack of its own behind it.
+"""A stand-in for a virtual machine: it keeps a tap open as QEMU does, with a network stack of its own behind it.
 
 ``python -m vifplug.cli.demo.guest DEVICE MAC CARD=ADDRESS...`` opens DEVICE, a tap or macvtap of the network namespace
 that it is started in, and then leaves that namespace for a new one. There it makes the network cards: ``eth0`` for
-frames as they are, ``eth0.20`` for those of VLAN 20. It prints ``ready`` and carries frames until it is ended, or who
-started it ends.
+frames as they are, ``eth0.20`` for those of VLAN 20. It prints ``ready`` and carries frames until it or its
+parent process ends.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _libc = ctypes.CDLL(None, use_errno=True)  # os.unshare is in Python from 3.12 o
 
 
 def main(device: str, mac: str, cards: Mapping[str, str]) -> None:
-    """Be the guest. ``cards``: addresses by the name of the network card."""
+    """Run the guest. ``cards``: addresses by the name of the network card."""
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     outside = opened(_node(device), device)
     if _libc.unshare(CLONE_NEWNET) != 0:
@@ -44,20 +44,20 @@ def main(device: str, mac: str, cards: Mapping[str, str]) -> None:
 
 
 def vlan(card: str) -> int | None:
-    """The VLAN that a network card is for: 20 for ``eth0.20``, None for ``eth0``."""
+    """Return the VLAN of a network card: 20 for ``eth0.20``, None for ``eth0``."""
     _, dot, number = card.partition(".")
     return int(number) if dot else None
 
 
 def opened(node: str, name: str) -> int:
-    """Open queue 0 of a tap, which is made if it does not exist and ends when it is closed."""
+    """Open queue 0 of a tap. If the tap does not exist, it is created, and removed when it is closed."""
     descriptor = os.open(node, os.O_RDWR | os.O_CLOEXEC)
     fcntl.ioctl(descriptor, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI))
     return descriptor
 
 
 def carry(outside: int, inside: Mapping[int | None, int]) -> None:
-    """Frames from the tap to the card of their VLAN, and from the cards to the tap, for ever."""
+    """Carry frames from the tap to the card of their VLAN, and from the cards to the tap, for ever."""
     vlans = {descriptor: number for number, descriptor in inside.items()}
     while True:
         for ready in select.select([outside, *vlans], [], [])[0]:
@@ -71,25 +71,25 @@ def carry(outside: int, inside: Mapping[int | None, int]) -> None:
 
 
 def tagged(frame: bytes, number: int | None) -> bytes:
-    """``frame`` with the tag of a VLAN behind its two addresses."""
+    """Return ``frame`` with the tag of a VLAN after its two addresses."""
     return frame if number is None else frame[:12] + struct.pack("!HH", TPID, number) + frame[12:]
 
 
 def untagged(frame: bytes) -> tuple[int | None, bytes]:
-    """The VLAN of a frame, and the frame without its tag."""
+    """Return the VLAN of a frame, and the frame without its tag."""
     kind, control = struct.unpack_from("!HH", frame, 12)
     return (control & 0xFFF, frame[:12] + frame[16:]) if kind == TPID else (None, frame)
 
 
 def _node(device: str) -> str:
-    """A macvtap has a character device of its own."""
+    """Return the character device of a tap: a macvtap has its own."""
     home = Path("/sys/class/net", device)
     is_macvtap = (home / "macvtap").exists()
     return f"/dev/tap{(home / 'ifindex').read_text().strip()}" if is_macvtap else "/dev/net/tun"
 
 
 def _card(name: str, mac: str, address: str) -> int:
-    """A network card of the guest, up, with its address; who reads and writes it is the wire."""
+    """Make a network card of the guest, up, with its address, and return the tap that stands for its wire."""
     descriptor = opened("/dev/net/tun", name)
     commands = f"link set dev {name} address {mac} up\naddress add {address} dev {name}\n"
     subprocess.run(["ip", "-batch", "-"], input=commands, text=True, check=True)
@@ -102,5 +102,5 @@ def _arguments(words: Sequence[str]) -> tuple[str, str, dict[str, str]]:
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(BrokenPipeError):  # who started it has ended already
+    with contextlib.suppress(BrokenPipeError):  # the parent process has ended already
         main(*_arguments(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""The demo's guests, from the outside: start one on a device, ping from it, end it."""
+"""Control the demo's guests: start one on a device, ping from it, end it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class DemoGuest:
     pid: int
 
     def reaches(self, address: str) -> bool:
-        """Whether ``address`` answers a ping within a few attempts."""
+        """Return whether ``address`` answers a ping within a few attempts."""
         return any(self._ping(address, "1") for _ in range(_PATIENCE))
 
     def is_cut_off_from(self, address: str) -> bool:
-        """Whether ``address`` answers none of three pings."""
+        """Return whether ``address`` answers none of three pings."""
         return not self._ping(address, "0.4", "-c", "3", "-i", "0.1")
 
     def _ping(self, address: str, wait: str, *options: str) -> bool:
@@ -34,7 +34,7 @@ class DemoGuest:
 
 @contextlib.contextmanager
 def running(name: str, device: str, mac: str, cards: Mapping[str, str]) -> Iterator[DemoGuest]:
-    """A guest that holds ``device``. ``cards``: the addresses of its network cards (``{"eth0": "192.0.2.1/24"}``)."""
+    """Run a guest that uses ``device``. ``cards``: addresses of its network cards (``{"eth0": "192.0.2.1/24"}``)."""
     words = [device, mac, *(f"{card}={address}" for card, address in cards.items())]
     command = [sys.executable, "-m", "vifplug.cli.demo.guest", *words]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:

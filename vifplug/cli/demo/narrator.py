@@ -19,7 +19,7 @@ class CheckFailed(VifplugError):
 
 
 class Narrator:
-    """Writes to ``stream``, in colour where that is a terminal (and NO_COLOR is not set: no-color.org)."""
+    """Writes to ``stream``, in colour if it is a terminal (and NO_COLOR is not set: no-color.org)."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -29,15 +29,15 @@ class Narrator:
         self._print("\n" + self._in(_BOLD, text) + "\n" + self._in(_BOLD, "-" * len(text)))
 
     def say(self, text: str) -> None:
-        """A paragraph."""
+        """Print a paragraph."""
         self._print("\n" + textwrap.fill(" ".join(text.split()), WIDTH))
 
     def shell(self, command: str, output: str) -> None:
-        """A command and its output."""
+        """Print a command and its output."""
         self.typed(f"$ {command}", output)
 
     def typed(self, line: str, output: str) -> None:
-        """A prompt with a command and its output; a long command is continued as in a shell."""
+        """Print a prompt with a command and its output; a long command is continued as in a shell."""
         rows = textwrap.wrap(f"  {line}", WIDTH, break_long_words=False, break_on_hyphens=False)
         self._print("\n" + self._in(_BOLD, " \\\n      ".join(rows)))
         if output.strip():

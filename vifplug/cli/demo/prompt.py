@@ -1,4 +1,4 @@
-"""The prompt at which the demo types its commands: each is run, and shown with its output."""
+"""The prompt of the demo: it runs each command and shows it with its output."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Prompt:
     """A prompt in the directory that has vifplug.conf."""
 
     def __init__(self, narrator: Narrator, **environment: str) -> None:
-        """``environment``: variables of shell commands, besides this process's own."""
+        """Set up the prompt. ``environment``: variables of shell commands, in addition to those of this process."""
         self._tell, self._environment = narrator, {**os.environ, **environment}
 
     def vifplug(self, *words: str, exit_code: int = 0) -> str:

@@ -1,4 +1,4 @@
-"""The throw-away host: a network namespace with an Open vSwitch, a Linux bridge and a network card of its own."""
+"""The temporary host: a network namespace with an Open vSwitch, a Linux bridge and a network card of its own."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ PLAIN_ADDRESS, WIRE_ADDRESS = "198.51.100.1", "203.0.113.1"  # RFC 5737: for doc
 
 
 def check_ready() -> None:
-    """Raises NotPermitted, Missing if this machine cannot run the demo."""
+    """Raise NotPermitted or Missing if this machine cannot run the demo."""
     if os.geteuid() != 0:
         raise NotPermitted("demo: only root may create network namespaces: run it with sudo")
-    os.environ["PATH"] = needs.path()  # su leaves out the directories of Debian's servers
+    os.environ["PATH"] = needs.path()  # PATH under su lacks the directories of Debian's servers
     for program in PROGRAMS:
         if shutil.which(program) is None:
             package = needs.PACKAGES[program]
@@ -32,7 +32,7 @@ def check_ready() -> None:
 
 @contextlib.contextmanager
 def stage() -> Iterator[PrivateHost]:
-    """The host, while the ``with`` lasts; nothing of it is left. Raises HostNotReady if it cannot be created."""
+    """Create the host, and remove it at the end of the ``with``. Raises HostNotReady if it cannot be created."""
     with contextlib.ExitStack() as stack:
         with explained():
             first = stack.enter_context(macvtaps.claimed())
@@ -44,7 +44,7 @@ def stage() -> Iterator[PrivateHost]:
 
 @contextlib.contextmanager
 def explained() -> Iterator[None]:
-    """Raises HostNotReady with what the machine lacks, or with the message of a command that failed."""
+    """Raise HostNotReady with what the machine lacks, or with the message of a command that failed."""
     try:
         yield
     except subprocess.CalledProcessError as error:
@@ -55,7 +55,7 @@ def explained() -> Iterator[None]:
 
 
 def _furnish(host: PrivateHost) -> None:
-    """Make what a host has before vifplug: a Linux bridge with an address, a network card and its far end."""
+    """Create what a host has without vifplug: a Linux bridge with an address, a network card and its far end."""
     for command in (
         f"link add {PLAIN} type bridge",
         f"address add {PLAIN_ADDRESS}/24 dev {PLAIN}",

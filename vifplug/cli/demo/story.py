@@ -1,4 +1,4 @@
-"""The demo, act by act. `command` runs it inside the network namespace of the throw-away host."""
+"""The demo, act by act. `command` runs it in the network namespace of the temporary host."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from vifplug.cli.demo.prompt import Prompt
 from vifplug.cli.main import application
 from vifplug.errors import Conflict
 
-#: The guests that are started, with their network cards. Those of 192.0.2.0/24 would all talk, were there no VLANs;
-#: router sees one half of it on each of its cards.
+#: The guests that are started, with their network cards. Without VLANs, those in 192.0.2.0/24 could all talk;
+#: router has one half of that network on each of its cards.
 CARDS = {
     "web": {"eth0": "192.0.2.1/24"},
     "db": {"eth0": "192.0.2.2/24"},
@@ -163,7 +163,7 @@ class Story:
 
     @contextlib.contextmanager
     def all_guests(self) -> Iterator[Mapping[str, DemoGuest]]:
-        """Every guest of CARDS, running."""
+        """Run every guest of CARDS."""
         with contextlib.ExitStack() as stack:
             yield {
                 name: stack.enter_context(guests.running(name, f"tap-{name}", self._documents[name]["mac"], cards))

@@ -1,4 +1,4 @@
-"""The demo's VIF documents. Written to files, and plugged from there, as anybody would."""
+"""The demo's VIF documents, which are written to files and plugged from there."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _OPENVSWITCH = {"type": "openvswitch"}
 
 
 def documents(directory: str) -> dict[str, dict[str, Any]]:
-    """Every VIF document, by name. ``directory`` is where the vhost-user socket goes."""
+    """Return every VIF document, by name. ``directory`` is where the vhost-user socket goes."""
     tagged = [{"id": 10, "native_mode": "untagged"}, {"id": 20}]
     socket = {"path": f"{directory}/vhost/dpdk.sock", "mode": "server"}
     found: dict[str, dict[str, Any]] = {
@@ -40,13 +40,13 @@ MACHINES = {"web": 10, "db": 10, "mail": 20}
 
 
 def machine(name: str) -> dict[str, Any]:
-    """The VIF document of a guest that boots."""
+    """Return the VIF document of a guest that boots."""
     document = {"type": "bridge", "source": {"bridge": SWITCH}, "virtualport": _OPENVSWITCH, "vlan": MACHINES[name]}
     return {**_completed(list(MACHINES).index(name) + 1, name, document), "mtu": 1450}
 
 
 def office(vlan: int) -> str:
-    """The definition of the network that guest names."""
+    """Return the definition of the network that guest names."""
     return f"""<network>
   <name>office</name>
   <forward mode='bridge'/>

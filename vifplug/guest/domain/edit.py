@@ -1,6 +1,6 @@
-"""Changes one ``<interface>`` of a libvirt domain's text, and keeps every other byte.
+"""Change one ``<interface>`` in the text of a libvirt domain, and keep every other byte.
 
-The result has been read back, and as far as the text alone can tell, libvirt starts a guest with it.
+The result is read back and validated: as far as the text alone can tell, libvirt starts a guest with it.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ from vifplug.model.names import DeviceName, Word
 from vifplug.model.virtualport import OPENVSWITCH, PARAMETERS, VirtualPort
 from vifplug.model.vlan import Vlan
 
-#: where an interface is, by the root of the document
+#: the path of interfaces, by the root element of the document
 _PATHS = {"domain": ("devices", "interface"), "interface": ()}
 #: the attributes of <source> that are configuration
 _SOURCE = {"bridge": ("bridge",), "network": ("network", "portgroup")}
 
-#: what to do about an element with which libvirt starts no guest
+#: the remedy for an element with which libvirt does not start the guest
 _INSTEAD = {
-    "vlan": "take it out with --no-vlan, or give the interface another connection with --bridge or --network",
-    "virtualport": "take it out with --virtualport none, or connect the interface with --bridge and --virtualport "
+    "vlan": "remove it with --no-vlan, or give the interface another connection with --bridge or --network",
+    "virtualport": "remove it with --virtualport none, or connect the interface with --bridge and --virtualport "
     "openvswitch",
-    "filterref": "take <filterref> out, or connect the interface to a Linux bridge",
+    "filterref": "remove <filterref>, or connect the interface to a Linux bridge",
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class InterfaceEdit(Model):
-    """What becomes of an interface; what is not given stays.
+    """The changes to an interface; what is not given stays.
 
-    With a network or portgroup the interface's own VLAN goes, unless ``vlan`` gives one: libvirt would let it hide that
-    of the network.
+    A network or portgroup removes the interface's own VLAN, unless ``vlan`` gives one: libvirt would use it instead of
+    the network's.
     """
 
     #: the network that it is connected to
     network: Word | None = None
-    #: of ``network``, or alone: of the network that it has
+    #: a portgroup of ``network``, or of the interface's present network if ``network`` is not given
     portgroup: Word | None = None
     #: the bridge that it is connected to
     bridge: DeviceName | None = None
@@ -104,7 +104,7 @@ def _mac(interface: Element) -> str:
 
 
 def _refuse_running(interface: Element) -> None:
-    """What a network has become for a running guest is no configuration."""
+    """Raise InvalidRequest for an element that shows what a network has become for a running guest."""
     if _type(interface) != "network" and any("network" in each.attributes for each in interface.all("source")):
         raise InvalidRequest(f"the interface {read.RUNNING}")
 
@@ -117,9 +117,9 @@ def _type(interface: Element) -> str:
 
 
 def _connect(patch: Patch, change: InterfaceEdit) -> None:
-    """Type and source; what only another type can have goes."""
+    """Set type and source, and remove what only the old type can have."""
     kind = "bridge" if change.bridge else "network"
-    if not (wanted := _source(patch, change)):
+    if not (desired := _source(patch, change)):
         return
     found = patch.child("source")
     has = {name: value for name, value in found.attributes.items() if name in _SOURCE[kind]} if found else {}
@@ -127,8 +127,8 @@ def _connect(patch: Patch, change: InterfaceEdit) -> None:
     if was != kind:
         patch.set_type(kind)
         _drop_leftovers(patch, was, kind)
-    if was != kind or has != wanted:
-        attributes = "".join(f" {name}='{quoted(value)}'" for name, value in wanted.items())
+    if was != kind or has != desired:
+        attributes = "".join(f" {name}='{quoted(value)}'" for name, value in desired.items())
         patch.put("source", f"  <source{attributes}/>\n", ("mac",))
     target = patch.child("target")
     if target and target.attributes.get("managed") == "no":
@@ -153,7 +153,7 @@ def _is_leftover(child: Element, was: str, kind: str) -> bool:
 
 
 def _source(patch: Patch, change: InterfaceEdit) -> dict[str, str]:
-    """The attributes of the source; none where the connection stays as it is."""
+    """Return the attributes of the source; empty if the connection stays as it is."""
     if change.bridge:
         return {"bridge": change.bridge}
     network = change.network
@@ -166,20 +166,20 @@ def _source(patch: Patch, change: InterfaceEdit) -> dict[str, str]:
     return parts.given(network=network, portgroup=change.portgroup)
 
 
-def _set_virtualport(patch: Patch, wanted: str | None) -> None:
-    if wanted == "none":
+def _set_virtualport(patch: Patch, desired: str | None) -> None:
+    if desired == "none":
         patch.remove("virtualport")
-    elif wanted:
+    elif desired:
         found = patch.child("virtualport")
         kind = found and found.attributes.get("type")
-        if kind != wanted:
+        if kind != desired:
             ids = _ids(found) if found and not kind else {}
-            port = VirtualPort.from_data({"type": wanted, **ids})
+            port = VirtualPort.from_data({"type": desired, **ids})
             patch.put("virtualport", write.virtualport_element(port), ("vlan", "source", "mac"))
 
 
 def _ids(untyped: Element) -> dict[str, str]:
-    """What a virtualport that leaves its type to the network says for Open vSwitch."""
+    """Return Open vSwitch's parameters of a virtualport that leaves its type to the network."""
     given = {name: value for each in untyped.all("parameters") for name, value in each.attributes.items()}
     return {name: given[name] for name in PARAMETERS[OPENVSWITCH] if name in given}
 
@@ -193,7 +193,7 @@ def _set_vlan(patch: Patch, change: InterfaceEdit) -> None:
 
 
 def _vlan(patch: Patch) -> Vlan | None:
-    """The VLAN that the interface has; None also for one that can't be read, which is to be replaced."""
+    """Return the VLAN that the interface has; None also for an invalid one, which will be replaced."""
     if (found := patch.child("vlan")) is None:
         return None
     problems: list[str] = []
@@ -209,19 +209,19 @@ def _vlan(patch: Patch) -> Vlan | None:
 
 
 def _check(patch: Patch) -> None:
-    """Raises InvalidRequest for what can't be read back, and for what libvirt refuses or drops at a guest's start."""
+    """Raise InvalidRequest if the result cannot be read back, or if libvirt would refuse or drop a part of it."""
     kind = _type(patch.root)
     if patch.child("vlan") and not capabilities.takes("$.vlan", kind):
-        raise InvalidRequest(f"libvirt starts no guest with a VLAN on type {kind}: {_INSTEAD['vlan']}")
+        raise InvalidRequest(f"libvirt does not start a guest with a VLAN on type {kind}: {_INSTEAD['vlan']}")
     try:
         interface = read.interface(patch.text)
     except InvalidDocument as error:
         raise InvalidRequest("; ".join(map(in_element, error.problems))) from None
     if problems := [_advised(problem) for problem in capabilities.refused_at_start(interface)]:
-        raise InvalidRequest(f"libvirt starts no guest with it: {'; '.join(problems)}")
+        raise InvalidRequest(f"libvirt does not start a guest with it: {'; '.join(problems)}")
 
 
 def _advised(problem: Problem) -> str:
-    """The problem, and what to do about it."""
+    """Return the problem with its remedy."""
     key = problem.path.removeprefix("$.").partition(".")[0]
-    return f"{in_element(problem)}: {_INSTEAD.get(key, 'take it out')}"
+    return f"{in_element(problem)}: {_INSTEAD.get(key, 'remove it')}"

@@ -1,4 +1,4 @@
-"""Reads a guest that runs (``virsh dumpxml``): what each of its interfaces became on the host where it is."""
+"""Read a running guest (``virsh dumpxml``): what each of its interfaces became on its host."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from vifplug.model.vif import VIF, Instance
 if TYPE_CHECKING:
     from lxml.etree import _Element
 
-#: what libvirt has plugged for a guest; taps of type ethernet are wired by others
+#: types of interface that libvirt plugs; others connect the taps of type ethernet
 _PLUGGED = ("bridge", "direct", "hostdev", "vhostuser", "network")
 
-#: what an interface asks for itself. The rest may be its network's: libvirt does not say which is which
+#: keys that only the interface itself can request. The others may be its network's: libvirt does not say which
 _OWN = {"id", "mac", "guest_xml", *GUEST_FIELDS} - {"trust_guest_rx_filters"}
 
-#: the attributes of a ``<source>`` that tell of the network behind it
+#: the attributes of a ``<source>`` that name its network
 _NETWORK = ("network", "portgroup", "portid")
 
 
@@ -42,7 +42,7 @@ class RunningGuest:
 
 
 def guest(text: str | bytes) -> RunningGuest:
-    """The guest of a live ``<domain>``. Raises InvalidDocument for what is no domain."""
+    """Return the guest of a live ``<domain>``. Raises InvalidDocument if the document is not one."""
     root = xml.parse(text, "domain")
     found: list[Running] = []
     wrong: list[str] = []
@@ -57,9 +57,9 @@ def guest(text: str | bytes) -> RunningGuest:
 
 
 def _on_libvirts_own(element: _Element) -> bool:
-    """Whether it is on a network that libvirt runs itself (nat, route, open, isolated): its tap stays libvirt's.
+    """Return whether it is on a network that libvirt runs itself (nat, route, open, isolated): libvirt keeps its tap.
 
-    Such an interface is still of type network while the guest runs, and its source has the bridge.
+    Such an interface still has type network while the guest runs, and its source has the bridge.
     """
     if element.get("type") != "network":
         return False
@@ -75,7 +75,7 @@ def _running(element: _Element) -> Running:
 
 
 def _actual(element: _Element) -> VIF:
-    """The VIF as it is plugged, with the name that libvirt gave its device."""
+    """Return the VIF as it is plugged, with the name that libvirt gave its device."""
     plain = copy.deepcopy(element)
     for source in plain.iterfind("source"):
         for name in _NETWORK:
@@ -86,7 +86,7 @@ def _actual(element: _Element) -> VIF:
 
 
 def _asked(vif: VIF, source: _Element) -> VIF:
-    """The VIF of a named network that became ``vif``."""
+    """Return the VIF of a named network that became ``vif``."""
     said = vif.to_data()
     named = {"network": source.get("network"), "portgroup": source.get("portgroup")}
     return VIF.from_data({**{key: said[key] for key in _OWN if key in said}, "type": "network", "source": named})

@@ -1,9 +1,9 @@
-"""What a guest's own definition says to vifplug: one element of its ``<metadata>``, and the interfaces it is about.
+"""vifplug's element in the ``<metadata>`` of a guest's definition, and the guest's interfaces that belong to it.
 
-libvirt keeps one element of each namespace there and never looks into it (formatdomain, "General metadata"). Its
-children are VIFs, each as libvirt's ``<interface>`` or as ``<vif>`` with a JSON document, and are matched with the
-guest's interfaces by their MAC. What is the guest's own (model, queues, MTU, name of the tap) need not be said twice:
-it is taken from the guest's interface. See doc/decisions/0016-the-guest-carries-its-vifs.md.
+libvirt keeps one element of each namespace there and does not interpret it (formatdomain, "General metadata"). The
+children are VIFs, each as libvirt's ``<interface>`` or as ``<vif>`` with a JSON document. They belong to the guest's
+interface with the same MAC, which also gives the guest's own settings (model, queues, MTU, name of the tap).
+ See doc/decisions/0016-the-guest-carries-its-vifs.md.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 _OURS = f"{{{NAMESPACE}}}"
 
-#: the fields of an interface that are the guest's own, under the names that a VIF has for them
+#: the guest's own fields of an interface, with the names that they have in a VIF
 _OWN = (*GUEST_FIELDS, "target")
 
 
 @dataclass(frozen=True, kw_only=True)
 class DescribedVif:
-    """A VIF that the metadata describes, completed from the guest's ``interface``; None where that has a problem."""
+    """A VIF that the metadata describes, completed from the guest's ``interface``; None if that has a problem."""
 
     vif: VIF
     interface: Interface | None
@@ -39,7 +39,7 @@ class DescribedVif:
 
 @dataclass(frozen=True, kw_only=True)
 class DescribedGuest:
-    """A guest and its VIFs. ``problems``: what is wrong with the metadata, or does not go with the interfaces."""
+    """A guest and its VIFs. ``problems``: what is wrong with the metadata, or does not fit the interfaces."""
 
     instance: Instance
     described: tuple[DescribedVif, ...] = ()
@@ -47,7 +47,7 @@ class DescribedGuest:
 
 
 def guest(text: str | bytes) -> DescribedGuest:
-    """The guest of a ``<domain>``. Raises InvalidDocument for what is no domain."""
+    """Return the guest of a ``<domain>``. Raises InvalidDocument if the document is not one."""
     root = xml.parse(text, "domain")
     instance = Instance(uuid=root.findtext("uuid", ""), name=root.findtext("name"))
     interfaces = root.findall("devices/interface")
@@ -61,18 +61,16 @@ def guest(text: str | bytes) -> DescribedGuest:
 
 
 def element(vifs: Iterable[VIF]) -> str:
-    """The ``<metadata>`` that describes ``vifs``, as text without a newline at its end."""
+    """Return the ``<metadata>`` that describes ``vifs``, as a string without a newline at its end."""
     documents = (json.dumps(vif.to_data(), ensure_ascii=False) for vif in vifs)
     children = "".join(f"    <vifplug:vif>{escaped(document)}</vifplug:vif>\n" for document in documents)
     return f"<metadata>\n  <vifplug:vifs xmlns:vifplug='{NAMESPACE}'>\n{children}  </vifplug:vifs>\n</metadata>"
 
 
-def misfit(wanted: Interface, found: Interface) -> str:
-    """What is not as it has to be in the guest's interface; empty where all is. Where it sits in the guest is not
-    looked at.
-    """
+def misfit(desired: Interface, found: Interface) -> str:
+    """Return what differs from ``desired`` in the guest's interface; empty if nothing does. Ignores `extra`."""
     names = (field.name for field in dataclasses.fields(Interface) if field.name != "extra")
-    pairs = ((name, getattr(wanted, name), getattr(found, name)) for name in names)
+    pairs = ((name, getattr(desired, name), getattr(found, name)) for name in names)
     return "; ".join(
         f"{element_of(name)} is {_shown(have)}, expected {_shown(want)}" for name, want, have in pairs if want != have
     )
@@ -81,7 +79,7 @@ def misfit(wanted: Interface, found: Interface) -> str:
 def _described(
     element: _Element, number: int, interfaces: Sequence[_Element], problems: list[Problem]
 ) -> DescribedVif | None:
-    """One child of the metadata; what is wrong with it goes to ``problems``."""
+    """Return the VIF of one child of the metadata, and add its problems to ``problems``."""
     place = f"VIF {number} of the metadata"
     try:
         document = _document(element)
@@ -98,9 +96,9 @@ def _described(
 
 
 def _document(element: _Element) -> dict[str, Any]:
-    """The VIF document of a child of the metadata.
+    """Return the VIF document of a child of the metadata.
 
-    An ``<interface>`` there does not say that libvirt makes the tap: it stands for what is vifplug's to do.
+    An ``<interface>`` there does not mean that libvirt makes the tap: it describes what vifplug has to do.
     """
     name = str(element.tag).removeprefix(_OURS)
     if name == "vif":
@@ -113,7 +111,7 @@ def _document(element: _Element) -> dict[str, Any]:
 
 
 def _interface(vif: VIF, interfaces: Iterable[_Element]) -> Interface:
-    """What the guest has with the MAC of ``vif``."""
+    """Return the guest's interface with the MAC of ``vif``."""
     found = [each for each in interfaces if _mac(each) == vif.mac]
     if len(found) != 1:
         count = f"{len(found)} interfaces" if found else "no interface"
@@ -122,7 +120,7 @@ def _interface(vif: VIF, interfaces: Iterable[_Element]) -> Interface:
 
 
 def _completed(document: dict[str, Any], interface: Interface) -> VIF:
-    """The VIF of a document, with what that leaves to the guest's interface."""
+    """Return the VIF of a document, completed from the guest's interface."""
     own = interface.to_data()
     kept = {name: own[name] for name in _OWN if name in own}
     return VIF.from_data({**kept, "guest_xml": own.get("extra", []), **document})

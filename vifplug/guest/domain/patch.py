@@ -1,4 +1,4 @@
-"""The text of one ``<interface>``, changed child by child; all that is not changed stays as it is written."""
+"""Change the text of one ``<interface>`` child by child; the rest keeps its spelling."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from vifplug.errors import InvalidRequest
 from vifplug.guest.domain import spans
 from vifplug.guest.domain.spans import Element
 
-#: what may follow an element on its line without being of the next one, and the end of the line
+#: blanks and comments that may follow an element on its line, and the end of the line
 _REST_OF_LINE = re.compile(rb"(?:[ \t]|<!--(?:(?!-->)[^\n])*-->)*?(\r?\n)")
 _BLANK_REST = re.compile(rb"[ \t]*\r?\n")
 
@@ -23,20 +23,20 @@ class Patch:
 
     @property
     def root(self) -> Element:
-        """The element, as it lies in ``text`` now."""
+        """Return the element, with its positions in the present ``text``."""
         return spans.read(self.text)
 
     def child(self, name: str) -> Element | None:
-        """The child of that name. Raises InvalidRequest where there are several: libvirt takes one, whichever."""
+        """Return the child of that name. Raises InvalidRequest if there are several: libvirt may use any of them."""
         found = self.root.all(name)
         if len(found) > 1:
-            raise InvalidRequest(f"the interface has <{name}> {len(found)} times: leave the one that counts")
+            raise InvalidRequest(f"the interface has <{name}> {len(found)} times: keep one of them")
         return found[0] if found else None
 
     def put(self, name: str, lines: str, after: Iterable[str]) -> None:
-        """Make ``lines`` the child ``name``: in its place, or after the first child of ``after`` that is there.
+        """Replace the child ``name`` by ``lines``, or insert them after the first child of ``after`` that exists.
 
-        ``lines`` are as vifplug.guest.write spells a child: two spaces a level, each with its newline.
+        ``lines`` have the format of vifplug.guest.write: two spaces for each level, each line with its newline.
         """
         if old := self.child(name):
             indent = spans.line_indent(self.text, old.start)
@@ -71,7 +71,7 @@ class Patch:
             self._replace(after_name, after_name, f" type='{value}'".encode())
 
     def drop_attribute(self, element: Element | None, name: str) -> None:
-        """Take an attribute of the element, or of a child of it, out."""
+        """Remove an attribute of the element, or of a child of it."""
         if element and (found := spans.attribute(self.text, element, name)):
             self._replace(found.start, found.end + 1, b"")
 
@@ -79,11 +79,11 @@ class Patch:
         self.text = self.text[:start] + by + self.text[end:]
 
     def _line_end(self, element: Element) -> bytes:
-        """The line end that the text has before ``element``."""
+        """Return the line end that the text has before ``element``."""
         return b"\r\n" if self.text[: element.start].rpartition(b"\n")[0].endswith(b"\r") else b"\n"
 
     def _laid_out(self, lines: str, indent: bytes | None, line_end: bytes) -> bytes:
-        """The lines, after the first each with ``indent`` and what a level adds to it; None: all on one line."""
+        """Return the lines, indented by ``indent`` and by their level except the first. No indent: all on one line."""
         if indent is None:
             return "".join(line.strip() for line in lines.splitlines()).encode()
         step = self._step(indent)
@@ -91,7 +91,7 @@ class Patch:
         return (line_end + indent).join(step * level + line.encode() for level, line in levels)
 
     def _step(self, indent: bytes) -> bytes:
-        """What a level adds to the indentation, seen from that of a child."""
+        """Return what each level adds to the indentation, derived from that of a child."""
         if indent.startswith(self._indent) and indent != self._indent:
             return indent[len(self._indent) :]
         return b"\t" if b"\t" in indent else b"  "

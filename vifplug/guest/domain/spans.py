@@ -1,7 +1,7 @@
-"""Where the elements of an XML text lie, byte by byte: for changing a text and not its spelling.
+"""The byte positions of the elements in an XML text, for changing the text without changing its spelling.
 
-Found by expat, which tells a comment or CDATA from an element as libvirt's parser does. What it has found well-formed
-a pattern can then take apart.
+expat finds the elements; it tells comments and CDATA from elements as libvirt's parser does. Patterns then find the
+attributes in the start tags, which are well-formed by then.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from vifplug.errors import InvalidRequest
 
 _START_TAG = re.compile(rb"""<[^\s/>]+(?:\s+[^\s=]+\s*=\s*(?:"[^"]*"|'[^']*'))*\s*/?>""")
 _ATTRIBUTE = re.compile(rb"""\s+([^\s=]+)\s*=\s*("[^"]*"|'[^']*')""")
-_NO_ENTITIES = "has a document type or entities, which are not read: take them out"
+_NO_ENTITIES = "has a document type or entities, which are not accepted: remove them"
 
 
 @dataclass
 class Element:
-    """``name`` (before it, its namespace and a space), attributes, and the positions in the text.
+    """An element: ``name`` (after its namespace and a space), attributes, and its positions in the text.
 
-    ``start`` is that of its ``<``, ``inside`` is after its start tag, ``end`` after its end tag.
+    ``start`` is the position of its ``<``; ``inside`` that after its start tag; ``end`` that after its end tag.
     """
 
     name: str
@@ -34,13 +34,13 @@ class Element:
     children: list[Element] = field(default_factory=list)
 
     def all(self, name: str) -> list[Element]:
-        """The children of that name."""
+        """Return the children of that name."""
         return [child for child in self.children if child.name == name]
 
 
 @dataclass(frozen=True)
 class Attribute:
-    """One as it is written: the position of the white space before it, and those of its value within the quotes."""
+    """The positions of an attribute: of the white space before it, and of the start and end of its value."""
 
     start: int
     value: int
@@ -48,7 +48,7 @@ class Attribute:
 
 
 def attribute(text: bytes, element: Element, name: str) -> Attribute | None:
-    """Where an element's attribute is; None where it has none of that name."""
+    """Return the positions of an element's attribute; None if it does not exist."""
     for match in _ATTRIBUTE.finditer(text, element.start, element.inside):
         if match[1] == name.encode():
             return Attribute(match.start(), match.start(2) + 1, match.end(2) - 1)
@@ -56,9 +56,9 @@ def attribute(text: bytes, element: Element, name: str) -> Attribute | None:
 
 
 def read(text: bytes) -> Element:
-    """The root element. Raises InvalidRequest for what is no XML in UTF-8, and for a document type."""
+    """Return the root element. Raises InvalidRequest if the text is not XML in UTF-8, or has a document type."""
     try:
-        if "\0" in text.decode():  # expat would find UTF-16 by its byte order mark or its zeros, whatever it is told
+        if "\0" in text.decode():  # expat detects UTF-16 by its byte order mark or zeros, despite the given encoding
             raise InvalidRequest("is not XML in UTF-8: it has a zero byte")
         return _Builder(text).root()
     except UnicodeDecodeError as error:
@@ -114,13 +114,13 @@ def _is_utf8(encoding: str) -> bool:
 
 
 def line_indent(text: bytes, at: int) -> bytes | None:
-    """The white space before ``at`` where nothing else is before it on its line; else None."""
+    """Return the white space before ``at`` on its line; None if anything else is before it."""
     before = text[text.rfind(b"\n", 0, at) + 1 : at]
     return None if before.strip(b" \t") else before
 
 
 def descend(element: Element, path: tuple[str, ...]) -> Iterator[Element]:
-    """The elements at a path below ``element``."""
+    """Yield the elements at a path below ``element``."""
     found = [element]
     for name in path:
         found = [child for each in found for child in each.all(name)]

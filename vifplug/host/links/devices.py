@@ -31,7 +31,7 @@ from vifplug.plan.steps import Observed
 
 #: The kernel's kind (IFLA_INFO_KIND) of what vifplug makes
 _KINDS: dict[type[Resource], str] = {Tap: "tun", VethPair: "veth", LinuxBridge: "bridge", Macvtap: "macvtap"}
-#: What is not vifplug's own: the kind of link that it is, and the mark that it has to have
+#: For a resource that vifplug does not create: the expected kind of link, and the expected mark
 _EXPECTED: dict[type[Resource], tuple[str, str]] = {LibvirtTap: ("tap", "without the mark of vifplug")}
 #: libvirt's mode -> the kernel's (linux/if_link.h, MACVLAN_MODE_*)
 _MODES = {"private": "private", "vepa": "vepa", "bridge": "bridge", "passthrough": "passthru"}
@@ -54,7 +54,7 @@ class DeviceBackend(NetlinkBackend):
     resources: ClassVar[tuple[type[Resource], ...]] = (Tap, LibvirtTap, VethPair, LinuxBridge, Macvtap, LowerDevice)
 
     def observe(self, desired: Sequence[Resource]) -> dict[Identity, Observed]:
-        """By name, one RTM_GETLINK for each link; see `vifplug.host.backend.Backend.observe`."""
+        """Send one RTM_GETLINK for each link, by name; see `vifplug.host.backend.Backend.observe`."""
         links = self._netlink.links(name for resource in desired for name in _names(resource))
         made = (links[each.name] for each in desired if isinstance(each, Device) and each.name in links)
         others = self._netlink.named(_referred(made))
@@ -68,11 +68,11 @@ class DeviceBackend(NetlinkBackend):
                 case Tap():
                     self._make_tap(after)
                 case LibvirtTap():
-                    raise errors.Missing(f"{after} of VIF {after.owner} is libvirt's to make: start the guest")
+                    raise errors.Missing(f"{after} of VIF {after.owner} is made by libvirt: start the guest")
                 case Device():
                     self._make_link(after)
                 case _:
-                    raise errors.Missing(f"{after} is not there; it has to exist before VIF {after.owner} is plugged")
+                    raise errors.Missing(f"{after} does not exist; create it before VIF {after.owner} is plugged")
         except NetlinkRefused as refused:
             raise _explained(refused, after, "make it") from refused
 
@@ -87,7 +87,7 @@ class DeviceBackend(NetlinkBackend):
             raise _explained(refused, after, "change it") from refused
 
     def remove(self, before: Resource) -> None:
-        """Delete the link if it is still the one that is marked; the far end of a veth goes with it."""
+        """Delete the link if it still has the mark of this VIF; the kernel removes the far end of a veth with it."""
         if not isinstance(before, Device):
             return
         link = self._netlink.links([before.name]).get(before.name)
@@ -113,8 +113,8 @@ class DeviceBackend(NetlinkBackend):
     def _make_link(self, after: Device) -> None:
         """Create it down, write sysctls, then mark it and set it up.
 
-        An alias can't be part of the creation (net/core/rtnetlink.c, rtnl_create_link), but a group can: it is the
-        mark until the alias is there, so that a process that was killed in between can be cleaned up after.
+        The kernel takes no alias at creation (net/core/rtnetlink.c, rtnl_create_link), but it takes a group. The group
+        is the mark until the alias is set, so that the link is found if this process is killed in between.
         """
         self._netlink.create(after.name, self._creation(after))
         try:
@@ -196,7 +196,7 @@ def _explained(refused: NetlinkRefused, after: Resource, doing: str) -> errors.V
 
 
 def birth_group(owner: str) -> int:
-    """IFLA_GROUP of a link that is being made for a VIF: from its id, never 0, below ip(8)'s limit of 2^31."""
+    """Return the IFLA_GROUP that marks a VIF's link during creation: from its id, 1 to 2^31 - 1 (ip(8)'s limit)."""
     return zlib.crc32(mark(owner).encode()) & 0x7FFFFFFF or 1
 
 
@@ -208,7 +208,7 @@ def _names(resource: Resource) -> tuple[str, ...]:
 
 
 def _referred(links: Iterable[Link]) -> list[int]:
-    """The links below macvtaps and at the other ends of veth pairs."""
+    """Return the indexes of the links below macvtaps and at the other ends of veth pairs."""
     return [link.link for link in links if link.link and link.kind in ("veth", "macvtap")]
 
 
@@ -227,7 +227,7 @@ def _observed(desired: Resource, links: Mapping[str, Link], others: Mapping[int,
 
 def _observed_lower(desired: LowerDevice, link: Link) -> Observed:
     if desired.link_kind not in (None, link.kind):
-        found = f"a {link.kind or 'network'} device of that name, which is no {desired.link_kind}"
+        found = f"a {link.kind or 'network'} device of that name, which is not a {desired.link_kind}"
         hint = "; for an Open vSwitch bridge add a virtualport of type openvswitch"
         return Observed(resource=None, foreign=found + (hint if desired.link_kind == "bridge" else ""))
     values = sysctls.read(link.name, desired.sysctls)
@@ -239,7 +239,7 @@ def _observed_lower(desired: LowerDevice, link: Link) -> Observed:
 
 
 def _stranger(link: Link, desired: Device) -> str:
-    """Why ``link`` is not the one that vifplug made for this VIF, as a phrase; empty when it is."""
+    """Return, as a phrase, why ``link`` is not the one that vifplug made for this VIF; empty if it is."""
     kind = _kind(link)
     if link.alias == mark(desired.owner):
         marked = "with the mark of this VIF"
@@ -256,13 +256,13 @@ def _stranger(link: Link, desired: Device) -> str:
 
 
 def is_free(link: Link | None, desired: Device) -> bool:
-    """Whether a link is of the desired kind and nobody's mark is on it, and it outlives the program that made it."""
+    """Return whether a link is of the desired kind, has no mark, and outlives the program that made it."""
     lasting = link is not None and (link.kind != "tun" or bool(link.data.get("IFLA_TUN_PERSIST")))
     return link is not None and lasting and _kind(link) == desired.kind and not link.alias and not link.group
 
 
 def _kind(link: Link) -> str:
-    """The kind of resource that a link is."""
+    """Return the kind of resource that a link is."""
     return "tap" if link.kind == "tun" and link.data.get("IFLA_TUN_TYPE") == tap.TYPE_TAP else link.kind
 
 
@@ -301,7 +301,7 @@ def _found(desired: Device, link: Link, links: Mapping[str, Link], others: Mappi
 
 
 def _found_veth(desired: VethPair, link: Link, peer: Link | None, below: Link | None) -> VethPair:
-    """One record for both ends: where they differ, the value of the end that is not as desired."""
+    """Return one record for both ends. Where the ends differ, it has the value of the end that is not as desired."""
     if peer is None or below is None or below.index != peer.index:
         peer = below = link if below is None else below
     ends = (link, peer)
@@ -323,7 +323,7 @@ def _first_mismatch(desired: Any, found: Sequence[Any]) -> Any:
 
 
 def _bridge_data(after: LinuxBridge, before: LinuxBridge | None) -> dict[str, int]:
-    """The attributes that differ. Not to filter VLANs is how a bridge is born, and some kernels know nothing else."""
+    """Return the attributes that differ. A new bridge filters no VLANs, and some kernels cannot filter them."""
     desired = {name: getattr(after, name) for name in _BRIDGE_DATA}
     if before is None:
         desired["vlan_filtering"] = after.vlan_filtering or None
@@ -341,7 +341,7 @@ def _bridge_value(link: Link, name: str) -> int | bool:
 
 
 def _regains_ipv6(before: Device, after: Device) -> bool:
-    """The change of MTU gives it an IPv6 state again, with the defaults, which must not be live for a moment."""
+    """Return whether the change of MTU enables IPv6 again, with default sysctls, which must not take effect."""
     return (before.mtu or _IPV6_MIN_MTU) < _IPV6_MIN_MTU <= (after.mtu or 0)
 
 
@@ -350,7 +350,7 @@ def _promiscuous(resource: Resource) -> bool | None:
 
 
 def _new(before: Resource, after: Resource, name: str) -> Any:
-    """The value of ``after`` where it differs; None where it does not, or where the kind has no such field."""
+    """Return the value in ``after`` if it differs; None if it is equal, or if the kind has no such field."""
     value = getattr(after, name, None)
     return None if value == getattr(before, name, None) else value
 

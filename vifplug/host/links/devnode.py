@@ -23,8 +23,8 @@ def user(device: str, index: int) -> int | None:
 def give(device: str, index: int, uid: int) -> None:
     """Let a user open the macvtap. Equivalent to: chown UID /dev/tapINDEX
 
-    Network namespaces share /dev, so two macvtaps with the same index in two namespaces use the same node, and the
-    second gets none.
+    Network namespaces share /dev, so two macvtaps with the same index in two namespaces share one
+    node. The second macvtap gets none.
 
     Raises:
         Missing: the node does not exist.
@@ -47,7 +47,7 @@ def give(device: str, index: int, uid: int) -> None:
 
 
 def _number(device: str, index: int) -> int | None:
-    """The device number that the macvtap has, from /sys of this network namespace."""
+    """Return the macvtap's device number, from /sys of this network namespace; None if /sys does not have it."""
     try:
         major, minor = Path(f"/sys/class/net/{device}/tap{index}/dev").read_text().split(":")
     except OSError:

@@ -25,7 +25,7 @@ class BridgePortBackend(NetlinkBackend):
     resources: ClassVar[tuple[type[Resource], ...]] = (BridgePort, AdoptedBridgePort)
 
     def observe(self, desired: Sequence[Resource]) -> dict[Identity, Observed]:
-        """See `vifplug.host.backend.Backend.observe`. A device that is in no bridge is no port, so it is left out."""
+        """See `vifplug.host.backend.Backend.observe`. A device that is in no bridge is left out."""
         links = self._netlink.links(resource.name for resource in desired)
         masters = self._netlink.named(link.master for link in links.values() if link.master)
         found: dict[Identity, Observed] = {}
@@ -88,7 +88,7 @@ class BridgePortBackend(NetlinkBackend):
         return Observed(resource=port.trusted(bridge=master.name, vlans=vlans, **flags))
 
     def _found_vlans(self, port: BridgePort, link: Link, bridge: Link) -> tuple[BridgeVlan, ...]:
-        """In the order in which they are desired, where they are the same; none while the bridge does not filter."""
+        """Return the port's VLANs, in the desired order if they are the same; none if the bridge does not filter."""
         if not bridge.data.get("IFLA_BR_VLAN_FILTERING"):
             return ()
         found = tuple(sorted(map(_vlan, self._vlans(port, link)), key=lambda vlan: vlan.id))
@@ -104,7 +104,7 @@ class BridgePortBackend(NetlinkBackend):
 
     def _enslave(self, after: BridgePort, bridge: Link, link: Link) -> None:
         """Equivalent to: ip link set dev NAME master BRIDGE; bridge link set dev NAME isolated on ..."""
-        # Port flags are refused, not lost, where the first message fails: they need the master (rtnl_changelink)
+        # If the first message fails, the kernel refuses the port flags too: they need the master (rtnl_changelink)
         changes = [LinkChange(master=bridge.index)]
         if flags := _flags(after, None):
             changes.append(LinkChange(port=flags))
@@ -137,9 +137,9 @@ class BridgePortBackend(NetlinkBackend):
 
 
 def ranges(vlans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """(id, flags) of VLANs, with neighbours of equal flags as one range: two entries instead of up to 4094.
+    """Yield (id, flags) of VLANs, with neighbours of equal flags as one range: two entries instead of up to 4094.
 
-    A VLAN that is the PVID stays alone, since the kernel refuses it in a range.
+    The PVID is an entry of its own, because the kernel refuses it in a range.
     """
     ordered = enumerate(sorted(vlans))
     for _, run in groupby(ordered, key=lambda each: (each[1][0] - each[0], each[1][1], each[1][1] & PVID and each[0])):

@@ -13,7 +13,7 @@ from vifplug.host.netlink.socket import NetlinkRefused, explained
 from vifplug.plan.registry import HARDENED, Identity, Resource, SharedBridge, SharedLink, VlanLink
 from vifplug.plan.steps import Observed
 
-#: Of a new bridge, as os-vif's linux_bridge plugin made it. A bridge of guests has no loops, and no time to lose.
+#: Settings of a new bridge, as os-vif's linux_bridge plugin makes it. A bridge of guests has no loops to wait for.
 _BRIDGE = {"IFLA_BR_FORWARD_DELAY": 0, "IFLA_BR_STP_STATE": 0, "IFLA_BR_MCAST_SNOOPING": 0}
 #: It does not answer ARP for the host's other addresses (net/ipv4: ip-sysctl).
 _BRIDGE_SYSCTLS = {**HARDENED, "ipv4/arp_ignore": "1", "ipv4/arp_announce": "2"}
@@ -55,7 +55,7 @@ class SharedLinkBackend(NetlinkBackend):
             raise explained(refused, after, "set it up") from refused
 
     def remove(self, before: Resource) -> None:
-        """Delete it, unless others have come to use it since it was made. Only an undo removes a shared link."""
+        """Delete the link, unless others use it by now. Only the undo of its creation removes a shared link."""
         link = self._netlink.links([before.name]).get(before.name)
         if link is None or any(link.index in (each.link, each.master) for each in self._netlink.all()):
             return
@@ -81,5 +81,5 @@ def _observed(desired: SharedLink, link: Link, below: Mapping[int, Link]) -> Obs
             message = f"VLAN {found[1]} on {found[2]}" if link.kind == "vlan" else f"a {link.kind or 'network'} device"
             return Observed(resource=None, foreign=f"{message}, expected VLAN {desired.vlan} on {desired.physical}")
     elif link.kind != "bridge":
-        return Observed(resource=None, foreign=f"a {link.kind or 'network'} device of that name, which is no bridge")
+        return Observed(resource=None, foreign=f"a {link.kind or 'network'} device of that name, which is not a bridge")
     return Observed(resource=desired.trusted(up=link.up))

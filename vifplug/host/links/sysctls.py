@@ -12,7 +12,7 @@ _NET = Path("/proc/sys/net")
 
 
 def read(device: str, desired: Mapping[str, str]) -> FrozenMap[str, str]:
-    """The values of the keys in ``desired``. On a device that has no IPv6 an ``ipv6/`` key counts as it is desired.
+    """Return the values of the keys in ``desired``. On a device without IPv6, an ``ipv6/`` key has its desired value.
 
     Equivalent to: sysctl net.FAMILY.conf.DEVICE.KEY
     """
@@ -41,7 +41,7 @@ def write(device: str, values: Mapping[str, str]) -> None:
 def _write(device: str, key: str, value: str) -> None:
     path = _path(device, key)
     try:
-        # open without O_CREAT: a key that is not there must not turn into an attempt to make a file
+        # open without O_CREAT: writing a key that does not exist must not create a file
         with path.open("r+") as file:
             file.write(value)
     except PermissionError:
@@ -58,5 +58,5 @@ def _path(device: str, key: str) -> Path:
 
 
 def _moot(device: str, key: str) -> bool:
-    """A device has no IPv6 where the kernel has none, and while its MTU is under 1280 (net/ipv6/addrconf.c)."""
+    """Return whether a device has no IPv6: the kernel has none, or the MTU is under 1280 (net/ipv6/addrconf.c)."""
     return key.startswith("ipv6/") and not (_NET / "ipv6/conf" / device).exists()

@@ -1,4 +1,4 @@
-"""Taps by ioctl on /dev/net/tun; rtnetlink can't make them (Documentation/networking/tuntap.rst)."""
+"""Taps, created by ioctl on /dev/net/tun: rtnetlink cannot create them (Documentation/networking/tuntap.rst)."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _IFREQ = struct.Struct("16sH22x")  # struct ifreq: name, flags
 
 @contextlib.contextmanager
 def opened(name: str, *, multi_queue: bool, user: int, group: int | None) -> Iterator[int]:
-    """A new tap, held open, gone on exit unless `persist` was called on the yielded descriptor.
+    """Create a tap and yield its open descriptor. On exit the tap is removed, unless `persist` was called.
 
-    So whatever fails before that, even a kill signal, leaves no tap behind.
+    A failure before `persist`, even a kill signal, therefore leaves no tap behind.
     Equivalent to: ip tuntap add dev NAME mode tap vnet_hdr [multi_queue] user USER [group GROUP]
     """
     flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_TUN_EXCL | (IFF_MULTI_QUEUE if multi_queue else 0)
@@ -52,8 +52,8 @@ def _open(name: str) -> int:
         raise errors.NotPermitted(f"tap {name}: could not open {_DEVICE}: {error.strerror}") from error
     except OSError as error:
         raise errors.KernelLacks(
-            f"tap {name}: could not open {_DEVICE}: {error.strerror}; load the module tun, or give the device to "
-            "this container"
+            f"tap {name}: could not open {_DEVICE}: {error.strerror}; load the module tun, or make the device "
+            "available in this container"
         ) from error
 
 
@@ -65,9 +65,9 @@ def _ioctl(descriptor: int, request: int, argument: int | bytes, name: str) -> N
 
 
 def _explained(error: OSError, name: str) -> errors.VifplugError:
-    message = f"tap {name}: could not make it: {error.strerror}"
+    message = f"tap {name}: could not create it: {error.strerror}"
     if error.errno == errno.EPERM:
         return errors.NotPermitted(f"{message}; run with CAP_NET_ADMIN in this network namespace")
     if error.errno in (errno.EBUSY, errno.EEXIST, errno.EINVAL):
-        return errors.Conflict(f"{message}; a device of that name is there; choose another target, or have it removed")
+        return errors.Conflict(f"{message}; a device of that name exists; choose another target, or remove it")
     return errors.StepFailed(message)

@@ -1,4 +1,4 @@
-"""Links over rtnetlink(7): read, make, change and remove them. The formats are in `netlink_messages`."""
+"""Links over rtnetlink(7): read, make, change and remove them. The formats are in `vifplug.host.netlink.messages`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Netlink:
         self._socket = socket.RtSocket()
 
     def links(self, names: Iterable[str], *, vfs: bool = False) -> dict[str, Link]:
-        """The links of these names, one request each; those that are not there are left out.
+        """Return the links of these names, with one request each. A name without a link is left out.
 
         Equivalent to: ip -details link show dev NAME
         """
@@ -27,24 +27,24 @@ class Netlink:
         return {name: link for name, link in zip(desired, found, strict=True) if link}
 
     def named(self, indexes: Iterable[int]) -> dict[int, Link]:
-        """The links of these indexes; those that are not there are left out."""
+        """Return the links of these indexes. An index without a link is left out."""
         desired = list(dict.fromkeys(indexes))
         found = self._read([messages.read_request(index=index) for index in desired])
         return {index: link for index, link in zip(desired, found, strict=True) if link}
 
     def marked(self, alias: str, group: int) -> list[Link]:
-        """Every link with this alias, or with none and in this group: a scan of all links."""
+        """Return every link with this alias, or without an alias and in this group. Scans all links."""
         return [link for link in self.all() if link.alias == alias or (not link.alias and link.group == group)]
 
     def all(self) -> list[Link]:
-        """Every link.
+        """Return every link.
 
         Equivalent to: ip -details link show
         """
         return [messages.parsed(reply) for reply in self._socket.dump(messages.list_request())]
 
     def create(self, name: str, settings: LinkChange) -> None:
-        """Make a link; Refused with EEXIST when the name is taken.
+        """Create a link. Raises NetlinkRefused, with EEXIST if the name is in use.
 
         Equivalent to: ip link add dev NAME type KIND ...
         """
@@ -53,7 +53,7 @@ class Netlink:
     def set(self, changes: Sequence[tuple[str, LinkChange]]) -> None:
         """Change links, in order, in one go. Equivalent to: ip link set dev NAME ...
 
-        A later change is tried even where an earlier one was refused; the first refusal is raised.
+        The kernel tries every change, even after it has refused one. Raises the first refusal.
         """
         self._write([messages.set_request(name, settings) for name, settings in changes])
 
@@ -62,7 +62,7 @@ class Netlink:
         self._write([messages.vf_request(pf, attributes)])
 
     def delete(self, index: int) -> None:
-        """Remove a link; one that is gone already is no error. Equivalent to: ip link delete dev NAME"""
+        """Remove a link, if it exists. Equivalent to: ip link delete dev NAME"""
         try:
             self._write([messages.delete_request(index)])
         except NetlinkRefused as refused:
@@ -70,7 +70,7 @@ class Netlink:
                 raise
 
     def set_vlans(self, index: int, drop: Iterable[tuple[int, int]], add: Iterable[tuple[int, int]]) -> None:
-        """Take VLANs off a bridge port, and put VLANs on it: each (id, BRIDGE_VLAN_INFO_* flags).
+        """Remove VLANs from a bridge port, and add VLANs to it: each (id, BRIDGE_VLAN_INFO_* flags).
 
         Equivalent to: bridge vlan del dev NAME vid N; bridge vlan add dev NAME vid N [pvid] [untagged]
         """
@@ -78,7 +78,7 @@ class Netlink:
         self._write([messages.vlan_request(kind, index, vlans) for kind, vlans in pairs if vlans])
 
     def vlans(self, index: int) -> list[tuple[int, int]]:
-        """The VLANs of one bridge port, as (id, BRIDGE_VLAN_INFO_* flags); RTM_GETVLAN is in Linux since 5.6.
+        """Return the VLANs of one bridge port, as (id, BRIDGE_VLAN_INFO_* flags); RTM_GETVLAN is in Linux since 5.6.
 
         Equivalent to: bridge vlan show dev NAME
         """
@@ -86,7 +86,7 @@ class Netlink:
         return [vlan for reply in replies for vlan in messages.parsed_vlans(reply)]
 
     def close(self) -> None:
-        """Give the socket back; the next use opens a new one."""
+        """Close the socket; the next use opens a new one."""
         self._socket.close()
 
     def _read(self, requests: Sequence[Request]) -> list[Link | None]:

@@ -1,4 +1,4 @@
-"""Generic netlink (linux/genetlink.h): requests to a family of the kernel's that is found by its name."""
+"""Generic netlink (linux/genetlink.h): requests to a family of the kernel, which is found by its name."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ class Genetlink:
         self._socket = RtSocket(_NETLINK_GENERIC)
 
     def ask(self, command: int, texts: Mapping[int, str]) -> dict[int, bytes]:
-        """The attributes of the answer to a command with these attributes, which are texts.
+        """Send a command with these attributes, which are strings, and return the attributes of the answer.
 
-        Raises NetlinkRefused, and KernelLacks if there is no such family: most are in the first network namespace only.
+        Raises NetlinkRefused; KernelLacks if the family does not exist: most are in the first network namespace only.
         """
         return self._ask(self._number(), command, texts)
 
     def close(self) -> None:
-        """Give the socket back; the next use opens a new one."""
+        """Close the socket; the next use opens a new one."""
         self._socket.close()
 
     def _number(self) -> int:
-        """The family's number, looked up each time: a module that is loaded again has another."""
+        """Return the family's number. It is looked up each time, because it changes when the module is loaded again."""
         try:
             found = self._ask(_GENL_ID_CTRL, _CTRL_CMD_GETFAMILY, {_CTRL_ATTR_FAMILY_NAME: self._family})
         except NetlinkRefused as refused:
             if refused.code != errno.ENOENT:
                 raise
             message = f"netlink family {self._family}: this kernel has none in this network namespace"
-            raise errors.KernelLacks(f"{message}; run in the host's own, with the module loaded") from refused
+            raise errors.KernelLacks(f"{message}; load the module, and run in the host's own one") from refused
         return number(found[_CTRL_ATTR_FAMILY_ID])
 
     def _ask(self, family: int, command: int, texts: Mapping[int, str]) -> dict[int, bytes]:
@@ -56,7 +56,7 @@ class Genetlink:
 
 
 def number(value: bytes) -> int:
-    """An attribute that is a number of any size, in the machine's byte order."""
+    """Return the number in an attribute: of any size, in the machine's byte order."""
     return int.from_bytes(value, sys.byteorder)
 
 

@@ -1,4 +1,4 @@
-"""rtnetlink(7) messages about links, there and back. The only module that knows pyroute2, which has the formats."""
+"""Encode and decode rtnetlink(7) messages about links. Only this module uses pyroute2, which has the formats."""
 
 from __future__ import annotations
 
@@ -62,9 +62,9 @@ class Link:
 
 @dataclass(frozen=True, kw_only=True)
 class LinkChange:
-    """What to write to a link; None is left out. ``data`` and ``port`` have the kernel's own attribute names.
+    """The settings to write to a link; None is left out. ``data`` and ``port`` have the kernel's own attribute names.
 
-    ``master`` is an index, and 0 takes the link out of its master. ``peer`` is the other end of a new veth.
+    ``master`` is an index; 0 removes the link from its master. ``peer`` is the other end of a new veth.
     """
 
     mac: str | None = None
@@ -83,7 +83,7 @@ class LinkChange:
 
 
 class _Message(ifinfmsg):  # type: ignore[misc]
-    """pyroute2's link message, with IFLA_VF_VLAN_INFO padded to the size that the kernel insists on."""
+    """pyroute2's link message, with IFLA_VF_VLAN_INFO padded to the size that the kernel requires."""
 
     class vflist(ifinfmsg.vflist):  # type: ignore[misc]
         class vfinfo(ifinfmsg.vflist.vfinfo):  # type: ignore[misc]
@@ -104,35 +104,35 @@ def read_request(*, name: str = "", index: int = 0, vfs: bool = False) -> Reques
 
 
 def list_request() -> Request:
-    """All links."""
+    """Return the request for all links."""
     return _message(RTM_GETLINK, NLM_F_DUMP, [["IFLA_EXT_MASK", RTEXT_FILTER_SKIP_STATS]])
 
 
 def create_request(name: str, settings: LinkChange) -> Request:
-    """A new link."""
+    """Return the request to create a link."""
     flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL
     return _message(RTM_NEWLINK, flags, [["IFLA_IFNAME", name], *_attributes(settings)], settings)
 
 
 def set_request(name: str, settings: LinkChange) -> Request:
-    """New settings for a link. Those of its kind, or as a bridge port, RTM_SETLINK would ignore (IFLA_LINKINFO)."""
+    """Return the request to change a link. RTM_SETLINK would ignore settings of its kind and as a bridge port."""
     kind = RTM_NEWLINK if settings.kind or settings.port else RTM_SETLINK
     return _message(kind, NLM_F_ACK, [["IFLA_IFNAME", name], *_attributes(settings)], settings)
 
 
 def delete_request(index: int) -> Request:
-    """No such link any more."""
+    """Return the request to delete a link."""
     return _message(RTM_DELLINK, NLM_F_ACK, [], index=index)
 
 
 def vf_request(pf: str, attributes: Sequence[VfAttribute]) -> Request:
-    """New settings for one VF of a PF."""
+    """Return the request to change the settings of one VF of a PF."""
     vf = {"attrs": [["IFLA_VF_INFO", {"attrs": [list(each) for each in attributes]}]]}
     return _message(RTM_SETLINK, NLM_F_ACK, [["IFLA_IFNAME", pf], ["IFLA_VFINFO_LIST", vf]])
 
 
 def vlan_request(kind: int, index: int, vlans: Iterable[tuple[int, int]]) -> Request:
-    """VLANs, each (id, BRIDGE_VLAN_INFO_* flags), put on a bridge port (RTM_SETLINK) or taken off (RTM_DELLINK)."""
+    """Return the request to add VLANs to a bridge port (RTM_SETLINK), or to remove them (RTM_DELLINK)."""
     infos = [["IFLA_BRIDGE_VLAN_INFO", {"flags": flags, "vid": vid}] for vid, flags in vlans]
     message = _Message()
     message["family"], message["index"] = AF_BRIDGE, index
@@ -142,18 +142,18 @@ def vlan_request(kind: int, index: int, vlans: Iterable[tuple[int, int]]) -> Req
 
 
 def vlan_list_request(index: int) -> Request:
-    """The VLANs of one bridge port (struct br_vlan_msg: linux/if_bridge.h)."""
+    """Return the request for the VLANs of one bridge port (struct br_vlan_msg: linux/if_bridge.h)."""
     return (RTM_GETVLAN, NLM_F_DUMP, struct.pack("=BBHI", AF_BRIDGE, 0, 0, index))
 
 
 def _message(kind: int, flags: int, attrs: list[Any], settings: LinkChange | None = None, *, index: int = 0) -> Request:
-    """A link message; ``settings`` gives the interface flags, since those are no attributes."""
+    """Return a link message. ``settings`` gives the interface flags, which are not attributes."""
     message = _Message()
     message["index"] = index
     if settings is not None:
-        asked = [(IFF_UP, settings.up), (IFF_PROMISC, settings.promiscuous)]
-        message["flags"] = sum(flag for flag, value in asked if value)
-        message["change"] = sum(flag for flag, value in asked if value is not None)
+        given = [(IFF_UP, settings.up), (IFF_PROMISC, settings.promiscuous)]
+        message["flags"] = sum(flag for flag, value in given if value)
+        message["change"] = sum(flag for flag, value in given if value is not None)
     message["attrs"] = attrs
     message.encode()
     return (kind, flags, bytes(message.data[HEADER.size :]))
@@ -195,7 +195,7 @@ def _info(settings: LinkChange) -> list[Any]:
 
 
 def parsed_vlans(message: bytes) -> Iterator[tuple[int, int]]:
-    """The VLANs in an RTM_NEWVLAN: BRIDGE_VLANDB_ENTRY (1), in it _INFO (1: flags, vid) and _RANGE (2: last vid)."""
+    """Yield (id, flags) of an RTM_NEWVLAN: BRIDGE_VLANDB_ENTRY (1) with _INFO (1: flags, vid), _RANGE (2: last vid)."""
     for kind, entry in attribute_list(message[HEADER.size + 8 :]):
         parts = dict(attribute_list(entry)) if kind == 1 else {}
         if 1 in parts:
@@ -205,7 +205,7 @@ def parsed_vlans(message: bytes) -> Iterator[tuple[int, int]]:
 
 
 def parsed(reply: bytes) -> Link:
-    """The link in an RTM_NEWLINK."""
+    """Return the link in an RTM_NEWLINK."""
     message = _Message(reply)
     message.decode()
     get = message.get_attr

@@ -1,8 +1,8 @@
 """The socket under `vifplug.host.netlink.client`: rtnetlink(7) requests and answers as bytes.
 
 A plain blocking socket, shared by all threads under a lock. (pyroute2's own sockets keep an event loop for every
-thread that ever used them, and can't be used in a thread where a loop already runs.) Requests that belong together
-are sent in one go: the kernel takes them in order within one system call, so no kill signal comes in between.
+thread that ever used them, and cannot be used in a thread where a loop already runs.) Requests that belong together
+are sent at once: the kernel takes them in order within one system call, so no kill signal can separate them.
 
 A socket belongs to the network namespace in which it is first used. A process that works in another namespace does
 so from inside (``ip netns exec``, ``unshare --net``), which gives it that namespace's /proc/sys/net as well.
@@ -39,7 +39,7 @@ Request = tuple[int, int, bytes]
 
 
 class NetlinkRefused(Exception):
-    """The kernel said no: ``code`` is the errno, ``reason`` its own words where it has any (NETLINK_EXT_ACK)."""
+    """The kernel refused a request. ``code``: the errno. ``reason``: its explanation, if any (NETLINK_EXT_ACK)."""
 
     def __init__(self, code: int, reason: str = "") -> None:
         self.code, self.reason = code, reason
@@ -47,7 +47,7 @@ class NetlinkRefused(Exception):
 
 
 def explained(refused: NetlinkRefused, subject: object, doing: str) -> errors.VifplugError:
-    """What a refusal means for ``subject`` (a resource or a name) while ``doing`` something to it."""
+    """Return the error for a refusal: ``subject`` is a resource or a name, ``doing`` what was being done to it."""
     message = f"{subject}: could not {doing}: {refused}"
     match refused.code:
         case errno.EPERM | errno.EACCES:
@@ -55,9 +55,9 @@ def explained(refused: NetlinkRefused, subject: object, doing: str) -> errors.Vi
         case errno.EOPNOTSUPP | errno.EAFNOSUPPORT | errno.EPROTONOSUPPORT:
             return errors.KernelLacks(f"{message}; this kernel or the device's driver has no support for it")
         case errno.ENODEV:
-            return errors.Missing(f"{message}; a device that it needs went away")
+            return errors.Missing(f"{message}; a device that it needs does not exist")
         case errno.EEXIST | errno.EBUSY:
-            return errors.Conflict(f"{message}; something else took the name or uses the device")
+            return errors.Conflict(f"{message}; something else has the name or uses the device")
     return errors.StepFailed(message)
 
 
@@ -78,7 +78,7 @@ class RtSocket:
         _instances.add(self)
 
     def close(self) -> None:
-        """Give the socket back; the next use opens a new one."""
+        """Close the socket; the next use opens a new one."""
         with self._lock:
             self._drop()
 
@@ -101,7 +101,7 @@ class RtSocket:
             return [answers[number] for number in numbers]
 
     def dump(self, message: Request) -> list[bytes]:
-        """Every message of a listing (NLM_F_DUMP). Raises Unavailable when the listed things never stand still."""
+        """Return every message of a listing (NLM_F_DUMP). Raises Unavailable if changes interrupt each attempt."""
         for _ in range(_DUMP_TRIES):
             replies = self._scan(message)
             if replies is not None:
@@ -109,7 +109,7 @@ class RtSocket:
         raise errors.Unavailable(f"network links changed during each of {_DUMP_TRIES} listings; try again")
 
     def _scan(self, message: Request) -> list[bytes] | None:
-        """One dump; None when it was interrupted by a change (NLM_F_DUMP_INTR), so that it may miss something."""
+        """Return one dump; None if a change interrupted it (NLM_F_DUMP_INTR), because it may be incomplete."""
         with self._lock, self._connection() as connection:
             number = next(self._sequence) & 0xFFFFFFFF
             connection.send(_packed(message, number))
@@ -130,7 +130,7 @@ class RtSocket:
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[socket.socket]:
-        """The socket for one conversation; closed when that is cut short: late answers would confuse the next."""
+        """Yield the socket for one conversation. A failure closes it, so that no late answer reaches the next one."""
         try:
             yield self._open()
         except OSError as error:
@@ -180,7 +180,7 @@ def _packed(message: Request, number: int) -> bytes:
 
 
 def _split(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
-    """(sequence number, flags, type, whole message) of each message in a datagram."""
+    """Yield (sequence number, flags, type, whole message) of each message in a datagram."""
     offset = 0
     while offset + HEADER.size <= len(data):
         length, kind, flags, number, _ = HEADER.unpack_from(data, offset)
@@ -189,7 +189,7 @@ def _split(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
 
 
 def _refusal(message: bytes) -> NetlinkRefused | None:
-    """What an NLMSG_ERROR says: None is the acknowledgement."""
+    """Return the refusal in an NLMSG_ERROR; None if it is an acknowledgement."""
     code: int = struct.unpack_from("=i", message, HEADER.size)[0]
     if code == 0:
         return None
@@ -200,7 +200,7 @@ def _refusal(message: bytes) -> NetlinkRefused | None:
 
 
 def attribute_list(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """(type, value) of each attribute in a row (struct nlattr), without the nested and byte-order flags."""
+    """Yield (type, value) of consecutive attributes (struct nlattr); the nested and byte-order flags are cleared."""
     offset = 0
     while offset + 4 <= len(data):
         length, kind = struct.unpack_from("=HH", data, offset)

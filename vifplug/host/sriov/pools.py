@@ -50,13 +50,13 @@ def problem(network: Network, device: str, observe: Observe, sysfs: Sysfs) -> st
 def _of_pf(network: Network, pf: str, sysfs: Sysfs) -> Iterator[PoolDeviceFacts]:
     functions = sysfs.functions_of(pf)
     if not functions:
-        yield PoolDeviceFacts(name=pf, problem="has no virtual functions here: write their number to its sriov_numvfs")
+        yield PoolDeviceFacts(name=pf, problem="has no virtual functions: write their number to its sriov_numvfs")
     for address, device in functions:
         names = names_of(device, address)
         if network.form == "hostdev":
             yield PoolDeviceFacts(name=address, names=names)
         else:
-            lacking = "" if device else "has no network device: a guest or vfio has the function"
+            lacking = "" if device else "has no network device: a guest or vfio uses the function"
             yield PoolDeviceFacts(name=device or address, names=names, problem=lacking)
 
 
@@ -70,7 +70,7 @@ def _function_problem(address: str, observe: Observe, sysfs: Sysfs) -> str:
 
 
 def _state(device: str, observe: Observe) -> str:
-    """Why a network device can't be used; empty where it can."""
+    """Return why a network device cannot be used; empty if it can."""
     lower = LowerDevice(name=device)
     seen = observe([lower]).get(lower.identity)
     if seen is None or not isinstance(seen.resource, LowerDevice):

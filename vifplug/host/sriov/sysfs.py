@@ -30,7 +30,7 @@ class PhysicalFunction:
     vfs: int
 
 
-#: What the drivers call the port of a VF (Documentation/networking/devlink/devlink-port.rst; nfp and mlx5 before 4.19).
+#: What drivers call the port of a VF (Documentation/networking/devlink/devlink-port.rst; nfp and mlx5 before 4.19).
 #: Matched as a whole: c1pf0vf5 is a VF of another host, behind a controller of the SmartNIC.
 _VF_PORTS = (
     re.compile(r"pf(?P<pf>\d+)vf(?P<vf>\d+)", re.IGNORECASE),
@@ -58,9 +58,9 @@ def representor_of_vf(
 
 
 def uplink_of(netdevs: Iterable[NetdevInfo]) -> str | None:
-    """The netdev of a PF itself among the netdevs of its PCI device, which representors share with it.
+    """Return a PF's own netdev among the netdevs of its PCI device, to which representors belong as well.
 
-    That is the one whose port is called p0, p1, ...; else the first that belongs to a switch.
+    It is the one whose port is called p0, p1, ...; else the first that belongs to a switch.
     """
     switched = [netdev for netdev in netdevs if netdev.phys_switch_id]
     uplinks = [netdev.name for netdev in switched if _UPLINK_PORT.fullmatch(netdev.phys_port_name)]
@@ -86,7 +86,7 @@ class Sysfs:
         self._net = Path(root) / "class/net"
 
     def virtual_function(self, address: str) -> VirtualFunctionFacts:
-        """The VF at a PCI address. Raises Missing when there is none, or when its PF has no netdev."""
+        """Return the VF at a PCI address. Raises Missing if it does not exist, or if its PF has no netdev."""
         device, physical = self._pci / address, self._physical(address)
         pf = self._pf_device(physical, address)
         number = _number_of(physical, device.resolve())
@@ -99,17 +99,17 @@ class Sysfs:
         )
 
     def physical_function(self, address: str) -> tuple[str, int]:
-        """The PCI address of a VF's physical function, and its number there. Raises Missing when there is no VF."""
+        """Return the PCI address of a VF's PF, and the VF's number. Raises Missing if the VF does not exist."""
         physical = self._physical(address)
         return physical.name, _number_of(physical, (self._pci / address).resolve())
 
     def function_of(self, device: str) -> str | None:
-        """The PCI address of the VF that a netdev is; None when it is none."""
+        """Return the PCI address of the VF that a netdev belongs to; None if it is not a VF's."""
         pci = self._net / device / "device"
         return pci.resolve().name if (pci / "physfn").exists() else None
 
     def functions_of(self, device: str) -> list[tuple[str, str | None]]:
-        """The VFs of a PF that is given by its netdev, by number: their addresses and netdevs."""
+        """Return the address and netdev of each VF, in order of number, of the PF with this netdev."""
         links = (self._net / device / "device").glob("virtfn*")
         functions = [link.resolve() for link in sorted(links, key=lambda link: int(link.name.removeprefix("virtfn")))]
         return [(function.name, next(iter(_netdevs(function)), None)) for function in functions]
@@ -119,11 +119,11 @@ class Sysfs:
         return next(iter(_netdevs(self._pci / address)), None)
 
     def has(self, address: str) -> bool:
-        """Whether there is a PCI device at an address."""
+        """Return whether a PCI device exists at an address."""
         return (self._pci / address).exists()
 
     def physical_functions(self) -> list[PhysicalFunction]:
-        """Every PCI function that can have VFs, by address."""
+        """Return every PCI function that can have VFs, sorted by address."""
         found = sorted(self._pci.glob("*/sriov_totalvfs"))
         return [
             PhysicalFunction(
@@ -136,7 +136,7 @@ class Sysfs:
         ]
 
     def netdev(self, name: str) -> NetdevInfo:
-        """What the embedded switch, if any, says of a netdev."""
+        """Return what the embedded switch, if any, reports of a netdev."""
         path = self._net / name
         return NetdevInfo(
             name=name,
@@ -147,9 +147,9 @@ class Sysfs:
     def _physical(self, address: str) -> Path:
         device = self._pci / address
         if not device.exists():
-            raise errors.Missing(f"VF {address}: found no PCI device at that address")
+            raise errors.Missing(f"VF {address}: no PCI device exists at that address")
         if not (device / "physfn").exists():
-            raise errors.Missing(f"VF {address}: expected a virtual function, got a PCI device that is none")
+            raise errors.Missing(f"VF {address}: expected a virtual function, got another PCI device")
         return (device / "physfn").resolve()
 
     def _pf_device(self, physical: Path, address: str) -> str:
@@ -162,7 +162,7 @@ class Sysfs:
         return uplink_of(map(self.netdev, names)) or names[0]
 
     def _representor(self, physical: Path, pf: str, number: int) -> str | None:
-        """Among the PF's own netdevs first: most drivers put representors there, and that looks at few."""
+        """Return a VF's representor. The PF's own netdevs come first, as most drivers put representors there."""
         switch = self.netdev(pf).phys_switch_id
         if not switch:
             return None
@@ -184,7 +184,7 @@ def _number_of(physical: Path, device: Path) -> int:
     for link in physical.glob("virtfn*"):
         if link.resolve() == device:
             return int(link.name.removeprefix("virtfn"))
-    raise errors.Missing(f"VF {device.name}: expected it among the VFs of {physical.name}, got it is not")
+    raise errors.Missing(f"VF {device.name}: not among the VFs of {physical.name}")
 
 
 def _text(path: Path) -> str:

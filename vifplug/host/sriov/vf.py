@@ -1,4 +1,4 @@
-"""Backend for PCI functions: that one is there, and the settings of SR-IOV VFs, made through their PF."""
+"""Backend for PCI functions: whether one exists, and the settings of SR-IOV VFs, which are made through their PF."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from vifplug.plan.steps import Observed
 _FIELDS = tuple(field.name for field in dataclasses.fields(VfInfo) if field.name != "number")
 _LINK_STATES = {word: number for number, word in LINK_STATES.items()}
 _PROTOCOLS = {word: number for number, word in VLAN_PROTOCOLS.items()}
-#: A VF without a MAC; drivers that refuse all zeros take the other (libvirt: virNetDevSetNetConfig)
-_NO_MAC, _NO_MAC_EITHER = "00:00:00:00:00:00", "02:00:00:00:00:00"
+#: A VF without a MAC; drivers that refuse all zeros take the second value (libvirt: virNetDevSetNetConfig)
+_NO_MAC, _NO_MAC_LOCAL = "00:00:00:00:00:00", "02:00:00:00:00:00"
 
 
 class VirtualFunctionBackend(StepwiseBackend):
@@ -45,14 +45,14 @@ class VirtualFunctionBackend(StepwiseBackend):
         return found
 
     def make(self, after: Resource) -> None:
-        """A VF is never made here: it has to be there."""
-        raise errors.Missing(f"{after} is not there; make it with sriov_numvfs before VIF {after.owner} is plugged")
+        """Raise Missing: vifplug creates no VF."""
+        raise errors.Missing(f"{after} does not exist; create it with sriov_numvfs before VIF {after.owner} is plugged")
 
     def remove(self, before: Resource) -> None:
-        """A VF is never removed; its settings are restored by a change."""
+        """Do nothing: vifplug removes no VF, and a change restores its settings."""
 
     def change(self, before: Resource, after: Resource) -> None:
-        """Write what differs. MAC and VLAN go alone, since some drivers refuse one of them (libvirt 8.1)."""
+        """Write what differs. MAC and VLAN have a message each, as some drivers refuse one of them (libvirt 8.1)."""
         assert isinstance(before, VirtualFunction) and isinstance(after, VirtualFunction)
         for fields, attributes in vf_messages(before, after):
             try:
@@ -71,7 +71,7 @@ class VirtualFunctionBackend(StepwiseBackend):
             name, value = attributes[0]
             if name != "IFLA_VF_MAC" or value["mac"] != _NO_MAC:
                 raise
-            self._netlink.set_vf(after.pf, [(name, {**value, "mac": _NO_MAC_EITHER})])
+            self._netlink.set_vf(after.pf, [(name, {**value, "mac": _NO_MAC_LOCAL})])
 
     def _explained(self, refused: NetlinkRefused, vf: VirtualFunction, fields: Sequence[str]) -> errors.VifplugError:
         doing = f"set its {joined(fields, 'and')} through {vf.pf}"
@@ -87,13 +87,13 @@ class VirtualFunctionBackend(StepwiseBackend):
 def record(desired: VirtualFunction, message: VfInfo) -> VirtualFunction:
     """Return what the PF reports of a VF, as a resource."""
     values = {name: getattr(message, name) for name in _FIELDS}
-    if {desired.mac, message.mac} <= {_NO_MAC, _NO_MAC_EITHER}:
+    if {desired.mac, message.mac} <= {_NO_MAC, _NO_MAC_LOCAL}:
         values["mac"] = desired.mac
     return desired.trusted(**values)
 
 
 def vf_messages(before: VirtualFunction, after: VirtualFunction) -> list[tuple[list[str], list[VfAttribute]]]:
-    """The fields that differ and the attributes that set them, a pair for each message to send."""
+    """Return the fields that differ and the attributes that set them: one pair for each message to send."""
     changed = [name for name in _FIELDS if getattr(after, name) not in (None, getattr(before, name))]
     number = {"vf": after.number}
     groups: list[tuple[list[str], list[VfAttribute]]] = []
@@ -107,7 +107,7 @@ def vf_messages(before: VirtualFunction, after: VirtualFunction) -> list[tuple[l
 
 
 def _vlan(before: VirtualFunction, after: VirtualFunction) -> VfAttribute:
-    """IFLA_VF_VLAN for 802.1Q, which every driver takes; the list, with a protocol, for 802.1ad (Linux 4.9)."""
+    """Return IFLA_VF_VLAN for 802.1Q, which every driver takes; for 802.1ad the list with a protocol (Linux 4.9)."""
     vlan, qos = _coalesce(after.vlan, before.vlan), _coalesce(after.vlan_qos, before.vlan_qos)
     value = {"vf": after.number, "vlan": vlan, "qos": qos}
     protocol = after.vlan_proto or before.vlan_proto or "802.1Q"
