@@ -373,7 +373,7 @@ def test_what_is_no_resource_is_named() -> None:
             pass
 
     name = "test_plugging_converges_and_leaves_nothing"
-    assert "and gave 'ip link add acme0'" in failure(suite(Loose), name)
+    assert "but returned 'ip link add acme0'" in failure(suite(Loose), name)
     assert failure(suite(Nothing), name) == "desired must return resources, but returned None"
 
 

@@ -266,7 +266,7 @@ def test_a_missing_or_wrong_source_is_refused(given: str) -> None:
 
 
 def test_an_element_without_a_mac_is_refused_with_the_reason() -> None:
-    assert "make one up" in problems(f"<interface type='bridge'>{WHERE['bridge']}</interface>")["$.mac"]
+    assert "generate one" in problems(f"<interface type='bridge'>{WHERE['bridge']}</interface>")["$.mac"]
 
 
 # -- what libvirt drops -------------------------------------------------------------------------------------------

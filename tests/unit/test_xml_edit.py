@@ -298,9 +298,9 @@ VHOST = b"<source type='unix' path='/run/x' mode='server'/><model type='virtio'/
 @pytest.mark.parametrize(
     ("kind", "children", "vlan", "phrase"),
     [
-        (b"ethernet", b"", 5, "no guest with a VLAN on type ethernet"),
-        (b"user", b"", 5, "no guest with a VLAN on type user"),
-        (b"vhostuser", VHOST, 5, "no guest with a VLAN on type vhostuser"),
+        (b"ethernet", b"", 5, "not start a guest with a VLAN on type ethernet"),
+        (b"user", b"", 5, "not start a guest with a VLAN on type user"),
+        (b"vhostuser", VHOST, 5, "not start a guest with a VLAN on type vhostuser"),
         (b"direct", b"<source dev='e' mode='bridge'/>", 5, "<vlan>: not supported in mode bridge"),
         (b"direct", b"<source dev='e'/>", 5, "not supported in mode vepa"),
         (b"direct", b"<source dev='e' mode='passthrough'/>", "5t", "one access VLAN"),
