@@ -48,7 +48,7 @@ SOURCE: dict[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class Option:
+class InterfaceOption:
     """One option of an interface, and the types that take it."""
 
     #: where it is in the VIF document
@@ -82,19 +82,19 @@ class Child:
 
 OPTIONS = (
     # "<virtualport> element unsupported for <interface type='%s'>"
-    Option("$.virtualport", ("bridge", "network", "direct", "hostdev"), lambda it: it.virtualport),
+    InterfaceOption("$.virtualport", ("bridge", "network", "direct", "hostdev"), lambda it: it.virtualport),
     # "<port isolated='yes'/> is not supported for network interfaces with type='%s'"
-    Option("$.port.isolated", ("bridge", "network"), lambda it: it.isolated),
+    InterfaceOption("$.port.isolated", ("bridge", "network"), lambda it: it.isolated),
     # "unmanaged target dev is not supported on interfaces of type '%s'"
-    Option("$.target", ("ethernet",), lambda it: it.target_managed is False, name="managed='no'"),
+    InterfaceOption("$.target", ("ethernet",), lambda it: it.target_managed is False, name="managed='no'"),
     # "filterref is not supported for network interfaces of type %s"
-    Option("$.filterref", ("bridge", "network", "ethernet"), lambda it: it.filterref),
+    InterfaceOption("$.filterref", ("bridge", "network", "ethernet"), lambda it: it.filterref),
     # "floor attribute is not supported for this config"
-    Option("$.bandwidth.inbound.floor", ("network",), lambda it: floor(it.bandwidth)),
+    InterfaceOption("$.bandwidth.inbound.floor", ("network",), lambda it: floor(it.bandwidth)),
     # "setting MTU on interface type %s is not supported yet"
-    Option("$.mtu", ("bridge", "network", "ethernet", "vhostuser"), lambda it: it.mtu),
+    InterfaceOption("$.mtu", ("bridge", "network", "ethernet", "vhostuser"), lambda it: it.mtu),
     # "vlan tag not supported for this connection type"
-    Option("$.vlan", ("bridge", "network", "direct", "hostdev"), lambda it: it.vlan, "start"),
+    InterfaceOption("$.vlan", ("bridge", "network", "direct", "hostdev"), lambda it: it.vlan, "start"),
 )
 
 _NOT_VDPA = tuple(kind for kind in SOURCE if kind != "vdpa")
