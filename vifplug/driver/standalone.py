@@ -21,11 +21,24 @@ def interface_xml(
     options: Mapping[str, Any] = FrozenMap(),
     facts: Facts | None = None,
 ) -> str:
-    """libvirt's ``<interface>`` for ``vif``; touches nothing. ``options`` are the values of its type's own options.
-    ``facts`` are a host's, for a VIF that names a device by its address.
+    """Return the guest's ``<interface>`` element of ``vif``, without looking at a host.
 
-    A VIF of type network gives the form that names the network. Raises UnknownType and Unsupported, and Missing for
-    a device that is not there, or that no facts were given for.
+    A VIF of type network gives the form that names the network, for libvirt to resolve.
+
+    Args:
+        vif: the VIF, as requested or as resolved.
+        settings: the settings that all types share; by default those of an empty configuration.
+        types: the types to choose from; by default all that are installed.
+        options: values of the type's own options; the others have their defaults.
+        facts: the facts of a host, for a VIF that names a device by its address.
+
+    Returns:
+        The element as text, in libvirt's order of children.
+
+    Raises:
+        UnknownType: no installed type has that name.
+        Unsupported: the type, libvirt or QEMU does not support what the VIF requests.
+        Missing: the VIF names a device that ``facts`` do not have, or that no facts were given for.
     """
     if vif.type == "network":
         return write.element(_network(vif))
@@ -42,9 +55,13 @@ def libvirts_xml(
     options: Mapping[str, Any] = FrozenMap(),
     facts: Facts | None = None,
 ) -> str:
-    """The ``<interface>`` with which libvirt itself would do all the work: its form of an actual VIF.
+    """Return the ``<interface>`` element with which libvirt itself does all the work, for a resolved VIF.
 
-    Raises UnknownType, and InvalidDocument for what libvirt can't do.
+    Args: see `interface_xml`.
+
+    Raises:
+        UnknownType: no installed type has that name.
+        InvalidDocument: libvirt does not support what the VIF requests.
     """
     kind, vif = (types or plugins.TypeRegistry()).bind(vif)
     if kind.tap_owner:
@@ -53,7 +70,7 @@ def libvirts_xml(
 
 
 def _context(kind: VIFType, settings: TypeSettings | None, options: Mapping[str, Any], facts: Facts | None) -> Context:
-    """What surrounds the VIF. Options of the type that are not given have their defaults."""
+    """Return the context of a VIF; options of its type that are not given have their defaults."""
     every = FrozenMap({**{option.name: option.default for option in kind.options}, **options})
     return Context(settings=settings or TypeSettings(), options=every, facts=facts or NoFacts())
 
