@@ -48,7 +48,7 @@ class Admission:
         except VifplugError as error:
             return sentences(error)
         checks = (self._conflicts(job), self._unready(job), self._too_small(job.actual))
-        found = [sentence for check in checks for sentence in _describe(check)]
+        found = [sentence for check in checks for sentence in _with_obstacles(check)]
         self._taken += _holdings_of(job)
         return list(dict.fromkeys(found))
 
@@ -61,7 +61,7 @@ class Admission:
         return [*self._recorded(names), *(each for each in self._taken if each.name in names)]
 
     def _conflicts(self, job: Job) -> Iterator[str]:
-        """What another VIF has."""
+        """Yield what another VIF has of what this one would claim."""
         desired = {each.name: each for each in _holdings_of(job)}
         for other in self._holdings(desired):
             if other.vif_id != job.vif.id and (other.alone or desired[other.name].alone):
@@ -91,8 +91,8 @@ class Admission:
         return {bridge.name: bridge for bridge in self._host.bridges()}
 
 
-def _describe(reasons: Iterator[str]) -> Iterator[str]:
-    """The reasons; what keeps a check from being made is one as well."""
+def _with_obstacles(reasons: Iterator[str]) -> Iterator[str]:
+    """Yield the reasons, and as one more what keeps a check from being made."""
     try:
         yield from reasons
     except VifplugError as error:
@@ -100,7 +100,7 @@ def _describe(reasons: Iterator[str]) -> Iterator[str]:
 
 
 def _holdings_of(job: Job) -> list[Holding]:
-    """What the VIF would have."""
+    """Return what the VIF would claim."""
     record = job.record("plugged")
     names = [(name, True) for name in record.claims] + [(name, False) for name in record.shares]
     return [Holding(name=name, vif_id=job.vif.id, alone=alone, instance=record.instance) for name, alone in names]
