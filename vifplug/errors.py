@@ -150,7 +150,7 @@ class StoreFailed(HostNotReady):
 
 
 class DamagedRecord(StoreFailed):
-    """What is recorded of one VIF can't be read, or belongs to another VIF; the records of other VIFs are sound."""
+    """What is recorded of one VIF cannot be read, or belongs to another VIF; the records of other VIFs are sound."""
 
     def __init__(self, vif_id: str, reason: str) -> None:
         self.vif_id = vif_id

@@ -85,7 +85,7 @@ class TypeRegistry:
             try:
                 self._loaded[name] = load_type(self._found[name])
             except BrokenPlugin as error:
-                raise UnknownType(f"type {name!r} can't be used: {error}") from error
+                raise UnknownType(f"type {name!r} cannot be used: {error}") from error
         return self._loaded[name]
 
     def bind(self, vif: VIF) -> tuple[VIFType, VIF]:
@@ -203,7 +203,7 @@ def load_type(point: EntryPoint) -> VIFType:
     try:
         instance: VIFType = cls()
     except Exception as error:  # a third-party constructor can raise anything
-        raise BrokenPlugin(f"{origin(point)} can't be constructed: {message(error)}") from error
+        raise BrokenPlugin(f"{origin(point)} cannot be constructed: {message(error)}") from error
     return instance
 
 
@@ -343,8 +343,8 @@ class ResourceKinds(Mapping[str, type[Resource]]):
 
 def _loaded(point: EntryPoint) -> Any:
     if not EntryPoint.pattern.match(point.value):
-        raise BrokenPlugin(f"{origin(point)} can't be imported: expected module:Class as its entry point")
+        raise BrokenPlugin(f"{origin(point)} cannot be imported: expected module:Class as its entry point")
     try:
         return point.load()
     except (Exception, SystemExit) as error:  # a third-party module can raise anything when it is imported
-        raise BrokenPlugin(f"{origin(point)} can't be imported: {message(error)}") from error
+        raise BrokenPlugin(f"{origin(point)} cannot be imported: {message(error)}") from error

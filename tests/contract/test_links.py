@@ -320,7 +320,7 @@ def test_the_far_end_of_a_veth_is_checked_as_well(kernel: Any) -> None:
 
 
 def test_a_killed_process_leaves_a_device_that_the_next_one_takes_for_its_own(kernel: Any) -> None:
-    """A link can't be born with an alias: until it has one, its group says whose it is."""
+    """A link cannot be born with an alias: until it has one, its group says whose it is."""
     ip("link", "add", "v0", "group", str(birth_group(OWNER)), "type", "veth", "peer", "name", "v1")
     pair = VethPair(name="v0", peer="v1", owner=OWNER)
     assert kernel.see(pair.replace(owner=OTHER)).foreign == "a veth without the mark of vifplug"
@@ -511,7 +511,7 @@ def test_a_hundred_links_are_read_in_one_go(kernel: Any) -> None:
 def test_a_listing_that_was_interrupted_is_tried_again_and_then_given_up(
     namespace: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The kernel can't be made to interrupt a dump at will, so here stands an answer with NLM_F_DUMP_INTR set."""
+    """The kernel cannot be made to interrupt a dump at will, so here stands an answer with NLM_F_DUMP_INTR set."""
     netlink = Netlink()
     interruptions = 3
     scan = rtsocket.RtSocket._scan

@@ -397,7 +397,7 @@ def test_status_says_what_the_host_offers(door: OvsBackend) -> None:
 
 @pytest.mark.parametrize("text", ["with \0 inside", "half \ud800 a character"])
 def test_text_that_the_database_can_not_carry_is_refused_before_it_is_sent(door: OvsBackend, text: str) -> None:
-    with pytest.raises(errors.InvalidRequest, match="can't be stored"):
+    with pytest.raises(errors.InvalidRequest, match="cannot be stored"):
         reach(door, port(external_ids={"iface-id": text}))
 
 

@@ -80,7 +80,7 @@ def test_the_pool_of_a_pf_is_its_functions_by_number(members: Members, memory: M
 def test_without_its_pf_a_pool_has_nothing_to_give(members: Members, memory: MemoryBackend, tree: Tree) -> None:
     [none] = members(mode="hostdev", pf="eno9")
     assert (none.name, none.problem[:24]) == ("eno9", "has no virtual functions")
-    message = "can't be used (its physical function ens1f0 {})"
+    message = "cannot be used (its physical function ens1f0 {})"
     assert [each.problem for each in members(mode="hostdev", pf="ens1f0")] == [message.format(pools.GONE)] * 2
     memory.place(LowerDevice(name="ens1f0", up=False))
     assert [each.problem for each in members(mode="hostdev", pf="ens1f0")] == [message.format("is down")] * 2

@@ -55,7 +55,7 @@ def failing(wanted: type[Exception], work: Callable[[], object], *, within: floa
 
 def test_a_path_without_a_socket_is_reported(tmp_path: Path) -> None:
     message = failing(errors.Absent, lambda: reach(at(f"unix:{tmp_path}/none.sock"), port()))
-    assert re.search(r"none\.sock can't be reached: no such file; start Open vSwitch", message)
+    assert re.search(r"none\.sock cannot be reached: no such file; start Open vSwitch", message)
 
 
 def test_a_socket_that_no_server_listens_on_is_reported(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_the_first_remote_that_answers_is_used(ovs: PrivateOvs, tmp_path: Path) 
     assert found(door, wanted) is not None
     door.close()
     message = failing(errors.Unavailable, lambda: at(f"unix:{tmp_path}/a,unix:{tmp_path}/b").observe([wanted]))
-    assert "/a can't" in message and "/b can't" in message
+    assert "/a cannot" in message and "/b cannot" in message
 
 
 def test_status_reports_a_missing_database_and_does_not_raise(tmp_path: Path) -> None:
@@ -250,7 +250,7 @@ def test_a_database_that_goes_while_vswitchd_is_awaited_leaves_something_and_say
 
 
 class Scripted(threading.Thread):
-    """A server that a real one can't be made to be: it answers each request with what ``script`` says, in turn."""
+    """A server that a real one cannot be made to be: it answers each request with what ``script`` says, in turn."""
 
     def __init__(self, path: Path, script: list[list[str]]) -> None:
         super().__init__(daemon=True)

@@ -327,7 +327,7 @@ def test_a_device_of_somebody_else_is_a_conflict(host: PrivateHost, run: Run, fi
 
 
 def test_a_step_that_fails_is_undone(host: PrivateHost, run: Run, file: Files, db: Path, tmp_path: Path) -> None:
-    """This switch has no DPDK: it takes the port into its database and can't make it."""
+    """This switch has no DPDK: it takes the port into its database and cannot make it."""
     source = {"path": str(tmp_path / "vhost" / "sock"), "mode": "server", "bridge": "br-cli"}
     dpdk = file("dpdk.json", id=WEB, type="vhostuser", source=source, target="vhu-web")
     answer = run("plug", db, dpdk)

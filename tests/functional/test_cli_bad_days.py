@@ -306,7 +306,7 @@ TYPE_WITH_OPTION = """
 
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
-    """Two third parties' types: one that has a bug, and one that can't be imported."""
+    """Two third parties' types: one that has a bug, and one that cannot be imported."""
     found = Site(tmp_path / "site")
     found.install("broken", "1.0", {"vifplug.types": {"broken": "broken:Broken"}}, BROKEN_TYPE)
     found.install("absent", "2.0", {"vifplug.types": {"absent": "absent:Absent"}})

@@ -101,7 +101,7 @@ def test_the_tap_changes_hands_in_an_update(host: PrivateHost) -> None:
 
 
 def test_another_failure_than_a_missing_device_is_one(host: PrivateHost) -> None:
-    host.ip("link", "add", TAP, "type", "bridge")  # a bridge can't be a port of Open vSwitch
+    host.ip("link", "add", TAP, "type", "bridge")  # a bridge cannot be a port of Open vSwitch
     with pytest.raises(errors.Conflict, match=f"libvirt-tap {TAP}"):
         host.driver.plug(vif(**DELEGATED))
     host.ip("link", "delete", "dev", TAP)

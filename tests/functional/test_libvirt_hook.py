@@ -39,7 +39,7 @@ def plugged(host: PrivateHost) -> list[str]:
 
 
 def test_a_guest_has_its_ports_while_it_runs(guests: LibvirtHost, host: PrivateHost) -> None:
-    """In both forms: a JSON document says what an element can't. Queues and MTU are said once, by the interface."""
+    """In both forms: a JSON document says what an element cannot. Queues and MTU are said once, by the interface."""
     id, document = str(uuid.uuid4()), {"id": str(uuid.uuid4()), "type": "bridge", "mac": OTHER}
     host.ip("link", "add", "br0", "type", "bridge")
     second = TAP.format(OTHER, "tapdb").replace("</int", "<driver queues='2'/><mtu size='1400'/></int")

@@ -479,7 +479,7 @@ DIFFERENCES = {
         "IEEE 802.1Q: the one is no VLAN, the other is reserved", _stricter("is not 1..4094")
     ),
     "a VLAN that is said twice": Difference("libvirt writes it twice", _stricter("expected each VLAN once")),
-    "a burst that tc can't hold": Difference(
+    "a burst that tc cannot hold": Difference(
         "libvirt lets it fail when the guest starts", _stricter("4194304 is not 1..4194303")
     ),
     "ids that a guest carries for any switch": Difference(

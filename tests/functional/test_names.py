@@ -172,7 +172,7 @@ def test_a_port_that_libvirt_put_on_a_vlan_bridge_is_adopted_there(host: Private
 
 
 def test_another_device_is_not_taken_for_an_open_vswitch_bridge(host: PrivateHost) -> None:
-    """Open vSwitch stores a bridge of any name, and then can't make its device."""
+    """Open vSwitch stores a bridge of any name, and then cannot make its device."""
     for name, kind in (("br0", "a bridge device of that name; for a Linux bridge"), (OWN, "a veth device")):
         vif = bridged(ONE, name, on_ovs=True)
         for attempt in (host.driver.plan, host.driver.plug):

@@ -30,7 +30,7 @@ REFUSED = [case for case in CASES if (case / "refused").exists()]
 
 #: elements that libvirt does not print back as they are, and why
 CHANGED_BY_LIBVIRT = {
-    "virtualport-escaped": "9.0 writes profileid without escapes, into a document that it can't read again",
+    "virtualport-escaped": "9.0 writes profileid without escapes, into a document that it cannot read again",
     "virtualport-untyped": "it makes up both ids, where vifplug leaves them to the network that gives the type",
     **{case.name: "it drops a name of its own making" for case in PLUGGED if "<target dev='vnet0'/>" in expected(case)},
 }

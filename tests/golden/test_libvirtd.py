@@ -38,7 +38,7 @@ CHANGED = {
 }
 #: a name of its own making is left out: libvirt gives the next one
 VNET = re.compile(r"<target dev='vnet\d+'/>")
-#: 9.0 writes what can't be read again
+#: 9.0 writes what cannot be read again
 UNREADABLE = {"cases/virtualport-escaped": "profileid without escapes"}
 #: elements with an address that the modern machine has not
 MACHINE = {"cases/guest-xml": "pc"}

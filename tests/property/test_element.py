@@ -56,7 +56,7 @@ def test_a_vif_that_its_type_takes_is_read_back_from_its_element(both: tuple[VIF
     try:
         text = interface_xml(vif)
     except Unsupported:
-        return  # what a type can't honour is for the tests of the types
+        return  # what a type cannot honour is for the tests of the types
     if vif.virtualport:  # the element of a network's VIF says the ids that the network may still give
         vif = vif.replace(virtualport=vif.virtualport.completed(vif.id))
     assert VIF.from_xml(text, id=vif.id) == vif

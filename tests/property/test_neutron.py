@@ -81,7 +81,7 @@ def test_there_is_a_vif_or_a_reason(port: dict[str, Any], guest: dict[str, Any] 
         assert error.problems and all(problem.path.startswith("$.") for problem in error.problems)
         return
     assert VIF.from_json(vif.to_json()) == vif and vif_from_binding(json.loads(json.dumps(port)), guest) == vif
-    with contextlib.suppress(errors.VifplugError):  # what a type can't honour it says, as for any document
+    with contextlib.suppress(errors.VifplugError):  # what a type cannot honour it says, as for any document
         interface_xml(vif)
 
 

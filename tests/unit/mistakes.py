@@ -76,7 +76,7 @@ class ListSource(Model):
 
 
 class Listed(Sample):
-    """2: a source with a field that can't be frozen."""
+    """2: a source with a field that cannot be frozen."""
 
     source = ListSource
 

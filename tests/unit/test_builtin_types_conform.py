@@ -182,7 +182,7 @@ class TestDirect(VIFTypeConformance):
 
 @pytest.mark.parametrize("suite", [TestBridge, TestEthernet])
 def test_the_suite_has_teeth_whatever_the_settings_say(suite: type[VIFTypeConformance]) -> None:
-    """A setting that is for the type can't make its examples fail."""
+    """A setting that is for the type cannot make its examples fail."""
     case = suite()
     for example in suite.examples:
         kind, vif, _ = case._case(example)

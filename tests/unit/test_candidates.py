@@ -77,7 +77,7 @@ def test_a_host_that_has_everything_fits(wanted: VIF) -> None:
     ("wanted", "reason"),
     [
         (vif(network="green"), "network green is not defined there; defined are red, pool and broken"),
-        (vif(network="broken"), "network broken can't be used there: line 3"),
+        (vif(network="broken"), "network broken cannot be used there: line 3"),
         (vif(portgroup="legal"), "portgroup legal of network red, which has sales"),
         (vif(virtualport={"type": "802.1Qbg"}), "$.virtualport.type: the VIF says 802.1Qbg and network red says"),
         (vif(mtu=9000), "wants an MTU of 9000, and what leaves bridge br-red has 1500"),
@@ -155,7 +155,7 @@ def test_what_a_host_of_another_version_publishes_is_no_crash() -> None:
     cut = host()
     del cut["networks"]["pool"]["pool"][0]["problem"]
     [message] = Search([vif(network="pool")]).reasons(cut)
-    assert "what it publishes can't be read (KeyError: 'problem')" in message
+    assert "what it publishes cannot be read (KeyError: 'problem')" in message
 
 
 def test_a_device_of_two_networks_is_one_device() -> None:

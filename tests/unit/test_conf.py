@@ -170,7 +170,7 @@ def test_every_option_has_a_help_text() -> None:
 def test_the_sample_configuration_is_what_the_generator_makes(tmp_path: Path) -> None:
     """When this fails: make sample-config."""
     if not list(metadata.entry_points(group="oslo.config.opts", name="vifplug")):
-        pytest.skip("vifplug is not installed, so the generator can't find it: pip install --editable .")
+        pytest.skip("vifplug is not installed, so the generator cannot find it: pip install --editable .")
     made = tmp_path / "sample"
     arguments = ["--config-file", str(ROOT / "etc/vifplug/vifplug-config-generator.conf"), "--output-file", str(made)]
     generator.main(arguments)

@@ -152,7 +152,7 @@ def test_an_option_of_another_library_is_refused() -> None:
 
 def test_a_default_that_the_option_does_not_allow_is_refused() -> None:
     class Configured(Sample):
-        """A type whose option can't have the default that it states."""
+        """A type whose option cannot have the default that it states."""
 
         options = (Option(name="retries", kind="int", default="many", help="How often."),)
 
@@ -209,7 +209,7 @@ def test_a_check_that_forgets_the_base_class_does_not_refuse() -> None:
 
 def test_a_refusal_by_a_bare_exception_is_refused() -> None:
     class Raising(Sample):
-        """A type that raises what an operator can't read."""
+        """A type that raises what an operator cannot read."""
 
         def problems(self, vif: VIF, context: Context) -> Iterator[Problem]:
             if vif.link_state:
@@ -302,7 +302,7 @@ def test_a_type_that_looks_at_the_machine_itself_is_named(touch: Any, event: str
 
 def test_looking_at_the_machine_can_not_be_hidden_by_a_default() -> None:
     class Sly(Sample):
-        """A type that goes on when it can't look."""
+        """A type that goes on when it cannot look."""
 
         def interface(self, vif: VIF, context: Context) -> Interface:
             with contextlib.suppress(Exception):

@@ -108,7 +108,7 @@ def test_a_directory_that_can_not_be_read_is_told(tmp_path: Path) -> None:
     loop.symlink_to("loop")
     file.write_text("")
     for path, reason in ((loop, "Too many levels of symbolic links"), (file, "Not a directory")):
-        with pytest.raises(errors.Missing, match=f"networks_dir, {path}, can't be read: {reason}"):
+        with pytest.raises(errors.Missing, match=f"networks_dir, {path}, cannot be read: {reason}"):
             NetworkDirectory(str(path)).all()
 
 
@@ -131,11 +131,11 @@ def test_a_broken_file_is_told_with_its_lines_and_hides_no_other(tmp_path: Path)
         ("red", True, True),
     ]
     with pytest.raises(
-        errors.UnknownNetwork, match=r"network red can't be used: .*a\.xml: .*line 4.*<frob>.*; line 5.*<nat>"
+        errors.UnknownNetwork, match=r"network red cannot be used: .*a\.xml: .*line 4.*<frob>.*; line 5.*<nat>"
     ):
         get(directory, "red")
     with pytest.raises(
-        errors.UnknownNetwork, match=r"network b is not defined.*b\.xml, .*c\.xml and .*d\.xml can't be read"
+        errors.UnknownNetwork, match=r"network b is not defined.*b\.xml, .*c\.xml and .*d\.xml cannot be read"
     ):
         get(directory, "b")
     with pytest.raises(errors.UnknownNetwork, match=r"network blue is not defined.* defined are green, and .*b\.xml"):
@@ -159,7 +159,8 @@ def test_a_file_that_can_not_be_read_is_told_and_hides_no_other(
     directory = NetworkDirectory(str(tmp_path))
     assert bridge(directory, "green") == "br0"
     with pytest.raises(
-        errors.UnknownNetwork, match=r"red is not defined on this host; defined are green, and .*red\.xml can't be read"
+        errors.UnknownNetwork,
+        match=r"red is not defined on this host; defined are green, and .*red\.xml cannot be read",
     ):
         get(directory, "red")
     monkeypatch.undo()
@@ -198,7 +199,7 @@ def test_a_file_without_a_name_takes_no_name_from_another(tmp_path: Path) -> Non
 
 def test_spaces_around_the_name_of_a_broken_network_do_not_count(tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_text("<network><name>\n red </name><forward mode='nat'/></network>")
-    with pytest.raises(errors.UnknownNetwork, match="network red can't be used"):
+    with pytest.raises(errors.UnknownNetwork, match="network red cannot be used"):
         get(NetworkDirectory(str(tmp_path)), "red")
 
 

@@ -132,10 +132,10 @@ def test_an_unknown_network_or_portgroup_is_told_and_nothing_is_written(bench: N
     bench.define("<network><name>blue</name><forward mode='nat'/></network>", "blue")
     bench.define("<network>", "grey")
     with pytest.raises(
-        errors.UnknownNetwork, match=r"green is not defined .*defined are red, and .*/grey\.xml can't be read"
+        errors.UnknownNetwork, match=r"green is not defined .*defined are red, and .*/grey\.xml cannot be read"
     ):
         bench.driver.plug(vif(network="green"))
-    with pytest.raises(errors.UnknownNetwork, match=r"network blue can't be used: .*blue\.xml: line 1.*nat"):
+    with pytest.raises(errors.UnknownNetwork, match=r"network blue cannot be used: .*blue\.xml: line 1.*nat"):
         bench.driver.plug(vif(network="blue"))
     with pytest.raises(errors.UnknownPortGroup, match="portgroup legal of network red, which has engineering or sales"):
         bench.driver.plug(vif(network="red", portgroup="legal"))

@@ -75,7 +75,7 @@ def test_a_type_is_listed_with_its_distribution_and_version(site: Site) -> None:
 def test_a_type_that_can_not_be_imported_is_reported_with_its_reason(site: Site) -> None:
     message = reason(site, "    import acme_hardware_sdk\n")
     assert message == (
-        "broken 0.3 (broken:Bad) can't be imported: ModuleNotFoundError: No module named 'acme_hardware_sdk'"
+        "broken 0.3 (broken:Bad) cannot be imported: ModuleNotFoundError: No module named 'acme_hardware_sdk'"
     )
 
 
@@ -119,7 +119,7 @@ WRONG = {
         "class Bad(Good): name = 'bad'; options = (Option(name='a', help='h', choices=('low', 'high'), "
         "default='medium'),)"
     ),
-    "has a source, Plain, that can't be used: fields of type dict[str, int] are not supported (expected": (
+    "has a source, Plain, that cannot be used: fields of type dict[str, int] are not supported (expected": (
         "@dataclass(frozen=True, kw_only=True)\n    class Plain(Model): levels: dict[str, int]\n"
         "    class Bad(Good): name = 'bad'; source = Plain"
     ),
@@ -130,7 +130,7 @@ WRONG = {
         "class Bad(Good): name = 'bad'; options = (Option(name='a', help='h', kind='port'),)"
     ),
     "refuses mtus, and a VIF document has only ": "class Bad(Good): name = 'bad'; refuses = {'mtus': 'none'}",
-    "can't be constructed: OSError: no daemon": (
+    "cannot be constructed: OSError: no daemon": (
         "class Bad(Good):\n        name = 'bad'\n        def __init__(self): raise OSError('no daemon')"
     ),
 }
@@ -170,14 +170,14 @@ def test_a_broken_type_can_not_be_used_and_says_why(site: Site) -> None:
             answer = str(error)
         """
     )
-    assert answer.startswith("type 'bad' can't be used: broken 0.3 (broken:Bad) can't be imported")
+    assert answer.startswith("type 'bad' cannot be used: broken 0.3 (broken:Bad) cannot be imported")
 
 
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("broken:Gone", "can't be imported: AttributeError: module 'broken' has no attribute 'Gone'"),
-        ("brok en", "can't be imported: expected module:Class as its entry point"),
+        ("broken:Gone", "cannot be imported: AttributeError: module 'broken' has no attribute 'Gone'"),
+        ("brok en", "cannot be imported: expected module:Class as its entry point"),
     ],
 )
 def test_an_entry_point_that_leads_nowhere_is_reported(site: Site, value: str, message: str) -> None:
@@ -192,11 +192,11 @@ def test_an_entry_point_that_leads_nowhere_is_reported(site: Site, value: str, m
 )  # fmt: skip
 def test_a_name_that_is_vifplugs_own_is_refused(site: Site, name: str, why: str) -> None:
     message = reason(site, f"    class Bad(Good): name = {name!r}\n", name)
-    assert message == f"broken 0.3 (broken:Bad) can't have the name {name!r}: {why}"
+    assert message == f"broken 0.3 (broken:Bad) cannot have the name {name!r}: {why}"
 
 
 def test_a_module_that_ends_the_process_when_it_is_imported_ends_nothing(site: Site) -> None:
-    assert "can't be imported: SystemExit: 3" in reason(site, "    raise SystemExit(3)\n")
+    assert "cannot be imported: SystemExit: 3" in reason(site, "    raise SystemExit(3)\n")
 
 
 def test_what_a_module_raises_is_told_on_one_line(site: Site) -> None:
@@ -349,7 +349,7 @@ WRONG_BACKENDS = {
         "from vifplug.host.stepwise import StepwiseBackend\n"
         "    class Beacons(StepwiseBackend): resources = (Beacon,); observe = print; close = print"
     ),
-    "can't be constructed: OSError: no daemon": (
+    "cannot be constructed: OSError: no daemon": (
         "class Beacons(Beacons):\n        def __init__(self): raise OSError('no daemon')"
     ),
 }
@@ -378,7 +378,7 @@ def test_a_backend_that_can_not_be_imported_says_whose_it_is(site: Site) -> None
     site.install("acme", "1.2", {"vifplug.resources": {"beacon": "acme:Beacons"}}, "import acme_hardware_sdk")
     kind, message, _ = site.ask(KINDS)
     assert kind == "BrokenPlugin" and message.startswith(
-        "acme 1.2 (acme:Beacons) can't be imported: ModuleNotFoundError"
+        "acme 1.2 (acme:Beacons) cannot be imported: ModuleNotFoundError"
     )
 
 
@@ -437,7 +437,7 @@ def test_a_type_whose_kind_of_resource_is_broken_says_why_and_others_work(site: 
     verbs = f"[lambda driver, vif: driver.list(), {STEPS}, lambda driver, vif: driver.list()]"
     listed, message, left = site.ask(DRIVE.format(state=str(tmp_path / "state"), verbs=verbs))
     assert listed == left == []
-    assert message.startswith("BrokenPlugin: acme 1.2 (sdk:Beacons) can't be imported: ModuleNotFoundError")
+    assert message.startswith("BrokenPlugin: acme 1.2 (sdk:Beacons) cannot be imported: ModuleNotFoundError")
 
 
 RAISING = """
@@ -466,7 +466,7 @@ RAISING = """
 @pytest.mark.parametrize(
     ("fails", "message"),
     [
-        ("construct", "BrokenPlugin: acme 1.2 (acme:Raising) can't be constructed: OSError: no daemon"),
+        ("construct", "BrokenPlugin: acme 1.2 (acme:Raising) cannot be constructed: OSError: no daemon"),
         ("observe", "BrokenPlugin: acme 1.2 (acme:Raising) failed to observe beacon tap0a1b2c3d-11: KeyError: 'lamp'"),
         ("exit", "BrokenPlugin: acme 1.2 (acme:Raising) failed to observe beacon tap0a1b2c3d-11: SystemExit: lamp"),
         ("record", "BrokenPlugin: acme 1.2 (acme:Raising) failed to observe beacon tap0a1b2c3d-11: it made a record "
@@ -554,7 +554,9 @@ def test_a_record_that_the_next_version_of_a_plugin_can_not_read_says_so_and_sta
     later.install("acme", "2.0", points, code.replace("level=vif.source.level", "level=str(vif.source.level)"))
     verbs = "[lambda driver, vif: str(driver.check()[0]), lambda driver, vif: driver.unplug(vif.id),"
     for message in later.ask(DRIVE.format(state=state, verbs=f"{verbs} {STEPS}]")):
-        assert "the record has beacon tap0a1b2c3d-11 of VIF 0a1b2c3d-1111-4222-8333-444455556666, which acme can't read"
+        assert (
+            "the record has beacon tap0a1b2c3d-11 of VIF 0a1b2c3d-1111-4222-8333-444455556666, which acme cannot read"
+        )
         assert "$.level: " in message and "install the release that the VIF was plugged with" in message
     verbs = "[lambda driver, vif: len(driver.list()), lambda driver, vif: list(map(str, driver.unplug(vif.id)))]"
     assert site.ask(DRIVE.format(state=state, verbs=verbs)) == [1, []], "the record stays, and its release can read it"
@@ -638,7 +640,7 @@ def test_a_look_up_that_is_not_installed_is_named_with_those_that_are(site: Site
 def test_a_look_up_is_not_imported_before_it_is_asked_for(site: Site) -> None:
     site.install("broken", "0.3", {"vifplug.facts": {"bad": "broken:find"}}, "raise RuntimeError('no licence')")
     site.install("acme", "1.2", {"vifplug.facts": {"good": "acme:find"}}, "find = str.upper")
-    message = "broken 0.3 (broken:find) can't be imported: RuntimeError: no licence"
+    message = "broken 0.3 (broken:find) cannot be imported: RuntimeError: no licence"
     assert look(site, ("good", "a"), ("bad", "a")) == ["A", "BrokenPlugin", message, 3]
 
 

@@ -40,7 +40,7 @@ def group(default: bool = True, **keys: Any) -> dict[str, Any]:
 
 
 def problems(vif: VIF, network: Network) -> dict[str, str]:
-    """What can't be honoured, by its path."""
+    """What cannot be honoured, by its path."""
     with pytest.raises(errors.Unsupported) as refusal:
         resolve(vif, network)
     assert str(refusal.value).startswith(f"VIF {ID} on network n: ")
@@ -303,7 +303,7 @@ def test_without_a_bridge_every_port_has_to_be_open_vswitchs() -> None:
     assert "the network names no bridge" in problems(vif(), there)["$.virtualport.type"]
 
 
-# -- VLANs that can't be honoured ---------------------------------------------------------------------------------
+# -- VLANs that cannot be honoured ---------------------------------------------------------------------------------
 
 TRUNKS = [{"trunk": True, "tags": [{"id": 1}]}, "1,2", "1u", "1t,2"]
 

@@ -253,7 +253,7 @@ def test_a_dropped_setting_of_what_was_there_before_goes_back_to_what_it_was() -
 
 
 def test_a_dropped_sysctl_stays() -> None:
-    """A sysctl can't be absent, and what the kernel began with is not known."""
+    """A sysctl cannot be absent, and what the kernel began with is not known."""
     former = TAP.replace(sysctls=FrozenMap({**HARDENED, "ipv4/proxy_arp": "1"}))
     assert steps.with_former([TAP], [former], {}) == [TAP]
 

@@ -228,7 +228,7 @@ def test_an_external_id_that_is_not_the_documents_to_give_is_refused(type: str, 
     """They say whose port it is: another VIF's iface-id would take its flows."""
     problems = refusal(type, **keys, external_ids={key: "x", "mine": "y"})
     assert list(problems) == [f"$.external_ids.{key}"]
-    assert problems[f"$.external_ids.{key}"].startswith("can't be given: ")
+    assert problems[f"$.external_ids.{key}"].startswith("cannot be given: ")
 
 
 def test_an_external_id_of_anybody_elses_is_taken() -> None:
@@ -609,7 +609,7 @@ REFUSALS: list[tuple[str, dict[str, Any], str, str]] = [
     ),
     # vhostuser
     ("vhostuser", {"bandwidth": BANDWIDTH}, "$.bandwidth", "nothing to shape"),
-    ("vhostuser", {"filterref": "clean-traffic"}, "$.filterref", "nwfilter can't see it"),
+    ("vhostuser", {"filterref": "clean-traffic"}, "$.filterref", "nwfilter cannot see it"),
     ("vhostuser", {"port": {"isolated": True}}, "$.port", "isolation is a Linux bridge port's"),
     ("vhostuser", {"tap_owner": "vifplug"}, "$.tap_owner", "it has no tap"),
     ("vhostuser", {"vf": {"trust": True}}, "$.vf", "have a virtual function"),
@@ -645,7 +645,7 @@ REFUSALS: list[tuple[str, dict[str, Any], str, str]] = [
     ("hostdev", {"external_ids": {"a": "b"}}, "$.external_ids", "needs source.bridge"),
     # direct
     ("direct", {"mtu": 1500}, "$.mtu", "takes its device's"),
-    ("direct", {"filterref": "clean-traffic"}, "$.filterref", "nwfilter can't see a macvtap"),
+    ("direct", {"filterref": "clean-traffic"}, "$.filterref", "nwfilter cannot see a macvtap"),
     ("direct", {"port": {"isolated": True}}, "$.port", "isolation is a Linux bridge port's"),
     ("direct", {"external_ids": {"a": "b"}}, "$.external_ids", "it has no Open vSwitch port"),
     ("direct", {"vlan": 7}, "$.vlan", "not supported in mode vepa"),

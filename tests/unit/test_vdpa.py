@@ -113,7 +113,7 @@ def test_it_has_no_network_device_on_the_host() -> None:
         (
             {"source": {"name": "vdpa0", "bridge": "br0"}, "external_ids": {"iface-id": "x"}},
             "$.external_ids.iface-id",
-            "can't be given",
+            "cannot be given",
         ),
         ({"model": "virtio-transitional"}, "$.model", "expected virtio on type vdpa"),
         (

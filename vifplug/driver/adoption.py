@@ -79,7 +79,7 @@ def _check(job: Job, observed: Observation) -> None:
         if seen is None:
             raise Missing(f"{resource} of VIF {vif_id} is not there: is the guest running, on this host?")
         if seen.foreign or seen.resource is None:
-            raise Conflict(f"{resource} can't be adopted for VIF {vif_id}: got {seen.foreign}")
+            raise Conflict(f"{resource} cannot be adopted for VIF {vif_id}: got {seen.foreign}")
 
 
 def _check_former(job: Job) -> None:

@@ -77,7 +77,7 @@ class NetworkDirectory:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise Missing(f"[vifplug] networks_dir, {self.path}, can't be read: {error.strerror}") from error
+            raise Missing(f"[vifplug] networks_dir, {self.path}, cannot be read: {error.strerror}") from error
         for name in names:
             if name.endswith(".xml") and not name.startswith("."):
                 path = os.path.join(self.path, name)
@@ -87,7 +87,7 @@ class NetworkDirectory:
                         yield self._file(path, found)
                 except OSError as error:
                     if os.path.lexists(path):  # else it has just been removed
-                        message = Problem("$", f"can't be read: {error.strerror}")
+                        message = Problem("$", f"cannot be read: {error.strerror}")
                         yield NetworkDefinition(name="", place=path, problems=(message,))
 
     def _file(self, path: str, found: os.stat_result) -> NetworkDefinition:
@@ -123,11 +123,11 @@ def get(definitions: NetworkDefinitions, name: str) -> Network:
     if named and named[0].network:
         return named[0].network
     if named:
-        raise UnknownNetwork(f"network {name} can't be used: {named[0].place}: {named[0]}")
+        raise UnknownNetwork(f"network {name} cannot be used: {named[0].place}: {named[0]}")
     defined = joined((each.name for each in known if each.network), "and")
     message = f"network {name} is not defined on this host; defined are {defined}"
     if nameless := [each.place for each in known if not each.name]:
-        message += f", and {joined(nameless, 'and')} can't be read: see `vifplug network validate`"
+        message += f", and {joined(nameless, 'and')} cannot be read: see `vifplug network validate`"
     raise UnknownNetwork(message)
 
 

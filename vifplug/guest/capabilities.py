@@ -129,7 +129,7 @@ Profiles = Mapping[str, tuple[str, ...]]
 NIC_DRIVERS = ("qemu", "vhost")
 
 #: the virtualports by which libvirt connects each type (virNetDevTapAttachBridge, virNetDevMacVLan, virhostdev.c), and
-#: those of a network (networkAllocatePort), which can't be MidoNet's
+#: those of a network (networkAllocatePort), which cannot be MidoNet's
 PROFILES: Profiles = {"bridge": (OPENVSWITCH, MIDONET), "direct": (QBG, QBH), "hostdev": (QBH,)}
 NETWORK_PROFILES: Profiles = {**PROFILES, "bridge": (OPENVSWITCH,)}
 

@@ -21,7 +21,7 @@ class Backend(Protocol):
     resources: ClassVar[tuple[type[Resource], ...]]
 
     def observe(self, desired: Sequence[Resource]) -> dict[Identity, Observed]:
-        """What the machine has under each identity; absent ones are left out. The cost doesn't grow with the host.
+        """What the machine has under each identity; absent ones are left out. The cost does not grow with the host.
 
         Raises HostNotReady (Unavailable, NotPermitted, KernelLacks) if that is not known.
         """

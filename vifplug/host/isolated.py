@@ -22,7 +22,7 @@ class IsolatedBackend:
 
     def __init__(self, make: Callable[[], Backend], whose: object) -> None:
         self._whose = whose
-        with self._named(BrokenPlugin, "can't be constructed"):
+        with self._named(BrokenPlugin, "cannot be constructed"):
             self._backend = make()
 
     def observe(self, desired: Sequence[Resource]) -> dict[Identity, Observed]:

@@ -42,12 +42,12 @@ class Search:
         self._tried: dict[tuple[str, str], _Trial] = {}
 
     def reasons(self, host: HostInfo) -> list[str]:
-        """Why a host can't take all of the VIFs, a sentence each; none where it can, as far as it says."""
+        """Why a host cannot take all of the VIFs, a sentence each; none where it can, as far as it says."""
         taken: dict[str, tuple[Holder, ...]] = {}
         try:
             return [reason for vif in self._vifs for reason in self._of(vif, host, taken)]
         except (AttributeError, KeyError, TypeError) as error:
-            return [f"what it publishes can't be read ({type(error).__name__}: {error}): it may be another version's"]
+            return [f"what it publishes cannot be read ({type(error).__name__}: {error}): it may be another version's"]
 
     def _of(self, vif: VIF, host: HostInfo, taken: dict[str, tuple[Holder, ...]]) -> Iterator[str]:
         """``taken``: what the guest's other VIFs would have of the host's devices, by name."""
@@ -78,7 +78,7 @@ class Search:
             known = joined(networks, "and") if networks else "none"
             return _Trial((f"network {name} is not defined there; defined are {known}",))
         if "definition" not in networks[name]:
-            return _Trial((f"network {name} can't be used there: {networks[name].get('problem')}",))
+            return _Trial((f"network {name} cannot be used there: {networks[name].get('problem')}",))
         definition = {key: value for key, value in networks[name]["definition"].items() if key != "uuid"}
         key = (vif.id, json.dumps([definition, host.get("integration_bridge")]))
         if key not in self._tried:

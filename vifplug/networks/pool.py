@@ -32,7 +32,7 @@ class PoolDevice:
     """A device of a pool as it is now."""
 
     name: str
-    #: why it can't be used; empty if it can
+    #: why it cannot be used; empty if it can
     problem: str = ""
     #: how many VIFs may share it; None: any number
     limit: int | None = None

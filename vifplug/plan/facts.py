@@ -83,6 +83,6 @@ class Facts(Protocol):
     def look(self, name: str, key: str) -> Any:
         """What the look-up ``name`` finds under ``key``: one that a plugin brings (entry points ``vifplug.facts``).
 
-        Raises Missing when it finds nothing, or no package has such a look-up; BrokenPlugin when one can't be used.
+        Raises Missing when it finds nothing, or no package has such a look-up; BrokenPlugin when one cannot be used.
         """
         ...

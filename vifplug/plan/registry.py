@@ -98,7 +98,7 @@ def _read(data: Any, path: str, kinds: Mapping[str, type[Resource]]) -> Resource
         if kind in RESOURCES:
             raise
         raise Missing(
-            f"the record has {kind} {data.get('name')} of VIF {data.get('owner')}, which {cls.__module__} can't read: "
+            f"the record has {kind} {data.get('name')} of VIF {data.get('owner')}, which {cls.__module__} cannot read: "
             f"{error}: install the release that the VIF was plugged with, unplug it, and plug it again with this one"
         ) from error
 

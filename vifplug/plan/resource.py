@@ -29,7 +29,7 @@ class Ownership(enum.Enum):
 
 
 def immutable(*, waits: bool = False, **kwargs: Any) -> Any:
-    """Return a field that can't change in place: another value means to remove the resource and create it again.
+    """Return a field that cannot change in place: another value means to remove the resource and create it again.
 
     Args:
         waits: whether the value found is good enough for as long as a guest has the resource open.
@@ -126,7 +126,7 @@ class Resource(Model):
         return False
 
     def refusal(self, found: Resource) -> str:
-        """Return why ``found`` can't be changed into this, as a sentence; empty if it can."""
+        """Return why ``found`` cannot be changed into this, as a sentence; empty if it can."""
         return ""
 
     @property
@@ -168,7 +168,7 @@ class Device(Resource):
     mtu: Mtu | None = resettable(1500)
     up: bool = True
     #: /proc/sys/net/<family>/conf/<name>/<key>, as ``family/key``: value; written before the device is up. A key that
-    #: is no longer requested keeps its value: a sysctl can't be absent, and its first value is not known
+    #: is no longer requested keeps its value: a sysctl cannot be absent, and its first value is not known
     sysctls: FrozenMap[SysctlKey, Word] = kept(default=HARDENED)
 
     @property

@@ -137,7 +137,7 @@ class VIFTypeConformance:
 
     def _instance(self) -> VIFType:
         if problem := self._problem():
-            pytest.skip(f"the type can't be loaded: it {problem}")
+            pytest.skip(f"the type cannot be loaded: it {problem}")
         return self.kind()
 
     def _context(self) -> Context:

@@ -32,7 +32,7 @@ def differs(kind: type[VIFType], vifs: Sequence[VIF], context: Context) -> str:
     try:
         question = pickle.dumps((kind, [vif.to_data() for vif in vifs], context))
     except (pickle.PicklingError, AttributeError, TypeError) as error:
-        raise NotComparable(f"{kind.__name__} can't be found by its name from another process: {error}") from None
+        raise NotComparable(f"{kind.__name__} cannot be found by its name from another process: {error}") from None
     children = [_child(seed, day) for day, seed in enumerate(_SEEDS)]
     answers = [_answer(child, question) for child in children]
     other = next((each for each in answers if each != answers[0]), None)

@@ -107,7 +107,7 @@ def known_kinds(
     """
     for resource in desired(kind, vif, context):
         if reason := broken.get(resource.kind):
-            yield f"{resource} is of a kind whose backend can't be used: {reason}"
+            yield f"{resource} is of a kind whose backend cannot be used: {reason}"
         elif kinds.get(resource.kind) is not type(resource):
             yield (
                 f"{resource} is of a kind that no backend looks after; known are {joined(sorted(kinds))}; "

@@ -46,7 +46,7 @@ def type_problem(name: str, cls: Any) -> str:
     if getattr(cls, "name", None) != name:
         return f"says name = {getattr(cls, 'name', None)!r} and is registered as {name!r}"
     if name in _RESERVED:
-        return f"can't have the name {name!r}: {_RESERVED[name]}"
+        return f"cannot have the name {name!r}: {_RESERVED[name]}"
     return source_problem(cls) or option_problem(cls.options) or refusal_problem(cls.refuses)
 
 
@@ -70,7 +70,7 @@ def resource_problem(kind: str, backend: Any) -> str:
 
 
 def version_problem(written_for: Any) -> str:
-    """Why a plugin that was written for this version of the plugin interface can't be used.
+    """Why a plugin that was written for this version of the plugin interface cannot be used.
 
     Another major version means other rules; a newer minor version may rely on what is not there yet.
     """
@@ -95,7 +95,7 @@ def source_problem(cls: type[VIFType]) -> str:
     if not (parameters and parameters.frozen):
         return f"wants source to be frozen: write @dataclass(frozen=True, kw_only=True) above {source.__name__}"
     if problem := schema_problem(source):
-        return f"has a source, {source.__name__}, that can't be used: {problem}"
+        return f"has a source, {source.__name__}, that cannot be used: {problem}"
     return ""
 
 
@@ -126,7 +126,7 @@ def _wrong_resource(cls: Any) -> str:
     if not isinstance(getattr(cls, "kind", None), str):
         return f"has a resource, {cls.__name__}, that does not say its kind"
     if problem := schema_problem(cls):
-        return f"has a resource, {cls.__name__}, that can't be used: {problem}"
+        return f"has a resource, {cls.__name__}, that cannot be used: {problem}"
     return ""
 
 

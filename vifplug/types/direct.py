@@ -28,7 +28,7 @@ class DirectType(VIFType):
     tap_owner = "libvirt"
     refuses = {
         "mtu": "libvirt tells the guest of a macvtap none; the macvtap takes its device's",
-        "filterref": "nwfilter can't see a macvtap",
+        "filterref": "nwfilter cannot see a macvtap",
         "port": "isolation is a Linux bridge port's",
         "external_ids": "it has no Open vSwitch port",
     }
@@ -42,7 +42,7 @@ class DirectType(VIFType):
         if vif.vf and vif.source.mode != "passthrough":
             yield Problem("$.vf", NO_VF)
         if owner == "vifplug" and vif.source.vlan_device and vif.source.mode == "passthrough":
-            yield Problem("$.source.vlan_device", "can't be passed through by vifplug; set tap_owner to libvirt")
+            yield Problem("$.source.vlan_device", "cannot be passed through by vifplug; set tap_owner to libvirt")
         if owner == "vifplug" and vif.bandwidth:
             yield Problem("$.bandwidth", "libvirt would shape the wrong direction of a macvtap; set tap_owner libvirt")
         if owner == "libvirt" and vif.vf and (vif.vf.vlan_qos is not None or vif.vf.vlan_proto):

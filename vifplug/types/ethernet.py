@@ -44,7 +44,7 @@ class EthernetType(VIFType):
 def tap(vif: VIF, context: Context) -> Tap:
     """The tap of ``vif``, as every tap that vifplug makes.
 
-    Its MAC can't become a bridge's, it always has an owner (the kernel lets any local user open one that has none),
+    Its MAC cannot become a bridge's, it always has an owner (the kernel lets any local user open one that has none),
     and it is multi-queue exactly when the element says so (libvirt's open fails otherwise).
     """
     return Tap(

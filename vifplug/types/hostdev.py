@@ -114,7 +114,7 @@ def virtual_function(vif: VIF, facts: VirtualFunctionFacts, *, mac: str | None, 
 
 
 def vf_vlan_problems(vif: VIF) -> Iterator[Problem]:
-    """What a VF, or the device that a macvtap shares, can't do of the VLAN that its PF adds and removes."""
+    """What a VF, or the device that a macvtap shares, cannot do of the VLAN that its PF adds and removes."""
     mode = getattr(vif.source, "mode", None)
     if message := capabilities.vlan_problem(vif.vlan, vif.type, mode=mode, port=vif.virtualport):
         yield Problem("$.vlan", message)
@@ -125,7 +125,7 @@ def vf_vlan_problems(vif: VIF) -> Iterator[Problem]:
 
 def _switched_problems(vif: VIF) -> Iterator[Problem]:
     if vif.source.polled and vif.vf:
-        yield Problem("$.vf", "can't be set with datapath_type netdev: DPDK has the physical function, not the kernel")
+        yield Problem("$.vf", "cannot be set with datapath_type netdev: DPDK has the physical function, not the kernel")
     for key in ("vlan_qos", "vlan_proto"):
         if vif.vf and getattr(vif.vf, key) is not None:
             yield Problem(

@@ -116,7 +116,7 @@ def external_ids_problems(vif: VIF) -> Iterator[Problem]:
     """Yield the keys of a document's external_ids that would replace vifplug's own."""
     for key in vif.external_ids:
         if key in _RESERVED:
-            yield Problem(f"$.external_ids.{key}", f"can't be given: {_RESERVED[key]}")
+            yield Problem(f"$.external_ids.{key}", f"cannot be given: {_RESERVED[key]}")
 
 
 def external_ids(vif: VIF, context: Context, bridge_name: str) -> FrozenMap[str, str | None]:

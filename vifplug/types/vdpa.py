@@ -86,7 +86,7 @@ class VdpaType(VIFType):
     def problems(self, vif: VIF, context: Context) -> Iterator[Problem]:
         yield from nic_problems(vif)
         if vif.driver and vif.driver.name == "qemu":
-            yield Problem("$.driver.name", "can't be qemu: the device serves the rings itself")
+            yield Problem("$.driver.name", "cannot be qemu: the device serves the rings itself")
         yield from openvswitch.switched_problems(vif)
 
     def interface(self, vif: VIF, context: Context) -> Interface:

@@ -31,7 +31,7 @@ class VhostUserType(VIFType):
     source = VhostUserSource
     refuses = {
         "bandwidth": "no kernel device carries the traffic, so there is nothing to shape",
-        "filterref": "no kernel device carries the traffic, so nwfilter can't see it",
+        "filterref": "no kernel device carries the traffic, so nwfilter cannot see it",
         "mtu": "libvirt sets it on a kernel device, finds none, and starts no guest; source.port_mtu is the port's",
         "port": "isolation is a Linux bridge port's",
         "tap_owner": "it has no tap",

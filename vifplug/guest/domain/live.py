@@ -34,7 +34,7 @@ class Running:
 
 @dataclass(frozen=True, kw_only=True)
 class RunningGuest:
-    """A guest that runs. ``wrong``: why others of its interfaces can't be read, a sentence each."""
+    """A guest that runs. ``wrong``: why others of its interfaces cannot be read, a sentence each."""
 
     instance: Instance
     interfaces: tuple[Running, ...] = ()

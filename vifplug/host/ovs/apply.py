@@ -82,7 +82,7 @@ def commands_for(pool: Pool, steps: Sequence[Step]) -> list[list[Command]]:
 
     One is enough unless the port of a VIF gets another name, or loses the QoS that shapes it.
 
-    Row UUIDs follow from the VIF, and a row can't be deleted and made in one transaction. linux-noop leaves a root
+    Row UUIDs follow from the VIF, and a row cannot be deleted and made in one transaction. linux-noop leaves a root
     qdisc where it is, so ovs-vswitchd has to see the port without QoS before (lib/netdev-linux.c: set_qos).
     """
     net = _net(steps)

@@ -62,7 +62,7 @@ class PlugPort(Command):
             self.origin = self.have
         if self.have.port is not None and self.have.port.name != self.after.name:
             raise Conflict(
-                f"{self.after} for VIF {self.after.owner} can't be made: that VIF has the port {self.have.port.name} "
+                f"{self.after} for VIF {self.after.owner} cannot be made: that VIF has the port {self.have.port.name} "
                 f"on bridge {self.have.port.bridge} already; unplug it first"
             )
         return True

@@ -151,7 +151,7 @@ class OvsdbConnection:
         text = _encode(message)
         if "\\u" in text and (string := decode.unsendable(message)):
             raise InvalidRequest(
-                f"the string {string!r} can't be stored in Open vSwitch: it has NUL, or half of a character"
+                f"the string {string!r} cannot be stored in Open vSwitch: it has NUL, or half of a character"
             )
         try:
             self._socket.settimeout(max(deadline - time.monotonic(), 0.001))

@@ -22,7 +22,7 @@ def explained(pool: Pool, failure: CommandRefused) -> VifplugError:
             "which does not exist; create it, or correct the VIF's bridge"
         )
     if refused.error in ("constraint violation", "syntax error", "ovsdb error"):
-        return InvalidRequest(f"{subject} can't be stored in the Open vSwitch database: {refused.details}")
+        return InvalidRequest(f"{subject} cannot be stored in the Open vSwitch database: {refused.details}")
     return StepFailed(f"{subject} was refused by the Open vSwitch database: {refused}; nothing was changed")
 
 
@@ -33,8 +33,10 @@ def _taken(pool: Pool, name: str, failure: CommandRefused) -> Conflict:
         desired = f"{subject} for VIF {subject.owner} on bridge {subject.bridge}"
     found = [each for row in failure.refused.rows if (each := _holder(pool, name, row))]
     if not found:
-        return Conflict(f"{desired} can't be made: two ports of one request, or another writer's, have the name {name}")
-    return Conflict(f"{desired} can't be made: {found[0]}; choose another name, or have its owner remove it")
+        return Conflict(
+            f"{desired} cannot be made: two ports of one request, or another writer's, have the name {name}"
+        )
+    return Conflict(f"{desired} cannot be made: {found[0]}; choose another name, or have its owner remove it")
 
 
 def _holder(pool: Pool, name: str, row: str) -> str | None:

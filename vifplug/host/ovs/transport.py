@@ -41,7 +41,7 @@ def _encrypted(connected: socket.socket, settings: OvsSettings) -> ssl.SSLSocket
 
 def unreachable(remote: str, error: OSError, timeout: float) -> HostNotReady:
     """Return the error for a remote that could not be connected to."""
-    message = f"the Open vSwitch database at {remote} can't be reached"
+    message = f"the Open vSwitch database at {remote} cannot be reached"
     if isinstance(error, PermissionError):
         return NotPermitted(f"{message}: this process has no permission; run as root or with access to that socket")
     if isinstance(error, FileNotFoundError):

@@ -43,7 +43,7 @@ def problem(network: Network, device: str, observe: Observe, sysfs: Sysfs) -> st
     """
     if network.pf:
         state = _state(network.pf, observe)
-        return state and f"can't be used (its physical function {network.pf} {state})"
+        return state and f"cannot be used (its physical function {network.pf} {state})"
     return _function_problem(device, observe, sysfs) if is_pci(device) else _state(device, observe)
 
 
@@ -64,9 +64,9 @@ def _function_problem(address: str, observe: Observe, sysfs: Sysfs) -> str:
     try:
         function = sysfs.virtual_function(address)
     except Missing as error:
-        return f"can't be used ({error})"
+        return f"cannot be used ({error})"
     state = _state(function.pf, observe)
-    return state and f"can't be used (its physical function {function.pf} {state})"
+    return state and f"cannot be used (its physical function {function.pf} {state})"
 
 
 def _state(device: str, observe: Observe) -> str:

@@ -213,7 +213,7 @@ class LowerDevice(Resource):
     link_kind: str | None = uncompared(default=None)
     #: as those of a device that vifplug makes; they stay
     sysctls: FrozenMap[SysctlKey, Word] = kept(default=FrozenMap())
-    #: as found, of a Linux bridge: whether it filters VLANs; None where the kernel can't
+    #: as found, of a Linux bridge: whether it filters VLANs; None where the kernel cannot
     vlan_filtering: bool | None = uncompared(default=None, compare=False)
 
     @property

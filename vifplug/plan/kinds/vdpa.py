@@ -37,7 +37,7 @@ class VdpaFacts:
 class VdpaDevice(Resource):
     """A vdpa device that a guest gets. It must exist, be free, and have what the VIF requests.
 
-    Nothing of it is ever set. ``mac`` is what the device tells the guest, whatever the element says: a driver can't
+    Nothing of it is ever set. ``mac`` is what the device tells the guest, whatever the element says: a driver cannot
     write it (virtio 1.2 section 5.1.4; the kernel's simulator lets it). None leaves it to QEMU, which ignores all zeros
     (hw/net/virtio-net.c, virtio_net_get_config). ``queues`` are pairs; a device that has more has as many as are
     requested. ``function`` is the VF that it is on.
