@@ -15,7 +15,7 @@ import pytest
 
 from vifplug import VIF, errors, interface_xml
 from vifplug.neutron import vif_from_binding
-from vifplug.neutron.binding import read
+from vifplug.neutron.binding import Binding, fields
 from vifplug.neutron.table import TABLE, row
 from vifplug.testing import schema
 
@@ -60,9 +60,9 @@ def test_a_refusal_names_what_is_wrong(case: Path) -> None:
 
 @pytest.mark.parametrize("name", [each.name for each in TABLE])
 def test_each_row_of_the_table_has_a_case_that_takes_it(name: str) -> None:
-    found = row(read(bound(ROOT / name)["port"]))
+    found = row(Binding.from_data(fields(bound(ROOT / name)["port"])))
     assert found is not None and found.name == name
-    assert found.source and (found.form is None) == bool(found.refusal) == (ROOT / name in REFUSED)
+    assert found.source and (found.form is None) == (not found.becomes) == (ROOT / name in REFUSED)
     if found.form and name != "agilio-ovs":
         assert vif(ROOT / name).type == found.becomes
 

@@ -14,10 +14,11 @@ compute host: see `vifplug.neutron.guest.Guest`. doc/neutron.md has the table, a
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import Any
 
 from vifplug.errors import InvalidDocument, Problem, Unsupported
-from vifplug.model.codec import joined
+from vifplug.model.codec import Model, joined
 from vifplug.model.vif import VIF
 from vifplug.neutron import binding as bindings
 from vifplug.neutron import guest as guests
@@ -25,14 +26,19 @@ from vifplug.neutron import table
 from vifplug.neutron.binding import Binding
 from vifplug.neutron.forms import Document
 from vifplug.neutron.guest import Guest
-from vifplug.neutron.table import BindingRow
 
 __all__ = ["vif_from_binding"]
 
 _log = logging.getLogger(__name__)
 
-#: VIF types whose guest has an emulated NIC with a kernel backend
-_WITH_NIC = ("bridge", "ethernet", "direct")
+#: VIF types whose traffic passes a device of the host's kernel, which limits it; their guest has an emulated NIC
+_IN_KERNEL = ("bridge", "ethernet", "direct")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Request(Model):
+    port: Binding
+    guest: Guest = Guest()
 
 
 def vif_from_binding(port: object, guest: object = None) -> VIF:
@@ -48,55 +54,38 @@ def vif_from_binding(port: object, guest: object = None) -> VIF:
         InvalidDocument: with every problem; their paths begin with ``$.port`` and ``$.guest``.
         Unsupported: no libvirt host can have such a port.
     """
-    problems: list[Problem] = []
-    found, facts = _read(port, guest, problems)
-    if found is None or facts is None:
-        raise InvalidDocument(problems)
-    row = table.row(found)
+    try:
+        request = _Request.from_data({"port": bindings.fields(port), "guest": {} if guest is None else guest})
+    except InvalidDocument as error:
+        raise InvalidDocument(map(bindings.in_port, error.problems)) from None
+    subject = f"port {request.port.id}"
+    row = table.row(request.port)
     if row is None or row.form is None:
-        raise Unsupported([Problem("$.port.binding:vif_type", _refusal(found, row))], f"port {found.id}")
+        message = row.outcome if row else _unknown(request.port.vif_type)
+        raise Unsupported([Problem("$.port.binding:vif_type", message)], subject)
     try:
-        made = {**_common(found, facts, row), **row.form(found)}
-        document = {**made, **_nic(made, found, facts)}
+        vif = _vif(row.form(request.port), request.port, request.guest)
     except InvalidDocument as error:
-        raise InvalidDocument(error.problems, f"port {found.id}") from None
-    for note in guests.notes(facts) if document["type"] in _WITH_NIC else ():
-        _log.warning("port %s: %s", found.id, note)
-    return _vif(document, found)
+        raise InvalidDocument(error.problems, subject) from None
+    for note in guests.notes(request.guest) if vif.type in _IN_KERNEL else ():
+        _log.warning("%s: %s", subject, note)
+    return vif
 
 
-def _read(port: object, guest: object, problems: list[Problem]) -> tuple[Binding | None, Guest | None]:
-    """Return port and guest, None for an invalid one, and add all problems to ``problems``."""
-    found = facts = None
-    try:
-        found = bindings.read(port)
-    except InvalidDocument as error:
-        problems += error.problems
-    try:
-        facts = guests.read(guest)
-    except InvalidDocument as error:
-        problems += error.problems
-    return found, facts
-
-
-def _refusal(binding: Binding, row: BindingRow | None) -> str:
-    if row is not None:
-        return f"{binding.vif_type} {row.refusal}"
+def _unknown(vif_type: str) -> str:
     known = joined(sorted({each.vif_type for each in table.TABLE if each.form}))
-    return f"expected {known}, got {binding.vif_type!r}: a third-party mechanism driver needs its own VIF type"
+    return f"expected {known}, got {vif_type!r}: a third-party mechanism driver needs its own VIF type"
 
 
-def _common(binding: Binding, guest: Guest, row: BindingRow) -> Document:
-    """Return what every VIF has. Raises InvalidDocument for a bandwidth that is invalid or cannot be enforced."""
-    problems: list[Problem] = []
-    bandwidth = guests.bandwidth(guest, problems)
-    if bandwidth and not row.shaped:
-        message = f"cannot be enforced on a {row.becomes} port, whose traffic bypasses the host's kernel"
-        path = f"$.guest.extra_specs.{guests.first_quota(guest)}"
-        problems.append(Problem(path, f"{message}: use a Neutron QoS policy, or a flavor without it"))
-    if problems:
-        raise InvalidDocument(problems)
-    return {"id": binding.id, "mac": binding.mac, "bandwidth": bandwidth}
+def _vif(made: Document, binding: Binding, guest: Guest) -> VIF:
+    """Return the VIF. A problem with a value of the port has the path of the VIF document."""
+    if made["type"] not in _IN_KERNEL and (quota := guests.first_quota(guest)):
+        message = f"cannot be enforced on a {made['type']} port, whose traffic bypasses the host's kernel"
+        path = f"$.guest.extra_specs.{quota}"
+        raise InvalidDocument([Problem(path, f"{message}: use a Neutron QoS policy, or a flavor without it")])
+    common = {"id": binding.id, "mac": binding.mac, "bandwidth": guests.bandwidth(guest)}
+    document = {**common, **made, **_nic(made, binding, guest)}
+    return VIF.from_data({key: value for key, value in document.items() if value is not None or key == "target"})
 
 
 def _nic(document: Document, binding: Binding, guest: Guest) -> dict[str, Any]:
@@ -113,11 +102,3 @@ def _nic(document: Document, binding: Binding, guest: Guest) -> dict[str, Any]:
     elif guest.model == "virtio":
         driver |= document.get("driver", {})
     return {"model": document.get("model") or guest.model, "driver": driver or None}
-
-
-def _vif(document: Document, binding: Binding) -> VIF:
-    """Return the VIF. A problem with a value of the port has the path of the VIF document."""
-    try:
-        return VIF.from_data({key: value for key, value in document.items() if value is not None or key == "target"})
-    except InvalidDocument as error:
-        raise InvalidDocument(error.problems, f"port {binding.id}") from None

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from vifplug.errors import InvalidDocument, Problem
-from vifplug.model.codec import FrozenMap, described
+from vifplug.errors import Problem
+from vifplug.model.codec import FrozenMap, Model
 
 #: NIC_NAME_LEN of nova and Neutron: one less than the kernel's limit
 _NAME_BYTES: Final = 14
@@ -28,22 +28,22 @@ _KEYS: Final = {
 }
 
 
-@dataclass(frozen=True)
-class Binding:
+@dataclass(frozen=True, kw_only=True)
+class Binding(Model):
     """A bound port. Unknown keys are ignored: a port has many that do not concern the host."""
 
     id: str
     mac: str
     vif_type: str
-    vnic_type: str
+    vnic_type: str = "normal"
     #: binding:vif_details as given
-    details: Mapping[str, Any]
+    details: FrozenMap[str, Any] = FrozenMap()
     #: binding:profile as given
-    profile: Mapping[str, Any]
+    profile: FrozenMap[str, Any] = FrozenMap()
     #: the network as nova keeps it, as given
-    network: Mapping[str, Any]
+    network: FrozenMap[str, Any] = FrozenMap()
     #: the whole port
-    port: Mapping[str, Any]
+    port: FrozenMap[str, Any]
 
     @property
     def name(self) -> str:
@@ -86,7 +86,7 @@ class Binding:
     def vlan(self) -> Any:
         """Return the VLAN that the host has to set; None for a flat network, which Neutron writes as 0."""
         found = self.details.get("vlan")
-        return None if str(found) in ("0", "None") else _number(found)
+        return None if str(found) in ("0", "None") else number(found)
 
     def says(self, detail: str) -> bool:
         """Return whether a detail is switched on."""
@@ -98,24 +98,20 @@ class Binding:
         return meta if isinstance(meta, Mapping) else {}
 
 
-def read(port: object) -> Binding:
-    """Return the binding of a port. Raises InvalidDocument with every missing or wrong value."""
+def fields(port: object) -> object:
+    """Return the fields of the Binding of a port, as plain data; anything but an object is returned as it is."""
     if not isinstance(port, Mapping):
-        raise InvalidDocument([Problem("$.port", f"expected an object, got {described(port)}")])
-    problems: list[Problem] = []
-    found = Binding(
-        id=_text(port, "id", problems),
-        mac=_text(port, "mac", problems),
-        vif_type=_text(port, "vif_type", problems),
-        vnic_type=str(_get(port, "vnic_type") or "normal"),
-        details=_mapping(port, "details", problems),
-        profile=_mapping(port, "profile", problems),
-        network=_mapping(port, "network", problems),
-        port=FrozenMap(port),
-    )
-    if problems:
-        raise InvalidDocument(problems, f"port {found.id}" if found.id else "")
-    return found
+        return port
+    given = {name: [port[key] for key in keys if port.get(key) is not None] for name, keys in _KEYS.items()}
+    return {**{name: values[0] for name, values in given.items() if values}, "port": port}
+
+
+def in_port(problem: Problem) -> Problem:
+    """Return a problem of a Binding with the path of the port's own key."""
+    for name, (key, *_) in _KEYS.items():
+        if (problem.path + ".").startswith(f"$.port.{name}."):
+            return Problem(problem.path.replace(name, key, 1), problem.message)
+    return problem
 
 
 def truth(value: object) -> bool:
@@ -128,27 +124,7 @@ def missing(place: str, keys: Iterable[tuple[str, object]]) -> list[Problem]:
     return [Problem(f"$.port.binding:{place}.{key}", "is missing") for key, value in keys if not value]
 
 
-def _number(value: object) -> object:
+def number(value: object) -> object:
     """Return the integer that a string spells, or the value itself."""
-    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
-
-
-def _get(port: Mapping[str, Any], name: str) -> Any:
-    return next((port[key] for key in _KEYS[name] if port.get(key) is not None), None)
-
-
-def _text(port: Mapping[str, Any], name: str, problems: list[Problem]) -> str:
-    value = _get(port, name)
-    if not isinstance(value, str) or not value:
-        message = "is missing" if value is None else f"expected a string, got {described(value)}"
-        problems.append(Problem(f"$.port.{_KEYS[name][0]}", message))
-        return ""
-    return value
-
-
-def _mapping(port: Mapping[str, Any], name: str, problems: list[Problem]) -> Mapping[str, Any]:
-    value = _get(port, name)
-    if value is not None and not isinstance(value, Mapping):
-        problems.append(Problem(f"$.port.{_KEYS[name][0]}", f"expected an object, got {described(value)}"))
-        return FrozenMap()
-    return FrozenMap(value or {})
+    text = value.strip() if isinstance(value, str) else ""
+    return int(text) if text.isascii() and text.isdigit() else value

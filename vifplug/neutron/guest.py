@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 from vifplug.errors import InvalidDocument, Problem
-from vifplug.model.bandwidth import Limit
-from vifplug.model.codec import FrozenMap, Model, described, joined
+from vifplug.model.bandwidth import Bandwidth
+from vifplug.model.codec import FrozenMap, Model, joined
 from vifplug.model.names import Word, between
 from vifplug.model.nic import MAX_QUEUES, RingSize
-from vifplug.neutron.binding import truth
+from vifplug.neutron.binding import number, truth
 
 _EMULATED = ("virtio", "ne2k_pci", "pcnet", "rtl8139", "e1000", "e1000e", "spapr-vlan", "vmxnet3", "igb")
 #: the models that each kind of virtualization has (nova: SUPPORTED_VIF_MODELS)
@@ -79,22 +79,17 @@ class Guest(Model):
     @property
     def wants_queues(self) -> bool:
         """Return whether flavor or image request a queue for each CPU."""
-        flavor, image = self.extra_specs.get("hw:vif_multiqueue_enabled"), self.image.get("hw_vif_multiqueue_enabled")
-        return truth(image if flavor is None else flavor)
+        return self._requests("hw:vif_multiqueue_enabled")
 
     @property
     def packed(self) -> bool:
         """Return whether flavor or image request packed virtio rings (virtio 1.1)."""
-        flavor, image = self.extra_specs.get("hw:virtio_packed_ring"), self.image.get("hw_virtio_packed_ring")
-        return truth(image if flavor is None else flavor)
+        return self._requests("hw:virtio_packed_ring")
 
-
-def read(guest: object) -> Guest:
-    """Return the guest that plain data describes. Raises InvalidDocument with every problem."""
-    try:
-        return Guest.from_data({} if guest is None else guest)
-    except InvalidDocument as error:
-        raise InvalidDocument(problem.under("$.guest") for problem in error.problems) from None
+    def _requests(self, name: str) -> bool:
+        """Return what the flavor says of ``name``, else the image, whose names have ``_`` for ``:``."""
+        flavor = self.extra_specs.get(name)
+        return truth(self.image.get(name.replace(":", "_")) if flavor is None else flavor)
 
 
 def driver(guest: Guest) -> dict[str, Any]:
@@ -102,13 +97,12 @@ def driver(guest: Guest) -> dict[str, Any]:
     if guest.model != "virtio":
         return {}
     found: dict[str, Any] = {"packed": True} if guest.packed else {}
-    rings = {"rx_queue_size": guest.rx_queue_size} if guest.rx_queue_size else {}
+    if guest.rx_queue_size:
+        found |= {"name": "vhost", "rx_queue_size": guest.rx_queue_size}
     if guest.virt_type == "qemu":  # libvirt would open vhost-net, which is KVM's
-        return {"name": "qemu", **rings, **found}
+        return {**found, "name": "qemu"}
     if guest.wants_queues and guest.vcpus > 1:
         found |= {"name": "vhost", "queues": min(guest.vcpus, guest.max_queues or MAX_QUEUES)}
-    if rings:
-        found |= {"name": "vhost", **rings}
     return found
 
 
@@ -124,49 +118,40 @@ def notes(guest: Guest) -> Iterator[str]:
         yield f"hw_vif_multiqueue_enabled is ignored: a NIC of model {guest.model or 'unknown'} has a single queue"
 
 
-def bandwidth(guest: Guest, problems: list[Problem]) -> dict[str, dict[str, Any]] | None:
-    """Return ``bandwidth`` from the flavor's quota:vif_*; None if there is no limit. A rate of 0 is no limit."""
-    found: dict[str, dict[str, Any]] = {}
-    for direction in _DIRECTIONS:
-        given = {rate: guest.extra_specs.get(_quota(direction, rate)) for rate in _RATES}
-        limits = {rate: value for rate, value in given.items() if str(value) not in ("None", "0")}
-        values = {rate: _whole(direction, rate, value, problems) for rate, value in limits.items()}
-        if values:
-            found[direction] = values
-            problems += _limit_problems(direction, values)
-    return found or None
+def bandwidth(guest: Guest) -> Bandwidth | None:
+    """Return the limits of the flavor's quota:vif_*; None if there are none.
+
+    Raises:
+        InvalidDocument: with every problem, by the quotas' names.
+    """
+    limits = {direction: _limits(guest, direction) for direction in _DIRECTIONS}
+    try:
+        return Bandwidth.from_data(given) if (given := {key: each for key, each in limits.items() if each}) else None
+    except InvalidDocument as error:
+        raise InvalidDocument(dict.fromkeys(_of_quota(problem, limits) for problem in error.problems)) from None
 
 
 def first_quota(guest: Guest) -> str:
-    """Return the first quota of the flavor, to name it in an error."""
-    return next(name for way in _DIRECTIONS for rate in _RATES if (name := _quota(way, rate)) in guest.extra_specs)
+    """Return the first quota of the flavor that limits anything, to name it in an error; empty if there is none."""
+    given = (_quota(direction, rate) for direction in _DIRECTIONS for rate in _limits(guest, direction))
+    return next(given, "")
+
+
+def _limits(guest: Guest, direction: str) -> dict[str, object]:
+    """Return the rates of one direction. A rate of 0 is no limit."""
+    given = {rate: guest.extra_specs.get(_quota(direction, rate)) for rate in _RATES}
+    return {rate: number(value) for rate, value in given.items() if str(value) not in ("None", "0")}
 
 
 def _quota(direction: str, rate: str) -> str:
     return f"quota:vif_{direction}_{rate}"
 
 
-def _whole(direction: str, rate: str, value: object, problems: list[Problem]) -> int:
-    text = str(value).strip()
-    if text.isascii() and text.isdigit():
-        return int(text)
-    problems.append(_problem(direction, rate, f"expected an integer, got {described(value)}"))
-    return 1  # the problem is recorded
-
-
-def _limit_problems(direction: str, values: Mapping[str, int]) -> list[Problem]:
-    """Return the problems that `Limit` finds in the values, with the flavor's paths."""
-    try:
-        Limit(**values)
-    except InvalidDocument as error:
-        named = ((problem.path.removeprefix("$."), problem.message) for problem in error.problems)
-        found = dict(named)
-        if "average" in found and "average" not in values:
-            given = joined(_quota(direction, rate) for rate in values)
-            return [_problem(direction, "average", f"is missing, and {given} limits nothing without it")]
-        return [_problem(direction, rate, message) for rate, message in found.items()]
-    return []
-
-
-def _problem(direction: str, rate: str, message: str) -> Problem:
+def _of_quota(problem: Problem, limits: Mapping[str, Mapping[str, object]]) -> Problem:
+    """Return a problem of the bandwidth with the path and the words of the flavor."""
+    direction, rate = problem.path.split(".")[1:]
+    message = problem.message
+    if rate not in limits[direction]:
+        given = joined(_quota(direction, each) for each in limits[direction])
+        message = f"is missing, and {given} limits nothing without it"
     return Problem(f"$.guest.extra_specs.{_quota(direction, rate)}", message)

@@ -15,8 +15,13 @@ from vifplug.neutron import forms
 from vifplug.neutron.binding import Binding
 from vifplug.neutron.forms import Document, Form
 
-#: the types whose traffic passes a device of the host's kernel, where it can be limited
-_SHAPED: Final = ("bridge", "ethernet", "direct")
+
+@dataclass(frozen=True)
+class Condition:
+    """What a row requires of a port."""
+
+    words: str
+    holds: Callable[[Binding], bool] = lambda binding: True
 
 
 @dataclass(frozen=True)
@@ -25,28 +30,14 @@ class BindingRow:
 
     name: str
     #: makes the VIF document; None for a binding that is refused
-    form: Form | None = None
-    #: the VIF type that the binding becomes
-    becomes: str = ""
-    #: what the host gets
-    host: str = ""
-    #: the condition of ``fits``, in words
-    when: str = ""
-    fits: Callable[[Binding], bool] = lambda binding: True
-    #: why no libvirt host can have it
-    refusal: str = ""
+    form: Form | None
+    #: the VIF type that the binding becomes; empty for a binding that is refused
+    becomes: str
+    #: what the host gets, or why no libvirt host can have it
+    outcome: str
+    condition: Condition = Condition("")
     vif_type: str = ""
     source: str = ""
-
-    @property
-    def shaped(self) -> bool:
-        """Return whether the flavor's bandwidth can be enforced."""
-        return self.becomes in _SHAPED
-
-    @property
-    def outcome(self) -> str:
-        """Return what the host gets, or why it gets nothing."""
-        return self.host or f"{self.vif_type} {self.refusal}"
 
 
 def _rows(vif_type: str, source: str, *rows: BindingRow) -> tuple[BindingRow, ...]:
@@ -54,20 +45,16 @@ def _rows(vif_type: str, source: str, *rows: BindingRow) -> tuple[BindingRow, ..
     return tuple(dataclasses.replace(row, vif_type=vif_type, source=source) for row in rows)
 
 
-def _vnic(*types: str) -> Callable[[Binding], bool]:
-    return lambda binding: binding.vnic_type in types
+def _vnic(*types: str) -> Condition:
+    return Condition(f"vnic {types[0]}", lambda binding: binding.vnic_type in types)
 
 
-def _says(detail: str) -> Callable[[Binding], bool]:
-    return lambda binding: binding.says(detail)
-
-
-def _delegated(binding: Binding) -> bool:
-    return bool(binding.port.get("delegate_create"))
+def _says(detail: str) -> Condition:
+    return Condition(detail, lambda binding: binding.says(detail))
 
 
 def _first(rows: Iterable[BindingRow], binding: Binding) -> BindingRow:
-    return next(row for row in rows if row.fits(binding))
+    return next(row for row in rows if row.condition.holds(binding))
 
 
 def _as_ovs(binding: Binding) -> Document:
@@ -79,159 +66,113 @@ def _as_ovs(binding: Binding) -> Document:
 _DIRECT: Final = _vnic("direct", "accelerator-direct")
 _FORWARDER: Final = _vnic("virtio-forwarder")
 _HYBRID: Final = _says("ovs_hybrid_plug")
+_DELEGATED: Final = Condition("delegate_create", lambda binding: bool(binding.port.get("delegate_create")))
+_ELSE: Final = Condition("else")
+_ELSE_MACVTAP: Final = Condition("else, as vnic macvtap")
 
 _OS_VIF: Final = "nova os_vif_util._nova_to_osvif_vif_"
 _LEGACY: Final = "nova LibvirtGenericVIFDriver.get_config_"
-_WIKI: Final = "OpenStack wiki, LibvirtVIFTypeXMLConfigs"
-_PORTBINDINGS: Final = "Neutron portbindings"
+_WIKI: Final = "; OpenStack wiki, LibvirtVIFTypeXMLConfigs"
 
-#: what the host gets in several rows
+#: what the host gets in several rows, or in a row that would not fit its line
 _REPRESENTOR: Final = "the VF's MAC; its representor's port"
 _SOCKET: Final = "the socket's directory"
 _ASSOCIATED: Final = "the VF is claimed; libvirt associates the profile"
+_SMART_NIC: Final = "the VF is claimed: a SmartNIC's own switch does the rest"
+_VROUTER_VF: Final = "the VF is claimed: vRouter's agent does the rest"
+_VROUTER_TAP: Final = "nothing: vRouter's agent connects libvirt's tap"
+_PLUMGRID: Final = "nothing: PLUMgrid's agent connects libvirt's tap"
+_MACVTAP: Final = "the device is up; a VLAN device where details have a vlan"
+_VF_BY_LIBVIRT: Final = "the VF is claimed; libvirt sets its MAC and VLAN"
+_ESWITCHD: Final = "the function is claimed: eswitchd does the rest"
 
 _Row = BindingRow  # a row is a line
 
 _OVS: Final = _rows(
     "ovs",
-    f"{_OS_VIF}ovs; {_WIKI}",
-    _Row("ovs-direct", forms.switched_function, "hostdev", _REPRESENTOR, "vnic direct", _DIRECT),
-    _Row(
-        "ovs-vdpa",
-        forms.vdpa,
-        "vdpa",
-        "the VF's vDPA device is claimed; its representor's port",
-        "vnic vdpa",
-        _vnic("vdpa"),
-    ),
-    _Row(
-        "ovs-remote-managed",
-        forms.remote_function,
-        "hostdev",
-        "the VF is claimed: a SmartNIC's own switch does the rest",
-        "vnic remote-managed",
-        _vnic("remote-managed"),
-    ),
-    _Row("ovs-hybrid", forms.ovs_hybrid, "bridge", "qbr, qvb and qvo; qvo's port", "ovs_hybrid_plug", _HYBRID),
-    _Row("ovs-tap", forms.ovs_tap, "bridge", "a tap and its port", "ovs_create_tap", _says("ovs_create_tap")),
-    _Row("ovs-port", forms.ovs_port, "bridge", "the port, before libvirt's tap", "delegate_create", _delegated),
-    _Row("ovs", forms.ovs_libvirt, "bridge", "the bridge", "else: the port is libvirt's"),
+    f"{_OS_VIF}ovs{_WIKI}",
+    _Row("ovs-direct", forms.switched_function, "hostdev", _REPRESENTOR, _DIRECT),
+    _Row("ovs-vdpa", forms.vdpa, "vdpa", "the VF's vDPA device is claimed; its representor's port", _vnic("vdpa")),
+    _Row("ovs-remote-managed", forms.remote_function, "hostdev", _SMART_NIC, _vnic("remote-managed")),
+    _Row("ovs-hybrid", forms.ovs_hybrid, "bridge", "qbr, qvb and qvo; qvo's port", _HYBRID),
+    _Row("ovs-tap", forms.ovs_tap, "bridge", "a tap and its port", _says("ovs_create_tap")),
+    _Row("ovs-port", forms.ovs_port, "bridge", "the port, before libvirt's tap", _DELEGATED),
+    _Row("ovs", forms.ovs_libvirt, "bridge", "the bridge", Condition("else: the port is libvirt's")),
 )
 
-_AGILIO: Final = _rows(
-    "agilio_ovs",
-    f"{_OS_VIF}agilio_ovs",
-    _Row("agilio-ovs-direct", forms.switched_function, "hostdev", _REPRESENTOR, "vnic direct", _DIRECT),
-    _Row("agilio-ovs-forwarder", forms.vhostuser, "vhostuser", _SOCKET, "vnic virtio-forwarder", _FORWARDER),
-    _Row("agilio-ovs", _as_ovs, "bridge", "as ovs", "else: as ovs"),
-)
-
-_VHOSTUSER: Final = _rows(
-    "vhostuser",
-    f"{_OS_VIF}vhostuser; {_WIKI}",
-    _Row("vhostuser-fp", forms.vhostuser, "vhostuser", _SOCKET, "vhostuser_fp_plug", _says("vhostuser_fp_plug")),
-    _Row(
-        "vhostuser-ovs",
-        forms.vhostuser_ovs,
+_OTHERS: Final = (
+    _rows(
+        "agilio_ovs",
+        f"{_OS_VIF}agilio_ovs",
+        _Row("agilio-ovs-direct", forms.switched_function, "hostdev", _REPRESENTOR, _DIRECT),
+        _Row("agilio-ovs-forwarder", forms.vhostuser, "vhostuser", _SOCKET, _FORWARDER),
+        _Row("agilio-ovs", _as_ovs, "bridge", "as ovs", Condition("else: as ovs")),
+    ),
+    _rows(
         "vhostuser",
-        f"{_SOCKET}; a DPDK port",
-        "vhostuser_ovs_plug",
-        _says("vhostuser_ovs_plug"),
+        f"{_OS_VIF}vhostuser{_WIKI}",
+        _Row("vhostuser-fp", forms.vhostuser, "vhostuser", _SOCKET, _says("vhostuser_fp_plug")),
+        _Row("vhostuser-ovs", forms.vhostuser_ovs, "vhostuser", f"{_SOCKET}; a DPDK port", _says("vhostuser_ovs_plug")),
+        _Row("vhostuser", forms.vhostuser, "vhostuser", _SOCKET, Condition("else, as VPP has it")),
     ),
-    _Row("vhostuser", forms.vhostuser, "vhostuser", _SOCKET, "else, as VPP has it"),
-)
-
-_BRIDGE: Final = _rows(
-    "bridge",
-    f"{_OS_VIF}bridge (to 2025.1); {_WIKI}",
-    _Row("bridge", forms.linux_bridge, "bridge", "the bridge; libvirt puts its tap on it"),
-)
-
-_IVS: Final = _rows(
-    "ivs",
-    f"{_OS_VIF}ivs; {_WIKI}",
-    _Row(
-        "ivs-hybrid", forms.others_bridge, "bridge", "nothing: the agent makes the bridge", "ovs_hybrid_plug", _HYBRID
+    _rows(
+        "bridge",
+        f"{_OS_VIF}bridge (to 2025.1){_WIKI}",
+        _Row("bridge", forms.linux_bridge, "bridge", "the bridge; libvirt puts its tap on it"),
     ),
-    _Row("ivs", forms.others_tap, "ethernet", "nothing: the agent connects libvirt's tap", "else"),
-)
-
-_VROUTER: Final = _rows(
-    "vrouter",
-    f"{_OS_VIF}vrouter; {_WIKI}",
-    _Row(
-        "vrouter-direct",
-        forms.remote_function,
-        "hostdev",
-        "the VF is claimed: vRouter's agent does the rest",
-        "vnic direct",
-        _DIRECT,
+    _rows(
+        "ivs",
+        f"{_OS_VIF}ivs{_WIKI}",
+        _Row("ivs-hybrid", forms.others_bridge, "bridge", "nothing: the agent makes the bridge", _HYBRID),
+        _Row("ivs", forms.others_tap, "ethernet", "nothing: the agent connects libvirt's tap", _ELSE),
     ),
-    _Row("vrouter-forwarder", forms.vhostuser, "vhostuser", _SOCKET, "vnic virtio-forwarder", _FORWARDER),
-    _Row("vrouter", forms.others_tap, "ethernet", "nothing: vRouter's agent connects libvirt's tap", "else"),
-)
-
-_TAPS: Final = (
-    *_rows("tap", f"{_LEGACY}tap", _Row("tap", forms.bare_tap, "ethernet", "a tap")),
-    *_rows(
+    _rows(
+        "vrouter",
+        f"{_OS_VIF}vrouter{_WIKI}",
+        _Row("vrouter-direct", forms.remote_function, "hostdev", _VROUTER_VF, _DIRECT),
+        _Row("vrouter-forwarder", forms.vhostuser, "vhostuser", _SOCKET, _FORWARDER),
+        _Row("vrouter", forms.others_tap, "ethernet", _VROUTER_TAP, _ELSE),
+    ),
+    _rows("tap", f"{_LEGACY}tap", _Row("tap", forms.bare_tap, "ethernet", "a tap")),
+    _rows(
         "midonet",
-        f"{_LEGACY}midonet; {_WIKI}",
+        f"{_LEGACY}midonet{_WIKI}",
         _Row("midonet", forms.others_tap_without_mtu, "ethernet", "nothing: MidoNet's agent binds libvirt's tap"),
     ),
-    *_rows(
+    _rows(
         "iovisor",
-        f"{_LEGACY}iovisor; {_WIKI}",
-        _Row("iovisor", forms.others_tap_without_mtu, "ethernet", "nothing: PLUMgrid's agent connects libvirt's tap"),
+        f"{_LEGACY}iovisor{_WIKI}",
+        _Row("iovisor", forms.others_tap_without_mtu, "ethernet", _PLUMGRID),
     ),
-)
-
-_MACVTAPS: Final = (
-    *_rows(
-        "macvtap",
-        f"{_LEGACY}macvtap; {_WIKI}",
-        _Row("macvtap", forms.macvtap, "direct", "the device is up; a VLAN device where details have a vlan"),
-    ),
-    *_rows(
+    _rows("macvtap", f"{_LEGACY}macvtap{_WIKI}", _Row("macvtap", forms.macvtap, "direct", _MACVTAP)),
+    _rows(
         "hw_veb",
-        f"{_LEGACY}hw_veb; {_WIKI}",
-        _Row("hw-veb-direct", forms.veb_function, "hostdev", "the VF's MAC, VLAN and trust", "vnic direct", _DIRECT),
-        _Row(
-            "hw-veb-macvtap",
-            forms.veb_macvtap,
-            "direct",
-            "the VF is claimed; libvirt sets its MAC and VLAN",
-            "else, as vnic macvtap",
-        ),
+        f"{_LEGACY}hw_veb{_WIKI}",
+        _Row("hw-veb-direct", forms.veb_function, "hostdev", "the VF's MAC, VLAN and trust", _DIRECT),
+        _Row("hw-veb-macvtap", forms.veb_macvtap, "direct", _VF_BY_LIBVIRT, _ELSE_MACVTAP),
     ),
-    *_rows(
+    _rows(
         "mlnx_direct",
-        f"{_LEGACY}mlnx_direct (to Juno); {_WIKI}",
+        f"{_LEGACY}mlnx_direct (to Juno){_WIKI}",
         _Row("mlnx-direct", forms.mlnx_direct, "direct", "the device is claimed"),
     ),
-    *_rows(
+    _rows(
         "802.1qbg",
-        f"{_LEGACY}802qbg; {_WIKI}",
+        f"{_LEGACY}802qbg{_WIKI}",
         _Row("802.1qbg", forms.qbg, "direct", "the device is up; libvirt associates the profile"),
     ),
-    *_rows(
+    _rows(
         "802.1qbh",
-        f"{_LEGACY}802qbh; {_WIKI}",
-        _Row("802.1qbh-direct", forms.qbh_function, "hostdev", _ASSOCIATED, "vnic direct", _DIRECT),
-        _Row("802.1qbh-macvtap", forms.qbh_macvtap, "direct", _ASSOCIATED, "else, as vnic macvtap"),
+        f"{_LEGACY}802qbh{_WIKI}",
+        _Row("802.1qbh-direct", forms.qbh_function, "hostdev", _ASSOCIATED, _DIRECT),
+        _Row("802.1qbh-macvtap", forms.qbh_macvtap, "direct", _ASSOCIATED, _ELSE_MACVTAP),
     ),
-)
-
-_WHOLE: Final = (
-    *_rows(
+    _rows(
         "hostdev_physical",
         f"{_LEGACY}hostdev_physical",
         _Row("hostdev-physical", forms.whole_function, "hostdev", "the function is claimed"),
     ),
-    *_rows(
-        "ib_hostdev",
-        f"{_LEGACY}ib_hostdev",
-        _Row("ib-hostdev", forms.whole_function, "hostdev", "the function is claimed: eswitchd does the rest"),
-    ),
+    _rows("ib_hostdev", f"{_LEGACY}ib_hostdev", _Row("ib-hostdev", forms.whole_function, "hostdev", _ESWITCHD)),
 )
 
 _NO_PORT: Final = "nothing is plugged for it here"
@@ -245,12 +186,11 @@ _REASONS: Final = {
     "log, whether the host's agent is alive and has the physical network, and bind the port again",
 }
 _REFUSED: Final = tuple(
-    row
+    _rows(vif_type, "Neutron portbindings", _Row(vif_type.replace("_", "-"), None, "", f"{vif_type} {reason}"))
     for vif_type, reason in _REASONS.items()
-    for row in _rows(vif_type, _PORTBINDINGS, _Row(vif_type.replace("_", "-"), refusal=reason))
 )
 
-TABLE: Final = (*(*_OVS, *_AGILIO, *_VHOSTUSER, *_BRIDGE, *_IVS, *_VROUTER), *(*_TAPS, *_MACVTAPS, *_WHOLE, *_REFUSED))
+TABLE: Final = tuple(row for rows in (_OVS, *_OTHERS, *_REFUSED) for row in rows)
 
 
 def row(binding: Binding) -> BindingRow | None:

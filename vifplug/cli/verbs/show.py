@@ -135,7 +135,8 @@ class ListTypes(Lister):
 
         if parsed_args.historical:
             rows = [
-                (row.name, row.vif_type, row.when, row.becomes or "(refused)", row.outcome, row.source) for row in TABLE
+                (row.name, row.vif_type, row.condition.words, row.becomes or "(refused)", row.outcome, row.source)
+                for row in TABLE
             ]
             return self.historical, rows
         report = [*plugins.TypeRegistry(self.app.settings().enabled_types).report(), *plugins.report_resources()]
