@@ -170,13 +170,13 @@ def test_what_a_driver_does_not_report_is_not_known() -> None:
         attribute(SPOOFCHK, unsaid),
         attribute(TRUST, unsaid),
     )
-    assert (found.trust, found.spoof_check, found.mac) == (None, None, "00:00:00:00:00:00")
+    assert (found["trust"], found["spoof_check"], found["mac"]) == (None, None, "00:00:00:00:00:00")
 
 
 def test_the_two_ways_to_have_no_mac_are_one() -> None:
     none = VF.replace(mac="00:00:00:00:00:00")
-    assert list(compare(none, record(none, VfInfo(number=3, mac="02:00:00:00:00:00")))) == []
-    assert list(compare(none, record(none, VfInfo(number=3, mac="52:54:00:00:00:01")))) != []
+    assert list(compare(none, record(none, {"mac": "02:00:00:00:00:00"}))) == []
+    assert list(compare(none, record(none, {"mac": "52:54:00:00:00:01"}))) != []
 
 
 # -- on the real kernel -----------------------------------------------------------------------------------------------

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from vifplug import errors
 from vifplug.host.netlink.client import Netlink
+from vifplug.host.netlink.messages import Link
+from vifplug.host.netlink.socket import explaining
 from vifplug.host.stepwise import StepwiseBackend
+from vifplug.plan.registry import Resource
 
 
 class NetlinkBackend(StepwiseBackend):
@@ -15,3 +19,14 @@ class NetlinkBackend(StepwiseBackend):
     def close(self) -> None:
         """See `vifplug.host.backend.Backend.close`."""
         self._netlink.close()
+
+    def _link(self, name: str, user: Resource) -> Link:
+        """Return a link that ``user`` needs. Raises Missing if it does not exist."""
+        link = self._netlink.link(name)
+        if link is None:
+            raise errors.Missing(f"{user} of VIF {user.owner}: device {name} does not exist on this host")
+        return link
+
+    def _delete(self, link: Link, resource: Resource) -> None:
+        with explaining(resource, "remove it"):
+            self._netlink.delete(link.index)

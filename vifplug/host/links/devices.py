@@ -12,7 +12,7 @@ from vifplug import errors
 from vifplug.host.links import devnode, sysctls, tap
 from vifplug.host.links.base import NetlinkBackend
 from vifplug.host.netlink.messages import Link, LinkChange
-from vifplug.host.netlink.socket import NetlinkRefused, explained
+from vifplug.host.netlink.socket import NetlinkRefused, explained, explaining
 from vifplug.plan.registry import (
     Device,
     Identity,
@@ -63,7 +63,7 @@ class DeviceBackend(NetlinkBackend):
 
     def make(self, after: Resource) -> None:
         """See `StepwiseBackend.make`."""
-        try:
+        with explaining(after, "make it", _explained):
             match after:
                 case Tap():
                     self._make_tap(after)
@@ -73,32 +73,23 @@ class DeviceBackend(NetlinkBackend):
                     self._make_link(after)
                 case _:
                     raise errors.Missing(f"{after} does not exist; create it before VIF {after.owner} is plugged")
-        except NetlinkRefused as refused:
-            raise _explained(refused, after, "make it") from refused
 
     def change(self, before: Resource, after: Resource) -> None:
         """See `StepwiseBackend.change`."""
-        try:
+        with explaining(after, "change it", _explained):
             if isinstance(after, LowerDevice):
                 self._change_lower(cast(LowerDevice, before), after)
             else:
                 self._change_link(cast(Device, before), cast(Device, after))
-        except NetlinkRefused as refused:
-            raise _explained(refused, after, "change it") from refused
 
     def remove(self, before: Resource) -> None:
         """Delete the link if it still has the mark of this VIF; the kernel removes the far end of a veth with it."""
         if not isinstance(before, Device):
             return
-        link = self._netlink.links([before.name]).get(before.name)
-        if link is None:
-            return
-        if stranger := _stranger(link, before):
-            raise errors.Conflict(f"{before} of VIF {before.owner} is not removed: got {stranger}")
-        try:
-            self._netlink.delete(link.index)
-        except NetlinkRefused as refused:
-            raise explained(refused, before, "remove it") from refused
+        if link := self._netlink.link(before.name):
+            if stranger := _stranger(link, before):
+                raise errors.Conflict(f"{before} of VIF {before.owner} is not removed: got {stranger}")
+            self._delete(link, before)
 
     # -- making ---------------------------------------------------------------------------------------------------
 
@@ -117,22 +108,24 @@ class DeviceBackend(NetlinkBackend):
         is the mark until the alias is set, so that the link is found if this process is killed in between.
         """
         self._netlink.create(after.name, self._creation(after))
+        promiscuous = after.promiscuous if isinstance(after, VethPair) else None
+        last = LinkChange(alias=mark(after.owner), group=0, up=after.up or None, promiscuous=promiscuous)
         try:
-            self._finish(after)
+            self._write(after, after.sysctls, last)
+            if isinstance(after, Macvtap) and after.user is not None:
+                self._give_node(after, after.user)
         except (NetlinkRefused, errors.VifplugError):
             self.remove(after)
             raise
 
-    def _finish(self, after: Device) -> None:
-        for name in _names(after):
-            sysctls.write(name, after.sysctls)
-        last = LinkChange(alias=mark(after.owner), group=0, up=after.up or None, promiscuous=_promiscuous(after))
-        self._netlink.set([(name, last) for name in _names(after)])
-        if isinstance(after, Macvtap) and after.user is not None:
-            self._give_node(after, after.user)
+    def _write(self, device: Device, values: Mapping[str, str], change: LinkChange) -> None:
+        """Write sysctls, then settings, of every link of a device."""
+        for name in device.links:
+            sysctls.write(name, values)
+        self._netlink.set([(name, change) for name in device.links])
 
     def _give_node(self, macvtap: Macvtap, user: int) -> None:
-        devnode.give(macvtap.name, self._netlink.links([macvtap.name])[macvtap.name].index, user)
+        devnode.give(macvtap.name, self._link(macvtap.name, macvtap).index, user)
 
     def _creation(self, after: Device) -> LinkChange:
         born = LinkChange(kind=_KINDS[type(after)], mtu=after.mtu, group=birth_group(after.owner))
@@ -143,14 +136,9 @@ class DeviceBackend(NetlinkBackend):
                 return dataclasses.replace(born, data=_bridge_data(after, None))
             case Macvtap():
                 mode = {"IFLA_MACVTAP_MODE": _MODES[after.mode]}
-                return dataclasses.replace(born, link=self._lower(after), mac=after.mac, queues=after.queues, data=mode)
+                lower = self._link(after.lower, after).index
+                return dataclasses.replace(born, link=lower, mac=after.mac, queues=after.queues, data=mode)
         raise AssertionError(after)
-
-    def _lower(self, after: Macvtap) -> int:
-        lower = self._netlink.links([after.lower]).get(after.lower)
-        if lower is None:
-            raise errors.Missing(f"{after} of VIF {after.owner}: device {after.lower} does not exist on this host")
-        return lower.index
 
     # -- changing -------------------------------------------------------------------------------------------------
 
@@ -160,19 +148,14 @@ class DeviceBackend(NetlinkBackend):
         changed = LinkChange(
             alias=mark(after.owner) if ours else None,
             group=0 if ours else None,
-            mac=_new(before, after, "mac"),
-            mtu=_new(before, after, "mtu"),
-            up=_new(before, after, "up"),
-            promiscuous=_new(before, after, "promiscuous"),
             kind="bridge" if isinstance(after, LinuxBridge) else None,
             data=_bridge_data(after, cast(LinuxBridge, before)) if isinstance(after, LinuxBridge) else {},
+            **{name: _new(before, after, name) for name in ("mac", "mtu", "up", "promiscuous")},
         )
         if _regains_ipv6(before, after):
-            self._netlink.set([(name, LinkChange(mtu=after.mtu, up=False)) for name in _names(after)])
+            self._netlink.set([(name, LinkChange(mtu=after.mtu, up=False)) for name in after.links])
             changed, sysctls_changed = dataclasses.replace(changed, up=after.up), dict(after.sysctls)
-        for name in _names(after):
-            sysctls.write(name, sysctls_changed)
-        self._netlink.set([(name, changed) for name in _names(after)])
+        self._write(after, sysctls_changed, changed)
         if isinstance(after, Macvtap) and (user := _new(before, after, "user")) is not None:
             self._give_node(after, user)
 
@@ -267,37 +250,26 @@ def _kind(link: Link) -> str:
 
 
 def _found(desired: Device, link: Link, links: Mapping[str, Link], others: Mapping[int, Link]) -> Device:
-    values = sysctls.read(link.name, desired.sysctls)
     below = others.get(link.link or 0)
+    if isinstance(desired, VethPair):
+        return _found_veth(desired, link, links.get(desired.peer), below)
+    found: dict[str, Any] = {"mtu": link.mtu, "up": link.up, "sysctls": sysctls.read(link.name, desired.sysctls)}
     match desired:
         case LibvirtTap():
-            return desired.trusted(mtu=link.mtu, up=link.up, sysctls=values, mac=link.mac)
+            found["mac"] = link.mac
         case Tap():
-            return desired.trusted(
-                mtu=link.mtu,
-                up=link.up,
-                sysctls=values,
-                mac=link.mac,
-                multi_queue=bool(link.data.get("IFLA_TUN_MULTI_QUEUE")),
-                user=link.data.get("IFLA_TUN_OWNER"),
-                group=link.data.get("IFLA_TUN_GROUP"),
-            )
+            multi_queue = bool(link.data.get("IFLA_TUN_MULTI_QUEUE"))
+            user, group = link.data.get("IFLA_TUN_OWNER"), link.data.get("IFLA_TUN_GROUP")
+            found |= {"mac": link.mac, "multi_queue": multi_queue, "user": user, "group": group}
         case Macvtap():
-            return desired.trusted(
-                mtu=link.mtu,
-                up=link.up,
-                sysctls=values,
-                lower=below.name if below else "-",
-                mode=_MODE_NAMES.get(link.data.get("IFLA_MACVTAP_MODE", ""), "none"),
-                mac=link.mac,
-                queues=link.queues,
-                # only if it is requested: the node is in a /dev that other network namespaces use as well
-                user=None if desired.user is None else devnode.user(link.name, link.index),
-            )
-        case VethPair():
-            return _found_veth(desired, link, links.get(desired.peer), below)
-    data = {name: _bridge_value(link, name) for name in _BRIDGE_DATA}
-    return desired.trusted(mtu=link.mtu, up=link.up, sysctls=values, **data)
+            mode = _MODE_NAMES.get(link.data.get("IFLA_MACVTAP_MODE", ""), "none")
+            # only if it is requested: the node is in a /dev that other network namespaces use as well
+            user = None if desired.user is None else devnode.user(link.name, link.index)
+            found |= {"mac": link.mac, "queues": link.queues, "mode": mode, "user": user}
+            found["lower"] = below.name if below else "-"
+        case LinuxBridge():
+            found |= {name: _bridge_value(link, name) for name in _BRIDGE_DATA}
+    return desired.trusted(**found)
 
 
 def _found_veth(desired: VethPair, link: Link, peer: Link | None, below: Link | None) -> VethPair:
@@ -305,14 +277,10 @@ def _found_veth(desired: VethPair, link: Link, peer: Link | None, below: Link | 
     if peer is None or below is None or below.index != peer.index:
         peer = below = link if below is None else below
     ends = (link, peer)
-    sysctls_found = [sysctls.read(end.name, desired.sysctls) for end in ends]
-    return desired.trusted(
-        peer=below.name,
-        mtu=_first_mismatch(desired.mtu, [end.mtu for end in ends]),
-        up=_first_mismatch(desired.up, [end.up for end in ends]),
-        promiscuous=_first_mismatch(desired.promiscuous, [end.promiscuous for end in ends]),
-        sysctls=_first_mismatch(desired.sysctls, sysctls_found),
-    )
+    found: dict[str, list[Any]] = {name: [getattr(end, name) for end in ends] for name in ("mtu", "up", "promiscuous")}
+    found["sysctls"] = [sysctls.read(end.name, desired.sysctls) for end in ends]
+    values = {name: _first_mismatch(getattr(desired, name), each) for name, each in found.items()}
+    return desired.trusted(peer=below.name, **values)
 
 
 def _first_mismatch(desired: Any, found: Sequence[Any]) -> Any:
@@ -343,10 +311,6 @@ def _bridge_value(link: Link, name: str) -> int | bool:
 def _regains_ipv6(before: Device, after: Device) -> bool:
     """Return whether the change of MTU enables IPv6 again, with default sysctls, which must not take effect."""
     return (before.mtu or _IPV6_MIN_MTU) < _IPV6_MIN_MTU <= (after.mtu or 0)
-
-
-def _promiscuous(resource: Resource) -> bool | None:
-    return resource.promiscuous if isinstance(resource, VethPair) else None
 
 
 def _new(before: Resource, after: Resource, name: str) -> Any:

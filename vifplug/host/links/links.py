@@ -9,7 +9,7 @@ from vifplug.host.links.ports import BridgePortBackend
 from vifplug.host.links.shared import SharedLinkBackend
 from vifplug.host.netlink.client import Netlink
 from vifplug.host.netlink.messages import Link, LinkChange
-from vifplug.host.netlink.socket import NetlinkRefused, explained
+from vifplug.host.netlink.socket import explaining
 from vifplug.plan.registry import Device, LinuxBridge, Macvtap, Resource, Tap, VethPair, mark
 
 
@@ -31,12 +31,12 @@ class Links:
 
         Equivalent to: tc qdisc show dev DEVICE root
         """
-        link = self._netlink.links([device]).get(device)
+        link = self._netlink.link(device)
         return link.qdisc if link else None
 
     def link_kind(self, device: str) -> str | None:
         """Return the kind of a link (``bridge``; empty for a NIC); None if there is no such device."""
-        link = self._netlink.links([device]).get(device)
+        link = self._netlink.link(device)
         return link.kind if link else None
 
     def all(self) -> list[Link]:
@@ -59,10 +59,8 @@ class Links:
         links = self._netlink.links(name for each in desired for name in each.links)
         free = [each for each in desired if all(is_free(links.get(name), each) for name in each.links)]
         changes = [(name, LinkChange(alias=mark(each.owner))) for each in free for name in each.links]
-        try:
+        with explaining(next(iter(free), None), "mark it as vifplug's"):
             self._netlink.set(changes)
-        except NetlinkRefused as refused:
-            raise explained(refused, free[0], "mark it as vifplug's") from refused
         return free
 
 

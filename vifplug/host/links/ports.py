@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import ClassVar
 
 from vifplug import errors
 from vifplug.host.links.base import NetlinkBackend
 from vifplug.host.netlink.messages import Link, LinkChange
-from vifplug.host.netlink.socket import NetlinkRefused, explained
+from vifplug.host.netlink.socket import NetlinkRefused, explained, explaining
 from vifplug.plan.registry import AdoptedBridgePort, BridgePort, BridgeVlan, Identity, Resource, mark, marked_for
 from vifplug.plan.steps import Observed
 
@@ -40,7 +40,7 @@ class BridgePortBackend(NetlinkBackend):
     def make(self, after: Resource) -> None:
         """See `StepwiseBackend.make`."""
         assert isinstance(after, BridgePort)
-        bridge, link = self._bridge(after), self._device(after)
+        bridge, link = self._bridge(after), self._link(after.name, after)
         if link.master or _marked_for_another(link, after):
             raise errors.Conflict(f"{after} for VIF {after.owner}: got {_stranger(link, None)}; free it first")
         try:
@@ -53,28 +53,24 @@ class BridgePortBackend(NetlinkBackend):
     def change(self, before: Resource, after: Resource) -> None:
         """See `StepwiseBackend.change`. A port that moves to another bridge loses its flags, so all are written."""
         assert isinstance(before, BridgePort) and isinstance(after, BridgePort)
-        bridge, link = self._bridge(after), self._device(after)
-        try:
+        bridge, link = self._bridge(after), self._link(after.name, after)
+        with explaining(after, "change it"):
             if before.bridge != after.bridge:
                 self._enslave(after, bridge, link)
             else:
-                self._set_flags(after, _flags(after, before))
+                if flags := _flags(after, before):
+                    self._netlink.set([(after.name, LinkChange(port=flags))])
                 if after.vlans is not None and after.vlans != before.vlans:
                     self._set_vlans(after, link)
-        except NetlinkRefused as refused:
-            raise explained(refused, after, "change it") from refused
 
     def remove(self, before: Resource) -> None:
         """Take the device out of that bridge. Equivalent to: ip link set dev NAME nomaster"""
         assert isinstance(before, BridgePort)
-        link = self._netlink.links([before.name]).get(before.name)
+        link = self._netlink.link(before.name)
         master = self._netlink.named([link.master]).get(link.master) if link and link.master else None
-        if master is None or master.name != before.bridge:
-            return
-        try:
-            self._netlink.set([(before.name, LinkChange(master=0))])
-        except NetlinkRefused as refused:
-            raise explained(refused, before, f"take it out of bridge {before.bridge}") from refused
+        if master and master.name == before.bridge:
+            with explaining(before, f"take it out of bridge {before.bridge}"):
+                self._netlink.set([(before.name, LinkChange(master=0))])
 
     def _observed(self, port: BridgePort, link: Link, master: Link) -> Observed:
         if isinstance(port, AdoptedBridgePort) and port.mac not in (None, link.mac):
@@ -82,7 +78,8 @@ class BridgePortBackend(NetlinkBackend):
         ours = link.alias == mark(port.owner)
         if _marked_for_another(link, port) or not (master.kind == "bridge" and (ours or master.name == port.bridge)):
             return Observed(resource=None, foreign=_stranger(link, master))
-        flags = {name: _flag(link.port, attribute) for name, attribute in _FLAGS.items()}
+        found = {name: link.port.get(attribute) for name, attribute in _FLAGS.items()}
+        flags = {name: None if value is None else bool(value) for name, value in found.items()}
         adopted = isinstance(port, AdoptedBridgePort)  # they are restored, also if only a later update sets them
         vlans = self._found_vlans(port, link, master) if port.vlans is not None or adopted else None
         return Observed(resource=port.trusted(bridge=master.name, vlans=vlans, **flags))
@@ -95,26 +92,19 @@ class BridgePortBackend(NetlinkBackend):
         return port.vlans if port.vlans is not None and set(port.vlans) == set(found) else found
 
     def _vlans(self, port: BridgePort, link: Link) -> list[tuple[int, int]]:
-        try:
+        with explaining(port, "read its VLANs"):
             return self._netlink.vlans(link.index)
-        except NetlinkRefused as refused:
-            raise explained(refused, port, "read its VLANs") from refused
 
     # -- writing --------------------------------------------------------------------------------------------------
 
     def _enslave(self, after: BridgePort, bridge: Link, link: Link) -> None:
         """Equivalent to: ip link set dev NAME master BRIDGE; bridge link set dev NAME isolated on ..."""
         # If the first message fails, the kernel refuses the port flags too: they need the master (rtnl_changelink)
-        changes = [LinkChange(master=bridge.index)]
-        if flags := _flags(after, None):
-            changes.append(LinkChange(port=flags))
+        flags = _flags(after, None)
+        changes = [LinkChange(master=bridge.index), *([LinkChange(port=flags)] if flags else ())]
         self._netlink.set([(after.name, each) for each in changes])
         if after.vlans is not None:
             self._set_vlans(after, link)
-
-    def _set_flags(self, after: BridgePort, flags: Mapping[str, int]) -> None:
-        if flags:
-            self._netlink.set([(after.name, LinkChange(port=flags))])
 
     def _set_vlans(self, after: BridgePort, link: Link) -> None:
         assert after.vlans is not None
@@ -124,16 +114,10 @@ class BridgePortBackend(NetlinkBackend):
         self._netlink.set_vlans(link.index, ranges((vid, 0) for vid in drop), ranges(map(_bits, add)))
 
     def _bridge(self, port: BridgePort) -> Link:
-        bridge = self._netlink.links([port.bridge]).get(port.bridge)
+        bridge = self._netlink.link(port.bridge)
         if bridge is None or bridge.kind != "bridge":
             raise errors.Missing(f"{port} of VIF {port.owner}: bridge {port.bridge} does not exist on this host")
         return bridge
-
-    def _device(self, port: BridgePort) -> Link:
-        link = self._netlink.links([port.name]).get(port.name)
-        if link is None:
-            raise errors.Missing(f"{port} of VIF {port.owner}: device {port.name} does not exist on this host")
-        return link
 
 
 def ranges(vlans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
@@ -153,13 +137,10 @@ def ranges(vlans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
 
 
 def _flags(after: BridgePort, before: BridgePort | None) -> dict[str, int]:
-    desired = {attribute: getattr(after, name) for name, attribute in _FLAGS.items()}
-    had = {attribute: getattr(before, name, None) for name, attribute in _FLAGS.items()}
-    return {key: int(value) for key, value in desired.items() if value is not None and value != had[key]}
-
-
-def _flag(port: Mapping[str, int], attribute: str) -> bool | None:
-    return bool(port[attribute]) if attribute in port else None
+    """Return the flags that ``after`` requests and ``before`` does not have, by attribute."""
+    desired = {name: getattr(after, name) for name in _FLAGS}
+    new = {name: value for name, value in desired.items() if value not in (None, getattr(before, name, None))}
+    return {_FLAGS[name]: int(value) for name, value in new.items()}
 
 
 def _vlan(entry: tuple[int, int]) -> BridgeVlan:

@@ -9,7 +9,7 @@ from vifplug import errors
 from vifplug.host.links import sysctls
 from vifplug.host.links.base import NetlinkBackend
 from vifplug.host.netlink.messages import Link, LinkChange
-from vifplug.host.netlink.socket import NetlinkRefused, explained
+from vifplug.host.netlink.socket import NetlinkRefused, explaining
 from vifplug.plan.registry import HARDENED, Identity, Resource, SharedBridge, SharedLink, VlanLink
 from vifplug.plan.steps import Observed
 
@@ -38,39 +38,32 @@ class SharedLinkBackend(NetlinkBackend):
     def make(self, after: Resource) -> None:
         """Equivalent to: ip link add dev NAME type bridge; or ip link add link PHYSICAL name NAME type vlan id N"""
         assert isinstance(after, SharedLink)
-        try:
-            self._netlink.create(after.name, self._creation(after))
-            sysctls.write(after.name, _BRIDGE_SYSCTLS if isinstance(after, SharedBridge) else HARDENED)
-            self._netlink.set([(after.name, LinkChange(up=after.up))])
-        except (NetlinkRefused, errors.VifplugError) as error:
-            self.remove(after)
-            raise explained(error, after, "make it") if isinstance(error, NetlinkRefused) else error from error
+        with explaining(after, "make it"):
+            try:
+                self._netlink.create(after.name, self._creation(after))
+                sysctls.write(after.name, _BRIDGE_SYSCTLS if isinstance(after, SharedBridge) else HARDENED)
+                self._netlink.set([(after.name, LinkChange(up=after.up))])
+            except (NetlinkRefused, errors.VifplugError):
+                self.remove(after)
+                raise
 
     def change(self, before: Resource, after: Resource) -> None:
         """Equivalent to: ip link set dev NAME up"""
         assert isinstance(after, SharedLink)
-        try:
+        with explaining(after, "set it up"):
             self._netlink.set([(after.name, LinkChange(up=after.up))])
-        except NetlinkRefused as refused:
-            raise explained(refused, after, "set it up") from refused
 
     def remove(self, before: Resource) -> None:
         """Delete the link, unless others use it by now. Only the undo of its creation removes a shared link."""
-        link = self._netlink.links([before.name]).get(before.name)
-        if link is None or any(link.index in (each.link, each.master) for each in self._netlink.all()):
-            return
-        try:
-            self._netlink.delete(link.index)
-        except NetlinkRefused as refused:
-            raise explained(refused, before, "remove it") from refused
+        link = self._netlink.link(before.name)
+        if link and not any(link.index in (each.link, each.master) for each in self._netlink.all()):
+            self._delete(link, before)
 
     def _creation(self, after: SharedLink) -> LinkChange:
         if not isinstance(after, VlanLink):
             return LinkChange(kind="bridge", data=_BRIDGE)
-        physical = self._netlink.links([after.physical]).get(after.physical)
-        if physical is None:
-            raise errors.Missing(f"{after} of VIF {after.owner}: device {after.physical} does not exist on this host")
-        return LinkChange(kind="vlan", link=physical.index, data={"IFLA_VLAN_ID": after.vlan})
+        physical = self._link(after.physical, after).index
+        return LinkChange(kind="vlan", link=physical, data={"IFLA_VLAN_ID": after.vlan})
 
 
 def _observed(desired: SharedLink, link: Link, below: Mapping[int, Link]) -> Observed:

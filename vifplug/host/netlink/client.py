@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import struct
 from collections.abc import Iterable, Sequence
 
-from vifplug.host.netlink import messages as messages
-from vifplug.host.netlink import socket
-from vifplug.host.netlink.messages import Link, LinkChange, VfAttribute
+from vifplug.host.netlink import messages, socket
+from vifplug.host.netlink.messages import Link, LinkChange, VfAttribute, encoded
 from vifplug.host.netlink.socket import NetlinkRefused, Request
+
+_WITHOUT_STATISTICS = messages.RTEXT_FILTER_SKIP_STATS
 
 
 class Netlink:
@@ -23,13 +25,19 @@ class Netlink:
         Equivalent to: ip -details link show dev NAME
         """
         desired = list(dict.fromkeys(names))
-        found = self._read([messages.read_request(name=name, vfs=vfs) for name in desired])
+        mask = ["IFLA_EXT_MASK", _WITHOUT_STATISTICS | (messages.RTEXT_FILTER_VF if vfs else 0)]
+        found = self._read([encoded(messages.RTM_GETLINK, 0, [["IFLA_IFNAME", name], mask]) for name in desired])
         return {name: link for name, link in zip(desired, found, strict=True) if link}
+
+    def link(self, name: str) -> Link | None:
+        """Return the link of a name; None if it does not exist. See `links`."""
+        return self.links([name]).get(name)
 
     def named(self, indexes: Iterable[int]) -> dict[int, Link]:
         """Return the links of these indexes. An index without a link is left out."""
         desired = list(dict.fromkeys(indexes))
-        found = self._read([messages.read_request(index=index) for index in desired])
+        mask = ["IFLA_EXT_MASK", _WITHOUT_STATISTICS]
+        found = self._read([encoded(messages.RTM_GETLINK, 0, [mask], header={"index": index}) for index in desired])
         return {index: link for index, link in zip(desired, found, strict=True) if link}
 
     def marked(self, alias: str, group: int) -> list[Link]:
@@ -41,14 +49,16 @@ class Netlink:
 
         Equivalent to: ip -details link show
         """
-        return [messages.parsed(reply) for reply in self._socket.dump(messages.list_request())]
+        request = encoded(messages.RTM_GETLINK, socket.NLM_F_DUMP, [["IFLA_EXT_MASK", _WITHOUT_STATISTICS]])
+        return [messages.parsed(reply) for reply in self._socket.dump(request)]
 
     def create(self, name: str, settings: LinkChange) -> None:
         """Create a link. Raises NetlinkRefused, with EEXIST if the name is in use.
 
         Equivalent to: ip link add dev NAME type KIND ...
         """
-        self._write([messages.create_request(name, settings)])
+        flags = socket.NLM_F_ACK | socket.NLM_F_CREATE | socket.NLM_F_EXCL
+        self._write([encoded(messages.RTM_NEWLINK, flags, [["IFLA_IFNAME", name]], settings)])
 
     def set(self, changes: Sequence[tuple[str, LinkChange]]) -> None:
         """Change links, in order, in one go. Equivalent to: ip link set dev NAME ...
@@ -64,7 +74,7 @@ class Netlink:
     def delete(self, index: int) -> None:
         """Remove a link, if it exists. Equivalent to: ip link delete dev NAME"""
         try:
-            self._write([messages.delete_request(index)])
+            self._write([encoded(messages.RTM_DELLINK, socket.NLM_F_ACK, header={"index": index})])
         except NetlinkRefused as refused:
             if refused.code != errno.ENODEV:
                 raise
@@ -82,7 +92,8 @@ class Netlink:
 
         Equivalent to: bridge vlan show dev NAME
         """
-        replies = self._socket.dump(messages.vlan_list_request(index))
+        body = struct.pack("=BBHI", messages.AF_BRIDGE, 0, 0, index)  # struct br_vlan_msg: linux/if_bridge.h
+        replies = self._socket.dump((messages.RTM_GETVLAN, socket.NLM_F_DUMP, body))
         return [vlan for reply in replies for vlan in messages.parsed_vlans(reply)]
 
     def close(self) -> None:

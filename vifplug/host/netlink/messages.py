@@ -5,11 +5,12 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg, nla
 
-from vifplug.host.netlink.socket import HEADER, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, Request, attribute_list
+from vifplug.host.netlink.socket import HEADER, NLM_F_ACK, Request, attribute_list
 
 # linux/rtnetlink.h
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK, RTM_GETVLAN = 16, 17, 18, 19, 114
@@ -21,20 +22,8 @@ AF_BRIDGE = 7  # linux/socket.h
 VfAttribute = tuple[str, Mapping[str, Any]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class VfInfo:
-    """A VF as its PF reports it (IFLA_VF_INFO). None: the driver does not report it. Rates are in Mbit/s."""
-
-    number: int
-    mac: str = ""
-    vlan: int = 0
-    vlan_qos: int = 0
-    vlan_proto: str = "802.1Q"
-    trust: bool | None = None
-    spoof_check: bool | None = None
-    link_state: str | None = None
-    min_tx_rate: int | None = None
-    max_tx_rate: int | None = None
+#: a VF as its PF reports it (IFLA_VF_INFO): the settings of a `vifplug.plan.registry.VirtualFunction`, by field
+VfInfo = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,99 +84,77 @@ class _Message(ifinfmsg):  # type: ignore[misc]
 
 # -- requests ---------------------------------------------------------------------------------------------------------
 
-
-def read_request(*, name: str = "", index: int = 0, vfs: bool = False) -> Request:
-    """Request one link, by name or by index, and optionally its VFs."""
-    mask = RTEXT_FILTER_SKIP_STATS | (RTEXT_FILTER_VF if vfs else 0)
-    attrs: list[Any] = [["IFLA_EXT_MASK", mask]]
-    return _message(RTM_GETLINK, 0, [["IFLA_IFNAME", name], *attrs] if name else attrs, index=index)
-
-
-def list_request() -> Request:
-    """Return the request for all links."""
-    return _message(RTM_GETLINK, NLM_F_DUMP, [["IFLA_EXT_MASK", RTEXT_FILTER_SKIP_STATS]])
+#: the fields of `Link` and `LinkChange` that are one attribute of the message
+_PLAIN = {
+    "mac": "IFLA_ADDRESS",
+    "mtu": "IFLA_MTU",
+    "link": "IFLA_LINK",
+    "master": "IFLA_MASTER",
+    "alias": "IFLA_IFALIAS",
+    "group": "IFLA_GROUP",
+}
 
 
-def create_request(name: str, settings: LinkChange) -> Request:
-    """Return the request to create a link."""
-    flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL
-    return _message(RTM_NEWLINK, flags, [["IFLA_IFNAME", name], *_attributes(settings)], settings)
+def encoded(
+    kind: int,
+    flags: int,
+    attributes: Sequence[Sequence[Any]] = (),
+    settings: LinkChange | None = None,
+    *,
+    header: Mapping[str, int] = MappingProxyType({}),
+) -> Request:
+    """Return a link message; ``header`` is its struct ifinfomsg.
+
+    ``settings`` gives further attributes, and the interface flags, which are in the header.
+    """
+    message = _Message()
+    message.update(header, attrs=list(attributes))
+    if settings is not None:
+        given = [(IFF_UP, settings.up), (IFF_PROMISC, settings.promiscuous)]
+        message["flags"] = sum(flag for flag, value in given if value)
+        message["change"] = sum(flag for flag, value in given if value is not None)
+        message["attrs"] += _attributes(settings)
+    message.encode()
+    return (kind, flags, bytes(message.data[HEADER.size :]))
 
 
 def set_request(name: str, settings: LinkChange) -> Request:
     """Return the request to change a link. RTM_SETLINK would ignore settings of its kind and as a bridge port."""
     kind = RTM_NEWLINK if settings.kind or settings.port else RTM_SETLINK
-    return _message(kind, NLM_F_ACK, [["IFLA_IFNAME", name], *_attributes(settings)], settings)
-
-
-def delete_request(index: int) -> Request:
-    """Return the request to delete a link."""
-    return _message(RTM_DELLINK, NLM_F_ACK, [], index=index)
+    return encoded(kind, NLM_F_ACK, [["IFLA_IFNAME", name]], settings)
 
 
 def vf_request(pf: str, attributes: Sequence[VfAttribute]) -> Request:
     """Return the request to change the settings of one VF of a PF."""
     vf = {"attrs": [["IFLA_VF_INFO", {"attrs": [list(each) for each in attributes]}]]}
-    return _message(RTM_SETLINK, NLM_F_ACK, [["IFLA_IFNAME", pf], ["IFLA_VFINFO_LIST", vf]])
+    return encoded(RTM_SETLINK, NLM_F_ACK, [["IFLA_IFNAME", pf], ["IFLA_VFINFO_LIST", vf]])
 
 
 def vlan_request(kind: int, index: int, vlans: Iterable[tuple[int, int]]) -> Request:
     """Return the request to add VLANs to a bridge port (RTM_SETLINK), or to remove them (RTM_DELLINK)."""
     infos = [["IFLA_BRIDGE_VLAN_INFO", {"flags": flags, "vid": vid}] for vid, flags in vlans]
-    message = _Message()
-    message["family"], message["index"] = AF_BRIDGE, index
-    message["attrs"] = [["IFLA_AF_SPEC", {"attrs": infos}]]
-    message.encode()
-    return (kind, NLM_F_ACK, bytes(message.data[HEADER.size :]))
-
-
-def vlan_list_request(index: int) -> Request:
-    """Return the request for the VLANs of one bridge port (struct br_vlan_msg: linux/if_bridge.h)."""
-    return (RTM_GETVLAN, NLM_F_DUMP, struct.pack("=BBHI", AF_BRIDGE, 0, 0, index))
-
-
-def _message(kind: int, flags: int, attrs: list[Any], settings: LinkChange | None = None, *, index: int = 0) -> Request:
-    """Return a link message. ``settings`` gives the interface flags, which are not attributes."""
-    message = _Message()
-    message["index"] = index
-    if settings is not None:
-        given = [(IFF_UP, settings.up), (IFF_PROMISC, settings.promiscuous)]
-        message["flags"] = sum(flag for flag, value in given if value)
-        message["change"] = sum(flag for flag, value in given if value is not None)
-    message["attrs"] = attrs
-    message.encode()
-    return (kind, flags, bytes(message.data[HEADER.size :]))
+    return encoded(kind, NLM_F_ACK, [["IFLA_AF_SPEC", {"attrs": infos}]], header={"index": index, "family": AF_BRIDGE})
 
 
 def _attributes(settings: LinkChange) -> list[Any]:
-    plain = {
-        "IFLA_ADDRESS": settings.mac,
-        "IFLA_MTU": settings.mtu,
-        "IFLA_LINK": settings.link,
-        "IFLA_MASTER": settings.master,
-        "IFLA_IFALIAS": settings.alias,
-        "IFLA_GROUP": settings.group,
-        "IFLA_NUM_TX_QUEUES": settings.queues,
-        "IFLA_NUM_RX_QUEUES": settings.queues,
-    }
-    attrs: list[Any] = [[key, value] for key, value in plain.items() if value is not None]
+    values = [(attribute, getattr(settings, name)) for name, attribute in _PLAIN.items()]
+    values += [("IFLA_NUM_TX_QUEUES", settings.queues), ("IFLA_NUM_RX_QUEUES", settings.queues)]
+    attrs: list[Any] = [[attribute, value] for attribute, value in values if value is not None]
     info = _info(settings)
     return [*attrs, ["IFLA_LINKINFO", {"attrs": info}]] if info else attrs
 
 
 def _info(settings: LinkChange) -> list[Any]:
-    info: list[Any] = []
-    data: list[Any] = [[key, value] for key, value in settings.data.items()]
+    info: list[Any] = [] if settings.kind is None else [["IFLA_INFO_KIND", settings.kind]]
+    data: list[Any] = list(settings.data.items())
     if settings.peer is not None:
         both = LinkChange(mtu=settings.mtu, group=settings.group)
         data.append(["VETH_INFO_PEER", {"attrs": [["IFLA_IFNAME", settings.peer], *_attributes(both)]}])
-    if settings.kind is not None:
-        info.append(["IFLA_INFO_KIND", settings.kind])
     if data:
         info.append(["IFLA_INFO_DATA", {"attrs": data}])
     if settings.port:
-        port = [[key, value] for key, value in settings.port.items()]
-        info += [["IFLA_INFO_SLAVE_KIND", "bridge"], ["IFLA_INFO_SLAVE_DATA", {"attrs": port}]]
+        port = {"attrs": list(settings.port.items())}
+        info += [["IFLA_INFO_SLAVE_KIND", "bridge"], ["IFLA_INFO_SLAVE_DATA", port]]
     return info
 
 
@@ -204,31 +171,29 @@ def parsed_vlans(message: bytes) -> Iterator[tuple[int, int]]:
             yield from ((vid, flags) for vid in range(first, last + 1))
 
 
+#: the fields of `Link` that are one attribute; one that the kernel leaves out has the field's default
+_READ = {**_PLAIN, "name": "IFLA_IFNAME", "queues": "IFLA_NUM_RX_QUEUES", "qdisc": "IFLA_QDISC"}
+
+
 def parsed(reply: bytes) -> Link:
     """Return the link in an RTM_NEWLINK."""
     message = _Message(reply)
     message.decode()
     get = message.get_attr
-    info = get("IFLA_LINKINFO")
-    described = dict(info["attrs"]) if info else {}
+    found = {name: get(attribute) for name, attribute in _READ.items()}
+    if get("IFLA_LINK_NETNSID") is not None:
+        found["link"] = None  # an index in another network namespace
+    info, vfs = _nested(get("IFLA_LINKINFO")), get("IFLA_VFINFO_LIST")
     return Link(
         index=message["index"],
-        name=get("IFLA_IFNAME"),
-        kind=described.get("IFLA_INFO_KIND") or "",
-        alias=get("IFLA_IFALIAS") or "",
-        group=get("IFLA_GROUP") or 0,
-        mac=get("IFLA_ADDRESS"),
-        mtu=get("IFLA_MTU") or 0,
         up=bool(message["flags"] & IFF_UP),
         promiscuous=bool(message["flags"] & IFF_PROMISC),
         carrier=bool(get("IFLA_CARRIER")),
-        link=None if get("IFLA_LINK_NETNSID") is not None else get("IFLA_LINK"),
-        master=get("IFLA_MASTER"),
-        queues=get("IFLA_NUM_RX_QUEUES") or 1,
-        qdisc=get("IFLA_QDISC"),
-        data=_nested(described.get("IFLA_INFO_DATA")),
-        port=_nested(described.get("IFLA_INFO_SLAVE_DATA")),
-        vfs=dict(_vfs(get("IFLA_VFINFO_LIST"))),
+        kind=info.get("IFLA_INFO_KIND") or "",
+        data=_nested(info.get("IFLA_INFO_DATA")),
+        port=_nested(info.get("IFLA_INFO_SLAVE_DATA")),
+        vfs=dict(_vf(dict(vf["attrs"])) for _, vf in (vfs["attrs"] if vfs else ())),
+        **{name: value for name, value in found.items() if value is not None},
     )
 
 
@@ -241,29 +206,20 @@ VLAN_PROTOCOLS = {0x8100: "802.1Q", 0x88A8: "802.1ad"}  # linux/if_ether.h
 _UNSAID = 0xFFFFFFFF  # the driver does not report it: rtnl_fill_vfinfo sets -1
 
 
-def _vfs(listed: Any) -> Iterator[tuple[int, VfInfo]]:
-    for _, vf in listed["attrs"] if listed else ():
-        parts = dict(vf["attrs"])
-        number = parts["IFLA_VF_MAC"]["vf"]
-        yield number, _vf(number, parts)
-
-
-def _vf(number: int, parts: Mapping[str, Any]) -> VfInfo:
-    vlan = parts.get("IFLA_VF_VLAN", {})
+def _vf(parts: Mapping[str, Any]) -> tuple[int, VfInfo]:
+    vlan, rate = parts.get("IFLA_VF_VLAN", {}), parts.get("IFLA_VF_RATE", {})
     listed = _nested(parts.get("IFLA_VF_VLAN_LIST")).get("IFLA_VF_VLAN_INFO", {})
-    rate = parts.get("IFLA_VF_RATE", {})
-    return VfInfo(
-        number=number,
-        mac=parts["IFLA_VF_MAC"]["mac"],
-        vlan=vlan.get("vlan", 0),
-        vlan_qos=vlan.get("qos", 0),
-        vlan_proto=VLAN_PROTOCOLS.get(listed.get("proto", 0x8100), "802.1Q"),
-        trust=_flag(parts.get("IFLA_VF_TRUST", {}).get("trust")),
-        spoof_check=_flag(parts.get("IFLA_VF_SPOOFCHK", {}).get("spoofchk")),
-        link_state=LINK_STATES.get(parts.get("IFLA_VF_LINK_STATE", {}).get("link_state")),
-        min_tx_rate=rate.get("min_tx_rate"),
-        max_tx_rate=rate.get("max_tx_rate"),
-    )
+    return parts["IFLA_VF_MAC"]["vf"], {
+        "mac": parts["IFLA_VF_MAC"]["mac"],
+        "vlan": vlan.get("vlan", 0),
+        "vlan_qos": vlan.get("qos", 0),
+        "vlan_proto": VLAN_PROTOCOLS.get(listed.get("proto"), "802.1Q"),
+        "trust": _flag(parts.get("IFLA_VF_TRUST", {}).get("trust")),
+        "spoof_check": _flag(parts.get("IFLA_VF_SPOOFCHK", {}).get("spoofchk")),
+        "link_state": LINK_STATES.get(parts.get("IFLA_VF_LINK_STATE", {}).get("link_state")),
+        "min_tx_rate": rate.get("min_tx_rate"),
+        "max_tx_rate": rate.get("max_tx_rate"),
+    }
 
 
 def _flag(value: int | None) -> bool | None:

@@ -18,7 +18,8 @@ import socket
 import struct
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from vifplug import errors
 
@@ -59,6 +60,17 @@ def explained(refused: NetlinkRefused, subject: object, doing: str) -> errors.Vi
         case errno.EEXIST | errno.EBUSY:
             return errors.Conflict(f"{message}; something else has the name or uses the device")
     return errors.StepFailed(message)
+
+
+@contextlib.contextmanager
+def explaining(
+    subject: Any, doing: str, explain: Callable[[NetlinkRefused, Any, str], errors.VifplugError] = explained
+) -> Iterator[None]:
+    """Turn a refusal of the kernel into its error; the arguments are those of `explained`."""
+    try:
+        yield
+    except NetlinkRefused as refused:
+        raise explain(refused, subject, doing) from refused
 
 
 #: an acknowledgement, a whole message, or a refusal

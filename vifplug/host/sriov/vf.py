@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import ClassVar
 
 from vifplug import errors
+from vifplug.host.links.base import NetlinkBackend
 from vifplug.host.netlink.client import Netlink
 from vifplug.host.netlink.messages import LINK_STATES, VLAN_PROTOCOLS, VfAttribute, VfInfo
-from vifplug.host.netlink.socket import NetlinkRefused, explained
+from vifplug.host.netlink.socket import NetlinkRefused, explained, explaining
 from vifplug.host.sriov.sysfs import Sysfs
-from vifplug.host.stepwise import StepwiseBackend
 from vifplug.model.codec import joined
 from vifplug.plan.registry import Identity, PciFunction, Resource, VirtualFunction
-from vifplug.plan.steps import Observed
+from vifplug.plan.steps import Observed, compare
 
-_FIELDS = tuple(field.name for field in dataclasses.fields(VfInfo) if field.name != "number")
 _LINK_STATES = {word: number for number, word in LINK_STATES.items()}
 _PROTOCOLS = {word: number for number, word in VLAN_PROTOCOLS.items()}
 #: A VF without a MAC; drivers that refuse all zeros take the second value (libvirt: virNetDevSetNetConfig)
 _NO_MAC, _NO_MAC_LOCAL = "00:00:00:00:00:00", "02:00:00:00:00:00"
 
 
-class VirtualFunctionBackend(StepwiseBackend):
+class VirtualFunctionBackend(NetlinkBackend):
     """VFs whose PF is in the network namespace in which it is first used."""
 
     resources: ClassVar[tuple[type[Resource], ...]] = (VirtualFunction, PciFunction)
 
     def __init__(self, netlink: Netlink | None = None, sysfs: Sysfs | None = None) -> None:
-        self._netlink = netlink or Netlink()
+        super().__init__(netlink)
         self._sysfs = sysfs or Sysfs()
 
     def observe(self, desired: Sequence[Resource]) -> dict[Identity, Observed]:
@@ -55,14 +53,9 @@ class VirtualFunctionBackend(StepwiseBackend):
         """Write what differs. MAC and VLAN have a message each, as some drivers refuse one of them (libvirt 8.1)."""
         assert isinstance(before, VirtualFunction) and isinstance(after, VirtualFunction)
         for fields, attributes in vf_messages(before, after):
-            try:
+            doing = f"set its {joined(fields, 'and')} through {after.pf}"
+            with explaining(after, doing, self._explained):
                 self._write(after, attributes)
-            except NetlinkRefused as refused:
-                raise self._explained(refused, after, fields) from refused
-
-    def close(self) -> None:
-        """See `vifplug.host.backend.Backend.close`."""
-        self._netlink.close()
 
     def _write(self, after: VirtualFunction, attributes: Sequence[VfAttribute]) -> None:
         try:
@@ -73,9 +66,8 @@ class VirtualFunctionBackend(StepwiseBackend):
                 raise
             self._netlink.set_vf(after.pf, [(name, {**value, "mac": _NO_MAC_LOCAL})])
 
-    def _explained(self, refused: NetlinkRefused, vf: VirtualFunction, fields: Sequence[str]) -> errors.VifplugError:
-        doing = f"set its {joined(fields, 'and')} through {vf.pf}"
-        pf = self._netlink.links([vf.pf]).get(vf.pf)
+    def _explained(self, refused: NetlinkRefused, vf: VirtualFunction, doing: str) -> errors.VifplugError:
+        pf = self._netlink.link(vf.pf)
         if pf and not pf.up:
             return errors.HostNotReady(
                 f"{vf}: could not {doing}: {refused}; {vf.pf} is down, and a driver may take settings of VFs only "
@@ -86,24 +78,19 @@ class VirtualFunctionBackend(StepwiseBackend):
 
 def record(desired: VirtualFunction, message: VfInfo) -> VirtualFunction:
     """Return what the PF reports of a VF, as a resource."""
-    values = {name: getattr(message, name) for name in _FIELDS}
-    if {desired.mac, message.mac} <= {_NO_MAC, _NO_MAC_LOCAL}:
-        values["mac"] = desired.mac
-    return desired.trusted(**values)
+    equal = {desired.mac, message["mac"]} <= {_NO_MAC, _NO_MAC_LOCAL}
+    return desired.trusted(**{**message, "mac": desired.mac if equal else message["mac"]})
 
 
 def vf_messages(before: VirtualFunction, after: VirtualFunction) -> list[tuple[list[str], list[VfAttribute]]]:
     """Return the fields that differ and the attributes that set them: one pair for each message to send."""
-    changed = [name for name in _FIELDS if getattr(after, name) not in (None, getattr(before, name))]
-    number = {"vf": after.number}
-    groups: list[tuple[list[str], list[VfAttribute]]] = []
-    if "mac" in changed:
-        groups.append((["mac"], [("IFLA_VF_MAC", {**number, "mac": after.mac})]))
-    if vlan := [name for name in changed if name.startswith("vlan")]:
-        groups.append((vlan, [_vlan(before, after)]))
-    if rest := [name for name in changed if name != "mac" and not name.startswith("vlan")]:
-        groups.append((rest, _rest(rest, before, after)))
-    return groups
+    changed = [each.path for each in compare(after, before)]
+    mac = [name for name in changed if name == "mac"]
+    vlan = [name for name in changed if name.startswith("vlan")]
+    rest = [name for name in changed if name not in (*mac, *vlan)]
+    set_mac: VfAttribute = ("IFLA_VF_MAC", {"vf": after.number, "mac": after.mac})
+    groups = [(mac, [set_mac]), (vlan, [_vlan(before, after)]), (rest, _rest(rest, before, after))]
+    return [(fields, attributes) for fields, attributes in groups if fields]
 
 
 def _vlan(before: VirtualFunction, after: VirtualFunction) -> VfAttribute:
