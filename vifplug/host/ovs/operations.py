@@ -49,16 +49,16 @@ class Keys:
 # -- conditions ---------------------------------------------------------------------------------------------------
 
 
-def is_row(row: str) -> Where:
+def is_row(row: object) -> Where:
     """Match the row with this UUID: the only condition that the server answers without a scan."""
-    return [["_uuid", "==", ["uuid", row]]]
+    return [["_uuid", "==", reference(row)]]
 
 
 def is_named(name: str) -> Where:
     return [["name", "==", name]]
 
 
-def refers(column: str, row: str) -> Where:
+def refers(column: str, row: object) -> Where:
     """Match the row whose ``column`` refers to ``row``; a binary search in each row of the table."""
     return [[column, "includes", reference(row)]]
 
@@ -84,11 +84,11 @@ def insert(table: str, row: str, columns: Columns) -> Operation:
     return {"op": "insert", "table": table, "uuid": row, "row": columns}
 
 
-def delete(table: str, row: str) -> Operation:
+def delete(table: str, row: object) -> Operation:
     return {"op": "delete", "table": table, "where": is_row(row)}
 
 
-def update(table: str, row: str, columns: Columns) -> Operation:
+def update(table: str, row: object, columns: Columns) -> Operation:
     return {"op": "update", "table": table, "where": is_row(row), "row": columns}
 
 

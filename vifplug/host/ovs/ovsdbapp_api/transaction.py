@@ -2,51 +2,70 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import logging
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Concatenate, ParamSpec
+
+from ovsdbapp.backend.ovs_idl.idlutils import RowNotFound
 
 from vifplug.host.ovs import operations
 from vifplug.host.ovs.decode import OvsdbRefused
 from vifplug.host.ovs.operations import Operation, Where, is_row
-from vifplug.host.ovs.ovsdbapp_api.schema import RowNotFound
 from vifplug.host.ovs.ovsdbapp_api.tables import Tables
 from vifplug.host.ovs.transaction import Command, OvsdbTransaction, TimedOut
 from vifplug.host.ovs.vswitchd import applied
 
 LOG = logging.getLogger(__name__)
+P = ParamSpec("P")
 
 
 class ApiCommand(Command):
-    """A change that ``build`` composes with what the transaction offers."""
+    """One call of the API, which ``build`` composes with what the transaction offers; it returns the result."""
 
-    def __init__(self, api: Tables) -> None:
-        super().__init__(api.pool, type(self).__name__)
+    #: Another writer has added a row with the name that is to be added, and ``may_exist`` is set.
+    taken = False
+
+    def __init__(self, api: Tables, build: Callable[..., Any], call: inspect.BoundArguments) -> None:
+        arguments = list(call.arguments.items())[1:]
+        super().__init__(api.pool, f"{build.__name__}({', '.join(f'{name}={value}' for name, value in arguments)})")
         self.api = api
+        self._build, self._call = build, call
 
     def build(self, transaction: ApiTransaction) -> None:
-        raise NotImplementedError
+        self.result = self._build(transaction, *self._call.args[1:], **self._call.kwargs)
 
     def reconsider(self, refused: OvsdbRefused | None) -> bool:
-        return False
+        """Try again after another writer was faster: the row that was found has gone, or the name is taken."""
+        if refused is None:
+            return False
+        self.taken = refused.taken_name is not None and self._call.arguments.get("may_exist", False)
+        return self.taken or refused.error == "timed out"
 
     def execute(  # type: ignore[override]  # ovsdbapp's options
         self, check_error: bool = False, log_errors: bool = True, *, timeout: float | None = None, wait: bool = True
     ) -> Any:
         """Run the command alone. An error is raised with ``check_error`` and otherwise only logged: ovsdbapp's way."""
-        options = {"check_error": True, "log_errors": False, "timeout": timeout, "wait": wait}
-        with _reporting(self, check_error, log_errors), self.api.transaction(**options) as transaction:
-            transaction.add(self)
-        return self.result
+        with _reporting(self, check_error, log_errors):
+            with self.api.transaction(check_error=True, log_errors=False, timeout=timeout, wait=wait) as transaction:
+                transaction.add(self)
+            return self.result
 
-    def __str__(self) -> str:
-        hidden = ("api", "pool", "subject", "result")
-        message = ", ".join(f"{key}={value}" for key, value in vars(self).items() if key not in hidden)
-        return f"{self.subject}({message})"
 
-    __repr__ = __str__
+def deferred(build: Callable[Concatenate[ApiTransaction, P], Any]) -> Callable[Concatenate[Any, P], ApiCommand]:
+    """Return the method of the API that makes a command of ``build`` and its arguments."""
+    signature = inspect.signature(build)
+
+    @functools.wraps(build)
+    def method(api: Tables, /, *args: P.args, **kwargs: P.kwargs) -> ApiCommand:
+        call = signature.bind(api, *args, **kwargs)
+        call.apply_defaults()
+        return ApiCommand(api, build, call)
+
+    return method
 
 
 class ApiTransaction(OvsdbTransaction):
@@ -75,20 +94,17 @@ class ApiTransaction(OvsdbTransaction):
         if not isinstance(command, ApiCommand):
             return command.operations()
         self._building: list[Operation] = []
+        self._command = command
         command.build(self)
         return self._building
 
     # -- what commands build with -----------------------------------------------------------------------------------
 
-    def add_op(self, operation: Operation) -> None:
-        self._building.append(operation)
-
     def insert(self, table: str, row: dict[str, Any], name: str | None = None) -> uuid.UUID:
         """Insert a row; its UUID is chosen here, so that later commands can refer to it."""
         chosen = uuid.uuid4()
-        operation = operations.insert(table, str(chosen), row)
-        self.add_op(operation)
-        self._inserted[chosen] = operation
+        self._inserted[chosen] = operations.insert(table, str(chosen), row)
+        self._building.append(self._inserted[chosen])
         if name is not None:
             self._names[table, name] = chosen
         return chosen
@@ -97,7 +113,7 @@ class ApiTransaction(OvsdbTransaction):
         if row in self._inserted:
             self._inserted[row]["row"].update(values)
         else:
-            self.add_op(operations.update(table, str(row), values))
+            self._building.append(operations.update(table, row, values))
 
     def merge(self, row: uuid.UUID, column: str, pairs: list[Any]) -> None:
         """Add pairs of a map to a row that is inserted in this transaction."""
@@ -105,8 +121,11 @@ class ApiTransaction(OvsdbTransaction):
         kept = [pair for pair in written.get(column, ["map", []])[1] if pair[0] not in [each[0] for each in pairs[1]]]
         written[column] = ["map", kept + pairs[1]]
 
-    def mutate(self, table: str, condition: Where, *mutations: list[Any]) -> None:
-        self.add_op(operations.mutate(table, condition, *mutations))
+    def mutate(self, table: str, where: Where, *mutations: list[Any]) -> None:
+        self._building.append(operations.mutate(table, where, *mutations))
+
+    def delete(self, table: str, row: uuid.UUID) -> None:
+        self._building.append(operations.delete(table, row))
 
     def is_new(self, row: uuid.UUID) -> bool:
         return row in self._inserted
@@ -116,12 +135,12 @@ class ApiTransaction(OvsdbTransaction):
         record = record.result if isinstance(record, Command) else record
         if (table, record) not in self._names:
             found = self.api.find(table, record)
-            if isinstance(record, str) and self.api.schema.key(table) == "name" and str(found) != record:
-                self.add_op(operations.there(table, is_row(str(found)), {"name": record}))
+            if isinstance(record, str) and self.api.key(table) == "name" and str(found) != record:
+                self._building.append(operations.there(table, is_row(found), {"name": record}))
             self._names[table, record] = found
         return self._names[table, record]
 
-    def existing(self, table: str, record: Any, if_exists: bool) -> uuid.UUID | None:
+    def existing(self, table: str, record: Any, if_exists: bool = True) -> uuid.UUID | None:
         """Return the row of a record; None if it does not exist and need not. Raises RowNotFound."""
         try:
             return self.row(table, record)
@@ -129,6 +148,10 @@ class ApiTransaction(OvsdbTransaction):
             if if_exists:
                 return None
             raise
+
+    def taken(self, table: str, name: str) -> uuid.UUID | None:
+        """Return the row that has a name which the server refused as taken; None if it has gone again."""
+        return self.existing(table, name) if self._command.taken else None
 
 
 @contextmanager
