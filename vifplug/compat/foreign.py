@@ -38,17 +38,22 @@ def load(name: str, config_file: str | None = None) -> Any:
 
 @functools.cache
 def _load(name: str, config_file: str | None) -> Any:
-    _require_os_vif()
+    try:
+        from os_vif import objects
+    except ImportError as error:
+        raise Missing(f"os-vif cannot be imported ({error}): install 'vifplug[osvif]'") from error
+    objects.register_all()
     points = installed()
     if name not in points:
         found = joined(sorted(points), "and") if points else "none"
         raise Missing(f"os-vif plugin {name!r} is not installed on this host (installed: {found})")
     _configure(config_file)
-    point = points[name]
     try:
-        return point.load().load(name)
+        return points[name].load().load(name)
     except Exception as error:  # a third party's module and constructor can raise anything
-        raise BrokenPlugin(f"os-vif plugin {plugins.origin(point)} cannot be loaded: {message(error)}") from error
+        raise BrokenPlugin(
+            f"os-vif plugin {plugins.origin(points[name])} cannot be loaded: {message(error)}"
+        ) from error
 
 
 def describe(name: str) -> Any:
@@ -60,34 +65,21 @@ def describe(name: str) -> Any:
         raise BrokenPlugin(f"os-vif plugin {name} cannot be described: {message(error)}") from error
 
 
-def unplug(vif: Any, instance_info: Any) -> None:
-    """Let a plugin unplug what it plugged without vifplug. Raises StepFailed with its message."""
-    plugin = load(vif.plugin)
+def call(plugin: Any, verb: str, vif: Any, instance_info: Any) -> None:
+    """Let a plugin plug or unplug a VIF object. Raises StepFailed with its message."""
     try:
-        plugin.unplug(vif, instance_info)
-    except Exception as error:  # a third-party plugin can raise anything
-        raise StepFailed(f"os-vif plugin {vif.plugin} failed to unplug: {message(error)}") from error
-
-
-def _require_os_vif() -> None:
-    try:
-        from os_vif import objects
-    except ImportError as error:
-        raise Missing(f"os-vif cannot be imported ({error}): install 'vifplug[osvif]'") from error
-    objects.register_all()
+        getattr(plugin, verb)(vif, instance_info)
+    except Exception as error:  # a third party's plugin can raise anything
+        raise StepFailed(f"os-vif plugin {vif.plugin} failed to {verb} VIF {vif.id}: {message(error)}") from error
 
 
 def _configure(config_file: str | None) -> None:
     """Let os-vif's global configuration read a file, unless this process has configured it."""
     from oslo_config import cfg
 
-    if config_file is None or _is_read(cfg.CONF):
+    # oslo.config has no public way to tell: it registers --config-file when it reads a configuration
+    if config_file is None or "config_file" in cfg.CONF:
         return
     if not Path(config_file).is_file():
         raise Missing(f"[vifplug_os_vif] config_file: {config_file} does not exist")
     cfg.CONF(["--config-file", config_file], project=NAMESPACE)
-
-
-def _is_read(conf: Any) -> bool:
-    """oslo.config has no public way to tell: it registers --config-file when it reads a configuration."""
-    return "config_file" in conf

@@ -7,7 +7,7 @@ another configuration (a hybrid port that is direct now, a bridge per port that 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,18 +36,20 @@ class Leftovers:
 
 def of(vif: Any) -> Leftovers:
     """Return what may exist of a VIF object; a missing or invalid name is no error."""
-    qvb, qvo, vhu, vfr = (generated(prefix, vif.id) for prefix in ("qvb", "qvo", "vhu", "vfr"))
-    named = list(_names(vif, "vif_name"))
-    bridges = dict.fromkeys([generated("qbr", vif.id), *_names(vif, "bridge_name")])
+    owner = str(vif.id).lower()  # vifplug's form: os-vif takes any string
+    qbr, qvb, qvo, vhu, vfr = (generated(prefix, vif.id) for prefix in ("qbr", "qvb", "qvo", "vhu", "vfr"))
+    named = _name(vif, "vif_name")
+    bridges = dict.fromkeys([qbr, *_name(vif, "bridge_name")])
     devices: list[Resource] = [
-        *(Tap(name=name, owner=_owner(vif)) for name in named),
-        *(LinuxBridge(name=name, owner=_owner(vif)) for name in bridges if _is_for(name, vif)),
-        VethPair(name=qvo, peer=qvb, owner=_owner(vif)),
+        *(Tap(name=name, owner=owner) for name in named),
+        # a Linux bridge whose name makes it one VIF's own, so that no other VIF uses it
+        *(LinuxBridge(name=name, owner=owner) for name in bridges if vif.id[:11] in name),
+        VethPair(name=qvo, peer=qvb, owner=owner),
     ]
-    ports = [*named, qvo, vhu, vfr]
+    trunk = field(field(vif, "network"), "bridge") or ""
     return Leftovers(
-        resources=(*devices, *_ports(vif, ports), *_patches(vif, named)),
-        bridges=(generated("pb", vif.id), *_trunk_bridges(vif)),
+        resources=(*devices, *_ports(vif, owner, dict.fromkeys([*named, qvo, vhu, vfr]), named)),
+        bridges=(generated("pb", vif.id), *([trunk] if trunk.startswith(TRUNK_BRIDGE) else [])),
         devices=(*named, qvo),
     )
 
@@ -64,46 +66,22 @@ def is_given(document: VIF) -> bool:
     return link is not None and link.kind not in ("tun", "bridge") and not link.alias
 
 
-def _ports(vif: Any, names: list[str]) -> Iterator[OvsPort]:
-    """Yield the ports with the VIF's iface-id. Each has its own role, and therefore its own rows."""
-    profile = field(vif, "port_profile")
-    iface_id = (profile is not None and field(profile, "interface_id")) or vif.id
-    for name in dict.fromkeys(names):
-        yield _port(vif, name, "", iface_id)
+def _ports(vif: Any, owner: str, names: Iterable[str], named: Iterable[str]) -> Iterator[OvsPort]:
+    """Yield the ports, each in its own role, and therefore with its own rows.
+
+    ``names`` have the VIF's iface-id. In a bridge per port, ``named`` are on that bridge, without ids.
+    """
+    own, iface_id = generated("pb", vif.id), field(field(vif, "port_profile"), "interface_id") or vif.id
+    switched = [*((name, iface_id) for name in names), (("ibp" + vif.id)[:_PATCH_BYTES], vif.id)]
+    ports = [(name, "", FrozenMap({"iface-id": each})) for name, each in switched]
+    ports += [(name, own, FrozenMap()) for name in (("pbp" + vif.id)[:_PATCH_BYTES], *named)]
+    for name, bridge, ids in ports:
+        yield OvsPort(name=name, owner=owner, bridge=bridge, role=f"left-{name}", external_ids=ids)
 
 
-def _patches(vif: Any, named: list[str]) -> Iterator[OvsPort]:
-    """Yield the ports of a bridge per port: without ids on the VIF's own bridge, with the iface-id on the other."""
-    own = generated("pb", vif.id)
-    yield _port(vif, ("ibp" + vif.id)[:_PATCH_BYTES], "", vif.id)
-    for name in (("pbp" + vif.id)[:_PATCH_BYTES], *named):
-        yield _port(vif, name, own, None)
-
-
-def _port(vif: Any, name: str, bridge: str, iface_id: str | None) -> OvsPort:
-    ids: FrozenMap[str, str | None] = FrozenMap({"iface-id": iface_id} if iface_id else {})
-    return OvsPort(name=name, owner=_owner(vif), bridge=bridge, role=f"left-{name}", external_ids=ids)
-
-
-def _owner(vif: Any) -> str:
-    """Return the id in vifplug's form: os-vif takes any string."""
-    return str(vif.id).lower()
-
-
-def _names(vif: Any, *fields: str) -> Iterator[str]:
-    for name in fields:
-        with contextlib.suppress(ValueError):
-            if value := field(vif, name):
-                yield parse_device(value)
-
-
-def _is_for(bridge: str, vif: Any) -> bool:
-    """Return whether a Linux bridge's name makes it one VIF's own, so that no other VIF uses it."""
-    return vif.id[:11] in bridge
-
-
-def _trunk_bridges(vif: Any) -> Iterator[str]:
-    network = field(vif, "network")
-    bridge = network is not None and field(network, "bridge")
-    if bridge and bridge.startswith(TRUNK_BRIDGE):
-        yield bridge
+def _name(vif: Any, key: str) -> list[str]:
+    """Return the device's name in a field; nothing if it is missing or invalid."""
+    try:
+        return [parse_device(field(vif, key) or "")]
+    except ValueError:
+        return []

@@ -8,7 +8,7 @@ is never called from here: it would wait for the hook that waits for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from vifplug.errors import Conflict, InvalidDocument, InvalidRequest, NotPlugged, VifplugError
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from vifplug.driver.records import StoredVif
     from vifplug.driver.verbs import Plugged, VIFDriver
 
-#: (operation, sub-operation) of libvirt's hooks page -> the method of `GuestHook`
+#: (operation, sub-operation) of libvirt's hooks page -> what `GuestHook` runs
 OPERATIONS = {
     ("prepare", "begin"): "prepare",
     ("started", "begin"): "started",
@@ -34,41 +34,42 @@ HARMLESS = ("started", "reconnect")
 
 
 class GuestHook:
-    """The operations of one guest. Each returns its errors, except `prepare`, which raises them."""
+    """The operations of one guest."""
 
     def __init__(self, driver: VIFDriver, guest: DescribedGuest) -> None:
         self._driver = driver
         self._guest = guest
 
     def run(self, operation: str) -> list[VifplugError]:
-        """Run one of `OPERATIONS`."""
-        method: Callable[[], list[VifplugError]] = getattr(self, operation)
-        return method()
+        """Run one of `OPERATIONS` for every VIF, and return the errors; ``prepare`` raises them instead.
 
-    def prepare(self) -> list[VifplugError]:
-        """Plug all of the guest's VIFs, or none, before the guest starts.
+        * ``prepare``: plug all of the guest's VIFs, or none, before the guest starts.
+        * ``started``: restore what libvirt undid, after the guest has started.
+        * ``reconnect``: plug what is missing of the VIFs of a running guest, after libvirtd has restarted.
+        * ``release``: unplug all VIFs, as far as possible, after the guest has ended or did not start.
+        """
+        if operation == "prepare":
+            self._prepare()
+            return []
+        actions = {"started": self._settle, "reconnect": self._plug_again, "release": self._unplug}
+        failed: list[VifplugError] = []
+        for described in self._guest.described:
+            try:
+                actions[operation](described)
+            except VifplugError as error:
+                failed.append(error)
+        return failed
+
+    def _prepare(self) -> None:
+        """Plug all VIFs.
 
         Raises InvalidRequest for metadata that is wrong or does not fit the guest's interfaces, before anything is
         touched, and what `VIFDriver.plug_many` raises.
         """
         if self._guest.problems:
             raise InvalidDocument(self._guest.problems, f"guest {self._name}")
-        described = self._guest.described
-        self._check(described)
-        self._driver.plug_many((each.vif, self._guest.instance) for each in described)
-        return []
-
-    def started(self) -> list[VifplugError]:
-        """Restore what libvirt undid, after the guest has started."""
-        return self._each(self._settle)
-
-    def reconnect(self) -> list[VifplugError]:
-        """Plug what is missing of the VIFs of a running guest, after libvirtd has restarted."""
-        return self._each(self._plug_again)
-
-    def release(self) -> list[VifplugError]:
-        """Unplug all of the guest's VIFs, as far as possible, after the guest has ended or did not start."""
-        return self._each(self._unplug)
+        self._check(self._guest.described)
+        self._driver.plug_many((each.vif, self._guest.instance) for each in self._guest.described)
 
     # -- one VIF ----------------------------------------------------------------------------------------------
 
@@ -95,25 +96,14 @@ class GuestHook:
         except NotPlugged:
             return None
 
-    def _each(self, action: Callable[[DescribedVif], None]) -> list[VifplugError]:
-        """Apply an action to every VIF, and return the errors."""
-        failed: list[VifplugError] = []
-        for described in self._guest.described:
-            try:
-                action(described)
-            except VifplugError as error:
-                failed.append(error)
-        return failed
-
     # -- checks -----------------------------------------------------------------------------------------------
 
     @property
     def _name(self) -> str:
         return self._guest.instance.name or self._guest.instance.uuid
 
-    def _check(self, described: Iterable[DescribedVif]) -> None:
+    def _check(self, described: Sequence[DescribedVif]) -> None:
         """Raise the reason why these VIFs cannot be plugged, before anything is touched."""
-        described = list(described)
         for each in described:
             self._check_guest(each)
         plans = self._driver.plan_many((each.vif, self._guest.instance) for each in described)

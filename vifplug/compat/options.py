@@ -52,18 +52,14 @@ def vifplugs(config_files: tuple[str, ...], settings: Mapping[str, Any]) -> cfg.
     """Return vifplug's configuration, overridden by ``settings``. Raises InvalidConfig, NotPermitted."""
     own = conf.load(config_files)
     for name, value in settings.items():
-        _override(own, name, value)
+        try:
+            own.set_override(name, value, group=conf.OVS)
+        except ValueError as error:
+            theirs = next(each for each, ours in TABLE.items() if ours == name)
+            [option] = [each for each in conf.OVS_OPTIONS if each.dest == name]
+            message = f"[{GROUP}] {theirs}: expected {conf.allowed(option)}, got {value!r}"
+            raise InvalidConfig(message) from error
     return own
-
-
-def _override(own: cfg.ConfigOpts, name: str, value: Any) -> None:
-    try:
-        own.set_override(name, value, group=conf.OVS)
-    except ValueError as error:
-        theirs = next(each for each, ours in TABLE.items() if ours == name)
-        [option] = [each for each in conf.OVS_OPTIONS if each.dest == name]
-        message = f"[{GROUP}] {theirs}: expected {conf.allowed(option)}, got {value!r}"
-        raise InvalidConfig(message) from error
 
 
 def _is_chosen(name: str) -> bool:

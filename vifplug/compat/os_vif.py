@@ -6,14 +6,15 @@ vifplug's own error. doc/os-vif.md lists the differences and their reasons. Need
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from os_vif import exception, objects
 
-from vifplug.compat import description, foreign, leftovers, options, plain, translate
+from vifplug.compat import foreign, leftovers, options, plain, translate
 from vifplug.compat.driver import OsVifDriver
 from vifplug.errors import BrokenPlugin, Busy, Conflict, Held, NotPlugged, PoolExhausted, VifplugError
 from vifplug.model.vif import VIF
@@ -21,6 +22,14 @@ from vifplug.model.vif import VIF
 __all__ = ["exception", "host_info", "initialize", "objects", "plug", "unplug"]
 
 _log = logging.getLogger(__name__)
+
+#: the first version of every os-vif class; vifplug checks whether each field is set
+_FIRST = "1.0"
+#: the port profiles of each plugin, for all of its classes but VIFGeneric
+_PROFILES = {
+    "ovs": ("VIFPortProfileOpenVSwitch", "VIFPortProfileOVSRepresentor"),
+    "vifplug": ("VIFPortProfile8021Qbg", "VIFPortProfile8021Qbh"),
+}
 
 
 class _Adapter:
@@ -80,14 +89,11 @@ def plug(vif: Any, instance_info: Any) -> None:
     Raises os-vif's LibraryNotInitialized, NoMatchingPlugin and PlugException.
     """
     adapter = _initialized(vif)
-    try:
+    with _raised_as(exception.PlugException, "plug", vif):
         driver, settings = adapter.driver()
         document = _document(vif, settings)
         if document is not None:
             _plug(driver, document, instance_info)
-    except VifplugError as error:
-        _log.error("failed to plug %s: %s", translate.describe(vif), error)
-        raise exception.PlugException(vif=vif, err=error) from error
 
 
 def unplug(vif: Any, instance_info: Any) -> None:
@@ -97,15 +103,12 @@ def unplug(vif: Any, instance_info: Any) -> None:
         LibraryNotInitialized, NoMatchingPlugin, UnplugException: os-vif's errors.
     """
     adapter = _initialized(vif)
-    try:
+    with _raised_as(exception.UnplugException, "unplug", vif):
         driver, _ = adapter.driver()
         if vif.plugin in translate.FORMS:
             _unplug(driver, vif)
         else:
             _unplug_foreign(driver, vif, instance_info)
-    except VifplugError as error:
-        _log.error("failed to unplug %s: %s", translate.describe(vif), error)
-        raise exception.UnplugException(vif=vif, err=error) from error
 
 
 def host_info(permitted_vif_type_names: list[str] | None = None) -> Any:
@@ -115,8 +118,12 @@ def host_info(permitted_vif_type_names: list[str] | None = None) -> Any:
     """
     if _adapter is None:
         raise exception.LibraryNotInitialized()
-    infos = [description.own(name) for name in translate.FORMS]
-    infos += [info for name in foreign.installed().keys() - translate.FORMS.keys() if (info := _described(name))]
+    infos = [_own(name) for name in translate.FORMS]
+    for name in foreign.installed().keys() - translate.FORMS.keys():
+        try:
+            infos.append(foreign.describe(name))
+        except BrokenPlugin as error:
+            _log.warning("%s", error)
     info = objects.host_info.HostInfo(plugin_info=sorted(infos, key=lambda info: info.plugin_name))
     if permitted_vif_type_names is not None:
         info.filter_vif_types(permitted_vif_type_names)
@@ -157,7 +164,7 @@ def _plug(driver: OsVifDriver, document: VIF, info: Any) -> None:
 
 
 def _unplug(driver: OsVifDriver, vif: Any) -> None:
-    translate.check(vif)
+    translate.form(vif)  # raises for an object that the plugin does not take
     if vif.plugin == "noop":
         return
     driver.unplug(vif.id)
@@ -174,14 +181,37 @@ def _unplug_foreign(driver: OsVifDriver, vif: Any, info: Any) -> None:
     try:
         driver.show(vif.id)
     except NotPlugged:
-        foreign.unplug(vif, info)
+        foreign.call(foreign.load(vif.plugin), "unplug", vif, info)
     else:
         driver.unplug(vif.id)
 
 
-def _described(name: str) -> Any:
+@contextlib.contextmanager
+def _raised_as(kind: Any, verb: str, vif: Any) -> Iterator[None]:
+    """Log an error of vifplug, and raise os-vif's instead."""
     try:
-        return foreign.describe(name)
-    except BrokenPlugin as error:
-        _log.warning("%s", error)
-        return None
+        yield
+    except VifplugError as error:
+        _log.error("failed to %s %s: %s", verb, translate.describe(vif), error)
+        raise kind(vif=vif, err=error) from error
+
+
+def _own(plugin: str) -> Any:
+    """Return the HostPluginInfo of a plugin that vifplug replaces, with the objects' actual versions."""
+    return objects.host_info.HostPluginInfo(
+        plugin_name=plugin, vif_info=[_vif_info(plugin, name) for name in sorted(translate.FORMS[plugin])]
+    )
+
+
+def _vif_info(plugin: str, name: str) -> Any:
+    info = objects.host_info
+    profiles = [
+        info.HostPortProfileInfo(profile_object_name=profile, **_versions(profile))
+        for profile in (_PROFILES.get(plugin, ()) if name != "VIFGeneric" else ())
+        if plain.is_known(profile)
+    ]
+    return info.HostVIFInfo(vif_object_name=name, supported_port_profiles=profiles, **_versions(name))
+
+
+def _versions(name: str) -> dict[str, str]:
+    return {"min_version": _FIRST, "max_version": plain.known(name).VERSION}

@@ -36,7 +36,10 @@ def build(name: str, fields: Mapping[str, Any]) -> Any:
         raise InvalidRequest(f"os-vif's {name} has no field {joined(unknown)} (expected {joined(sorted(cls.fields))})")
     made = cls()
     for key, value in values.items():
-        _set(made, name, key, value)
+        try:
+            setattr(made, key, _value(made.fields[key], value))
+        except (ValueError, TypeError) as error:  # what versioned objects raise for a value that a field does not take
+            raise InvalidRequest(f"os-vif's {name} does not take {described(value)} for {key}: {error}") from error
     return made
 
 
@@ -51,13 +54,6 @@ def known(name: str) -> Any:
     if not found:
         raise InvalidRequest(f"os-vif has no class {name!r} (expected VIFGeneric, VIFOpenVSwitch or the like)")
     return found[0]
-
-
-def _set(made: Any, name: str, key: str, value: Any) -> None:
-    try:
-        setattr(made, key, _value(made.fields[key], value))
-    except (ValueError, TypeError) as error:  # what versioned objects raise for a value that a field does not take
-        raise InvalidRequest(f"os-vif's {name} does not take {described(value)} for {key}: {error}") from error
 
 
 def _value(field: Any, value: Any) -> Any:

@@ -8,14 +8,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
 from vifplug.compat import foreign
 from vifplug.compat.plugin_type import PluggedByOsVif
-from vifplug.errors import InvalidRequest, PartlyDone, StepFailed, StoreFailed, VifplugError
-from vifplug.host.isolated import message
+from vifplug.errors import InvalidRequest, PartlyDone, StoreFailed, VifplugError
 from vifplug.host.netlink.client import Netlink
 from vifplug.host.stepwise import StepwiseBackend
 from vifplug.plan.registry import Identity, Resource
@@ -37,10 +36,9 @@ class PluginBackend(StepwiseBackend):
     def make(self, after: Resource) -> None:
         """Let the plugin plug, and write the mark; a failed plug is unplugged."""
         desired = cast(PluggedByOsVif, after)
-        plugin = foreign.load(desired.plugin, desired.config_file)
-        vif, instance = _objects(desired)
+        plugin, *objects = _loaded(desired)
         try:
-            _call(desired, "plug", lambda: plugin.plug(vif, instance))
+            foreign.call(plugin, "plug", *objects)
             self._mark(desired)
         except VifplugError as error:
             self._clean_up(desired, error)
@@ -56,9 +54,8 @@ class PluginBackend(StepwiseBackend):
     def remove(self, before: Resource) -> None:
         """Let the plugin unplug, whatever exists."""
         had = cast(PluggedByOsVif, before)
-        plugin = foreign.load(had.plugin, had.config_file)
-        vif, instance = _objects(had)
-        _call(had, "unplug", lambda: plugin.unplug(vif, instance))
+        plugin, *objects = _loaded(had)
+        foreign.call(plugin, "unplug", *objects)
         with _written(had):
             _path(had).unlink(missing_ok=True)
 
@@ -96,23 +93,15 @@ class PluginBackend(StepwiseBackend):
             ) from cause
 
 
-def _objects(desired: PluggedByOsVif) -> tuple[Any, Any]:
-    """Return the objects for the plugin. Raises InvalidRequest."""
+def _loaded(desired: PluggedByOsVif) -> tuple[Any, Any, Any]:
+    """Return the plugin, and the objects that it gets. Raises InvalidRequest, and what `foreign.load` raises."""
+    plugin = foreign.load(desired.plugin, desired.config_file)
     from vifplug.compat import plain
 
     vif, instance = json.loads(desired.vif), json.loads(desired.instance)
     if not instance.get("uuid"):
         raise InvalidRequest(f"VIF {desired.owner}: os-vif plugins need an instance: name it")
-    return plain.build(vif[plain.CLASS], vif), plain.build(instance[plain.CLASS], instance)
-
-
-def _call(desired: PluggedByOsVif, verb: str, call: Callable[[], None]) -> None:
-    """Call a plugin. Raises StepFailed with the plugin's message."""
-    try:
-        call()
-    except Exception as error:  # a third party's plugin can raise anything
-        subject = f"os-vif plugin {desired.plugin} failed to {verb} VIF {desired.owner}"
-        raise StepFailed(f"{subject}: {message(error)}") from error
+    return plugin, plain.build(vif[plain.CLASS], vif), plain.build(instance[plain.CLASS], instance)
 
 
 @contextlib.contextmanager

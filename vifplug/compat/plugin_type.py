@@ -6,28 +6,24 @@ The module does not import os-vif. Without os-vif the type is still listed, and 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from vifplug.errors import Problem
-from vifplug.guest import capabilities
 from vifplug.guest.interface import Interface
 from vifplug.model.codec import FrozenMap, Model, described, joined
 from vifplug.model.names import DeviceName, Word, default_target
 from vifplug.model.vif import VIF
 from vifplug.model.virtualport import VirtualPort
 from vifplug.plan.registry import Resource, immutable, uncompared
-from vifplug.types.base import NO_VF, Context, Option, VIFType, refused
+from vifplug.types.base import NO_VF, Context, Option, VIFType, nic_problems, refused
 from vifplug.types.ethernet import tap_interface
 from vifplug.types.hostdev import HostDeviceType
 from vifplug.types.vhostuser import VhostUserType
 
 #: fields that the object gets from other keys of the document
 ELSEWHERE = {"id": "$.id", "address": "$.mac", "plugin": "$.source.plugin"}
-#: classes for which nova's libvirt driver has an element (nova/virt/libvirt/vif.py, _set_config_VIF*)
-FORMS = ("VIFGeneric", "VIFBridge", "VIFOpenVSwitch", "VIFVHostUser", "VIFHostDevice")
-
 RUN_DIR = "/run/vifplug/os-vif"
 
 
@@ -52,6 +48,11 @@ class OsVifSource(Model):
         """Return an object within the object; empty if it has none."""
         found: Mapping[str, Any] = self.vif.get(name, FrozenMap())
         return found
+
+    def get(self, key: str) -> Any:
+        """Return a field of the object, or of an object within it (``network.bridge``); None if it is not given."""
+        place, _, name = key.rpartition(".")
+        return (self.inner(place) if place else self.vif).get(name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,12 +105,12 @@ class OsVifType(VIFType):
 
     def problems(self, vif: VIF, context: Context) -> Iterator[Problem]:
         yield from _object_problems(vif)
-        if form(vif.source) in FORMS:
-            yield from _form_problems(vif)
+        if known := FORMS.get(form(vif.source)):
+            yield from _form_problems(vif, known)
 
     def interface(self, vif: VIF, context: Context) -> Interface:
         """Return the element that nova writes for such an object (_set_config_VIFGeneric and so on)."""
-        return _ELEMENTS[form(vif.source)](vif, self.owner(vif, context))
+        return FORMS[form(vif.source)].element(vif, self.owner(vif, context))
 
     def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
         instance = context.instance.to_data() if context.instance else {}
@@ -140,23 +141,18 @@ def _object_problems(vif: VIF) -> Iterator[Problem]:
         yield Problem("$.target", f"expected source.vif.vif_name, which is the device here, got {vif.target}")
 
 
-def _form_problems(vif: VIF) -> Iterator[Problem]:
+def _form_problems(vif: VIF, known: OsVifForm) -> Iterator[Problem]:
     """Yield what is missing for the element of the object's class, and what it cannot express."""
     kind = form(vif.source)
-    for key in _missing(vif.source):
-        yield Problem(f"$.source.vif.{key}", f"is missing; a {kind} needs it for the guest's element")
-    if like := _LIKE.get(kind):
-        yield from refused(vif, like.name, like.refuses)
+    for key in known.needs:
+        if not vif.source.get(key):
+            yield Problem(f"$.source.vif.{key}", f"is missing; a {kind} needs it for the guest's element")
+    if known.like:
+        yield from refused(vif, known.like.name, known.like.refuses)
     elif vif.tap_owner and kind != "VIFGeneric":
         yield Problem("$.tap_owner", f"is for a VIFGeneric: of a {kind} source.vif says who makes the tap")
-    libvirts = {"VIFVHostUser": "vhostuser", "VIFHostDevice": "hostdev"}.get(kind, vif.type)
-    model = vif.model or ("virtio" if kind == "VIFVHostUser" else None)
-    yield from capabilities.model_problems(model, libvirts)
-    yield from capabilities.driver_problems(vif.driver, model, libvirts)
-
-
-#: vifplug's own types with the same element: what they refuse is refused here
-_LIKE: Mapping[str, type[VIFType]] = {"VIFVHostUser": VhostUserType, "VIFHostDevice": HostDeviceType}
+    model = vif.model or ("virtio" if known.like is VhostUserType else None)
+    yield from nic_problems(vif.trusted(model=model, type=known.like.name if known.like else vif.type))
 
 
 def list_opts() -> Any:
@@ -169,15 +165,6 @@ def list_opts() -> Any:
 def form(source: OsVifSource) -> str:
     """Return the os-vif class that the element follows."""
     return source.form or str(source.vif.get("class"))
-
-
-def _missing(source: OsVifSource) -> list[str]:
-    needs = {"VIFBridge": ("bridge_name",), "VIFVHostUser": ("path", "mode"), "VIFHostDevice": ("dev_address",)}
-    needs |= {"VIFGeneric": ("vif_name",), "VIFOpenVSwitch": ("vif_name",)}
-    missing = [key for key in needs[form(source)] if not source.vif.get(key)]
-    if form(source) == "VIFOpenVSwitch" and not source.inner("network").get("bridge"):
-        missing.append("network.bridge")
-    return missing
 
 
 def _ethernet(vif: VIF, owner: str | None) -> Interface:
@@ -211,12 +198,24 @@ def _host_device(vif: VIF, owner: str | None) -> Interface:
     return Interface.of(vif, "hostdev", {}, managed=True, address=vif.source.vif["dev_address"], target=None)
 
 
-_ELEMENTS = {
-    "VIFGeneric": _ethernet,
-    "VIFBridge": _bridge,
-    "VIFOpenVSwitch": _openvswitch,
-    "VIFVHostUser": _vhostuser,
-    "VIFHostDevice": _host_device,
+class OsVifForm(NamedTuple):
+    """The guest's element for a class of os-vif."""
+
+    #: the fields that the element needs
+    needs: tuple[str, ...]
+    #: makes the element; the second argument is who makes the tap
+    element: Callable[[VIF, str | None], Interface]
+    #: vifplug's own type with the same element: what it refuses is refused here
+    like: type[VIFType] | None = None
+
+
+#: classes for which nova's libvirt driver has an element (nova/virt/libvirt/vif.py, _set_config_VIF*)
+FORMS: Mapping[str, OsVifForm] = {
+    "VIFGeneric": OsVifForm(("vif_name",), _ethernet),
+    "VIFBridge": OsVifForm(("bridge_name",), _bridge),
+    "VIFOpenVSwitch": OsVifForm(("vif_name", "network.bridge"), _openvswitch),
+    "VIFVHostUser": OsVifForm(("path", "mode"), _vhostuser, VhostUserType),
+    "VIFHostDevice": OsVifForm(("dev_address",), _host_device, HostDeviceType),
 }
 
 
@@ -230,10 +229,4 @@ def _mtu(vif: VIF) -> int | None:
 
 
 def _json(data: Mapping[str, Any]) -> str:
-    return json.dumps(data, sort_keys=True, default=_plain)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"{type(value).__name__} is no plain data")
+    return json.dumps(data, sort_keys=True, default=dict)  # of a FrozenMap

@@ -42,21 +42,26 @@ class Translation:
     vif: Any
     options: Options
 
-    def need(self, name: str) -> Any:
-        """Return a field. Raises InvalidRequest if it is unset, None or empty."""
-        value = field(self.vif, name)
+    def need(self, name: str, inside: str = "") -> Any:
+        """Return a field, of the object in the field ``inside`` if it is given.
+
+        Raises InvalidRequest if the field is unset, None or empty.
+        """
+        thing = field(self.vif, inside) if inside else self.vif
+        value = field(thing, name)
         if value in (None, ""):
-            raise InvalidRequest(f"{describe(self.vif)}: {name} is missing; plugin {self.vif.plugin} needs it")
+            place = f"{name} of its {type(thing).__name__}" if inside else name
+            raise InvalidRequest(f"{describe(self.vif)}: {place} is missing; plugin {self.vif.plugin} needs it")
         return value
 
     @property
     def bridge(self) -> str:
-        return str(_needed(self.vif, self.need("network"), "bridge"))
+        self.need("network")
+        return str(self.need("bridge", "network"))
 
     @property
     def mtu(self) -> int:
-        network = field(self.vif, "network")
-        return (network and field(network, "mtu")) or self.options.mtu
+        return field(field(self.vif, "network"), "mtu") or self.options.mtu
 
     @property
     def profile(self) -> Any:
@@ -71,8 +76,8 @@ class Translation:
 
 
 def field(thing: Any, name: str) -> Any:
-    """Return a field of a versioned object; None if it is unset, or unknown to this version of the class."""
-    return getattr(thing, name) if name in thing else None
+    """Return a field of a versioned object; None if it or the object is unset, or the class does not know it."""
+    return getattr(thing, name) if thing is not None and name in thing else None
 
 
 def describe(vif: Any) -> str:
@@ -95,17 +100,11 @@ def instance(info: Any) -> Instance:
 
 def document(ask: Translation) -> VIF | None:
     """Return the VIF that vifplug plugs; None if the plugin has nothing to do. Raises InvalidRequest."""
-    form = _form(ask.vif)
-    made = form(ask)
+    made = form(ask.vif)(ask)
     if made is None:
         return None
     known = {"id": ask.need("id"), "mac": ask.need("address")}
     return VIF.from_data({**known, **{key: value for key, value in made.items() if value is not None}})
-
-
-def check(vif: Any) -> None:
-    """Raise InvalidRequest if the VIF's plugin takes no object of its class."""
-    _form(vif)
 
 
 def for_plugin(vif: Any, data: Document) -> VIF:
@@ -121,8 +120,8 @@ def _standard(vif: Any) -> str:
     return next((cls.__name__ for cls in type(vif).__mro__ if cls.__module__ == objects.vif.__name__), "VIFBase")
 
 
-def _form(vif: Any) -> Callable[[Translation], Document | None]:
-    """Return the function for a VIF's class, or for its nearest base class."""
+def form(vif: Any) -> Callable[[Translation], Document | None]:
+    """Return the function for a VIF's class, or for its nearest base class. Raises InvalidRequest."""
     forms = FORMS[vif.plugin]
     for cls in type(vif).__mro__:
         if cls.__name__ in forms:
@@ -146,10 +145,14 @@ def _switched(ask: Translation) -> Document:
     return {"mtu": ask.mtu, "virtualport": {"type": "openvswitch", **given}}
 
 
-def _source(ask: Translation, **more: Any) -> Document:
-    """Return the bridge, and its datapath if it has to be made; trunk bridges isolate by their own VLANs."""
-    source = {"bridge": ask.bridge, "datapath_type": field(ask.profile, "datapath_type") or "system", **more}
-    return source | ({"isolate": False} if ask.bridge.startswith(TRUNK_BRIDGE) else {})
+def _bridge_source(ask: Translation) -> Document:
+    """Return the bridge, and its datapath if it has to be made."""
+    return {"bridge": ask.bridge, "datapath_type": field(ask.profile, "datapath_type") or "system"}
+
+
+def _tap_source(ask: Translation, **more: Any) -> Document:
+    """Return the bridge of a tap; trunk bridges isolate by their own VLANs."""
+    return _bridge_source(ask) | more | ({"isolate": False} if ask.bridge.startswith(TRUNK_BRIDGE) else {})
 
 
 def _openvswitch(ask: Translation) -> Document:
@@ -159,7 +162,7 @@ def _openvswitch(ask: Translation) -> Document:
     made["tap_owner"] = "vifplug" if create_tap else "libvirt"
     made["target"] = ask.need("vif_name")
     tap = {"host_mac": ask.vif.address} if create_tap and field(ask.vif, "address") else {}
-    made["source"] = _source(ask, port_owner="vifplug" if create_port else "libvirt", **tap)
+    made["source"] = _tap_source(ask, port_owner="vifplug" if create_port else "libvirt", **tap)
     if create_tap and field(profile, "multiqueue"):
         made |= {"model": "virtio", "driver": {"queues": 2}}  # any number makes a multi-queue tap
     if ask.options.per_port_bridge:  # OVN's and Neutron's id of a port, whatever the profile says (_plug_port_bridge)
@@ -170,7 +173,7 @@ def _openvswitch(ask: Translation) -> Document:
 def _hybrid(ask: Translation) -> Document:
     ask.need("bridge_name")
     made = _switched(ask)
-    source = _source(ask, hybrid=True, hybrid_bridge=ask.vif.bridge_name)
+    source = _tap_source(ask, hybrid=True, hybrid_bridge=ask.vif.bridge_name)
     return {"type": "bridge", "tap_owner": "libvirt", "target": field(ask.vif, "vif_name"), "source": source, **made}
 
 
@@ -178,15 +181,13 @@ def _vhostuser(ask: Translation) -> Document:
     """Return a vhost-user port. As server, Open vSwitch names the socket after it; as client it has os-vif's name."""
     made, path, mode = _switched(ask), ask.need("path"), ask.need("mode")
     datapath = field(ask.profile, "datapath_type") or "netdev"
-    source = {"path": path, "mode": mode, **_source(ask), "datapath_type": datapath, "port_mtu": made.pop("mtu")}
-    source.pop("isolate", None)
+    common = {**_bridge_source(ask), "datapath_type": datapath, "port_mtu": made.pop("mtu")}
     target = posixpath.basename(path) if mode == "client" else generated("vhu", ask.need("id"))
-    return {"type": "vhostuser", "target": target, "source": source, **made}
+    return {"type": "vhostuser", "target": target, "source": {"path": path, "mode": mode, **common}, **made}
 
 
 def _host_device(ask: Translation) -> Document:
-    made, source = _switched(ask), _source(ask)
-    source.pop("isolate", None)
+    made, source = _switched(ask), _bridge_source(ask)
     if made.pop("mtu") and source["datapath_type"] == "netdev":
         source["port_mtu"] = ask.mtu
     return {"type": "hostdev", "source": {"address": _function(ask), **source}, **made}
@@ -224,10 +225,9 @@ def _generic(ask: Translation) -> Document:
 
 def _direct(ask: Translation) -> Document:
     """Return a macvtap on a VF; with ``vlan_name``, on that VLAN device of the network's physical interface."""
-    network, vlan_name = field(ask.vif, "network"), field(ask.vif, "vlan_name")
     source: Document = {"mode": ask.need("mode")}
-    if vlan_name:
-        physical, vlan = (_needed(ask.vif, network, name) for name in ("bridge_interface", "vlan"))
+    if vlan_name := field(ask.vif, "vlan_name"):
+        physical, vlan = (ask.need(name, "network") for name in ("bridge_interface", "vlan"))
         source |= {"dev": vlan_name, "vlan_device": {"physical": physical, "vlan": vlan}}
     else:
         source["address"] = ask.need("dev_address")
@@ -237,24 +237,16 @@ def _direct(ask: Translation) -> Document:
 def _profile(ask: Translation) -> Document | None:
     profile = field(ask.vif, "port_profile")
     if isinstance(profile, objects.vif.VIFPortProfile8021Qbh):
-        return {"type": "802.1Qbh", "profileid": _needed(ask.vif, profile, "profile_id")}
+        return {"type": "802.1Qbh", "profileid": ask.need("profile_id", "port_profile")}
     if isinstance(profile, objects.vif.VIFPortProfile8021Qbg):
         names = ("manager_id", "type_id", "type_id_version", "instance_id")
-        return {"type": "802.1Qbg", **{name.replace("_", ""): _needed(ask.vif, profile, name) for name in names}}
+        return {"type": "802.1Qbg", **{name.replace("_", ""): ask.need(name, "port_profile") for name in names}}
     return None
 
 
 def _nothing(ask: Translation) -> None:
     """Plug nothing: another agent does it. The ids are required nevertheless, so that a mistake is an error."""
     ask.need("id")
-
-
-def _needed(vif: Any, thing: Any, name: str) -> Any:
-    value = None if thing is None else field(thing, name)
-    if value in (None, ""):
-        found = type(thing).__name__
-        raise InvalidRequest(f"{describe(vif)}: {name} of its {found} is missing; plugin {vif.plugin} needs it")
-    return value
 
 
 #: plugin -> class -> its translation. ``vifplug`` has the classes that no plugin of os-vif has.
