@@ -14,7 +14,6 @@ from vifplug.model.vif import VIF
 from vifplug.networks.resolve import mtu_problem
 from vifplug.plan import preconditions
 from vifplug.plan.facts import BridgeFacts
-from vifplug.plan.registry import OvsBridge
 from vifplug.store.store import Holding, taken
 
 if TYPE_CHECKING:
@@ -70,12 +69,9 @@ class Admission:
     def _unready(self, job: Job) -> Iterator[str]:
         """Yield what is missing on the host or belongs to another owner."""
         observed = self._engine.observe([job])
-        for resource in job.desired:
-            if isinstance(resource, OvsBridge) and not resource.transient and resource.identity not in observed:
-                message = f"{resource.described} does not exist on this host, and VIF {job.vif.id} needs it"
-                yield f"{message}: a bridge that plugging creates has no uplink"
+        yield from map(str, preconditions.without_uplink(job.desired, observed, job.vif.id))
         try:
-            self._engine.prepare([job])
+            self._engine.plan([job], observed)
         except VifplugError as first:
             for error in (*preconditions.reasons(lasting(job.desired), observed), first):
                 yield from sentences(error)

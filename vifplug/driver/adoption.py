@@ -48,14 +48,14 @@ def adopt(jobs: Sequence[Job], engine: Engine, *, dry_run: bool = False) -> list
         Unsupported: vifplug would have to make a resource.
     """
     check_distinct(jobs)
-    observed = engine.observe(jobs)
+    observed = engine.observe(jobs, settle=True)
     for job in jobs:
         _check(job, observed)
         recorded = job.former.originals if job.former else {}
         job.originals = {**steps.originals(job.desired, observed), **_kept(recorded, observed)}
     adopted = [_adopted(job, observed) for job in jobs]
     if not dry_run:
-        engine.record(jobs)
+        engine.apply(jobs, "plugging")  # which takes no steps: nothing is planned
     return adopted
 
 

@@ -69,17 +69,15 @@ class Job:
     #: whether a record that holds what is desired was written before anything was planned
     reserved: bool = False
     #: makes the job of the same VIF with another actual VIF; None for a job that a record left
-    of: Callable[[VIF], Job] | None = None
+    remake: Callable[[VIF], Job] | None = None
 
-    def leave_vlan_bridge(self, observed: Observation) -> bool:
-        """Move the VIF from a VLAN bridge to its parent, where ``observed`` shows one; return whether it did."""
+    def on_parent_bridge(self, observed: Observation) -> Job | None:
+        """Return the job on the parent of the VIF's bridge if that is a VLAN bridge in ``observed``, otherwise None."""
         seen = observed.get((OvsBridge.kind, getattr(self.actual.source, "bridge", "")))
         bridge = seen.resource if seen else None
-        if self.of is None or not isinstance(bridge, OvsBridge) or not bridge.parent:
-            return False
-        moved = self.of(own_names.on_parent_bridge(self.actual, bridge))
-        self.actual, self.interface_xml, self.desired = moved.actual, moved.interface_xml, moved.desired
-        return True
+        if self.remake is None or not isinstance(bridge, OvsBridge) or not bridge.parent:
+            return None
+        return self.remake(own_names.on_parent_bridge(self.actual, bridge))
 
     @classmethod
     def recorded(cls, stored: StoredVif) -> Job:
@@ -92,6 +90,10 @@ class Job:
             desired=stored.resources,
             former=stored,
         )
+
+    def dropped(self) -> list[Resource]:
+        """Return the recorded resources that are no longer desired."""
+        return steps.dropped(self.desired, self.former.resources) if self.former else []
 
     def record(self, state: State, begun: Record | None = None) -> Record:
         """Return the record of the finished job, or of an unfinished one, which also keeps what the VIF had before.
@@ -154,16 +156,26 @@ class Engine:
             settle: include what can be applied only when a guest has started.
         """
         check_distinct(jobs)
-        gone = [steps.dropped(job.desired, _resources(job.former)) for job in jobs]
-        desired = [list(job.desired) if settle else lasting(job.desired) for job in jobs]
-        everything = list(itertools.chain.from_iterable(desired))
-        leaving = itertools.chain.from_iterable(map(lasting, gone))
-        observed = self._machine.observe([*everything, *leaving, *preconditions.required(everything)])
-        if [job for job in jobs if job.leave_vlan_bridge(observed)]:
-            return self.prepare(jobs, settle=settle)
-        preconditions.raise_unmet(everything, observed)
-        for job, dropped in zip(jobs, gone, strict=True):
-            former, recorded = _resources(job.former), _originals(job.former)
+        self.plan(jobs, self.observe(jobs, settle=settle), settle=settle)
+
+    def observe(self, jobs: Sequence[Job], *, settle: bool = False) -> Observation:
+        """Observe what the jobs desire, what their plans require, and what they no longer desire.
+
+        A job on a VLAN bridge becomes the job on the bridge's parent.
+        """
+        desired = _desired(jobs, settle=settle)
+        leaving = lasting(itertools.chain.from_iterable(map(Job.dropped, jobs)))
+        observed = self._machine.observe([*desired, *leaving, *preconditions.required(desired)])
+        moved = [(job, other) for job in jobs if (other := job.on_parent_bridge(observed))]
+        for job, other in moved:
+            job.actual, job.interface_xml, job.desired = other.actual, other.interface_xml, other.desired
+        return self.observe(jobs, settle=settle) if moved else observed
+
+    def plan(self, jobs: Sequence[Job], observed: Observation, *, settle: bool = False) -> None:
+        """Plan the steps of each job from what `observe` returned; see `prepare`."""
+        preconditions.raise_unmet(_desired(jobs, settle=settle), observed)
+        for job in jobs:
+            former, recorded, dropped = _resources(job.former), _originals(job.former), job.dropped()
             job.desired = with_defaults(job.desired, observed)
             _refuse_held(lasting(dropped), observed, job.vif.id)
             job.originals = {**steps.originals(lasting(job.desired), observed), **recorded}
@@ -291,16 +303,6 @@ class Engine:
                     failed[vif_id] = Difference(vif_id, "resources", "an answer of their plugin", str(error))
             return observed, failed
 
-    def observe(self, jobs: Sequence[Job]) -> Observation:
-        """Observe what the jobs desire, with what a guest's start undoes and with what the plan requires."""
-        desired = [resource for job in jobs for resource in job.desired]
-        observed = self._machine.observe([*desired, *preconditions.required(desired)])
-        return self.observe(jobs) if [job for job in jobs if job.leave_vlan_bridge(observed)] else observed
-
-    def record(self, jobs: Sequence[Job]) -> None:
-        """Record the jobs as plugged without taking a step: all of them or none."""
-        self._store.put([job.record("plugged") for job in jobs if not job.is_recorded()])
-
     def _undo(self, jobs: Sequence[Job], planned: Sequence[Step], done: Sequence[Step], error: BaseException) -> None:
         """Undo the steps that were taken, restore the records, and raise the outcome.
 
@@ -386,6 +388,11 @@ def _recorded(stored: StoredVif | None, *, force: bool) -> tuple[list[Resource],
     # not above: what is logged in an except clause gets the exception's own text appended (oslo.log)
     _log.warning("VIF %s: what it changed is not restored, since its record cannot be used: %s", stored.id, reason)
     return None
+
+
+def _desired(jobs: Iterable[Job], *, settle: bool) -> list[Resource]:
+    desired = list(itertools.chain.from_iterable(map(operator.attrgetter("desired"), jobs)))
+    return desired if settle else lasting(desired)
 
 
 def lasting(resources: Iterable[Resource]) -> list[Resource]:

@@ -125,7 +125,7 @@ class JobFactory:
             interface_xml=write.element(plugins.interface(kind, actual, context)),
             desired=plugins.desired(kind, actual, context),
             former=request.former,
-            of=lambda actual: self._job(request, actual),
+            remake=lambda actual: self._job(request, actual),
         )
 
     def _validate(self, vif: VIF, instance: Instance | None) -> _Validated:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from vifplug.errors import VifplugError
+from vifplug.errors import Missing, VifplugError
+from vifplug.plan.kinds.openvswitch import OvsBridge
 from vifplug.plan.resource import Observation, Resource
 from vifplug.plan.steps import steps_toward
 
@@ -46,6 +47,14 @@ def reasons(desired: Sequence[Resource], observed: Observation) -> Iterator[Vifp
     yield from unmet(desired, observed)
     for resource in desired:
         yield from _obstacle(resource, observed)
+
+
+def without_uplink(desired: Sequence[Resource], observed: Observation, vif_id: str) -> Iterator[VifplugError]:
+    """Yield an error for each Open vSwitch bridge that a plug would create: a guest on it reaches nobody."""
+    for bridge in desired:
+        if isinstance(bridge, OvsBridge) and not bridge.transient and bridge.identity not in observed:
+            message = f"{bridge.described} does not exist on this host, and VIF {vif_id} needs it"
+            yield Missing(f"{message}: a bridge that plugging creates has no uplink")
 
 
 def _obstacle(desired: Resource, observed: Observation) -> Iterator[VifplugError]:
