@@ -6,10 +6,10 @@ Importing this module registers nothing.
 
 from __future__ import annotations
 
+import dataclasses
 import grp
 import math
 import pwd
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -20,10 +20,9 @@ from oslo_config import types as kinds
 from vifplug.errors import InvalidConfig, NotPermitted
 from vifplug.host.ovs.settings import OvsSettings
 from vifplug.model.codec import FrozenMap, joined
-from vifplug.model.names import parse_device
+from vifplug.model.names import matching, parse_device
 from vifplug.networks.resolve import DEFAULT_BRIDGE
-from vifplug.types import base
-from vifplug.types.base import Option, VIFType
+from vifplug.types.base import Option, TypeSettings, VIFType
 
 PROJECT = "vifplug"
 OWN = "vifplug"
@@ -50,25 +49,8 @@ class DescribedOption(kinds.ConfigType):
     def __repr__(self) -> str:
         return self.allowed
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, DescribedOption) and self.allowed == other.allowed
-
-    def __hash__(self) -> int:
-        return hash(self.allowed)
-
     def _formatter(self, value: object) -> str:
         return str(value)
-
-
-def matching(pattern: str, allowed: str) -> DescribedOption:
-    """Return the type of strings that match ``pattern`` as a whole."""
-
-    def convert(value: str) -> str:
-        if not re.fullmatch(pattern, value):
-            raise ValueError(value)
-        return value
-
-    return DescribedOption(convert, allowed)
 
 
 def id_of(noun: str, find: Callable[[str], int]) -> DescribedOption:
@@ -83,14 +65,18 @@ def id_of(noun: str, find: Callable[[str], int]) -> DescribedOption:
     return DescribedOption(convert, f"the name or the number of a {noun} of this host")
 
 
-PATH = matching(r"/[^\0]*", "an absolute path")
+def strings(pattern: str, allowed: str) -> DescribedOption:
+    """Return the type of strings that match ``pattern`` as a whole."""
+    return DescribedOption(matching(pattern, allowed), allowed)
+
+
+PATH = strings(r"/[^\0]*", "an absolute path")
 _REMOTE = r"(unix:/[^\0,]+|(tcp|ssl):[^\s,]+:\d{1,5})"
-REMOTES = matching(
+REMOTES = strings(
     rf"{_REMOTE}(,{_REMOTE})*", "unix:PATH, tcp:HOST:PORT or ssl:HOST:PORT, or several of them, separated by commas"
 )
-MODE = DescribedOption(
-    lambda value: int(matching(r"0?[0-7]{3}", "")(value), 8), "a mode of three octal digits, such as 0755"
-)
+_OCTAL = strings(r"0?[0-7]{3}", "a mode of three octal digits, such as 0755")
+MODE = DescribedOption(lambda value: int(_OCTAL(value), 8), _OCTAL.allowed)
 BRIDGE = DescribedOption(parse_device, "the name of a bridge, at most 15 bytes")
 USER = id_of("user", lambda name: pwd.getpwnam(name).pw_uid)
 GROUP = id_of("group", lambda name: grp.getgrnam(name).gr_gid)
@@ -216,9 +202,6 @@ OVS_OPTIONS: tuple[cfg.Opt, ...] = (
     cfg.Opt("ssl_key", PATH, help="File of the private key of ssl_certificate."),
 )
 
-#: options in [vifplug_ovs] that concern VIFs, not the connection
-_NOT_THE_CONNECTIONS = ("default_qos_type", "isolate_vif", "per_port_bridge", "integration_bridge")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
@@ -226,35 +209,16 @@ class Config:
 
     state_path: str
     networks_dir: str
-    tap_owner: str | None
     #: None: all installed types
     enabled_types: tuple[str, ...] | None
-    #: uid
-    tap_user: int
-    #: gid
-    tap_group: int | None
     #: seconds
     lock_timeout: float
     ovs: OvsSettings
-    default_qos_type: str | None
-    isolate_vif: bool
-    per_port_bridge: bool
     integration_bridge: str
+    #: what every VIF type gets
+    common: TypeSettings
     #: values of the options of each type
     types: FrozenMap[str, FrozenMap[str, Any]]
-
-    @property
-    def common(self) -> base.TypeSettings:
-        """The settings that every VIF type gets."""
-        return base.TypeSettings(
-            tap_owner=self.tap_owner,
-            tap_user=self.tap_user,
-            tap_group=self.tap_group,
-            datapath_type=self.ovs.datapath_type,
-            default_qos_type=self.default_qos_type,
-            isolate_vif=self.isolate_vif,
-            per_port_bridge=self.per_port_bridge,
-        )
 
 
 #: A VIF type, as a class or an instance.
@@ -302,27 +266,35 @@ def settings(conf: cfg.ConfigOpts, types: Iterable[Kind] = ()) -> Config:
         InvalidConfig: a value is not allowed; the error names every such option.
     """
     types, problems = tuple(types), list[str]()
-    own, ovs, *others = [_values(conf, group, options, problems) for group, options in _groups(types)]
+    own, ovs, *others = [
+        {option.dest: _value(conf, group, option, problems) for option in options} for group, options in _groups(types)
+    ]
     if problems:
         raise InvalidConfig("; ".join(problems))
+    every = own | ovs
     return Config(
-        **own | {"enabled_types": enabled_types(conf)},
-        **{name: ovs.pop(name) for name in _NOT_THE_CONNECTIONS},
-        ovs=OvsSettings(**ovs),
+        state_path=own["state_path"],
+        networks_dir=own["networks_dir"],
+        enabled_types=enabled_types(conf),
+        lock_timeout=own["lock_timeout"],
+        ovs=_record(OvsSettings, every),
+        integration_bridge=ovs["integration_bridge"],
+        common=_record(TypeSettings, every),
         types=FrozenMap(dict(zip((each.name for each in types), map(FrozenMap, others), strict=True))),
     )
 
 
+def _record(cls: Any, values: Mapping[str, Any]) -> Any:
+    """Return the dataclass ``cls`` with those of the values that it has a field for."""
+    return cls(**{field.name: values[field.name] for field in dataclasses.fields(cls)})
+
+
 def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
     """Return the options of vifplug and of its own types, for oslo-config-generator."""
-    from vifplug.types.bridge import BridgeType
-    from vifplug.types.direct import DirectType
-    from vifplug.types.ethernet import EthernetType
-    from vifplug.types.hostdev import HostDeviceType
-    from vifplug.types.vhostuser import VhostUserType
+    from vifplug.types import bridge, direct, ethernet, hostdev, vhostuser
 
-    own = [(OWN, list(OPTIONS)), (OVS, list(OVS_OPTIONS))]
-    return own + type_opts((BridgeType, EthernetType, VhostUserType, HostDeviceType, DirectType))
+    own = (bridge.BridgeType, ethernet.EthernetType, vhostuser.VhostUserType, hostdev.HostDeviceType, direct.DirectType)
+    return [(OWN, list(OPTIONS)), (OVS, list(OVS_OPTIONS)), *type_opts(own)]
 
 
 def type_opts(types: Iterable[Kind]) -> list[tuple[str, list[cfg.Opt]]]:
@@ -352,10 +324,6 @@ def _sentence(error: Exception) -> str:
 
 
 # -- values and their problems ------------------------------------------------------------------------------------
-
-
-def _values(conf: cfg.ConfigOpts, group: str, options: Iterable[cfg.Opt], problems: list[str]) -> dict[str, Any]:
-    return {option.dest: _value(conf, group, option, problems) for option in options}
 
 
 def _value(conf: cfg.ConfigOpts, group: str, option: cfg.Opt, problems: list[str]) -> Any:

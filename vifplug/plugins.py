@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.metadata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from typing import Any, Literal, TypeVar
@@ -317,28 +317,19 @@ def report_resources() -> list[PluginReport]:
     return [PluginReport(origin=origin(each.point), reason=each.problem, plugin="resource") for _, each in found]
 
 
-class ResourceKinds(Mapping[str, type[Resource]]):
-    """The resource classes by kind: vifplug's own, and those of third-party backends that can be used.
+class ResourceKinds(dict[str, type[Resource]]):
+    """The resource classes by kind: vifplug's own as items, and those of third-party backends on request.
 
-    A backend is loaded when its kind is looked up.
+    A backend is loaded when its kind is looked up: ``kinds[kind]`` raises KeyError if it cannot be used.
     """
 
     def __init__(self, backends: Mapping[str, BackendFactory], own: Mapping[str, type[Resource]]) -> None:
+        super().__init__(own)
         self._backends = backends
-        self._own = own
 
-    def __getitem__(self, kind: str) -> type[Resource]:
-        if kind in self._own:
-            return self._own[kind]
+    def __missing__(self, kind: str) -> type[Resource]:
         found = {resource.kind: resource for resource in self._backends[kind].resources}
         return found[kind]
-
-    def __iter__(self) -> Iterator[str]:
-        yield from self._own
-        yield from (kind for kind, backend in self._backends.items() if kind not in self._own and backend.resources)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
 
 
 def _loaded(point: EntryPoint) -> Any:

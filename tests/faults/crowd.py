@@ -14,6 +14,7 @@ from multiprocessing.context import ForkProcess
 from pathlib import Path
 
 from tests.faults.pools import definition, network_vif, vif_id
+from tests.support.holdings import all_holdings
 from tests.support.memory import Home
 from vifplug import VIFDriver, errors
 from vifplug.driver.verbs import Plugged
@@ -149,12 +150,12 @@ def crowd(home: Home, enough: Mapping[str, int], watch: Callable[[Store, Signs],
         for number in range(16 * MANY):
             mended(driver, signs, vif_id(number), dice.random() < 0.5)
             mended(driver, signs, vif_id(number), False)
-        assert driver.list() == [] and record.all_holdings() == []
+        assert driver.list() == [] and all_holdings(record) == []
 
 
 def watch_the_record(record: Store, signs: Signs) -> None:
     """Nobody is beside one that is alone, and whoever said all the while that he has a device has it."""
-    before, holdings, after = signs.seen(), record.all_holdings(), signs.seen()
+    before, holdings, after = signs.seen(), all_holdings(record), signs.seen()
     for each in holdings:
         beside = [other for other in holdings if other.name == each.name and other is not each]
         assert not (each.alone and beside), (each, beside)

@@ -12,6 +12,7 @@ import pytest
 
 from tests.faults.crowd import CROWDED_DEVICES, FORK, MANY, crowd, watch_the_record
 from tests.faults.pools import SharedMemory, definition, killed_at, network_vif, vif_id
+from tests.support.holdings import all_holdings
 from tests.support.memory import Bench, Home
 from vifplug import VIF, errors
 from vifplug.host.host import Host
@@ -86,11 +87,11 @@ def test_what_a_killed_update_holds_is_reported_by_check(little: Little) -> None
             break
         little.memory.take_over()
         little.pool("switched")
-        if Store(little.home.path / "state").all_holdings():
+        if all_holdings(Store(little.home.path / "state")):
             assert little.driver.check(), f"killed at {moment}, a device is held and nothing says so"
             holding += 1
         little.driver.update(vif)
-        assert little.driver.check() == [] and Store(little.home.path / "state").all_holdings() == []
+        assert little.driver.check() == [] and all_holdings(Store(little.home.path / "state")) == []
         little.pool("passthrough")
     assert holding > 5
 
@@ -146,7 +147,7 @@ def test_eight_processes_fill_a_pool_evenly_and_to_the_last_device(
     for each in running:
         each.join()
     assert [each.exitcode for each in running] == [0] * MANY
-    had = Counter(each.name for each in Store(tmp_path / "state").all_holdings())
+    had = Counter(each.name for each in all_holdings(Store(tmp_path / "state")))
     assert {had[f"device {name}"] for name in names} == given
     assert (
         Counter((tmp_path / "log").read_text())["p"] == sum(had.values()) == min(32, 32 if mode == "vepa" else devices)

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from tests.faults.pools import QBH, SharedMemory, definition, killed_at, vif_id
+from tests.support.holdings import all_holdings
 from tests.support.memory import Home
 from vifplug import VIF, VIFDriver, errors
 from vifplug.driver.records import StoredVif
@@ -417,7 +418,7 @@ class Pools(RuleBasedStateMachine):
         return {name: alone for (name, owner), alone in self._all_held().items() if owner == id}
 
     def _all_held(self) -> dict[tuple[str, str], bool]:
-        found = Store(self.home.path / "state").all_holdings()
+        found = all_holdings(Store(self.home.path / "state"))
         return {(each.name.removeprefix("device "), each.vif_id): each.alone for each in found}
 
     @invariant()

@@ -43,7 +43,8 @@ def _made(directory: Path) -> Path:
 def test_defaults_are_those_that_others_rely_on(load: Load) -> None:
     found = options.settings(load(""))
     assert (found.state_path, found.networks_dir) == ("/var/lib/vifplug", "/etc/vifplug/networks.d")
-    assert (found.tap_owner, found.enabled_types, found.tap_user, found.tap_group) == (None, None, 0, None)
+    assert (found.common.tap_owner, found.common.tap_user, found.common.tap_group) == (None, 0, None)
+    assert found.enabled_types is None
     assert (found.ovs.connection, found.ovs.timeout, found.ovs.wait) == ("unix:/run/openvswitch/db.sock", 10, "ofport")
 
 
@@ -60,7 +61,7 @@ def test_values_are_plain_and_ids_are_numbers(load: Load) -> None:
         ),
         [BridgeType, VhostUserType()],
     )
-    assert (found.tap_user, found.tap_group, found.enabled_types) == (nobody, 36, ("bridge", "direct"))
+    assert (found.common.tap_user, found.common.tap_group, found.enabled_types) == (nobody, 36, ("bridge", "direct"))
     assert found.types["vhostuser"] == {"socket_dir_user": nobody, "socket_dir_group": None, "socket_dir_mode": 0o750}
     assert found.types["bridge"] == {"hairpin": True, "learning": None}
     assert hash(found) == hash(found)

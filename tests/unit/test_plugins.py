@@ -303,7 +303,8 @@ KINDS = """
     own = {point.name for point in distribution("vifplug").entry_points if point.group == "vifplug.resources"}
     try:
         backends = {kind: backend for kind, backend in plugins.load_resources().items() if kind not in own}
-        kinds = {kind: cls.__name__ for kind, cls in plugins.ResourceKinds(backends, {}).items()}
+        found = plugins.ResourceKinds(backends, {})
+        kinds = {kind: found[kind].__name__ for kind, backend in backends.items() if backend.resources}
         answer = [sorted(backends), kinds, [type(make()._backend).__name__ for make in backends.values()]]
     except errors.VifplugError as error:
         answer = [type(error).__name__, str(error), error.exit_code]

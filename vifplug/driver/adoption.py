@@ -53,20 +53,19 @@ def adopt(jobs: Sequence[Job], engine: Engine, *, dry_run: bool = False) -> list
         _check(job, observed)
         recorded = job.former.originals if job.former else {}
         job.originals = {**steps.originals(job.desired, observed), **_kept(recorded, observed)}
-    adopted = [_adopted(job, observed) for job in jobs]
+    adopted = [
+        Adopted(
+            vif=job.vif,
+            actual=job.actual,
+            interface_xml=job.interface_xml,
+            changed=not job.is_recorded(),
+            differences=tuple(steps.differences(job.desired, observed)),
+        )
+        for job in jobs
+    ]
     if not dry_run:
         engine.apply(jobs, "plugging")  # which takes no steps: nothing is planned
     return adopted
-
-
-def _adopted(job: Job, observed: Observation) -> Adopted:
-    return Adopted(
-        vif=job.vif,
-        actual=job.actual,
-        interface_xml=job.interface_xml,
-        changed=not job.is_recorded(),
-        differences=tuple(steps.differences(job.desired, observed)),
-    )
 
 
 def _check(job: Job, observed: Observation) -> None:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from vifplug.errors import InvalidDocument, InvalidRequest, Missing, Problem, UnknownNetwork
 from vifplug.model.codec import joined
@@ -39,14 +38,6 @@ class NetworkDefinition:
         return "; ".join(map(str, self.problems))
 
 
-class NetworkDefinitions(Protocol):
-    """The networks of a host."""
-
-    def all(self) -> Sequence[NetworkDefinition]:
-        """Return every definition, valid or not, by name."""
-        ...
-
-
 class NetworkDirectory:
     """The ``*.xml`` files of a directory, read when they are needed and again when they have changed. Thread-safe.
 
@@ -59,7 +50,7 @@ class NetworkDirectory:
         self._reading = threading.Lock()
 
     def all(self) -> list[NetworkDefinition]:
-        """See `NetworkDefinitions.all`. A name that several files define is a problem of each of them."""
+        """Return every definition, valid or not, by name. A name that several files have is a problem of each."""
         with self._reading:
             found = list(self._files())
             there = {each.place for each in found}
@@ -111,9 +102,13 @@ class StaticNetworks:
             raise InvalidRequest(f"network {joined(repeated, 'and')} is given more than once: expected each name once")
 
     def all(self) -> list[NetworkDefinition]:
-        """See `NetworkDefinitions.all`."""
+        """Return every definition, by name."""
         found = (NetworkDefinition(name=each.name, place="given", network=each) for each in self._networks)
         return sorted(found, key=lambda each: each.name)
+
+
+#: The networks of a host
+NetworkDefinitions = NetworkDirectory | StaticNetworks
 
 
 def get(definitions: NetworkDefinitions, name: str) -> Network:

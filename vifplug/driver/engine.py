@@ -39,12 +39,10 @@ from vifplug.plan.steps import Difference, Observation, Observed, Step
 from vifplug.store.store import Record, State, Store
 
 if TYPE_CHECKING:
-    from vifplug.host.machine import Machine, Progress
+    from vifplug.host.host import Host
+    from vifplug.host.machine import Progress
 
 _log = logging.getLogger(__name__)
-
-#: From a VIF's id to everything on the host that carries its mark
-Find = Callable[[str], Sequence[Resource]]
 
 
 @dataclass(kw_only=True)
@@ -143,10 +141,10 @@ class Job:
 
 
 class Engine:
-    """Brings a machine to what jobs desire. Callers hold the locks of the VIFs. Thread-safe."""
+    """Brings a host to what jobs desire. Callers hold the locks of the VIFs. Thread-safe."""
 
-    def __init__(self, machine: Machine, store: Store) -> None:
-        self._machine = machine
+    def __init__(self, host: Host, store: Store) -> None:
+        self._host = host
         self._store = store
 
     def prepare(self, jobs: Sequence[Job], *, settle: bool = False) -> None:
@@ -165,7 +163,7 @@ class Engine:
         """
         desired = _desired(jobs, settle=settle)
         leaving = lasting(itertools.chain.from_iterable(map(Job.dropped, jobs)))
-        observed = self._machine.observe([*desired, *leaving, *preconditions.required(desired)])
+        observed = self._host.observe([*desired, *leaving, *preconditions.required(desired)])
         moved = [(job, other) for job in jobs if (other := job.on_parent_bridge(observed))]
         for job, other in moved:
             job.actual, job.interface_xml, job.desired = other.actual, other.interface_xml, other.desired
@@ -224,21 +222,21 @@ class Engine:
             return
         done: list[Step] = []
         try:
-            self._machine.apply(releases, done)
-            self._machine.apply([*removals, *additions], done, progress)
+            self._host.apply(releases, done)
+            self._host.apply([*removals, *additions], done, progress)
             self._store.put([job.record("plugged", record) for job, record in zip(pending, begun, strict=True)])
         except BaseException as error:
             self._undo(pending, [*releases, *removals, *additions], done, error)
             raise
 
-    def remove(self, vif_id: str, stored: StoredVif | None, find: Find, *, force: bool) -> list[Step]:
+    def remove(self, vif_id: str, stored: StoredVif | None, *, force: bool) -> list[Step]:
         """Remove what is recorded of a VIF, and return the steps that were taken.
 
-        A failure is not undone: the remaining steps are taken all the same. While something is left the record stays,
-        so that the next attempt resumes.
+        What carries the VIF's mark is looked for if there is no sound record, or if a recorded device does not exist
+        under its name. A failure is not undone: the remaining steps are taken all the same. While something is left
+        the record stays, so that the next attempt resumes.
 
         Args:
-            find: is called if there is no sound record, or if a recorded device does not exist under its name.
             force: remove what a guest has open, and ignore resources whose plugin is not installed.
 
         Raises:
@@ -246,11 +244,11 @@ class Engine:
             PartlyDone: something is left.
         """
         recorded = _recorded(stored, force=force)
-        desired, originals = recorded or (lasting(find(vif_id)), {})
-        observed = self._machine.observe(desired)
+        desired, originals = recorded or (lasting(self._host.find(vif_id)), {})
+        observed = self._host.observe(desired)
         if any(_is_lost(each, observed) for each in desired):
-            desired = list({each.identity: each for each in (*desired, *find(vif_id))}.values())
-            observed = self._machine.observe(desired)
+            desired = list({each.identity: each for each in (*desired, *self._host.find(vif_id))}.values())
+            observed = self._host.observe(desired)
         if not force:
             _refuse_held(desired, observed, vif_id)
         interrupted = stored is not None and recorded is not None and stored.is_interrupted
@@ -263,7 +261,7 @@ class Engine:
         return taken
 
     def differences(self, records: Iterable[StoredVif]) -> list[Difference]:
-        """Return where the machine is not as recorded, and which records are damaged.
+        """Return where the host is not as recorded, and which records are damaged.
 
         What a guest's start undoes counts only while a guest runs.
         """
@@ -292,13 +290,13 @@ class Engine:
     def _observed(self, records: Sequence[StoredVif]) -> tuple[Observation, dict[str, Difference]]:
         """Observe the resources of all VIFs at once; return also the VIFs whose plugin fails to observe them."""
         try:
-            return self._machine.observe(itertools.chain.from_iterable(each.resources for each in records)), {}
+            return self._host.observe(itertools.chain.from_iterable(each.resources for each in records)), {}
         except BrokenPlugin:
             observed: dict[Identity, Observed] = {}
             failed: dict[str, Difference] = {}
             for vif_id, each in ((stored.id, stored.resources) for stored in records):
                 try:
-                    observed |= self._machine.observe(each)
+                    observed |= self._host.observe(each)
                 except BrokenPlugin as error:
                     failed[vif_id] = Difference(vif_id, "resources", "an answer of their plugin", str(error))
             return observed, failed
@@ -326,7 +324,7 @@ class Engine:
         left = []
         for step in planned:
             try:
-                seen = self._machine.observe([step.subject]).get(step.subject.identity)
+                seen = self._host.observe([step.subject]).get(step.subject.identity)
                 found = seen.resource if seen else None
                 if steps.is_at(step.before, found):
                     continue
@@ -339,7 +337,7 @@ class Engine:
         """Take the steps, together if possible; after a failure take each remaining step by itself."""
         done: list[Step] = []
         try:
-            self._machine.apply(taken, done)
+            self._host.apply(taken, done)
         except VifplugError:
             if left := self._attempt(step for step in taken if step not in done):
                 message = f"VIF {vif_id} is not wholly unplugged: {'; '.join(left)}; unplug it again"
@@ -350,7 +348,7 @@ class Engine:
         left = []
         for step in taken:
             try:
-                self._machine.apply([step], [])
+                self._host.apply([step], [])
             except VifplugError as error:
                 left.append(f"{step} ({error})")
         return left

@@ -83,33 +83,26 @@ class JobFactory:
             Missing: the host lacks what a VIF needs. Resolving a network raises further errors.
         """
         requests = [dataclasses.replace(each, former=self.former(each.vif)) for each in requests]
-        jobs: dict[int, Job] = {}
-        choices: dict[int, PoolChoice] = {}
-        for number, request in enumerate(requests):
-            begun = self._resolver.begin(request.vif, request.former, refresh=refresh)
-            if isinstance(begun, PoolChoice):
-                choices[number] = begun
-            else:
-                jobs[number] = self._job(request, begun)
+        begun = [self._resolver.begin(each.vif, each.former, refresh=refresh) for each in requests]
+        choices = {number: each for number, each in enumerate(begun) if isinstance(each, PoolChoice)}
+        jobs = {number: self._job(requests[number], each) for number, each in enumerate(begun) if isinstance(each, VIF)}
         if choices or dry_run:
             with self._records.store.transaction(dry_run=dry_run) as transaction:
                 for job in jobs.values():  # a device that is named comes before one that is chosen
                     _reserve(job, transaction)
-                jobs |= {number: self._chosen(requests[number], each, transaction) for number, each in choices.items()}
+                for number, choice in choices.items():
+                    actual = choice.actual(transaction.holdings(choice.names))
+                    jobs[number] = self._job(requests[number], actual)
+                    _reserve(jobs[number], transaction)
         return [jobs[number] for number in range(len(requests))]
 
     def of(self, vif: VIF, actual: VIF, former: StoredVif | None, instance: Instance | None = None) -> Job:
         """Return the job of a VIF that is resolved already."""
         return self._job(Request(vif, instance, former=former), actual)
 
-    def _chosen(self, request: Request, choice: PoolChoice, transaction: StoreTransaction) -> Job:
-        job = self._job(request, choice.actual(transaction.holdings(choice.names)))
-        _reserve(job, transaction)
-        return job
-
     def former(self, vif: VIF) -> StoredVif | None:
         """Return what is recorded of a VIF. Raises DamagedRecord."""
-        stored = self._records.get(vif.id)
+        stored = self._records.get(vif.id, vif)
         return stored and stored.validate()
 
     def _job(self, request: Request, actual: VIF) -> Job:

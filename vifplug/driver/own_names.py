@@ -27,7 +27,7 @@ def with_own_names(vif: VIF, own_name: Callable[[str], str]) -> VIF:
         own_name: returns the own name of a device; a name that no device has is returned as it is.
     """
     changes: dict[str, Any] = {}
-    if (source := _renamed(vif.source, own_name)) != vif.source:
+    if (source := _renamed(vif.source, own_name)) is not vif.source:
         changes["source"] = source
     exists = getattr(vif.source, "given", False) or getattr(vif.source, "adopted", False)
     if exists and vif.target and (target := own_name(vif.target)) != vif.target:
@@ -48,14 +48,18 @@ def on_parent_bridge(vif: VIF, bridge: OvsBridge) -> VIF:
 
 def _renamed(source: Model, own_name: Callable[[str], str]) -> Model:
     changes: dict[str, Any] = {}
-    for name in _device_fields(type(source)):
+    kind: Any = type(source)
+    for name in _device_fields(kind):
         value = getattr(source, name)
-        changes[name] = _renamed(value, own_name) if isinstance(value, Model) else value and own_name(value)
-    return source.replace(**changes) if changes != {name: getattr(source, name) for name in changes} else source
+        renamed = _renamed(value, own_name) if isinstance(value, Model) else value and own_name(value)
+        if renamed != value:
+            changes[name] = renamed
+    return source.replace(**changes) if changes else source
 
 
-def _find_device_fields(source: type[Model]) -> tuple[str, ...]:
-    """The fields that are a device's name, or a record of their own."""
+@functools.cache
+def _device_fields(source: Any) -> tuple[str, ...]:
+    """Return the fields of a model that are a device's name, or a model of their own."""
     hints = typing.get_type_hints(source, include_extras=True)
     kinds = {name: (hint, *typing.get_args(hint)) for name, hint in hints.items()}
     return tuple(name for name, found in kinds.items() if any(each == DeviceName or _is_model(each) for each in found))
@@ -63,6 +67,3 @@ def _find_device_fields(source: type[Model]) -> tuple[str, ...]:
 
 def _is_model(hint: object) -> bool:
     return isinstance(hint, type) and issubclass(hint, Model)
-
-
-_device_fields: Callable[[Any], tuple[str, ...]] = functools.cache(_find_device_fields)

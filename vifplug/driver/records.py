@@ -107,6 +107,10 @@ class StoredVif:
         """Whether libvirt, or somebody else, made the VIF's port."""
         return bool(getattr(self.actual.source, "adopted", False))
 
+    def is_of_network(self, name: str) -> bool:
+        """Return whether the VIF requests the named network."""
+        return self.vif.type == "network" and bool(self.vif.source.network == name)
+
     @functools.cached_property
     def problem(self) -> str:
         """What is wrong with the record, and what to do, in one sentence; empty for a sound one.
@@ -115,10 +119,8 @@ class StoredVif:
         """
         try:
             self.validate()
-        except DamagedRecord as error:
-            return str(error)
-        except Missing:
-            return ""
+        except (DamagedRecord, Missing) as error:
+            return str(error) if isinstance(error, DamagedRecord) else ""
         return ""
 
     def validate(self, *parts: str) -> StoredVif:
@@ -162,10 +164,17 @@ class Records:
         self.store = store
         self._kinds = kinds
 
-    def get(self, vif_id: str) -> StoredVif | None:
-        """Return the record of one VIF; None if there is none."""
+    def get(self, vif_id: str, requested: VIF | None = None) -> StoredVif | None:
+        """Return the record of one VIF; None if there is none.
+
+        Args:
+            requested: a VIF that is used as the recorded one, without decoding it, if its document is the same.
+        """
         row = self.store.get(vif_id)
-        return StoredVif(row, self._kinds) if row else None
+        stored = StoredVif(row, self._kinds) if row else None
+        if stored and requested and stored.row.asked == requested.to_json():
+            stored.__dict__["actual" if stored.row.actual == stored.row.asked else "vif"] = requested
+        return stored
 
     def all(self) -> list[StoredVif]:
         """Return all records, by id, damaged ones included."""

@@ -43,7 +43,7 @@ class PoolChoice:
         Only the best device is examined, then the next best if that one cannot be used; all of them before the pool
         counts as exhausted.
         """
-        view = {device.name: device for device in pool_view(self.network, self.members, holdings)}
+        view = {device.name: device for device in pool_view(self.members, holdings)}
         try:
             while True:
                 actual = resolve(self.vif, self.network, view.values())
@@ -79,7 +79,7 @@ class Resolver:
         """
         if vif.type != "network":
             return still_adopted(vif, former)
-        recorded = former.actual if former and _is_of_network(former.vif, vif.source.network) else None
+        recorded = former.actual if former and former.is_of_network(vif.source.network) else None
         held = device_of(recorded) if recorded else None
         if held is not None and not self._host.has_device(held):
             recorded = held = None
@@ -93,7 +93,7 @@ class Resolver:
     def pool(self, network: Network, holdings: Callable[[Iterable[str]], Iterable[Holding]]) -> list[PoolDevice]:
         """Return the devices of a network's pool as they are now, and the VIFs that use them."""
         members = self._host.pool(network) if network.pooled else []
-        view = pool_view(network, members, holdings([name for member in members for name in member.names]))
+        view = pool_view(members, holdings([name for member in members for name in member.names]))
         return with_problems(network, view, self._host)
 
     def changed(self, stored: StoredVif) -> Iterator[Difference]:
@@ -153,7 +153,7 @@ def with_problems(network: Network, devices: Iterable[PoolDevice], host: Host) -
     return [replace(each, problem=each.problem or host.problem(network, each.name)) for each in devices]
 
 
-def pool_view(network: Network, members: Iterable[PoolDeviceFacts], holdings: Iterable[Holding]) -> list[PoolDevice]:
+def pool_view(members: Iterable[PoolDeviceFacts], holdings: Iterable[Holding]) -> list[PoolDevice]:
     """Return the devices of a pool, and the VIFs that use them."""
     by_name: dict[str, list[Holding]] = {}
     for holding in holdings:
@@ -176,7 +176,3 @@ def _holders(holdings: Iterable[Holding]) -> tuple[Holder, ...]:
         alone = each.alone or (each.vif_id in found and found[each.vif_id].alone)
         found[each.vif_id] = Holder(vif_id=each.vif_id, guest=guest_name(each.instance), alone=alone)
     return tuple(found.values())
-
-
-def _is_of_network(vif: VIF, name: str) -> bool:
-    return vif.type == "network" and vif.source.network == name

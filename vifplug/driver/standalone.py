@@ -49,11 +49,7 @@ def interface_xml(
 
 
 def libvirts_xml(
-    vif: VIF,
-    settings: TypeSettings | None = None,
-    types: plugins.TypeRegistry | None = None,
-    options: Mapping[str, Any] = FrozenMap(),
-    facts: Facts | None = None,
+    vif: VIF, settings: TypeSettings, types: plugins.TypeRegistry, options: Mapping[str, Any], facts: Facts
 ) -> str:
     """Return the ``<interface>`` element with which libvirt itself does all the work, for a resolved VIF.
 
@@ -63,7 +59,7 @@ def libvirts_xml(
         UnknownType: no installed type has that name.
         InvalidDocument: libvirt does not support what the VIF requests.
     """
-    kind, vif = (types or plugins.TypeRegistry()).bind(vif)
+    kind, vif = types.bind(vif)
     if kind.tap_owner:
         vif = vif.replace(tap_owner="libvirt")
     return write.element(plugins.interface(kind, vif, _context(kind, settings, options, facts)))

@@ -197,25 +197,20 @@ class VIFDriver:
             UnknownNetwork: this host does not define the network. See also `update`.
         """
         definitions.get(self.networks, name)
-        ids = [vif.id for vif in self._plugged_into(name)]
+        ids = {vif.id for vif in self._plugged_into(name)}
         with self._store.lock(ids, self._settings.lock_timeout):
             requests = [self._jobs.request(vif) for vif in self._plugged_into(name) if vif.id in ids]
             jobs = self._prepared(requests, refresh=True)
             self._engine.apply(jobs, "updating")
         return [_plugged(job) for job in jobs]
 
-    def _plugged_into(self, name: str) -> Sequence[VIF]:
-        """Return the VIFs of a network that are plugged, without those of an unfinished plug or unplug."""
-        vifs = [stored.vif for stored in self._sound() if stored.state in ("plugged", "updating")]
-        return [vif for vif in vifs if vif.type == "network" and vif.source.network == name]
-
-    def _sound(self) -> Iterator[StoredVif]:
-        """Yield the records that can be read, and log the others."""
+    def _plugged_into(self, name: str) -> Iterator[VIF]:
+        """Yield the VIFs of a network that are plugged, without those of an unfinished plug or unplug."""
         for stored in self._records.all():
             if stored.problem:
                 _log.warning("%s", stored.problem)
-            else:
-                yield stored
+            elif stored.state in ("plugged", "updating") and stored.is_of_network(name):
+                yield stored.vif
 
     def adopt(
         self,
@@ -244,17 +239,13 @@ class VIFDriver:
         found = [(adoption.in_place(vif, self._host), instance) for vif, instance in pairs]
         for vif, instance in found:
             self._jobs.request(vif, instance)
+        defined = {each.name for each in self.networks.all() if each.network} if asked else set()
+        known = {vif_id: vif for vif_id, vif in asked.items() if vif.source.network in defined}
         with self._store.lock([vif.id for vif, _ in found], self._settings.lock_timeout):
             jobs = [
-                self._jobs.of(self._known(asked.get(vif.id)) or vif, vif, self._jobs.former(vif), instance)
-                for vif, instance in found
+                self._jobs.of(known.get(vif.id, vif), vif, self._jobs.former(vif), instance) for vif, instance in found
             ]
             return adoption.adopt(jobs, self._engine, dry_run=dry_run)
-
-    def _known(self, asked: VIF | None) -> VIF | None:
-        """Return a VIF of a named network; None if this host does not define the network."""
-        names = {each.name for each in self.networks.all() if each.network} if asked else set()
-        return asked if asked and asked.source.network in names else None
 
     def settle(self, vif_id: str) -> tuple[Step, ...]:
         """Apply again what libvirt undoes when a guest starts: QoS on the tap, the settings of a VF.
@@ -293,7 +284,7 @@ class VIFDriver:
         """
         vif_id = self._id(vif_id)
         with self._store.lock([vif_id], self._settings.lock_timeout):
-            return tuple(self._engine.remove(vif_id, self._records.get(vif_id), self._host.find, force=force))
+            return tuple(self._engine.remove(vif_id, self._records.get(vif_id), force=force))
 
     # -- verbs that only look ---------------------------------------------------------------------------------
 

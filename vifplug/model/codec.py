@@ -161,6 +161,8 @@ class _Schema:
     fields: Mapping[str, Any]
     #: the methods of Model that the class overrides
     overrides: frozenset[str]
+    #: of the defaults
+    problems: tuple[Problem, ...]
 
     def unknown_key(self, key: object) -> Problem:
         return Problem(f"$.{key}", f"unknown key (expected one of: {', '.join(self.converters)})")
@@ -169,6 +171,7 @@ class _Schema:
 def _make_schema(cls: Any) -> _Schema:
     hints = typing.get_type_hints(cls, include_extras=True)
     fields = dataclasses.fields(cls)
+    problems: list[Problem] = []
     defaults = {field.name: _default(field) for field in fields}
     converters = {field.name: _converter(hints[field.name]) for field in fields if field.init}
     return _Schema(
@@ -176,11 +179,12 @@ def _make_schema(cls: Any) -> _Schema:
         sound={name: _sound(hints[name]) for name in converters},
         required=tuple(name for name in converters if defaults[name] is dataclasses.MISSING),
         defaults={
-            name: converters[name](value, "$", []) if name in converters else value
+            name: converters[name](value, f"the default of {name}", problems) if name in converters else value
             for name, value in defaults.items()
             if value is not dataclasses.MISSING
         },
         fields=defaults,
+        problems=tuple(problems),
         overrides=frozenset(name for name in vars(Model) if getattr(cls, name) is not getattr(Model, name)),
     )
 
@@ -215,15 +219,10 @@ def _validate(model: Model, names: Iterable[str], problems: list[Problem]) -> No
 
 def schema_problem(cls: type[Model]) -> str:
     """Return what is wrong with a model class itself, such as an unknown type hint or an invalid default."""
-    problems: list[Problem] = []
     try:
-        for field in dataclasses.fields(cls):  # type: ignore[arg-type]
-            if field.init and (default := _default(field)) is not dataclasses.MISSING:
-                _schema(cls).converters[field.name](default, f"the default of {field.name}", problems)
-        _schema(cls)
+        return "; ".join(map(str, _schema(cls).problems))
     except (TypeError, NameError) as error:
         return str(error)
-    return "; ".join(map(str, problems))
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:

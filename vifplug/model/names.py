@@ -21,14 +21,23 @@ PROFILE_ID_BYTES = 39  # LIBVIRT_IFLA_VF_PORT_PROFILE_MAX - 1
 
 _UUID = re.compile(r"[0-9a-f]{2}(-?[0-9a-f]{2}){15}")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
-_ANY_MAC = re.compile(r"([0-9a-f]{2}(:[0-9a-f]{2}){0,31})?")
 #: names that the kernel refuses, and the directories of /proc/sys/net/*/conf that are not devices
 _NO_DEVICES = (".", "..", "all", "default")
 _DEVICE = re.compile(r"[A-Za-z0-9_.\-+@]+")
-_SYSCTL = re.compile(r"[a-z0-9]+/[a-z0-9_]+")
 _PCI = re.compile(r"(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}):([01][0-9a-f])\.([0-7])")
 _C_NUMBER = re.compile(r"0x[0-9a-f]{1,8}|0[0-7]{0,11}|[1-9][0-9]{0,9}", re.IGNORECASE)
-_ALIAS = re.compile(r"ua-[A-Za-z0-9_\-]+")
+
+
+def matching(pattern: str, expected: str) -> Callable[[str], str]:
+    """Return a check for strings that match ``pattern`` as a whole; ``expected`` describes them in the error."""
+    compiled = re.compile(pattern)
+
+    def check(text: str) -> str:
+        if not compiled.fullmatch(text):
+            raise ValueError(f"expected {expected}, got {text!r}")
+        return text
+
+    return check
 
 
 def parse_mac(text: str) -> str:
@@ -41,13 +50,6 @@ def parse_mac(text: str) -> str:
     if mac == "00:00:00:00:00:00":
         raise ValueError("expected a MAC address, got all zeros")
     return mac
-
-
-def parse_any_mac(text: str) -> str:
-    """A hardware address as a device may have it: of up to 32 bytes (MAX_ADDR_LEN: linux/netdevice.h), or none."""
-    if not _ANY_MAC.fullmatch(text):
-        raise ValueError(f"expected a MAC address, got {text!r}")
-    return text
 
 
 def parse_uuid(text: str) -> str:
@@ -63,13 +65,6 @@ def parse_device(text: str) -> str:
         raise ValueError(f"expected a device name of letters, digits and _ . - + @, got {text!r}")
     if (size := len(text)) > IFNAME_BYTES:
         raise ValueError(f"expected a device name of at most {IFNAME_BYTES} bytes, got {text!r} of {size}")
-    return text
-
-
-def parse_sysctl(text: str) -> str:
-    """A sysctl of a network device, ``family/key`` below /proc/sys/net: ``ipv6/disable_ipv6``."""
-    if not _SYSCTL.fullmatch(text):
-        raise ValueError(f"expected a device's sysctl such as ipv6/disable_ipv6, got {text!r}")
     return text
 
 
@@ -115,34 +110,6 @@ def parse_word(text: str) -> str:
     return text
 
 
-def parse_model(text: str) -> str:
-    """Return a NIC model: letters, digits, - and _ (libvirt's schema)."""
-    if not re.fullmatch(r"[A-Za-z0-9\-_]+", text):
-        raise ValueError(f"expected a NIC model such as virtio or e1000, got {text!r}")
-    return text
-
-
-def parse_alias(text: str) -> str:
-    """Return a device alias chosen by the user: libvirt drops an alias without ``ua-`` (device_conf.c)."""
-    if not _ALIAS.fullmatch(text):
-        raise ValueError(f"expected an alias of ua- and letters, digits, _ or -, got {text!r}")
-    return text
-
-
-def parse_variable(text: str) -> str:
-    """Return the name of an nwfilter variable; libvirt drops invalid ones (nwfilter_params.h, VALID_VARNAME)."""
-    if not re.fullmatch(r"[A-Za-z0-9_]+", text):
-        raise ValueError(f"expected a variable name of letters, digits and _, got {text!r}")
-    return text
-
-
-def parse_variable_value(text: str) -> str:
-    """Return the value of an nwfilter variable; libvirt drops invalid ones (nwfilter_params.h, VALID_VARVALUE)."""
-    if not re.fullmatch(r"[A-Za-z0-9_.:]+", text):
-        raise ValueError(f"expected a value of letters, digits, _ . and :, got {text!r}")
-    return text
-
-
 def parse_c_number(text: str) -> int:
     """Return a number in C's notation (``11``, ``0x0b``, ``013``), as libvirt parses it with base 0."""
     if not _C_NUMBER.fullmatch(text):
@@ -161,11 +128,18 @@ def between(low: int, high: int, unit: str = "") -> Callable[[int], int]:
     return check
 
 
+#: a device alias chosen by the user: libvirt drops an alias without ``ua-`` (device_conf.c)
+parse_alias = matching(r"ua-[A-Za-z0-9_\-]+", "an alias of ua- and letters, digits, _ or -")
+#: a NIC model (libvirt's schema)
+parse_model = matching(r"[A-Za-z0-9\-_]+", "a NIC model such as virtio or e1000")
+
 Mac = Annotated[str, parse_mac]
-AnyMac = Annotated[str, parse_any_mac]
+#: a hardware address as a device may have it: of up to 32 bytes (MAX_ADDR_LEN: linux/netdevice.h), or none
+AnyMac = Annotated[str, matching(r"([0-9a-f]{2}(:[0-9a-f]{2}){0,31})?", "a MAC address")]
 Uuid = Annotated[str, parse_uuid]
 DeviceName = Annotated[str, parse_device]
-SysctlKey = Annotated[str, parse_sysctl]
+#: a sysctl of a network device, ``family/key`` below /proc/sys/net
+SysctlKey = Annotated[str, matching(r"[a-z0-9]+/[a-z0-9_]+", "a device's sysctl such as ipv6/disable_ipv6")]
 PciAddress = Annotated[str, parse_pci]
 SocketPath = Annotated[str, parse_socket_path]
 Word = Annotated[str, parse_word]

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from vifplug.errors import Problem
 from vifplug.model.codec import FrozenMap, Model
-from vifplug.model.names import Word, between, parse_variable, parse_variable_value
+from vifplug.model.names import Word, between, matching
 
 #: the kernel's and QEMU's limit (MAX_TAP_QUEUES: linux/drivers/net/tun.c)
 MAX_QUEUES = 256
@@ -72,8 +72,9 @@ class Driver(Model):
 class FilterParameter(Model):
     """A variable of a filter. Parameters with the same name form a list in nwfilter."""
 
-    name: Annotated[str, parse_variable]
-    value: Annotated[str, parse_variable_value]
+    # libvirt drops names and values with other characters (nwfilter_params.h: VALID_VARNAME, VALID_VARVALUE)
+    name: Annotated[str, matching(r"[A-Za-z0-9_]+", "a variable name of letters, digits and _")]
+    value: Annotated[str, matching(r"[A-Za-z0-9_.:]+", "a value of letters, digits, _ . and :")]
 
 
 @dataclass(frozen=True, kw_only=True)

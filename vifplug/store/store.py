@@ -107,11 +107,6 @@ class Store:
         with database.failures(self._path):
             return _holdings(self._connection(), names)
 
-    def all_holdings(self) -> list[Holding]:
-        """Return what each VIF has."""
-        with database.failures(self._path):
-            return _to_holdings(self._connection().execute(f"{_HOLDINGS} ORDER BY name, vif_id"))
-
     def put(self, records: Iterable[Record]) -> None:
         """Replace the records of the same VIFs: all or none. They are on the disk when it returns.
 
@@ -274,10 +269,7 @@ def _hold(connection: sqlite3.Connection, name: str, vif_id: str, *, alone: bool
 def _holdings(connection: sqlite3.Connection, names: Iterable[str]) -> list[Holding]:
     names = tuple(names)
     places = ", ".join("?" * len(names))
-    return _to_holdings(connection.execute(f"{_HOLDINGS} WHERE name IN ({places}) ORDER BY name, vif_id", names))
-
-
-def _to_holdings(rows: Iterable[Sequence[Any]]) -> list[Holding]:
+    rows = connection.execute(f"{_HOLDINGS} WHERE name IN ({places}) ORDER BY name, vif_id", names)
     return [
         Holding(name=name, vif_id=vif_id, alone=bool(alone), instance=instance)
         for name, vif_id, alone, instance in rows

@@ -97,7 +97,8 @@ class VIFTypeConformance:
 
     def test_its_resources_are_known_and_owned(self, example: Document) -> None:
         installed = plugins.load_resources()
-        kinds = plugins.ResourceKinds(installed, {**RESOURCES, **{each.kind: each for each in self.resources}})
+        provided = [resource for backend in installed.values() for resource in backend.resources]
+        kinds = {**RESOURCES, **{each.kind: each for each in (*provided, *self.resources)}}
         broken = {kind: backend.problem for kind, backend in installed.items() if backend.problem}
         hold(laws.known_kinds(*self._case(example), kinds, broken))
 
