@@ -73,7 +73,7 @@ class TypeRegistry:
         """
         found = unambiguous(entry_points(TYPES), "VIF type")
         if missing := sorted(set(enabled or ()) - found.keys()):
-            raise InvalidConfig(f"[vifplug] enabled_types has {joined(missing)}; installed are {joined(found)}")
+            raise InvalidConfig(f"[vifplug] enabled_types has {joined(missing)}; installed: {joined(found)}")
         self._found = {name: point for name, point in found.items() if enabled is None or name in enabled}
         self._loaded: dict[str, VIFType] = {}
 
@@ -137,11 +137,11 @@ class FactPlugins:
 
     def _get(self, name: str) -> Callable[[str], Any]:
         if name not in self._found:
-            raise Missing(f"nothing that is installed looks up {name!r}; got are {joined(sorted(self._found))}")
+            raise Missing(f"no installed package has the look-up {name!r} (installed: {joined(sorted(self._found))})")
         if name not in self._loaded:
             look = _loaded(self._found[name])
             if not callable(look):
-                raise BrokenPlugin(f"{origin(self._found[name])} has to be a function of one key, got {look!r}")
+                raise BrokenPlugin(f"{origin(self._found[name])} is not a function of one key: got {look!r}")
             self._loaded[name] = look
         return self._loaded[name]
 
@@ -237,7 +237,7 @@ def _resources(found: Iterable[Resource], owner: str) -> list[Resource]:
     resources = list(found)
     for each in resources:
         if not isinstance(each, Resource):
-            raise TypeError(f"expected records of vifplug.plan.registry, got {each!r}")
+            raise TypeError(f"expected resources of vifplug.plan.registry, got {each!r}")
         if each.owner not in ("", owner):
             raise ValueError(f"expected {each} to have the owner {owner}, got {each.owner!r}")
     return resources

@@ -90,7 +90,7 @@ def test_taken_back_is_what_was_changed_and_no_more(door: OvsBackend, ovs: Priva
     ("ids", "message"),
     [
         ("iface-id=j", "a port of iface-id j, expected i"),
-        ("vifplug-id=x", "a port that vifplug made, for VIF x"),
+        ("vifplug-id=x", "a port that vifplug created, for VIF x"),
     ],
 )
 def test_another_ones_port_is_left_alone(door: OvsBackend, ovs: PrivateOvs, ids: str, message: str) -> None:

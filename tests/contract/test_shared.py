@@ -153,7 +153,7 @@ def test_one_that_a_guest_has_open_is_held(kernel: Any) -> None:
 
 
 def test_vifplug_makes_none(kernel: Any) -> None:
-    with pytest.raises(errors.Missing, match="is made by libvirt: start the guest"):
+    with pytest.raises(errors.Missing, match="is created by libvirt: start the guest"):
         kernel.apply(Step(None, LIBVIRTS))
 
 

@@ -145,9 +145,7 @@ def test_devices_that_are_down_or_gone_or_recreated(links: Links) -> None:
     with links.home.driver() as driver:
         assert dev_of(driver.plug(vifs[0])) == "e1", "e0 is down"
         assert dev_of(driver.plug(vifs[1])) == "e2"
-        message = (
-            rf"e0 is down; e1 is in use by VIF {vifs[0].id}; e2 is in use by VIF {vifs[1].id}; e3 is not on this host"
-        )
+        message = rf"e0 is down; e1 is in use by VIF {vifs[0].id}; e2 is in use by VIF {vifs[1].id}; e3 does not exist"
         with pytest.raises(errors.PoolExhausted, match=message):
             driver.plug(vifs[2])
         links.ip("link", "set", "e0", "up")
@@ -159,7 +157,7 @@ def test_devices_that_are_down_or_gone_or_recreated(links: Links) -> None:
         assert dev_of(driver.plug(vifs[3])) == "e3", "e1 is still held, although it is another link now"
         assert dev_of(driver.plug(vifs[0])) == "e1" and driver.check() == []
         links.ip("link", "delete", "e1")
-        with pytest.raises(errors.PoolExhausted, match="e1 is not on this host"):
+        with pytest.raises(errors.PoolExhausted, match="e1 does not exist on this host"):
             driver.plug(vifs[0])
         driver.unplug(vifs[2].id)
         assert dev_of(driver.plug(vifs[0])) == "e0" and driver.check() == []

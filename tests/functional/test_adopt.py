@@ -202,7 +202,7 @@ def test_each_interface_for_itself(taken: LibvirtHost, host: PrivateHost) -> Non
     host.ovs.ctl("del-port", "web0")
     answer = vifplug("adopt", file, config=host.config)
     assert answer.code == 3
-    assert answer.complaints == [f"adopted-port web0 of VIF {ID} is not there: is the guest running, on this host?"]
+    assert answer.complaints == [f"adopted-port web0 of VIF {ID} does not exist: is the guest running on this host?"]
     [entry] = host.driver.list()
     assert entry.actual.device == "web1"
 
@@ -213,7 +213,7 @@ def test_a_vif_of_vifplugs_own_is_not_adopted(host: PrivateHost, libvirt: Libvir
     with pytest.raises(errors.Conflict, match=f"VIF {ID} was plugged by vifplug"):
         host.driver.adopt([(live, None)])
     other = live.replace(id=OTHER, virtualport=live.virtualport and live.virtualport.replace(interfaceid=OTHER))
-    with pytest.raises(errors.Conflict, match=f"got a port that vifplug made, for VIF {ID}"):
+    with pytest.raises(errors.Conflict, match=f"got a port that vifplug created, for VIF {ID}"):
         host.driver.adopt([(other, None)])
     host.driver.unplug(ID)
 
@@ -223,7 +223,7 @@ def test_a_definition_that_is_not_of_a_running_guest(host: PrivateHost, libvirt:
     answer = vifplug("adopt", file, config=host.config)
     assert answer.code == 2
     assert answer.complaints == [
-        "interface 1 of the domain: names only its network: pass what `virsh dumpxml` prints while the guest runs"
+        "interface 1 of the domain: names only its network: pass the output of `virsh dumpxml` for the running guest"
     ]
     assert vifplug("adopt", libvirt.write("<interface/>"), config=host.config).code == 2
     nothing = vifplug("adopt", libvirt.write(domain("web")), config=host.config)

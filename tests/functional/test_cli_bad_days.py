@@ -185,7 +185,7 @@ def test_a_wrong_instance_is_refused(web: Path, words: tuple[str, ...], sentence
     ("text", "sentence"),
     [
         ("[vifplug]\ntap_owner = me\n", "[vifplug] tap_owner: expected vifplug or libvirt, got 'me' in {file}"),
-        ("[vifplug]\nenabled_types = bridge, tunnel\n", "[vifplug] enabled_types has tunnel; installed are"),
+        ("[vifplug]\nenabled_types = bridge, tunnel\n", "[vifplug] enabled_types has tunnel; installed: "),
         (
             "[vifplug_ovs]\ntimeout = soon\n",
             "[vifplug_ovs] timeout: expected a number of at least 0.1 and at most 3600, got 'soon'",

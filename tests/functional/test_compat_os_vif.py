@@ -197,7 +197,7 @@ REFUSED = {
     "a device inside a guest": (nested(), "is a device inside a guest: a host has nothing to plug for it"),
     "a class that the plugin has not": (
         generic("ovs"),
-        r"VIFGeneric .*: plugin ovs does not plug this class \(expected VIFBridge",
+        r"VIFGeneric .*: plugin ovs does not support this class \(expected VIFBridge",
     ),
     "a class that does nothing by mistake": (direct("noop"), "expected VIFHostDevice or VIFVHostUser"),
     "a tap for noop": (generic("noop"), "expected VIFHostDevice or VIFVHostUser"),
@@ -212,7 +212,7 @@ def test_what_can_not_be_is_refused_in_a_sentence(agent: PrivateHost, name: str)
 
 @pytest.mark.parametrize("vif", [direct("noop"), generic("ovs")])
 def test_an_unplug_of_what_the_plugin_has_not_is_refused_too(agent: PrivateHost, vif: Any) -> None:
-    refused(agent, unplug, vif, f"plugin {vif.plugin} does not plug this class")
+    refused(agent, unplug, vif, f"plugin {vif.plugin} does not support this class")
 
 
 def test_an_unplug_needs_nothing_but_the_id(agent: PrivateHost) -> None:

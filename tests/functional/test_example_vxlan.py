@@ -175,7 +175,7 @@ def test_what_others_made_is_reported_and_stays(hosts: tuple[Host, Host]) -> Non
     one.ip(*["link", "add", "vxlan42", "type", "vxlan", "id", "7", "dstport", "4789", "remote", "192.0.2.2"])
     assert "got a vxlan device that vifplug-vxlan did not create" in one.plug(vif(1), code=4)
     message = one.plug(vif(2, vni=7), code=4)
-    assert "vxlan vxlan7: could not make it: File exists" in message
+    assert "vxlan vxlan7: could not create it: File exists" in message
     assert one.links() == {"vxlan42"}
 
 

@@ -133,12 +133,15 @@ def test_a_pool_of_real_devices(host: PrivateHost, run: Run, document: Document)
     refused = run("plug", document(2, "direct"))
     assert refused.code == 4
     [message] = refused.complaints
-    assert f"wire0 is in use by VIF {identity(1)} of guest web; wire1 is down; gone0 is not on this host" in message
+    assert (
+        f"wire0 is in use by VIF {identity(1)} of guest web; wire1 is down; gone0 does not exist on this host"
+        in message
+    )
     rows = run("pool", "show", "-f", "json").data
     assert [(row["device"], row["problem"]) for row in rows] == [
         ("wire0", ""),
         ("wire1", "is down"),
-        ("gone0", "is not on this host"),
+        ("gone0", "does not exist on this host"),
     ]
     assert rows[0]["holders"] == [f"VIF {identity(1)} of guest web"]
     host.ip("link", "set", "wire1", "up")
@@ -233,7 +236,7 @@ def test_what_a_host_publishes_says_elsewhere_what_it_could_take(
     (hosts / "two.json").write_text(json.dumps([info | {"host": "bare", "networks": {}}, info | {"host": "twin"}]))
     found = run("candidates", cases[0][0], "--host", hosts, "-f", "json").data
     assert {row["host"]: row["fits"] for row in found} == {info["host"]: True, "bare": False, "twin": True}
-    assert found[-1]["reasons"] == ["network red is not defined there; defined are none"]
+    assert found[-1]["reasons"] == ["network red is not defined there (defined: none)"]
 
 
 def test_wrong_definitions_are_reported_with_their_lines_and_hide_no_others(
@@ -262,9 +265,7 @@ def test_a_portgroup_that_no_vif_could_use_is_reported_by_validate(tmp_path: Pat
     file.write_text(RED.replace("<portgroup name='firewalls'>", "<portgroup name='odd'><virtualport type='802.1Qbg'/>"))
     answer = run("network", "validate", file)
     assert answer.code == 2
-    assert (
-        "portgroup odd: $.virtualport.type: network red says openvswitch and portgroup odd says 802.1Qbg" in answer.err
-    )
+    assert "portgroup odd: $.virtualport.type: network red has openvswitch and portgroup odd has 802.1Qbg" in answer.err
 
 
 def test_what_a_portgroup_leaves_to_the_vif_is_no_problem(tmp_path: Path, run: Run) -> None:

@@ -236,7 +236,7 @@ def test_what_would_need_another_tap_is_refused_while_the_guest_has_this_one(
 ) -> None:
     plugged = attach(**OVS, vlan=10)
     with pytest.raises(
-        errors.Held, match=r"would have to be created again \(.*multi_queue.*\), and a running guest has it open"
+        errors.Held, match=r"would have to be recreated \(.*multi_queue.*\), and a running guest has it open"
     ):
         host.driver.update(changed(plugged.vif, driver={"queues": 2}))
     assert everybody["vlan10"].reaches(address(plugged.vif)) and host.driver.check() == []

@@ -80,7 +80,7 @@ def refuses(text: str | bytes) -> None:
         except InvalidDocument as error:
             assert all(problem.path.startswith("$") and problem.message for problem in error.problems)
         except InvalidRequest as error:
-            assert "vifplug reads" in str(error)
+            assert "expected bridge, network" in str(error)
 
 
 @given(st.text() | st.binary())

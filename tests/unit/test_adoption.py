@@ -145,7 +145,7 @@ def test_all_of_a_batch_or_none(bench: Host) -> None:
     place_port(bench, OvsVlan())
     [each] = read(OVS.format("")).interfaces
     other = each.vif.replace(id=GUEST.uuid, target="vnet8")
-    with pytest.raises(errors.Missing, match=r"adopted-port vnet8 of VIF .* is not there"):
+    with pytest.raises(errors.Missing, match=r"adopted-port vnet8 of VIF .* does not exist"):
         bench.driver.adopt([(each.vif, GUEST), (other, GUEST)])
     assert bench.driver.list() == []
 

@@ -76,15 +76,15 @@ def test_a_host_that_has_everything_fits(wanted: VIF) -> None:
 @pytest.mark.parametrize(
     ("wanted", "reason"),
     [
-        (vif(network="green"), "network green is not defined there; defined are red, pool and broken"),
+        (vif(network="green"), "network green is not defined there (defined: red, pool and broken)"),
         (vif(network="broken"), "network broken cannot be used there: line 3"),
         (vif(portgroup="legal"), "portgroup legal of network red, which has sales"),
-        (vif(virtualport={"type": "802.1Qbg"}), "$.virtualport.type: the VIF says 802.1Qbg and network red says"),
-        (vif(mtu=9000), "wants an MTU of 9000, and what leaves bridge br-red has 1500"),
-        (bridge(source={"bridge": "br-blue"}), "Open vSwitch bridge br-blue is not there"),
-        (bridge(source={"bridge": "br0"}), "Open vSwitch bridge br0 is not there"),
-        (bridge(virtualport=None), "Linux bridge br-red is not there"),
-        (vif(type="direct", source={"dev": "e9"}), "device e9 is not there"),
+        (vif(virtualport={"type": "802.1Qbg"}), "$.virtualport.type: the VIF has 802.1Qbg and network red has"),
+        (vif(mtu=9000), "requests an MTU of 9000, and a device that leads out of bridge br-red has 1500"),
+        (bridge(source={"bridge": "br-blue"}), "Open vSwitch bridge br-blue does not exist there"),
+        (bridge(source={"bridge": "br0"}), "Open vSwitch bridge br0 does not exist there"),
+        (bridge(virtualport=None), "Linux bridge br-red does not exist there"),
+        (vif(type="direct", source={"dev": "e9"}), "device e9 does not exist there"),
         (vif(type="ethernet", source={}), "VIF type ethernet is not installed there"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -131,7 +131,7 @@ def test_definitions_that_differ_are_told_apart_and_a_uuid_is_no_difference() ->
 def test_a_network_without_a_bridge_is_on_the_hosts_own() -> None:
     seed = host()
     del seed["networks"]["red"]["definition"]["bridge"]
-    assert Search([vif()]).reasons(seed) == ["Open vSwitch bridge br-ex is not there"]
+    assert Search([vif()]).reasons(seed) == ["Open vSwitch bridge br-ex does not exist there"]
     seed["bridges"]["br-ex"] = {"openvswitch": True, "mtu": None}
     assert Search([vif()]).reasons(seed) == []
 
@@ -148,14 +148,14 @@ def test_virtual_functions_of_a_pf_are_known_by_their_addresses() -> None:
 
 
 def test_what_a_host_of_another_version_publishes_is_no_crash() -> None:
-    assert Search([vif()]).reasons({"host": "old"}) == ["network red is not defined there; defined are none"]
+    assert Search([vif()]).reasons({"host": "old"}) == ["network red is not defined there (defined: none)"]
     wrong = host()
     wrong["networks"]["red"]["definition"] = {"name": "red", "mode": "teleport"}
     assert any("$.mode" in reason for reason in Search([vif()]).reasons(wrong))
     cut = host()
     del cut["networks"]["pool"]["pool"][0]["problem"]
     [message] = Search([vif(network="pool")]).reasons(cut)
-    assert "what it publishes cannot be read (KeyError: 'problem')" in message
+    assert "its host-info cannot be read (KeyError: 'problem')" in message
 
 
 def test_a_device_of_two_networks_is_one_device() -> None:

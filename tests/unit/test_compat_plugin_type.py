@@ -120,7 +120,7 @@ def test_objects_come_back_from_their_plain_data() -> None:
     [
         ("VIFNope", {}, "os-vif has no class 'VIFNope'"),
         ("VIFGeneric", {"colour": "red"}, r"VIFGeneric has no field colour \(expected active, address"),
-        ("VIFVHostUser", {"mode": "sideways"}, "VIFVHostUser does not take .sideways. for mode"),
+        ("VIFVHostUser", {"mode": "sideways"}, "VIFVHostUser does not accept .sideways. for mode"),
     ],
 )
 def test_what_is_no_object_is_said(name: str, fields: dict[str, Any], sentence: str) -> None:

@@ -46,7 +46,7 @@ ELEMENT, RESOURCES = "its_element_is_accepted_by_libvirt", "its_resources_are_kn
     [
         (mistakes.Outdated, LOADS, "was written for plugin interface 9.0, and this vifplug has 1.0"),
         (mistakes.Half, LOADS, "Half does not define desired"),
-        (mistakes.Mutable, LOADS, "wants source to be frozen: write @dataclass(frozen=True"),
+        (mistakes.Mutable, LOADS, "has a source that is not frozen: write @dataclass(frozen=True"),
         (mistakes.WrongDefault, LOADS, "the default of level: expected an integer, got 'many'"),
         (mistakes.Listed, LOADS, "fields of type list[str] are not supported (expected tuple[X, ...]"),
         (mistakes.Curious, "it_touches_nothing", "desired touches the machine: open('/sys/class/net/lo/mtu'"),
@@ -57,7 +57,7 @@ ELEMENT, RESOURCES = "its_element_is_accepted_by_libvirt", "its_resources_are_kn
         (
             mistakes.LongName,
             NAMES,
-            "desired built a record that is not valid: $.name: expected a device name of at",
+            "desired created an invalid object: $.name: expected a device name of at",
         ),
         (mistakes.OneName, NAMES, "both get the device acme0: make the name from vif.device or vif.id"),
         (mistakes.Managed, ELEMENT, f"must say managed='no' (target_managed=False), or libvirt deletes {TAP}"),
@@ -72,8 +72,8 @@ ELEMENT, RESOURCES = "its_element_is_accepted_by_libvirt", "its_resources_are_kn
             ORDER,
             "bridge-port tap0a1b2c3d-11 needs tap0a1b2c3d-11, which comes after it: what is needed comes first",
         ),
-        (mistakes.Twice, ORDER, f"{TAP} comes more than once: one identity has one record"),
-        (mistakes.Lit, RESOURCES, "is of a kind that no backend looks after; known are adopted-bridge-port, "),
+        (mistakes.Twice, ORDER, f"{TAP} is returned more than once: one identity has one resource"),
+        (mistakes.Lit, RESOURCES, "has no backend for its kind (expected one of: adopted-bridge-port, "),
         (mistakes.Deaf, "it_drops_no_key_silently", "vlan = 1011 changes neither the element nor the resources, and"),
         (
             mistakes.Silent,
@@ -136,7 +136,7 @@ def test_a_source_that_is_a_plain_dataclass_is_refused() -> None:
         source = Plain  # type: ignore[assignment]
 
     message = failure(suite(Typed), "test_vifplug_loads_the_type")
-    assert "wants source to be a Model class" in message and "Plain" in message
+    assert "has the wrong source: expected a Model class" in message and "Plain" in message
 
 
 def test_an_option_of_another_library_is_refused() -> None:
@@ -147,7 +147,7 @@ def test_an_option_of_another_library_is_refused() -> None:
 
         options = (cfg.StrOpt("hairpin", help="..."),)  # type: ignore[assignment]
 
-    assert "wants options to be Option records" in failure(suite(Configured), "test_vifplug_loads_the_type")
+    assert "has the wrong options: expected Option objects" in failure(suite(Configured), "test_vifplug_loads_the_type")
 
 
 def test_a_default_that_the_option_does_not_allow_is_refused() -> None:
@@ -157,7 +157,7 @@ def test_a_default_that_the_option_does_not_allow_is_refused() -> None:
         options = (Option(name="retries", kind="int", default="many", help="How often."),)
 
     message = failure(suite(Configured), "test_vifplug_loads_the_type")
-    assert message == "Configured wants the default of option retries to be of kind int, got 'many'"
+    assert message == "Configured has the wrong default of option retries: expected kind int, got 'many'"
 
 
 def test_a_default_that_is_wrong_on_this_host_is_refused() -> None:
@@ -273,7 +273,7 @@ def test_an_element_with_another_target_mac_or_queues_than_the_tap_is_named() ->
     lines = failure(suite(Crossed), "test_its_element_is_accepted_by_libvirt").splitlines()
     assert lines == [
         "the element has MAC 52:54:00:00:00:99, expected 52:54:00:12:34:56",
-        "the element has target tap-other, and tap tap0a1b2c3d-11 is made",
+        "the element has target tap-other, and tap tap0a1b2c3d-11 is created",
         "tap tap0a1b2c3d-11 has multi_queue=True and the element 1 queues: libvirt could not open it",
     ]
 

@@ -57,7 +57,7 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 def test_a_directory_that_is_not_there_has_no_networks(tmp_path: Path) -> None:
     directory = NetworkDirectory(str(tmp_path / "networks.d"))
     assert directory.all() == []
-    with pytest.raises(errors.UnknownNetwork, match="red is not defined on this host; defined are nothing"):
+    with pytest.raises(errors.UnknownNetwork, match=r"red is not defined on this host .defined: nothing"):
         get(directory, "red")
     (tmp_path / "networks.d").mkdir()
     (tmp_path / "networks.d" / "a.xml").write_text(text("red"))
@@ -138,7 +138,7 @@ def test_a_broken_file_is_told_with_its_lines_and_hides_no_other(tmp_path: Path)
         errors.UnknownNetwork, match=r"network b is not defined.*b\.xml, .*c\.xml and .*d\.xml cannot be read"
     ):
         get(directory, "b")
-    with pytest.raises(errors.UnknownNetwork, match=r"network blue is not defined.* defined are green, and .*b\.xml"):
+    with pytest.raises(errors.UnknownNetwork, match=r"network blue is not defined.*defined: green\); .*b\.xml"):
         get(directory, "blue")
 
 
@@ -160,7 +160,7 @@ def test_a_file_that_can_not_be_read_is_told_and_hides_no_other(
     assert bridge(directory, "green") == "br0"
     with pytest.raises(
         errors.UnknownNetwork,
-        match=r"red is not defined on this host; defined are green, and .*red\.xml cannot be read",
+        match=r"red is not defined on this host \(defined: green\); .*red\.xml cannot be read",
     ):
         get(directory, "red")
     monkeypatch.undo()
@@ -319,5 +319,5 @@ def test_networks_may_be_given_as_objects() -> None:
         NetworkDefinition(name="red", place="given", network=red),
     ]
     assert get(given, "red") is red
-    with pytest.raises(errors.UnknownNetwork, match="defined are blue and red"):
+    with pytest.raises(errors.UnknownNetwork, match="defined: blue and red"):
         get(given, "green")

@@ -165,7 +165,7 @@ def test_a_held_tap_is_not_made_anew_under_its_guest(bench: Bench) -> None:
     seen = bench.memory.there["tap", TAP].resource
     assert seen
     bench.memory.place(seen, held=True)
-    with pytest.raises(errors.Held, match="created again"):
+    with pytest.raises(errors.Held, match="recreated"):
         bench.driver.update(vif(model="virtio", driver={"queues": 4}))
     assert bench.driver.update(vif(model="virtio", vlan=10)).changed
 

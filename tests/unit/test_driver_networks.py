@@ -132,7 +132,7 @@ def test_an_unknown_network_or_portgroup_is_told_and_nothing_is_written(bench: N
     bench.define("<network><name>blue</name><forward mode='nat'/></network>", "blue")
     bench.define("<network>", "grey")
     with pytest.raises(
-        errors.UnknownNetwork, match=r"green is not defined .*defined are red, and .*/grey\.xml cannot be read"
+        errors.UnknownNetwork, match=r"green is not defined .*defined: red\); .*/grey\.xml cannot be read"
     ):
         bench.driver.plug(vif(network="green"))
     with pytest.raises(errors.UnknownNetwork, match=r"network blue cannot be used: .*blue\.xml: line 1.*nat"):
@@ -195,7 +195,7 @@ def test_an_exclusive_device_is_held_alone_and_exhaustion_says_by_whom(bench: Ne
     bench.driver.plug(vif(2))
     message = (
         f"network pool has no device for VIF {vif(3).id}: e0 is in use by VIF {vif(1).id} of guest web-1; "
-        f"e1 is in use by VIF {vif(2).id}; e2 is not on this host; e3 is down"
+        f"e1 is in use by VIF {vif(2).id}; e2 does not exist on this host; e3 is down"
     )
     with pytest.raises(errors.PoolExhausted, match=re.escape(message)) as caught:
         bench.driver.plug(vif(3))
@@ -206,7 +206,7 @@ def test_an_exclusive_device_is_held_alone_and_exhaustion_says_by_whom(bench: Ne
 
 def test_without_any_device_the_host_is_not_ready(bench: Networks) -> None:
     bench.define(pool("vepa", "e0"))
-    with pytest.raises(errors.Missing, match="e0 is not on this host"):
+    with pytest.raises(errors.Missing, match="e0 does not exist on this host"):
         bench.driver.plug(vif())
     assert bench.driver.list() == []
 
@@ -373,7 +373,7 @@ def test_a_vlan_takes_a_virtual_function_and_other_devices_of_the_pool_are_left_
     """libvirt refuses it when the guest starts: the element has the VLAN, and the device has none (D11)."""
     bench.define(pool("passthrough", "e0", more="<vlan><tag id='5'/></vlan>"))
     bench.devices("e0")
-    message = "e0 is no virtual function, and the VLAN needs one"
+    message = "e0 is not a virtual function, which the VLAN requires"
     with pytest.raises(errors.Missing, match=message):
         bench.driver.plug(vif(1))
     assert len(reasons(bench, vif(1))) == 1 and message in reasons(bench, vif(1))[0]
@@ -435,7 +435,9 @@ def test_every_reason_is_told_at_once(bench: Networks) -> None:
     message = reasons(bench, vif(2, portgroup="legal"), vif(3, network="green"), vif(4, network="green", vlan=10))
     assert len(message) == 4
     assert (
-        "portgroup legal" in message[0] and "e0 is in use by" in message[1] and "e1 is not on this host" in message[1]
+        "portgroup legal" in message[0]
+        and "e0 is in use by" in message[1]
+        and "e1 does not exist on this host" in message[1]
     )
     assert all("network green is not defined" in reason for reason in message[2:])
 
@@ -464,7 +466,7 @@ def test_a_bridge_of_open_vswitch_has_to_be_there_and_mtu_has_to_fit(
     monkeypatch.setattr(bench.driver._host, "bridges", lambda: [bridge])
     assert reasons(bench, vif(1, network="red")) == []
     [message] = reasons(bench, vif(1, network="red", mtu=9000))
-    assert "wants an MTU of 9000, and what leaves bridge br-red has 1500" in message
+    assert "requests an MTU of 9000, and a device that leads out of bridge br-red has 1500" in message
 
 
 def test_what_can_not_be_asked_is_a_reason_and_hides_no_other(bench: Networks, monkeypatch: pytest.MonkeyPatch) -> None:

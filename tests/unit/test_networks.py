@@ -429,7 +429,7 @@ TWO = "<interface dev='e0'/>\n<interface dev='e0'/>"
             text("\n<bandwidth><inbound average='1'/></bandwidth>"),
             5,
             "$.bandwidth",
-            "give it to portgroups or to the VIFs",
+            "set it on portgroups or VIFs",
         ),
         (text("\n<ip address='10.0.0.1' prefix='24'/>"), 5, "$", "<ip> gives the bridge an address"),
         (
@@ -441,12 +441,12 @@ TWO = "<interface dev='e0'/>\n<interface dev='e0'/>"
         (text("\n<dns enable='no'/>"), 5, "$", "<dns> starts a name server"),
         (text("\n<domain name='a.example'/>"), 5, "$", "<domain> starts a name server"),
         (text("\n<mac address='52:54:00:00:00:01'/>"), 5, "$", "<mac> gives the bridge an address"),
-        (text().replace("br0'", "br0' stp='on'"), 4, "$.bridge", "stp would alter the bridge"),
+        (text().replace("br0'", "br0' stp='on'"), 4, "$.bridge", "stp would change the bridge"),
         (
             text().replace("br0'", "br0' delay='0' zone='public'"),
             4,
             "$.bridge",
-            "zone and delay would alter the bridge",
+            "zone and delay would change the bridge",
         ),
         (text().replace("br0'", "br0' macTableManager='libvirt'"), 4, "$.bridge", "expected macTableManager='kernel'"),
         (text().replace("br0", "br 0"), 4, "$.bridge", "'br 0'"),
@@ -465,7 +465,7 @@ TWO = "<interface dev='e0'/>\n<interface dev='e0'/>"
             "$",
             "<nat> is not known in <forward>",
         ),
-        (text("\nsome text"), 1, "$", "<network> holds the text 'some text'"),
+        (text("\nsome text"), 1, "$", "<network> contains the text 'some text'"),
         (text().replace("<network>", "<network type='bridge'>"), 1, "$", "attribute type is not known in <network>"),
         (text().replace("<network>", "<network trustGuestRxFilters='on'>"), 1, "$.trust_guest_rx_filters", "yes or no"),
     ],
@@ -699,7 +699,7 @@ def test_data_is_held_to_the_same_rules_as_elements() -> None:
 def test_what_libvirt_has_for_no_network_without_a_bridge_is_refused_with_the_mode() -> None:
     address = "\n<ip address='192.0.2.1' netmask='255.255.255.0'/>"
     [(line, _, words)] = problems(text(address, mode="passthrough", forward=" dev='e0'"))
-    assert line == 5 and words == "libvirt has no <ip> with forward mode passthrough; leave it out"
+    assert line == 5 and words == "libvirt has no <ip> with forward mode passthrough: remove it"
 
 
 def test_a_variant_driver_needs_no_name() -> None:

@@ -88,7 +88,7 @@ def test_an_entry_point_to_nothing_is_reported(site: Site) -> None:
 
 
 WRONG = {
-    "is no subclass of vifplug.types.base.VIFType": "class Bad: name = 'bad'",
+    "is not a subclass of vifplug.types.base.VIFType": "class Bad: name = 'bad'",
     "does not define desired and interface": "class Bad(VIFType): name = 'bad'; source = Source",
     "says name = 'worse' and is registered as 'bad'": "class Bad(Good): name = 'worse'",
     "says name = None and is registered as 'bad'": "class Bad(Good): name = None",
@@ -101,21 +101,21 @@ WRONG = {
     "was written for plugin interface 1.9, and this vifplug has 1.0: install a vifplug whose plugin interface is >=": (
         "class Bad(Good): name = 'bad'; api_version = (1, 9)"
     ),
-    "says api_version = 1, and expected are two numbers, such as (1, 0)": (
+    "has the wrong api_version: expected two numbers, such as (1, 0), got 1": (
         "class Bad(Good): name = 'bad'; api_version = 1"
     ),
-    "says api_version = ('1', '0'), and expected are two numbers": (
-        "class Bad(Good): name = 'bad'; api_version = ('1', '0')"
-    ),
-    "wants source to be frozen: write @dataclass(frozen=True, kw_only=True) above Plain": (
+    "has the wrong api_version: expected two numbers": ("class Bad(Good): name = 'bad'; api_version = ('1', '0')"),
+    "has a source that is not frozen: write @dataclass(frozen=True, kw_only=True) above Plain": (
         "class Plain(Model): level: int = 0\n    class Bad(Good): name = 'bad'; source = Plain"
     ),
-    "wants options to be a tuple of Option records, got None": "class Bad(Good): name = 'bad'; options = None",
+    "has the wrong options: expected a tuple of Option objects, got None": (
+        "class Bad(Good): name = 'bad'; options = None"
+    ),
     "has option a more than once": "class Bad(Good): name = 'bad'; options = (Option(name='a', help='h'),) * 2",
-    "wants the default of option a to be of kind int, got 'many'": (
+    "has the wrong default of option a: expected kind int, got 'many'": (
         "class Bad(Good): name = 'bad'; options = (Option(name='a', help='h', kind='int', default='many'),)"
     ),
-    "wants the default of option a to be low or high, got 'medium'": (
+    "has the wrong default of option a: expected low or high, got 'medium'": (
         "class Bad(Good): name = 'bad'; options = (Option(name='a', help='h', choices=('low', 'high'), "
         "default='medium'),)"
     ),
@@ -123,13 +123,17 @@ WRONG = {
         "@dataclass(frozen=True, kw_only=True)\n    class Plain(Model): levels: dict[str, int]\n"
         "    class Bad(Good): name = 'bad'; source = Plain"
     ),
-    "wants refuses to map keys to reasons, got ['vlan']": "class Bad(Good): name = 'bad'; refuses = ['vlan']",
-    "wants source to be a Model class, got <class 'dict'>": "class Bad(Good): name = 'bad'; source = dict",
-    "wants options to be Option records, got 'level'": "class Bad(Good): name = 'bad'; options = ('level',)",
-    "wants the kind of option a to be str, int, float, bool, user, group or mode, got 'port'": (
+    "has the wrong refuses: expected a map of keys to reasons, got ['vlan']": (
+        "class Bad(Good): name = 'bad'; refuses = ['vlan']"
+    ),
+    "has the wrong source: expected a Model class, got <class 'dict'>": "class Bad(Good): name = 'bad'; source = dict",
+    "has the wrong options: expected Option objects, got 'level'": (
+        "class Bad(Good): name = 'bad'; options = ('level',)"
+    ),
+    "has the wrong kind of option a: expected str, int, float, bool, user, group or mode, got 'port'": (
         "class Bad(Good): name = 'bad'; options = (Option(name='a', help='h', kind='port'),)"
     ),
-    "refuses mtus, and a VIF document has only ": "class Bad(Good): name = 'bad'; refuses = {'mtus': 'none'}",
+    "refuses mtus, not a key to refuse (expected one of: ": "class Bad(Good): name = 'bad'; refuses = {'mtus': 'none'}",
     "cannot be constructed: OSError: no daemon": (
         "class Bad(Good):\n        name = 'bad'\n        def __init__(self): raise OSError('no daemon')"
     ),
@@ -259,7 +263,7 @@ def test_a_broken_type_that_is_not_enabled_is_not_even_imported(site: Site) -> N
 def test_enabling_a_type_that_is_not_installed_is_refused(site: Site) -> None:
     good(site)
     message = site.ask(REFUSED.format(enabled="['good', 'gone', 'lost']"))
-    assert message.startswith("[vifplug] enabled_types has gone or lost; installed are ") and "good" in message
+    assert message.startswith("[vifplug] enabled_types has gone or lost; installed: ") and "good" in message
 
 
 def test_a_source_is_bound_to_the_types_own_record(site: Site) -> None:
@@ -336,13 +340,13 @@ WRONG_BACKENDS = {
     GATE: "class Beacons: api_version = (2, 0)",
     "was written for plugin interface 1.7, and this vifplug has 1.0: install a vifplug whose plugin interface is >= "
     "1.7": "class Beacons: api_version = (1, 7)",
-    "wants resources to be a tuple of resource classes, got <class 'acme.Beacon'>: write (Name,), with its comma": (
+    "has the wrong resources: expected a tuple of resource classes, got <class 'acme.Beacon'>: write (Name,)": (
         "class Beacons(Beacons): resources = Beacon"
     ),
-    "wants resources to be subclasses of vifplug.plan.registry.Resource, got 'beacon'": (
+    "has the wrong resources: expected subclasses of vifplug.plan.registry.Resource, got 'beacon'": (
         "class Beacons(Beacons): resources = ('beacon',)"
     ),
-    "has a resource, Nameless, that does not say its kind": (
+    "has a resource, Nameless, that has no kind": (
         "class Nameless(Resource): pass\n    class Beacons(Beacons): resources = (Nameless,)"
     ),
     "does not define apply and close": "class Beacons: resources = (Beacon,); observe = print",
@@ -470,8 +474,8 @@ RAISING = """
         ("construct", "BrokenPlugin: acme 1.2 (acme:Raising) cannot be constructed: OSError: no daemon"),
         ("observe", "BrokenPlugin: acme 1.2 (acme:Raising) failed to observe beacon tap0a1b2c3d-11: KeyError: 'lamp'"),
         ("exit", "BrokenPlugin: acme 1.2 (acme:Raising) failed to observe beacon tap0a1b2c3d-11: SystemExit: lamp"),
-        ("record", "BrokenPlugin: acme 1.2 (acme:Raising) failed to observe beacon tap0a1b2c3d-11: it made a record "
-                   "that is not valid: $.level: expected an integer, got 'high'"),
+        ("record", "BrokenPlugin: acme 1.2 (acme:Raising) failed to observe beacon tap0a1b2c3d-11: it created an "
+                   "invalid object: $.level: expected an integer, got 'high'"),
         ("bare", "BrokenPlugin: acme 1.2 (acme:Raising) failed to observe beacon tap0a1b2c3d-11: expected "
                  "Observed(resource=...) for ('beacon', 'tap0a1b2c3d-11'), got Beacon("),
         ("other", "BrokenPlugin: acme 1.2 (acme:Raising) failed to observe beacon tap0a1b2c3d-11: it observed an "
@@ -566,8 +570,8 @@ def test_a_record_that_the_next_version_of_a_plugin_can_not_read_says_so_and_sta
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("[Beacon]", "TypeError: expected records of vifplug.plan.registry, got <class 'acme.Beacon'>"),
-        ("[Beacon(name=vif.device, owner=vif.id, level='high')]", "it made a record that is not valid: $.level: "),
+        ("[Beacon]", "TypeError: expected resources of vifplug.plan.registry, got <class 'acme.Beacon'>"),
+        ("[Beacon(name=vif.device, owner=vif.id, level='high')]", "it created an invalid object: $.level: "),
         ("Beacons", "TypeError: "),
     ],
 )
@@ -633,7 +637,7 @@ def test_the_host_of_the_page_answers_as_the_real_one_would(site: Site) -> None:
 def test_a_look_up_that_is_not_installed_is_named_with_those_that_are(site: Site) -> None:
     assert look(site, ("acme-uplink", "dmz")) == [
         "Missing",
-        "nothing that is installed looks up 'acme-uplink'; got are vdpa-device",
+        "no installed package has the look-up 'acme-uplink' (installed: vdpa-device)",
         3,
     ]
 
@@ -648,7 +652,7 @@ def test_a_look_up_is_not_imported_before_it_is_asked_for(site: Site) -> None:
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        ("find = 'eno2'", "has to be a function of one key, got 'eno2'"),
+        ("find = 'eno2'", "is not a function of one key: got 'eno2'"),
         ("def find(key): return {}[key]", "could not look up 'a': KeyError: 'a'"),
         ("def find(): return 1", "could not look up 'a': TypeError: "),
     ],

@@ -178,8 +178,8 @@ def test_a_mismatch_is_refused_with_both_values_and_both_places(name: str, first
     mode = "bridge" if whole["type"] == "openvswitch" else "vepa"
     there = network(mode, virtualport=said["network n"], **group(virtualport=said["portgroup g"]))
     assert problems(vif(virtualport=said["the VIF"]), there) == {
-        f"$.virtualport.{name}": f"{first} says {value} and {second} says {other}: they have to agree, or only one of "
-        "them may say it"
+        f"$.virtualport.{name}": f"{first} has {value} and {second} has {other}: use the same value in all of "
+        "them, or give it once"
     }
 
 
@@ -187,13 +187,13 @@ def test_every_mismatch_is_told_at_once() -> None:
     there = network("vepa", virtualport=QBG, **group(virtualport={"managerid": 5, "typeid": 6}))
     found = problems(vif(virtualport={"managerid": 7, "typeidversion": 8}), there)
     assert set(found) == {"$.virtualport.managerid", "$.virtualport.typeid", "$.virtualport.typeidversion"}
-    assert "the VIF says 7, network n says 1 and portgroup g says 5" in found["$.virtualport.managerid"]
+    assert "the VIF has 7, network n has 1 and portgroup g has 5" in found["$.virtualport.managerid"]
 
 
 def test_types_that_differ_are_refused_with_both_places() -> None:
     found = problems(vif(virtualport=QBH), network("vepa", virtualport=QBG))
     assert list(found) == ["$.virtualport.type"]
-    assert "the VIF says 802.1Qbh and network n says 802.1Qbg" in found["$.virtualport.type"]
+    assert "the VIF has 802.1Qbh and network n has 802.1Qbg" in found["$.virtualport.type"]
 
 
 def test_the_type_alone_differs_where_the_parameters_are_for_other_switches() -> None:
@@ -422,14 +422,14 @@ def test_a_refusal_has_the_reason_for_every_device_in_order() -> None:
         PoolDevice(name="e0", holders=(holder,)),
         held("e1", PORT, OTHER, limit=2),
         held("e2", problem="is down"),
-        held("e3", OTHER, problem="is not on this host"),
+        held("e3", OTHER, problem="does not exist on this host"),
     ]
     with pytest.raises(errors.PoolExhausted) as refusal:
         pick("network n", devices, ID, alone=False)
     assert str(refusal.value) == (
         f"network n has no device for VIF {ID}: e0 is in use by VIF {OTHER} of guest web-1; e1 is shared by VIF {PORT} "
-        f"and VIF {OTHER}, and 2 is its maximum; e2 is down; e3 is not on this host; unplug one of these, or add a "
-        "device to the network"
+        f"and VIF {OTHER}, and 2 is its maximum; e2 is down; e3 does not exist on this host; unplug one of these, or "
+        "add a device to the network"
     )
 
 
@@ -437,7 +437,10 @@ def test_a_refusal_has_the_reason_for_every_device_in_order() -> None:
     ("devices", "words"),
     [
         ([], "its pool is empty"),
-        ([held("e0", problem="is down"), held("e1", problem="is not on this host")], "e0 is down; e1 is not on this"),
+        (
+            [held("e0", problem="is down"), held("e1", problem="does not exist on this host")],
+            "e0 is down; e1 does not exist on this",
+        ),
         ([held("e0", OTHER, problem="is down")], "e0 is down"),
     ],
 )
@@ -479,7 +482,7 @@ def test_devices_by_name_are_free_and_keep_their_limits() -> None:
 
 def test_the_functions_of_a_pf_have_to_be_given() -> None:
     there = network("passthrough", pf="e0")
-    with pytest.raises(errors.InvalidRequest, match="which devices network n has, only a host with e0 knows"):
+    with pytest.raises(errors.InvalidRequest, match="only a host with e0 knows the devices of network n"):
         resolve(vif(), there)
     assert device_of(resolve(vif(), there, ["e0v3"])) == "e0v3"
     with pytest.raises(errors.Missing, match="its pool is empty"):

@@ -605,7 +605,7 @@ REFUSALS: list[tuple[str, dict[str, Any], str, str]] = [
         "bridge",
         {**OVS, "tap_owner": "libvirt", "external_ids": {"a": "b"}},
         "$.external_ids",
-        "set tap_owner to vifplug",
+        "set tap_owner or source.port_owner to vifplug",
     ),
     # vhostuser
     ("vhostuser", {"bandwidth": BANDWIDTH}, "$.bandwidth", "nothing to shape"),
@@ -644,7 +644,7 @@ REFUSALS: list[tuple[str, dict[str, Any], str, str]] = [
     ("hostdev", {"source": SWITCHED, "virtualport": QBG}, "$.virtualport.type", "expected openvswitch"),
     ("hostdev", {"external_ids": {"a": "b"}}, "$.external_ids", "needs source.bridge"),
     # direct
-    ("direct", {"mtu": 1500}, "$.mtu", "takes its device's"),
+    ("direct", {"mtu": 1500}, "$.mtu", "has the MTU of its device"),
     ("direct", {"filterref": "clean-traffic"}, "$.filterref", "nwfilter cannot see a macvtap"),
     ("direct", {"port": {"isolated": True}}, "$.port", "isolation is a Linux bridge port's"),
     ("direct", {"external_ids": {"a": "b"}}, "$.external_ids", "it has no Open vSwitch port"),

@@ -34,12 +34,14 @@ if TYPE_CHECKING:
 
 BUG, INTERRUPTED, READER_GONE = 70, 130, 141
 
-DESCRIPTION = "Plug virtual machines into networks: the guest's libvirt element, and the host state that must hold."
+DESCRIPTION = (
+    "Connect virtual machines to networks: print the guest's libvirt element, and create and check the host state."
+)
 
 EPILOG = """exit codes:
   0  done, or nothing to do                 4  conflict with another owner
-  1  check found differences                5  a step failed; all was undone
-  2  the request is wrong                   6  a step failed; something is left
+  1  check found differences                5  a step failed; it was rolled back
+  2  the request is wrong                   6  a step failed; changes remain
   3  the host is not ready                 70  a bug in vifplug"""
 
 
@@ -204,7 +206,9 @@ class App(app.App):
     def _bug(self, error: Exception) -> int:
         if self.options.debug:
             traceback.print_exception(error, file=self.stderr)
-        self.say(f"this is a bug in vifplug: {type(error).__name__}: {error}; please report it with what --debug says")
+        self.say(
+            f"this is a bug in vifplug: {type(error).__name__}: {error}; please report it with the output of --debug"
+        )
         return BUG
 
 

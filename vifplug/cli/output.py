@@ -48,7 +48,7 @@ class Shown(_Column):
 
 def neutron_option(parser: argparse.ArgumentParser) -> None:
     """Add the option that reads FILE arguments as bound ports."""
-    message = 'FILE holds a port that Neutron has bound, and its guest: {"port": ..., "guest": ...}'
+    message = 'FILE contains a port that Neutron has bound, and its guest: {"port": ..., "guest": ...}'
     parser.add_argument("--neutron", action="store_true", help=message)
 
 

@@ -39,7 +39,7 @@ def build(name: str, fields: Mapping[str, Any]) -> Any:
         try:
             setattr(made, key, _value(made.fields[key], value))
         except (ValueError, TypeError) as error:  # what versioned objects raise for a value that a field does not take
-            raise InvalidRequest(f"os-vif's {name} does not take {described(value)} for {key}: {error}") from error
+            raise InvalidRequest(f"os-vif's {name} does not accept {described(value)} for {key}: {error}") from error
     return made
 
 

@@ -100,7 +100,7 @@ def _loaded(desired: PluggedByOsVif) -> tuple[Any, Any, Any]:
 
     vif, instance = json.loads(desired.vif), json.loads(desired.instance)
     if not instance.get("uuid"):
-        raise InvalidRequest(f"VIF {desired.owner}: os-vif plugins need an instance: name it")
+        raise InvalidRequest(f"VIF {desired.owner}: os-vif plugins need the guest: give its UUID")
     return plugin, plain.build(vif[plain.CLASS], vif), plain.build(instance[plain.CLASS], instance)
 
 

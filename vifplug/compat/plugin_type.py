@@ -132,7 +132,7 @@ def _object_problems(vif: VIF) -> Iterator[Problem]:
         yield Problem(f"$.source.vif.{key}", f"not allowed here: the object gets it from {ELSEWHERE[key]}")
     if form(vif.source) not in FORMS:
         message = (
-            f"expected {joined(FORMS)}, got {form(vif.source)!r}: the guest's element follows from it: see source.form"
+            f"expected {joined(FORMS)}, got {form(vif.source)!r}: the guest's element depends on it: see source.form"
         )
         yield Problem("$.source.vif.class", message)
     if given.get("dev_type") == "generic":
@@ -150,7 +150,7 @@ def _form_problems(vif: VIF, known: OsVifForm) -> Iterator[Problem]:
     if known.like:
         yield from refused(vif, known.like.name, known.like.refuses)
     elif vif.tap_owner and kind != "VIFGeneric":
-        yield Problem("$.tap_owner", f"is for a VIFGeneric: of a {kind} source.vif says who makes the tap")
+        yield Problem("$.tap_owner", f"is for a VIFGeneric: for a {kind}, source.vif says who creates the tap")
     model = vif.model or ("virtio" if known.like is VhostUserType else None)
     yield from nic_problems(vif.trusted(model=model, type=known.like.name if known.like else vif.type))
 

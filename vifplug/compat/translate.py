@@ -129,7 +129,7 @@ def form(vif: Any) -> Callable[[Translation], Document | None]:
     if isinstance(vif, objects.vif.VIFNestedDPDK):
         raise InvalidRequest(f"{describe(vif)} is a device inside a guest: a host has nothing to plug for it")
     expected = joined(sorted(forms), "or")
-    raise InvalidRequest(f"{describe(vif)}: plugin {vif.plugin} does not plug this class (expected {expected})")
+    raise InvalidRequest(f"{describe(vif)}: plugin {vif.plugin} does not support this class (expected {expected})")
 
 
 # -- plugin ovs -------------------------------------------------------------------------------------------------------
@@ -212,8 +212,8 @@ def _linux_bridge(ask: Translation) -> Document:
     if provide and field(network, "should_provide_vlan"):
         device = f"VLAN {field(network, 'vlan')} on {field(network, 'bridge_interface')}"
         raise InvalidRequest(
-            f"{describe(ask.vif)} requests {device} for {ask.vif.bridge_name}: vifplug moves no uplink of the host: "
-            "make both in the host's network configuration, and leave should_provide_vlan out"
+            f"{describe(ask.vif)} requests {device} for {ask.vif.bridge_name}: vifplug does not move the host's "
+            "uplinks: create both in the host's network configuration, and omit should_provide_vlan"
         )
     source = {"bridge": ask.need("bridge_name"), "ensure": provide and not field(network, "bridge_interface")}
     return {"type": "bridge", "tap_owner": "libvirt", "target": field(ask.vif, "vif_name"), "source": source}

@@ -76,7 +76,7 @@ def _check(job: Job, observed: Observation) -> None:
             raise Unsupported((), f"VIF {vif_id} cannot be adopted: vifplug creates {resource}; plug the VIF")
         seen = observed.get(resource.identity)
         if seen is None:
-            raise Missing(f"{resource} of VIF {vif_id} is not there: is the guest running, on this host?")
+            raise Missing(f"{resource} of VIF {vif_id} does not exist: is the guest running on this host?")
         if seen.foreign or seen.resource is None:
             raise Conflict(f"{resource} cannot be adopted for VIF {vif_id}: got {seen.foreign}")
 

@@ -120,9 +120,9 @@ def get(definitions: NetworkDefinitions, name: str) -> Network:
     if named:
         raise UnknownNetwork(f"network {name} cannot be used: {named[0].place}: {named[0]}")
     defined = joined((each.name for each in known if each.network), "and")
-    message = f"network {name} is not defined on this host; defined are {defined}"
+    message = f"network {name} is not defined on this host (defined: {defined})"
     if nameless := [each.place for each in known if not each.name]:
-        message += f", and {joined(nameless, 'and')} cannot be read: see `vifplug network validate`"
+        message += f"; {joined(nameless, 'and')} cannot be read: see `vifplug network validate`"
     raise UnknownNetwork(message)
 
 

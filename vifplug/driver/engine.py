@@ -191,7 +191,7 @@ class Engine:
         """Restore the records as they were before anything was reserved for the jobs."""
         reserved = [job for job in jobs if job.reserved]
         if reserved and (left := self._restore_records(reserved)):
-            _log.warning("not undone: %s", "; ".join(left))
+            _log.warning("not rolled back: %s", "; ".join(left))
 
     def apply(self, jobs: Sequence[Job], state: State, progress: Progress | None = None) -> None:
         """Write the intent, take the steps, write the record; or undo all of it.
@@ -271,7 +271,7 @@ class Engine:
             try:  # a record that cannot be read, or a plugin that was uninstalled, hides no other VIF
                 readable.append(stored.validate())
             except DamagedRecord as error:
-                found.append(Difference(stored.id, "record", "a sound record", str(error)))
+                found.append(Difference(stored.id, "record", "a readable record", str(error)))
             except Missing as error:
                 found.append(Difference(stored.id, "resources", "known kinds", str(error)))
         observed, failed = self._observed(readable)
@@ -314,10 +314,12 @@ class Engine:
         if not left:
             left += self._restore_records(jobs)
         if left and isinstance(error, Exception):
-            message = f"{str(error) or 'interrupted'}; not undone: {'; '.join(left)}; plug or unplug again to repair it"
+            message = (
+                f"{str(error) or 'interrupted'}; not rolled back: {'; '.join(left)}; plug or unplug again to repair it"
+            )
             raise PartlyDone(message, left) from error
         if isinstance(error, VifplugError) and not isinstance(error, (Conflict, HostNotReady, StepFailed)):
-            raise StepFailed(f"{error}; all that was done has been undone") from error
+            raise StepFailed(f"{error}; all changes were rolled back") from error
 
     def _attempt_cut_short(self, planned: Iterable[Step]) -> list[str]:
         """Undo steps that may have been taken in part; return what could not be undone."""
@@ -340,7 +342,7 @@ class Engine:
             self._host.apply(taken, done)
         except VifplugError:
             if left := self._attempt(step for step in taken if step not in done):
-                message = f"VIF {vif_id} is not wholly unplugged: {'; '.join(left)}; unplug it again"
+                message = f"VIF {vif_id} is not completely unplugged: {'; '.join(left)}; unplug it again"
                 raise PartlyDone(message, left) from None
 
     def _attempt(self, taken: Iterable[Step]) -> list[str]:
@@ -384,7 +386,7 @@ def _recorded(stored: StoredVif | None, *, force: bool) -> tuple[list[Resource],
             raise
         reason = str(error)
     # not above: what is logged in an except clause gets the exception's own text appended (oslo.log)
-    _log.warning("VIF %s: what it changed is not restored, since its record cannot be used: %s", stored.id, reason)
+    _log.warning("VIF %s: its changes are not restored, because its record cannot be used: %s", stored.id, reason)
     return None
 
 

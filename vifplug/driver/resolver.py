@@ -58,7 +58,7 @@ class PoolChoice:
         """Return why the device cannot carry the VIF's VLAN: of a whole device, only a virtual function can."""
         names = next((member.names for member in self.members if member.name == device), ())
         plain = actual.type == "direct" and not any(name.startswith("VF ") for name in names)
-        return "is no virtual function, and the VLAN needs one" if actual.vlan and plain else ""
+        return "is not a virtual function, which the VLAN requires" if actual.vlan and plain else ""
 
 
 class Resolver:

@@ -219,7 +219,7 @@ def driver_problems(driver: Driver | None, model: str | None, kind: str) -> Iter
     hostdev = kind == "hostdev"
     for name in driver.to_data() if driver else ():
         if hostdev and name not in ("name", "model"):
-            yield Problem(f"$.driver.{name}", "is not supported on type hostdev, which takes only name and model")
+            yield Problem(f"$.driver.{name}", "is not supported on type hostdev, which has only name and model")
         elif not hostdev and name == "model":
             yield Problem("$.driver.model", f"is for type hostdev, got type {kind}")
         elif not hostdev and model not in VIRTIO:
@@ -237,7 +237,7 @@ def ring_problems(driver: Driver | None, kind: str) -> Iterator[Problem]:
         size = getattr(driver, name, None)
         if size is not None and not least <= size <= limit:
             expected = f"{least}" if limit == least else f"a power of two from {least} to {limit}"
-            yield Problem(f"$.driver.{name}", f"expected {expected} on type {kind}: QEMU takes no other, got {size}")
+            yield Problem(f"$.driver.{name}", f"expected {expected} on type {kind}: QEMU accepts no other, got {size}")
 
 
 def profile_problem(port: VirtualPort | None, kind: str, profiles: Profiles = PROFILES) -> str:
@@ -245,7 +245,7 @@ def profile_problem(port: VirtualPort | None, kind: str, profiles: Profiles = PR
     known = profiles.get(kind)
     if port is None or known is None or port.type in (None, *known):
         return ""
-    return f"expected {joined(known)} on type {kind}, got {port.type}, by which libvirt connects nothing there"
+    return f"expected {joined(known)} on type {kind}, got {port.type}, which libvirt does not support there"
 
 
 def vlan_problem(vlan: Vlan | None, kind: str, *, mode: str | None = None, port: VirtualPort | None = None) -> str:

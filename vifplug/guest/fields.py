@@ -31,7 +31,7 @@ class Reader:
     def __init__(self, root: _Element) -> None:
         self.type = root.get("type", "user")  # libvirt's default
         if self.type not in schema.TYPES:
-            raise UnknownType(f"<interface type='{self.type[:40]}'>: vifplug reads {joined(schema.TYPES)}")
+            raise UnknownType(f"<interface type='{self.type[:40]}'>: expected {joined(schema.TYPES)}")
         findings = list(schema.findings(root, self.type))
         self.problems = [finding.problem for finding in findings]
         #: paths whose absence is in ``problems`` already, so that the model need not report it again

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 #: the problem of an element of a running guest, which is not configuration
 RUNNING = (
-    "shows what its network became on the host where the guest runs, not what the guest requests: give what "
-    "`virsh dumpxml --inactive` or `--migratable` prints"
+    "is of a running guest, with its network already resolved: pass the output of `virsh dumpxml --inactive` or "
+    "`--migratable`"
 )
 
 #: types of interface that need nothing of the host (an element without a type has type user)

@@ -197,7 +197,7 @@ def _attributes(element: _Element, shape: Shape, path: str) -> Iterator[Finding]
         if name not in (*known, *shape.status):
             expected = f"expected {joined(known)}" if known else "it has no attributes"
             if not known and shape.children:
-                expected = f"it holds {joined(f'<{child}>' for child in shape.children)}"
+                expected = f"it contains {joined(f'<{child}>' for child in shape.children)}"
             message = f"attribute {name} is not known in <{_name(element)}>; {expected}"
             yield Finding(element, Problem(path, message))
 
@@ -216,7 +216,7 @@ def _text(element: _Element, shape: Shape, path: str) -> Iterator[Finding]:
     text = "".join([element.text or "", *(child.tail or "" for child in element)]).strip()
     if text and not shape.text:
         expected = ", expected <tag id='...'/>" if _name(element) == "vlan" else ""
-        message = f"<{_name(element)}> holds the text {text[:40]!r}{expected}"
+        message = f"<{_name(element)}> contains the text {text[:40]!r}{expected}"
         yield Finding(element, Problem(path, message))
 
 

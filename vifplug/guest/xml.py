@@ -71,7 +71,7 @@ def _parser() -> etree.XMLParser:
 
 
 def _wrong_root(found: str, expected: str) -> str:
-    inside = ", which holds several" if found in ("domain", "devices", "domstatus") else ""
+    inside = ", which contains several" if found in ("domain", "devices", "domstatus") else ""
     return f"expected one <{expected}> element, got {described(found)[1:-1]}{inside}: give the <{expected}> alone"
 
 

@@ -81,5 +81,5 @@ def _wrong_answer(desired: Sequence[Resource], seen: object) -> str:
 def message(error: BaseException) -> str:
     """Return an exception of third-party code on one line."""
     if isinstance(error, InvalidDocument):
-        return f"it made a record that is not valid: {error}"
+        return f"it created an invalid object: {error}"
     return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")

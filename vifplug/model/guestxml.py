@@ -99,7 +99,9 @@ def parse_guest_element(text: str) -> str:
     try:
         element = ElementTree.fromstring(text)
     except UnicodeEncodeError:
-        raise ValueError(f"expected one element such as <rom bar='off'/>, got half a character in {text!r}") from None
+        raise ValueError(
+            f"expected one element such as <rom bar='off'/>, got half of a surrogate pair in {text!r}"
+        ) from None
     except (ElementTree.ParseError, ValueError) as error:
         raise ValueError(f"expected one element such as <rom bar='off'/>, got invalid XML: {error}") from None
     if element.tag not in TAGS:

@@ -47,7 +47,10 @@ class Search:
         try:
             return [reason for vif in self._vifs for reason in self._of(vif, host, taken)]
         except (AttributeError, KeyError, TypeError) as error:
-            return [f"what it publishes cannot be read ({type(error).__name__}: {error}): it may be another version's"]
+            return [
+                f"its host-info cannot be read ({type(error).__name__}: {error}): "
+                "another version of vifplug may have written it"
+            ]
 
     def _of(self, vif: VIF, host: HostInfo, taken: dict[str, tuple[Holder, ...]]) -> Iterator[str]:
         """``taken``: what the guest's other VIFs would have of the host's devices, by name."""
@@ -76,7 +79,7 @@ class Search:
         name, networks = vif.source.network, host.get("networks") or {}
         if name not in networks:
             known = joined(networks, "and") if networks else "none"
-            return _Trial((f"network {name} is not defined there; defined are {known}",))
+            return _Trial((f"network {name} is not defined there (defined: {known})",))
         if "definition" not in networks[name]:
             return _Trial((f"network {name} cannot be used there: {networks[name].get('problem')}",))
         definition = {key: value for key, value in networks[name]["definition"].items() if key != "uuid"}
@@ -110,7 +113,7 @@ def _lacking(actual: VIF, host: HostInfo) -> Iterator[str]:
     if bridge := getattr(actual.source, "bridge", None):
         yield from _bridge_lacking(actual, bridge, host)
     if actual.type == "direct" and actual.source.dev and actual.source.dev not in host.get("devices", ()):
-        yield f"device {actual.source.dev} is not there"
+        yield f"device {actual.source.dev} does not exist there"
 
 
 def _no_type(actual: VIF) -> str:
@@ -121,7 +124,7 @@ def _bridge_lacking(actual: VIF, name: str, host: HostInfo) -> Iterator[str]:
     bridge = host.get("bridges", {}).get(name)
     switched = actual.type != "bridge" or (actual.virtualport is not None and actual.virtualport.type == OPENVSWITCH)
     if bridge is None or bridge["openvswitch"] != switched:
-        yield f"{'Open vSwitch' if switched else 'Linux'} bridge {name} is not there"
+        yield f"{'Open vSwitch' if switched else 'Linux'} bridge {name} does not exist there"
     elif message := mtu_problem(actual, name, bridge["mtu"]):
         yield message
 

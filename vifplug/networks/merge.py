@@ -41,8 +41,8 @@ def _agreed(name: str, said: Iterable[tuple[str, T | None]]) -> tuple[T | None, 
     """What all who say something say; a problem that names them where they differ."""
     given = [(place, value) for place, value in said if value is not None]
     if len({value for _, value in given}) > 1:
-        message = joined((f"{place} says {value}" for place, value in given), "and")
+        message = joined((f"{place} has {value}" for place, value in given), "and")
         return None, [
-            Problem(f"$.virtualport.{name}", f"{message}: they have to agree, or only one of them may say it")
+            Problem(f"$.virtualport.{name}", f"{message}: use the same value in all of them, or give it once")
         ]
     return (given[0][1] if given else None), []

@@ -144,7 +144,7 @@ class _Reader:
             if (child := element.find(key)) is not None:
                 found |= parts.given(**{key: read(child, f"{path}.{key}", self._wrong)})
         if path == "$" and found.pop("bandwidth", None):
-            message = "of a whole network shapes its bridge, which is the host's: give it to portgroups or to the VIFs"
+            message = "of a whole network shapes its bridge, which belongs to the host: set it on portgroups or VIFs"
             self._wrong("$.bandwidth", message)
         return found
 
@@ -167,19 +167,21 @@ class _Reader:
         for child in self._root:
             tag = str(child.tag)
             if why := REFUSED.get(tag):
-                message = f"<{tag}> {why}, which is the host's here; leave it out"
+                message = f"<{tag}> {why}, which belongs to the host: remove it"
                 if "bridge" not in self._elements:
-                    message = f"libvirt has no <{tag}> with forward mode {mode}; leave it out"
+                    message = f"libvirt has no <{tag}> with forward mode {mode}: remove it"
                 self._problems.append((_line(child), Problem("$", message)))
         bridge = self._elements.get("bridge")
         if bridge is not None:
             if given := [each for each in _OF_LIBVIRTS_BRIDGE if bridge.get(each) is not None]:
                 self._wrong(
-                    "$.bridge", f"{joined(given, 'and')} would alter the bridge, which is the host's; leave it out"
+                    "$.bridge", f"{joined(given, 'and')} would change the bridge, which belongs to the host: remove it"
                 )
             if bridge.get("macTableManager", "kernel") != "kernel":
                 found = described(bridge.get("macTableManager"))
-                self._wrong("$.bridge", f"expected macTableManager='kernel', which alone vifplug has, got {found}")
+                self._wrong(
+                    "$.bridge", f"expected macTableManager='kernel', the only one that vifplug supports, got {found}"
+                )
 
     # -- problems -------------------------------------------------------------------------------------------------
 

@@ -94,7 +94,7 @@ def mtu_problem(actual: VIF, bridge: str, mtu: int | None) -> str:
     """Why the VIF's MTU does not fit what leaves its bridge, whose MTU is ``mtu`` bytes; empty where it does."""
     if not (actual.mtu and mtu and actual.mtu > mtu):
         return ""
-    return f"VIF {actual.id} wants an MTU of {actual.mtu}, and what leaves bridge {bridge} has {mtu}"
+    return f"VIF {actual.id} requests an MTU of {actual.mtu}, and a device that leads out of bridge {bridge} has {mtu}"
 
 
 def device_of(actual: VIF) -> str | None:
@@ -115,7 +115,7 @@ def _portgroup(vif: VIF, network: Network) -> PortGroup:
     if group is None and vif.source.portgroup is not None:
         known = joined(each.name for each in network.portgroups) if network.portgroups else "none"
         raise UnknownPortGroup(
-            f"VIF {vif.id} wants portgroup {vif.source.portgroup} of network {network.name}, which has {known}: "
+            f"VIF {vif.id} requests portgroup {vif.source.portgroup} of network {network.name}, which has {known}: "
             "correct the VIF's source, or add the portgroup"
         )
     return group or PortGroup(name="none")
@@ -158,8 +158,8 @@ def _form(vif: VIF, network: Network, default_bridge: str) -> dict[str, Any]:
 
 def _picked(vif: VIF, network: Network, devices: Iterable[PoolDevice | str] | None, *, alone: bool) -> str:
     if devices is None and network.pf:
-        message = f"which devices network {network.name} has, only a host with {network.pf} knows"
-        raise InvalidRequest(f"{message}: `vifplug plug --dry-run` tells there which one VIF {vif.id} would get")
+        message = f"only a host with {network.pf} knows the devices of network {network.name}"
+        raise InvalidRequest(f"{message}: `vifplug plug --dry-run` shows there which one VIF {vif.id} would get")
     limits = network.limits
     pool = [
         PoolDevice(name=each, limit=limits.get(each)) if isinstance(each, str) else each

@@ -68,7 +68,7 @@ _FORWARDER: Final = _vnic("virtio-forwarder")
 _HYBRID: Final = _says("ovs_hybrid_plug")
 _DELEGATED: Final = Condition("delegate_create", lambda binding: bool(binding.port.get("delegate_create")))
 _ELSE: Final = Condition("else")
-_ELSE_MACVTAP: Final = Condition("else, as vnic macvtap")
+_ELSE_MACVTAP: Final = Condition("otherwise (vnic macvtap)")
 
 _OS_VIF: Final = "nova os_vif_util._nova_to_osvif_vif_"
 _LEGACY: Final = "nova LibvirtGenericVIFDriver.get_config_"
@@ -77,14 +77,14 @@ _WIKI: Final = "; OpenStack wiki, LibvirtVIFTypeXMLConfigs"
 #: what the host gets in several rows, or in a row that would not fit its line
 _REPRESENTOR: Final = "the VF's MAC; its representor's port"
 _SOCKET: Final = "the socket's directory"
-_ASSOCIATED: Final = "the VF is claimed; libvirt associates the profile"
-_SMART_NIC: Final = "the VF is claimed: a SmartNIC's own switch does the rest"
-_VROUTER_VF: Final = "the VF is claimed: vRouter's agent does the rest"
+_ASSOCIATED: Final = "the VF is reserved; libvirt associates the profile"
+_SMART_NIC: Final = "the VF is reserved: the switch of the SmartNIC does the rest"
+_VROUTER_VF: Final = "the VF is reserved: vRouter's agent does the rest"
 _VROUTER_TAP: Final = "nothing: vRouter's agent connects libvirt's tap"
 _PLUMGRID: Final = "nothing: PLUMgrid's agent connects libvirt's tap"
-_MACVTAP: Final = "the device is up; a VLAN device where details have a vlan"
-_VF_BY_LIBVIRT: Final = "the VF is claimed; libvirt sets its MAC and VLAN"
-_ESWITCHD: Final = "the function is claimed: eswitchd does the rest"
+_MACVTAP: Final = "the device is up; a VLAN device if the details have a vlan"
+_VF_BY_LIBVIRT: Final = "the VF is reserved; libvirt sets its MAC and VLAN"
+_ESWITCHD: Final = "the function is reserved: eswitchd does the rest"
 
 _Row = BindingRow  # a row is a line
 
@@ -92,12 +92,14 @@ _OVS: Final = _rows(
     "ovs",
     f"{_OS_VIF}ovs{_WIKI}",
     _Row("ovs-direct", forms.switched_function, "hostdev", _REPRESENTOR, _DIRECT),
-    _Row("ovs-vdpa", forms.vdpa, "vdpa", "the VF's vDPA device is claimed; its representor's port", _vnic("vdpa")),
+    _Row(
+        "ovs-vdpa", forms.vdpa, "vdpa", "the vDPA device of the VF is reserved; its representor's port", _vnic("vdpa")
+    ),
     _Row("ovs-remote-managed", forms.remote_function, "hostdev", _SMART_NIC, _vnic("remote-managed")),
     _Row("ovs-hybrid", forms.ovs_hybrid, "bridge", "qbr, qvb and qvo; qvo's port", _HYBRID),
     _Row("ovs-tap", forms.ovs_tap, "bridge", "a tap and its port", _says("ovs_create_tap")),
     _Row("ovs-port", forms.ovs_port, "bridge", "the port, before libvirt's tap", _DELEGATED),
-    _Row("ovs", forms.ovs_libvirt, "bridge", "the bridge", Condition("else: the port is libvirt's")),
+    _Row("ovs", forms.ovs_libvirt, "bridge", "the bridge", Condition("otherwise: libvirt creates the port")),
 )
 
 _OTHERS: Final = (
@@ -106,24 +108,24 @@ _OTHERS: Final = (
         f"{_OS_VIF}agilio_ovs",
         _Row("agilio-ovs-direct", forms.switched_function, "hostdev", _REPRESENTOR, _DIRECT),
         _Row("agilio-ovs-forwarder", forms.vhostuser, "vhostuser", _SOCKET, _FORWARDER),
-        _Row("agilio-ovs", _as_ovs, "bridge", "as ovs", Condition("else: as ovs")),
+        _Row("agilio-ovs", _as_ovs, "bridge", "as ovs", Condition("otherwise: as ovs")),
     ),
     _rows(
         "vhostuser",
         f"{_OS_VIF}vhostuser{_WIKI}",
         _Row("vhostuser-fp", forms.vhostuser, "vhostuser", _SOCKET, _says("vhostuser_fp_plug")),
         _Row("vhostuser-ovs", forms.vhostuser_ovs, "vhostuser", f"{_SOCKET}; a DPDK port", _says("vhostuser_ovs_plug")),
-        _Row("vhostuser", forms.vhostuser, "vhostuser", _SOCKET, Condition("else, as VPP has it")),
+        _Row("vhostuser", forms.vhostuser, "vhostuser", _SOCKET, Condition("otherwise (VPP)")),
     ),
     _rows(
         "bridge",
         f"{_OS_VIF}bridge (to 2025.1){_WIKI}",
-        _Row("bridge", forms.linux_bridge, "bridge", "the bridge; libvirt puts its tap on it"),
+        _Row("bridge", forms.linux_bridge, "bridge", "the bridge; libvirt connects its tap"),
     ),
     _rows(
         "ivs",
         f"{_OS_VIF}ivs{_WIKI}",
-        _Row("ivs-hybrid", forms.others_bridge, "bridge", "nothing: the agent makes the bridge", _HYBRID),
+        _Row("ivs-hybrid", forms.others_bridge, "bridge", "nothing: the agent creates the bridge", _HYBRID),
         _Row("ivs", forms.others_tap, "ethernet", "nothing: the agent connects libvirt's tap", _ELSE),
     ),
     _rows(
@@ -154,7 +156,7 @@ _OTHERS: Final = (
     _rows(
         "mlnx_direct",
         f"{_LEGACY}mlnx_direct (to Juno){_WIKI}",
-        _Row("mlnx-direct", forms.mlnx_direct, "direct", "the device is claimed"),
+        _Row("mlnx-direct", forms.mlnx_direct, "direct", "the device is reserved"),
     ),
     _rows(
         "802.1qbg",
@@ -170,7 +172,7 @@ _OTHERS: Final = (
     _rows(
         "hostdev_physical",
         f"{_LEGACY}hostdev_physical",
-        _Row("hostdev-physical", forms.whole_function, "hostdev", "the function is claimed"),
+        _Row("hostdev-physical", forms.whole_function, "hostdev", "the function is reserved"),
     ),
     _rows("ib_hostdev", f"{_LEGACY}ib_hostdev", _Row("ib-hostdev", forms.whole_function, "hostdev", _ESWITCHD)),
 )
@@ -180,7 +182,7 @@ _REASONS: Final = {
     "dvs": f"is a port group of VMware's distributed switch, which libvirt hosts do not have; {_NO_PORT}",
     "hyperv": f"is a port of Hyper-V's switch, which libvirt hosts do not have; {_NO_PORT}",
     "distributed": f"is a port of a distributed router, which the agent of each host creates; {_NO_PORT}",
-    "other": f"says nothing of how the port is connected; {_NO_PORT}: ask the mechanism driver that bound it",
+    "other": f"does not say how the port is connected; {_NO_PORT}: ask the mechanism driver that bound it",
     "unbound": f"means that no host has the port; {_NO_PORT}: set binding:host_id, and read the port again",
     "binding_failed": f"means that Neutron found no mechanism driver for this host; {_NO_PORT}: see neutron-server's "
     "log, whether the host's agent is alive and has the physical network, and bind the port again",

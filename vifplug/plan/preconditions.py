@@ -43,7 +43,7 @@ def raise_unmet(desired: Sequence[Resource], observed: Observation) -> None:
 
 
 def reasons(desired: Sequence[Resource], observed: Observation) -> Iterator[VifplugError]:
-    """Yield every reason why ``desired`` cannot be reached: of each resource what is unmet, and what planning raises."""
+    """Yield every reason why ``desired`` cannot be reached: unmet preconditions, and what planning raises."""
     yield from unmet(desired, observed)
     for resource in desired:
         yield from _obstacle(resource, observed)

@@ -109,6 +109,6 @@ def _kind(kind: str, kinds: Mapping[str, type[Resource]]) -> type[Resource]:
     except KeyError:
         message = f"the record has a resource of kind {kind[:80]!r}, which no installed plugin provides"
         raise Missing(
-            f"{message}: install the package that VIFs were plugged with; or unplug with --force, which leaves that "
+            f"{message}: install the package that the VIF was plugged with, or unplug with --force, which leaves that "
             "resource as it is"
         ) from None

@@ -228,7 +228,7 @@ def _toward(desired: Resource, seen: Observed | None) -> list[Step]:
         if seen.held:
             message = "; ".join(map(str, changes))
             subject = f"{desired} of VIF {desired.owner}"
-            raise Held(f"{subject} would have to be created again ({message}), and a running guest has it open")
+            raise Held(f"{subject} would have to be recreated ({message}), and a running guest has it open")
         return [Step(seen.resource, None), Step(None, _merged(desired, None))]
     return [Step(seen.resource, _merged(desired, seen.resource))]
 

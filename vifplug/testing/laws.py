@@ -37,7 +37,7 @@ def called(name: str, call: Callable[[], T]) -> T:
     try:
         return call()
     except InvalidDocument as error:
-        raise LawBroken(f"{name} built a record that is not valid: {error}") from error
+        raise LawBroken(f"{name} created an invalid object: {error}") from error
     except Exception as error:  # any exception of a type is the result
         raise LawBroken(f"{name} raised {type(error).__name__}: {error}") from error
 
@@ -49,7 +49,7 @@ def desired(kind: VIFType, vif: VIF, context: Context) -> list[Resource]:
         raise LawBroken(f"desired must return resources, but returned {found!r}")
     listed = called("desired", lambda: list(found))
     if others := [each for each in listed if not isinstance(each, Resource)]:
-        raise LawBroken(f"desired must return records of vifplug.plan.registry, but returned {others[0]!r}")
+        raise LawBroken(f"desired must return resources of vifplug.plan.registry, but returned {others[0]!r}")
     return listed
 
 
@@ -110,7 +110,7 @@ def known_kinds(
             yield f"{resource} is of a kind whose backend cannot be used: {reason}"
         elif kinds.get(resource.kind) is not type(resource):
             yield (
-                f"{resource} is of a kind that no backend looks after; known are {joined(sorted(kinds))}; "
+                f"{resource} has no backend for its kind (expected one of: {joined(sorted(kinds))}); "
                 "a kind of your own needs a backend, in the entry points vifplug.resources"
             )
         if resource.owner != vif.id and resource.ownership is not Ownership.SHARED:
@@ -146,7 +146,7 @@ def ordered(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
     found = desired(kind, vif, context)
     identities = [resource.identity for resource in found]
     for repeated in sorted({each for each in identities if identities.count(each) > 1}):
-        yield f"{' '.join(repeated)} comes more than once: one identity has one record"
+        yield f"{' '.join(repeated)} is returned more than once: one identity has one resource"
     made = {name: index for index, resource in enumerate(found) for name in _made_by(resource)}
     for index, resource in enumerate(found):
         for need in sorted(need for need in _named_in(resource) if made.get(need, -1) > index):
@@ -209,11 +209,11 @@ def _named_in(resource: Resource) -> set[str]:
 def _fits(found: Interface, tap: Tap | Macvtap) -> Iterator[str]:
     """Check the one form in which libvirt >= 9.0 takes an existing device without deleting it: managed='no'."""
     if found.type != "ethernet":
-        yield f"the element has type {found.type}, and libvirt takes a device that is there, {tap}, as ethernet only"
+        yield f"the element has type {found.type}, and libvirt accepts an existing device, {tap}, as ethernet only"
     elif found.target_managed is not False:
         yield f"the element must say managed='no' (target_managed=False), or libvirt deletes {tap}"
     if found.target != tap.name:
-        yield f"the element has target {found.target}, and {tap} is made"
+        yield f"the element has target {found.target}, and {tap} is created"
     queues = (found.driver and found.driver.queues) or 1
     if isinstance(tap, Tap) and tap.multi_queue != (queues > 1):
         yield f"{tap} has multi_queue={tap.multi_queue} and the element {queues} queues: libvirt could not open it"

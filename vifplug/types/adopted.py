@@ -31,7 +31,7 @@ def problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
         yield Problem("$.target", "expected the name of the existing tap, got null")
     for form in _MADE_HERE:
         if getattr(vif.source, form):
-            yield Problem(f"$.source.{form}", "cannot be combined with adopted: libvirt makes no such form")
+            yield Problem(f"$.source.{form}", "cannot be combined with adopted: libvirt does not create that form")
 
 
 def openvswitch_port(vif: VIF, context: Context) -> AdoptedPort:

@@ -182,7 +182,7 @@ def nic_problems(vif: VIF) -> Iterator[Problem]:
 def target_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
     """Yield a problem if vifplug makes the tap and the VIF has no name for it."""
     if owner == "vifplug" and vif.target is None:
-        yield Problem("$.target", "expected a device name for the tap that vifplug makes, got null")
+        yield Problem("$.target", "expected a device name for the tap that vifplug creates, got null")
 
 
 def _is_set(vif: VIF, key: str) -> bool:

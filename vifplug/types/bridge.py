@@ -99,7 +99,7 @@ def _openvswitch_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
         found = capabilities.filterref_beside(OPENVSWITCH)
         yield Problem(found.path, f"{found.message}; set source.hybrid, or leave it out")
     if vif.source.ensure:
-        yield Problem("$.source.ensure", "is for a Linux bridge: one of Open vSwitch is made in any case")
+        yield Problem("$.source.ensure", "is for a Linux bridge: an Open vSwitch bridge is always created")
     yield from _port_owner_problems(vif, owner)
 
 
@@ -108,24 +108,22 @@ def _port_owner_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
     if vif.source.port_owner and vif.source.hybrid:
         yield Problem("$.source.port_owner", "cannot be combined with hybrid, whose port is always vifplug's")
     elif (owner, port_owner) == ("vifplug", "libvirt"):
-        yield Problem("$.source.port_owner", "expected vifplug: libvirt makes no port for a tap that it did not make")
+        yield Problem("$.source.port_owner", "expected vifplug: libvirt creates a port only for its own tap")
     elif owner == "libvirt" and vif.source.host_mac:
-        yield Problem("$.source.host_mac", "libvirt makes the tap, with a MAC that follows from the guest's")
+        yield Problem("$.source.host_mac", "libvirt creates the tap, with a MAC that it derives from the guest's")
     elif port_owner == "vifplug" and vif.target is None:
-        yield Problem("$.target", "expected a device name for the port that vifplug makes, got null")
+        yield Problem("$.target", "expected a device name for the port that vifplug creates, got null")
     for name in ("isolate", "per_port_bridge"):
         if getattr(vif.source, name) and port_owner == "libvirt":
-            yield Problem(f"$.source.{name}", "needs port_owner vifplug: libvirt makes the port")
+            yield Problem(f"$.source.{name}", "needs port_owner vifplug: libvirt creates the port")
     if vif.source.given and (owner, port_owner) != ("libvirt", "vifplug"):
-        yield Problem("$.source.given", "needs tap_owner libvirt and port_owner vifplug: vifplug makes no tap then")
+        yield Problem("$.source.given", "needs tap_owner libvirt and port_owner vifplug: vifplug must not create a tap")
     if vif.source.per_port_bridge and vif.source.hybrid:
         yield Problem(
             "$.source.per_port_bridge", "cannot be combined with hybrid, which has a bridge between tap and switch"
         )
     if vif.external_ids and port_owner == "libvirt":
-        message = (
-            "libvirt makes the port, with its own external_ids; set tap_owner to vifplug, or source.port_owner alone"
-        )
+        message = "libvirt creates the port, with its own external_ids; set tap_owner or source.port_owner to vifplug"
         yield Problem("$.external_ids", message)
 
 

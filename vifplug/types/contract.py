@@ -38,7 +38,7 @@ _BACKEND = ("observe", "apply", "close")
 def type_problem(name: str, cls: Any) -> str:
     """What keeps ``cls`` from being the VIF type ``name``. The version comes first: it explains all the rest."""
     if not (inspect.isclass(cls) and issubclass(cls, VIFType)):
-        return "is no subclass of vifplug.types.base.VIFType"
+        return "is not a subclass of vifplug.types.base.VIFType"
     if problem := version_problem(cls.api_version):
         return problem
     if inspect.isabstract(cls):
@@ -58,7 +58,7 @@ def resource_problem(kind: str, backend: Any) -> str:
         return f"is registered for kind {kind!r}, which is vifplug's own"
     found = getattr(backend, "resources", ())
     if not isinstance(found, Sequence):
-        return f"wants resources to be a tuple of resource classes, got {found!r}: write (Name,), with its comma"
+        return f"has the wrong resources: expected a tuple of resource classes, got {found!r}: write (Name,)"
     if problem := next(filter(None, map(_wrong_resource, found)), ""):
         return problem
     kinds = [each.kind for each in found]
@@ -75,7 +75,7 @@ def version_problem(written_for: Any) -> str:
     Another major version means other rules; a newer minor version may rely on what is not there yet.
     """
     if not _is_version(written_for):
-        return f"says api_version = {written_for!r}, and expected are two numbers, such as {API_VERSION!r}"
+        return f"has the wrong api_version: expected two numbers, such as {API_VERSION!r}, got {written_for!r}"
     message = f"was written for plugin interface {_version(written_for)}, and this vifplug has {_version(API_VERSION)}"
     if written_for[0] > API_VERSION[0]:
         return f"{message}: install a vifplug that has {written_for[0]}.x, or a release of the plugin for {_major()}"
@@ -90,10 +90,10 @@ def source_problem(cls: type[VIFType]) -> str:
     """What is wrong with the class of a type's source."""
     source = getattr(cls, "source", None)
     if not (inspect.isclass(source) and issubclass(source, Model)):
-        return f"wants source to be a Model class, got {source!r}"
+        return f"has the wrong source: expected a Model class, got {source!r}"
     parameters = getattr(source, "__dataclass_params__", None)
     if not (parameters and parameters.frozen):
-        return f"wants source to be frozen: write @dataclass(frozen=True, kw_only=True) above {source.__name__}"
+        return f"has a source that is not frozen: write @dataclass(frozen=True, kw_only=True) above {source.__name__}"
     if problem := schema_problem(source):
         return f"has a source, {source.__name__}, that cannot be used: {problem}"
     return ""
@@ -102,9 +102,9 @@ def source_problem(cls: type[VIFType]) -> str:
 def option_problem(options: Any) -> str:
     """What is wrong with a type's options."""
     if not isinstance(options, Sequence):
-        return f"wants options to be a tuple of Option records, got {options!r}"
+        return f"has the wrong options: expected a tuple of Option objects, got {options!r}"
     if wrong := [option for option in options if not isinstance(option, Option)]:
-        return f"wants options to be Option records, got {wrong[0]!r}"
+        return f"has the wrong options: expected Option objects, got {wrong[0]!r}"
     names = [option.name for option in options]
     if twice := [name for name in names if names.count(name) > 1]:
         return f"has option {twice[0]} more than once"
@@ -114,17 +114,17 @@ def option_problem(options: Any) -> str:
 def refusal_problem(refuses: Any) -> str:
     """What is wrong with the keys that a type refuses."""
     if not isinstance(refuses, Mapping):
-        return f"wants refuses to map keys to reasons, got {refuses!r}"
+        return f"has the wrong refuses: expected a map of keys to reasons, got {refuses!r}"
     if unknown := sorted(set(refuses) - REFUSABLE):
-        return f"refuses {joined(unknown)}, and a VIF document has only {joined(sorted(REFUSABLE))} to refuse"
+        return f"refuses {joined(unknown)}, not a key to refuse (expected one of: {', '.join(sorted(REFUSABLE))})"
     return ""
 
 
 def _wrong_resource(cls: Any) -> str:
     if not (inspect.isclass(cls) and issubclass(cls, Resource)):
-        return f"wants resources to be subclasses of vifplug.plan.registry.Resource, got {cls!r}"
+        return f"has the wrong resources: expected subclasses of vifplug.plan.registry.Resource, got {cls!r}"
     if not isinstance(getattr(cls, "kind", None), str):
-        return f"has a resource, {cls.__name__}, that does not say its kind"
+        return f"has a resource, {cls.__name__}, that has no kind"
     if problem := schema_problem(cls):
         return f"has a resource, {cls.__name__}, that cannot be used: {problem}"
     return ""
@@ -133,11 +133,13 @@ def _wrong_resource(cls: Any) -> str:
 def _wrong_option(option: Option) -> str:
     allowed = get_args(get_type_hints(Option)["kind"])
     if option.kind not in allowed:
-        return f"wants the kind of option {option.name} to be {joined(allowed)}, got {option.kind!r}"
+        return f"has the wrong kind of option {option.name}: expected {joined(allowed)}, got {option.kind!r}"
     if option.default is not None and not isinstance(option.default, _DEFAULTS[option.kind]):
-        return f"wants the default of option {option.name} to be of kind {option.kind}, got {option.default!r}"
+        return f"has the wrong default of option {option.name}: expected kind {option.kind}, got {option.default!r}"
     if option.choices and option.default not in (None, *option.choices):
-        return f"wants the default of option {option.name} to be {joined(option.choices)}, got {option.default!r}"
+        return (
+            f"has the wrong default of option {option.name}: expected {joined(option.choices)}, got {option.default!r}"
+        )
     return ""
 
 

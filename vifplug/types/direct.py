@@ -27,7 +27,7 @@ class DirectType(VIFType):
     source = DirectSource
     tap_owner = "libvirt"
     refuses = {
-        "mtu": "libvirt tells the guest of a macvtap none; the macvtap takes its device's",
+        "mtu": "libvirt sets no MTU on a macvtap, which has the MTU of its device",
         "filterref": "nwfilter cannot see a macvtap",
         "port": "isolation is a Linux bridge port's",
         "external_ids": "it has no Open vSwitch port",
@@ -96,7 +96,7 @@ def _device(vif: VIF, context: Context) -> str:
         return str(vif.source.dev)
     function = context.facts.virtual_function(vif.source.address)
     if function.device is None:
-        message = f"VF {function.address} has no network device, and VIF {vif.id} wants a macvtap on it"
+        message = f"VF {function.address} has no network device, and VIF {vif.id} requests a macvtap on it"
         raise Missing(f"{message}: bind the function to its network driver")
     return function.device
 

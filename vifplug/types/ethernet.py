@@ -31,7 +31,7 @@ class EthernetType(VIFType):
         yield from nic_problems(vif)
         yield from target_problems(vif, self.owner(vif, context))
         if vif.source.host_mac and self.owner(vif, context) == "libvirt":
-            yield Problem("$.source.host_mac", "libvirt makes the tap, with a MAC that follows from the guest's")
+            yield Problem("$.source.host_mac", "libvirt creates the tap, with a MAC that it derives from the guest's")
 
     def interface(self, vif: VIF, context: Context) -> Interface:
         return tap_interface(vif, self.owner(vif, context), bandwidth=vif.bandwidth)

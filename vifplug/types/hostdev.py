@@ -129,7 +129,7 @@ def _switched_problems(vif: VIF) -> Iterator[Problem]:
     for key in ("vlan_qos", "vlan_proto"):
         if vif.vf and getattr(vif.vf, key) is not None:
             yield Problem(
-                f"$.vf.{key}", "needs a VLAN of the VF's own: with source.bridge it is the representor's port's"
+                f"$.vf.{key}", "needs a VLAN on the VF itself: with source.bridge, the representor's port has it"
             )
 
 

@@ -19,8 +19,8 @@ from vifplug.types.base import NO_VF, Context, Option, VIFType
 _MODEL = "virtio"
 
 _DIRECTORY = (
-    "the directory of the sockets that QEMU makes. Set where vifplug makes the directory; one that is there already is "
-    "refused where it differs, and never altered."
+    "the directory of the sockets that QEMU creates, if vifplug creates the directory. An existing directory is never "
+    "changed; if it differs, the VIF is refused."
 )
 
 
@@ -32,7 +32,7 @@ class VhostUserType(VIFType):
     refuses = {
         "bandwidth": "no kernel device carries the traffic, so there is nothing to shape",
         "filterref": "no kernel device carries the traffic, so nwfilter cannot see it",
-        "mtu": "libvirt sets it on a kernel device, finds none, and starts no guest; source.port_mtu is the port's",
+        "mtu": "libvirt would set it on a kernel device and not start the guest; set source.port_mtu instead",
         "port": "isolation is a Linux bridge port's",
         "tap_owner": "it has no tap",
         "vf": NO_VF,

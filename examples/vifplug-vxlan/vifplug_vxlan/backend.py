@@ -68,7 +68,7 @@ class Tunnels(StepwiseBackend):
         self._netlink.close()
 
     def _write(self, tunnel: Tunnel) -> None:
-        with _describe(tunnel, "make it"):
+        with _describe(tunnel, "create it"):
             self._ensure(tunnel.bridge, LinkChange(kind="bridge", group=GROUP))
             self._ensure(tunnel.name, LinkChange(kind="vxlan", group=GROUP, mtu=tunnel.mtu, data=self._data(tunnel)))
             for name in tunnel.links:

@@ -24,7 +24,7 @@ class Demo(Verb):
             "--guests",
             type=Path,
             metavar="DIRECTORY",
-            help="boot guests that ping each other; DIRECTORY holds their kernel: boot/vmlinuz-VERSION and "
+            help="boot guests that ping each other; DIRECTORY contains their kernel: boot/vmlinuz-VERSION and "
             "lib/modules/VERSION",
         )
 

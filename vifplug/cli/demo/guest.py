@@ -37,7 +37,7 @@ def main(device: str, mac: str, cards: Mapping[str, str]) -> None:
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     outside = opened(_node(device), device)
     if _libc.unshare(CLONE_NEWNET) != 0:
-        raise OSError(ctypes.get_errno(), "could not make a network namespace")
+        raise OSError(ctypes.get_errno(), "could not create a network namespace")
     inside = {vlan(name): _card(name, mac, address) for name, address in cards.items()}
     os.write(sys.stdout.fileno(), b"ready\n")
     carry(outside, inside)

@@ -54,22 +54,22 @@ class Machines:
     def play(self) -> int:
         """Play all acts and return the exit code."""
         self._tell.say(
-            "A host of its own (a network namespace, an Open vSwitch, a libvirtd), and three guests on it that QEMU "
-            "emulates: nothing of this machine is touched. What begins with $ is a command that is really run, on the "
-            "host, and what begins with a guest's name is run in that guest."
+            "The demo runs on a temporary host (a network namespace, an Open vSwitch, a libvirtd) with three guests "
+            "that QEMU emulates; it does not touch this machine. A line that begins with $ is a command that is really "
+            "run on the host, and one that begins with a guest's name is run in that guest."
         )
         guests = self.boot()
         self.talk(guests)
         self.move(guests)
         self.unplug(guests)
-        self._tell.say("That was all of it. The guests' host goes now; nothing is left on this machine.")
+        self._tell.say("That is all. The temporary host is removed now; nothing is left on this machine.")
         return 0
 
     # -- acts ---------------------------------------------------------------------------------------------------
 
     def boot(self) -> Mapping[str, BootedGuest]:
         self._tell.title("Three guests")
-        self._tell.say("web and db are to be in VLAN 10, mail in VLAN 20; their addresses are of one network.")
+        self._tell.say("web and db will be in VLAN 10, mail in VLAN 20; all addresses are in one IP network.")
         self._prompt.shell("cat web.json")
         self._tell.say(
             "The element that vifplug prints goes into the guest's definition as it is, and libvirt starts the guest."

@@ -47,8 +47,8 @@ class Story:
     def play(self) -> int:
         """Play all acts and return the exit code."""
         self._tell.say(
-            "All of this happens in a network namespace of its own, with an Open vSwitch of its own: nothing of this "
-            "machine is touched. What begins with $ is a command that is really run."
+            "The demo runs in a temporary network namespace with its own Open vSwitch; it does not touch this machine. "
+            "A line that begins with $ is a command that is really run."
         )
         self.plug_one()
         self.plug_all()
@@ -59,7 +59,7 @@ class Story:
             self.move(running)
             self.refuse()
         self.unplug()
-        self._tell.say("That was all of it. The namespace and its switch go now; nothing is left on this machine.")
+        self._tell.say("That is all. The namespace and its switch are removed now; nothing is left on this machine.")
         return 0
 
     # -- acts ---------------------------------------------------------------------------------------------------
@@ -67,13 +67,13 @@ class Story:
     def plug_one(self) -> None:
         self._tell.title("One VIF")
         self._tell.say(
-            "A VIF is a virtual network interface: what a guest is to have, and where it is connected. It is a small "
-            "document. This one asks for a port in VLAN 10 of an Open vSwitch bridge:"
+            "A VIF is a virtual network interface. A small document says what the guest gets and what it is connected "
+            "to. This one requests a port in VLAN 10 of an Open vSwitch bridge:"
         )
         self._prompt.shell("cat web.json")
         self._tell.say(
-            "Plugging it makes the host's side (a tap, the bridge, the port with its VLAN), and prints the element for "
-            "the guest's libvirt definition:"
+            "Plugging it creates the host's side (a tap, the bridge, the port with its VLAN), and prints the element "
+            "for the guest's libvirt definition:"
         )
         self._prompt.vifplug("plug", "web.json")
         self._tell.say("Plugging it again changes nothing: everything is as it should be.")
@@ -83,9 +83,9 @@ class Story:
         self._tell.title("VIFs of every kind, in one batch")
         self._tell.say(
             "db is in VLAN 10 as well, mail in VLAN 20, router in both (a trunk: VLAN 10 untagged, 20 tagged). anna "
-            "and bert are on a Linux bridge, isolated from each other. plain is a tap and no more, direct a macvtap on "
-            "the network card, and dpdk a vhost-user socket. guest names a network, and nothing of the host. All are "
-            "plugged, or none."
+            "and bert are on a Linux bridge, isolated from each other. plain is only a tap, direct a macvtap on "
+            "the network card, and dpdk a vhost-user socket. guest names a network, and nothing about the host. All "
+            "are plugged, or none."
         )
         files = [f"{name}.json" for name in self._documents]
         self._prompt.vifplug("plug", *files, "-f", "table", "-c", "device", "-c", "steps")
@@ -98,12 +98,14 @@ class Story:
         self._tell.say("The kernel: which bridge ports are isolated, and every device with vifplug's mark.")
         self._prompt.shell("grep . /sys/class/net/*/brport/isolated")
         self._prompt.shell("grep vifplug /sys/class/net/*/ifalias")
-        self._tell.say("And a picture of it all; `topology --format svg` has Graphviz draw one.")
+        self._tell.say("vifplug shows all of it together; `topology --format svg` draws it, with Graphviz:")
         self._prompt.vifplug("topology")
 
     def talk(self, guest: Mapping[str, DemoGuest]) -> None:
-        self._tell.title("Guests that talk, and guests that don't")
-        self._tell.say("A small process stands for each guest: it opens the tap as QEMU does. They ping each other.")
+        self._tell.title("Which guests reach each other")
+        self._tell.say(
+            "A small process takes the place of each guest: it opens the tap as QEMU does. They ping each other."
+        )
         self._tell.expect("web reaches db: both are in VLAN 10", guest["web"].reaches(DB))
         self._tell.expect("mail, in VLAN 20, does not reach web", guest["mail"].is_cut_off_from(WEB))
         self._tell.expect("web does not reach mail", guest["web"].is_cut_off_from(MAIL))
@@ -131,7 +133,7 @@ class Story:
 
     def move(self, guest: Mapping[str, DemoGuest]) -> None:
         self._tell.title("A network by its name")
-        self._tell.say("guest asks for the network office. What that is, this host says, in libvirt's own format:")
+        self._tell.say("guest requests the network office, which this host defines in libvirt's format:")
         self._prompt.shell("cat networks.d/office.xml")
         self._tell.expect("guest reaches web: both are in VLAN 10", guest["guest"].reaches(WEB))
         self._tell.say("The office moves to VLAN 20. Plugged VIFs stay as they are, and check reports the difference:")
@@ -143,9 +145,9 @@ class Story:
 
     def refuse(self) -> None:
         self._tell.title("What vifplug refuses")
-        self._tell.say("To take a tap away from a guest that runs:")
+        self._tell.say("Removing the tap of a running guest:")
         self._prompt.vifplug("unplug", self._documents["web"]["id"], exit_code=Conflict.exit_code)
-        self._tell.say("An invalid document, before anything is touched:")
+        self._tell.say("An invalid document, before anything is changed:")
         Path("wrong.json").write_text(json.dumps({**self._documents["web"], "vlan": 4095, "colour": "red"}))
         self._prompt.vifplug("plug", "wrong.json", exit_code=2)
 

@@ -27,7 +27,9 @@ class Adopt(Lister):
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
-            "file", metavar="DOMAIN.xml", help="what `virsh dumpxml` prints while the guest runs; - is standard input"
+            "file",
+            metavar="DOMAIN.xml",
+            help="the output of `virsh dumpxml` for the running guest; - is standard input",
         )
         parser.add_argument("--dry-run", action="store_true", help="record nothing; print what would be recorded")
 

@@ -113,7 +113,9 @@ def _connection_options(parser: argparse.ArgumentParser) -> None:
         "--portgroup", type=_checked(parse_word), metavar="P", help="the portgroup, of N or of the interface's network"
     )
     parser.add_argument(
-        "--virtualport", choices=("openvswitch", "none"), help="the bridge is Open vSwitch's; none: take it out"
+        "--virtualport",
+        choices=("openvswitch", "none"),
+        help="mark the bridge as Open vSwitch's; none: remove <virtualport>",
     )
 
 
@@ -122,9 +124,9 @@ def _vlan_options(parser: argparse.ArgumentParser) -> None:
 
     vlans = _checked(Vlan.from_data)
     one = parser.add_mutually_exclusive_group()
-    one.add_argument("--vlan", type=vlans, help="a VLAN, 1011, or a trunk: 101u,1011-1015 (u, t: native un-, tagged)")
-    one.add_argument("--trunk", type=vlans, metavar="VLANS", help="the same, and a trunk even with one VLAN")
-    one.add_argument("--no-vlan", action="store_true", help="take the VLAN out")
+    one.add_argument("--vlan", type=vlans, help="1011, or a trunk: 101u,1011-1015 (u, t: native, untagged or tagged)")
+    one.add_argument("--trunk", type=vlans, metavar="VLANS", help="the same, but a trunk even for one VLAN")
+    one.add_argument("--no-vlan", action="store_true", help="remove the VLAN")
 
 
 def _checked(parse: Callable[[str], T]) -> Callable[[str], T]:

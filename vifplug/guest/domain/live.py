@@ -68,7 +68,7 @@ def _on_libvirts_own(element: _Element) -> bool:
 
 def _running(element: _Element) -> Running:
     if element.get("type") == "network":
-        raise InvalidRequest("names only its network: pass what `virsh dumpxml` prints while the guest runs")
+        raise InvalidRequest("names only its network: pass the output of `virsh dumpxml` for the running guest")
     vif = _actual(element)
     source = element.find("source[@network]")
     return Running(vif=vif, asked=None if source is None else _asked(vif, source))

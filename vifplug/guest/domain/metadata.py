@@ -146,4 +146,4 @@ def _at(place: str, error: InvalidRequest) -> list[Problem]:
 
 
 def _shown(value: object) -> str:
-    return "yes" if value is True else "no" if value is False else "not there" if value is None else str(value)
+    return "yes" if value is True else "no" if value is False else "not set" if value is None else str(value)

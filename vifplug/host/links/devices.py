@@ -63,12 +63,12 @@ class DeviceBackend(NetlinkBackend):
 
     def make(self, after: Resource) -> None:
         """See `StepwiseBackend.make`."""
-        with explaining(after, "make it", _explained):
+        with explaining(after, "create it", _explained):
             match after:
                 case Tap():
                     self._make_tap(after)
                 case LibvirtTap():
-                    raise errors.Missing(f"{after} of VIF {after.owner} is made by libvirt: start the guest")
+                    raise errors.Missing(f"{after} of VIF {after.owner} is created by libvirt: start the guest")
                 case Device():
                     self._make_link(after)
                 case _:

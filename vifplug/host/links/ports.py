@@ -42,13 +42,15 @@ class BridgePortBackend(NetlinkBackend):
         assert isinstance(after, BridgePort)
         bridge, link = self._bridge(after), self._link(after.name, after)
         if link.master or _marked_for_another(link, after):
-            raise errors.Conflict(f"{after} for VIF {after.owner}: got {_stranger(link, None)}; free it first")
+            raise errors.Conflict(
+                f"{after} for VIF {after.owner}: got {_stranger(link, None)}; remove it from there first"
+            )
         try:
             self._enslave(after, bridge, link)
         except NetlinkRefused as refused:
             with contextlib.suppress(NetlinkRefused):
                 self._netlink.set([(after.name, LinkChange(master=0))])
-            raise explained(refused, after, f"put it into bridge {after.bridge}") from refused
+            raise explained(refused, after, f"add it to bridge {after.bridge}") from refused
 
     def change(self, before: Resource, after: Resource) -> None:
         """See `StepwiseBackend.change`. A port that moves to another bridge loses its flags, so all are written."""
@@ -69,7 +71,7 @@ class BridgePortBackend(NetlinkBackend):
         link = self._netlink.link(before.name)
         master = self._netlink.named([link.master]).get(link.master) if link and link.master else None
         if master and master.name == before.bridge:
-            with explaining(before, f"take it out of bridge {before.bridge}"):
+            with explaining(before, f"remove it from bridge {before.bridge}"):
                 self._netlink.set([(before.name, LinkChange(master=0))])
 
     def _observed(self, port: BridgePort, link: Link, master: Link) -> Observed:

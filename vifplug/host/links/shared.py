@@ -38,7 +38,7 @@ class SharedLinkBackend(NetlinkBackend):
     def make(self, after: Resource) -> None:
         """Equivalent to: ip link add dev NAME type bridge; or ip link add link PHYSICAL name NAME type vlan id N"""
         assert isinstance(after, SharedLink)
-        with explaining(after, "make it"):
+        with explaining(after, "create it"):
             try:
                 self._netlink.create(after.name, self._creation(after))
                 sysctls.write(after.name, _BRIDGE_SYSCTLS if isinstance(after, SharedBridge) else HARDENED)

@@ -44,7 +44,7 @@ class Genetlink:
             if refused.code != errno.ENOENT:
                 raise
             message = f"netlink family {self._family}: this kernel has none in this network namespace"
-            raise errors.KernelLacks(f"{message}; load the module, and run in the host's own one") from refused
+            raise errors.KernelLacks(f"{message}; load the module, and run in the host's initial one") from refused
         return number(found[_CTRL_ATTR_FAMILY_ID])
 
     def _ask(self, family: int, command: int, texts: Mapping[int, str]) -> dict[int, bytes]:

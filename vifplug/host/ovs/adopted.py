@@ -76,7 +76,7 @@ class SetPort(Command):
     def reconsider(self, refused: OvsdbRefused | None) -> bool:
         """To write the same again does no harm, whether or not it was written."""
         if refused is not None and refused.error == "timed out":
-            raise Busy(f"{self.after} was recreated, or its bridge removed, while it was to be changed; try again")
+            raise Busy(f"{self.after} was recreated, or its bridge removed, before it could be changed; try again")
         return refused is None
 
     def inverse(self) -> Command:
@@ -90,7 +90,7 @@ def _read(name: str) -> list[Operation]:
 def _observed(desired: AdoptedPort, row: Row, interface: Row, bridge: str) -> Observed:
     found, expected = interface["external_ids"], desired.external_ids.get("iface-id")
     if OWNER in found:
-        return Observed(resource=None, foreign=f"a port that vifplug made, for VIF {found[OWNER]}")
+        return Observed(resource=None, foreign=f"a port that vifplug created, for VIF {found[OWNER]}")
     if expected is not None and found.get("iface-id") != expected:
         named = found.get("iface-id", "(none)")
         return Observed(resource=None, foreign=f"a port of iface-id {named}, expected {expected}")

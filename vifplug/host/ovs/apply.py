@@ -65,12 +65,12 @@ def commit(pool: Pool, commands: Sequence[Command], deadline: float) -> int:
         raise explained(pool, refused) from refused
     except Undecided as undecided:
         raise PartlyDone(
-            f"it is not known whether the Open vSwitch database took {_describe(commands)}: {undecided}; "
+            f"it is not known whether the Open vSwitch database executed {_describe(commands)}: {undecided}; "
             "check once ovsdb-server answers",
             [f"perhaps {_describe(commands)}"],
         ) from undecided
     except TimedOut as late:
-        raise Busy(f"{_describe(commands)} met other writers each time: {late}; try again") from late
+        raise Busy(f"{_describe(commands)} failed each time: {late}; try again") from late
     return transaction.next_cfg
 
 
@@ -211,7 +211,7 @@ class _Verification:
         found = self._present(ports)
         for port in (port.after for port, state in found if _waits(port, state)):
             LOG.warning(
-                "%s has no device before its guest runs: OVN's flows were not waited for; settle VIF %s with a wait",
+                "%s has no device until its guest runs: OVN's flows were not awaited; settle VIF %s with a wait",
                 port,
                 port.owner,
             )
@@ -251,7 +251,7 @@ def _not_stored(command: PlugPort | SetPort) -> VifplugError:
 
 
 def _gone(port: PlugPort) -> Busy:
-    return Busy(f"{port.after} was removed by another process right after it was made")
+    return Busy(f"{port.after} was removed by another process right after it was created")
 
 
 def _waits(port: PlugPort, state: PortState) -> bool:
@@ -266,7 +266,7 @@ def _roll_back(pool: Pool, commands: Sequence[Command], error: VifplugError) -> 
     """Undo what the commands wrote, and raise ``error`` with what became of it."""
     wrote = [command for command in commands if command.wrote]
     if not wrote:
-        raise type(error)(f"{error}; this call had changed nothing")
+        raise type(error)(f"{error}; this call changed nothing")
     try:
         commit(pool, [command.inverse() for command in reversed(wrote)], pool.deadline())
     except VifplugError as failure:
@@ -282,7 +282,7 @@ def _roll_back_phases(pool: Pool, finished: Sequence[Command], error: VifplugErr
     try:
         apply(pool, inverse, wait="none", deadline=pool.deadline())
     except VifplugError as failure:
-        message = f"{error}; and what was done before could not be rolled back: {failure}"
+        message = f"{error}; and earlier changes could not be rolled back: {failure}"
         raise PartlyDone(message, [str(command) for command in finished]) from error
 
 

@@ -165,9 +165,7 @@ class OvsBackend:
         assert isinstance(qdisc, OvsQdisc)
         shaper = self._shaper(qdisc)
         if shaper is None:
-            raise Missing(
-                f"{qdisc} of VIF {qdisc.owner} cannot be built: its Open vSwitch port has no QoS of the VIF's"
-            )
+            raise Missing(f"{qdisc} of VIF {qdisc.owner} cannot be created: its Open vSwitch port has no QoS")
         # ovs-vswitchd.conf.db.5: QoS types are linux-htb, linux-hfsc, ...; the kernel's kinds are htb, hfsc, ...
         if shaper.removeprefix("linux-") != qdisc.root:
             return

@@ -62,8 +62,8 @@ class PlugPort(Command):
             self.origin = self.have
         if self.have.port is not None and self.have.port.name != self.after.name:
             raise Conflict(
-                f"{self.after} for VIF {self.after.owner} cannot be made: that VIF has the port {self.have.port.name} "
-                f"on bridge {self.have.port.bridge} already; unplug it first"
+                f"{self.after} for VIF {self.after.owner} cannot be created: the VIF already has the port "
+                f"{self.have.port.name} on bridge {self.have.port.bridge}; unplug it first"
             )
         return True
 

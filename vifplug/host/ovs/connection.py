@@ -151,7 +151,7 @@ class OvsdbConnection:
         text = _encode(message)
         if "\\u" in text and (string := decode.unsendable(message)):
             raise InvalidRequest(
-                f"the string {string!r} cannot be stored in Open vSwitch: it has NUL, or half of a character"
+                f"the string {string!r} cannot be stored in Open vSwitch: it contains NUL or half of a surrogate pair"
             )
         try:
             self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
@@ -159,7 +159,7 @@ class OvsdbConnection:
         except OSError as error:
             self.close()
             raise NotDelivered(
-                f"the Open vSwitch database at {self._settings.connection} took no request: {error}; "
+                f"the Open vSwitch database at {self._settings.connection} accepted no request: {error}; "
                 "is ovsdb-server running and not stopped?"
             ) from error
 

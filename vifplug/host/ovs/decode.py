@@ -87,7 +87,7 @@ def next_message(buffer: bytes) -> tuple[dict[str, Any], bytes] | None:
     except RecursionError:
         raise NotUnderstood("its JSON is nested too deeply") from None
     if "\\u" in text and unsendable(message):
-        raise NotUnderstood("it has NUL, or half of a character, in a string")
+        raise NotUnderstood("a string contains NUL or half of a surrogate pair")
     return message, text[end:].lstrip().encode()
 
 

@@ -34,9 +34,9 @@ def _taken(pool: Pool, name: str, failure: CommandRefused) -> Conflict:
     found = [each for row in failure.refused.rows if (each := _holder(pool, name, row))]
     if not found:
         return Conflict(
-            f"{desired} cannot be made: two ports of one request, or another writer's, have the name {name}"
+            f"{desired} cannot be created: two ports of one request, or a port of another client, have the name {name}"
         )
-    return Conflict(f"{desired} cannot be made: {found[0]}; choose another name, or have its owner remove it")
+    return Conflict(f"{desired} cannot be created: {found[0]}; choose another name, or have its owner remove it")
 
 
 def _holder(pool: Pool, name: str, row: str) -> str | None:

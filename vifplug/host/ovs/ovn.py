@@ -47,12 +47,12 @@ def _reasons(port: OvsPort, configured: Ids, marks: Ids, others: Sequence[str]) 
     if missing := [key for key in needed if not {key, f"{key}-{known}"} & set(configured)]:
         yield (
             f"this host is not set up for OVN: external_ids of the table Open_vSwitch lack {joined(missing, 'and')}; "
-            "set what is lacking, as ovn-controller(8) has it"
+            "set them as ovn-controller(8) describes"
         )
     if port.bridge != (expected := configured.get("ovn-bridge", _BRIDGE)):
         yield f"it is on {port.bridge}, and OVN's bridge here is {expected}: correct the VIF's bridge, or do not wait"
     if others:
-        yield f"{joined(others, 'and')} has the iface-id {name} as well: remove what is left over"
+        yield f"{joined(others, 'and')} has the iface-id {name} as well: remove the leftover port"
     yield _likely(name, configured, marks)
 
 
@@ -60,15 +60,15 @@ def _likely(name: str, configured: Ids, marks: Ids) -> str:
     """Return the likely cause if the configuration is complete: the marks of ovn-controller show how far it came."""
     remote = configured.get("ovn-remote", "the southbound database")
     if not marks:
-        return f"ovn-controller never worked on that bridge: start it, and see in its log whether it reaches {remote}"
+        return f"ovn-controller never worked on that bridge: start it, and check in its log whether it reaches {remote}"
     asking = f"`ovn-sbctl find Port_Binding logical_port={name}`"
     if f"ct-zone-{name}" in marks:
         return (
-            f"ovn-controller has seen the iface-id {name} and not installed it: see by {asking} whether another "
-            "chassis has it or is requested for it, and whether ovn-controller still runs"
+            f"ovn-controller has seen the iface-id {name} and not installed it: check with {asking} whether "
+            "another chassis has claimed it or is requested, and whether ovn-controller is still running"
         )
     return (
-        f"ovn-controller has worked here before and shows no sign of the iface-id {name}: see by "
-        f"`ovn-appctl -t ovn-controller connection-status` whether it runs and is connected to {remote}, and by "
-        f"{asking} whether OVN has such a port, and which chassis is requested for it"
+        f"ovn-controller has worked here before and shows no sign of the iface-id {name}: check with "
+        f"`ovn-appctl -t ovn-controller connection-status` whether it is running and connected to {remote}, and with "
+        f"{asking} whether the port exists and which chassis is requested"
     )

@@ -119,7 +119,7 @@ class OvsdbTransaction(ovsdbapp.Transaction):  # type: ignore[misc]
                 if lost is None:
                     raise
                 self._settle(lost)  # this try was not delivered, and an earlier one may have been executed
-        raise TimedOut(cause="other writers were faster each time")
+        raise TimedOut(cause="other clients wrote the same rows at the same time")
 
     def _compose(self) -> list[list[Operation]]:
         """Return the operations of each command."""

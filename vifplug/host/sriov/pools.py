@@ -15,7 +15,7 @@ from vifplug.plan.steps import Observed
 
 Observe = Callable[[Iterable[LowerDevice]], Mapping[Identity, Observed]]
 
-GONE = "is not on this host"
+GONE = "does not exist on this host"
 
 
 def members(network: Network, sysfs: Sysfs) -> list[PoolDeviceFacts]:

@@ -299,7 +299,7 @@ class VhostSocket(Resource):
             return ""
         options = joined((f"socket_dir_{name}" for name in wrong), "and")
         return (
-            f"directory {posixpath.dirname(self.name)} has {_rights(have, wrong)}, and VIF {self.owner} expected "
+            f"directory {posixpath.dirname(self.name)} has {_rights(have, wrong)}, and VIF {self.owner} requires "
             f"{_rights(requested, wrong)}: change it, or [vifplug_vhostuser] {options}"
         )
 

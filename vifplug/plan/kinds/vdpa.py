@@ -67,15 +67,11 @@ class VdpaDevice(Resource):
             message = f"{self} is {found.device} now, and VIF {self.owner} has {self.device}"
             yield f"{message}: update the VIF, and give its guest the new element"
         if found.mac and self.mac and found.mac != self.mac:
-            message = (
-                f"{self} has MAC {found.mac}, which its guest would have, and VIF {self.owner} expected {self.mac}"
-            )
-            yield f"{message}: create it again with 'vdpa dev add ... mac {self.mac}'"
+            message = f"{self} has MAC {found.mac}, which the guest would see, and VIF {self.owner} has {self.mac}"
+            yield f"{message}: recreate it with 'vdpa dev add ... mac {self.mac}'"
         if found.queues and self.queues and found.queues < self.queues:
-            message = (
-                f"{self} serves {found.queues} pairs of queues at most, and VIF {self.owner} expected {self.queues}"
-            )
-            yield f"{message}: request fewer in driver.queues, or create it again with 'vdpa dev add ... max_vqp'"
+            message = f"{self} has at most {found.queues} queue pairs, and VIF {self.owner} requests {self.queues}"
+            yield f"{message}: request fewer in driver.queues, or recreate it with 'vdpa dev add ... max_vqp'"
 
 
 def unbound(name: str, driver: str) -> str:

@@ -193,7 +193,7 @@ def _read_schema(described: Any) -> schema.DbSchema:
     try:
         return schema.DbSchema.from_json(described, allow_extensions=True)
     except (error.Error, AttributeError, KeyError, TypeError, IndexError) as wrong:
-        raise NotUnderstood(f"it is no schema of a database ({wrong!r})") from wrong
+        raise NotUnderstood(f"it is not a database schema ({wrong!r})") from wrong
 
 
 def _decoder(kind: types.Type) -> Callable[[Any], Any]:
