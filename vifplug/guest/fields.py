@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from vifplug.errors import Problem, UnknownType
@@ -37,48 +35,44 @@ class Reader:
         #: paths whose absence is in ``problems`` already, so that the model need not report it again
         self.absent = {path for finding in findings for path in finding.absent}
         self.fields: dict[str, Any] = {"type": self.type}
-        self._elements = {str(child.tag): child for child in reversed(root)}
-        self._read(root)
-
-    # -- from elements to fields ----------------------------------------------------------------------------------
-
-    def _read(self, root: _Element) -> None:
-        self._root(root)
+        self._root = root
+        self._attributes()
         self._source()
-        self._connection()
+        self._put(**parts.common(root, "$", self._wrong))
         self._target()
         self._driver()
-        self._filterref()
         self._small()
         self.fields["extra"] = [each for child in root if (each := self._verbatim(child))]
 
-    def _root(self, root: _Element) -> None:
-        self._put("trust_guest_rx_filters", self._yes(root, "trustGuestRxFilters", "$.trust_guest_rx_filters"))
+    # -- from elements to fields ----------------------------------------------------------------------------------
+
+    def _attributes(self) -> None:
         if self.type == "hostdev":
-            self._put("managed", self._yes(root, "managed", "$.source.managed"))
+            self._put(managed=self._yes(self._root, "managed", "$.source.managed"))
         if (address := self._get("mac", "address")) is not None:
             self.fields["mac"] = address
-        elif "mac" not in self._elements:
+        elif self._root.find("mac") is None:
             self._lacks("$.mac", "expected <mac address='...'/>: libvirt would generate one at each start, got none")
 
     def _source(self) -> None:
-        element = self._elements.get("source")
+        element = self._root.find("source")
+        if self.type == "ethernet":
+            return
         if element is None:
-            if self.type != "ethernet":
-                self._lacks("$.source", f"expected <source> in <interface type='{self.type}'>, got none")
+            self._lacks("$.source", f"expected <source> in <interface type='{self.type}'>, got none")
         elif self.type == "hostdev":
             self._host_device(element)
-        elif self.type != "ethernet":
+        else:
             names = (*capabilities.SOURCE[self.type], *(("portgroup",) if self.type == "network" else ()))
             source = {name: value for name in names if (value := element.get(name)) is not None}
             self.fields["source"] = {**source, "mode": source.get("mode", "vepa")} if self.type == "direct" else source
-            self._vhostuser(element, source)
+        if element is not None and self.type == "vhostuser":
+            self._vhostuser(element)
 
-    def _vhostuser(self, element: _Element, source: Mapping[str, str]) -> None:
-        if self.type == "vhostuser" and source.get("type", "unix") != "unix":
-            self._wrong("$.source", f"expected type='unix' in <source>, got {source['type']!r}")
-        reconnect = element.find("reconnect")
-        if self.type == "vhostuser" and reconnect is not None:
+    def _vhostuser(self, source: _Element) -> None:
+        if (kind := source.get("type", "unix")) != "unix":
+            self._wrong("$.source", f"expected type='unix' in <source>, got {kind!r}")
+        if (reconnect := source.find("reconnect")) is not None:
             enabled = self._yes(reconnect, "enabled", "$.source.reconnect.enabled")
             self.fields["reconnect"] = parts.given(enabled=enabled, timeout=parts.number(reconnect.get("timeout")))
 
@@ -89,18 +83,12 @@ class Reader:
         elif address.get("type", "pci") != "pci":
             self._lacks("$.source.address", f"expected type='pci' in <address>, got {address.get('type')!r}")
         elif found := parts.pci(address, "$.source.address", self._wrong):
-            self._put("address", found)
+            self.fields["address"] = found
         else:
             self.absent.add("$.source.address")
 
-    def _connection(self) -> None:
-        """Read VLAN, virtualport and bandwidth, which a named network may have as well."""
-        for name, read in (("vlan", parts.vlan), ("virtualport", parts.virtualport), ("bandwidth", parts.bandwidth)):
-            if (element := self._elements.get(name)) is not None:
-                self._put(name, read(element, f"$.{name}", self._wrong))
-
     def _target(self) -> None:
-        element = self._elements.get("target")
+        element = self._root.find("target")
         if element is None:
             return
         managed = self._yes(element, "managed", "$.target")
@@ -108,43 +96,37 @@ class Reader:
         if name == "":
             self._wrong("$.target", "expected a device name, got ''")
         elif name is not None and (managed is False or not name.startswith(GENERATED)):
-            self.fields.update(parts.given(target=name, target_managed=managed))
+            self._put(target=name, target_managed=managed)
 
     def _driver(self) -> None:
         """Read ``<driver>``. libvirt drops it unless the model is virtio; of a hostdev's it keeps name and model."""
-        element = self._elements.get("driver")
+        element = self._root.find("driver")
         if element is None or (self.type != "hostdev" and self._get("model", "type") not in VIRTIO):
             return
         driver: dict[str, Any] = parts.given(name=element.get("name"), model=element.get("model"))
-        if self.type == "hostdev":
-            self._put("driver", driver or None)
-            return
-        driver |= parts.given(txmode=element.get("txmode"))
-        driver |= {name: number for name in _NUMBERS if (number := parts.number(element.get(name)))}
-        driver |= self._switches(element, _SWITCHES, "$.driver")
-        for side in ("host", "guest"):
-            if (offloads := element.find(side)) is not None:
-                driver[side] = self._switches(offloads, tuple(map(str, offloads.attrib)), f"$.driver.{side}")
-        self._put("driver", driver or None)
-
-    def _filterref(self) -> None:
-        element = self._elements.get("filterref")
-        if element is not None:
-            parameters = [dict(parameter.attrib) for parameter in element.findall("parameter")]
-            self.fields["filterref"] = {**parts.given(filter=element.get("filter")), "parameters": parameters}
+        if self.type != "hostdev":
+            driver |= parts.given(txmode=element.get("txmode"))
+            driver |= {name: number for name in _NUMBERS if (number := parts.number(element.get(name)))}
+            driver |= self._switches(element, _SWITCHES, "$.driver")
+            for side in ("host", "guest"):
+                if (offloads := element.find(side)) is not None:
+                    driver[side] = self._switches(offloads, tuple(map(str, offloads.attrib)), f"$.driver.{side}")
+        self._put(driver=driver or None)
 
     def _small(self) -> None:
-        if self.type != "hostdev":
-            self._put("model", self._get("model", "type"))
-        self._put("link_state", self._get("link", "state"))
-        self._put("mtu", parts.number(self._get("mtu", "size")) or None)
-        if self._get("boot", "loadparm") is None:
-            self._put("boot_order", parts.number(self._get("boot", "order")))
-        if (port := self._elements.get("port")) is not None:
-            self._put("isolated", self._yes(port, "isolated", "$.port.isolated"))
+        if (element := self._root.find("filterref")) is not None:
+            parameters = [dict(parameter.attrib) for parameter in element.findall("parameter")]
+            self.fields["filterref"] = {**parts.given(filter=element.get("filter")), "parameters": parameters}
+        if (port := self._root.find("port")) is not None:
+            self._put(isolated=self._yes(port, "isolated", "$.port.isolated"))
         alias = self._get("alias", "name") or ""
-        if alias.startswith("ua-"):  # any other alias is libvirt's own, generated at start
-            self.fields["alias"] = alias
+        self._put(
+            model=None if self.type == "hostdev" else self._get("model", "type"),
+            link_state=self._get("link", "state"),
+            mtu=parts.number(self._get("mtu", "size")) or None,
+            boot_order=parts.number(self._get("boot", "order")) if self._get("boot", "loadparm") is None else None,
+            alias=alias if alias.startswith("ua-") else None,  # any other is libvirt's own, generated at start
+        )
 
     def _verbatim(self, child: _Element) -> str | None:
         """Return a verbatim element in its normal form; None if the model covers it, or if it is empty."""
@@ -176,19 +158,16 @@ class Reader:
         """Return the attributes of the device's address in the guest, with numbers as libvirt prints them."""
         if (place := parts.pci(address, "$.guest_xml", self._wrong)) is None:
             return attributes
-        numbers = (f"0x{number}" for number in re.split("[:.]", place))
-        printed = {"type": "pci", **dict(zip(("domain", "bus", "slot", "function"), numbers, strict=True))}
+        printed = parts.pci_attributes(place)
         return {**printed, **{name: value for name, value in attributes.items() if name not in printed}}
 
     # -- values ---------------------------------------------------------------------------------------------------
 
-    def _put(self, field: str, value: object) -> None:
-        if value is not None:
-            self.fields[field] = value
+    def _put(self, **fields: Any) -> None:
+        self.fields.update(parts.given(**fields))
 
     def _get(self, element: str, attribute: str) -> str | None:
-        found = self._elements.get(element)
-        return None if found is None else found.get(attribute)
+        return parts.attribute(self._root, element, attribute)
 
     def _wrong(self, path: str, message: str) -> None:
         self.problems.append(Problem(path, message))

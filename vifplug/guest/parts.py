@@ -24,6 +24,16 @@ ON = {"on": True, "off": False}
 _NUMBER = re.compile(r"[0-9]{1,20}")
 
 
+def common(element: _Element, path: str, wrong: Wrong) -> dict[str, Any]:
+    """Read what an interface, a network and a portgroup may all have."""
+    trust = yes(element, "trustGuestRxFilters", f"{path}.trust_guest_rx_filters", wrong)
+    found: dict[str, Any] = {"trust_guest_rx_filters": trust}
+    for name, read in (("vlan", vlan), ("virtualport", virtualport), ("bandwidth", bandwidth)):
+        if (child := element.find(name)) is not None:
+            found[name] = read(child, f"{path}.{name}", wrong)
+    return given(**found)
+
+
 def vlan(element: _Element, path: str, wrong: Wrong) -> dict[str, Any]:
     """Read ``<vlan>``. libvirt ignores the case of ``trunk``, but not of other attributes of yes or no."""
     tags = [given(id=number(tag.get("id")), native_mode=tag.get("nativeMode")) for tag in element.findall("tag")]
@@ -51,6 +61,12 @@ def bandwidth(element: _Element, path: str, wrong: Wrong) -> dict[str, Any] | No
     return {name: limit for name, limit in limits.items() if limit is not None} or None
 
 
+def attribute(element: _Element, child: str, name: str) -> str | None:
+    """Return an attribute of a child; None if the child or the attribute does not exist."""
+    found = element.find(child)
+    return None if found is None else found.get(name)
+
+
 def yes(element: _Element, name: str, path: str, wrong: Wrong) -> bool | None:
     """Read an attribute of yes or no; None if it is not given."""
     return word(element.get(name), YES, path, wrong)
@@ -72,6 +88,12 @@ def pci(element: _Element, path: str, wrong: Wrong) -> str | None:
             return None
         values.append(value)
     return "{:04x}:{:02x}:{:02x}.{:x}".format(*values)
+
+
+def pci_attributes(address: str) -> dict[str, str]:
+    """Return the attributes of ``<address>`` for a PCI address, as libvirt prints them."""
+    numbers = (f"0x{number}" for number in re.split("[:.]", address))
+    return {"type": "pci", **dict(zip(("domain", "bus", "slot", "function"), numbers, strict=True))}
 
 
 def given(**values: Any) -> dict[str, Any]:

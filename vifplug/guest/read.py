@@ -17,6 +17,7 @@ from vifplug.errors import InvalidDocument, InvalidRequest, Problem, sentences
 from vifplug.guest import parts, xml
 from vifplug.guest.fields import Reader
 from vifplug.guest.interface import GUEST_FIELDS, Interface
+from vifplug.model.codec import Model
 from vifplug.model.names import parse_uuid
 from vifplug.model.vif import VIF
 
@@ -45,9 +46,8 @@ def interface(text: str | bytes | _Element) -> Interface:
         InvalidDocument: with every problem.
         UnknownType: vifplug does not support the type of interface.
     """
-    reader = _reader(text)
-    made = _attempt(lambda: Interface.from_data(reader.fields), reader)
-    return _finished(made, reader)
+    made: Interface = _made(text, Interface.from_data)
+    return made
 
 
 def vif(text: str | bytes | _Element, *, vif_id: str | None = None) -> VIF:
@@ -61,10 +61,24 @@ def vif(text: str | bytes | _Element, *, vif_id: str | None = None) -> VIF:
         InvalidDocument: with every problem.
         UnknownType: vifplug does not support the type of interface.
     """
-    reader = _reader(text)
-    _attempt(lambda: Interface.from_data(reader.fields), reader)
-    made = _attempt(lambda: VIF.from_data(_document(reader.fields, vif_id)), reader)
-    return _finished(made, reader)
+    made: VIF = _made(text, Interface.from_data, lambda fields: VIF.from_data(_document(fields, vif_id)))
+    return made
+
+
+def each_interface(domain: _Element, make: Callable[[_Element], T | None]) -> tuple[list[T], list[str]]:
+    """Return what ``make`` makes of each interface of a domain, and a sentence for each that cannot be read.
+
+    Interfaces of which it makes None are left out.
+    """
+    found: list[T] = []
+    wrong: list[str] = []
+    for number, element in enumerate(domain.iterfind("devices/interface"), 1):
+        try:
+            if (made := make(element)) is not None:
+                found.append(made)
+        except InvalidRequest as error:
+            wrong += [f"interface {number} of the domain: {sentence}" for sentence in sentences(error)]
+    return found, wrong
 
 
 def domain(text: str | bytes) -> tuple[list[VIF], list[str]]:
@@ -73,23 +87,15 @@ def domain(text: str | bytes) -> tuple[list[VIF], list[str]]:
     Interfaces that need no device of the host are left out.
     Raises InvalidDocument if the document is not a ``<domain>``.
     """
-    found: list[VIF] = []
-    wrong: list[str] = []
-    for number, element in enumerate(xml.parse(text, "domain").iterfind("devices/interface"), 1):
-        if element.get("type", "user") in _WITHOUT_HOST:
-            continue
-        if element.get("type") != "network" and element.find("source[@network]") is not None:
-            wrong.append(f"interface {number} of the domain: {RUNNING}")
-            continue
-        try:
-            found.append(vif(element))
-        except InvalidRequest as error:
-            wrong += [f"interface {number} of the domain: {sentence}" for sentence in sentences(error)]
-    return found, wrong
+    return each_interface(xml.parse(text, "domain"), _of_domain)
 
 
-def _reader(text: str | bytes | _Element) -> Reader:
-    return Reader(xml.parse(text, "interface"))
+def _of_domain(element: _Element) -> VIF | None:
+    if element.get("type", "user") in _WITHOUT_HOST:
+        return None
+    if element.get("type") != "network" and element.find("source[@network]") is not None:
+        raise InvalidRequest(RUNNING)
+    return vif(element)
 
 
 def _document(fields: Mapping[str, Any], vif_id: str | None) -> dict[str, Any]:
@@ -134,20 +140,22 @@ _PATHS = (
 )
 
 
-def _attempt(make: Callable[[], T], reader: Reader) -> T | None:
-    """Return what ``make`` returns; None if it fails, with its problems added. What is missing is reported already."""
-    try:
-        return make()
-    except InvalidDocument as error:
-        found = map(_renamed, error.problems)
-        reader.problems += [problem for problem in found if problem.path not in reader.absent]
-        return None
+def _made(text: str | bytes | _Element, *makes: Callable[[Mapping[str, Any]], Model]) -> Any:
+    """Return what the last function makes of the element's fields; the others only validate them.
 
-
-def _finished(made: T | None, reader: Reader) -> T:
-    """Return what was made. Raises InvalidDocument if there is a problem."""
-    if reader.problems or made is None:
-        raise InvalidDocument(dict.fromkeys(reader.problems), "interface")
+    Raises:
+        InvalidDocument: with every problem of the element and of each function, except what the element lacks already.
+    """
+    reader = Reader(xml.parse(text, "interface"))
+    problems = dict.fromkeys(reader.problems)
+    for make in makes:
+        try:
+            made = make(reader.fields)
+        except InvalidDocument as error:
+            found = map(_renamed, error.problems)
+            problems |= dict.fromkeys(problem for problem in found if problem.path not in reader.absent)
+    if problems:
+        raise InvalidDocument(problems, "interface")
     return made
 
 

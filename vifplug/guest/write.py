@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from vifplug.guest import parts
 from vifplug.guest.interface import Interface
-from vifplug.model.bandwidth import Bandwidth, Limit
+from vifplug.model.bandwidth import Bandwidth
 from vifplug.model.guestxml import quoted, tag
 from vifplug.model.nic import GUEST_OFFLOADS, HOST_OFFLOADS, Driver, FilterRef
 from vifplug.model.virtualport import VirtualPort
@@ -37,6 +38,13 @@ _DRIVER = (
 )
 
 
+#: the attributes of a limit in libvirt's order (virNetDevBandwidthFormat)
+_RATES = ("average", "peak", "floor", "burst")
+_YES = {True: "yes", False: "no", None: None}
+_ON = {True: "on", False: "off", None: None}
+_DEEPER = "    "
+
+
 def element(interface: Interface) -> str:
     """Return the element as a string, without a newline at its end."""
     if interface.whole:
@@ -51,7 +59,7 @@ def element(interface: Interface) -> str:
         f"{vlan_element(interface.vlan) if interface.vlan else ''}"
         f"{virtualport_element(interface.virtualport) if interface.virtualport else ''}"
         f"{_bandwidth(interface.bandwidth) if interface.bandwidth else ''}"
-        f"{_flag('port isolated', interface.isolated)}{extra['port']}"
+        f"{_one('port isolated', _YES[interface.isolated])}{extra['port']}"
         f"{_target(interface)}{extra['target']}"
         f"{_one('model type', interface.model)}{'' if hostdev else driver}{extra['driver']}"
         f"{_filterref(interface.filterref) if interface.filterref else ''}{extra['filterref']}"
@@ -66,9 +74,8 @@ def _whole(interface: Interface) -> str:
     """Return a ``<hostdev>`` (virDomainHostdevDefFormat). The address in its source has no type."""
     extra = _extra(interface.extra)
     source = _source(interface).replace("<address type='pci' ", "<address ")
-    managed = "yes" if interface.managed else "no"
     return (
-        f"<hostdev mode='subsystem' type='pci' managed='{managed}'>\n"
+        f"<hostdev mode='subsystem' type='pci' managed='{_YES[bool(interface.managed)]}'>\n"
         f"{_driver(interface.driver) if interface.driver else ''}{source}{extra['filterref']}"
         f"{_one('boot order', interface.boot_order)}{_one('alias name', interface.alias)}{extra['alias']}"
         "</hostdev>"
@@ -78,82 +85,63 @@ def _whole(interface: Interface) -> str:
 def _attributes(interface: Interface) -> str:
     managed = " managed='yes'" if interface.managed else ""
     trust = interface.trust_guest_rx_filters
-    return managed if trust is None else f"{managed} trustGuestRxFilters='{_yes(trust)}'"
+    return managed if trust is None else f"{managed} trustGuestRxFilters='{_YES[trust]}'"
 
 
 def _source(interface: Interface) -> str:
-    attributes = "".join(f" {name}='{quoted(value)}'" for name, value in (interface.source or {}).items())
+    children = ""
     if interface.address is not None:
-        return f"  <source{attributes}>\n{_address(interface.address)}  </source>\n"
-    if interface.reconnect is not None:
-        timeout = interface.reconnect.timeout
-        again = f"enabled='{_yes(interface.reconnect.enabled)}'" + (f" timeout='{timeout}'" if timeout else "")
-        return f"  <source{attributes}>\n    <reconnect {again}/>\n  </source>\n"
-    return f"  <source{attributes}/>\n" if interface.source is not None else ""
-
-
-def _address(address: str) -> str:
-    domain, bus, rest = address.split(":")
-    slot, function = rest.split(".")
-    return f"    <address type='pci' domain='0x{domain}' bus='0x{bus}' slot='0x{slot}' function='0x{function}'/>\n"
+        children = _element("address", parts.pci_attributes(interface.address), indent=_DEEPER)
+    elif again := interface.reconnect:
+        children = _element("reconnect", {"enabled": _YES[again.enabled], "timeout": again.timeout}, indent=_DEEPER)
+    return _element("source", interface.source or {}, children) if children or interface.source is not None else ""
 
 
 def vlan_element(vlan: Vlan) -> str:
     """Return ``<vlan>`` as a child of ``<interface>``: its lines, each with its newline."""
-    lines = ["  <vlan trunk='yes'>\n" if vlan.trunk else "  <vlan>\n"]
-    for each in vlan.tags:
-        native = f" nativeMode='{each.native_mode}'" if each.native_mode else ""
-        lines.append(f"    <tag id='{each.id}'{native}/>\n")
-    return "".join([*lines, "  </vlan>\n"])
+    tags = [_element("tag", {"id": tag.id, "nativeMode": tag.native_mode}, indent=_DEEPER) for tag in vlan.tags]
+    return _element("vlan", {"trunk": "yes" if vlan.trunk else None}, "".join(tags))
 
 
 def virtualport_element(port: VirtualPort) -> str:
     """Return ``<virtualport>`` as a child of ``<interface>``: its lines, each with its newline."""
-    start = f"  <virtualport type='{port.type}'" if port.type else "  <virtualport"
-    parameters = "".join(f" {name}='{quoted(str(value))}'" for name, value in port.parameters.items())
-    return f"{start}>\n    <parameters{parameters}/>\n  </virtualport>\n" if parameters else f"{start}/>\n"
+    parameters = port.parameters
+    inner = _element("parameters", parameters, indent=_DEEPER) if parameters else ""
+    return _element("virtualport", {"type": port.type}, inner)
 
 
 def _bandwidth(bandwidth: Bandwidth) -> str:
-    inbound = _limit("inbound", bandwidth.inbound) if bandwidth.inbound else ""
-    outbound = _limit("outbound", bandwidth.outbound) if bandwidth.outbound else ""
-    return f"  <bandwidth>\n{inbound}{outbound}  </bandwidth>\n"
-
-
-def _limit(name: str, limit: Limit) -> str:
-    rates = (("average", limit.average), ("peak", limit.peak), ("floor", limit.floor), ("burst", limit.burst))
-    attributes = "".join(f" {key}='{value}'" for key, value in rates if value is not None)
-    return f"    <{name}{attributes}/>\n"
+    limits = {"inbound": bandwidth.inbound, "outbound": bandwidth.outbound}
+    inner = [
+        _element(name, {rate: getattr(limit, rate) for rate in _RATES}, indent=_DEEPER)
+        for name, limit in limits.items()
+        if limit
+    ]
+    return _element("bandwidth", {}, "".join(inner))
 
 
 def _target(interface: Interface) -> str:
     if interface.target is None:
         return ""
-    managed = "" if interface.target_managed is None else f" managed='{_yes(interface.target_managed)}'"
-    return f"  <target dev='{interface.target}'{managed}/>\n"
+    return _element("target", {"dev": interface.target, "managed": _YES[interface.target_managed]})
 
 
 def _driver(driver: Driver) -> str:
     given = {name: value for name in _DRIVER if (value := getattr(driver, name)) is not None}
-    values = {name: _on(value) if isinstance(value, bool) else value for name, value in given.items()}
-    start = "  <driver" + "".join(f" {name}='{value}'" for name, value in values.items())
+    values = {name: _ON[value] if isinstance(value, bool) else value for name, value in given.items()}
     offloads = _offloads("host", HOST_OFFLOADS, driver.host) + _offloads("guest", GUEST_OFFLOADS, driver.guest)
-    return f"{start}>\n{offloads}  </driver>\n" if offloads else f"{start}/>\n"
+    return _element("driver", values, offloads)
 
 
 def _offloads(side: str, names: tuple[Any, ...], given: Mapping[Any, bool]) -> str:
-    if not given:
-        return ""
-    values = "".join(f" {name}='{_on(given[name])}'" for name in names if name in given)
-    return f"    <{side}{values}/>\n"
+    return _element(side, {name: _ON[given.get(name)] for name in names}, indent=_DEEPER) if given else ""
 
 
 def _filterref(filterref: FilterRef) -> str:
-    start = f"  <filterref filter='{quoted(filterref.filter)}'"
-    if not filterref.parameters:
-        return f"{start}/>\n"
-    lines = [f"    <parameter name='{each.name}' value='{each.value}'/>\n" for each in filterref.parameters]
-    return "".join([f"{start}>\n", *lines, "  </filterref>\n"])
+    parameters = [
+        _element("parameter", {"name": each.name, "value": each.value}, indent=_DEEPER) for each in filterref.parameters
+    ]
+    return _element("filterref", {"filter": filterref.filter}, "".join(parameters))
 
 
 def _extra(elements: tuple[str, ...]) -> dict[str, str]:
@@ -168,13 +156,8 @@ def _one(start: str, value: object) -> str:
     return "" if value is None else f"  <{start}='{value}'/>\n"
 
 
-def _flag(start: str, value: bool | None) -> str:
-    return "" if value is None else f"  <{start}='{_yes(value)}'/>\n"
-
-
-def _yes(value: bool) -> str:
-    return "yes" if value else "no"
-
-
-def _on(value: bool) -> str:
-    return "on" if value else "off"
+def _element(name: str, attributes: Mapping[Any, object], children: str = "", indent: str = "  ") -> str:
+    """Return an element with those attributes that are not None."""
+    given = [f" {key}='{quoted(str(value))}'" for key, value in attributes.items() if value is not None]
+    start = f"{indent}<{name}{''.join(given)}"
+    return f"{start}>\n{children}{indent}</{name}>\n" if children else f"{start}/>\n"

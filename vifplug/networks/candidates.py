@@ -23,15 +23,11 @@ HostInfo = Mapping[str, Any]
 
 def pool_data(devices: Iterable[PoolDevice]) -> list[dict[str, Any]]:
     """A pool as a host publishes it: who has a device, and nothing of the guests."""
-    return [
-        {
-            "name": device.name,
-            "problem": device.problem,
-            "max": device.limit,
-            "holders": [{"vif_id": holder.vif_id, "alone": holder.alone} for holder in device.holders],
-        }
-        for device in devices
-    ]
+    found = []
+    for device in devices:
+        holders = [{"vif_id": holder.vif_id, "alone": holder.alone} for holder in device.holders]
+        found.append({"name": device.name, "problem": device.problem, "max": device.limit, "holders": holders})
+    return found
 
 
 class Search:
@@ -54,18 +50,14 @@ class Search:
 
     def _of(self, vif: VIF, host: HostInfo, taken: dict[str, tuple[Holder, ...]]) -> Iterator[str]:
         """``taken``: what the guest's other VIFs would have of the host's devices, by name."""
-        if vif.type != "network":
-            yield from _lacking(vif, host)
-            return
-        trial = self._trial(vif, host)
+        trial = self._trial(vif, host) if vif.type == "network" else _Trial(actual=vif)
         yield from trial.problems
         if trial.actual is None:
             return
         if trial.alone is None:
             yield from _lacking(trial.actual, host)
             return
-        if trial.actual.type not in host.get("types", ()):
-            yield _no_type(trial.actual)
+        yield from _type_lacking(trial.actual, host)
         name = vif.source.network
         pool = [replace(p, holders=(*p.holders, *taken.get(p.name, ()))) for p in _pool(host["networks"][name])]
         try:
@@ -108,16 +100,16 @@ def _tried(vif: VIF, definition: Mapping[str, Any], default_bridge: str) -> _Tri
 
 
 def _lacking(actual: VIF, host: HostInfo) -> Iterator[str]:
-    if actual.type not in host.get("types", ()):
-        yield _no_type(actual)
+    yield from _type_lacking(actual, host)
     if bridge := getattr(actual.source, "bridge", None):
         yield from _bridge_lacking(actual, bridge, host)
     if actual.type == "direct" and actual.source.dev and actual.source.dev not in host.get("devices", ()):
         yield f"device {actual.source.dev} does not exist there"
 
 
-def _no_type(actual: VIF) -> str:
-    return f"VIF type {actual.type} is not installed there"
+def _type_lacking(actual: VIF, host: HostInfo) -> Iterator[str]:
+    if actual.type not in host.get("types", ()):
+        yield f"VIF type {actual.type} is not installed there"
 
 
 def _bridge_lacking(actual: VIF, name: str, host: HostInfo) -> Iterator[str]:
@@ -129,13 +121,7 @@ def _bridge_lacking(actual: VIF, name: str, host: HostInfo) -> Iterator[str]:
         yield message
 
 
-def _pool(published: Mapping[str, Any]) -> list[PoolDevice]:
-    return [
-        PoolDevice(
-            name=device["name"],
-            problem=device["problem"],
-            limit=device["max"],
-            holders=tuple(Holder(vif_id=each["vif_id"], alone=each["alone"]) for each in device["holders"]),
-        )
-        for device in published.get("pool", ())
-    ]
+def _pool(published: Mapping[str, Any]) -> Iterator[PoolDevice]:
+    for device in published.get("pool", ()):
+        holders = tuple(Holder(vif_id=each["vif_id"], alone=each["alone"]) for each in device["holders"])
+        yield PoolDevice(name=device["name"], problem=device["problem"], limit=device["max"], holders=holders)

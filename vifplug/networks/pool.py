@@ -6,7 +6,7 @@ as used is not: an exclusive device is shared with nobody, whoever came first.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vifplug.errors import Missing, PoolExhausted
@@ -74,11 +74,7 @@ def _reason(device: PoolDevice, others: Sequence[Holder], alone: bool) -> str:
     if device.problem:
         return device.problem
     if others and (alone or any(holder.alone for holder in others)):
-        return f"is in use by {_listed(others)}"
+        return f"is in use by {joined(others, 'and')}"
     if device.limit is not None and len(others) >= device.limit:
-        return f"is shared by {_listed(others)}, and {device.limit} is its maximum"
+        return f"is shared by {joined(others, 'and')}, and {device.limit} is its maximum"
     return ""
-
-
-def _listed(holders: Iterable[Holder]) -> str:
-    return joined(holders, "and")

@@ -51,22 +51,22 @@ class _Reader:
 
     def __init__(self, root: _Element) -> None:
         self._root = root
-        self._elements = {str(child.tag): child for child in reversed(root)}
         self._lines: dict[str, int] = {}
         for path, element in places(root, NETWORK, "$"):
             self._lines.setdefault(path, _line(element))
+        forward = root.find("forward")
         for key in _OF_FORWARD:
-            self._lines.setdefault(f"$.{key}", _line(self._elements.get("forward", root)))
+            self._lines.setdefault(f"$.{key}", _line(root if forward is None else forward))
         self._problems: list[tuple[int, Problem]] = []
         #: paths at which the model will miss what an element lacks: it is a problem already
         self._absent: set[str] = set()
 
     def network(self) -> Network:
-        self._refuse_libvirts_own()
+        forward = self._forward()
         for finding in located(self._root, NETWORK, "$"):
             self._problems.append((_line(finding.element), finding.problem))
             self._absent |= set(finding.absent)
-        data = self._data()
+        data = self._data(forward)
         try:
             made = Network.from_data(data)
         except InvalidDocument as error:
@@ -81,49 +81,49 @@ class _Reader:
         for line, problem in dict.fromkeys(sorted(self._problems, key=lambda each: each[0])):
             yield Problem(f"line {line}" + (f": {problem.path}" if problem.path != "$" else ""), problem.message)
 
-    def _refuse_libvirts_own(self) -> None:
-        forward = self._elements.get("forward")
+    def _forward(self) -> _Element:
+        """Return ``<forward>``. Raises InvalidDocument for a network that libvirt runs itself."""
+        forward = self._root.find("forward")
         mode = None if forward is None else forward.get("mode", "nat")
-        if mode in LIBVIRTS_OWN:
+        if forward is None or mode in LIBVIRTS_OWN:
             what = f"forward mode {mode}" if mode else "no <forward>: an isolated network"
             line = _line(self._root if forward is None else forward)
-            subject = f"network {_text(self._elements.get('name')) or 'without a name'}"
+            subject = f"network {_text(self._root.find('name')) or 'without a name'}"
             raise InvalidDocument([Problem(f"line {line}: $.mode", f"got {what}, {_INSTEAD}")], subject)
+        return forward
 
     # -- from elements to plain data ------------------------------------------------------------------------------
 
-    def _data(self) -> dict[str, Any]:
-        self._refuse_parts()
-        return {
-            **parts.given(name=_text(self._elements.get("name")), uuid=_text(self._elements.get("uuid"))),
-            **self._forward(self._elements["forward"]),
-            **self._common(self._root, "$"),
-            **self._small(),
-            "portgroups": [
-                self._portgroup(group, f"$.portgroups[{index}]")
-                for index, group in enumerate(self._root.findall("portgroup"))
-            ],
-        }
+    def _data(self, forward: _Element) -> dict[str, Any]:
+        self._refuse_parts(forward)
+        port = self._root.find("port")
+        isolated = None if port is None else parts.yes(port, "isolated", "$.port.isolated", self._wrong)
+        groups = enumerate(self._root.findall("portgroup"))
+        return parts.given(
+            name=_text(self._root.find("name")),
+            uuid=_text(self._root.find("uuid")),
+            mode=forward.get("mode"),
+            devices=self._devices(forward) or None,
+            addresses=list(self._addresses(forward)) or None,
+            managed=parts.yes(forward, "managed", "$.managed", self._wrong),
+            pf=parts.attribute(forward, "pf", "dev"),
+            driver=parts.attribute(forward, "driver", "name"),
+            driver_model=parts.attribute(forward, "driver", "model"),
+            **self._common(),
+            bridge=parts.attribute(self._root, "bridge", "name"),
+            mtu=parts.number(parts.attribute(self._root, "mtu", "size")),
+            port=None if isolated is None else {"isolated": isolated},
+            portgroups=[self._portgroup(group, f"$.portgroups[{index}]") for index, group in groups],
+        )
 
-    def _forward(self, forward: _Element) -> dict[str, Any]:
+    def _devices(self, forward: _Element) -> list[dict[str, Any]]:
         devices = [
             parts.given(dev=each.get("dev"), max=parts.number(each.get("max"))) for each in forward.findall("interface")
         ]
         first = forward.get("dev")
         if first and devices and devices[0].get("dev") != first:
             self._wrong("$.devices[0]", f"expected {first}, as in <forward dev='{first}'>, got {devices[0].get('dev')}")
-        elif first and not devices:
-            devices = [{"dev": first}]
-        managed = parts.yes(forward, "managed", "$.managed", self._wrong)
-        found = {"devices": devices, "addresses": list(self._addresses(forward)), "managed": managed}
-        given = {name: value for name, value in found.items() if value}
-        pf, driver = forward.find("pf"), forward.find("driver")
-        return {
-            "mode": forward.get("mode"),
-            **given,
-            **parts.given(pf=None if pf is None else pf.get("dev")),
-            **({} if driver is None else parts.given(driver=driver.get("name"), driver_model=driver.get("model"))),
-        }
+        return devices or ([{"dev": first}] if first else [])
 
     def _addresses(self, forward: _Element) -> Iterator[str]:
         for index, address in enumerate(forward.findall("address")):
@@ -133,45 +133,27 @@ class _Reader:
             elif found := parts.pci(address, path, self._wrong):
                 yield found
 
-    def _common(self, element: _Element, path: str) -> dict[str, Any]:
-        """What a network and a portgroup may both say."""
-        found: dict[str, Any] = parts.given(
-            trust_guest_rx_filters=parts.yes(
-                element, "trustGuestRxFilters", f"{path}.trust_guest_rx_filters", self._wrong
-            )
-        )
-        for key, read in (("vlan", parts.vlan), ("virtualport", parts.virtualport), ("bandwidth", parts.bandwidth)):
-            if (child := element.find(key)) is not None:
-                found |= parts.given(**{key: read(child, f"{path}.{key}", self._wrong)})
-        if path == "$" and found.pop("bandwidth", None):
+    def _common(self) -> dict[str, Any]:
+        found = parts.common(self._root, "$", self._wrong)
+        if found.pop("bandwidth", None):
             message = "of a whole network shapes its bridge, which belongs to the host: set it on portgroups or VIFs"
             self._wrong("$.bandwidth", message)
         return found
 
-    def _small(self) -> dict[str, Any]:
-        bridge, mtu, port = (self._elements.get(each) for each in ("bridge", "mtu", "port"))
-        isolated = None if port is None else parts.yes(port, "isolated", "$.port.isolated", self._wrong)
-        return parts.given(
-            bridge=None if bridge is None else bridge.get("name"),
-            mtu=None if mtu is None else parts.number(mtu.get("size")),
-            port=None if isolated is None else {"isolated": isolated},
-        )
-
     def _portgroup(self, group: _Element, path: str) -> dict[str, Any]:
         """libvirt takes any word but ``yes``, in any case, for no default."""
-        default = (group.get("default") or "").lower() == "yes"
-        return {**parts.given(name=group.get("name"), default=default or None), **self._common(group, path)}
+        default = (group.get("default") or "").lower() == "yes" or None
+        return parts.given(name=group.get("name"), default=default, **parts.common(group, path, self._wrong))
 
-    def _refuse_parts(self) -> None:
-        mode = self._elements["forward"].get("mode")
+    def _refuse_parts(self, forward: _Element) -> None:
+        bridge = self._root.find("bridge")
         for child in self._root:
             tag = str(child.tag)
             if why := REFUSED.get(tag):
                 message = f"<{tag}> {why}, which belongs to the host: remove it"
-                if "bridge" not in self._elements:
-                    message = f"libvirt has no <{tag}> with forward mode {mode}: remove it"
+                if bridge is None:
+                    message = f"libvirt has no <{tag}> with forward mode {forward.get('mode')}: remove it"
                 self._problems.append((_line(child), Problem("$", message)))
-        bridge = self._elements.get("bridge")
         if bridge is not None:
             if given := [each for each in _OF_LIBVIRTS_BRIDGE if bridge.get(each) is not None]:
                 self._wrong(

@@ -54,7 +54,8 @@ def resolve(
         raise InvalidRequest(f"VIF {vif.id} is of {asked}: expected one of network {network.name}")
     group = _portgroup(vif, network)
     vlan = merge.first(vif.vlan, group.vlan, network.vlan)
-    port, problems = merge.virtualport(_said(vif, network, group))
+    said = (("the VIF", vif), (f"network {network.name}", network), (f"portgroup {group.name}", group))
+    port, problems = merge.virtualport([(place, each.virtualport) for place, each in said])
     changes: dict[str, Any] = {
         "vlan": vlan,
         "virtualport": port,
@@ -119,14 +120,6 @@ def _portgroup(vif: VIF, network: Network) -> PortGroup:
             "correct the VIF's source, or add the portgroup"
         )
     return group or PortGroup(name="none")
-
-
-def _said(vif: VIF, network: Network, group: PortGroup) -> list[merge.Said]:
-    return [
-        ("the VIF", vif.virtualport),
-        (f"network {network.name}", network.virtualport),
-        (f"portgroup {group.name}", group.virtualport),
-    ]
 
 
 def _problems(network: Network, merged: Mapping[str, Any], *, agreed: bool) -> Iterator[Problem]:

@@ -6,7 +6,7 @@ import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vifplug.errors import InvalidRequest, sentences
+from vifplug.errors import InvalidRequest
 from vifplug.guest import read, xml
 from vifplug.guest.interface import GUEST_FIELDS
 from vifplug.model.vif import VIF, Instance
@@ -44,14 +44,7 @@ class RunningGuest:
 def guest(text: str | bytes) -> RunningGuest:
     """Return the guest of a live ``<domain>``. Raises InvalidDocument if the document is not one."""
     root = xml.parse(text, "domain")
-    found: list[Running] = []
-    wrong: list[str] = []
-    for number, element in enumerate(root.iterfind("devices/interface"), 1):
-        try:
-            if element.get("type") in _PLUGGED and not _on_libvirts_own(element):
-                found.append(_running(element))
-        except InvalidRequest as error:
-            wrong += [f"interface {number} of the domain: {sentence}" for sentence in sentences(error)]
+    found, wrong = read.each_interface(root, _running)
     instance = Instance(uuid=root.findtext("uuid", ""), name=root.findtext("name"))
     return RunningGuest(instance=instance, interfaces=tuple(found), wrong=tuple(wrong))
 
@@ -66,7 +59,9 @@ def _on_libvirts_own(element: _Element) -> bool:
     return any(element.find(f"source[@{name}]") is not None for name in ("bridge", "portid"))
 
 
-def _running(element: _Element) -> Running:
+def _running(element: _Element) -> Running | None:
+    if element.get("type") not in _PLUGGED or _on_libvirts_own(element):
+        return None
     if element.get("type") == "network":
         raise InvalidRequest("names only its network: pass the output of `virsh dumpxml` for the running guest")
     vif = _actual(element)
