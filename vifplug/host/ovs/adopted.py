@@ -10,10 +10,10 @@ from vifplug.host.ovs import decode, encode
 from vifplug.host.ovs.decode import OvsdbRefused, Reply, Row
 from vifplug.host.ovs.operations import OWNER, STATUS, Operation, has_pair, is_named, read_bridge_of, select
 from vifplug.host.ovs.pool import Pool
-from vifplug.host.ovs.transaction import Command
+from vifplug.host.ovs.transaction import Command, not_written
 from vifplug.model.codec import FrozenMap
 from vifplug.plan.registry import AdoptedPort, Identity
-from vifplug.plan.steps import Difference, Observed, compare
+from vifplug.plan.steps import Difference, Observed
 
 _PORT = ["_uuid", "name", "tag", "vlan_mode", "trunks"]
 _INTERFACE = ["_uuid", "name", "external_ids", "ofport", "error"]
@@ -51,36 +51,35 @@ def vhost_port(pool: Pool, path: str) -> tuple[str, str] | None:
     return None
 
 
-class SetPort(Command):
+class SetPort(Command[AdoptedPort]):
     """Change a port that others made. Equivalent to: ovs-vsctl set Port NAME tag=... -- set Interface NAME ..."""
+
+    #: what is not as it was written
+    differences: Sequence[Difference] = ()
 
     def __init__(self, pool: Pool, before: AdoptedPort, after: AdoptedPort) -> None:
         super().__init__(pool, after)
-        self.before, self.after = before, after
-        #: what is not as it was written
-        self.differences: list[Difference] = []
+        self.before = before
 
     def operations(self) -> list[Operation]:
-        written = encode.amend(self.before, self.after)
+        written = encode.amend(self.before, self.subject)
         self.wrote = any(operation["op"] != "wait" for operation in written)
         return [*written, *_read(self.before.name), read_bridge_of(self.before.port_row or "")]
 
     def finish(self, replies: list[Reply]) -> None:
         ports, interfaces, bridges = (reply.rows for reply in replies[-3:])
-        if not (ports and interfaces and bridges):
-            self.differences = [Difference(self.after.owner, str(self.after), "there", None)]
-            return
-        found = _port(self.after, ports[0], interfaces[0], bridges[0]["name"])
-        self.differences = [each for each in compare(self.after, found) if each.path != "error"]
+        exists = ports and interfaces and bridges
+        found = _port(self.subject, ports[0], interfaces[0], bridges[0]["name"]) if exists else None
+        self.differences = not_written(self.subject, found, "error")
 
     def reconsider(self, refused: OvsdbRefused | None) -> bool:
         """To write the same again does no harm, whether or not it was written."""
         if refused is not None and refused.error == "timed out":
-            raise Busy(f"{self.after} was recreated, or its bridge removed, before it could be changed; try again")
+            raise Busy(f"{self.subject} was recreated, or its bridge removed, before it could be changed; try again")
         return refused is None
 
-    def inverse(self) -> Command:
-        return SetPort(self.pool, self.after, self.before)
+    def inverse(self) -> Command[AdoptedPort]:
+        return SetPort(self.pool, self.subject, self.before)
 
 
 def _read(name: str) -> list[Operation]:

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from vifplug.errors import Busy, PartlyDone, StepFailed, Unavailable, VifplugError
 from vifplug.host.ovs import operations, ovn
@@ -33,7 +33,7 @@ def apply_steps(pool: Pool, steps: Sequence[Step], wait: str) -> None:
     Raises a VifplugError once everything was rolled back; PartlyDone when something is left, or not known.
     """
     deadline = pool.deadline()
-    finished: list[Command] = []
+    finished: list[Command[Any]] = []
     for phase in commands_for(pool, steps):
         try:
             apply(pool, phase, wait=wait, deadline=deadline)
@@ -43,7 +43,7 @@ def apply_steps(pool: Pool, steps: Sequence[Step], wait: str) -> None:
         finished += phase
 
 
-def apply(pool: Pool, commands: Sequence[Command], *, wait: str, deadline: float) -> None:
+def apply(pool: Pool, commands: Sequence[Command[Any]], *, wait: str, deadline: float) -> None:
     """Commit commands as one transaction, and see that they work. Raises as `apply_steps`."""
     number = commit(pool, commands, deadline)
     try:
@@ -52,7 +52,7 @@ def apply(pool: Pool, commands: Sequence[Command], *, wait: str, deadline: float
         _roll_back(pool, commands, error)
 
 
-def commit(pool: Pool, commands: Sequence[Command], deadline: float) -> int:
+def commit(pool: Pool, commands: Sequence[Command[Any]], deadline: float) -> int:
     """Commit commands as one transaction; the number of the configuration that ovs-vswitchd has to reach.
 
     Raises a VifplugError when nothing was changed, PartlyDone when that is not known.
@@ -77,7 +77,7 @@ def commit(pool: Pool, commands: Sequence[Command], deadline: float) -> int:
 # -- steps as commands --------------------------------------------------------------------------------------------
 
 
-def commands_for(pool: Pool, steps: Sequence[Step]) -> list[list[Command]]:
+def commands_for(pool: Pool, steps: Sequence[Step]) -> list[list[Command[Any]]]:
     """Return the commands of some steps, by transaction.
 
     One is enough unless the port of a VIF gets another name, or loses the QoS that shapes it.
@@ -86,7 +86,7 @@ def commands_for(pool: Pool, steps: Sequence[Step]) -> list[list[Command]]:
     qdisc where it is, so ovs-vswitchd has to see the port without QoS before (lib/netdev-linux.c: set_qos).
     """
     net = _net(steps)
-    unshaped: list[Command] = [SetQos(pool, OvsQdisc.of(port), on=False) for port in _shaped_no_more(net)]
+    unshaped: list[Command[Any]] = [SetQos(pool, OvsQdisc.of(port), on=False) for port in _shaped_no_more(net)]
     gone = [step.before for step in net if isinstance(step.before, OvsPort) and step.after is None]
     made = {(step.after.owner, step.after.role) for step in net if isinstance(step.after, OvsPort)}
     first = [port for port in gone if (port.owner, port.role) in made]
@@ -120,7 +120,7 @@ def _shaped_no_more(steps: Iterable[Step]) -> Iterator[OvsPort]:
             yield from [after] if shaped and after.qos.type == "linux-noop" else []
 
 
-def _command(pool: Pool, step: Step) -> Command:
+def _command(pool: Pool, step: Step) -> Command[Any]:
     match step.before, step.after:
         case _, OvsBridge() as bridge:
             return EnsureBridge(pool, bridge)
@@ -143,7 +143,7 @@ class _Verification:
     """Whether what commands have written is stored, and works."""
 
     pool: Pool
-    commands: Sequence[Command]
+    commands: Sequence[Command[Any]]
     wait: str
     deadline: float
 
@@ -163,8 +163,7 @@ class _Verification:
     def _await_vswitchd(self, number: int) -> None:
         """Wait for ovs-vswitchd. A removal is done once the database no longer has the rows, so it only warns."""
         try:
-            silent = applied(self.pool, number, self.deadline)
-            reason = silent.value if silent else None
+            reason = applied(self.pool, number, self.deadline)
         except Unavailable as error:
             reason = str(error)
         if reason is None:
@@ -175,7 +174,7 @@ class _Verification:
 
     def _check_bridges(self) -> None:
         """Raise StepFailed for a bridge made here that does not work, such as one named like a kernel device."""
-        made = [command.bridge for command in self.commands if isinstance(command, EnsureBridge) and command.wrote]
+        made = [command.subject for command in self.commands if isinstance(command, EnsureBridge) and command.wrote]
         states = self.pool.select(*(operations.read_bridge_state(bridge.name) for bridge in made))
         for bridge, found in zip(made, states, strict=True):
             if found and (error := PortState.of(found[0]).error):
@@ -183,33 +182,29 @@ class _Verification:
                 raise StepFailed(f"{message}; is there another device of that name?")
 
     def _check_states(self, ports: Sequence[PlugPort], number: int) -> None:
-        for port, state in zip(ports, self._final(ports, number), strict=True):
-            if port.after.error:
-                continue  # the undo of a repair: the error is what there was before
-            if state is None:
-                raise _gone(port)
-            if _waits(port, state):
-                continue
-            subject = f"{port.after} on bridge {port.after.bridge} does not work"
+        for port, state in self._final(ports, number):
+            if port.subject.error or _waits(port, state):
+                continue  # it is the undo of a repair: the error is what there was before; or its device comes later
+            subject = f"{port.subject} on bridge {port.subject.bridge} does not work"
             if state.error:
                 raise StepFailed(f"{subject}: ovs-vswitchd says: {state.error}")
             if state.ofport is None:
-                message = f"ovs-vswitchd gave it no OpenFlow port; see its log for bridge {port.after.bridge}"
+                message = f"ovs-vswitchd gave it no OpenFlow port; see its log for bridge {port.subject.bridge}"
                 raise StepFailed(f"{subject}: {message}")
 
     def _await_flows(self, ports: Sequence[PlugPort]) -> None:
-        sought = self._with_device([port for port in ports if port.after.iface_id is not None])
-        while lacking := [port for port, state in self._present(sought) if not state.installed]:
+        sought = self._with_device([port for port in ports if port.subject.iface_id is not None])
+        while lacking := [port for port, state in self._states(sought) if not state.installed]:
             if time.monotonic() >= self.deadline:
-                first, timeout = lacking[0].after, f"{self.pool.settings.timeout:g} s"
+                first, timeout = lacking[0].subject, f"{self.pool.settings.timeout:g} s"
                 why = ovn.lacking(first, self.pool.select(*ovn.read(first)))
                 raise Unavailable(f"{_describe(lacking)} got no ovn-installed=true from OVN within {timeout}: {why}")
             time.sleep(_POLL)
 
     def _with_device(self, ports: Sequence[PlugPort]) -> list[PlugPort]:
         """Return the ports that can get flows. The others do not fail: their devices come when their guests start."""
-        found = self._present(ports)
-        for port in (port.after for port, state in found if _waits(port, state)):
+        found = self._states(ports)
+        for port in (port.subject for port, state in found if _waits(port, state)):
             LOG.warning(
                 "%s has no device until its guest runs: OVN's flows were not awaited; settle VIF %s with a wait",
                 port,
@@ -217,52 +212,43 @@ class _Verification:
             )
         return [port for port, state in found if not _waits(port, state)]
 
-    def _present(self, ports: Sequence[PlugPort]) -> list[tuple[PlugPort, PortState]]:
-        """Return the ports with their states. Raises Busy for one that is gone."""
-        found: list[tuple[PlugPort, PortState]] = []
-        for port, state in zip(ports, self._states(ports), strict=True):
-            if state is None:
-                raise _gone(port)
-            found.append((port, state))
+    def _final(self, ports: Sequence[PlugPort], number: int) -> list[tuple[PlugPort, PortState]]:
+        """Return the states, once they are final: a row that another process made meanwhile has no ofport yet."""
+        found = self._states(ports)
+        while any(state.ofport is None for _, state in found) and time.monotonic() < self.deadline:
+            [[switch]] = self.pool.select(operations.read_next_cfg())
+            if switch["next_cfg"] == number:
+                break
+            number = switch["next_cfg"]
+            self._await_vswitchd(number)
+            found = self._states(ports)
         return found
 
-    def _final(self, ports: Sequence[PlugPort], number: int) -> list[PortState | None]:
-        """Return the states, once they are final: a row that another process made meanwhile has no ofport yet."""
-        states = self._states(ports)
-        while any(each and each.ofport is None for each in states) and time.monotonic() < self.deadline:
-            [[found]] = self.pool.select(operations.read_next_cfg())
-            if found["next_cfg"] == number:
-                break
-            number = found["next_cfg"]
-            self._await_vswitchd(number)
-            states = self._states(ports)
-        return states
-
-    def _states(self, ports: Sequence[PlugPort]) -> list[PortState | None]:
-        found = self.pool.select(*(operations.read_state(port.after) for port in ports))
-        return [PortState.of(interfaces[0]) if interfaces else None for interfaces in found]
+    def _states(self, ports: Sequence[PlugPort]) -> list[tuple[PlugPort, PortState]]:
+        """Return the ports with their states. Raises Busy for one that is gone."""
+        found = self.pool.select(*(operations.read_state(port.subject) for port in ports))
+        for port, interfaces in zip(ports, found, strict=True):
+            if not interfaces:
+                raise Busy(f"{port.subject} was removed by another process right after it was created")
+        return [(port, PortState.of(interface)) for port, [interface] in zip(ports, found, strict=True)]
 
 
 def _not_stored(command: PlugPort | SetPort) -> VifplugError:
     wrong = joined(command.differences, "and")
     if not command.wrote:
-        return Busy(f"{command.after} was as desired, and another process is changing it: {wrong}")
-    return StepFailed(f"{command.after} was not stored as it was written: {wrong}")
-
-
-def _gone(port: PlugPort) -> Busy:
-    return Busy(f"{port.after} was removed by another process right after it was created")
+        return Busy(f"{command.subject} was as desired, and another process is changing it: {wrong}")
+    return StepFailed(f"{command.subject} was not stored as it was written: {wrong}")
 
 
 def _waits(port: PlugPort, state: PortState) -> bool:
     """Return whether the port is one whose device comes later, and has not come yet."""
-    return port.after.error is None and state.lacks_device
+    return port.subject.error is None and state.lacks_device
 
 
 # -- rolling back -------------------------------------------------------------------------------------------------
 
 
-def _roll_back(pool: Pool, commands: Sequence[Command], error: VifplugError) -> NoReturn:
+def _roll_back(pool: Pool, commands: Sequence[Command[Any]], error: VifplugError) -> NoReturn:
     """Undo what the commands wrote, and raise ``error`` with what became of it."""
     wrote = [command for command in commands if command.wrote]
     if not wrote:
@@ -274,7 +260,7 @@ def _roll_back(pool: Pool, commands: Sequence[Command], error: VifplugError) -> 
     raise type(error)(f"{error}; it was rolled back")
 
 
-def _roll_back_phases(pool: Pool, finished: Sequence[Command], error: VifplugError) -> None:
+def _roll_back_phases(pool: Pool, finished: Sequence[Command[Any]], error: VifplugError) -> None:
     """Undo the transactions before the one that failed with ``error``."""
     inverse = [command.inverse() for command in reversed(finished) if command.wrote]
     if not inverse:
@@ -286,5 +272,5 @@ def _roll_back_phases(pool: Pool, finished: Sequence[Command], error: VifplugErr
         raise PartlyDone(message, [str(command) for command in finished]) from error
 
 
-def _describe(commands: Iterable[Command]) -> str:
+def _describe(commands: Iterable[Command[Any]]) -> str:
     return joined(map(str, commands), "and")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -10,8 +9,7 @@ from vifplug.errors import HostNotReady, Missing, PartlyDone, StepFailed, Vifplu
 from vifplug.host.ovs import adopted, commands, decode, operations, survey, takeover
 from vifplug.host.ovs.apply import apply, apply_steps, commit
 from vifplug.host.ovs.connection import OutcomeUnknown
-from vifplug.host.ovs.decode import Rows
-from vifplug.host.ovs.operations import DATABASE, OWNER, ROLE, Keys, Operation, has_pair, select
+from vifplug.host.ovs.operations import DATABASE, OWNER, ROLE, Keys, has_pair, select
 from vifplug.host.ovs.pool import Pool
 from vifplug.host.ovs.settings import OvsSettings
 from vifplug.host.ovs.vswitchd import is_running
@@ -52,17 +50,19 @@ class OvsBackend:
 
     def observe(self, desired: Sequence[Resource]) -> dict[Identity, Observed]:
         """Observe resources: one transaction of look-ups, however many ports the host has."""
-        stored = [resource for resource in desired if isinstance(resource, (OvsBridge, OvsPort))]
-        queries = [_read(resource) for resource in stored]
-        answers = iter(self._pool.select(*itertools.chain(*queries)))
+        bridges = [each for each in desired if isinstance(each, OvsBridge)]
+        ports = [each for each in desired if isinstance(each, OvsPort)]
+        queries = [operations.read_bridge(bridge.name) for bridge in bridges]
+        seen, rows = commands.look(self._pool, [(port.owner, port.role) for port in ports], *queries)
         found = adopted.observe(self._pool, [each for each in desired if isinstance(each, AdoptedPort)])
-        for resource, query in zip(stored, queries, strict=True):
-            seen = self._seen(resource, list(itertools.islice(answers, len(query))))
+        for port, stored in zip(ports, seen, strict=True):
             # Under the VIF's row there may be a port of another name: that is not the desired one.
-            if seen is not None and seen.name == resource.name:
-                found[resource.identity] = Observed(resource=seen)
-        for bridge in stored:
-            if isinstance(bridge, OvsBridge) and bridge.identity not in found and (other := self._no_bridge(bridge)):
+            if stored.port is not None and stored.port.name == port.name:
+                found[port.identity] = Observed(resource=stored.port)
+        for bridge, row in zip(bridges, rows, strict=True):
+            if row:
+                found[bridge.identity] = Observed(resource=decode.bridge(row[0], bridge.owner))
+            elif other := self._no_bridge(bridge):
                 found[bridge.identity] = other
         for qdisc in desired:
             if isinstance(qdisc, OvsQdisc) and (root := self._root_qdisc(qdisc.name)) is not None:
@@ -77,7 +77,7 @@ class OvsBackend:
         """Return the ports that carry the mark of a VIF. Scans all interfaces: only for an unplug without a record."""
         marked = select("Interface", has_pair("external_ids", OWNER, owner), ["external_ids"])
         roles = {row["external_ids"].get(ROLE, "") for row in self._pool.select(marked)[0]}
-        ports = commands.look(self._pool, [(owner, role) for role in sorted(roles)])
+        ports, _ = commands.look(self._pool, [(owner, role) for role in sorted(roles)])
         return [seen.port for seen in ports if seen.port is not None]
 
     def bridges(self) -> list[BridgeFacts]:
@@ -107,7 +107,7 @@ class OvsBackend:
         """
         unowned = self.unowned_ports([(each.name, each.owner) for each in desired])
         takers = [takeover.TakeOver(self._pool, each) for each in desired if each.name in unowned]
-        return [taker.desired for taker in takers if self._run(taker)]
+        return [taker.subject for taker in takers if self._run(taker)]
 
     def unowned_ports(self, named: Sequence[tuple[str, str]]) -> set[str]:
         """Return the names that exist as ports or bridges and are not marked for the VIF beside them."""
@@ -125,9 +125,9 @@ class OvsBackend:
         for device in [each for each in devices if next(found)]:
             self._run(takeover.DropStrayQos(self._pool, device))
         exist = [each for each in bridges if next(found)]
-        return [each for each in exist if self._run(takeover.DropEmptyBridge(self._pool, each))]
+        return [each for each in exist if self._run(takeover.DropEmptyBridge(self._pool, OvsBridge(name=each)))]
 
-    def _run(self, command: takeover.LookFirst) -> bool:
+    def _run(self, command: takeover.LookFirst[Any]) -> bool:
         commit(self._pool, [command], self._pool.deadline())
         return command.result
 
@@ -139,10 +139,10 @@ class OvsBackend:
         if stored:
             apply_steps(self._pool, [self._with_defaults(step) for step in stored], self.settings.wait)
             done.extend(stored)
-        removed = {_key(step.before) for step in stored if step.after is None}
+        removed = {(step.subject.name, step.subject.owner) for step in stored if step.after is None}
         for step in steps:
             if isinstance(step.subject, OvsQdisc):
-                if _key(step.subject) not in removed:
+                if (step.subject.name, step.subject.owner) not in removed:
                     self._rebuild(step)
                 done.append(step)
 
@@ -206,22 +206,3 @@ class OvsBackend:
             return None
         hint = "; for a Linux bridge leave the virtualport out" if kind == "bridge" else ""
         return Observed(resource=None, foreign=f"a {kind or 'network'} device of that name{hint}")
-
-    def _seen(self, resource: Resource, rows: Rows) -> Resource | None:
-        if isinstance(resource, OvsBridge):
-            return decode.bridge(rows[0][0], resource.owner) if rows[0] else None
-        assert isinstance(resource, OvsPort)
-        return commands.seen(self._pool, resource.owner, resource.role, rows).port
-
-
-def _read(resource: Resource) -> list[Operation]:
-    if isinstance(resource, OvsBridge):
-        return [operations.read_bridge(resource.name)]
-    assert isinstance(resource, OvsPort)
-    return operations.read_port(resource.owner, resource.role)
-
-
-def _key(resource: Resource | None) -> tuple[str, str]:
-    """Return what a port and its qdisc have in common."""
-    assert isinstance(resource, (OvsBridge, OvsPort, AdoptedPort, OvsQdisc))
-    return (resource.name, resource.owner)

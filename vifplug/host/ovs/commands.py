@@ -11,66 +11,60 @@ from collections.abc import Sequence
 
 from vifplug.errors import Conflict
 from vifplug.host.ovs import decode, encode, operations
-from vifplug.host.ovs.decode import OvsdbRefused, Reply, Rows, Seen
+from vifplug.host.ovs.decode import OvsdbRefused, Reply, Row, Rows, Seen
 from vifplug.host.ovs.operations import Keys, Operation, is_row, read_bridge, select
 from vifplug.host.ovs.pool import Pool
-from vifplug.host.ovs.transaction import Command
+from vifplug.host.ovs.transaction import Command, not_written
 from vifplug.plan.registry import OvsBridge, OvsPort, OvsQdisc
-from vifplug.plan.steps import Difference, compare
+from vifplug.plan.steps import Difference
 
 
-class PlugPort(Command):
-    """Make a port, or change it, to what ``after`` says, and read it back in the same transaction.
+class PlugPort(Command[OvsPort]):
+    """Make a port, or change it, to what the subject says, and read it back in the same transaction.
 
     Equivalent to: ovs-vsctl --may-exist add-port BRIDGE NAME -- set Port NAME tag=... -- set Interface NAME ...
     """
 
+    #: what is not as it was written
+    differences: Sequence[Difference] = ()
+
     def __init__(self, pool: Pool, before: OvsPort | None, after: OvsPort) -> None:
         super().__init__(pool, after)
-        self.after = after
         self.awaited = after.awaited
         self.origin = self.have = decode.assumed(before)
-        #: what is not as it was written
-        self.differences: list[Difference] = []
-        self._undecided = False
 
     def operations(self) -> list[Operation]:
-        written = encode.write(self.have, self.after)
-        self.wrote = any(operation["op"] != "wait" for operation in written) or self._undecided
-        own = self.after.qos is not None and self.after.qos.type is not None
-        self._reads = operations.read_port(self.after.owner, self.after.role, qos=own)
+        written = encode.write(self.have, self.subject)
+        self.wrote = any(operation["op"] != "wait" for operation in written) or self.undecided
+        own = self.subject.qos is not None and self.subject.qos.type is not None
+        self._reads = operations.read_port(self.subject.owner, self.subject.role, qos=own)
         return [*written, *self._reads]
 
     def finish(self, replies: list[Reply]) -> None:
         rows = [reply.rows for reply in replies[-len(self._reads) :]]
-        found = decode.seen(self.after.owner, self.after.role, rows)
-        if found.port is None:
-            self.differences = [Difference(self.after.owner, str(self.after), "there", None)]
-            return
+        found = decode.seen(self.subject.owner, self.subject.role, rows)
         # The content of a foreign QoS row is not read back here; that it was left alone is all that is desired of it.
-        ignored = {"error", "qos"} if found.foreign_qos else {"error"}
-        self.differences = [each for each in compare(self.after, found.port) if each.path not in ignored]
+        self.differences = not_written(self.subject, found.port, "error", *(["qos"] if found.foreign_qos else []))
         self.result = found.port
 
     def reconsider(self, refused: OvsdbRefused | None) -> bool:
-        known, self.have = self.have, look(self.pool, [(self.after.owner, self.after.role)])[0]
-        if refused is None:
-            self._undecided = True
-        elif self.have == known:
+        known = self.have
+        [self.have], _ = look(self.pool, [(self.subject.owner, self.subject.role)])
+        if refused is not None and self.have == known:
             return self._worth_another_try(refused)
-        elif not self._undecided:
+        if not self.undecided:
             self.origin = self.have
-        if self.have.port is not None and self.have.port.name != self.after.name:
+        if self.have.port is not None and self.have.port.name != self.subject.name:
             raise Conflict(
-                f"{self.after} for VIF {self.after.owner} cannot be created: the VIF already has the port "
+                f"{self.subject} for VIF {self.subject.owner} cannot be created: the VIF already has the port "
                 f"{self.have.port.name} on bridge {self.have.port.bridge}; unplug it first"
             )
         return True
 
-    def inverse(self) -> Command:
+    def inverse(self) -> Command[OvsPort]:
         if self.origin.port is None:
-            return UnplugPort(self.pool, self.after)
-        return PlugPort(self.pool, self.after, self.origin.port)
+            return UnplugPort(self.pool, self.subject)
+        return PlugPort(self.pool, self.subject, self.origin.port)
 
     def _worth_another_try(self, refused: OvsdbRefused) -> bool:
         """Return whether the reason of a refusal, which is not in the VIF's own rows, has gone meanwhile."""
@@ -79,107 +73,95 @@ class PlugPort(Command):
             named = [select(table, is_row(row), ["name"]) for row in refused.rows for table in tables]
             return not any(self.pool.select(*named))
         if refused.error == "timed out":  # a guard: the port was elsewhere for a moment, or its bridge is not there
-            return any(self.pool.select(read_bridge(self.after.bridge)))
+            return any(self.pool.select(read_bridge(self.subject.bridge)))
         return refused.error == "duplicate uuid"
 
 
-class UnplugPort(Command):
+class UnplugPort(Command[OvsPort]):
     """Remove a port, wherever it is, with its QoS; no port is success. Equivalent to: ovs-vsctl --if-exists del-port"""
 
     needs_vswitchd = False
 
     def __init__(self, pool: Pool, port: OvsPort) -> None:
         super().__init__(pool, port)
-        self.port = port
         self.awaited = port.awaited
-        self._undecided = False
 
     def operations(self) -> list[Operation]:
-        return encode.remove(self.port)
+        return encode.remove(self.subject)
 
     def finish(self, replies: list[Reply]) -> None:
-        self.wrote = bool(replies[0].count) or self._undecided
+        self.wrote = bool(replies[0].count) or self.undecided
 
-    def reconsider(self, refused: OvsdbRefused | None) -> bool:
-        self._undecided = self._undecided or refused is None
-        return refused is None
-
-    def inverse(self) -> Command:
-        return PlugPort(self.pool, None, self.port)
+    def inverse(self) -> Command[OvsPort]:
+        return PlugPort(self.pool, None, self.subject)
 
 
-class EnsureBridge(Command):
+class EnsureBridge(Command[OvsBridge]):
     """Make a bridge that does not exist; one that exists is left as it is.
 
     Equivalent to: ovs-vsctl br-exists NAME || ovs-vsctl add-br NAME -- set Bridge NAME datapath_type=TYPE
     """
 
-    def __init__(self, pool: Pool, bridge: OvsBridge) -> None:
-        super().__init__(pool, bridge)
-        self.bridge = bridge
-        self._exists = self._undecided = False
+    _exists = False
 
     def operations(self) -> list[Operation]:
-        self.wrote = not self._exists or self._undecided
-        return [] if self._exists else encode.add_bridge(self.bridge)
+        self.wrote = not self._exists or self.undecided
+        return [] if self._exists else encode.add_bridge(self.subject)
 
     def reconsider(self, refused: OvsdbRefused | None) -> bool:
         known = self._exists
-        [found] = self.pool.select(read_bridge(self.bridge.name))
+        [found] = self.pool.select(read_bridge(self.subject.name))
         self._exists = bool(found)
-        self._undecided = self._undecided or refused is None
         return refused is None or self._exists != known
 
-    def inverse(self) -> Command:
-        return DropBridge(self.pool, self.bridge)
+    def inverse(self) -> Command[OvsBridge]:
+        return DropBridge(self.pool, self.subject)
 
 
-class DropBridge(Command):
+class DropBridge(Command[OvsBridge]):
     """Remove a bridge that `EnsureBridge` made, unless others have put ports on it since."""
 
     needs_vswitchd = False
-
-    def __init__(self, pool: Pool, bridge: OvsBridge) -> None:
-        super().__init__(pool, bridge)
-        self.bridge = bridge
-        self._kept = False
+    _kept = False
 
     def operations(self) -> list[Operation]:
         self.wrote = not self._kept
-        return [] if self._kept else encode.remove_bridge(self.bridge.name)
+        return [] if self._kept else encode.remove_bridge(*encode.bridge_rows(self.subject.name)[:2])
 
     def reconsider(self, refused: OvsdbRefused | None) -> bool:
-        if refused is not None and refused.error == "timed out":
-            self._kept = True
+        self._kept = self._kept or (refused is not None and refused.error == "timed out")
         return refused is None or self._kept
 
-    def inverse(self) -> Command:
-        return EnsureBridge(self.pool, self.bridge)
+    def inverse(self) -> Command[OvsBridge]:
+        return EnsureBridge(self.pool, self.subject)
 
 
-class SetQos(Command):
+class SetQos(Command[OvsQdisc]):
     """Attach the VIF's own QoS row to its port, or (``on`` is False) detach it; the row itself stays."""
 
     awaited = True  # ovs-vswitchd has to see the one before the other
 
     def __init__(self, pool: Pool, qdisc: OvsQdisc, *, on: bool) -> None:
         super().__init__(pool, qdisc)
-        self.qdisc = qdisc
         self.on = on
         self.wrote = not on  # to attach it restores what was: there is nothing to undo
 
     def operations(self) -> list[Operation]:
-        return [encode.attach_qos(Keys.of(self.qdisc.owner, self.qdisc.role), on=self.on)]
+        return [encode.attach_qos(Keys.of(self.subject.owner, self.subject.role), on=self.on)]
 
-    def inverse(self) -> Command:
-        return SetQos(self.pool, self.qdisc, on=True)
+    def inverse(self) -> Command[OvsQdisc]:
+        return SetQos(self.pool, self.subject, on=True)
 
 
-def look(pool: Pool, ports: Sequence[tuple[str, str]]) -> list[Seen]:
-    """Return what the database has for each (owner, role). Each port with a foreign QoS row takes more requests."""
+def look(pool: Pool, ports: Sequence[tuple[str, str]], *others: Operation) -> tuple[list[Seen], list[Sequence[Row]]]:
+    """Return what the database has for each (owner, role), and what ``others`` select, by one request.
+
+    Each port with a foreign QoS row takes more requests.
+    """
     queries = [operations.read_port(owner, role) for owner, role in ports]
-    answers = iter(pool.select(*[operation for query in queries for operation in query]))
-    return [seen(pool, *port, [next(answers) for _ in query]) for port, query in zip(ports, queries, strict=True)]
+    answers = iter(pool.select(*[operation for query in queries for operation in query], *others))
+    found = [seen(pool, *port, [next(answers) for _ in query]) for port, query in zip(ports, queries, strict=True)]
+    return found, list(answers)
 
 
 def seen(pool: Pool, owner: str, role: str, rows: Rows) -> Seen:

@@ -259,15 +259,15 @@ def set_of(member: Decode) -> Decode:
 def optional(member: Decode) -> Decode:
     """Return what decodes a set of at most one member, as that member or None."""
 
+    members = set_of(member)
+
     def decode(value: Any) -> Any:
-        match value:
-            case ["set", []]:
-                return None
-            case ["set", [one]]:
-                return member(one)
-            case ["set", list()]:
-                raise _wrong("at most one value", value)
-        return value if type(value) is _ATOMS.get(member) else member(value)
+        if type(value) is _ATOMS.get(member):
+            return value
+        found = members(value)
+        if len(found) > 1:
+            raise _wrong("at most one value", value)
+        return found[0] if found else None
 
     return decode
 

@@ -21,6 +21,7 @@ from vifplug.host.ovs.operations import (
     Keys,
     Operation,
     is_row,
+    mutate,
     reference,
     refers,
     there,
@@ -79,7 +80,8 @@ def _change(have: Seen, before: OvsPort, after: OvsPort) -> Iterator[Operation]:
     keys = Keys.of(after.owner, after.role)
     changes = [
         *_update("Interface", keys.interface, _interface_row(before), _interface_row(after)),
-        *_forget(keys, before, after),
+        # What ovn-controller said is of the port's old identity: of the new one it has said nothing yet.
+        *([] if before.iface_id == after.iface_id else [mutate("Interface", is_row(keys.interface), _FORGET)]),
         *_update("Port", keys.port, _port_row(before), _port_row(after)),
         *_change_qos(keys, have, before, after),
         *_move(keys, before, after),
@@ -87,14 +89,7 @@ def _change(have: Seen, before: OvsPort, after: OvsPort) -> Iterator[Operation]:
     yield there("Bridge", refers("ports", keys.port), {"name": before.bridge})
     yield from changes
     if before.error and not changes:  # with a new configuration ovs-vswitchd tries the device again
-        yield operations.mutate(DATABASE, [], ["next_cfg", "+=", 0])
-
-
-def _forget(keys: Keys, before: OvsPort, after: OvsPort) -> Iterator[Operation]:
-    """Remove what ovn-controller said of a port's old identity: of the new one it has said nothing yet."""
-    if before.iface_id != after.iface_id:
-        where = is_row(keys.interface)
-        yield operations.mutate("Interface", where, ["external_ids", "delete", ["set", list(STATUS)]])
+        yield mutate(DATABASE, [], ["next_cfg", "+=", 0])
 
 
 def _move(keys: Keys, before: OvsPort | AdoptedPort, after: OvsPort | AdoptedPort) -> Iterator[Operation]:
@@ -108,12 +103,12 @@ def _change_qos(keys: Keys, have: Seen, before: OvsPort, after: OvsPort) -> Iter
     if desired == (before.qos or OvsQos()):
         return
     if desired.type is None:
-        yield operations.update("Port", keys.port, {"qos": ["set", []]})
+        yield attach_qos(keys, on=False)
         yield operations.delete("QoS", keys.qos)
         yield operations.delete("Queue", keys.queue)
     else:
         yield from _write_qos(keys, have, after, desired)
-        yield operations.update("Port", keys.port, {"qos": reference(keys.qos)})
+        yield attach_qos(keys, on=True)
 
 
 def _write_qos(keys: Keys, have: Seen, after: OvsPort, qos: OvsQos) -> Iterator[Operation]:
@@ -125,11 +120,8 @@ def _write_qos(keys: Keys, have: Seen, after: OvsPort, qos: OvsQos) -> Iterator[
         "external_ids": ids,
         "queues": ["map", [[0, reference(keys.queue)]]],
     }
-    for table, row, columns, exists in (
-        ("Queue", keys.queue, queue, have.has_queue),
-        ("QoS", keys.qos, shaper, have.has_qos),
-    ):
-        yield (operations.update if exists else operations.insert)(table, row, columns)
+    yield (operations.update if have.has_queue else operations.insert)("Queue", keys.queue, queue)
+    yield (operations.update if have.has_qos else operations.insert)("QoS", keys.qos, shaper)
 
 
 def attach_qos(keys: Keys, *, on: bool) -> Operation:
@@ -139,22 +131,26 @@ def attach_qos(keys: Keys, *, on: bool) -> Operation:
 
 def add_bridge(bridge: OvsBridge) -> list[Operation]:
     """Equivalent to: ovs-vsctl add-br NAME [-- set Bridge NAME datapath_type=TYPE]"""
-    row, port, interface = (ovs_uuid(f"bridge-{part}", bridge.name) for part in ("row", "port", "interface"))
+    row, port, interface = bridge_rows(bridge.name)
     columns = {"datapath_type": bridge.datapath_type} if bridge.datapath_type else {}
     return [
         operations.insert("Interface", interface, {"name": bridge.name, "type": "internal"}),
         operations.insert("Port", port, {"name": bridge.name, "interfaces": reference(interface)}),
         operations.insert("Bridge", row, {"name": bridge.name, "ports": reference(port), **columns}),
-        operations.mutate(DATABASE, [], ["bridges", "insert", reference(row)]),
+        mutate(DATABASE, [], ["bridges", "insert", reference(row)]),
     ]
 
 
-def remove_bridge(name: str) -> list[Operation]:
-    """Remove a bridge that `add_bridge` made and that has no port but its own; refused (``timed out``) otherwise."""
-    row, port = ovs_uuid("bridge-row", name), ovs_uuid("bridge-port", name)
+def bridge_rows(name: str) -> list[str]:
+    """Return the UUIDs that `add_bridge` gives to the rows of a bridge, its port and its interface."""
+    return [ovs_uuid(f"bridge-{part}", name) for part in ("row", "port", "interface")]
+
+
+def remove_bridge(row: str, port: str) -> list[Operation]:
+    """Remove a bridge that has no port but its own; refused (``timed out``) otherwise."""
     return [
         there("Bridge", is_row(row), {"ports": reference(port)}),
-        operations.mutate(DATABASE, [], ["bridges", "delete", reference(row)]),
+        mutate(DATABASE, [], ["bridges", "delete", reference(row)]),
     ]
 
 
@@ -191,6 +187,7 @@ def _mark(port: OvsPort) -> dict[str, str]:
     return {OWNER: port.owner} | ({ROLE: port.role} if port.role else {})
 
 
+_FORGET = ["external_ids", "delete", ["set", list(STATUS)]]
 _EMPTY = (["set", []], ["map", []], "")
 
 
@@ -207,7 +204,7 @@ def _update(table: str, row: str, before: Columns, after: Columns) -> Iterator[O
         yield operations.update(table, row, plain)
     mutations = [each for column in changed if column in maps for each in _keys(column, before, after)]
     if mutations:
-        yield operations.mutate(table, is_row(row), *mutations)
+        yield mutate(table, is_row(row), *mutations)
 
 
 def _keys(column: str, before: Columns, after: Columns) -> Iterator[list[Any]]:

@@ -61,23 +61,19 @@ class Pool:
             return []
         until = self.deadline()
         try:
-            return self._rows(operations, until, kinds)
+            try:
+                replies = self.transact(operations, until, kinds=kinds)
+            except OutcomeUnknown as unknown:
+                if not unknown.lost:
+                    raise
+                self.close()
+                replies = self.transact(operations, until, kinds=kinds)
         except OutcomeUnknown as unknown:
-            if not unknown.lost:
-                raise self.unanswered(unknown) from unknown
-        self.close()
-        try:
-            return self._rows(operations, until, kinds)
-        except OutcomeUnknown as again:
-            raise self.unanswered(again) from again
-
-    def _rows(self, operations: Sequence[Operation], deadline: float, kinds: Kinds) -> list[Sequence[Row]]:
-        try:
-            return [reply.rows for reply in self.transact(operations, deadline, kinds=kinds)]
+            raise self.unanswered(unknown) from unknown
         except OvsdbRefused as refused:
-            raise Unavailable(
-                f"the Open vSwitch database at {self.settings.connection} refused to be read: {refused}"
-            ) from refused
+            database = f"the Open vSwitch database at {self.settings.connection}"
+            raise Unavailable(f"{database} refused to be read: {refused}") from refused
+        return [reply.rows for reply in replies]
 
     def deadline(self) -> float:
         return time.monotonic() + self.settings.timeout

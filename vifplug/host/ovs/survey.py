@@ -22,14 +22,12 @@ def bridges(found: Sequence[Row], ports: Sequence[Row], interfaces: Sequence[Row
     """Return every bridge, by name, with its ports but for the one that it is itself."""
     owners = {row["_uuid"]: row["external_ids"].get(OWNER) for row in interfaces}
     known = {row["_uuid"]: _port(row, owners) for row in ports}
-    return sorted((_bridge(row, known) for row in found), key=lambda bridge: bridge.name)
-
-
-def _bridge(row: Row, ports: Mapping[str, BridgePortFacts]) -> BridgeFacts:
-    own = sorted((ports[each] for each in row["ports"] if each in ports), key=lambda port: port.name)
-    return BridgeFacts(
-        name=row["name"], openvswitch=True, ports=tuple(port for port in own if port.name != row["name"])
-    )
+    facts = []
+    for row in sorted(found, key=lambda row: str(row["name"])):
+        own = sorted((known[each] for each in row["ports"] if each in known), key=lambda port: port.name)
+        others = tuple(port for port in own if port.name != row["name"])
+        facts.append(BridgeFacts(name=row["name"], openvswitch=True, ports=others))
+    return facts
 
 
 def _port(row: Row, owners: Mapping[str, str | None]) -> BridgePortFacts:

@@ -6,17 +6,15 @@ ovs-vswitchd keeps the device, its OpenFlow port and its traffic, since the name
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 from vifplug.host.ovs import decode, encode, operations
 from vifplug.host.ovs.decode import OvsdbRefused, Row, Seen
 from vifplug.host.ovs.operations import (
-    DATABASE,
     INTERFACE,
     OWNER,
     PORT,
     Keys,
     Operation,
+    delete,
     has_pair,
     is_named,
     is_row,
@@ -26,73 +24,50 @@ from vifplug.host.ovs.operations import (
     there,
 )
 from vifplug.host.ovs.pool import Pool
-from vifplug.host.ovs.transaction import Command
+from vifplug.host.ovs.transaction import Command, S
 from vifplug.plan.registry import OvsBridge, OvsPort, OvsQos, osvif_qos_id
 
 
-@dataclass(frozen=True)
-class _Found:
-    """A port as it is."""
-
-    #: The UUIDs of its rows.
-    port_row: str
-    interface_row: str
-    #: What vifplug would call it.
-    port: OvsPort
-    #: The QoS row that becomes the VIF's.
-    own_qos: str | None = None
-    #: The QoS row of somebody else that the port keeps.
-    foreign_qos: str | None = None
-
-
-class LookFirst(Command):
+class LookFirst(Command[S]):
     """A command that looks before each try, and so may be tried again whatever became of the last one."""
 
     result = False
-    _undecided = False
 
     def reconsider(self, refused: OvsdbRefused | None) -> bool:
-        self._undecided = self._undecided or refused is None
         return refused is None or refused.error == "timed out"  # a guard: another writer was faster
 
 
-class TakeOver(LookFirst):
+class TakeOver(LookFirst[OvsPort]):
     """Mark a port as the VIF's, if it was made for it: a port without a mark that has the desired ``iface-id``, or, if
     none is desired, is on the desired bridge. ``result`` tells whether it was. One transaction: it is never away.
     """
 
-    def __init__(self, pool: Pool, desired: OvsPort) -> None:
-        super().__init__(pool, desired)
-        self.desired = desired
-
     def operations(self) -> list[Operation]:
-        desired, named = self.desired, is_named(self.desired.name)
+        desired, named = self.subject, is_named(self.subject.name)
         ports, interfaces = self.pool.select(
             select("Port", named, [*PORT, "interfaces"]), select("Interface", named, INTERFACE)
         )
         own = bool(interfaces) and is_marked(interfaces[0], desired.owner)
-        self.result = own and self._undecided  # the try before this one did it
+        self.result = own and self.undecided  # the try before this one did it
         if not ports or not interfaces or ports[0]["interfaces"] != (interfaces[0]["_uuid"],):
             return []
-        [bridges] = self.pool.select(operations.read_bridge_of(ports[0]["_uuid"]))
-        if not bridges or not _is_for(desired, interfaces[0], bridges[0]["name"]):
+        [row], [interface] = ports, interfaces
+        [bridges] = self.pool.select(operations.read_bridge_of(row["_uuid"]))
+        if not bridges or not _is_for(desired, interface, bridges[0]["name"]):
             return []
         self.result = True
-        port = decode.port(desired.owner, desired.role, (ports[0], interfaces[0], bridges[0]["name"]), OvsQos())
-        found = _Found(ports[0]["_uuid"], interfaces[0]["_uuid"], port)
-        return _rewritten(self._with_qos(found, ports[0]["qos"]))
+        qos = self._osvif_qos(row["qos"])
+        found = (row, interface, bridges[0]["name"])
+        port = decode.port(desired.owner, desired.role, found, decode.qos_of(qos, ()) if qos else OvsQos())
+        return _rewritten(row, interface, port, own_qos=qos is not None)
 
-    def _with_qos(self, found: _Found, attached: str | None) -> _Found:
-        """With os-vif's QoS row as the VIF's own; that of anybody else stays theirs, and on the port."""
-        if attached is None:
-            return found
-        [qos] = self.pool.select(operations.read_qos(attached))
-        if not qos or qos[0]["external_ids"].get("id") != osvif_qos_id(found.port.name):
-            return replace(found, foreign_qos=attached)
-        return replace(found, port=found.port.replace(qos=decode.qos_of(qos[0], ())), own_qos=attached)
+    def _osvif_qos(self, attached: str | None) -> Row | None:
+        """Return os-vif's QoS row, which becomes the VIF's own; that of anybody else stays theirs, and on the port."""
+        [found] = self.pool.select(operations.read_qos(attached)) if attached else [[]]
+        return found[0] if found and found[0]["external_ids"].get("id") == osvif_qos_id(self.subject.name) else None
 
 
-class DropStrayQos(LookFirst):
+class DropStrayQos(LookFirst[str]):
     """Remove the QoS rows that os-vif left behind for a device: its own unplug finds only those of one type."""
 
     def __init__(self, pool: Pool, device: str) -> None:
@@ -103,30 +78,20 @@ class DropStrayQos(LookFirst):
         [found] = self.pool.select(read_stray_qos(self.device))
         strays = [row["_uuid"] for row in found]
         used = self.pool.select(*(select("Port", refers("qos", stray), ["_uuid"]) for stray in strays))
-        return [operations.delete("QoS", stray) for stray, ports in zip(strays, used, strict=True) if not ports]
+        return [delete("QoS", stray) for stray, ports in zip(strays, used, strict=True) if not ports]
 
 
-class DropEmptyBridge(LookFirst):
+class DropEmptyBridge(LookFirst[OvsBridge]):
     """Remove a bridge, whoever made it, that has no port but its own. ``result`` tells whether it was removed."""
 
-    def __init__(self, pool: Pool, name: str) -> None:
-        super().__init__(pool, OvsBridge(name=name))
-        self.name = name
-        self._in_use = False
+    _in_use = False
 
     def operations(self) -> list[Operation]:
-        bridges, ports = self.pool.select(
-            *(select(table, is_named(self.name), ["_uuid"]) for table in ("Bridge", "Port"))
-        )
+        named = is_named(self.subject.name)
+        bridges, ports = self.pool.select(*(select(table, named, ["_uuid"]) for table in ("Bridge", "Port")))
         found = bool(bridges and ports)
-        self.result = not self._in_use and (found or self._undecided)
-        if self._in_use or not found:
-            return []
-        row, port = bridges[0]["_uuid"], ports[0]["_uuid"]
-        return [
-            there("Bridge", is_row(row), {"ports": reference(port)}),
-            operations.mutate(DATABASE, [], ["bridges", "delete", reference(row)]),
-        ]
+        self.result = not self._in_use and (found or self.undecided)
+        return [] if self._in_use or not found else encode.remove_bridge(bridges[0]["_uuid"], ports[0]["_uuid"])
 
     def reconsider(self, refused: OvsdbRefused | None) -> bool:
         self._in_use = refused is not None and refused.error == "timed out"
@@ -154,19 +119,17 @@ def _is_for(desired: OvsPort, interface: Row, bridge: str) -> bool:
     return bool(ids.get("iface-id") == iface_id if iface_id else "iface-id" not in ids and bridge == desired.bridge)
 
 
-def _rewritten(found: _Found) -> list[Operation]:
+def _rewritten(row: Row, interface: Row, port: OvsPort, *, own_qos: bool) -> list[Operation]:
     """Return the operations that delete the port's rows, if they are still those found, and insert the VIF's own."""
-    old, port = found.port_row, found.port
-    written = [
-        there("Interface", is_row(found.interface_row), {"name": port.name}),
+    old, qos = row["_uuid"], row["qos"]
+    kept = {"qos": reference(qos)} if qos and not own_qos else {}
+    return [
+        there("Interface", is_row(interface["_uuid"]), {"name": port.name}),
         there("Bridge", refers("ports", old), {"name": port.bridge}),
         operations.leave(old),
-        operations.delete("Port", old),
-        operations.delete("Interface", found.interface_row),
-        *([operations.delete("QoS", found.own_qos)] if found.own_qos else []),
+        delete("Port", old),
+        delete("Interface", interface["_uuid"]),
+        *([delete("QoS", qos)] if own_qos else []),
         *encode.write(Seen(None), port),
+        *([operations.update("Port", Keys.of(port.owner, port.role).port, kept)] if kept else []),
     ]
-    if found.foreign_qos:
-        keys = Keys.of(port.owner, port.role)
-        written.append(operations.update("Port", keys.port, {"qos": reference(found.foreign_qos)}))
-    return written

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from ovsdbapp import api as ovsdbapp
 from ovsdbapp import exceptions
@@ -15,6 +15,10 @@ from vifplug.host.ovs.connection import OutcomeUnknown
 from vifplug.host.ovs.decode import OvsdbRefused, Reply
 from vifplug.host.ovs.operations import DATABASE, Operation
 from vifplug.host.ovs.pool import Pool
+from vifplug.plan.resource import Resource
+from vifplug.plan.steps import Difference, compare
+
+S = TypeVar("S")
 
 #: How often a transaction is composed again because another writer was faster.
 _ATTEMPTS = 20
@@ -35,24 +39,28 @@ class Undecided(TimedOut):
 class CommandRefused(RuntimeError):
     """The server refused a transaction because of ``command``; ``refused`` has its words."""
 
-    def __init__(self, refused: OvsdbRefused, command: Command | None) -> None:
+    def __init__(self, refused: OvsdbRefused, command: Command[Any] | None) -> None:
         super().__init__(f"OVSDB Error: {refused.error}: {refused.details}; command: {command}")
         self.refused, self.command = refused, command
 
 
-class Command(ovsdbapp.Command):  # type: ignore[misc]
-    """One change of the database: the operations that make it, what they found, and the command that undoes it."""
+class Command(ovsdbapp.Command, Generic[S]):  # type: ignore[misc]
+    """One change of the database: the operations that make it, what they found, and the command that undoes it.
+
+    ``subject`` is what it changes, and what an error calls it.
+    """
 
     result: Any = None
     #: Whether it has changed something; known once it was committed.
     wrote = False
+    #: A reply was lost, so this may have been done by an earlier try.
+    undecided = False
     #: Done means that ovs-vswitchd has applied it; what is removed is done once the database no longer has it.
     needs_vswitchd = True
     #: Done means so whatever the operator chose to wait for.
     awaited = False
 
-    def __init__(self, pool: Pool, subject: object) -> None:
-        """``subject`` is what an error calls it."""
+    def __init__(self, pool: Pool, subject: S) -> None:
         self.pool, self.subject = pool, subject
 
     def operations(self) -> list[Operation]:
@@ -66,7 +74,7 @@ class Command(ovsdbapp.Command):  # type: ignore[misc]
         """Look at the database again after a refusal, or (None) after a reply was lost; whether to try once more."""
         return refused is None
 
-    def inverse(self) -> Command:
+    def inverse(self) -> Command[Any]:
         """Return the command that undoes this one."""
         raise NotImplementedError
 
@@ -87,13 +95,13 @@ class OvsdbTransaction(ovsdbapp.Transaction):  # type: ignore[misc]
 
     def __init__(self, pool: Pool, deadline: float) -> None:
         self.pool = pool
-        self.commands: list[Command] = []
+        self.commands: list[Command[Any]] = []
         self.next_cfg = -1  #: what ovs-vswitchd has to reach; set by commit
         self.wrote = False  #: commit has changed something
         self._deadline = deadline
         self._composed: list[list[Operation]] = []
 
-    def add(self, command: Command) -> Command:
+    def add(self, command: Command[Any]) -> Command[Any]:
         self.commands.append(command)
         return command
 
@@ -151,10 +159,13 @@ class OvsdbTransaction(ovsdbapp.Transaction):  # type: ignore[misc]
         """Return whether the commands concerned see the database otherwise now, so that another try makes sense."""
         culprit = self._culprit(refused) if refused else None
         concerned = [culprit] if culprit else self.commands
-        answers = [command.reconsider(refused) for command in concerned]  # each has to look
-        return any(answers)
+        again = False
+        for command in concerned:  # each has to look
+            command.undecided = command.undecided or refused is None
+            again = command.reconsider(refused) or again
+        return again
 
-    def _culprit(self, refused: OvsdbRefused) -> Command | None:
+    def _culprit(self, refused: OvsdbRefused) -> Command[Any] | None:
         """Return the command of the operation at fault; at the commit, that of a row which the server's words name."""
         pairs = zip(self.commands, self._composed, strict=True)
         sent = [(command, operation) for command, own in pairs for operation in own]
@@ -162,6 +173,13 @@ class OvsdbTransaction(ovsdbapp.Transaction):  # type: ignore[misc]
             return sent[refused.index][0] if refused.index < len(sent) else None
         named = set(refused.rows)
         return next((command for command, operation in sent if operation.get("uuid") in named), None)
+
+
+def not_written(desired: Resource, found: Resource | None, *ignored: str) -> list[Difference]:
+    """Return what a port that was read back does not have as it was written; ``ignored`` are fields."""
+    if found is None:
+        return [Difference(desired.owner, str(desired), "there", None)]
+    return [each for each in compare(desired, found) if each.path not in ignored]
 
 
 def _bump(wrote: bool) -> list[Operation]:

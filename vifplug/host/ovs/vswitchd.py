@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import time
 
 from vifplug.errors import Unavailable
@@ -12,20 +11,16 @@ from vifplug.host.ovs.pool import Pool
 
 #: The lock that a running ovs-vswitchd holds (vswitchd/bridge.c, bridge_init).
 LOCK = "ovs_vswitchd"
+#: Why ovs-vswitchd has not applied a configuration
+ABSENT = "ovs-vswitchd is not running"
+BUSY = "ovs-vswitchd is connected and did not apply it in time (it hangs, or has too much to do)"
 #: How long cur_cfg may stand still before vifplug asks whether an ovs-vswitchd runs. Seconds.
 _PATIENCE = 1.0
 #: Between two tries to reach a database that is being restarted. Seconds.
 _PAUSE = 0.05
 
 
-class Silent(enum.Enum):
-    """Why ovs-vswitchd has not applied a configuration."""
-
-    ABSENT = "ovs-vswitchd is not running"
-    BUSY = "ovs-vswitchd is connected and did not apply it in time (it hangs, or has too much to do)"
-
-
-def applied(pool: Pool, number: int, deadline: float) -> Silent | None:
+def applied(pool: Pool, number: int, deadline: float) -> str | None:
     """Wait until ovs-vswitchd has applied configuration ``number``; None, or why it has not.
 
     ABSENT is returned early, BUSY at the deadline. Waits for a database that restarts meanwhile; raises Unavailable
@@ -48,12 +43,12 @@ def is_running(connection: OvsdbConnection, deadline: float) -> bool:
     return not got
 
 
-def _wait(connection: OvsdbConnection, number: int, deadline: float) -> Silent | None:
+def _wait(connection: OvsdbConnection, number: int, deadline: float) -> str | None:
     while True:
         seen = connection.cur_cfg
         if connection.wait_cfg(number, min(deadline, time.monotonic() + _PATIENCE)):
             return None
         if connection.cur_cfg == seen and not is_running(connection, time.monotonic() + _PATIENCE):
-            return Silent.ABSENT
+            return ABSENT
         if time.monotonic() >= deadline:
-            return Silent.BUSY
+            return BUSY

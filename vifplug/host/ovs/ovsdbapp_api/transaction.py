@@ -23,7 +23,7 @@ LOG = logging.getLogger(__name__)
 P = ParamSpec("P")
 
 
-class ApiCommand(Command):
+class ApiCommand(Command[str]):
     """One call of the API, which ``build`` composes with what the transaction offers; it returns the result."""
 
     #: Another writer has added a row with the name that is to be added, and ``may_exist`` is set.
@@ -90,7 +90,7 @@ class ApiTransaction(OvsdbTransaction):
         self._names: dict[tuple[str, Any], uuid.UUID] = {}
         return [self._operations(command) for command in self.commands]
 
-    def _operations(self, command: Command) -> list[Operation]:
+    def _operations(self, command: Command[Any]) -> list[Operation]:
         if not isinstance(command, ApiCommand):
             return command.operations()
         self._building: list[Operation] = []
