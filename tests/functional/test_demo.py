@@ -108,7 +108,7 @@ def test_the_demo_with_guests_comes_out_as_it_says_and_leaves_nothing(place: dic
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == "" and "FAILED" not in done.stdout
-    assert done.stdout.count("\n  ok  ") == 7
+    assert done.stdout.count("\n  ok  ") >= 16 and "3 packets received" in done.stdout
     assert processes(place) == []
 
 
@@ -128,7 +128,7 @@ def test_an_expectation_that_fails_ends_the_demo(capsys: pytest.CaptureFixture[s
 
 
 def test_the_demos_documents_are_valid() -> None:
-    for document in (*vifs.documents("/tmp/demo").values(), *map(vifs.machine, vifs.MACHINES)):
+    for document in vifs.documents("/tmp/demo").values():
         assert VIF.from_json(document).to_data()
 
 

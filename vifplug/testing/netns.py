@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from vifplug.testing import needs
 
-CLONE_NEWNET = 0x40000000  # linux/sched.h
+CLONE_NEWNET, CLONE_NEWNS = 0x40000000, 0x00020000  # linux/sched.h
 _libc = ctypes.CDLL(None, use_errno=True)  # os.unshare and os.setns are in Python from 3.12 on
 
 
@@ -67,6 +67,16 @@ def named(count: int = 1) -> Iterator[Sequence[str]]:
             stack.callback(ip, "netns", "delete", name)
             ip("-n", name, "link", "set", "dev", "lo", "up")
         yield names
+
+
+def show_links() -> None:
+    """Let /sys show the links of the namespace that this process has entered, to it and to those that it starts.
+
+    It gets a mount namespace of its own. Equivalent to: what ``ip netns exec`` does.
+    """
+    _checked(_libc.unshare(CLONE_NEWNS))
+    run("mount", "--make-rslave", "/")
+    run("mount", "-t", "sysfs", "sysfs", "/sys")
 
 
 def ip(*arguments: str) -> str:

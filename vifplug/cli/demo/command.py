@@ -1,13 +1,8 @@
-"""The verb demo: create the temporary host, run the demo on it, and remove it."""
+"""The verb demo: create the temporary host, play the story on it, and remove it."""
 
 from __future__ import annotations
 
 import argparse
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vifplug.cli.output import Verb
@@ -30,24 +25,9 @@ class Demo(Verb):
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         from vifplug.cli.demo import stage
+        from vifplug.cli.demo.narrator import Narrator
+        from vifplug.cli.demo.story import Story
 
         stage.check_ready()
-        if parsed_args.guests:
-            from vifplug.cli.demo import machines
-
-            return machines.play(parsed_args.guests)
-        with stage.stage() as host:
-            inside = ["ip", "netns", "exec", host.namespace, sys.executable, "-m", "vifplug.cli.demo.story"]
-            # where ovs-vsctl finds the switch
-            return _run([*inside, str(host.directory)], {**os.environ, "OVS_RUNDIR": str(host.ovs.directory)})
-
-
-def _run(command: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Run a process to its end. On an interrupt, kill it and everything that it started."""
-    with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True) as process:
-        try:
-            return process.wait()
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+        with stage.stage(parsed_args.guests) as (host, booter):
+            return Story(Narrator(self.app.stdout), host, booter).play()

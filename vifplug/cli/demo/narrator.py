@@ -1,12 +1,15 @@
-"""What the demo prints: headings, sentences, commands with their output, and checks."""
+"""What the demo prints: headings, sentences, commands that it runs with their output, and checks."""
 
 from __future__ import annotations
 
+import io
 import os
+import subprocess
 import textwrap
 from typing import TextIO
 
-from vifplug.cli.app import writing
+from vifplug.cli.app import INTERRUPTED, writing
+from vifplug.cli.main import application
 from vifplug.errors import VifplugError
 
 WIDTH = 100
@@ -32,9 +35,22 @@ class Narrator:
         """Print a paragraph."""
         self._print("\n" + textwrap.fill(" ".join(text.split()), WIDTH))
 
-    def shell(self, command: str, output: str) -> None:
-        """Print a command and its output."""
+    def vifplug(self, *words: str, exit_code: int = 0) -> str:
+        """Run a verb, print it as typed, check its exit code, and return its output."""
+        output = io.StringIO()
+        code = application(stdout=output, stderr=output).run(["--config-file", "vifplug.conf", *words])
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
+        self.typed(" ".join(["$ vifplug", *words]), output.getvalue())
+        if code or exit_code:
+            self.expect(f"the exit code is {exit_code}", code == exit_code)
+        return output.getvalue()
+
+    def shell(self, command: str) -> str:
+        """Run a shell command, print it, and return its output."""
+        output = subprocess.run(["sh", "-c", command], check=True, stdout=subprocess.PIPE, text=True).stdout
         self.typed(f"$ {command}", output)
+        return output
 
     def typed(self, line: str, output: str) -> None:
         """Print a prompt with a command and its output; a long command is continued as in a shell."""

@@ -8,11 +8,16 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
+from vifplug.cli.demo.guests import Booter
 from vifplug.cli.demo.vifs import PLAIN, UPLINK
 from vifplug.errors import HostNotReady, Missing, NotPermitted
-from vifplug.testing import MissingRequirement, macvtaps, needs
+from vifplug.testing import MissingRequirement, macvtaps, needs, netns
+from vifplug.testing.guests import Image
 from vifplug.testing.host import PrivateHost
+from vifplug.testing.kernel import Kernel
+from vifplug.testing.libvirt import LibvirtHost
 
 PROGRAMS = ("ip", "bridge", "nsenter", "ping", "ovsdb-server", "ovs-vswitchd", "ovs-vsctl", "ovsdb-tool")
 
@@ -31,19 +36,29 @@ def check_ready() -> None:
 
 
 @contextlib.contextmanager
-def stage() -> Iterator[PrivateHost]:
-    """Create the host, and remove it at the end of the ``with``. Raises HostNotReady if it cannot be created."""
+def stage(kernel: Path | None) -> Iterator[tuple[PrivateHost, Booter | None]]:
+    """Create the host and move this process into it, until the end of the ``with``.
+
+    ``kernel``: the directory of the kernel that guests boot. Raises HostNotReady if the host cannot be created.
+    """
     with contextlib.ExitStack() as stack:
-        with explained():
+        with _explained():
             first = stack.enter_context(macvtaps.claimed())
             host = stack.enter_context(PrivateHost(entered=False))
             macvtaps.skip(host.namespace, first)
             _furnish(host)
-        yield host
+            image = Image.made(host.directory, Kernel(kernel)) if kernel else None
+            stack.enter_context(host.inside())
+            netns.show_links()
+            booter = Booter(stack.enter_context(LibvirtHost(host)), image) if image else None
+        stack.callback(os.chdir, Path.cwd())
+        os.chdir(host.directory)
+        os.environ["OVS_RUNDIR"] = str(host.ovs.directory)  # where ovs-vsctl finds the switch
+        yield host, booter
 
 
 @contextlib.contextmanager
-def explained() -> Iterator[None]:
+def _explained() -> Iterator[None]:
     """Raise HostNotReady with what the machine lacks, or with the message of a command that failed."""
     try:
         yield
