@@ -31,12 +31,12 @@ def read_all(app: App, paths: Sequence[str], *, neutron: bool = False) -> list[t
     """
     types = TypeRegistry(app.settings().enabled_types)
     parse = _bound if neutron else read
-    return each(app, paths, lambda path: _with_element(app, parse(path), types))
 
+    def with_element(path: str) -> tuple[VIF, str]:
+        vif = parse(path)
+        return vif, element(app, vif, types)
 
-def parse_all(app: App, paths: Sequence[str]) -> list[VIF]:
-    """Return the VIFs in the files. Raises AlreadyReported after every problem of every file is printed."""
-    return each(app, paths, read)
+    return each(app, paths, with_element)
 
 
 def read_guest(app: App, path: str) -> tuple[list[VIF], list[str]]:
@@ -118,10 +118,6 @@ def element(app: App, vif: VIF, types: TypeRegistry | None = None, *, libvirts: 
     settings = app.settings(kinds)
     spell = libvirts_xml if libvirts else interface_xml
     return spell(vif, settings.common, types, settings.types.get(vif.type, FrozenMap()), app.facts)
-
-
-def _with_element(app: App, vif: VIF, types: TypeRegistry) -> tuple[VIF, str]:
-    return vif, element(app, vif, types)
 
 
 def _text(path: str) -> bytes:

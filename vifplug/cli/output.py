@@ -134,7 +134,9 @@ class _Answering(Verb, _Display):
 
 
 class Lister(_Answering, lister.Lister):
-    """A verb that answers with a list."""
+    """A verb that answers with a list. ``nothing`` is the sentence to print instead of an empty table."""
+
+    nothing = ""
 
     def produce_output(
         self, parsed_args: argparse.Namespace, column_names: Sequence[str], data: Iterable[Sequence[Any]]
@@ -143,13 +145,9 @@ class Lister(_Answering, lister.Lister):
         with writing(self.app.stdout):
             if rows or parsed_args.formatter != "table":
                 return super().produce_output(parsed_args, column_names, rows)
-            if sentence := self.nothing():
-                print(sentence, file=self.app.stdout)
+            if self.nothing:
+                print(self.nothing, file=self.app.stdout)
         return 0
-
-    def nothing(self) -> str:
-        """Return the sentence to print instead of an empty table."""
-        return ""
 
 
 class ShowOne(_Answering, show.ShowOne):

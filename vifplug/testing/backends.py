@@ -36,6 +36,16 @@ from vifplug.testing.conformance import hold
 _PASSING = r"(\b[0-9a-f]{2}:){5}[0-9a-f]{2}\b|<[^>]*>| state \S+|^\d+: "
 
 
+def _law(law: Callable[[BackendBench, Resource], Iterator[str]]) -> Callable[[ResourceConformance, Resource], None]:
+    """Return the test that a backend keeps a law for each example."""
+
+    def test(self: ResourceConformance, example: Resource) -> None:
+        with self._bench() as bench:
+            hold(law(bench, example))
+
+    return test
+
+
 class ResourceConformance:
     """The base of your test class, one for each kind of resource, whose name must begin with Test.
 
@@ -72,26 +82,17 @@ class ResourceConformance:
         if not self.examples:
             pytest.fail("`examples`: give at least one resource, or nothing is tested", pytrace=False)
 
-    def test_it_is_looked_after(self, example: Resource) -> None:
-        self._keeps(backend_laws.looked_after, example)
-
-    def test_what_is_not_there_is_not_observed(self, example: Resource) -> None:
-        self._keeps(backend_laws.absent, example)
-
-    def test_what_was_applied_is_observed(self, example: Resource) -> None:
-        self._keeps(backend_laws.reached, example)
-
-    def test_observing_changes_nothing(self, example: Resource) -> None:
-        self._keeps(backend_laws.quiet, example)
-
-    def test_undo_brings_back_what_was(self, example: Resource) -> None:
-        self._keeps(backend_laws.undone, example)
+    test_it_is_looked_after = _law(backend_laws.looked_after)
+    test_what_is_not_there_is_not_observed = _law(backend_laws.absent)
+    test_what_was_applied_is_observed = _law(backend_laws.reached)
+    test_observing_changes_nothing = _law(backend_laws.quiet)
+    test_undo_brings_back_what_was = _law(backend_laws.undone)
 
     def test_a_change_is_reached_and_undone(self, example: Resource, change: Mapping[str, Any]) -> None:
-        self._keeps(lambda bench, resource: backend_laws.changed(bench, resource, change), example)
+        with self._bench() as bench:
+            hold(backend_laws.changed(bench, example, change))
 
-    def test_what_is_removed_is_gone_and_can_be_removed_again(self, example: Resource) -> None:
-        self._keeps(backend_laws.removed, example)
+    test_what_is_removed_is_gone_and_can_be_removed_again = _law(backend_laws.removed)
 
     def test_what_is_not_ours_is_reported_and_left_alone(self, example: Resource) -> None:
         if example.ownership is Ownership.BORROWED:
@@ -100,18 +101,9 @@ class ResourceConformance:
             self.occupy(example)
             hold(backend_laws.left_alone(bench, example))
 
-    def test_what_is_another_vifs_is_reported(self, example: Resource) -> None:
-        self._keeps(backend_laws.marked, example)
-
-    def test_a_setting_is_restored(self, example: Resource) -> None:
-        self._keeps(backend_laws.restored, example)
-
-    def test_it_can_be_used_after_it_was_closed(self, example: Resource) -> None:
-        self._keeps(backend_laws.reopened, example)
-
-    def _keeps(self, law: Callable[[BackendBench, Resource], Iterator[str]], example: Resource) -> None:
-        with self._bench() as bench:
-            hold(law(bench, example))
+    test_what_is_another_vifs_is_reported = _law(backend_laws.marked)
+    test_a_setting_is_restored = _law(backend_laws.restored)
+    test_it_can_be_used_after_it_was_closed = _law(backend_laws.reopened)
 
     @contextlib.contextmanager
     def _bench(self) -> Iterator[BackendBench]:

@@ -17,7 +17,7 @@ fix; the laws themselves are in `vifplug.testing.laws`, `refusal_checks` and `co
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import pytest
@@ -33,6 +33,15 @@ from vifplug.types.base import Context, VIFType
 from vifplug.types.contract import type_problem
 
 Document = Mapping[str, Any]
+
+
+def _law(law: Callable[[VIFType, VIF, Context], Iterator[str]]) -> Callable[[VIFTypeConformance, Document], None]:
+    """Return the test that each example keeps a law."""
+
+    def test(self: VIFTypeConformance, example: Document) -> None:
+        hold(law(*self._case(example)))
+
+    return test
 
 
 class VIFTypeConformance:
@@ -83,17 +92,10 @@ class VIFTypeConformance:
 
     # -- each example -------------------------------------------------------------------------------------------
 
-    def test_the_example_is_accepted(self, example: Document) -> None:
-        hold(laws.accepted(*self._case(example)))
-
-    def test_it_is_written_and_read_without_loss(self, example: Document) -> None:
-        hold(laws.round_trip(*self._case(example)))
-
-    def test_it_is_deterministic(self, example: Document) -> None:
-        hold(laws.deterministic(*self._case(example)))
-
-    def test_it_touches_nothing(self, example: Document) -> None:
-        hold(laws.pure(*self._case(example)))
+    test_the_example_is_accepted = _law(laws.accepted)
+    test_it_is_written_and_read_without_loss = _law(laws.round_trip)
+    test_it_is_deterministic = _law(laws.deterministic)
+    test_it_touches_nothing = _law(laws.pure)
 
     def test_its_resources_are_known_and_owned(self, example: Document) -> None:
         installed = plugins.load_resources()
@@ -102,26 +104,13 @@ class VIFTypeConformance:
         broken = {kind: backend.problem for kind, backend in installed.items() if backend.problem}
         hold(laws.known_kinds(*self._case(example), kinds, broken))
 
-    def test_its_devices_have_good_names(self, example: Document) -> None:
-        hold(laws.named(*self._case(example)))
-
-    def test_its_devices_are_hardened(self, example: Document) -> None:
-        hold(laws.hardened(*self._case(example)))
-
-    def test_its_resources_are_in_order(self, example: Document) -> None:
-        hold(laws.ordered(*self._case(example)))
-
-    def test_its_element_is_accepted_by_libvirt(self, example: Document) -> None:
-        hold(laws.element(*self._case(example)))
-
-    def test_plugging_converges_and_leaves_nothing(self, example: Document) -> None:
-        hold(convergence.converges(*self._case(example)))
-
-    def test_it_refuses_what_it_says(self, example: Document) -> None:
-        hold(refusal_checks.refusals(*self._case(example)))
-
-    def test_it_drops_no_key_silently(self, example: Document) -> None:
-        hold(refusal_checks.honoured(*self._case(example)))
+    test_its_devices_have_good_names = _law(laws.named)
+    test_its_devices_are_hardened = _law(laws.hardened)
+    test_its_resources_are_in_order = _law(laws.ordered)
+    test_its_element_is_accepted_by_libvirt = _law(laws.element)
+    test_plugging_converges_and_leaves_nothing = _law(convergence.converges)
+    test_it_refuses_what_it_says = _law(refusal_checks.refusals)
+    test_it_drops_no_key_silently = _law(refusal_checks.honoured)
 
     # -- each refusal -------------------------------------------------------------------------------------------
 

@@ -16,14 +16,11 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from vifplug.testing import needs, netns
 from vifplug.testing.daemons import Daemons
@@ -52,6 +49,13 @@ class PortBinding:
     #: the chassis that may have it as well while it moves
     additional: tuple[str, ...] = ()
 
+    @classmethod
+    def from_columns(cls, names: Mapping[str, str], chassis: Any, up: Any, additional: Any) -> PortBinding:
+        """Return a Port_Binding from its columns, as OVSDB writes them in JSON. ``names``: see `PrivateOvn.chassis`."""
+        current = [names.get(each, each) for each in _atoms(chassis)]
+        more = sorted(names.get(each, each) for each in _atoms(additional))
+        return cls(current[0] if current else None, _atoms(up) == [True], tuple(more))
+
 
 class PrivateOvn(Daemons, Scoped):
     """Private northbound and southbound databases and ovn-northd, as a context manager; hosts must leave first.
@@ -62,8 +66,7 @@ class PrivateOvn(Daemons, Scoped):
 
     def _enter(self, stack: contextlib.ExitStack) -> None:
         needs.require("ovn")
-        self.directory = Path(tempfile.mkdtemp(prefix="vifplug-ovn-"))
-        stack.callback(shutil.rmtree, self.directory)
+        self.directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vifplug-ovn-")))
         self.northbound, self.southbound = (f"unix:{self.directory}/{name}.sock" for name in ("nb", "sb"))
         self._numbers, self._underlay = itertools.count(1), ""
         servers: tuple[Server, ...] = ("nb", "sb", "ovn-northd")
@@ -98,7 +101,7 @@ class PrivateOvn(Daemons, Scoped):
         columns = "--columns=chassis,up,additional_chassis"
         found = self.sbctl("--format=json", columns, "find", "Port_Binding", f"logical_port={port}")
         rows = json.loads(found)["data"]
-        return _binding(self.chassis(), *rows[0]) if rows else None
+        return PortBinding.from_columns(self.chassis(), *rows[0]) if rows else None
 
     def chassis(self) -> Mapping[str, str]:
         """Return the names of the chassis by the UUID of their row."""
@@ -111,20 +114,6 @@ class PrivateOvn(Daemons, Scoped):
             self.until(lambda: self.binding(port) == expected, f"{port} to be {expected}")
         except TimeoutError as late:
             raise TimeoutError(f"{late}; it is {self.binding(port)}") from None
-
-    @contextlib.contextmanager
-    def watched(self, port: str) -> Iterator[History]:
-        """Record every state of the Port_Binding of a logical port from now on."""
-        where = [self.southbound, "OVN_Southbound", "Port_Binding", "logical_port,chassis,up,additional_chassis"]
-        command = ["ovsdb-client", "monitor", "--format=json", *where]
-        path = self.directory / f"history-{next(self._numbers)}"
-        with path.open("w") as file, subprocess.Popen(command, stdout=file) as process:
-            try:
-                history = History(self, port, path)
-                self.until(lambda: bool(history.states()), f"the Port_Binding of {port}")
-                yield history
-            finally:
-                process.kill()
 
     # -- hosts ------------------------------------------------------------------------------------------------------
 
@@ -155,7 +144,7 @@ class PrivateOvn(Daemons, Scoped):
             host.ip("link", "delete", UPLINK)
 
 
-class Chassis(Daemons):
+class Chassis(Daemons, Scoped):
     """ovn-controller for an Open vSwitch, as a context manager. Its log is ``log("ovn-controller")``.
 
     Args:
@@ -170,19 +159,14 @@ class Chassis(Daemons):
         self.directory = ovs.directory  # where ovn-controller looks for the sockets of Open vSwitch's bridges
         self.ovn, self.ovs, self.name, self.address = ovn, ovs, name, address
 
-    def __enter__(self) -> Self:
+    def _enter(self, stack: contextlib.ExitStack) -> None:
         self.configure(
             **{"system-id": self.name, "hostname": self.name, "ovn-remote": self.ovn.southbound},
             **{"ovn-encap-type": "geneve", "ovn-encap-ip": self.address, "ovn-bridge-datapath-type": "netdev"},
         )
+        stack.callback(self.ovn.sbctl, "--if-exists", "chassis-del", self.name)
+        stack.callback(self.kill, CONTROLLER)
         self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.kill(CONTROLLER)
-        self.ovn.sbctl("--if-exists", "chassis-del", self.name)
 
     def configure(self, **external_ids: str) -> None:
         """Set the external_ids that ovn-controller reads (ovn-controller.8, CONFIGURATION)."""
@@ -193,30 +177,6 @@ class Chassis(Daemons):
         """Start ovn-controller and wait until it has made its bridge. Raises CalledProcessError, TimeoutError."""
         self._launch(CONTROLLER, CONTROLLER, self.ovs.connection)
         self.until(lambda: BRIDGE in self.ovs.ctl("list-br").split(), f"{BRIDGE} of {self.name}")
-
-
-@dataclass(frozen=True)
-class History:
-    """The states of the Port_Binding of one logical port since it has been watched."""
-
-    ovn: PrivateOvn
-    port: str
-    path: Path
-
-    def states(self) -> list[PortBinding]:
-        """Return the states in order, each different from the one before."""
-        names, output = self.ovn.chassis(), self.path.read_text()
-        lines = output[: output.rfind("\n") + 1].splitlines()  # the last may be half written
-        rows = [row[1:] for line in lines for row in json.loads(line)["data"]]
-        states = [_binding(names, *columns) for action, port, *columns in rows if port == self.port and action != "old"]
-        return [state for state, _ in itertools.groupby(states)]
-
-
-def _binding(names: Mapping[str, str], chassis: Any, up: Any, additional: Any) -> PortBinding:
-    """Return a Port_Binding from its columns, as OVSDB writes them in JSON."""
-    current = [names.get(each, each) for each in _atoms(chassis)]
-    more = sorted(names.get(each, each) for each in _atoms(additional))
-    return PortBinding(current[0] if current else None, _atoms(up) == [True], tuple(more))
 
 
 def _atoms(value: Any) -> list[Any]:

@@ -68,8 +68,7 @@ class PrivateOvs(Daemons, Scoped):
     def _enter(self, stack: contextlib.ExitStack) -> None:
         needs.require("openvswitch")
         self._program = _with_dpdk() if self._dpdk else "ovs-vswitchd"
-        self.directory = Path(tempfile.mkdtemp(prefix="vifplug-ovs-"))
-        stack.callback(shutil.rmtree, self.directory)
+        self.directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vifplug-ovs-")))
         self.socket = self.directory / "db.sock"
         self.connection = f"unix:{self.socket}"
         self.run("ovsdb-tool", "create", str(self.directory / "conf.db"), str(needs.OVS_SCHEMA))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 import contextlib
-from types import TracebackType
 from typing import Self
 
 
@@ -21,7 +20,5 @@ class Scoped(abc.ABC):
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._stack.close()

@@ -47,8 +47,7 @@ def _ports(drawn: Graph) -> dict[str, list[Node]]:
     for edge in drawn.edges:
         if edge.source in found:
             found[edge.source].append(drawn.nodes[edge.target])
-    connected = {edge.target for edge in drawn.edges}
-    return found | {"": [node for node in drawn.of("vif") if node.id not in connected]}
+    return found | {"": drawn.unconnected()}
 
 
 def _beside_vifs(drawn: Graph, ports: dict[str, list[Node]]) -> Graph:

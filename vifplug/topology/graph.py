@@ -6,6 +6,7 @@ exist gets a box if anything refers to it: without it, the picture would hide th
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -28,7 +29,7 @@ class Edge:
     broken: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Graph:
     """``nodes`` by id, in the order of columns, then of names; ``members``: the devices of each pool."""
 
@@ -40,12 +41,18 @@ class Graph:
     def of(self, *kinds: Kind) -> list[Node]:
         return [node for node in self.nodes.values() if node.kind in kinds]
 
-    def targets(self) -> dict[str, list[str]]:
-        """Return the targets of each box; an edge to a pool leads to each of its devices."""
-        found: dict[str, list[str]] = defaultdict(list)
+    @functools.cached_property
+    def targets(self) -> dict[str, list[Node]]:
+        """The targets of each box; an edge to a pool leads to each of its devices."""
+        found: dict[str, list[Node]] = defaultdict(list)
         for edge in self.edges:
-            found[edge.source] += self.members.get(edge.target, (edge.target,))
+            found[edge.source] += [self.nodes[each] for each in self.members.get(edge.target, (edge.target,))]
         return found
+
+    def unconnected(self) -> list[Node]:
+        """Return the VIFs on no bridge and no device."""
+        connected = {edge.target for edge in self.edges}
+        return [node for node in self.of("vif") if node.id not in connected]
 
     def vlans(self) -> list[str]:
         """Return every VLAN once, access VLANs first."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from vifplug.topology.graph import EMPTY, Graph, graph
-from vifplug.topology.nodes import Node
+from vifplug.topology.nodes import Kind, Node
 from vifplug.topology.view import HostView
 from vifplug.topology.words import vlan_label
 
@@ -27,9 +27,9 @@ def text(host: HostView) -> str:
         return f"{drawn.host}\n{EMPTY}\n"
     sections = (
         _section("Networks", _networks(drawn)),
-        _section("Bridges", _carriers(drawn, drawn.of("bridge"))),
-        _section("Devices", _carriers(drawn, drawn.of("device"))),
-        _section("VIFs on no bridge and no device", _alone(drawn)),
+        _section("Bridges", _carriers(drawn, "bridge")),
+        _section("Devices", _carriers(drawn, "device")),
+        _section("VIFs on no bridge and no device", [_port(drawn, each) for each in drawn.unconnected()]),
         _section("Guests", _guests(drawn)),
     )
     parts = ["\n".join(lines) for lines in sections if lines]
@@ -51,45 +51,32 @@ def _drawn(branches: Sequence[_Branch], *, indent: str = "") -> Iterator[str]:
 
 def _networks(drawn: Graph) -> list[_Branch]:
     """Return each network with its bridge or devices, and its portgroups."""
-    targets = drawn.targets()
-    return [
-        _Branch(cells=_cells(node, _onto(drawn, targets, node)), below=tuple(_portgroups(drawn, targets[node.id])))
-        for node in drawn.of("network")
-    ]
+    found = []
+    for node in drawn.of("network"):
+        groups = [each for each in drawn.targets[node.id] if each.kind == "portgroup"]
+        below = tuple(_Branch(cells=_cells(group)) for group in groups)
+        found.append(_Branch(cells=_cells(node, _onto(drawn, [node, *groups])), below=below))
+    return found
 
 
-def _portgroups(drawn: Graph, ids: Iterable[str]) -> Iterator[_Branch]:
-    for node in (drawn.nodes[each] for each in ids):
-        if node.kind == "portgroup":
-            yield _Branch(cells=_cells(node))
-
-
-def _onto(drawn: Graph, targets: Mapping[str, list[str]], network: Node) -> str:
-    """Return ``on br0`` or ``on ens1, ens2``, from the portgroups if there are any."""
-    near = [drawn.nodes[each] for each in targets[network.id]]
-    far = [drawn.nodes[each] for node in near if node.kind == "portgroup" for each in targets[node.id]]
-    names = dict.fromkeys(node.label for node in (*near, *far) if node.kind != "portgroup")
+def _onto(drawn: Graph, nodes: Iterable[Node]) -> str:
+    """Return ``on br0`` or ``on ens1, ens2``: where a network and its portgroups lead to."""
+    targets = [each for node in nodes for each in drawn.targets[node.id]]
+    names = dict.fromkeys(each.label for each in targets if each.kind != "portgroup")
     return f"on {', '.join(names)}" if names else ""
 
 
-def _carriers(drawn: Graph, nodes: Iterable[Node]) -> list[_Branch]:
+def _carriers(drawn: Graph, kind: Kind) -> list[_Branch]:
     """Return bridges or devices with their ports and VIFs."""
-    targets = drawn.targets()
     return [
-        _Branch(cells=_cells(node), below=tuple(_port(drawn, targets, each) for each in targets[node.id]))
-        for node in nodes
+        _Branch(cells=_cells(node), below=tuple(_port(drawn, each) for each in drawn.targets[node.id]))
+        for node in drawn.of(kind)
     ]
 
 
-def _alone(drawn: Graph) -> list[_Branch]:
-    targets = drawn.targets()
-    connected = {edge.target for edge in drawn.edges}
-    return [_port(drawn, targets, node.id) for node in drawn.of("vif") if node.id not in connected]
-
-
-def _port(drawn: Graph, targets: Mapping[str, list[str]], port: str) -> _Branch:
-    guests = ", ".join(drawn.nodes[each].label for each in targets.get(port, ()))
-    return _Branch(cells=_cells(drawn.nodes[port], f"-> {guests}" if guests else ""))
+def _port(drawn: Graph, port: Node) -> _Branch:
+    guests = ", ".join(each.label for each in drawn.targets[port.id])
+    return _Branch(cells=_cells(port, f"-> {guests}" if guests else ""))
 
 
 def _guests(drawn: Graph) -> list[_Branch]:

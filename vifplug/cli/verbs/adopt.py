@@ -41,10 +41,9 @@ class Adopt(Lister):
             self.app.say(sentence)
             self.exit_code = InvalidRequest.exit_code
         with self.app.driver() as driver:
-            return self.columns, [_row(each) for each in self._each(driver, guest, dry_run=parsed_args.dry_run)]
-
-    def nothing(self) -> str:
-        return "" if self.exit_code else "the guest has no interface that libvirt plugged"
+            rows = [_row(each) for each in self._each(driver, guest, dry_run=parsed_args.dry_run)]
+        self.nothing = "" if self.exit_code else "the guest has no interface that libvirt plugged"
+        return self.columns, rows
 
     def _each(self, driver: VIFDriver, guest: RunningGuest, *, dry_run: bool) -> Iterator[Adopted]:
         for each in guest.interfaces:
@@ -56,8 +55,5 @@ class Adopt(Lister):
 
 
 def _row(adopted: Adopted) -> tuple[Any, ...]:
-    actual, different = adopted.actual, lines(adopted.differences)
-    return (
-        *(adopted.vif.id, data(actual.target), adopted.changed),
-        *(adopted.interface_xml, data(actual), different),
-    )
+    actual, element, different = adopted.actual, adopted.interface_xml, lines(adopted.differences)
+    return adopted.vif.id, data(actual.target), adopted.changed, element, data(actual), different

@@ -28,14 +28,12 @@ class NetworkList(Lister):
 
     columns = ("name", "mode", "on", "portgroups", "vifs", "problem", "file")
     brief = ("name", "mode", "on", "portgroups", "vifs", "problem")
+    nothing = NOTHING
 
     def take_action(self, parsed_args: argparse.Namespace) -> Answer:
         with self.app.driver() as driver:
             used = _used(driver)
             return self.columns, [_listed(each, used.get(each.name, ())) for each in driver.networks.all()]
-
-    def nothing(self) -> str:
-        return NOTHING
 
 
 class NetworkShow(ShowOne):
@@ -63,6 +61,7 @@ class NetworkValidate(Lister):
     """
 
     columns = ("name", "file", "portgroups")
+    nothing = NOTHING
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("files", nargs="*", metavar="FILE", help=f"{NETWORK_FILE} (default: all of networks_dir)")
@@ -76,9 +75,6 @@ class NetworkValidate(Lister):
             raise AlreadyReported
         return self.columns, [(each.name, each.place, _groups(each.network)) for each in found if each.network]
 
-    def nothing(self) -> str:
-        return NOTHING
-
     def _definitions(self, files: Sequence[str]) -> Iterable[NetworkDefinition]:
         from vifplug.driver.definitions import NetworkDirectory
 
@@ -89,6 +85,7 @@ class PoolShow(Lister):
     """show the devices of networks' pools, with their users and problems."""
 
     columns = ("network", "device", "max", "holders", "problem")
+    nothing = "no network has a pool of devices"
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
@@ -103,9 +100,6 @@ class PoolShow(Lister):
             (name, device.name, Shown(device.limit, str(device.limit or "")), lines(device.holders), device.problem)
             for name, device in rows
         ]
-
-    def nothing(self) -> str:
-        return "no network has a pool of devices"
 
 
 def read_files(paths: Iterable[str]) -> Iterator[NetworkDefinition]:

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vifplug.cli.app import AlreadyReported
 from vifplug.cli.output import FILE, Answer, Lister, Verb, lines
 from vifplug.cli.verbs.networks import NETWORK_FILE, networks
 from vifplug.errors import InvalidRequest
@@ -41,7 +40,7 @@ class Resolve(Verb):
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         from vifplug.cli import documents
 
-        [vif] = documents.parse_all(self.app, [parsed_args.file])
+        [vif] = documents.each(self.app, [parsed_args.file], documents.read)
         actual = resolved(self, vif, defined(self, parsed_args.network))
         text = (
             documents.element(self.app, actual, libvirts=True)
@@ -55,6 +54,7 @@ class CanPlug(Lister):
     """say whether a VIF, or all VIFs of a guest, could be plugged here, and why not; exit code 1 if not."""
 
     columns = ("vif_id", "mac", "reason")
+    nothing = "can be plugged here"
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("file", metavar="FILE", help=GUEST_FILE)
@@ -69,9 +69,6 @@ class CanPlug(Lister):
         self.exit_code = NO if rows else 0
         return self.columns, rows
 
-    def nothing(self) -> str:
-        return "can be plugged here"
-
 
 class Candidates(Lister):
     """say which hosts could take a VIF or a guest, from their `host-info -f json`; exit code 1 if none can.
@@ -80,6 +77,7 @@ class Candidates(Lister):
     """
 
     columns = ("host", "fits", "reasons")
+    nothing = "no host was given"
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("file", metavar="FILE", help=GUEST_FILE)
@@ -106,9 +104,6 @@ class Candidates(Lister):
         self.exit_code = 0 if any(fits for _, fits, _ in rows) else NO
         return self.columns, sorted(rows, key=lambda row: (not row[1], row[0]))
 
-    def nothing(self) -> str:
-        return "no host was given"
-
 
 def network_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -122,16 +117,10 @@ def network_option(parser: argparse.ArgumentParser) -> None:
 
 
 def defined(verb: Verb, files: Sequence[str]) -> NetworkDefinitions:
-    """Return the networks in the files, or this host's if none are given. Raises AlreadyReported for a wrong file."""
+    """Return the networks in the files, or this host's if none are given. Raises InvalidRequest for a wrong file."""
     from vifplug.driver.definitions import NetworkDirectory, StaticNetworks
 
-    if not files:
-        return NetworkDirectory(verb.app.settings().networks_dir)
-    try:
-        return StaticNetworks(networks(files))
-    except InvalidRequest as error:
-        verb.app.complain(error)
-        raise AlreadyReported from error
+    return StaticNetworks(networks(files)) if files else NetworkDirectory(verb.app.settings().networks_dir)
 
 
 def resolved(verb: Verb, vif: VIF, networks: NetworkDefinitions) -> VIF:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from vifplug.cli.output import FILE, Answer, Lister, PrintsElement, ShowOne, data, lines, neutron_option
-from vifplug.cli.progress import Meter
+from vifplug.cli.progress import meter
 from vifplug.errors import InvalidDocument, InvalidRequest, VifplugError
 
 if TYPE_CHECKING:
@@ -15,18 +15,19 @@ if TYPE_CHECKING:
     from vifplug.model.vif import Instance
     from vifplug.plan.steps import Step
 
-PLUGGED = ("vif_id", "device", "changed", "interface_xml", "actual", "steps")
-PLUGGED_BRIEF = ("vif_id", "device", "changed", "steps")
+
+class _Plugging(PrintsElement):
+    """A verb that answers with plugged VIFs."""
+
+    columns = ("vif_id", "device", "changed", "interface_xml", "actual", "steps")
+    brief = ("vif_id", "device", "changed", "steps")
 
 
-class Plug(PrintsElement, Lister):
+class Plug(_Plugging, Lister):
     """plug VIFs, all or none, and print the interface element of each.
 
     Plugging twice is the same as once. --dry-run changes nothing and prints the steps that plug would take.
     """
-
-    columns = PLUGGED
-    brief = PLUGGED_BRIEF
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         _instance_options(parser)
@@ -49,16 +50,13 @@ class Plug(PrintsElement, Lister):
         pairs = [(vif, instance) for vif, _ in read]
         with self.app.driver(wait=parsed_args.wait) as driver:
             if parsed_args.dry_run:
-                return PLUGGED, list(map(_plugged, driver.plan_many(pairs)))
-            with Meter(self.app.stderr, f"plugging {len(pairs)} VIFs", shown=len(pairs) > 1) as meter:
-                return PLUGGED, list(map(_plugged, driver.plug_many(pairs, progress=meter.show)))
+                return self.columns, list(map(_plugged, driver.plan_many(pairs)))
+            with meter(self.app.stderr, f"plugging {len(pairs)} VIFs", shown=len(pairs) > 1) as show:
+                return self.columns, list(map(_plugged, driver.plug_many(pairs, progress=show)))
 
 
-class Update(PrintsElement, ShowOne):
+class Update(_Plugging, ShowOne):
     """change a plugged VIF to match its document, in place if possible, and print the element."""
-
-    columns = PLUGGED
-    brief = PLUGGED_BRIEF
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         _instance_options(parser)
@@ -71,27 +69,23 @@ class Update(PrintsElement, ShowOne):
 
         [(vif, _)] = documents.read_all(self.app, [parsed_args.file], neutron=parsed_args.neutron)
         with self.app.driver(wait=parsed_args.wait) as driver:
-            return PLUGGED, _plugged(driver.update(vif, _instance(parsed_args)))
+            return self.columns, _plugged(driver.update(vif, _instance(parsed_args)))
 
 
-class NetworkUpdate(PrintsElement, Lister):
+class NetworkUpdate(_Plugging, Lister):
     """change every VIF of a network to match the network's definition, in place if possible: all or none.
 
     Prints the interface element of each.
     """
 
-    columns = PLUGGED
-    brief = PLUGGED_BRIEF
+    nothing = "no VIF is plugged into the network"
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("name", metavar="NAME", help="the name of a network")
 
     def take_action(self, parsed_args: argparse.Namespace) -> Answer:
         with self.app.driver() as driver:
-            return PLUGGED, list(map(_plugged, driver.update_network(parsed_args.name)))
-
-    def nothing(self) -> str:
-        return "no VIF is plugged into the network"
+            return self.columns, list(map(_plugged, driver.update_network(parsed_args.name)))
 
 
 class Unplug(Lister):
@@ -161,7 +155,7 @@ def _instance(parsed_args: argparse.Namespace) -> Instance | None:
 
 
 def _plugged(plugged: Plugged) -> tuple[Any, ...]:
-    """One row of PLUGGED."""
+    """One row of a plugging verb."""
     actual = plugged.actual
     element, steps = plugged.interface_xml, lines(plugged.steps)
     return plugged.vif.id, data(actual.target), plugged.changed, element, data(actual), steps

@@ -59,11 +59,10 @@ class Check(Lister):
             found = self._each(driver, parsed_args.ids) if parsed_args.ids else driver.check()
             if not parsed_args.ids:
                 self.checked = len(driver.list())
+        if self.checked or not self.exit_code:
+            self.nothing = _all_well(self.checked)
         self.exit_code = max(self.exit_code, DIFFERENT if found else 0)
         return self.columns, [(each.vif_id, each.path, _value(each.wanted), _value(each.found)) for each in found]
-
-    def nothing(self) -> str:
-        return _all_well(self.checked) if self.checked or not self.exit_code else ""
 
     def _each(self, driver: VIFDriver, ids: Iterable[str]) -> list[Difference]:
         """Return the VIFs' differences; a VIF that cannot be checked does not hide those of the others."""
@@ -81,6 +80,7 @@ class List(Lister):
     """list the VIFs that are recorded on this host."""
 
     columns = ("vif_id", "type", "device", "instance", "state")
+    nothing = NOTHING
 
     def take_action(self, parsed_args: argparse.Namespace) -> Answer:
         with self.app.driver() as driver:
@@ -89,9 +89,6 @@ class List(Lister):
             if entry.problem:
                 self.app.say(entry.problem)
         return self.columns, [_listed(entry) for entry in entries]
-
-    def nothing(self) -> str:
-        return NOTHING
 
 
 class Show(ShowOne):
