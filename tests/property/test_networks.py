@@ -397,7 +397,7 @@ def test_what_is_said_in_two_ways_is_refused_and_named(
     with pytest.raises(errors.Unsupported) as refusal:
         resolve(vif, there, devices_of(there))
     [problem] = [each for each in refusal.value.problems if each.path == f"$.virtualport.{wrong}"]
-    places = {"vif": "the VIF says", "group": "portgroup g says", "network": f"network {network.name} says"}
+    places = {"vif": "the VIF has", "group": "portgroup g has", "network": f"network {network.name} has"}
     assert all(places[level] in problem.message for level in order[:2])
 
 

@@ -99,7 +99,8 @@ def test_every_byte_outside_the_interface_stays_and_twice_is_once(
 @given(domains(), possible())
 def test_the_reader_finds_what_was_asked(parts: tuple[str, str, str], change: InterfaceEdit) -> None:
     result = edited("".join(parts).encode(), MAC, change)
-    [element] = [each for each in spans.descend(spans.read(result), ("devices", "interface")) if _is_ours(each)]
+    [devices] = spans.read(result).all("devices")
+    [element] = [each for each in devices.all("interface") if _is_ours(each)]
     found, old = read.interface(result[element.start : element.end]), read.interface(parts[1])
     wanted: dict[str, Any] = {}
     if change.network:

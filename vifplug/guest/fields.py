@@ -30,7 +30,7 @@ class Reader:
         self.type = root.get("type", "user")  # libvirt's default
         if self.type not in schema.TYPES:
             raise UnknownType(f"<interface type='{self.type[:40]}'>: expected {joined(schema.TYPES)}")
-        findings = list(schema.findings(root, self.type))
+        findings = list(schema.located(root, schema.interface(self.type), "$"))
         self.problems = [finding.problem for finding in findings]
         #: paths whose absence is in ``problems`` already, so that the model need not report it again
         self.absent = {path for finding in findings for path in finding.absent}

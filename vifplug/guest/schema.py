@@ -135,11 +135,6 @@ _MEANT = {
 }
 
 
-def findings(interface: _Element, kind: str) -> Iterator[Finding]:
-    """Yield what the schema does not have in ``interface``, of type ``kind``, and what is missing from it."""
-    return located(interface, _interface(kind), "$")
-
-
 def located(element: _Element, shape: Shape, path: str) -> Iterator[Finding]:
     """Yield what ``element`` has that ``shape`` does not, and what is missing from it."""
     if shape.opaque:
@@ -178,7 +173,7 @@ def _path(path: str, inner: Shape, index: int) -> str:
 
 
 @functools.cache
-def _interface(kind: str) -> Shape:
+def interface(kind: str) -> Shape:
     """Return the shape of the whole element; verbatim children are not validated."""
     managed = ("managed",) if kind == "hostdev" else ()
     verbatim = {name: OPAQUE_OFTEN if name in guestxml.REPEATED else OPAQUE for name in guestxml.TAGS}

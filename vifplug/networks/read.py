@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from vifplug.errors import InvalidDocument, Problem
 from vifplug.guest import parts, xml
-from vifplug.guest.schema import located, places
+from vifplug.guest.schema import COVERED, OPAQUE, OPAQUE_OFTEN, Shape, located, places
 from vifplug.model.codec import described, joined
 from vifplug.model.network import Network
-from vifplug.networks.schema import NETWORK, REFUSED
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -28,6 +27,58 @@ _OF_FORWARD = ("mode", "managed", "devices", "addresses", "pf", "driver")
 
 #: attributes of <bridge> that are for a bridge which libvirt makes
 _OF_LIBVIRTS_BRIDGE = ("zone", "stp", "delay")
+
+
+# -- what libvirt has in <network> (network.rng, 9.0 to 12.5); ``max`` of <interface> is vifplug's own --------------
+
+#: what a running network's dump adds
+_STATUS = ("connections",)
+
+_PORTGROUP = Shape(
+    key=".portgroups",
+    may=("name", "default", "trustGuestRxFilters"),
+    children={name: COVERED[name] for name in ("vlan", "virtualport", "bandwidth")},
+    many=True,
+)
+
+_FORWARD = Shape(
+    may=("mode", "dev", "managed"),
+    children={
+        "interface": Shape(key=".devices", must=("dev",), may=("max",), status=_STATUS, many=True),
+        "address": Shape(
+            key=".addresses", must=("type",), may=("domain", "bus", "slot", "function"), status=_STATUS, many=True
+        ),
+        "pf": Shape(key=".pf", must=("dev",)),
+        "driver": Shape(key=".driver", may=("name", "model")),
+    },
+)
+
+#: elements that say nothing of how a VIF is connected
+_REMARKS = ("title", "description", "metadata")
+
+#: what a network has that libvirt runs itself, and why it has no place in one that the host has made
+_REFUSED = {
+    "ip": "gives the bridge an address",
+    "route": "gives the bridge a route",
+    "dns": "starts a name server on the bridge",
+    "domain": "starts a name server on the bridge",
+    "mac": "gives the bridge an address",
+}
+
+_NETWORK = Shape(
+    may=("trustGuestRxFilters", "ipv6"),
+    status=_STATUS,
+    children={
+        "name": Shape(key=".name", text=True),
+        "uuid": Shape(key=".uuid", text=True),
+        **dict.fromkeys(_REMARKS, OPAQUE),
+        "forward": _FORWARD,
+        "bridge": Shape(key=".bridge", may=("name", "zone", "stp", "delay", "macTableManager")),
+        **{name: COVERED[name] for name in ("mtu", "virtualport", "vlan", "bandwidth", "port")},
+        "portgroup": _PORTGROUP,
+        **dict.fromkeys(_REFUSED, OPAQUE_OFTEN),
+    },
+)
 
 
 def network(text: str | bytes | _Element) -> Network:
@@ -52,7 +103,7 @@ class _Reader:
     def __init__(self, root: _Element) -> None:
         self._root = root
         self._lines: dict[str, int] = {}
-        for path, element in places(root, NETWORK, "$"):
+        for path, element in places(root, _NETWORK, "$"):
             self._lines.setdefault(path, _line(element))
         forward = root.find("forward")
         for key in _OF_FORWARD:
@@ -63,7 +114,7 @@ class _Reader:
 
     def network(self) -> Network:
         forward = self._forward()
-        for finding in located(self._root, NETWORK, "$"):
+        for finding in located(self._root, _NETWORK, "$"):
             self._problems.append((_line(finding.element), finding.problem))
             self._absent |= set(finding.absent)
         data = self._data(forward)
@@ -149,7 +200,7 @@ class _Reader:
         bridge = self._root.find("bridge")
         for child in self._root:
             tag = str(child.tag)
-            if why := REFUSED.get(tag):
+            if why := _REFUSED.get(tag):
                 message = f"<{tag}> {why}, which belongs to the host: remove it"
                 if bridge is None:
                     message = f"libvirt has no <{tag}> with forward mode {forward.get('mode')}: remove it"

@@ -5,8 +5,8 @@ Precedence and merging are libvirt's (networkAllocatePort, 9.0 and 11.3); doc/ne
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from vifplug.errors import InvalidDocument, InvalidRequest, Problem, UnknownPortGroup, Unsupported
 from vifplug.guest import capabilities
@@ -16,9 +16,13 @@ from vifplug.model.network import Network, PortGroup
 from vifplug.model.nic import Driver
 from vifplug.model.source import BridgeSource, DirectSource, HostDeviceSource
 from vifplug.model.vif import VIF
-from vifplug.model.virtualport import OPENVSWITCH, QBH, VirtualPort
-from vifplug.networks import merge
+from vifplug.model.virtualport import OPENVSWITCH, PARAMETERS, QBH, VirtualPort
 from vifplug.networks.pool import PoolDevice, pick
+
+T = TypeVar("T")
+
+#: who says it, such as ``portgroup engineering``, and what
+Said = tuple[str, VirtualPort | None]
 
 #: the Open vSwitch bridge of networks that name none, as OpenStack and OVN call it
 DEFAULT_BRIDGE = "br-int"
@@ -53,15 +57,15 @@ def resolve(
         asked = f"network {vif.source.network}" if vif.type == "network" else f"type {vif.type}"
         raise InvalidRequest(f"VIF {vif.id} is of {asked}: expected one of network {network.name}")
     group = _portgroup(vif, network)
-    vlan = merge.first(vif.vlan, group.vlan, network.vlan)
+    vlan = _first(vif.vlan, group.vlan, network.vlan)
     said = (("the VIF", vif), (f"network {network.name}", network), (f"portgroup {group.name}", group))
-    port, problems = merge.virtualport([(place, each.virtualport) for place, each in said])
+    port, problems = _virtualport([(place, each.virtualport) for place, each in said])
     changes: dict[str, Any] = {
         "vlan": vlan,
         "virtualport": port,
-        "bandwidth": merge.first(vif.bandwidth, group.bandwidth),
-        "port": merge.first(vif.port, network.port),
-        "trust_guest_rx_filters": merge.first(
+        "bandwidth": _first(vif.bandwidth, group.bandwidth),
+        "port": _first(vif.port, network.port),
+        "trust_guest_rx_filters": _first(
             vif.trust_guest_rx_filters, group.trust_guest_rx_filters, network.trust_guest_rx_filters
         ),
     }
@@ -165,3 +169,39 @@ def _pool_source(network: Network, device: str) -> DirectSource | HostDeviceSour
     if network.mode == "hostdev":
         return HostDeviceSource(address=device, managed=network.managed)
     return DirectSource(dev=device, mode=network.mode)
+
+
+# -- merging: what a VIF, its network and its portgroup say of one thing (libvirt: virNetDevVPortProfileMerge3) --------
+
+
+def _first(*values: T | None) -> T | None:
+    """The first that is given: what is said nearer to the guest counts."""
+    return next((value for value in values if value is not None), None)
+
+
+def _virtualport(said: Sequence[Said]) -> tuple[VirtualPort | None, list[Problem]]:
+    """The union of what is said, and every attribute that is said in two ways.
+
+    None without a type: nobody names a switch that the parameters would be for. Parameters which the type does not
+    take are dropped: a guest may carry those of any switch that it may meet.
+    """
+    given = [(place, port) for place, port in said if port]
+    kind, problems = _agreed("type", [(place, port.type) for place, port in given])
+    if kind is None or problems:
+        return None, problems
+    values: dict[str, object] = {"type": kind}
+    for name in PARAMETERS[kind]:
+        values[name], found = _agreed(name, [(place, getattr(port, name)) for place, port in given])
+        problems += found
+    return (None if problems else VirtualPort.from_data(values)), problems
+
+
+def _agreed(name: str, said: Iterable[tuple[str, T | None]]) -> tuple[T | None, list[Problem]]:
+    """What all who say something say; a problem that names them where they differ."""
+    given = [(place, value) for place, value in said if value is not None]
+    if len({value for _, value in given}) > 1:
+        message = joined((f"{place} has {value}" for place, value in given), "and")
+        return None, [
+            Problem(f"$.virtualport.{name}", f"{message}: use the same value in all of them, or give it once")
+        ]
+    return (given[0][1] if given else None), []

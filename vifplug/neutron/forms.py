@@ -6,6 +6,7 @@ Each function returns its own keys of the document; `vifplug.neutron` adds those
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from vifplug.errors import InvalidDocument, Problem
@@ -37,25 +38,15 @@ def _function(binding: Binding) -> str:
 # -- taps -------------------------------------------------------------------------------------------------------------
 
 
-def ovs_tap(binding: Binding) -> Document:
-    return {**_switched(binding), "tap_owner": "vifplug"}
-
-
-def ovs_port(binding: Binding) -> Document:
-    return {**_switched(binding, port_owner="vifplug"), "tap_owner": "libvirt"}
-
-
-def ovs_libvirt(binding: Binding) -> Document:
-    return {**_switched(binding), "tap_owner": "libvirt"}
-
-
-def ovs_hybrid(binding: Binding) -> Document:
-    return {**_switched(binding, hybrid=True), "tap_owner": "libvirt"}
-
-
-def _switched(binding: Binding, **keys: Any) -> Document:
-    common = {"type": "bridge", "target": binding.name, "mtu": binding.mtu}
+def _switched(binding: Binding, tap_owner: str, **keys: Any) -> Document:
+    common = {"type": "bridge", "tap_owner": tap_owner, "target": binding.name, "mtu": binding.mtu}
     return {**common, "source": _on_switch(binding, **keys), **_profile(binding)}
+
+
+ovs_tap: Form = partial(_switched, tap_owner="vifplug")
+ovs_port: Form = partial(_switched, tap_owner="libvirt", port_owner="vifplug")
+ovs_libvirt: Form = partial(_switched, tap_owner="libvirt")
+ovs_hybrid: Form = partial(_switched, tap_owner="libvirt", hybrid=True)
 
 
 def linux_bridge(binding: Binding) -> Document:
@@ -161,16 +152,12 @@ def switched_function(binding: Binding) -> Document:
     return {**_hostdev(binding, **_on_switch(binding)), **_profile(binding)}
 
 
-def remote_function(binding: Binding) -> Document:
-    return _hostdev(binding, remote=True)
-
-
-def whole_function(binding: Binding) -> Document:
-    return _hostdev(binding, whole=True)
-
-
 def _hostdev(binding: Binding, **keys: Any) -> Document:
     return {"type": "hostdev", "source": {"address": _function(binding), **keys}}
+
+
+remote_function: Form = partial(_hostdev, remote=True)
+whole_function: Form = partial(_hostdev, whole=True)
 
 
 def vdpa(binding: Binding) -> Document:

@@ -89,7 +89,10 @@ def edited(text: bytes, mac: str, change: InterfaceEdit) -> bytes:
 def _find(root: Element, mac: str) -> Element:
     if root.name not in _PATHS:
         raise InvalidRequest(f"expected a <domain>, or an <interface> alone, got <{root.name[:40]}>")
-    interfaces = [(_mac(each), each) for each in spans.descend(root, _PATHS[root.name])]
+    found = [root]
+    for name in _PATHS[root.name]:
+        found = [child for each in found for child in each.all(name)]
+    interfaces = [(_mac(each), each) for each in found]
     found = [each for its, each in interfaces if its == mac.lower()]
     if len(found) > 1:
         raise InvalidRequest(f"expected one interface with MAC {mac}, got {len(found)}: give the <interface> alone")
@@ -138,18 +141,15 @@ def _connect(patch: Patch, change: InterfaceEdit) -> None:
 def _drop_leftovers(patch: Patch, was: str, kind: str) -> None:
     """Remove what only the old type can have (`vifplug.guest.capabilities`)."""
     patch.drop_attribute(patch.root, "managed")
-    while found := [each for each in patch.root.children if _is_leftover(each, was, kind)]:
-        patch.cut(found[0])
+    for each in reversed(patch.root.children):  # from the end, so that the positions of the others stay
+        if capabilities.is_leftover(each.name, each.attributes, was, kind):
+            patch.cut(each)
     if was == "hostdev":
         patch.drop_attribute(patch.child("driver"), "name")
         patch.drop_attribute(patch.child("driver"), "model")
         driver = patch.child("driver")
         if driver and not driver.attributes and not driver.children:
             patch.cut(driver)
-
-
-def _is_leftover(child: Element, was: str, kind: str) -> bool:
-    return capabilities.is_leftover(child.name, child.attributes, was, kind)
 
 
 def _source(patch: Patch, change: InterfaceEdit) -> dict[str, str]:

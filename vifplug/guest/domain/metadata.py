@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vifplug.errors import InvalidDocument, InvalidRequest, Problem
-from vifplug.guest import read, xml
+from vifplug.guest import parts, read, xml
 from vifplug.guest.interface import GUEST_FIELDS, Interface, element_of
 from vifplug.model.guestxml import NAMESPACE, escaped
 from vifplug.model.vif import VIF, Instance
@@ -112,7 +113,7 @@ def _document(element: _Element) -> dict[str, Any]:
 
 def _interface(vif: VIF, interfaces: Iterable[_Element]) -> Interface:
     """Return the guest's interface with the MAC of ``vif``."""
-    found = [each for each in interfaces if _mac(each) == vif.mac]
+    found = [each for each in interfaces if (parts.attribute(each, "mac", "address") or "").lower() == vif.mac]
     if len(found) != 1:
         count = f"{len(found)} interfaces" if found else "no interface"
         raise InvalidRequest(f"expected one interface of the guest with this MAC, got {count}")
@@ -126,17 +127,10 @@ def _completed(document: dict[str, Any], interface: Interface) -> VIF:
     return VIF.from_data({**kept, "guest_xml": own.get("extra", []), **document})
 
 
-def _mac(interface: _Element) -> str:
-    element = interface.find("mac")
-    return "" if element is None else str(element.get("address", "")).lower()
-
-
 def _twice(described: Iterable[DescribedVif]) -> list[Problem]:
-    macs = [each.vif.mac for each in described]
+    macs = Counter(each.vif.mac for each in described)
     return [
-        Problem("the metadata", f"expected one VIF for {mac}, got {macs.count(mac)}")
-        for mac in dict.fromkeys(macs)
-        if macs.count(mac) > 1
+        Problem("the metadata", f"expected one VIF for {mac}, got {count}") for mac, count in macs.items() if count > 1
     ]
 
 

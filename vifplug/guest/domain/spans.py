@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from xml.parsers import expat
 
@@ -16,7 +15,6 @@ from vifplug.errors import InvalidRequest
 
 _START_TAG = re.compile(rb"""<[^\s/>]+(?:\s+[^\s=]+\s*=\s*(?:"[^"]*"|'[^']*'))*\s*/?>""")
 _ATTRIBUTE = re.compile(rb"""\s+([^\s=]+)\s*=\s*("[^"]*"|'[^']*')""")
-_NO_ENTITIES = "has a document type or entities, which are not accepted: remove them"
 
 
 @dataclass
@@ -60,7 +58,7 @@ def read(text: bytes) -> Element:
     try:
         if "\0" in text.decode():  # expat detects UTF-16 by its byte order mark or zeros, despite the given encoding
             raise InvalidRequest("is not XML in UTF-8: it has a zero byte")
-        return _Builder(text).root()
+        return _elements(text)
     except UnicodeDecodeError as error:
         raise InvalidRequest(f"is not XML in UTF-8: byte {error.start} is 0x{text[error.start]:02x}") from None
     except expat.ExpatError as error:
@@ -68,42 +66,35 @@ def read(text: bytes) -> Element:
         raise InvalidRequest(f"is not XML in UTF-8: {reason}" + (f" ({place})" if place else "")) from None
 
 
-class _Builder:
-    """Collects the elements from one run of expat."""
+def _elements(text: bytes) -> Element:
+    """Return the root element, from one run of expat."""
+    top = Element("", {}, 0, 0)
+    stack = [top]
+    parser = expat.ParserCreate("utf-8", " ")
 
-    def __init__(self, text: bytes) -> None:
-        self._text = text
-        self._top = Element("", {}, 0, 0)
-        self._open = [self._top]
-        self._parser = expat.ParserCreate("utf-8", " ")
-        self._parser.XmlDeclHandler = self._declared
-        self._parser.StartDoctypeDeclHandler = self._refuse
-        self._parser.StartElementHandler = self._begin
-        self._parser.EndElementHandler = self._finish
-
-    def root(self) -> Element:
-        self._parser.Parse(self._text, True)
-        return self._top.children[0]
-
-    def _declared(self, version: str, encoding: str | None, standalone: int) -> None:
+    def declared(version: str, encoding: str | None, standalone: int) -> None:
         if encoding is not None and not _is_utf8(encoding):
             raise InvalidRequest(f"expected XML in UTF-8, got encoding {encoding[:40]!r}: convert it first")
 
-    def _refuse(self, *about: object) -> None:
-        raise InvalidRequest(_NO_ENTITIES)
+    def refuse(*about: object) -> None:
+        raise InvalidRequest("has a document type or entities, which are not accepted: remove them")
 
-    def _begin(self, name: str, attributes: dict[str, str]) -> None:
-        start = self._parser.CurrentByteIndex
-        tag = _START_TAG.match(self._text, start)
+    def begin(name: str, attributes: dict[str, str]) -> None:
+        start = parser.CurrentByteIndex
+        tag = _START_TAG.match(text, start)
         assert tag, "expat has found a start tag here"
-        element = Element(name, attributes, start, tag.end())
-        self._open[-1].children.append(element)
-        self._open.append(element)
+        stack[-1].children.append(Element(name, attributes, start, tag.end()))
+        stack.append(stack[-1].children[-1])
 
-    def _finish(self, name: str) -> None:
-        element = self._open.pop()
-        empty = self._text.endswith(b"/>", element.start, element.inside)
-        element.end = element.inside if empty else self._text.index(b">", self._parser.CurrentByteIndex) + 1
+    def finish(name: str) -> None:
+        element = stack.pop()
+        empty = text.endswith(b"/>", element.start, element.inside)
+        element.end = element.inside if empty else text.index(b">", parser.CurrentByteIndex) + 1
+
+    parser.XmlDeclHandler, parser.StartDoctypeDeclHandler = declared, refuse
+    parser.StartElementHandler, parser.EndElementHandler = begin, finish
+    parser.Parse(text, True)
+    return top.children[0]
 
 
 def _is_utf8(encoding: str) -> bool:
@@ -117,11 +108,3 @@ def line_indent(text: bytes, at: int) -> bytes | None:
     """Return the white space before ``at`` on its line; None if anything else is before it."""
     before = text[text.rfind(b"\n", 0, at) + 1 : at]
     return None if before.strip(b" \t") else before
-
-
-def descend(element: Element, path: tuple[str, ...]) -> Iterator[Element]:
-    """Yield the elements at a path below ``element``."""
-    found = [element]
-    for name in path:
-        found = [child for each in found for child in each.all(name)]
-    yield from found
