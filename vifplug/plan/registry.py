@@ -43,6 +43,7 @@ from vifplug.plan.kinds.openvswitch import (
 )
 from vifplug.plan.resource import (
     HARDENED,
+    QUIET,
     Device,
     Identity,
     Ownership,

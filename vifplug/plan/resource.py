@@ -17,6 +17,8 @@ Identity = tuple[str, str]
 
 #: No router advertisement from a guest may reach the host's own stack. Written before the device is up.
 HARDENED: FrozenMap[str, str] = FrozenMap({"ipv6/disable_ipv6": "1"})
+#: Nor does a bridge that vifplug makes answer ARP for the host's other addresses (net/ipv4: ip-sysctl).
+QUIET: FrozenMap[str, str] = FrozenMap({**HARDENED, "ipv4/arp_ignore": "1", "ipv4/arp_announce": "2"})
 
 
 class Ownership(enum.Enum):

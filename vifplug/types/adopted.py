@@ -15,7 +15,7 @@ from vifplug.model.vif import VIF
 from vifplug.model.vlan import Vlan
 from vifplug.plan.registry import AdoptedBridgePort, AdoptedPort, BridgeVlan, OvsVlan
 from vifplug.types import openvswitch
-from vifplug.types.base import Context
+from vifplug.types.base import Context, broken
 
 #: forms of a port that vifplug makes
 _MADE_HERE = ("hybrid", "ensure", "port_owner", "isolate", "per_port_bridge", "given")
@@ -25,13 +25,12 @@ _LIBVIRTS = ("attached-mac", "iface-id", "vm-id", "port-profile", "iface-status"
 
 def problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
     """Yield what prevents a bridge's port from being adopted."""
-    if owner != "libvirt":
-        yield Problem("$.source.adopted", "needs tap_owner libvirt: the tap exists, and is libvirt's")
-    if vif.target is None:
-        yield Problem("$.target", "expected the name of the existing tap, got null")
-    for form in _MADE_HERE:
-        if getattr(vif.source, form):
-            yield Problem(f"$.source.{form}", "cannot be combined with adopted: libvirt does not create that form")
+    no_form = "cannot be combined with adopted: libvirt does not create that form"
+    return broken(
+        (owner != "libvirt", "$.source.adopted", "needs tap_owner libvirt: the tap exists, and is libvirt's"),
+        (vif.target is None, "$.target", "expected the name of the existing tap, got null"),
+        *((getattr(vif.source, form), f"$.source.{form}", no_form) for form in _MADE_HERE),
+    )
 
 
 def openvswitch_port(vif: VIF, context: Context) -> AdoptedPort:

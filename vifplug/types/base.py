@@ -173,10 +173,24 @@ def refused(vif: VIF, name: str, refuses: Mapping[str, str]) -> Iterator[Problem
             yield Problem(f"$.{key}", f'not supported by type "{name}": {reason}')
 
 
-def nic_problems(vif: VIF) -> Iterator[Problem]:
-    """Yield what libvirt does not take of an emulated NIC's model and driver (`vifplug.guest.capabilities`)."""
-    yield from capabilities.model_problems(vif.model, vif.type)
-    yield from capabilities.driver_problems(vif.driver, vif.model, vif.type)
+#: what a VIF must not be: a condition, and the path and message of the problem if it holds; no message is no problem
+Rule = tuple[object, str, str]
+
+
+def broken(*rules: Rule) -> Iterator[Problem]:
+    """Yield a problem for each rule that a VIF breaks."""
+    return (Problem(path, message) for condition, path, message in rules if condition and message)
+
+
+def nic_problems(vif: VIF, model: str | None = None) -> Iterator[Problem]:
+    """Yield what libvirt does not take of an emulated NIC's model and driver (`vifplug.guest.capabilities`).
+
+    Args:
+        vif: the VIF.
+        model: the model that it has if it names none.
+    """
+    yield from capabilities.model_problems(vif.model or model, vif.type)
+    yield from capabilities.driver_problems(vif.driver, vif.model or model, vif.type)
 
 
 def target_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from vifplug.errors import Problem
 from vifplug.guest import capabilities
 from vifplug.guest.interface import Interface
-from vifplug.model.codec import FrozenMap
 from vifplug.model.names import host_mac
 from vifplug.model.source import BridgeSource
 from vifplug.model.vif import VIF
 from vifplug.model.virtualport import MIDONET, OPENVSWITCH
 from vifplug.model.vlan import Vlan
 from vifplug.plan.registry import (
-    HARDENED,
+    QUIET,
     BridgePort,
     BridgeVlan,
     LibvirtTap,
@@ -26,11 +26,11 @@ from vifplug.plan.registry import (
 )
 from vifplug.plan.registry import LinuxBridge as LinuxBridge
 from vifplug.types import adopted, openvswitch
-from vifplug.types.base import NO_VF, Context, Option, VIFType, nic_problems, target_problems
-from vifplug.types.ethernet import tap, tap_interface
+from vifplug.types.base import NO_VF, Context, Option, VIFType, broken, nic_problems, target_problems
+from vifplug.types.ethernet import host_mac_rule, tap, tap_interface
 
-#: A per-port bridge must not answer ARP for the host's other addresses (net/ipv4: ip-sysctl).
-_QUIET = FrozenMap({**HARDENED, "ipv4/arp_ignore": "1", "ipv4/arp_announce": "2"})
+#: the keys of source that are for Open vSwitch alone
+_OPENVSWITCHS = ("port_owner", "datapath_type", "isolate", "per_port_bridge", "given", "host_mac")
 
 
 class BridgeType(VIFType):
@@ -57,23 +57,14 @@ class BridgeType(VIFType):
 
     def interface(self, vif: VIF, context: Context) -> Interface:
         owner, on_ovs = self.owner(vif, context), openvswitch.on_openvswitch(vif)
-        if owner == "vifplug":
-            return tap_interface(vif, owner, bandwidth=None if on_ovs and not vif.source.hybrid else vif.bandwidth)
-        if _port_owner(vif, owner) == "vifplug":
-            return tap_interface(vif, owner, bandwidth=vif.bandwidth)
+        if "vifplug" in (owner, _port_owner(vif, owner)):
+            shaped = owner == "libvirt" or not on_ovs or vif.source.hybrid  # else the port is
+            return tap_interface(vif, owner, bandwidth=vif.bandwidth if shaped else None)
+        common: dict[str, Any] = {"target": vif.target, "bandwidth": vif.bandwidth}
         if vif.source.hybrid:
-            source = {"bridge": _hybrid_bridge(vif)}
-            return Interface.of(vif, "bridge", source, target=vif.target, bandwidth=vif.bandwidth)
-        return Interface.of(
-            vif,
-            "bridge",
-            {"bridge": vif.source.bridge},
-            vlan=vif.vlan,
-            virtualport=vif.virtualport,
-            bandwidth=vif.bandwidth,
-            isolated=vif.port.isolated if vif.port else None,
-            target=vif.target,
-        )
+            return Interface.of(vif, "bridge", {"bridge": _hybrid_bridge(vif)}, **common)
+        common |= {"vlan": vif.vlan, "virtualport": vif.virtualport, "isolated": vif.port and vif.port.isolated}
+        return Interface.of(vif, "bridge", {"bridge": vif.source.bridge}, **common)
 
     def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
         owner = self.owner(vif, context)
@@ -100,48 +91,48 @@ def _openvswitch_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
         yield Problem(found.path, f"{found.message}; set source.hybrid, or leave it out")
     if vif.source.ensure:
         yield Problem("$.source.ensure", "is for a Linux bridge: an Open vSwitch bridge is always created")
-    yield from _port_owner_problems(vif, owner)
-
-
-def _port_owner_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
-    port_owner = _port_owner(vif, owner)
-    if vif.source.port_owner and vif.source.hybrid:
-        yield Problem("$.source.port_owner", "cannot be combined with hybrid, whose port is always vifplug's")
-    elif (owner, port_owner) == ("vifplug", "libvirt"):
-        yield Problem("$.source.port_owner", "expected vifplug: libvirt creates a port only for its own tap")
-    elif owner == "libvirt" and vif.source.host_mac:
-        yield Problem("$.source.host_mac", "libvirt creates the tap, with a MAC that it derives from the guest's")
-    elif port_owner == "vifplug" and vif.target is None:
-        yield Problem("$.target", "expected a device name for the port that vifplug creates, got null")
-    for name in ("isolate", "per_port_bridge"):
-        if getattr(vif.source, name) and port_owner == "libvirt":
-            yield Problem(f"$.source.{name}", "needs port_owner vifplug: libvirt creates the port")
-    if vif.source.given and (owner, port_owner) != ("libvirt", "vifplug"):
+    yield from broken(host_mac_rule(vif, owner))
+    yield from _hybrid_problems(vif) if vif.source.hybrid else _port_problems(vif, owner, _port_owner(vif, owner))
+    if vif.source.given and (owner, _port_owner(vif, owner)) != ("libvirt", "vifplug"):
         yield Problem("$.source.given", "needs tap_owner libvirt and port_owner vifplug: vifplug must not create a tap")
-    if vif.source.per_port_bridge and vif.source.hybrid:
-        yield Problem(
-            "$.source.per_port_bridge", "cannot be combined with hybrid, which has a bridge between tap and switch"
-        )
-    if vif.external_ids and port_owner == "libvirt":
-        message = "libvirt creates the port, with its own external_ids; set tap_owner or source.port_owner to vifplug"
-        yield Problem("$.external_ids", message)
+
+
+def _hybrid_problems(vif: VIF) -> Iterator[Problem]:
+    port = "cannot be combined with hybrid, whose port is always vifplug's"
+    bridge = "cannot be combined with hybrid, which has a bridge between tap and switch"
+    return broken(
+        (vif.source.port_owner, "$.source.port_owner", port),
+        (vif.source.per_port_bridge, "$.source.per_port_bridge", bridge),
+    )
+
+
+def _port_problems(vif: VIF, owner: str | None, port_owner: str | None) -> Iterator[Problem]:
+    if port_owner == "vifplug" and vif.target is None:
+        yield Problem("$.target", "expected a device name for the port that vifplug creates, got null")
+    if port_owner == "vifplug":
+        return
+    if owner == "vifplug":
+        yield Problem("$.source.port_owner", "expected vifplug: libvirt creates a port only for its own tap")
+    ids = "libvirt creates the port, with its own external_ids; set tap_owner or source.port_owner to vifplug"
+    made, names = "needs port_owner vifplug: libvirt creates the port", ("isolate", "per_port_bridge")
+    yield from broken(
+        *((getattr(vif.source, name), f"$.source.{name}", made) for name in names),
+        (vif.external_ids, "$.external_ids", ids),
+    )
 
 
 def _linux_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
-    profile = vif.virtualport and vif.virtualport.type
-    for name in ("port_owner", "datapath_type", "isolate", "per_port_bridge", "given", "host_mac"):
-        if getattr(vif.source, name):
-            yield Problem(f"$.source.{name}", "needs virtualport openvswitch")
-    if profile == MIDONET and owner == "vifplug":
-        yield Problem("$.virtualport.type", "libvirt binds midonet ports (mm-ctl); set tap_owner to libvirt")
-    elif message := capabilities.profile_problem(vif.virtualport, "bridge"):
-        yield Problem("$.virtualport.type", message)
-    if vif.source.hybrid:
-        yield Problem("$.source.hybrid", "needs virtualport openvswitch: a hybrid port joins the two kinds of bridge")
-    if vif.external_ids:
-        yield Problem("$.external_ids", "needs virtualport openvswitch: they are columns of its Interface table")
-    if message := capabilities.vlan_problem(vif.vlan, "bridge", port=vif.virtualport):
-        yield Problem("$.vlan", message)
+    midonet = owner == "vifplug" and vif.virtualport is not None and vif.virtualport.type == MIDONET
+    hybrid = "needs virtualport openvswitch: a hybrid port joins the two kinds of bridge"
+    columns = "needs virtualport openvswitch: they are columns of its Interface table"
+    return broken(
+        *((getattr(vif.source, name), f"$.source.{name}", "needs virtualport openvswitch") for name in _OPENVSWITCHS),
+        (midonet, "$.virtualport.type", "libvirt binds midonet ports (mm-ctl); set tap_owner to libvirt"),
+        (True, "$.virtualport.type", capabilities.profile_problem(vif.virtualport, "bridge")),
+        (vif.source.hybrid, "$.source.hybrid", hybrid),
+        (vif.external_ids, "$.external_ids", columns),
+        (True, "$.vlan", capabilities.vlan_problem(vif.vlan, "bridge", port=vif.virtualport)),
+    )
 
 
 def _openvswitch_desired(vif: VIF, context: Context, owner: str | None) -> Iterator[Resource]:
@@ -207,14 +198,8 @@ def bridge_vlans(vlan: Vlan) -> tuple[BridgeVlan, ...]:
     return tuple(BridgeVlan(id=tag, pvid=tag == pvid, untagged=tag == untagged) for tag in sorted(vlan.ids))
 
 
-def _hybrid(vif: VIF, prefix: str) -> str:
-    """qbr, qvb or qvo and the first 11 characters of the id: the names that Neutron and nova know."""
-    return prefix + vif.id[:11]
-
-
 def _hybrid_bridge(vif: VIF) -> str:
-    name: str | None = vif.source.hybrid_bridge
-    return name or _hybrid(vif, "qbr")
+    return vif.source.hybrid_bridge or f"qbr{vif.id[:11]}"
 
 
 def _hybrid_desired(vif: VIF, context: Context, ours: bool) -> Iterator[Resource]:
@@ -222,17 +207,9 @@ def _hybrid_desired(vif: VIF, context: Context, ours: bool) -> Iterator[Resource
 
     The bridge forgets addresses at once (ageing 0), or it would go on sending to a guest that has migrated away.
     """
-    qbr, qvb, qvo = _hybrid_bridge(vif), _hybrid(vif, "qvb"), _hybrid(vif, "qvo")
-    yield LinuxBridge(
-        name=qbr,
-        owner=vif.id,
-        mtu=vif.mtu,
-        sysctls=_QUIET,
-        ageing_time=0,
-        forward_delay=0,
-        stp=False,
-        multicast_snooping=False,
-    )
+    qbr, qvb, qvo = _hybrid_bridge(vif), f"qvb{vif.id[:11]}", f"qvo{vif.id[:11]}"  # as Neutron and nova know them
+    plain: dict[str, Any] = {"ageing_time": 0, "forward_delay": 0, "stp": False, "multicast_snooping": False}
+    yield LinuxBridge(name=qbr, owner=vif.id, mtu=vif.mtu, sysctls=QUIET, **plain)
     yield VethPair(name=qvo, peer=qvb, owner=vif.id, mtu=vif.mtu, promiscuous=True)
     yield BridgePort(name=qvb, owner=vif.id, bridge=qbr)
     if ours:

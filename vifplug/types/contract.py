@@ -37,7 +37,7 @@ _BACKEND = ("observe", "apply", "close")
 
 def type_problem(name: str, cls: Any) -> str:
     """What keeps ``cls`` from being the VIF type ``name``. The version comes first: it explains all the rest."""
-    if not (inspect.isclass(cls) and issubclass(cls, VIFType)):
+    if not _is_subclass(cls, VIFType):
         return "is not a subclass of vifplug.types.base.VIFType"
     if problem := version_problem(cls.api_version):
         return problem
@@ -74,29 +74,27 @@ def version_problem(written_for: Any) -> str:
 
     Another major version means other rules; a newer minor version may rely on what is not there yet.
     """
-    if not _is_version(written_for):
+    if not (isinstance(written_for, tuple) and [type(each) for each in written_for] == [int, int]):
         return f"has the wrong api_version: expected two numbers, such as {API_VERSION!r}, got {written_for!r}"
-    message = f"was written for plugin interface {_version(written_for)}, and this vifplug has {_version(API_VERSION)}"
-    if written_for[0] > API_VERSION[0]:
-        return f"{message}: install a vifplug that has {written_for[0]}.x, or a release of the plugin for {_major()}"
-    if written_for[0] < API_VERSION[0]:
-        return f"{message}: install a release of the plugin for {_major()}"
-    if written_for[1] > API_VERSION[1]:
-        return f"{message}: install a vifplug whose plugin interface is >= {_version(written_for)}"
-    return ""
+    (theirs, minor), (ours, present) = written_for, API_VERSION
+    message = f"was written for plugin interface {theirs}.{minor}, and this vifplug has {ours}.{present}"
+    if theirs > ours:
+        return f"{message}: install a vifplug that has {theirs}.x, or a release of the plugin for {ours}.x"
+    if theirs < ours:
+        return f"{message}: install a release of the plugin for {ours}.x"
+    return f"{message}: install a vifplug whose plugin interface is >= {theirs}.{minor}" if minor > present else ""
 
 
 def source_problem(cls: type[VIFType]) -> str:
     """What is wrong with the class of a type's source."""
-    source = getattr(cls, "source", None)
-    if not (inspect.isclass(source) and issubclass(source, Model)):
+    source: Any = getattr(cls, "source", None)
+    if not _is_subclass(source, Model):
         return f"has the wrong source: expected a Model class, got {source!r}"
     parameters = getattr(source, "__dataclass_params__", None)
     if not (parameters and parameters.frozen):
         return f"has a source that is not frozen: write @dataclass(frozen=True, kw_only=True) above {source.__name__}"
-    if problem := schema_problem(source):
-        return f"has a source, {source.__name__}, that cannot be used: {problem}"
-    return ""
+    problem = schema_problem(source)
+    return f"has a source, {source.__name__}, that cannot be used: {problem}" if problem else ""
 
 
 def option_problem(options: Any) -> str:
@@ -121,13 +119,16 @@ def refusal_problem(refuses: Any) -> str:
 
 
 def _wrong_resource(cls: Any) -> str:
-    if not (inspect.isclass(cls) and issubclass(cls, Resource)):
+    if not _is_subclass(cls, Resource):
         return f"has the wrong resources: expected subclasses of vifplug.plan.registry.Resource, got {cls!r}"
     if not isinstance(getattr(cls, "kind", None), str):
         return f"has a resource, {cls.__name__}, that has no kind"
-    if problem := schema_problem(cls):
-        return f"has a resource, {cls.__name__}, that cannot be used: {problem}"
-    return ""
+    problem = schema_problem(cls)
+    return f"has a resource, {cls.__name__}, that cannot be used: {problem}" if problem else ""
+
+
+def _is_subclass(cls: Any, base: type) -> bool:
+    return inspect.isclass(cls) and issubclass(cls, base)
 
 
 def _wrong_option(option: Option) -> str:
@@ -141,15 +142,3 @@ def _wrong_option(option: Option) -> str:
             f"has the wrong default of option {option.name}: expected {joined(option.choices)}, got {option.default!r}"
         )
     return ""
-
-
-def _is_version(value: Any) -> bool:
-    return isinstance(value, tuple) and len(value) == 2 and all(type(each) is int for each in value)
-
-
-def _version(version: tuple[int, int]) -> str:
-    return ".".join(map(str, version))
-
-
-def _major() -> str:
-    return f"{API_VERSION[0]}.x"

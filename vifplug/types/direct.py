@@ -52,15 +52,9 @@ class DirectType(VIFType):
         owner = self.owner(vif, context)
         if owner == "vifplug":
             return tap_interface(vif, owner)
-        return Interface.of(
-            vif,
-            "direct",
-            {"dev": _device(vif, context), "mode": vif.source.mode},
-            vlan=vif.vlan,
-            virtualport=vif.virtualport,
-            bandwidth=vif.bandwidth,
-            target=vif.target,
-        )
+        source = {"dev": _device(vif, context), "mode": vif.source.mode}
+        own = {name: getattr(vif, name) for name in ("vlan", "virtualport", "bandwidth", "target")}
+        return Interface.of(vif, "direct", source, **own)
 
     def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
         ours = self.owner(vif, context) == "vifplug"
@@ -107,8 +101,7 @@ def _lower_device(vif: VIF, context: Context, ours: bool) -> Resource:
     profile = vif.virtualport and vif.virtualport.type
     alone = passthrough or (vif.source.mode == "private" and profile == QBH)
     if below := vif.source.vlan_device:
-        name = vif.source.dev
-        return VlanLink(name=name, owner=vif.id, physical=below.physical, vlan=below.vlan, exclusive=alone)
+        return VlanLink(name=vif.source.dev, owner=vif.id, **vars(below), exclusive=alone)
     device = _device(vif, context)
     return LowerDevice(
         name=device,

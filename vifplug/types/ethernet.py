@@ -10,7 +10,7 @@ from vifplug.model.names import host_mac
 from vifplug.model.source import EthernetSource
 from vifplug.model.vif import VIF
 from vifplug.plan.registry import Resource, Tap
-from vifplug.types.base import NO_VF, Context, VIFType, nic_problems, target_problems
+from vifplug.types.base import NO_VF, Context, Rule, VIFType, broken, nic_problems, target_problems
 
 
 class EthernetType(VIFType):
@@ -28,10 +28,10 @@ class EthernetType(VIFType):
     }
 
     def problems(self, vif: VIF, context: Context) -> Iterator[Problem]:
+        owner = self.owner(vif, context)
         yield from nic_problems(vif)
-        yield from target_problems(vif, self.owner(vif, context))
-        if vif.source.host_mac and self.owner(vif, context) == "libvirt":
-            yield Problem("$.source.host_mac", "libvirt creates the tap, with a MAC that it derives from the guest's")
+        yield from target_problems(vif, owner)
+        yield from broken(host_mac_rule(vif, owner))
 
     def interface(self, vif: VIF, context: Context) -> Interface:
         return tap_interface(vif, self.owner(vif, context), bandwidth=vif.bandwidth)
@@ -39,6 +39,12 @@ class EthernetType(VIFType):
     def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
         if self.owner(vif, context) == "vifplug":
             yield tap(vif, context)
+
+
+def host_mac_rule(vif: VIF, owner: str | None) -> Rule:
+    """Return the rule that vifplug gives no MAC to a tap that libvirt makes."""
+    message = "libvirt creates the tap, with a MAC that it derives from the guest's"
+    return (owner == "libvirt" and vif.source.host_mac, "$.source.host_mac", message)
 
 
 def tap(vif: VIF, context: Context) -> Tap:

@@ -15,7 +15,7 @@ from vifplug.model.virtualport import OPENVSWITCH, QBH
 from vifplug.plan.facts import VirtualFunctionFacts
 from vifplug.plan.registry import PciFunction, Resource, VirtualFunction
 from vifplug.types import openvswitch, representor
-from vifplug.types.base import Context, VIFType
+from vifplug.types.base import Context, Rule, VIFType, broken
 
 
 class HostDeviceType(VIFType):
@@ -49,7 +49,7 @@ class HostDeviceType(VIFType):
                 yield Problem("$.external_ids", "needs source.bridge: they are on the representor's port")
 
     def interface(self, vif: VIF, context: Context) -> Interface:
-        switched = vif.source.bridge is not None
+        own = {} if vif.source.bridge else {"vlan": vif.vlan, "virtualport": vif.virtualport}
         return Interface.of(
             vif,
             "hostdev",
@@ -58,8 +58,7 @@ class HostDeviceType(VIFType):
             whole=vif.source.whole,
             target=vif.target,
             address=vif.source.address,
-            vlan=None if switched else vif.vlan,
-            virtualport=None if switched else vif.virtualport,
+            **own,
         )
 
     def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
@@ -83,18 +82,12 @@ def _polled(vif: VIF, context: Context) -> Iterator[Resource]:
     physical, number = context.facts.physical_function(vif.source.address)
     yield PciFunction(name=vif.source.address, owner=vif.id)
     yield openvswitch.bridge(vif, context)
-    yield openvswitch.port(vif, context, f"vfr{vif.id[:11]}").replace(
-        type="dpdk",
-        options=FrozenMap({"dpdk-devargs": f"{physical},representor=[{number}]"}),
-        mtu_request=vif.source.port_mtu,
-        qos=None,
-        default_qos=None,
-    )
+    options = {"dpdk-devargs": f"{physical},representor=[{number}]"}
+    yield openvswitch.dpdk_port(vif, context, f"vfr{vif.id[:11]}", "dpdk", options)
 
 
 def virtual_function(vif: VIF, facts: VirtualFunctionFacts, *, mac: str | None, with_vlan: bool) -> VirtualFunction:
     """Return the VF's settings. Without a VLAN in the document, the VF keeps its own: unset is not 0."""
-    vf = vif.vf or VfSettings()
     vlan = vif.vlan.access if vif.vlan and with_vlan else None
     return VirtualFunction(
         name=facts.address,
@@ -103,40 +96,33 @@ def virtual_function(vif: VIF, facts: VirtualFunctionFacts, *, mac: str | None, 
         number=facts.number,
         mac=mac,
         vlan=vlan,
-        vlan_qos=vf.vlan_qos,
-        vlan_proto=vf.vlan_proto,
-        trust=vf.trust,
-        spoof_check=vf.spoof_check,
-        link_state=vf.link_state,
-        min_tx_rate=vf.min_tx_rate,
-        max_tx_rate=vf.max_tx_rate,
+        **vars(vif.vf or VfSettings()),
     )
 
 
 def vf_vlan_problems(vif: VIF) -> Iterator[Problem]:
     """What a VF, or the device that a macvtap shares, cannot do of the VLAN that its PF adds and removes."""
     mode = getattr(vif.source, "mode", None)
-    if message := capabilities.vlan_problem(vif.vlan, vif.type, mode=mode, port=vif.virtualport):
-        yield Problem("$.vlan", message)
-    for key in ("vlan_qos", "vlan_proto"):
-        if vif.vf and getattr(vif.vf, key) is not None and not vif.vlan:
-            yield Problem(f"$.vf.{key}", "needs a vlan")
+    refusal = capabilities.vlan_problem(vif.vlan, vif.type, mode=mode, port=vif.virtualport)
+    return broken((True, "$.vlan", refusal), *_vlan_rules(vif, "" if vif.vlan else "needs a vlan"))
+
+
+def _vlan_rules(vif: VIF, message: str) -> Iterator[Rule]:
+    """Yield the rules for the settings of the VF's own VLAN."""
+    given = ((key, getattr(vif.vf, key, None)) for key in ("vlan_qos", "vlan_proto"))
+    return ((value is not None, f"$.vf.{key}", message) for key, value in given)
 
 
 def _switched_problems(vif: VIF) -> Iterator[Problem]:
-    if vif.source.polled and vif.vf:
-        yield Problem("$.vf", "cannot be set with datapath_type netdev: DPDK has the physical function, not the kernel")
-    for key in ("vlan_qos", "vlan_proto"):
-        if vif.vf and getattr(vif.vf, key) is not None:
-            yield Problem(
-                f"$.vf.{key}", "needs a VLAN on the VF itself: with source.bridge, the representor's port has it"
-            )
+    polled = "cannot be set with datapath_type netdev: DPDK has the physical function, not the kernel"
+    switched = "needs a VLAN on the VF itself: with source.bridge, the representor's port has it"
+    return broken((vif.source.polled and vif.vf, "$.vf", polled), *_vlan_rules(vif, switched))
 
 
 def _untouched_problems(vif: VIF) -> Iterator[Problem]:
     """Yield what vifplug would have to set on a function that it does not touch."""
-    why = "source.remote: the card's switch sets it" if vif.source.remote else "source.whole: nothing is set on it"
+    reason = "source.remote: the card's switch sets it" if vif.source.remote else "source.whole: nothing is set on it"
+    message = f"not supported with {reason}"
     ours = ("target", "link_state", "trust_guest_rx_filters") if vif.source.whole else ()
-    for key in ("vlan", "vf", "virtualport", "external_ids", *ours):
-        if getattr(vif, key) not in (None, FrozenMap()):
-            yield Problem(f"$.{key}", f"not supported with {why}")
+    given = ((key, getattr(vif, key)) for key in ("vlan", "vf", "virtualport", "external_ids", *ours))
+    return broken(*((value not in (None, FrozenMap()), f"$.{key}", message) for key, value in given))

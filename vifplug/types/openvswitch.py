@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from vifplug.errors import Problem
 from vifplug.model.bandwidth import Bandwidth, Limit
@@ -62,6 +62,12 @@ def port(vif: VIF, context: Context, name: str) -> OvsPort:
         default_qos=default_qos(context, name),
         policing=policing(vif.bandwidth),
     )
+
+
+def dpdk_port(vif: VIF, context: Context, name: str, kind: str, options: Mapping[str, str]) -> OvsPort:
+    """Return the port ``name`` of ``vif`` as a device of DPDK's: one of no kernel device, so nothing shapes it."""
+    plain = port(vif, context, name).replace(qos=None, default_qos=None)
+    return plain.replace(type=kind, options=FrozenMap(options), mtu_request=vif.source.port_mtu)
 
 
 def isolated(vif: VIF, context: Context) -> OvsVlan | None:

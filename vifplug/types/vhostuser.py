@@ -6,14 +6,12 @@ import posixpath
 from collections.abc import Iterable, Iterator
 
 from vifplug.errors import Problem
-from vifplug.guest import capabilities
 from vifplug.guest.interface import Interface
-from vifplug.model.codec import FrozenMap
 from vifplug.model.source import VhostUserSource
 from vifplug.model.vif import VIF
 from vifplug.plan.registry import OvsPort, Resource, VhostSocket
 from vifplug.types import adopted, openvswitch
-from vifplug.types.base import NO_VF, Context, Option, VIFType
+from vifplug.types.base import NO_VF, Context, Option, VIFType, nic_problems
 
 #: what a vhost-user VIF without a model gets: it has no other frontend
 _MODEL = "virtio"
@@ -44,8 +42,7 @@ class VhostUserType(VIFType):
     )
 
     def problems(self, vif: VIF, context: Context) -> Iterator[Problem]:
-        yield from capabilities.model_problems(vif.model or _MODEL, "vhostuser")
-        yield from capabilities.driver_problems(vif.driver, vif.model or _MODEL, "vhostuser")
+        yield from nic_problems(vif, _MODEL)
         yield from openvswitch.switched_problems(vif)
         yield from _port_problems(vif) if vif.source.bridge else ()
 
@@ -92,23 +89,12 @@ def _basename(vif: VIF) -> str:
 
 
 def _socket(vif: VIF, context: Context) -> VhostSocket:
-    options = context.options
-    return VhostSocket(
-        name=vif.source.path,
-        owner=vif.id,
-        user=options.get("socket_dir_user"),
-        group=options.get("socket_dir_group"),
-        mode=options.get("socket_dir_mode"),
-    )
+    user, group, mode = (context.options.get(f"socket_dir_{name}") for name in ("user", "group", "mode"))
+    return VhostSocket(name=vif.source.path, owner=vif.id, user=user, group=group, mode=mode)
 
 
 def _port(vif: VIF, context: Context) -> OvsPort:
     """Open vSwitch takes the role that QEMU does not: dpdkvhostuserclient for a QEMU that is the server."""
     server = vif.source.mode == "server"
-    return openvswitch.port(vif, context, _port_name(vif)).replace(
-        type="dpdkvhostuserclient" if server else "dpdkvhostuser",
-        options=FrozenMap({"vhost-server-path": vif.source.path} if server else {}),
-        mtu_request=vif.source.port_mtu,
-        qos=None,
-        default_qos=None,
-    )
+    kind, options = ("dpdkvhostuserclient", {"vhost-server-path": vif.source.path}) if server else ("dpdkvhostuser", {})
+    return openvswitch.dpdk_port(vif, context, _port_name(vif), kind, options)

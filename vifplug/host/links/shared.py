@@ -10,13 +10,11 @@ from vifplug.host.links import sysctls
 from vifplug.host.links.base import NetlinkBackend
 from vifplug.host.netlink.messages import Link, LinkChange
 from vifplug.host.netlink.socket import NetlinkRefused, explaining
-from vifplug.plan.registry import HARDENED, Identity, Resource, SharedBridge, SharedLink, VlanLink
+from vifplug.plan.registry import HARDENED, QUIET, Identity, Resource, SharedBridge, SharedLink, VlanLink
 from vifplug.plan.steps import Observed
 
 #: Settings of a new bridge, as os-vif's linux_bridge plugin makes it. A bridge of guests has no loops to wait for.
 _BRIDGE = {"IFLA_BR_FORWARD_DELAY": 0, "IFLA_BR_STP_STATE": 0, "IFLA_BR_MCAST_SNOOPING": 0}
-#: It does not answer ARP for the host's other addresses (net/ipv4: ip-sysctl).
-_BRIDGE_SYSCTLS = {**HARDENED, "ipv4/arp_ignore": "1", "ipv4/arp_announce": "2"}
 
 
 class SharedLinkBackend(NetlinkBackend):
@@ -41,7 +39,7 @@ class SharedLinkBackend(NetlinkBackend):
         with explaining(after, "create it"):
             try:
                 self._netlink.create(after.name, self._creation(after))
-                sysctls.write(after.name, _BRIDGE_SYSCTLS if isinstance(after, SharedBridge) else HARDENED)
+                sysctls.write(after.name, QUIET if isinstance(after, SharedBridge) else HARDENED)
                 self._netlink.set([(after.name, LinkChange(up=after.up))])
             except (NetlinkRefused, errors.VifplugError):
                 self.remove(after)
