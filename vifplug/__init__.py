@@ -1,4 +1,4 @@
-"""vifplug connects virtual machines to networks: a VIF goes in, the guest's element and true host state come out.
+"""vifplug connects virtual machines to networks: a VIF goes in, the guest's element and the host state come out.
 
 ::
 

@@ -150,7 +150,7 @@ class StoreFailed(HostNotReady):
 
 
 class DamagedRecord(StoreFailed):
-    """What is recorded of one VIF cannot be read, or belongs to another VIF; the records of other VIFs are sound."""
+    """The record of one VIF cannot be read, or belongs to another VIF. Other VIFs are not affected."""
 
     def __init__(self, vif_id: str, reason: str) -> None:
         self.vif_id = vif_id

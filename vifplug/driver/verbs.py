@@ -46,11 +46,11 @@ class Plugged:
 
     #: the VIF as requested
     vif: VIF
-    #: the VIF as resolved on this host: for a VIF of a named network, what the network made of it
+    #: the VIF as resolved on this host: for a VIF of a named network, its actual form
     actual: VIF
     #: the guest's ``<interface>`` element
     interface_xml: str
-    #: the steps that were taken, or that a plan would take; empty if the host needed none
+    #: the steps that were applied, or for a plan would be applied; empty if none is needed
     steps: tuple[Step, ...] = ()
 
     @property
@@ -133,15 +133,15 @@ class VIFDriver:
     def plug(self, vif: VIF, instance: Instance | None = None) -> Plugged:
         """Connect a VIF: bring the host to the state that it requires. Repeating the call changes nothing.
 
-        A VIF of a named network keeps what the network made of it as long as its document is the same; `update`
-        follows a network that has changed.
+        A VIF of a named network keeps its resolved form as long as its document is the same; `update` applies a
+        change of the network.
 
         Args:
             vif: the VIF to connect.
             instance: the guest that it belongs to; None keeps the guest of an earlier plug.
 
         Returns:
-            The resolved VIF, the guest's element, and the steps that were taken.
+            The resolved VIF, the guest's element, and the steps that were applied.
 
         Raises:
             Busy: another process works on the VIF for longer than [vifplug] lock_timeout.
@@ -156,7 +156,7 @@ class VIFDriver:
 
         Args:
             pairs: each VIF with its guest; see `plug`.
-            progress: is called with the number of steps that are taken, and the number of all steps.
+            progress: called with the number of applied steps and the number of all steps.
 
         Returns:
             The outcome for each VIF, in the given order.
@@ -248,10 +248,10 @@ class VIFDriver:
             return adoption.adopt(jobs, self._engine, dry_run=dry_run)
 
     def settle(self, vif_id: str) -> tuple[Step, ...]:
-        """Apply again what libvirt undoes when a guest starts: QoS on the tap, the settings of a VF.
+        """Restore what libvirt resets when a guest starts: the QoS of the tap, the settings of a VF.
 
         Returns:
-            The steps that were taken.
+            The steps that were applied.
 
         Raises:
             NotPlugged: there is no record of the VIF.
@@ -265,28 +265,28 @@ class VIFDriver:
         return job.plan.steps
 
     def unplug(self, vif_id: str, *, force: bool = False) -> tuple[Step, ...]:
-        """Disconnect a VIF: remove what vifplug made for it, and restore what vifplug changed.
+        """Disconnect a VIF: remove what vifplug created for it, and restore what vifplug changed.
 
-        Unplugging a VIF that is not plugged succeeds. Without a sound record, what carries the VIF's mark on the host
-        is removed. Unplug does not roll back: it removes what it can and raises PartlyDone listing the rest; calling
-        it again resumes.
+        Unplugging a VIF that is not plugged succeeds. If the record is missing or damaged, unplug removes everything on
+        the host that has the VIF's mark. Unplug does not roll back: it removes what it can and raises PartlyDone listing
+        the rest; calling it again resumes.
 
         Args:
             vif_id: the id of the VIF.
             force: disconnect the VIF even if a guest uses its device, or if a plugin of it is not installed.
 
         Returns:
-            The steps that were taken.
+            The steps that were applied.
 
         Raises:
             Held: a guest uses the device, and ``force`` is False.
-            PartlyDone: something is left.
+            PartlyDone: something could not be removed.
         """
         vif_id = self._id(vif_id)
         with self._store.lock([vif_id], self._settings.lock_timeout):
             return tuple(self._engine.remove(vif_id, self._records.get(vif_id), force=force))
 
-    # -- verbs that only look ---------------------------------------------------------------------------------
+    # -- verbs that only read ---------------------------------------------------------------------------------
 
     def plan(self, vif: VIF, instance: Instance | None = None) -> Plugged:
         """Return what plugging a VIF would do now, without changing anything.
@@ -318,11 +318,11 @@ class VIFDriver:
         return [*self._engine.differences(records), *changed]
 
     def list(self) -> list[StoredVif]:
-        """Return what is recorded of every VIF, sorted by id. Each record's ``problem`` says whether it is damaged."""
+        """Return the records of all VIFs, sorted by id. A damaged record has a ``problem``."""
         return self._records.all()
 
     def show(self, vif_id: str) -> StoredVif:
-        """Return what is recorded of one VIF.
+        """Return the record of one VIF.
 
         Raises:
             NotPlugged: there is no record of it.
@@ -362,7 +362,7 @@ class VIFDriver:
     def can_plug(self, vifs: Iterable[VIF]) -> Sequence[tuple[VIF, str]]:
         """Return why the VIFs of one guest cannot be plugged here, each reason with its VIF. Nothing is changed.
 
-        Unlike `plan`, it requires the Open vSwitch bridges to exist: a bridge that a plug makes has no uplink.
+        Unlike `plan`, it requires the Open vSwitch bridges to exist: a bridge that a plug creates has no uplink.
         """
         from vifplug.driver.admission import Admission
 

@@ -1,4 +1,4 @@
-"""What a backend does for its kinds of resource: observe and apply. All backends pass the same contract tests."""
+"""The interface of backends: observe and apply. All backends pass the same contract tests."""
 
 from __future__ import annotations
 
@@ -21,18 +21,23 @@ class Backend(Protocol):
     resources: ClassVar[tuple[type[Resource], ...]]
 
     def observe(self, desired: Sequence[Resource]) -> dict[Identity, Observed]:
-        """What the machine has under each identity; absent ones are left out. The cost does not grow with the host.
+        """Return what exists on the machine under each identity; what does not exist is left out.
 
-        Raises HostNotReady (Unavailable, NotPermitted, KernelLacks) if that is not known.
+        The cost must not grow with the number of other objects on the host.
+
+        Raises:
+            HostNotReady: the state cannot be read (Unavailable, NotPermitted, KernelLacks).
         """
         ...
 
     def apply(self, steps: Sequence[Step], done: list[Step]) -> None:
-        """Take the steps in order, each verified, and append each to ``done`` once the machine has it.
+        """Apply the steps in order, verify each, and append it to ``done``.
 
-        A step is a change from one whole state to another: write what differs between before and after. Raises a
-        VifplugError for the step that failed; that step itself then left nothing behind, unless the error is a
-        PartlyDone, which says what is not known or not undone.
+        A step is a change from one complete state to another: write what differs between before and after.
+
+        Raises:
+            PartlyDone: a step failed and could not be rolled back; the error says what remains or is not known.
+            VifplugError: a step failed, and this step has left nothing behind.
         """
         ...
 

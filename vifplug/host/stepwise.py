@@ -1,4 +1,4 @@
-"""The common part of backends that take one step at a time: apply, read back, and undo a failed step."""
+"""A base class of backends that apply one step at a time: apply, read back, and undo a failed step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vifplug.plan.steps import Observed, Step, compare
 
 
 class StepwiseBackend(abc.ABC):
-    """A backend whose steps are taken one by one, each verified by observing it again."""
+    """A backend that applies its steps one by one, and verifies each by observing it."""
 
     @abc.abstractmethod
     def observe(self, desired: Sequence[Resource]) -> dict[Identity, Observed]:
@@ -20,11 +20,11 @@ class StepwiseBackend(abc.ABC):
 
     @abc.abstractmethod
     def make(self, after: Resource) -> None:
-        """Create a resource that does not exist. Leaves nothing behind if it fails."""
+        """Create a resource that does not exist. If it fails, it must leave nothing behind."""
 
     @abc.abstractmethod
     def change(self, before: Resource, after: Resource) -> None:
-        """Write what differs. May fail half-way."""
+        """Write what differs. It may fail half-way: `apply` then restores ``before``."""
 
     @abc.abstractmethod
     def remove(self, before: Resource) -> None:

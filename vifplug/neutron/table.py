@@ -67,7 +67,7 @@ _DIRECT: Final = _vnic("direct", "accelerator-direct")
 _FORWARDER: Final = _vnic("virtio-forwarder")
 _HYBRID: Final = _says("ovs_hybrid_plug")
 _DELEGATED: Final = Condition("delegate_create", lambda binding: bool(binding.port.get("delegate_create")))
-_ELSE: Final = Condition("else")
+_ELSE: Final = Condition("otherwise")
 _ELSE_MACVTAP: Final = Condition("otherwise (vnic macvtap)")
 
 _OS_VIF: Final = "nova os_vif_util._nova_to_osvif_vif_"

@@ -1,4 +1,4 @@
-"""What a VIF type may know of the host: a read-only view, small enough to be a plain object in a test."""
+"""The queries of a VIF type to the host: a read-only view; in a test, a plain object can replace it."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ class VirtualFunctionFacts:
     number: int
     #: its own netdev; None while it is bound to vfio-pci
     device: str | None = None
-    #: the netdev that stands for it in the embedded switch; None if it has none, as on a NIC in legacy mode
+    #: its representor, the netdev in the NIC's switch; None if it has none, as on a NIC in legacy mode
     representor: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolDeviceFacts:
-    """A device of a pool as this host has it."""
+    """A device of a pool on this host."""
 
     #: the own name of a network device, or the PCI address of a virtual function
     name: str
-    #: the names under which a VIF may have it (`vifplug.plan.registry.Resource.claims`)
+    #: its names in `vifplug.plan.registry.Resource.claims`
     names: tuple[str, ...] = ()
-    #: why no VIF can use it; empty if one can
+    #: why no VIF can use it; empty if VIFs can
     problem: str = ""
     #: how many VIFs may share it; None: any number
     limit: int | None = None
@@ -43,9 +43,9 @@ class BridgePortFacts:
     """A port of a bridge."""
 
     name: str
-    #: of a port on Open vSwitch; those of a Linux bridge's port are not read
+    #: only of a port on Open vSwitch
     vlan: Vlan | None = None
-    #: the id of the VIF that it is marked for
+    #: the id of the VIF that it is marked for; None if it has no mark; None if it has no mark
     owner: str | None = None
 
 
@@ -55,7 +55,7 @@ class BridgeFacts:
 
     name: str
     openvswitch: bool
-    #: bytes: the smallest MTU of the ports that are no guest's; None if there is no such port
+    #: bytes: the smallest MTU of the ports that belong to no guest; None if there are none
     mtu: int | None = None
     #: whether it keeps the VLANs of its ports apart, as Open vSwitch always does
     filters_vlans: bool = True
@@ -63,26 +63,37 @@ class BridgeFacts:
 
 
 class Facts(Protocol):
-    """The queries of types to the host. Each call looks up its answer."""
+    """The queries of types to the host. Each call queries again."""
 
     def virtual_function(self, address: str) -> VirtualFunctionFacts:
-        """The VF at a PCI address. Raises Missing when there is no such VF here."""
+        """Return the VF at a PCI address.
+
+        Raises:
+            Missing: the VF does not exist on this host.
+        """
         ...
 
     def physical_function(self, address: str) -> tuple[str, int]:
-        """The PCI address of the physical function that a VF belongs to, and the VF's number there; nothing of netdevs.
+        """Return the PCI address of a VF's physical function, and the VF's number there. Needs no netdev.
 
-        Raises Missing when there is no such VF here.
+        Raises:
+            Missing: the VF does not exist on this host.
         """
         ...
 
     def function_of(self, device: str) -> str | None:
-        """The PCI address of the VF that a netdev is; None when the device is no VF (or is not there)."""
+        """Return the PCI address of a netdev that is a VF; None if it is not a VF or does not exist."""
         ...
 
     def look(self, name: str, key: str) -> Any:
-        """What the look-up ``name`` finds under ``key``: one that a plugin brings (entry points ``vifplug.facts``).
+        """Return the result of a plugin's look-up (entry points ``vifplug.facts``).
 
-        Raises Missing when it finds nothing, or no package has such a look-up; BrokenPlugin when one cannot be used.
+        Args:
+            name: the name of the look-up.
+            key: its argument.
+
+        Raises:
+            Missing: it finds nothing, or no package has a look-up of this name.
+            BrokenPlugin: it cannot be loaded, or failed.
         """
         ...

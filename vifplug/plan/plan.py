@@ -1,9 +1,9 @@
-"""From what is recorded of a VIF to what is desired: which steps, and which of them must be over before others.
+"""Derive the steps from the recorded to the desired state of a VIF, in phases.
 
-Resources depend on each other by name. A link that is created again loses its place in a bridge or switch, though the
-switch still names it; a link that stays keeps what a switch that it leaves has set up on it. Both are handled here, so
-that no type and no backend has to know. What a third-party port needs is on `Resource` (``attached_to``, ``released``);
-the rules for `OvsPort` alone are at the end of this module.
+Resources depend on each other by name. A recreated link is no longer in its bridge or switch, although the switch still
+names it. A link that leaves a switch keeps the settings of that switch. This module handles both, so types and backends
+do not have to. Third-party ports use ``attached_to`` and ``released`` of `Resource`; the rules for `OvsPort` are at the
+end of this module.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from vifplug.plan.steps import Observation, Observed, Step, dropped, removal, st
 class Plan:
     """The steps of one VIF, in three phases."""
 
-    #: have to be over, for ovs-vswitchd as well, before a link is touched
+    #: must be complete, also in ovs-vswitchd, before a link is touched
     releases: tuple[Step, ...] = ()
     removals: tuple[Step, ...] = ()
     additions: tuple[Step, ...] = ()
@@ -41,11 +41,11 @@ def make_plan(
     """Return the steps from the observed state to the desired one.
 
     Args:
-        desired: what has to hold, in the order in which it is made.
-        former: what is recorded of the VIF; what ``desired`` no longer has of it is removed or restored.
-        observed: what the host has of both.
-        originals: what borrowed resources were before the VIF was first plugged.
-        interrupted: whether ``former`` is of a change that did not end.
+        desired: the required resources, in the order of creation.
+        former: the recorded resources; those that ``desired`` no longer has are removed or restored.
+        observed: the state of both on the host.
+        originals: the state of borrowed resources before the VIF was first plugged.
+        interrupted: whether ``former`` is from a change that did not end.
 
     Raises:
         Conflict, Held, Missing, HostNotReady: see `steps_toward`.

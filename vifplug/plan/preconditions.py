@@ -1,7 +1,7 @@
-"""What has to exist and to be true before the first step: one list for plug, dry run, can-plug and the hook.
+"""The preconditions of the first step: one list for plug, dry run, can-plug and the hook.
 
-Each kind of resource says what it needs (`Resource.requires`, `Resource.unmet`). All of it is observed together with
-the resources themselves, so that a precondition costs no request of its own.
+Each kind of resource states its own (`Resource.requires`, `Resource.unmet`). They are observed together with the
+resources, so a precondition costs no request of its own.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""(desired, observed) -> differences -> ordered steps, each with its undo.
+"""Compare desired and observed state, and derive ordered steps, each with its undo.
 
-A step is a pair: the resource before and after. Making is ``(None, desired)``, changing is ``(found, desired)``,
-removing is ``(found, None)``. So the undo of a step is the pair turned round, and a plan is undone by the undos of
-its steps in reverse.
+A step is a pair: the resource before and after. To create is ``(None, desired)``, to change ``(found, desired)``, to
+remove ``(found, None)``. The undo of a step is the reversed pair; the undo of a plan is the undos of its steps, in
+reverse order.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from vifplug.plan.resource import Observed as Observed
 class Step:
     """One change of one resource."""
 
-    #: the whole state before; None if it does not exist
+    #: the complete state before; None if it does not exist
     before: Resource | None
-    #: the whole state after; None if it is not to exist
+    #: the complete state after; None if it must not exist
     after: Resource | None
 
     @property
     def subject(self) -> Resource:
-        """The resource that the step is about."""
+        """The resource that the step changes."""
         resource = self.after or self.before
         assert resource is not None
         return resource
 
     def undo(self) -> Step:
-        """Return the step that leads back."""
+        """Return the reversed step."""
         return Step(self.after, self.before)
 
     def __str__(self) -> str:
@@ -51,14 +51,14 @@ class Step:
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that is not as it has to be."""
+    """One difference between the desired and the observed state."""
 
     vif_id: str
     #: the resource and its field or key, such as ``tap tap0: mtu``
     path: str
-    #: what has to be; None: nothing
+    #: the desired value; None: nothing
     wanted: Any
-    #: what was observed; None: nothing
+    #: the observed value; None: nothing
     found: Any
 
     def __str__(self) -> str:
@@ -89,7 +89,7 @@ def _absent_keys(before: Resource, after: Resource) -> Iterator[Difference]:
 
 
 def differences(desired: Iterable[Resource], observed: Observation) -> list[Difference]:
-    """Return where the machine is not as desired; each path begins with the resource (``tap tap0: mtu``)."""
+    """Return the differences; each path begins with the resource (``tap tap0: mtu``)."""
     found: list[Difference] = []
     for resource in desired:
         seen = observed.get(resource.identity)
@@ -114,13 +114,13 @@ def is_at(state: Resource | None, found: Resource | None) -> bool:
 
 
 def steps_toward(desired: Sequence[Resource], observed: Observation) -> list[Step]:
-    """Return the steps that make ``desired`` true, in its order.
+    """Return the steps from the observed to the desired state, in the order of ``desired``.
 
     Raises:
-        Conflict: something of another owner is in the way.
-        Held: a guest has open what would have to be created again.
-        Missing: a resource that has to exist does not.
-        HostNotReady: a resource exists, and is not vifplug's to alter.
+        Conflict: an object of another owner has the name.
+        Held: a resource would have to be recreated, and a guest has it open.
+        Missing: a resource that must exist does not.
+        HostNotReady: a resource exists, and vifplug must not change it.
     """
     steps: list[Step] = []
     for resource in desired:
@@ -135,17 +135,17 @@ def removal(
     *,
     interrupted: bool = False,
 ) -> list[Step]:
-    """Return the steps that undo ``desired``, in reverse order: what was made is removed, what was set is restored.
+    """Return the steps that undo ``desired``, in reverse order: remove what was created, restore what was set.
 
-    A setting is restored only if it still has the value that vifplug gave it: a value that somebody else has set since
-    is theirs. What does not exist, or is another owner's, is left alone.
+    A setting is restored only if it still has the value that vifplug has set. Resources that do not exist or belong to
+    another owner are not touched.
 
     Args:
-        desired: what was made and set.
-        observed: what the host has of it.
-        originals: what borrowed resources were before.
-        interrupted: whether ``desired`` is of a change that did not end, so that a setting which an update was to
-            restore may still have the value from before that update.
+        desired: the resources to undo.
+        observed: their state on the host.
+        originals: the state of borrowed resources before vifplug changed them.
+        interrupted: whether ``desired`` is from a change that did not end. A setting that the change was to restore
+            may then still have its former value.
     """
     steps: list[Step] = []
     for resource in reversed(desired):
@@ -162,7 +162,7 @@ def removal(
 
 
 def originals(desired: Iterable[Resource], observed: Observation) -> dict[Identity, Resource]:
-    """Return what to remember before the first change: the state found of each borrowed resource."""
+    """Return what to record before the first change: the observed state of each borrowed resource."""
     return {
         resource.identity: seen.resource.trusted(owner=resource.owner)  # a batch observes it once for all its VIFs
         for resource in desired
@@ -173,10 +173,10 @@ def originals(desired: Iterable[Resource], observed: Observation) -> dict[Identi
 def with_former(
     desired: Sequence[Resource], former: Iterable[Resource], originals: Mapping[Identity, Resource]
 ) -> list[Resource]:
-    """Return ``desired``, in which each setting that only ``former`` has is explicitly as it was originally, or empty.
+    """Return ``desired``; each setting that only ``former`` has gets its original value, or the empty one.
 
-    So an update that drops a VLAN clears the VLAN, one that drops a VF's trust restores the original, and what nobody
-    ever requested is left alone.
+    An update that drops a VLAN therefore clears the VLAN, one that drops the trust of a VF restores the original trust,
+    and a setting that was never requested is not changed.
     """
     before = {resource.identity: resource for resource in former}
     return [
@@ -194,12 +194,12 @@ def dropped(desired: Iterable[Resource], former: Sequence[Resource]) -> list[Res
 
 
 def batched_last(taken: Iterable[Step]) -> list[Step]:
-    """Return the steps of several VIFs, each once, with those that one transaction can take together at the end."""
+    """Return the steps of several VIFs, each once; those that one transaction can apply together come last."""
     return sorted(dict.fromkeys(taken), key=lambda step: step.subject.batched)
 
 
 def batched_first(taken: Iterable[Step]) -> list[Step]:
-    """Return the same for a removal: the switch lets go of a device before the device is removed."""
+    """Return the same for a removal: a port is removed from its switch before its device is removed."""
     return sorted(dict.fromkeys(taken), key=lambda step: not step.subject.batched)
 
 

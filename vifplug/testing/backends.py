@@ -52,7 +52,7 @@ class ResourceConformance:
     Set the attributes below.
     """
 
-    #: makes the backend
+    #: the class of the backend, or another callable that returns one
     backend: ClassVar[Callable[[], Backend]]
     #: resources of the kind; every law is tested with each
     examples: ClassVar[Sequence[Resource]] = ()
@@ -62,14 +62,14 @@ class ResourceConformance:
     private_network: ClassVar[bool] = True
 
     def prepare(self) -> None:
-        """Override it to make what the examples depend on."""
+        """Create what the examples depend on. Override it if they depend on anything."""
 
     def occupy(self, resource: Resource) -> None:
-        """Override it to make something under the resource's name that is not vifplug's."""
-        pytest.fail("override `occupy`: make something under the resource's name that is not vifplug's", pytrace=False)
+        """Create an object of another owner under the resource's name. Override it."""
+        pytest.fail("override `occupy`: create an object of another owner under the resource's name", pytrace=False)
 
     def look(self) -> object:
-        """Return what the backend can change of the machine. Override it if that is not network links."""
+        """Return the part of the machine that the backend can change. Override it if that is not network links."""
         return re.sub(_PASSING, "", netns.ip("-oneline", "link"), flags=re.MULTILINE) if self.private_network else None
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:

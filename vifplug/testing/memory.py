@@ -20,7 +20,7 @@ from vifplug.plan.steps import Observed, Step
 
 
 class MemoryBackend:
-    """Every kind of resource, as a dictionary.
+    """A backend for every kind of resource, in a dictionary.
 
     Args:
         fail_on: the steps that fail: identities, or a function that says so for a step.
@@ -98,7 +98,7 @@ def _seen(there: Observed, owner: str) -> Observed:
 
 
 class MemoryHost(Host):
-    """A host whose resources are all in one backend; it has no bridge that a survey would find, and no SR-IOV."""
+    """A host whose resources are all in one backend. It reports no bridges and no SR-IOV."""
 
     def __init__(self, memory: MemoryBackend) -> None:
         super().__init__(OvsSettings())

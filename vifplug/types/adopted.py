@@ -1,4 +1,4 @@
-"""The port that libvirt plugged for a running guest: vifplug checks and changes it, and never makes it.
+"""The port that libvirt plugged for a running guest: vifplug checks and changes it, and never creates it.
 
 The desired state is what libvirt itself writes (9.0: virNetDevOpenvswitchAddPort). Bandwidth, MTU and the tap stay
 libvirt's.

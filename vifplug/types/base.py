@@ -1,6 +1,6 @@
-"""What a VIF type is: two pure functions, and data about itself.
+"""The base class of VIF types: two pure functions, and data about the type.
 
-plug, unplug, update, check, plan and rollback all follow from ``desired``, for third-party types as for vifplug's own.
+vifplug derives plug, unplug, update, check, plan and rollback from ``desired``, also for third-party types.
 """
 
 from __future__ import annotations
@@ -33,26 +33,26 @@ class Option:
     """One configuration option of a type, in its group ``[vifplug_<name>]``."""
 
     name: str
-    #: the text that the generated configuration file shows
+    #: description in the generated configuration file
     help: str
-    #: ``user`` and ``group`` take a name or a number, and ``mode`` an octal string; the type gets the number
+    #: ``user`` and ``group`` accept a name or a number, ``mode`` an octal string; the type gets the number
     kind: Literal["str", "int", "float", "bool", "user", "group", "mode"] = "str"
     default: Any = None
-    #: the values that are allowed; none listed: any
+    #: the allowed values; empty: any
     choices: Sequence[Any] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class TypeSettings:
-    """What the configuration says to every type."""
+    """The configuration that all types share."""
 
-    #: who makes a VIF's tap; None leaves it to the type's own default
+    #: who creates the taps; None: the default of the type
     tap_owner: str | None = None
-    #: the numeric user that may open a tap
+    #: uid of the user who may open a tap
     tap_user: int = 0
-    #: the numeric group that may open a tap; None: no group
+    #: gid of the group that may open a tap; None: no group
     tap_group: int | None = None
-    #: datapath type of Open vSwitch bridges that vifplug makes
+    #: datapath type of Open vSwitch bridges that vifplug creates
     datapath_type: str | None = None
     #: QoS type of Open vSwitch ports whose VIF has no bandwidth
     default_qos_type: str | None = None
@@ -63,7 +63,7 @@ class TypeSettings:
 
 
 class NoFacts:
-    """The facts if there is no host. What only a host knows raises Missing."""
+    """The facts without a host. Queries that only a host can answer raise Missing."""
 
     def virtual_function(self, address: str) -> VirtualFunctionFacts:
         raise Missing(f"no VF {address}: no host to query")
@@ -80,9 +80,9 @@ class NoFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """What surrounds a VIF."""
+    """The input of a type besides the VIF."""
 
-    #: the guest that it is for, if known
+    #: the guest of the VIF, if known
     instance: Instance | None = None
     #: the values of the type's own options, by name
     options: Mapping[str, Any] = FrozenMap()
@@ -93,7 +93,7 @@ class Context:
 
 
 class VIFType(abc.ABC):
-    """One consolidated VIF type. It is stateless; its methods are pure and never see the machine."""
+    """The base class of a VIF type. It is stateless, and its methods are pure: they do not touch the machine."""
 
     #: the entry point's name and the document's ``type``
     name: ClassVar[str]
@@ -107,7 +107,7 @@ class VIFType(abc.ABC):
     refuses: ClassVar[Mapping[str, str]] = {}
     #: whether the VIF has a network device of its own on the host; without one, ``target`` is None
     has_device: ClassVar[bool] = True
-    #: who makes the tap if neither document nor configuration say; None for a type without a tap
+    #: who creates the tap if neither document nor configuration say so; None for a type without a tap
     tap_owner: ClassVar[str | None] = None
 
     @abc.abstractmethod
@@ -116,33 +116,33 @@ class VIFType(abc.ABC):
 
         Args:
             vif: the VIF, with its ``source`` as an instance of the type's own class.
-            context: its guest, the options and the host's facts.
+            context: the guest, the options and the facts of the host.
 
         Raises:
-            Missing: the host lacks something that the element names.
+            Missing: something that the element names does not exist on the host.
         """
 
     @abc.abstractmethod
     def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
-        """Return what must hold on the host, in the order in which it is made. It is removed in reverse order.
+        """Return the required state of the host, in the order of creation. It is removed in reverse order.
 
         Args:
             vif: the VIF, with its ``source`` as an instance of the type's own class.
-            context: its guest, the options and the host's facts.
+            context: the guest, the options and the facts of the host.
 
         Raises:
-            Missing: the host lacks something that the VIF needs.
+            Missing: something that the VIF needs does not exist on the host.
         """
 
     def problems(self, vif: VIF, context: Context) -> Iterator[Problem]:
-        """Yield what the type does not support of ``vif``, beyond ``refuses``.
+        """Yield what the type does not support, in addition to ``refuses``: each problem with its path and a reason.
 
-        Each problem has its path in the VIF document, and a reason. All of them are reported at once.
+        vifplug reports all problems together.
         """
         return iter(())
 
     def owner(self, vif: VIF, context: Context) -> str | None:
-        """Return who makes the tap: as the document says, else the configuration, else the type's default.
+        """Return who creates the tap: according to the document, else the configuration, else the type.
 
         Returns:
             ``vifplug``, ``libvirt``, or None for a type without a tap.
@@ -183,7 +183,7 @@ def broken(*rules: Rule) -> Iterator[Problem]:
 
 
 def nic_problems(vif: VIF, model: str | None = None) -> Iterator[Problem]:
-    """Yield what libvirt does not take of an emulated NIC's model and driver (`vifplug.guest.capabilities`).
+    """Yield what libvirt does not support in the model and driver of an emulated NIC (`vifplug.guest.capabilities`).
 
     Args:
         vif: the VIF.
@@ -194,13 +194,13 @@ def nic_problems(vif: VIF, model: str | None = None) -> Iterator[Problem]:
 
 
 def target_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
-    """Yield a problem if vifplug makes the tap and the VIF has no name for it."""
+    """Yield a problem if vifplug creates the tap and the VIF has no name for it."""
     if owner == "vifplug" and vif.target is None:
         yield Problem("$.target", "expected a device name for the tap that vifplug creates, got null")
 
 
 def _is_set(vif: VIF, key: str) -> bool:
-    """Whether a key asks for anything; ``port.isolated`` false and the default target do not."""
+    """Return whether a key requests anything; ``port.isolated`` false and the default target do not."""
     value = getattr(vif, key)
     if key == "target" and value == default_target(vif.id):
         return False

@@ -1,5 +1,7 @@
-"""What a plugin has to be, checked when it is loaded rather than when it is first used. Each function says in words
-what is wrong, to follow the plugin's name in a sentence; empty when nothing is."""
+"""The requirements of a plugin, checked when it is loaded rather than when it is first used.
+
+Each function returns what is wrong, as the end of a sentence that begins with the plugin's name; empty if it is valid.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,7 @@ _BACKEND = ("observe", "apply", "close")
 
 
 def type_problem(name: str, cls: Any) -> str:
-    """What keeps ``cls`` from being the VIF type ``name``. The version comes first: it explains all the rest."""
+    """Return why ``cls`` cannot be the VIF type ``name``. The version comes first: it explains all other problems."""
     if not _is_subclass(cls, VIFType):
         return "is not a subclass of vifplug.types.base.VIFType"
     if problem := version_problem(cls.api_version):
@@ -51,7 +53,7 @@ def type_problem(name: str, cls: Any) -> str:
 
 
 def resource_problem(kind: str, backend: Any) -> str:
-    """What keeps ``backend`` from being the backend of a resource kind. One that states no version has the present."""
+    """Return why ``backend`` cannot be the backend of a resource kind. Its default version is the current one."""
     if problem := version_problem(getattr(backend, "api_version", API_VERSION)):
         return problem
     if kind in registry.RESOURCES:
@@ -70,9 +72,9 @@ def resource_problem(kind: str, backend: Any) -> str:
 
 
 def version_problem(written_for: Any) -> str:
-    """Why a plugin that was written for this version of the plugin interface cannot be used.
+    """Return why a plugin that was written for this version of the plugin interface cannot be used.
 
-    Another major version means other rules; a newer minor version may rely on what is not there yet.
+    Another major version has other rules; a newer minor version may use what does not exist here.
     """
     if not (isinstance(written_for, tuple) and [type(each) for each in written_for] == [int, int]):
         return f"has the wrong api_version: expected two numbers, such as {API_VERSION!r}, got {written_for!r}"
@@ -86,7 +88,7 @@ def version_problem(written_for: Any) -> str:
 
 
 def source_problem(cls: type[VIFType]) -> str:
-    """What is wrong with the class of a type's source."""
+    """Return what is wrong with the class of a type's source."""
     source: Any = getattr(cls, "source", None)
     if not _is_subclass(source, Model):
         return f"has the wrong source: expected a Model class, got {source!r}"
@@ -98,7 +100,7 @@ def source_problem(cls: type[VIFType]) -> str:
 
 
 def option_problem(options: Any) -> str:
-    """What is wrong with a type's options."""
+    """Return what is wrong with a type's options."""
     if not isinstance(options, Sequence):
         return f"has the wrong options: expected a tuple of Option objects, got {options!r}"
     if wrong := [option for option in options if not isinstance(option, Option)]:
@@ -110,7 +112,7 @@ def option_problem(options: Any) -> str:
 
 
 def refusal_problem(refuses: Any) -> str:
-    """What is wrong with the keys that a type refuses."""
+    """Return what is wrong with the keys that a type refuses."""
     if not isinstance(refuses, Mapping):
         return f"has the wrong refuses: expected a map of keys to reasons, got {refuses!r}"
     if unknown := sorted(set(refuses) - REFUSABLE):

@@ -1,4 +1,4 @@
-"""ethernet: a tap that is connected in a manner that is not libvirt's business."""
+"""ethernet: a tap that another program connects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vifplug.types.base import NO_VF, Context, Rule, VIFType, broken, nic_proble
 
 
 class EthernetType(VIFType):
-    """A generic tap, made by vifplug (persistent) or by libvirt."""
+    """A tap that vifplug (persistently) or libvirt creates, and that another program connects."""
 
     name = "ethernet"
     source = EthernetSource
@@ -48,10 +48,10 @@ def host_mac_rule(vif: VIF, owner: str | None) -> Rule:
 
 
 def tap(vif: VIF, context: Context) -> Tap:
-    """The tap of ``vif``, as every tap that vifplug makes.
+    """Return the tap of ``vif``, with the settings of all taps that vifplug creates.
 
-    Its MAC cannot become a bridge's, it always has an owner (the kernel lets any local user open one that has none),
-    and it is multi-queue exactly when the element says so (libvirt's open fails otherwise).
+    Its MAC cannot become a bridge's. It always has an owner, because any local user may open a tap without one. It is
+    multi-queue if the element has several queues, because libvirt could not open it otherwise.
     """
     return Tap(
         name=vif.device,
@@ -65,9 +65,14 @@ def tap(vif: VIF, context: Context) -> Tap:
 
 
 def tap_interface(vif: VIF, owner: str | None, **changes: object) -> Interface:
-    """``<interface type='ethernet'>`` on a tap; libvirt must not manage one that is vifplug's.
+    """Return ``<interface type='ethernet'>`` on a tap, with managed='no' if vifplug owns the tap.
 
-    Without managed='no' libvirt deletes a tap that it finds, or its port (9.0: qemuInterfaceEthernetConnect).
+    Without managed='no', libvirt deletes an existing tap, or its port (9.0: qemuInterfaceEthernetConnect).
+
+    Args:
+        vif: the VIF.
+        owner: who creates the tap: ``vifplug`` or ``libvirt``.
+        changes: further fields of the Interface.
     """
     managed = False if owner == "vifplug" else None
     return Interface.of(vif, "ethernet", None, target=vif.target, target_managed=managed, **changes)

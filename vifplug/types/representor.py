@@ -1,4 +1,4 @@
-"""The netdev that stands for a virtual function in the NIC's embedded switch, as a port of an Open vSwitch bridge."""
+"""The representor of a virtual function (its netdev in the NIC's switch), as a port of an Open vSwitch bridge."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from vifplug.types.base import Context
 
 
 def plugged(vif: VIF, context: Context, facts: VirtualFunctionFacts) -> Iterator[Resource]:
-    """The representor of the VF, up, and its port on ``vif.source.bridge``. Raises Missing when it has none."""
+    """Yield the VF's representor, up, and its port on ``vif.source.bridge``.
+
+    Raises:
+        Missing: the VF has no representor.
+    """
     name = _name(vif, facts)
     yield LowerDevice(name=name, owner=vif.id, sysctls=HARDENED)
     yield openvswitch.bridge(vif, context)

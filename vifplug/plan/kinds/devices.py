@@ -42,7 +42,7 @@ class Tap(Device):
 
 @dataclass(frozen=True, kw_only=True)
 class LibvirtTap(Device):
-    """The tap that libvirt makes for a port that is there before it. It goes with QEMU, or else with the VIF."""
+    """The tap that libvirt creates for an existing port. It disappears with QEMU, else it is removed with the VIF."""
 
     kind = "libvirt-tap"
     ownership = Ownership.EXTERNAL
@@ -51,7 +51,7 @@ class LibvirtTap(Device):
 
 @dataclass(frozen=True, kw_only=True)
 class Macvtap(Device):
-    """A macvtap on ``lower``. ``mode`` is libvirt's word: vepa, bridge, private or passthrough.
+    """A macvtap on ``lower``, in one of libvirt's modes.
 
     ``user`` owns /dev/tap<ifindex>. The macvtap has the guest's own MAC.
     """
@@ -70,7 +70,7 @@ class Macvtap(Device):
 
 @dataclass(frozen=True, kw_only=True)
 class VethPair(Device):
-    """Two ends of one wire, ``name`` and ``peer``; every setting holds for both."""
+    """A veth pair, ``name`` and ``peer``; every setting applies to both ends."""
 
     kind = "veth"
     peer: DeviceName = immutable()
@@ -83,7 +83,7 @@ class VethPair(Device):
 
 @dataclass(frozen=True, kw_only=True)
 class LinuxBridge(Device):
-    """A Linux bridge that vifplug makes for one VIF (the hybrid form). Times are in seconds."""
+    """A Linux bridge that vifplug creates for one hybrid VIF. Times are in seconds."""
 
     kind = "bridge"
     ageing_time: Seconds | None = None
@@ -95,7 +95,7 @@ class LinuxBridge(Device):
 
 @dataclass(frozen=True, kw_only=True)
 class BridgeVlan(Model):
-    """One VLAN of a bridge port (BRIDGE_VLAN_INFO): frames of ``id`` pass; ``pvid`` takes untagged ones in."""
+    """One VLAN of a bridge port (BRIDGE_VLAN_INFO): frames of ``id`` pass; ``pvid``: untagged frames belong to it."""
 
     id: Annotated[int, between(1, 4094)]
     pvid: bool = False
@@ -141,7 +141,7 @@ class BridgePort(Resource):
 
 @dataclass(frozen=True, kw_only=True)
 class SharedLink(Resource):
-    """A link that several VIFs use and none owns: created if it does not exist; of an existing one ``up`` is set."""
+    """A link that several VIFs use and none owns. It is created if it does not exist, else only set ``up``."""
 
     ownership = Ownership.SHARED
     name: DeviceName
@@ -154,14 +154,14 @@ class SharedLink(Resource):
 
 @dataclass(frozen=True, kw_only=True)
 class SharedBridge(SharedLink):
-    """A Linux bridge, made without delay, spanning tree and multicast snooping, as os-vif makes it."""
+    """A Linux bridge, created without delay, spanning tree and multicast snooping, as os-vif does."""
 
     kind = "shared-bridge"
 
 
 @dataclass(frozen=True, kw_only=True)
 class VlanLink(SharedLink):
-    """A VLAN device for macvtaps: VLAN ``vlan`` on the device ``physical``. The rest as of a `LowerDevice`."""
+    """A VLAN device for macvtaps: VLAN ``vlan`` on the device ``physical``."""
 
     kind = "vlan-link"
     physical: DeviceName = uncompared()
@@ -183,7 +183,7 @@ class VlanLink(SharedLink):
 
 @dataclass(frozen=True, kw_only=True)
 class AdoptedBridgePort(BridgePort):
-    """The port of a tap that libvirt put into a Linux bridge. ``mac`` is the tap's: names such as vnet0 come again."""
+    """The port of libvirt's tap on a Linux bridge. ``mac`` is the tap's: libvirt reuses names such as vnet0."""
 
     kind = "adopted-bridge-port"
     ownership = Ownership.BORROWED
@@ -192,28 +192,28 @@ class AdoptedBridgePort(BridgePort):
 
 @dataclass(frozen=True, kw_only=True)
 class LowerDevice(Resource):
-    """A device that has to exist: the one below a macvtap, a VF's representor, a Linux bridge."""
+    """A device that must exist, such as the one below a macvtap, a VF's representor or a Linux bridge."""
 
     kind = "lower-device"
     ownership = Ownership.BORROWED
     name: DeviceName
-    #: True: it has to be up, and stays up, since others may have come to rely on it
+    #: True: it must be up, and stays up, because other programs may rely on it
     up: bool | None = kept(default=True)
-    #: set for passthrough only, and restored. As found it may be anything: an empty bridge has all zeros
+    #: set for passthrough only, and restored; an observed MAC can be anything, such as all zeros
     mac: AnyMac | None = None
     #: bytes; set and restored. lo has 65536
     mtu: Annotated[int, between(0, 2**32 - 1)] | None = None
-    #: below a macvtap: whether no other VIF may have the device
+    #: below a macvtap: whether no other VIF may use the device
     exclusive: bool = uncompared(default=False)
-    #: below a macvtap: whether any number of VIFs may have it
+    #: below a macvtap: whether other VIFs may use it too
     shared: bool = uncompared(default=False)
-    #: the virtual function that it is, by its PCI address: another VIF could have that by another name
+    #: PCI address, if it is a virtual function: another VIF may name it by its address
     function: PciAddress | None = uncompared(default=None)
-    #: what it has to be (IFLA_INFO_KIND), such as ``bridge``; None: anything
+    #: the required kind (IFLA_INFO_KIND), such as ``bridge``; None: any
     link_kind: str | None = uncompared(default=None)
-    #: as those of a device that vifplug makes; they stay
+    #: as in `Device`; they stay
     sysctls: FrozenMap[SysctlKey, Word] = kept(default=FrozenMap())
-    #: as found, of a Linux bridge: whether it filters VLANs; None where the kernel cannot
+    #: observed only, of a Linux bridge: whether it filters VLANs; None if the kernel cannot
     vlan_filtering: bool | None = uncompared(default=None, compare=False)
 
     @property
@@ -235,7 +235,7 @@ class LowerDevice(Resource):
 
 @dataclass(frozen=True, kw_only=True)
 class VirtualFunction(Resource):
-    """The settings of an SR-IOV VF, made through its PF. ``name`` is the VF's PCI address; rates are Mbit/s."""
+    """The settings of an SR-IOV VF, written through its PF. ``name`` is its PCI address; rates are in Mbit/s."""
 
     kind = "vf"
     noun = "virtual function"
@@ -260,7 +260,7 @@ class VirtualFunction(Resource):
 
 @dataclass(frozen=True, kw_only=True)
 class PciFunction(Resource):
-    """A PCI function that has to exist, and of which nothing is set. ``name`` is its address."""
+    """A PCI function that must exist; nothing is set on it. ``name`` is its address."""
 
     kind = "pci-function"
     noun = "PCI function"
@@ -274,10 +274,10 @@ class PciFunction(Resource):
 
 @dataclass(frozen=True, kw_only=True)
 class VhostSocket(Resource):
-    """Where a vhost-user socket will be: ``name`` is its path. Its directory has an owner, a group and a mode, which
-    are set when it is made: one that is there is never altered, since a document may name any.
+    """The path of a vhost-user socket (``name``), and the owner, group and mode of its directory.
 
-    ``stale``: a socket file is there and nobody listens on it. A live socket is never removed; it holds its VIF.
+    They are set when the directory is created; an existing directory is never changed, because a document may name any.
+    ``stale``: the socket exists and no process listens on it. A live socket is never removed: its VIF is in use.
     """
 
     kind = "vhost-socket"
@@ -305,5 +305,5 @@ class VhostSocket(Resource):
 
 
 def _rights(values: Mapping[str, int], names: Iterable[str]) -> str:
-    """Mode, owner and group in words."""
+    """Return mode, owner and group in words."""
     return joined((f"mode {values[name]:04o}" if name == "mode" else f"{name} {values[name]}" for name in names), "and")

@@ -13,7 +13,7 @@ from vifplug.plan.resource import Ownership, Resource, resettable, uncompared
 
 @dataclass(frozen=True, kw_only=True)
 class OvsBridge(Resource):
-    """An Open vSwitch bridge: created with ``datapath_type`` if it does not exist, and never altered if it does."""
+    """An Open vSwitch bridge: created with ``datapath_type`` if it does not exist; an existing one is not changed."""
 
     kind = "ovs-bridge"
     noun = "Open vSwitch bridge"
@@ -21,9 +21,9 @@ class OvsBridge(Resource):
     ownership = Ownership.SHARED
     name: DeviceName
     datapath_type: str | None = uncompared(default=None)
-    #: it goes with its last port, if vifplug made it
+    #: removed with its last port, if vifplug created it
     transient: bool = uncompared(default=False)
-    #: as found, of a VLAN bridge (``ovs-vsctl add-br NAME PARENT VLAN``): its parent bridge, and the VLAN there
+    #: observed only, of a VLAN bridge (``ovs-vsctl add-br NAME PARENT VLAN``): its parent bridge, and the VLAN there
     parent: str | None = uncompared(default=None)
     tag: int | None = uncompared(default=None)
 
@@ -66,8 +66,8 @@ class OvsPolicing(Model):
 class OvsPort(Resource):
     """A port of one interface on an Open vSwitch bridge, with everything about it.
 
-    In the maps only the keys that are named are managed; a value of None means that the key must not be there.
-    ``role`` tells the ports of one VIF apart; with ``owner`` it gives the row UUIDs.
+    In the maps, only the named keys are managed; a value of None means that the key must not exist. ``role``
+    distinguishes the ports of one VIF; the UUIDs of the rows are derived from ``owner`` and ``role``.
     """
 
     kind = "ovs-port"
@@ -85,14 +85,14 @@ class OvsPort(Resource):
     #: the QoS of a port without ``qos`` whose bridge has the kernel's datapath: `vifplug.plan.defaults` fills it in
     default_qos: OvsQos | None = uncompared(default=None)
     policing: OvsPolicing | None = resettable(OvsPolicing())
-    #: the step ends only when ovs-vswitchd has done it, whatever the configuration says
+    #: the step waits for ovs-vswitchd, whatever the configuration says
     awaited: bool = uncompared(default=False)
-    #: the VLAN of a port that is made, where ``vlan`` is left to whoever else sets it
+    #: the VLAN of a new port, if another program sets ``vlan`` later
     initial: OvsVlan | None = uncompared(default=None)
-    #: Interface.error, or what an ofport of -1 means: desired empty, so that an error is a difference. None: its
-    #: device may come later
+    #: Interface.error, or the meaning of an ofport of -1. Desired: empty, so that an error is a difference; None: the
+    #: device may be created later
     error: str | None = ""
-    #: as found: ovs-vswitchd has opened its device. That comes by itself, and later
+    #: observed only: ovs-vswitchd has opened its device
     opened: bool = uncompared(default=False, compare=False)
 
     @property
@@ -109,16 +109,16 @@ class OvsPort(Resource):
 
     @property
     def iface_id(self) -> str | None:
-        """Which logical port it is, to OVN and other controllers; None: none, such as one end of a patch."""
+        """The logical port of OVN and other controllers; None: none, as for an end of a patch."""
         return self.external_ids.get("iface-id")
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdoptedPort(Resource):
-    """A port that libvirt, or somebody else, put on an Open vSwitch bridge for a guest that runs.
+    """A port that libvirt, or another program, created on an Open vSwitch bridge for a running guest.
 
-    The UUIDs of its rows are not known, so it is found by its name. If ``external_ids`` has an iface-id, a port with
-    another one is another guest's. Unplugging restores what the port was before; the port itself stays.
+    It is found by its name, because the UUIDs of its rows are not known. If ``external_ids`` has an iface-id, a port
+    with another one belongs to another guest. Unplugging restores the settings of the port; the port stays.
     """
 
     kind = "adopted-port"
@@ -127,10 +127,10 @@ class AdoptedPort(Resource):
     ownership = Ownership.BORROWED
     bridge: str
     vlan: OvsVlan | None = resettable(OvsVlan())
-    #: of the Interface; as an `OvsPort` has them
+    #: of the Interface; as in `OvsPort`
     external_ids: FrozenMap[str, str | None] = FrozenMap()
     error: str = ""
-    #: as found: the UUIDs of its rows in the tables Port and Interface
+    #: observed only: the UUIDs of its rows in the tables Port and Interface
     port_row: str | None = uncompared(default=None)
     interface_row: str | None = uncompared(default=None)
 
@@ -143,7 +143,7 @@ class AdoptedPort(Resource):
 class OvsQdisc(Resource):
     """The kernel's root qdisc of an Open vSwitch port with QoS: libvirt replaces it when the guest starts.
 
-    Applied by having ovs-vswitchd build it again: clear Port.qos, commit, set it, commit (libvirt does so since 6.9).
+    To apply it, vifplug has ovs-vswitchd recreate it: clear Port.qos, commit, set it, commit (as libvirt since 6.9).
     """
 
     kind = "ovs-qdisc"
@@ -155,7 +155,7 @@ class OvsQdisc(Resource):
 
     @classmethod
     def of(cls, port: OvsPort) -> OvsQdisc:
-        """That of a port."""
+        """Return the root qdisc of a port."""
         return cls(name=port.name, owner=port.owner, role=port.role)
 
 
@@ -163,10 +163,10 @@ _ROWS = uuid.UUID("6f0b7b5e-4c1b-5c9f-9d7e-1d2c3b4a5f60")
 
 
 def ovs_uuid(row: str, owner: Uuid, role: str = "") -> str:
-    """The UUID of one of the rows of a VIF's port; ``row`` is port, interface, qos or queue.
+    """Return the UUID of a row of a VIF's port; ``row`` is port, interface, qos or queue.
 
-    It follows from the VIF's id, so retry, check and unplug need no look-up, and whether an interrupted transaction
-    took place is settled by asking for it (RFC 7047 has no sub-select; insert with uuid: OVS 2.13).
+    It is derived from the VIF's id. Retry, check and unplug therefore need no look-up, and a query of the row tells
+    whether an interrupted transaction was executed (RFC 7047 has no sub-select; insert with uuid: OVS 2.13).
     """
     return str(uuid.uuid5(_ROWS, f"{row}:{owner}:{role}"))
 
@@ -176,5 +176,5 @@ _OSVIF_QOS = uuid.UUID("68da264a-847f-42a8-8ab0-5e774aee3d95")
 
 
 def osvif_qos_id(device: str) -> str:
-    """QoS.external_ids:id of a default QoS row: os-vif's, so that each of the two finds the rows of the other."""
+    """Return QoS.external_ids:id of a default QoS row: os-vif's, so vifplug and os-vif find each other's rows."""
     return str(uuid.uuid5(_OSVIF_QOS, device))

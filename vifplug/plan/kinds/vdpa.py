@@ -1,7 +1,4 @@
-"""What the vdpa type, its look-up on the host and the backend of its resource have in common.
-
-A third-party type would have this in a module of its own: nothing else in vifplug knows it.
-"""
+"""The common part of the vdpa type, its look-up and the backend of its resource, as in a third-party package."""
 
 from __future__ import annotations
 
@@ -20,10 +17,10 @@ VHOST_VDPA = "vhost_vdpa"
 
 @dataclass(frozen=True, kw_only=True)
 class VdpaFacts:
-    """A vdpa device: its name on the vdpa bus, and ``device``, what a guest opens: empty where it is not vhost_vdpa's.
+    """A vdpa device. ``name`` is its name on the vdpa bus, ``device`` what a guest opens (empty without vhost_vdpa).
 
-    ``function`` is the PCI function that it is on, None for one in software, and ``virtual`` whether that is an SR-IOV
-    VF. ``driver`` is empty where it has none.
+    ``function`` is its PCI function; None for a device in software. ``virtual``: the function is an SR-IOV VF.
+    ``driver`` is empty if the device has none.
     """
 
     name: str
@@ -37,10 +34,10 @@ class VdpaFacts:
 class VdpaDevice(Resource):
     """A vdpa device that a guest gets. It must exist, be free, and have what the VIF requests.
 
-    Nothing of it is ever set. ``mac`` is what the device tells the guest, whatever the element says: a driver cannot
-    write it (virtio 1.2 section 5.1.4; the kernel's simulator lets it). None leaves it to QEMU, which ignores all zeros
-    (hw/net/virtio-net.c, virtio_net_get_config). ``queues`` are pairs; a device that has more has as many as are
-    requested. ``function`` is the VF that it is on.
+    vifplug never changes it. ``mac`` is the MAC that the guest sees, whatever the element says: a driver cannot write
+    it (virtio 1.2 section 5.1.4; the kernel's simulator allows it). None: QEMU decides, and ignores all zeros
+    (hw/net/virtio-net.c, virtio_net_get_config). ``queues`` is the number of queue pairs, or more. ``function`` is its
+    VF.
     """
 
     kind = VDPA_DEVICE
@@ -75,7 +72,7 @@ class VdpaDevice(Resource):
 
 
 def unbound(name: str, driver: str) -> str:
-    """The sentence for a device that no guest can have, since another driver has it, or none."""
+    """Return the sentence for a device that no guest can use, because it is bound to another driver or to none."""
     sysfs = "/sys/bus/vdpa"
     free = f"echo {name} > {sysfs}/devices/{name}/driver/unbind; " if driver else ""
     return (
