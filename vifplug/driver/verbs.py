@@ -268,8 +268,8 @@ class VIFDriver:
         """Disconnect a VIF: remove what vifplug created for it, and restore what vifplug changed.
 
         Unplugging a VIF that is not plugged succeeds. If the record is missing or damaged, unplug removes everything on
-        the host that has the VIF's mark. Unplug does not roll back: it removes what it can and raises PartlyDone listing
-        the rest; calling it again resumes.
+        the host that has the VIF's mark. Unplug does not roll back: it removes what it can, and raises
+        PartlyDone listing the rest; calling it again resumes.
 
         Args:
             vif_id: the id of the VIF.
