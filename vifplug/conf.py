@@ -115,10 +115,7 @@ OPTIONS: tuple[cfg.Opt, ...] = (
         help="Who creates the tap of a VIF, unless its document says so. Unset: the default of its type, which is "
         "vifplug for bridge and libvirt for direct.",
     ),
-    cfg.ListOpt(
-        "enabled_types",
-        help="Names of the VIF types that may be used. Unset: all installed types.",
-    ),
+    cfg.ListOpt("enabled_types", help="Names of the VIF types that may be used. Unset: all installed types."),
     cfg.Opt(
         "tap_user",
         USER,

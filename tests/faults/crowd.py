@@ -158,8 +158,8 @@ def watch_the_record(record: Store, signs: Signs) -> None:
     before, holdings, after = signs.seen(), all_holdings(record), signs.seen()
     for each in holdings:
         beside = [other for other in holdings if other.name == each.name and other is not each]
-        assert not (each.alone and beside), (each, beside)
-    held = {(each.name.removeprefix("device "), each.vif_id, each.alone) for each in holdings}
+        assert not (each.exclusive and beside), (each, beside)
+    held = {(each.name.removeprefix("device "), each.vif_id, each.exclusive) for each in holdings}
     assert {sign[:3] for sign in before & after} <= held
     limited = [each for each in holdings if each.name == "device x0"]
     assert len(limited) <= 2

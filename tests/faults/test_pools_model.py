@@ -419,7 +419,7 @@ class Pools(RuleBasedStateMachine):
 
     def _all_held(self) -> dict[tuple[str, str], bool]:
         found = all_holdings(Store(self.home.path / "state"))
-        return {(each.name.removeprefix("device "), each.vif_id): each.alone for each in found}
+        return {(each.name.removeprefix("device "), each.vif_id): each.exclusive for each in found}
 
     @invariant()
     def the_record_is_the_model(self) -> None:

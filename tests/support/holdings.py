@@ -15,4 +15,4 @@ def all_holdings(store: Store) -> list[Holding]:
         rows = database.execute(
             "SELECT name, vif_id, alone, instance FROM claim JOIN vif USING (vif_id) ORDER BY name, vif_id"
         )
-        return [Holding(name=n, vif_id=v, alone=bool(alone), instance=guest) for n, v, alone, guest in rows]
+        return [Holding(name=n, vif_id=v, exclusive=bool(alone), instance=guest) for n, v, alone, guest in rows]

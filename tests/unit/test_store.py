@@ -137,13 +137,13 @@ def test_what_is_shared_has_many_holders_and_no_claim(store: Store) -> None:
     store.put([record("a", shares=("x",)), record("b", shares=("x",), instance='{"uuid": "u"}')])
     with pytest.raises(Conflict, match="x is requested by VIF c and in use by VIF a"):
         store.put([record("c", claims=("x",))])
-    assert [(each.vif_id, each.alone, each.instance) for each in store.holdings(["x", "y"])] == [
+    assert [(each.vif_id, each.exclusive, each.instance) for each in store.holdings(["x", "y"])] == [
         ("a", False, None),
         ("b", False, '{"uuid": "u"}'),
     ]
     store.delete(["a", "b"])
     store.put([record("c", claims=("x", "y"), shares=("x",))])
-    assert [(each.name, each.vif_id, each.alone) for each in all_holdings(store)] == [
+    assert [(each.name, each.vif_id, each.exclusive) for each in all_holdings(store)] == [
         ("x", "c", True),
         ("y", "c", True),
     ]

@@ -63,7 +63,7 @@ class Admission:
         """Yield what another VIF has of what this one would claim."""
         desired = {each.name: each for each in _holdings_of(job)}
         for other in self._holdings(desired):
-            if other.vif_id != job.vif.id and (other.alone or desired[other.name].alone):
+            if other.vif_id != job.vif.id and (other.exclusive or desired[other.name].exclusive):
                 yield taken(other.name, job.vif.id, other.vif_id)
 
     def _unready(self, job: Job) -> Iterator[str]:
@@ -99,4 +99,7 @@ def _holdings_of(job: Job) -> list[Holding]:
     """Return what the VIF would claim."""
     record = job.record("plugged")
     names = [(name, True) for name in record.claims] + [(name, False) for name in record.shares]
-    return [Holding(name=name, vif_id=job.vif.id, alone=alone, instance=record.instance) for name, alone in names]
+    return [
+        Holding(name=name, vif_id=job.vif.id, exclusive=exclusive, instance=record.instance)
+        for name, exclusive in names
+    ]

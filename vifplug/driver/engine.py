@@ -282,8 +282,8 @@ class Engine:
             if stored.is_interrupted:
                 found.append(Difference(stored.id, "state", "plugged", stored.state))
             desired = stored.resources
-            held = any(seen.held for each in desired if (seen := observed.get(each.identity)))
-            differences = steps.differences(desired if held else lasting(desired), observed)
+            running = any(seen.held for each in desired if (seen := observed.get(each.identity)))
+            differences = steps.differences(desired if running else lasting(desired), observed)
             found += [dataclasses.replace(one, vif_id=stored.id) for one in differences]  # a bridge has no owner
         return found
 

@@ -38,15 +38,7 @@ def host(
 def _network(definition: NetworkDefinition, pool: Iterable[PoolDevice]) -> view.NetworkView:
     network = definition.network
     if network is None:
-        return view.NetworkView(
-            name=definition.name or definition.place,
-            mode="",
-            bridge=None,
-            devices=(),
-            vlan="",
-            portgroups=(),
-            problem=str(definition),
-        )
+        return view.NetworkView(name=definition.name or definition.place, problem=str(definition))
     groups = (view.PortGroupView(name=g.name, default=g.default, vlan=vlan_text(g.vlan)) for g in network.portgroups)
     return view.NetworkView(
         name=network.name,

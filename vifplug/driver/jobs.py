@@ -23,14 +23,8 @@ if TYPE_CHECKING:
     from vifplug.host.host import Host
 
 
-@dataclass(frozen=True)
-class _Validated:
-    """A VIF that its type accepts."""
-
-    type: VIFType
-    #: with its source as the model of its type
-    vif: VIF
-    context: Context
+#: A VIF that its type accepts: the type, the VIF with its source as the model of the type, and the context
+_Validated = tuple[VIFType, VIF, Context]
 
 
 @dataclass(frozen=True)
@@ -106,10 +100,9 @@ class JobFactory:
         return stored and stored.validate()
 
     def _job(self, request: Request, actual: VIF) -> Job:
-        known = request.validated
-        if known is None or actual is not request.vif or request.guest != known.context.instance:
-            known = self._validate(actual, request.guest)
-        kind, bound, context = known.type, known.vif, known.context
+        unchanged = actual is request.vif and request.guest == request.instance
+        known = request.validated if unchanged else None
+        kind, bound, context = known or self._validate(actual, request.guest)
         actual = own_names.with_own_names(bound, self._host.own_name)
         return Job(
             vif=request.vif if request.vif.type == "network" else bound,
@@ -125,7 +118,7 @@ class JobFactory:
         kind, vif = self._types.bind(vif)
         context = dataclasses.replace(self._context, instance=instance, options=self._settings.types[kind.name])
         plugins.validate(kind, vif, context)
-        return _Validated(kind, vif, context)
+        return kind, vif, context
 
 
 def _reserve(job: Job, transaction: StoreTransaction) -> None:

@@ -216,7 +216,7 @@ class VIFDriver:
         self,
         pairs: Iterable[tuple[VIF, Instance | None]],
         *,
-        asked: Mapping[str, VIF] = MappingProxyType({}),
+        requested: Mapping[str, VIF] = MappingProxyType({}),
         dry_run: bool = False,
     ) -> list[Adopted]:
         """Take over VIFs that libvirt plugged for a running guest: all of them or none. The host is not changed.
@@ -226,8 +226,8 @@ class VIFDriver:
 
         Args:
             pairs: each VIF, as its guest has it, with the guest.
-            asked: by id, the VIFs of named networks that the VIFs come from. A VIF is recorded as it is if this host
-                does not define its network.
+            requested: by id, the VIFs of named networks that the VIFs come from. A VIF is recorded as it is if this
+                host does not define its network.
             dry_run: record nothing.
 
         Raises:
@@ -239,8 +239,8 @@ class VIFDriver:
         found = [(adoption.in_place(vif, self._host), instance) for vif, instance in pairs]
         for vif, instance in found:
             self._jobs.request(vif, instance)
-        defined = {each.name for each in self.networks.all() if each.network} if asked else set()
-        known = {vif_id: vif for vif_id, vif in asked.items() if vif.source.network in defined}
+        defined = {each.name for each in self.networks.all() if each.network} if requested else set()
+        known = {vif_id: vif for vif_id, vif in requested.items() if vif.source.network in defined}
         with self._store.lock([vif.id for vif, _ in found], self._settings.lock_timeout):
             jobs = [
                 self._jobs.of(known.get(vif.id, vif), vif, self._jobs.former(vif), instance) for vif, instance in found

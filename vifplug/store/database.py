@@ -16,6 +16,9 @@ from vifplug.errors import StoreFailed
 #: How long SQLite waits for the transactions of others, in seconds; one takes milliseconds.
 _TIMEOUT = 30.0
 
+#: Begin a transaction that excludes other writers; wait for their transactions to end.
+BEGIN = "BEGIN IMMEDIATE"
+
 
 def _first_schema(database: sqlite3.Connection) -> None:
     database.execute(
@@ -118,26 +121,11 @@ def _migrate(database: sqlite3.Connection, path: Path) -> None:
             "install the vifplug that wrote it, or a later one"
         )
     if found < len(MIGRATIONS):
-        begin(database)
-        try:
+        with database:  # which commits, or rolls back after an error
+            database.execute(BEGIN)
             for migration in MIGRATIONS[found:]:
                 migration(database)
             database.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
-            database.execute("COMMIT")
-        except BaseException:
-            roll_back(database)
-            raise
-
-
-def begin(database: sqlite3.Connection) -> None:
-    """Begin a transaction that excludes other writers; wait for their transactions to end."""
-    database.execute("BEGIN IMMEDIATE")
-
-
-def roll_back(database: sqlite3.Connection) -> None:
-    """Roll the transaction back, unless SQLite did so itself, as it does after a full disk and other errors."""
-    if database.in_transaction:
-        database.execute("ROLLBACK")
 
 
 # -- failures -----------------------------------------------------------------------------------------------------
@@ -150,20 +138,12 @@ _NO_DIRECTORY = "{directory} is not a directory: move it away, or set [vifplug] 
 
 #: Why, and what to do, by what SQLite (https://www.sqlite.org/rescode.html) or the kernel says.
 _REASONS: dict[str | int, str] = {
-    "SQLITE_FULL": _FULL,
-    "SQLITE_NOTADB": _DAMAGED,
-    "SQLITE_CORRUPT": _DAMAGED,
-    "SQLITE_READONLY": _FORBIDDEN,
-    "SQLITE_CANTOPEN": _FORBIDDEN,
-    "SQLITE_PERM": _FORBIDDEN,
+    **dict.fromkeys(("SQLITE_FULL", errno.ENOSPC, errno.EDQUOT), _FULL),
+    **dict.fromkeys(("SQLITE_NOTADB", "SQLITE_CORRUPT"), _DAMAGED),
+    **dict.fromkeys(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", errno.EACCES, errno.EPERM), _FORBIDDEN),
     "SQLITE_BUSY": f"another process has kept it locked for {_TIMEOUT:g} s: end that process and try again",
-    errno.ENOSPC: _FULL,
-    errno.EDQUOT: _FULL,
-    errno.EACCES: _FORBIDDEN,
-    errno.EPERM: _FORBIDDEN,
     errno.EROFS: _READ_ONLY,
-    errno.ENOTDIR: _NO_DIRECTORY,
-    errno.EEXIST: _NO_DIRECTORY,
+    **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), _NO_DIRECTORY),
 }
 
 

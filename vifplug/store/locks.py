@@ -7,7 +7,6 @@ number of them. The kernel releases the locks of a process that dies, so no lock
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import os
@@ -25,7 +24,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.05
 
 
 @contextlib.contextmanager
-def held(descriptor: int, vif_ids: Iterable[str], timeout: float) -> Iterator[None]:
+def locked(descriptor: int, vif_ids: Iterable[str], timeout: float) -> Iterator[None]:
     """Lock the VIFs' bytes of an open file inside the ``with``.
 
     They are locked in ascending order, so that no two callers wait for each other.
@@ -65,10 +64,8 @@ def _taken(descriptor: int, offset: int, deadline: float) -> bool:
 def _tried(descriptor: int, offset: int) -> bool:
     try:
         _set(descriptor, fcntl.F_WRLCK, offset, 1)
-    except OSError as error:
-        if error.errno in (errno.EAGAIN, errno.EACCES):
-            return False
-        raise
+    except (BlockingIOError, PermissionError):  # EAGAIN, EACCES
+        return False
     return True
 
 

@@ -60,7 +60,7 @@ class Holding:
     name: str
     vif_id: str
     #: no other VIF may have it
-    alone: bool
+    exclusive: bool
     #: JSON of the VIF's guest
     instance: str | None
 
@@ -130,13 +130,13 @@ class Store:
         """
         with database.failures(self._path):
             connection = self._connection()
-            database.begin(connection)
+            connection.execute(database.BEGIN)
         try:
             yield StoreTransaction(connection, self._path)
             with database.failures(self._path):
                 connection.execute("ROLLBACK" if dry_run else "COMMIT")
         except BaseException:
-            database.roll_back(connection)
+            connection.rollback()  # does nothing if SQLite has rolled back itself, as after a full disk
             raise
 
     @contextlib.contextmanager
@@ -156,7 +156,7 @@ class Store:
             database.make(self._directory)
             descriptor = os.open(self._lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            with locks.held(descriptor, vif_ids, timeout):
+            with locks.locked(descriptor, vif_ids, timeout):
                 yield
         finally:
             os.close(descriptor)
@@ -174,15 +174,15 @@ class Store:
     def _connection(self) -> DatabaseConnection:
         """Return this thread's connection, unless it is of another process, was closed, or is to a removed file."""
         process = os.getpid()
-        held: tuple[_Place, DatabaseConnection] | None = getattr(self._local, "held", None)
-        if held and held[0] == (process, self._epoch, _inode(self._path)):
-            return held[1]
-        if held and held[0][0] != process:
-            _inherited.append(held[1])
-        elif held:
-            held[1].close()
+        opened: tuple[_Place, DatabaseConnection] | None = getattr(self._local, "opened", None)
+        if opened and opened[0] == (process, self._epoch, _inode(self._path)):
+            return opened[1]
+        if opened and opened[0][0] != process:
+            _inherited.append(opened[1])
+        elif opened:
+            opened[1].close()
         connection = database.connect(self._directory, self._path)
-        self._local.held = ((process, self._epoch, _inode(self._path)), connection)
+        self._local.opened = ((process, self._epoch, _inode(self._path)), connection)
         self._opened.setdefault(process, weakref.WeakSet()).add(connection)
         return connection
 
@@ -207,9 +207,9 @@ class StoreTransaction:
             self.connection.executemany(_RELEASE, [(record.vif_id,) for record in records])
             for record in records:
                 for name in record.claims:
-                    _hold(self.connection, name, record.vif_id, alone=True)
+                    _hold(self.connection, name, record.vif_id, exclusive=True)
                 for name in set(record.shares).difference(record.claims):
-                    _hold(self.connection, name, record.vif_id, alone=False)
+                    _hold(self.connection, name, record.vif_id, exclusive=False)
 
     def delete(self, ids: Iterable[str]) -> None:
         """See `Store.delete`."""
@@ -258,12 +258,12 @@ def taken(name: str, vif_id: str, holder: str) -> str:
     return f"{name} is requested by VIF {vif_id} and in use by VIF {holder}: unplug that one first"
 
 
-def _hold(connection: sqlite3.Connection, name: str, vif_id: str, *, alone: bool) -> None:
+def _hold(connection: sqlite3.Connection, name: str, vif_id: str, *, exclusive: bool) -> None:
     """Record that a VIF has something, unless another VIF has it and one of the two claims it."""
     others = "SELECT vif_id FROM claim WHERE name = ? AND vif_id != ? AND (? OR alone) LIMIT 1"
-    if holder := connection.execute(others, (name, vif_id, alone)).fetchone():
+    if holder := connection.execute(others, (name, vif_id, exclusive)).fetchone():
         raise Conflict(taken(name, vif_id, holder[0]))
-    connection.execute("INSERT OR REPLACE INTO claim VALUES (?, ?, ?)", (name, vif_id, alone))
+    connection.execute("INSERT OR REPLACE INTO claim VALUES (?, ?, ?)", (name, vif_id, exclusive))
 
 
 def _holdings(connection: sqlite3.Connection, names: Iterable[str]) -> list[Holding]:
@@ -271,6 +271,6 @@ def _holdings(connection: sqlite3.Connection, names: Iterable[str]) -> list[Hold
     places = ", ".join("?" * len(names))
     rows = connection.execute(f"{_HOLDINGS} WHERE name IN ({places}) ORDER BY name, vif_id", names)
     return [
-        Holding(name=name, vif_id=vif_id, alone=bool(alone), instance=instance)
+        Holding(name=name, vif_id=vif_id, exclusive=bool(alone), instance=instance)
         for name, vif_id, alone, instance in rows
     ]

@@ -25,11 +25,11 @@ class NetworkView:
     """
 
     name: str
-    mode: str
-    bridge: str | None
-    devices: tuple[str, ...]
-    vlan: str
-    portgroups: tuple[PortGroupView, ...]
+    mode: str = ""
+    bridge: str | None = None
+    devices: tuple[str, ...] = ()
+    vlan: str = ""
+    portgroups: tuple[PortGroupView, ...] = ()
     problem: str = ""
 
 

@@ -49,7 +49,7 @@ class Adopt(Lister):
         for each in guest.interfaces:
             asked = {each.vif.id: each.asked} if each.asked else {}
             try:
-                yield from driver.adopt([(each.vif, guest.instance)], asked=asked, dry_run=dry_run)
+                yield from driver.adopt([(each.vif, guest.instance)], requested=asked, dry_run=dry_run)
             except VifplugError as error:
                 self.exit_code = max(self.exit_code, self.app.complain(error))
 
