@@ -46,9 +46,6 @@ class DescribedOption(kinds.ConfigType):
         except KeyError as error:
             raise ValueError(str(value)) from error
 
-    def __repr__(self) -> str:
-        return self.allowed
-
     def _formatter(self, value: object) -> str:
         return str(value)
 

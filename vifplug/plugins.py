@@ -71,7 +71,7 @@ class TypeRegistry:
         Raises:
             InvalidConfig: two distributions provide types of one name, or a type in ``enabled`` is not installed.
         """
-        found = unambiguous(entry_points(TYPES), "VIF type")
+        found = entry_points(TYPES, "VIF type")
         if missing := sorted(set(enabled or ()) - found.keys()):
             raise InvalidConfig(f"[vifplug] enabled_types has {joined(missing)}; installed: {joined(found)}")
         self._found = {name: point for name, point in found.items() if enabled is None or name in enabled}
@@ -122,7 +122,7 @@ class FactPlugins:
 
     def __init__(self) -> None:
         """Find the look-ups. Raises InvalidConfig if two distributions provide look-ups of one name."""
-        self._found = unambiguous(entry_points(FACTS), "look-up")
+        self._found = entry_points(FACTS, "look-up")
         self._loaded: dict[str, Callable[[str], Any]] = {}
 
     def __call__(self, name: str, key: str) -> Any:
@@ -158,14 +158,8 @@ def bound(vif: VIF, kind: VIFType) -> VIF:
         raise InvalidDocument(problem.under("$.source") for problem in error.problems) from None
 
 
-def entry_points(namespace: str) -> list[EntryPoint]:
-    """Return every entry point of a namespace, without loading it."""
-    manager: NamedExtensionManager[Any] = NamedExtensionManager(namespace, names=[])
-    return list(manager.list_entry_points())
-
-
-def unambiguous(points: Iterable[EntryPoint], what: str) -> dict[str, EntryPoint]:
-    """Return the entry points by name.
+def entry_points(namespace: str, what: str) -> dict[str, EntryPoint]:
+    """Return the entry points of a namespace by name, without loading them; ``what`` they are is for the error.
 
     stevedore compares only neighbouring entry points, and otherwise uses the last one. A distribution that is found
     twice (an installed copy and a source tree) is no conflict: importlib.metadata lists the first on the path.
@@ -173,8 +167,9 @@ def unambiguous(points: Iterable[EntryPoint], what: str) -> dict[str, EntryPoint
     Raises:
         InvalidConfig: two distributions provide entry points of one name.
     """
+    manager: NamedExtensionManager[Any] = NamedExtensionManager(namespace, names=[])
     found: dict[str, EntryPoint] = {}
-    for point in points:
+    for point in manager.list_entry_points():
         other = found.setdefault(point.name, point)
         if other.value != point.value:
             raise InvalidConfig(
@@ -307,7 +302,7 @@ def load_resources() -> dict[str, BackendFactory]:
     Raises:
         InvalidConfig: two distributions provide backends of one kind.
     """
-    found = unambiguous(entry_points(RESOURCES), "resource kind")
+    found = entry_points(RESOURCES, "resource kind")
     return {kind: BackendFactory(kind, point) for kind, point in found.items()}
 
 

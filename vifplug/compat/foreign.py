@@ -19,7 +19,7 @@ _loading = threading.Lock()
 
 def installed() -> dict[str, EntryPoint]:
     """Return the installed plugins by name. Raises InvalidConfig if two distributions use one name."""
-    return plugins.unambiguous(plugins.entry_points(NAMESPACE), "os-vif plugin")
+    return plugins.entry_points(NAMESPACE, "os-vif plugin")
 
 
 def load(name: str, config_file: str | None = None) -> Any:

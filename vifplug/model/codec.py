@@ -13,8 +13,8 @@ import itertools
 import json
 import types
 import typing
-from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping
-from typing import Any, Generic, Self, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NoReturn, Self, TypeVar
 
 from vifplug.errors import InvalidDocument, Problem
 
@@ -22,37 +22,22 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class FrozenMap(Mapping[K, V], Generic[K, V]):
+class FrozenMap(dict[K, V]):
     """An immutable, hashable mapping; equal to any mapping with the same items."""
 
-    __slots__ = ("_items",)
-
-    def __init__(self, items: Mapping[K, V] | Iterable[tuple[K, V]] = ()) -> None:
-        self._items: dict[K, V] = dict(items)
-
-    def __getitem__(self, key: K) -> V:
-        return self._items[key]
-
-    def __iter__(self) -> Iterator[K]:
-        return iter(self._items)
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._items
-
-    def keys(self) -> KeysView[K]:
-        return self._items.keys()
-
-    def items(self) -> ItemsView[K, V]:
-        return self._items.items()
-
-    def __hash__(self) -> int:
-        return hash(frozenset(self._items.items()))
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(frozenset(self.items()))
 
     def __repr__(self) -> str:
-        return f"FrozenMap({self._items!r})"
+        return f"FrozenMap({super().__repr__()})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FrozenMap, (dict(self),)
+
+    def _refuse(self, *args: object, **kwargs: object) -> NoReturn:
+        raise TypeError("a FrozenMap cannot be changed")
+
+    __setitem__ = __delitem__ = __ior__ = update = setdefault = pop = popitem = clear = _refuse
 
 
 class Model:
@@ -317,9 +302,8 @@ def _map(key: Any, item: Any) -> Convert:
         if not isinstance(value, Mapping):
             problems.append(Problem(path, f"expected an object, got {described(value)}"))
             return value
-        found = value._items if isinstance(value, FrozenMap) else value
-        if keys.issuperset(map(type, found)) and items.issuperset(map(type, found.values())):
-            return value if found is not value else FrozenMap(value)
+        if keys.issuperset(map(type, value)) and items.issuperset(map(type, value.values())):
+            return value if isinstance(value, FrozenMap) else FrozenMap(value)
         return FrozenMap(
             {convert_key(k, path, problems): convert_item(v, f"{path}.{k}", problems) for k, v in value.items()}
         )

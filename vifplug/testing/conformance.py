@@ -122,7 +122,9 @@ class VIFTypeConformance:
     def _problem(self) -> str:
         """Return what keeps the type from being loaded, under the name of its entry point if it is installed."""
         value = f"{self.kind.__module__}:{self.kind.__qualname__}"
-        names = [point.name for point in plugins.entry_points(plugins.TYPES) if point.value == value]
+        names = [
+            point.name for point in plugins.entry_points(plugins.TYPES, "VIF type").values() if point.value == value
+        ]
         return type_problem(names[0] if names else getattr(self.kind, "name", "?"), self.kind)
 
     def _instance(self) -> VIFType:
