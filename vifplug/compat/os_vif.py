@@ -91,7 +91,10 @@ def plug(vif: Any, instance_info: Any) -> None:
     adapter = _initialized(vif)
     with _raised_as(exception.PlugException, "plug", vif):
         driver, settings = adapter.driver()
-        document = _document(vif, settings)
+        if vif.plugin in translate.FORMS:
+            document = translate.document(translate.Translation(vif, settings))
+        else:
+            document = translate.for_plugin(vif, plain.data(vif))
         if document is not None:
             _plug(driver, document, instance_info)
 
@@ -137,12 +140,6 @@ def _initialized(vif: Any) -> _Adapter:
     if vif.plugin not in translate.FORMS and vif.plugin not in foreign.installed():
         raise exception.NoMatchingPlugin(plugin_name=vif.plugin)
     return _adapter
-
-
-def _document(vif: Any, settings: translate.Options) -> VIF | None:
-    if vif.plugin in translate.FORMS:
-        return translate.document(translate.Translation(vif, settings))
-    return translate.for_plugin(vif, plain.data(vif))
 
 
 def _plug(driver: OsVifDriver, document: VIF, info: Any) -> None:

@@ -34,14 +34,18 @@ class PluginBackend(StepwiseBackend):
         return {each.identity: Observed(resource=self._found(cast(PluggedByOsVif, each))) for each in desired}
 
     def make(self, after: Resource) -> None:
-        """Let the plugin plug, and write the mark; a failed plug is unplugged."""
+        """Let the plugin plug, and write the mark; unplug after a failed plug. Raises PartlyDone if that fails too."""
         desired = cast(PluggedByOsVif, after)
         plugin, *objects = _loaded(desired)
         try:
             foreign.call(plugin, "plug", *objects)
             self._mark(desired)
         except VifplugError as error:
-            self._clean_up(desired, error)
+            left = f"what os-vif plugin {desired.plugin} did for VIF {desired.owner}"
+            try:
+                self.remove(desired)
+            except VifplugError as another:
+                raise PartlyDone(f"{error}; unplugging failed as well: {another}", [left]) from error
             raise
 
     def change(self, before: Resource, after: Resource) -> None:
@@ -81,16 +85,6 @@ class PluginBackend(StepwiseBackend):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             draft.write_text(json.dumps({**mark, "device": there}))
             os.replace(draft, path)
-
-    def _clean_up(self, desired: PluggedByOsVif, cause: VifplugError) -> None:
-        """Unplug after a failed plug. Raises PartlyDone if that fails as well."""
-        try:
-            self.remove(desired)
-        except VifplugError as error:
-            raise PartlyDone(
-                f"{cause}; unplugging failed as well: {error}",
-                [f"what os-vif plugin {desired.plugin} did for VIF {desired.owner}"],
-            ) from cause
 
 
 def _loaded(desired: PluggedByOsVif) -> tuple[Any, Any, Any]:

@@ -92,10 +92,10 @@ def generated(prefix: str, vif_id: str) -> str:
 
 def instance(info: Any) -> Instance:
     """Return the guest of an InstanceInfo. Raises InvalidRequest."""
-    values = {name: field(info, name) or None for name in ("uuid", "name", "project_id")}
-    if values["uuid"] is None:
+    values = {name: value for name in ("uuid", "name", "project_id") if (value := field(info, name))}
+    if "uuid" not in values:
         raise InvalidRequest("InstanceInfo: uuid is missing; a VIF is plugged for a guest")
-    return Instance.from_data({name: value for name, value in values.items() if value is not None})
+    return Instance.from_data(values)
 
 
 def document(ask: Translation) -> VIF | None:

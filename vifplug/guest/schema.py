@@ -47,13 +47,8 @@ class Finding(NamedTuple):
 
     element: _Element
     problem: Problem
-    #: the attribute that the element lacks, if that is the problem
-    lacks: str = ""
-
-    @property
-    def absent(self) -> tuple[str, ...]:
-        """Return the paths at which the model will find something missing because of this finding."""
-        return (self.problem.path, f"{self.problem.path}.{self.lacks}") if self.lacks else ()
+    #: the paths at which the model will find something missing because of it
+    absent: tuple[str, ...] = ()
 
 
 OPAQUE = Shape(opaque=True)
@@ -187,7 +182,7 @@ def _attributes(element: _Element, shape: Shape, path: str) -> Iterator[Finding]
     for name in shape.must:
         if name not in element.attrib:
             message = f"expected attribute {name} in <{_name(element)}>, got none"
-            yield Finding(element, Problem(path, message), lacks=name)
+            yield Finding(element, Problem(path, message), (path, f"{path}.{name}"))
     for name in map(str, element.attrib):
         if name not in (*known, *shape.status):
             expected = f"expected {joined(known)}" if known else "it has no attributes"

@@ -77,7 +77,13 @@ class Search:
         definition = {key: value for key, value in networks[name]["definition"].items() if key != "uuid"}
         key = (vif.id, json.dumps([definition, host.get("integration_bridge")]))
         if key not in self._tried:
-            self._tried[key] = _tried(vif, definition, host.get("integration_bridge") or DEFAULT_BRIDGE)
+            try:
+                network = Network.from_data(definition)
+                actual = resolve_assuming_free(vif, network, host.get("integration_bridge") or DEFAULT_BRIDGE)
+                alone = is_exclusive(network, actual.virtualport) if network.pooled else None
+                self._tried[key] = _Trial(actual=actual, alone=alone)
+            except VifplugError as error:
+                self._tried[key] = _Trial(tuple(sentences(error)))
         return self._tried[key]
 
 
@@ -88,15 +94,6 @@ class _Trial:
     problems: tuple[str, ...] = ()
     actual: VIF | None = None
     alone: bool | None = None
-
-
-def _tried(vif: VIF, definition: Mapping[str, Any], default_bridge: str) -> _Trial:
-    try:
-        network = Network.from_data(definition)
-        actual = resolve_assuming_free(vif, network, default_bridge)
-    except VifplugError as error:
-        return _Trial(tuple(sentences(error)))
-    return _Trial(actual=actual, alone=is_exclusive(network, actual.virtualport) if network.pooled else None)
 
 
 def _lacking(actual: VIF, host: HostInfo) -> Iterator[str]:

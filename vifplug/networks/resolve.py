@@ -75,7 +75,10 @@ def resolve(
     changes |= _form(vif, network, default_bridge)
     if network.form != "bridge":
         device = held if fits(held, network) else _picked(vif, network, devices, alone=is_exclusive(network, port))
-        changes["source"] = _pool_source(network, device or "")
+        if network.mode == "hostdev":
+            changes["source"] = HostDeviceSource(address=device or "", managed=network.managed)
+        else:
+            changes["source"] = DirectSource(dev=device, mode=network.mode)
     try:
         return vif.replace(type=network.form, **changes)
     except InvalidDocument as error:
@@ -163,12 +166,6 @@ def _picked(vif: VIF, network: Network, devices: Iterable[PoolDevice | str] | No
         for each in (network.members if devices is None else devices)
     ]
     return pick(f"network {network.name}", pool, vif.id, alone=alone)
-
-
-def _pool_source(network: Network, device: str) -> DirectSource | HostDeviceSource:
-    if network.mode == "hostdev":
-        return HostDeviceSource(address=device, managed=network.managed)
-    return DirectSource(dev=device, mode=network.mode)
 
 
 # -- merging: what a VIF, its network and its portgroup say of one thing (libvirt: virNetDevVPortProfileMerge3) --------

@@ -45,6 +45,11 @@ def _rows(vif_type: str, source: str, *rows: BindingRow) -> tuple[BindingRow, ..
     return tuple(dataclasses.replace(row, vif_type=vif_type, source=source) for row in rows)
 
 
+def _only(vif_type: str, source: str, form: Form | None, becomes: str, outcome: str) -> tuple[BindingRow, ...]:
+    """Return the one row of a ``binding:vif_type``."""
+    return _rows(vif_type, source, BindingRow(vif_type.replace("_", "-"), form, becomes, outcome))
+
+
 def _vnic(*types: str) -> Condition:
     return Condition(f"vnic {types[0]}", lambda binding: binding.vnic_type in types)
 
@@ -84,6 +89,12 @@ _VROUTER_TAP: Final = "nothing: vRouter's agent connects libvirt's tap"
 _PLUMGRID: Final = "nothing: PLUMgrid's agent connects libvirt's tap"
 _MACVTAP: Final = "the device is up; a VLAN device if the details have a vlan"
 _VF_BY_LIBVIRT: Final = "the VF is reserved; libvirt sets its MAC and VLAN"
+_LINUX: Final = "the bridge; libvirt connects its tap"
+_MIDONET: Final = "nothing: MidoNet's agent binds libvirt's tap"
+_DEVICE: Final = "the device is reserved"
+_PROFILED: Final = "the device is up; libvirt associates the profile"
+_FUNCTION: Final = "the function is reserved"
+_VDPA: Final = "the vDPA device of the VF is reserved; its representor's port"
 _ESWITCHD: Final = "the function is reserved: eswitchd does the rest"
 
 _Row = BindingRow  # a row is a line
@@ -92,9 +103,7 @@ _OVS: Final = _rows(
     "ovs",
     f"{_OS_VIF}ovs{_WIKI}",
     _Row("ovs-direct", forms.switched_function, "hostdev", _REPRESENTOR, _DIRECT),
-    _Row(
-        "ovs-vdpa", forms.vdpa, "vdpa", "the vDPA device of the VF is reserved; its representor's port", _vnic("vdpa")
-    ),
+    _Row("ovs-vdpa", forms.vdpa, "vdpa", _VDPA, _vnic("vdpa")),
     _Row("ovs-remote-managed", forms.remote_function, "hostdev", _SMART_NIC, _vnic("remote-managed")),
     _Row("ovs-hybrid", forms.ovs_hybrid, "bridge", "qbr, qvb and qvo; qvo's port", _HYBRID),
     _Row("ovs-tap", forms.ovs_tap, "bridge", "a tap and its port", _says("ovs_create_tap")),
@@ -117,11 +126,7 @@ _OTHERS: Final = (
         _Row("vhostuser-ovs", forms.vhostuser_ovs, "vhostuser", f"{_SOCKET}; a DPDK port", _says("vhostuser_ovs_plug")),
         _Row("vhostuser", forms.vhostuser, "vhostuser", _SOCKET, Condition("otherwise (VPP)")),
     ),
-    _rows(
-        "bridge",
-        f"{_OS_VIF}bridge (to 2025.1){_WIKI}",
-        _Row("bridge", forms.linux_bridge, "bridge", "the bridge; libvirt connects its tap"),
-    ),
+    _only("bridge", f"{_OS_VIF}bridge (to 2025.1){_WIKI}", forms.linux_bridge, "bridge", _LINUX),
     _rows(
         "ivs",
         f"{_OS_VIF}ivs{_WIKI}",
@@ -135,46 +140,26 @@ _OTHERS: Final = (
         _Row("vrouter-forwarder", forms.vhostuser, "vhostuser", _SOCKET, _FORWARDER),
         _Row("vrouter", forms.others_tap, "ethernet", _VROUTER_TAP, _ELSE),
     ),
-    _rows("tap", f"{_LEGACY}tap", _Row("tap", forms.bare_tap, "ethernet", "a tap")),
-    _rows(
-        "midonet",
-        f"{_LEGACY}midonet{_WIKI}",
-        _Row("midonet", forms.others_tap_without_mtu, "ethernet", "nothing: MidoNet's agent binds libvirt's tap"),
-    ),
-    _rows(
-        "iovisor",
-        f"{_LEGACY}iovisor{_WIKI}",
-        _Row("iovisor", forms.others_tap_without_mtu, "ethernet", _PLUMGRID),
-    ),
-    _rows("macvtap", f"{_LEGACY}macvtap{_WIKI}", _Row("macvtap", forms.macvtap, "direct", _MACVTAP)),
+    _only("tap", f"{_LEGACY}tap", forms.bare_tap, "ethernet", "a tap"),
+    _only("midonet", f"{_LEGACY}midonet{_WIKI}", forms.others_tap_without_mtu, "ethernet", _MIDONET),
+    _only("iovisor", f"{_LEGACY}iovisor{_WIKI}", forms.others_tap_without_mtu, "ethernet", _PLUMGRID),
+    _only("macvtap", f"{_LEGACY}macvtap{_WIKI}", forms.macvtap, "direct", _MACVTAP),
     _rows(
         "hw_veb",
         f"{_LEGACY}hw_veb{_WIKI}",
         _Row("hw-veb-direct", forms.veb_function, "hostdev", "the VF's MAC, VLAN and trust", _DIRECT),
         _Row("hw-veb-macvtap", forms.veb_macvtap, "direct", _VF_BY_LIBVIRT, _ELSE_MACVTAP),
     ),
-    _rows(
-        "mlnx_direct",
-        f"{_LEGACY}mlnx_direct (to Juno){_WIKI}",
-        _Row("mlnx-direct", forms.mlnx_direct, "direct", "the device is reserved"),
-    ),
-    _rows(
-        "802.1qbg",
-        f"{_LEGACY}802qbg{_WIKI}",
-        _Row("802.1qbg", forms.qbg, "direct", "the device is up; libvirt associates the profile"),
-    ),
+    _only("mlnx_direct", f"{_LEGACY}mlnx_direct (to Juno){_WIKI}", forms.mlnx_direct, "direct", _DEVICE),
+    _only("802.1qbg", f"{_LEGACY}802qbg{_WIKI}", forms.qbg, "direct", _PROFILED),
     _rows(
         "802.1qbh",
         f"{_LEGACY}802qbh{_WIKI}",
         _Row("802.1qbh-direct", forms.qbh_function, "hostdev", _ASSOCIATED, _DIRECT),
         _Row("802.1qbh-macvtap", forms.qbh_macvtap, "direct", _ASSOCIATED, _ELSE_MACVTAP),
     ),
-    _rows(
-        "hostdev_physical",
-        f"{_LEGACY}hostdev_physical",
-        _Row("hostdev-physical", forms.whole_function, "hostdev", "the function is reserved"),
-    ),
-    _rows("ib_hostdev", f"{_LEGACY}ib_hostdev", _Row("ib-hostdev", forms.whole_function, "hostdev", _ESWITCHD)),
+    _only("hostdev_physical", f"{_LEGACY}hostdev_physical", forms.whole_function, "hostdev", _FUNCTION),
+    _only("ib_hostdev", f"{_LEGACY}ib_hostdev", forms.whole_function, "hostdev", _ESWITCHD),
 )
 
 _NO_PORT: Final = "nothing is plugged for it here"
@@ -188,8 +173,7 @@ _REASONS: Final = {
     "log, whether the host's agent is alive and has the physical network, and bind the port again",
 }
 _REFUSED: Final = tuple(
-    _rows(vif_type, "Neutron portbindings", _Row(vif_type.replace("_", "-"), None, "", f"{vif_type} {reason}"))
-    for vif_type, reason in _REASONS.items()
+    _only(vif_type, "Neutron portbindings", None, "", f"{vif_type} {reason}") for vif_type, reason in _REASONS.items()
 )
 
 TABLE: Final = tuple(row for rows in (_OVS, *_OTHERS, *_REFUSED) for row in rows)

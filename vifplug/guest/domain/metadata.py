@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -53,12 +53,25 @@ def guest(text: str | bytes) -> DescribedGuest:
     instance = Instance(uuid=root.findtext("uuid", ""), name=root.findtext("name"))
     interfaces = root.findall("devices/interface")
     problems: list[Problem] = []
-    found = [
-        each
-        for number, element in enumerate(root.iterfind(f"metadata/{_OURS}vifs/*"), 1)
-        if (each := _described(element, number, interfaces, problems))
-    ]
-    return DescribedGuest(instance=instance, described=tuple(found), problems=(*problems, *_twice(found)))
+    found: list[DescribedVif] = []
+    for number, element in enumerate(root.iterfind(f"metadata/{_OURS}vifs/*"), 1):
+        place = f"VIF {number} of the metadata"
+        try:
+            document = _document(element)
+            vif = VIF.from_data(document)
+        except InvalidRequest as error:
+            problems += _at(place, error)
+            continue
+        try:
+            interface = _interface(vif, interfaces)
+            found.append(DescribedVif(vif=_completed(document, interface), interface=interface))
+        except InvalidRequest as error:
+            problems += _at(f"{place}, {vif.mac}", error)
+            found.append(DescribedVif(vif=vif, interface=None))
+    macs = Counter(each.vif.mac for each in found)
+    repeated = ((mac, count) for mac, count in macs.items() if count > 1)
+    problems += [Problem("the metadata", f"expected one VIF for {mac}, got {count}") for mac, count in repeated]
+    return DescribedGuest(instance=instance, described=tuple(found), problems=tuple(problems))
 
 
 def element(vifs: Iterable[VIF]) -> str:
@@ -75,25 +88,6 @@ def misfit(desired: Interface, found: Interface) -> str:
     return "; ".join(
         f"{element_of(name)} is {_shown(have)}, expected {_shown(want)}" for name, want, have in pairs if want != have
     )
-
-
-def _described(
-    element: _Element, number: int, interfaces: Sequence[_Element], problems: list[Problem]
-) -> DescribedVif | None:
-    """Return the VIF of one child of the metadata, and add its problems to ``problems``."""
-    place = f"VIF {number} of the metadata"
-    try:
-        document = _document(element)
-        vif = VIF.from_data(document)
-    except InvalidRequest as error:
-        problems += _at(place, error)
-        return None
-    try:
-        interface = _interface(vif, interfaces)
-        return DescribedVif(vif=_completed(document, interface), interface=interface)
-    except InvalidRequest as error:
-        problems += _at(f"{place}, {vif.mac}", error)
-        return DescribedVif(vif=vif, interface=None)
 
 
 def _document(element: _Element) -> dict[str, Any]:
@@ -125,13 +119,6 @@ def _completed(document: dict[str, Any], interface: Interface) -> VIF:
     own = interface.to_data()
     kept = {name: own[name] for name in _OWN if name in own}
     return VIF.from_data({**kept, "guest_xml": own.get("extra", []), **document})
-
-
-def _twice(described: Iterable[DescribedVif]) -> list[Problem]:
-    macs = Counter(each.vif.mac for each in described)
-    return [
-        Problem("the metadata", f"expected one VIF for {mac}, got {count}") for mac, count in macs.items() if count > 1
-    ]
 
 
 def _at(place: str, error: InvalidRequest) -> list[Problem]:
