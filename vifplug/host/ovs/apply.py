@@ -152,7 +152,10 @@ class _Verification:
         ports = [command for command in self.commands if isinstance(command, PlugPort)]
         for command in self.commands:
             if isinstance(command, (PlugPort, SetPort)) and command.differences:
-                raise _not_stored(command)
+                wrong = joined(command.differences, "and")
+                if command.wrote:
+                    raise StepFailed(f"{command} was not stored as it was written: {wrong}")
+                raise Busy(f"{command} was as desired, and another process is changing it: {wrong}")
         if self.wait != "none" or any(command.awaited for command in self.commands):
             self._await_vswitchd(number)
             self._check_bridges()
@@ -231,13 +234,6 @@ class _Verification:
             if not interfaces:
                 raise Busy(f"{port.subject} was removed by another process right after it was created")
         return [(port, PortState.of(interface)) for port, [interface] in zip(ports, found, strict=True)]
-
-
-def _not_stored(command: PlugPort | SetPort) -> VifplugError:
-    wrong = joined(command.differences, "and")
-    if not command.wrote:
-        return Busy(f"{command.subject} was as desired, and another process is changing it: {wrong}")
-    return StepFailed(f"{command.subject} was not stored as it was written: {wrong}")
 
 
 def _waits(port: PlugPort, state: PortState) -> bool:

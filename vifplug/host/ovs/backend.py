@@ -9,9 +9,10 @@ from vifplug.errors import HostNotReady, Missing, PartlyDone, StepFailed, Vifplu
 from vifplug.host.ovs import adopted, commands, decode, operations, survey, takeover
 from vifplug.host.ovs.apply import apply, apply_steps, commit
 from vifplug.host.ovs.connection import OutcomeUnknown
-from vifplug.host.ovs.operations import DATABASE, OWNER, ROLE, Keys, has_pair, select
+from vifplug.host.ovs.operations import DATABASE, OWNER, ROLE, has_pair, is_named, select
 from vifplug.host.ovs.pool import Pool
 from vifplug.host.ovs.settings import OvsSettings
+from vifplug.host.ovs.transaction import Command
 from vifplug.host.ovs.vswitchd import is_running
 from vifplug.plan.facts import BridgeFacts
 from vifplug.plan.registry import AdoptedPort, Identity, OvsBridge, OvsPort, OvsQdisc, Resource
@@ -120,16 +121,19 @@ class OvsBackend:
 
         Returns the names of the bridges that were removed.
         """
-        reads = [*map(takeover.read_stray_qos, devices), *map(operations.read_bridge, bridges)]
-        found = iter(self._pool.select(*reads))
+        rows = [select(table, is_named(each), ["_uuid"]) for each in bridges for table in ("Bridge", "Port")]
+        found = iter(self._pool.select(*map(takeover.read_stray_qos, devices), *rows))
         for device in [each for each in devices if next(found)]:
             self._run(takeover.DropStrayQos(self._pool, device))
-        exist = [each for each in bridges if next(found)]
-        return [each for each in exist if self._run(takeover.DropEmptyBridge(self._pool, OvsBridge(name=each)))]
+        pairs = {name: [row["_uuid"] for row in (*next(found), *next(found))] for name in bridges}
+        exist = {name: pair for name, pair in pairs.items() if len(pair) == 2}
+        drops = [commands.DropBridge(self._pool, OvsBridge(name=name), pair) for name, pair in exist.items()]
+        return [drop.subject.name for drop in drops if self._run(drop)]
 
-    def _run(self, command: takeover.LookFirst[Any]) -> bool:
+    def _run(self, command: Command[Any]) -> bool:
+        """Run one command; return whether it has changed something."""
         commit(self._pool, [command], self._pool.deadline())
-        return command.result
+        return command.wrote
 
     # -- apply ------------------------------------------------------------------------------------------------------
 
@@ -185,8 +189,9 @@ class OvsBackend:
         apply(self._pool, [command], wait="ofport", deadline=self._pool.deadline())
 
     def _shaper(self, qdisc: OvsQdisc) -> str | None:
-        keys = Keys.of(qdisc.owner, qdisc.role)
-        return decode.shaper(keys, self._pool.select(*operations.read_shaper(keys)))
+        """Return the type of the VIF's own QoS on its port; None if it has none."""
+        [found], _ = commands.look(self._pool, [(qdisc.owner, qdisc.role)])
+        return found.port.qos.type if found.port and found.port.qos and not found.foreign_qos else None
 
     def _is_shaped(self, qdisc: OvsQdisc) -> bool:
         try:
@@ -196,7 +201,7 @@ class OvsBackend:
 
     def _no_bridge(self, bridge: OvsBridge) -> Observed | None:
         """Return what else has the name of a bridge that has no row: a VLAN bridge, or a device of the kernel."""
-        is_vlan_bridge = [*operations.is_named(bridge.name), ["fake_bridge", "==", True]]
+        is_vlan_bridge = [*is_named(bridge.name), ["fake_bridge", "==", True]]
         [ports] = self._pool.select(select("Port", is_vlan_bridge, ["_uuid", "tag"]))
         if ports and ports[0]["tag"]:
             [[parent]] = self._pool.select(operations.read_bridge_of(ports[0]["_uuid"]))

@@ -45,7 +45,6 @@ class PlugPort(Command[OvsPort]):
         found = decode.seen(self.subject.owner, self.subject.role, rows)
         # The content of a foreign QoS row is not read back here; that it was left alone is all that is desired of it.
         self.differences = not_written(self.subject, found.port, "error", *(["qos"] if found.foreign_qos else []))
-        self.result = found.port
 
     def reconsider(self, refused: OvsdbRefused | None) -> bool:
         known = self.have
@@ -119,18 +118,25 @@ class EnsureBridge(Command[OvsBridge]):
 
 
 class DropBridge(Command[OvsBridge]):
-    """Remove a bridge that `EnsureBridge` made, unless others have put ports on it since."""
+    """Remove a bridge, whoever made it, that has no port but its own; one with others stays, and is not ``wrote``."""
 
     needs_vswitchd = False
-    _kept = False
+    _refused = False
+
+    def __init__(self, pool: Pool, bridge: OvsBridge, rows: Sequence[str] = ()) -> None:
+        """``rows`` are the UUIDs of the bridge and its port; by default those that `EnsureBridge` gave them."""
+        super().__init__(pool, bridge)
+        self.row, self.port = rows or encode.bridge_rows(bridge.name)[:2]
 
     def operations(self) -> list[Operation]:
-        self.wrote = not self._kept
-        return [] if self._kept else encode.remove_bridge(*encode.bridge_rows(self.subject.name)[:2])
+        self.wrote = self.wrote or not self._refused
+        return [] if self._refused else encode.remove_bridge(self.row, self.port)
 
     def reconsider(self, refused: OvsdbRefused | None) -> bool:
-        self._kept = self._kept or (refused is not None and refused.error == "timed out")
-        return refused is None or self._kept
+        if refused is not None and refused.error == "timed out":  # it has other ports, or is gone
+            [left] = self.pool.select(select("Bridge", is_row(self.row), ["_uuid"]))
+            self._refused, self.wrote = True, self.undecided and not left
+        return refused is None or self._refused
 
     def inverse(self) -> Command[OvsBridge]:
         return EnsureBridge(self.pool, self.subject)
@@ -167,11 +173,7 @@ def look(pool: Pool, ports: Sequence[tuple[str, str]], *others: Operation) -> tu
 def seen(pool: Pool, owner: str, role: str, rows: Rows) -> Seen:
     """Return one port from what `operations.read_port` found, with the content of a QoS row that is somebody else's."""
     foreign = decode.foreign_qos(owner, role, rows)
-    if foreign is None:
-        return decode.seen(owner, role, rows)
-    [qos] = pool.select(operations.read_qos(foreign))
-    if not qos:
-        return decode.seen(owner, role, rows)
-    queue = qos[0]["queues"].get(0)
-    queues = pool.select(operations.read_queue(queue))[0] if queue else []
-    return decode.seen(owner, role, rows, decode.qos_of(qos[0], queues))
+    [qos] = pool.select(operations.read_qos(foreign)) if foreign else [[]]
+    queue = qos[0]["queues"].get(0) if qos else None
+    [queues] = pool.select(operations.read_queue(queue)) if queue else [[]]
+    return decode.seen(owner, role, rows, decode.qos_of(qos[0], queues) if qos else None)

@@ -394,13 +394,6 @@ def qos_of(qos: Row, queues: Sequence[Row]) -> OvsQos:
     )
 
 
-def shaper(keys: Keys, found: Rows) -> str | None:
-    """Return the type of the VIF's own QoS on its port, from `operations.read_shaper`; None if it has none."""
-    ports, qos = found
-    attached = bool(ports) and ports[0]["qos"] == keys.qos
-    return str(qos[0]["type"]) if attached and qos else None
-
-
 def failure(interface: Row) -> str:
     """Return Interface.error; ovs-vswitchd may report an error by an ofport of -1 alone."""
     no_device = "could not open network device" if interface["ofport"] == -1 else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from vifplug.errors import Conflict, InvalidRequest, Missing, StepFailed, VifplugError
 from vifplug.host.ovs.operations import OWNER, is_row, read_bridge_of, refers, select
@@ -15,7 +15,7 @@ def explained(pool: Pool, failure: CommandRefused) -> VifplugError:
     """vifplug's own error for a refused transaction. Nothing was changed."""
     refused, subject = failure.refused, failure.command.subject if failure.command else "a change"
     if refused.taken_name is not None:
-        return _taken(pool, refused.taken_name, failure)
+        return _taken(pool, refused.taken_name, refused.rows, subject)
     if refused.error == "timed out" and isinstance(subject, OvsPort):
         return Missing(
             f"{subject} of VIF {subject.owner} needs the Open vSwitch bridge {subject.bridge}, "
@@ -26,12 +26,11 @@ def explained(pool: Pool, failure: CommandRefused) -> VifplugError:
     return StepFailed(f"{subject} was refused by the Open vSwitch database: {refused}; nothing was changed")
 
 
-def _taken(pool: Pool, name: str, failure: CommandRefused) -> Conflict:
-    subject = failure.command.subject if failure.command else None
+def _taken(pool: Pool, name: str, rows: Sequence[str], subject: object) -> Conflict:
     desired = str(subject) if isinstance(subject, OvsBridge) else "a port"
     if isinstance(subject, OvsPort):
         desired = f"{subject} for VIF {subject.owner} on bridge {subject.bridge}"
-    found = [each for row in failure.refused.rows if (each := _holder(pool, name, row))]
+    found = [each for row in rows if (each := _holder(pool, name, row))]
     if not found:
         return Conflict(
             f"{desired} cannot be created: two ports of one request, or a port of another client, have the name {name}"

@@ -145,11 +145,6 @@ def read_queue(row: str) -> Operation:
     return select("Queue", is_row(row), _QUEUE)
 
 
-def read_shaper(keys: Keys) -> list[Operation]:
-    """Select the QoS that a port has, and the type of the VIF's own."""
-    return [select("Port", is_row(keys.port), ["qos"]), select("QoS", is_row(keys.qos), ["type"])]
-
-
 def read_next_cfg() -> Operation:
     """Select the number of the newest configuration; ovs-vswitchd follows with cur_cfg."""
     return select(DATABASE, [], ["next_cfg"])

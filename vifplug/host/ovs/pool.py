@@ -88,35 +88,26 @@ class Pool:
 
     @contextmanager
     def connection(self, deadline: float | None = None) -> Iterator[OvsdbConnection]:
-        """Yield a connection for more than one request; it goes back to the pool unless it failed."""
-        taken = self._take(self.deadline() if deadline is None else deadline) or OvsdbConnection(self.settings)
-        with self._lent(taken):
-            yield taken
-
-    def _run(self, work: Callable[[OvsdbConnection], T], deadline: float) -> T:
-        pooled = self._take(deadline)
-        if pooled is not None:
-            try:
-                with self._lent(pooled):
-                    return work(pooled)
-            except NotDelivered:
-                pass  # it went stale between the look and the request: certainly nothing was executed
-        fresh = OvsdbConnection(self.settings)
-        with self._lent(fresh):
-            return work(fresh)
-
-    @contextmanager
-    def _lent(self, connection: OvsdbConnection) -> Iterator[None]:
-        """It goes back to the pool, unless it failed; the server's refusal is no failure of the connection."""
+        """Yield a connection for one request or more; it goes back to the pool unless it failed."""
+        connection = self._take(self.deadline() if deadline is None else deadline) or OvsdbConnection(self.settings)
         try:
-            yield
-        except OvsdbRefused:
+            yield connection
+        except OvsdbRefused:  # the server's refusal is no failure of the connection
             self._free.append(connection)
             raise
         except BaseException:
             connection.close()
             raise
         self._free.append(connection)
+
+    def _run(self, work: Callable[[OvsdbConnection], T], deadline: float) -> T:
+        while True:
+            try:
+                with self.connection(deadline) as connection:
+                    return work(connection)
+            except NotDelivered:  # of a used connection: it went stale between the look and the request
+                if not connection.used:
+                    raise
 
     def _take(self, deadline: float) -> OvsdbConnection | None:
         if self._process != os.getpid():

@@ -50,12 +50,8 @@ class OvsSettings:
             raise InvalidConfig(f"{message}; expected unix:FILE, tcp:HOST:PORT or ssl:HOST:PORT")
         if method == "unix" and (len(address.encode()) > SOCKET_PATH_BYTES or "\0" in address):
             raise InvalidConfig(f"{message}; expected a path of at most {SOCKET_PATH_BYTES} bytes")
-        if method != "unix" and not _is_port(address.rpartition(":")):
+        host, _, port = address.rpartition(":")
+        if method != "unix" and not (host and port.isdecimal() and 0 < int(port) < 65536):
             raise InvalidConfig(f"{message}; expected HOST:PORT after {method}:")
         if method == "ssl" and not (self.ssl_ca and self.ssl_certificate and self.ssl_key):
             raise InvalidConfig(f"{message}; an ssl remote needs the options ssl_ca, ssl_certificate and ssl_key")
-
-
-def _is_port(parts: tuple[str, str, str]) -> bool:
-    host, _, port = parts
-    return bool(host) and port.isdecimal() and 0 < int(port) < 65536

@@ -25,13 +25,11 @@ from vifplug.host.ovs.operations import (
 )
 from vifplug.host.ovs.pool import Pool
 from vifplug.host.ovs.transaction import Command, S
-from vifplug.plan.registry import OvsBridge, OvsPort, OvsQos, osvif_qos_id
+from vifplug.plan.registry import OvsPort, OvsQos, osvif_qos_id
 
 
 class LookFirst(Command[S]):
     """A command that looks before each try, and so may be tried again whatever became of the last one."""
-
-    result = False
 
     def reconsider(self, refused: OvsdbRefused | None) -> bool:
         return refused is None or refused.error == "timed out"  # a guard: another writer was faster
@@ -39,7 +37,7 @@ class LookFirst(Command[S]):
 
 class TakeOver(LookFirst[OvsPort]):
     """Mark a port as the VIF's, if it was made for it: a port without a mark that has the desired ``iface-id``, or, if
-    none is desired, is on the desired bridge. ``result`` tells whether it was. One transaction: it is never away.
+    none is desired, is on the desired bridge. ``wrote`` tells whether it was. One transaction: it is never away.
     """
 
     def operations(self) -> list[Operation]:
@@ -48,14 +46,14 @@ class TakeOver(LookFirst[OvsPort]):
             select("Port", named, [*PORT, "interfaces"]), select("Interface", named, INTERFACE)
         )
         own = bool(interfaces) and is_marked(interfaces[0], desired.owner)
-        self.result = own and self.undecided  # the try before this one did it
+        self.wrote = own and self.undecided  # the try before this one did it
         if not ports or not interfaces or ports[0]["interfaces"] != (interfaces[0]["_uuid"],):
             return []
         [row], [interface] = ports, interfaces
         [bridges] = self.pool.select(operations.read_bridge_of(row["_uuid"]))
         if not bridges or not _is_for(desired, interface, bridges[0]["name"]):
             return []
-        self.result = True
+        self.wrote = True
         qos = self._osvif_qos(row["qos"])
         found = (row, interface, bridges[0]["name"])
         port = decode.port(desired.owner, desired.role, found, decode.qos_of(qos, ()) if qos else OvsQos())
@@ -79,23 +77,6 @@ class DropStrayQos(LookFirst[str]):
         strays = [row["_uuid"] for row in found]
         used = self.pool.select(*(select("Port", refers("qos", stray), ["_uuid"]) for stray in strays))
         return [delete("QoS", stray) for stray, ports in zip(strays, used, strict=True) if not ports]
-
-
-class DropEmptyBridge(LookFirst[OvsBridge]):
-    """Remove a bridge, whoever made it, that has no port but its own. ``result`` tells whether it was removed."""
-
-    _in_use = False
-
-    def operations(self) -> list[Operation]:
-        named = is_named(self.subject.name)
-        bridges, ports = self.pool.select(*(select(table, named, ["_uuid"]) for table in ("Bridge", "Port")))
-        found = bool(bridges and ports)
-        self.result = not self._in_use and (found or self.undecided)
-        return [] if self._in_use or not found else encode.remove_bridge(bridges[0]["_uuid"], ports[0]["_uuid"])
-
-    def reconsider(self, refused: OvsdbRefused | None) -> bool:
-        self._in_use = refused is not None and refused.error == "timed out"
-        return super().reconsider(refused)
 
 
 def read_stray_qos(device: str) -> Operation:

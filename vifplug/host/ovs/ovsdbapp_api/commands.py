@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vifplug.host.ovs.operations import DATABASE, is_row, reference, refers, select
+from vifplug.host.ovs.operations import DATABASE, delete, is_row, mutate, reference, refers, select, update
 from vifplug.host.ovs.ovsdbapp_api.tables import OvsdbRow, encode
 from vifplug.host.ovs.ovsdbapp_api.transaction import ApiTransaction
 
@@ -24,9 +24,9 @@ def add_br(txn: ApiTransaction, name: str, may_exist: bool = True, datapath_type
         interface = txn.insert("Interface", {"name": name, "type": "internal"}, name)
         port = txn.insert("Port", {"name": name, "interfaces": reference(interface)}, name)
         bridge = txn.insert("Bridge", {"name": name, "ports": reference(port), **columns}, name)
-        txn.mutate(DATABASE, [], ["bridges", "insert", reference(bridge)])
+        txn.add_op(mutate(DATABASE, [], ["bridges", "insert", reference(bridge)]))
     elif columns:
-        txn.update("Bridge", bridge, columns)
+        txn.add_op(update("Bridge", bridge, columns))
     return OvsdbRow(txn.api, "Bridge", bridge)
 
 
@@ -34,7 +34,7 @@ def del_br(txn: ApiTransaction, name: str, if_exists: bool = True) -> None:
     """Equivalent to: ovs-vsctl [--if-exists] del-br NAME"""
     bridge = txn.existing("Bridge", name)
     if bridge is not None:
-        txn.mutate(DATABASE, [], ["bridges", "delete", reference(bridge)])
+        txn.add_op(mutate(DATABASE, [], ["bridges", "delete", reference(bridge)]))
     elif not if_exists:
         raise RuntimeError(f"Bridge {name} does not exist")
 
@@ -47,7 +47,7 @@ def set_controller(txn: ApiTransaction, bridge: Any, controllers: Sequence[str])
     """Equivalent to: ovs-vsctl set-controller BRIDGE TARGET..."""
     row = txn.row("Bridge", bridge)
     inserted = [txn.insert("Controller", {"target": target}) for target in controllers]
-    txn.update("Bridge", row, {"controller": encode(inserted)})
+    txn.add_op(update("Bridge", row, {"controller": encode(inserted)}))
 
 
 def del_controller(txn: ApiTransaction, bridge: Any) -> None:
@@ -71,7 +71,7 @@ def add_port(txn: ApiTransaction, /, bridge: Any, port: str, may_exist: bool = T
     if row is None:
         interface = txn.insert("Interface", {"name": port} | _encoded(columns), port)
         row = txn.insert("Port", {"name": port, "interfaces": reference(interface)}, port)
-        txn.mutate("Bridge", is_row(on), ["ports", "insert", reference(row)])
+        txn.add_op(mutate("Bridge", is_row(on), ["ports", "insert", reference(row)]))
         return OvsdbRow(txn.api, "Port", row)
     holder = _holder(txn, row)
     # Without a bridge it was removed just now: the guard on its row has the transaction composed again.
@@ -90,7 +90,7 @@ def del_port(txn: ApiTransaction, port: str, bridge: Any = None, if_exists: bool
         if not txn.is_new(row) and _holder(txn, row).get("_uuid") != on:
             row, where = None, f" on {bridge}!"
     if row is not None:
-        txn.mutate("Bridge", refers("ports", row), ["ports", "delete", reference(row)])
+        txn.add_op(mutate("Bridge", refers("ports", row), ["ports", "delete", reference(row)]))
     elif not if_exists:
         raise RuntimeError(f"Port {port} does not exist{where}")
 
@@ -112,7 +112,7 @@ def add_manager(txn: ApiTransaction, connection_uri: str) -> OvsdbRow:
     """Adds a manager to those that are there. Equivalent to: ovs-vsctl -- --id=@m create Manager target=TARGET
     -- add Open_vSwitch . manager_options @m"""
     manager = txn.insert("Manager", {"target": connection_uri}, connection_uri)
-    txn.mutate(DATABASE, [], ["manager_options", "insert", reference(manager)])
+    txn.add_op(mutate(DATABASE, [], ["manager_options", "insert", reference(manager)]))
     return OvsdbRow(txn.api, "Manager", manager)
 
 
@@ -121,7 +121,7 @@ def remove_manager(txn: ApiTransaction, connection_uri: str) -> None:
     manager = txn.existing("Manager", connection_uri)
     if manager is None:
         raise RuntimeError(f"Manager with target {connection_uri} does not exist")
-    txn.mutate(DATABASE, [], ["manager_options", "delete", reference(manager)])
+    txn.add_op(mutate(DATABASE, [], ["manager_options", "delete", reference(manager)]))
 
 
 # -- any table --------------------------------------------------------------------------------------------------------
@@ -138,7 +138,7 @@ def db_create_row(txn: ApiTransaction, /, table: str, **col_values: Any) -> Ovsd
 
 def db_destroy(txn: ApiTransaction, table: str, record: Any) -> None:
     """Equivalent to: ovs-vsctl destroy TABLE RECORD"""
-    txn.delete(table, txn.row(table, record))
+    txn.add_op(delete(table, txn.row(table, record)))
 
 
 def db_set(
@@ -149,19 +149,18 @@ def db_set(
     if row is None:
         return
     for column, value in dict(pairs or columns).items():
-        if not isinstance(value, Mapping):
-            txn.update(table, row, {column: encode(value)})
-        elif txn.is_new(row):
-            txn.merge(row, column, encode(value))
-        else:  # RFC 7047: inserting a key that is there changes nothing, so it is deleted first
-            txn.mutate(table, is_row(row), [column, "delete", encode(list(value))], [column, "insert", encode(value)])
+        if isinstance(value, Mapping):  # RFC 7047: inserting a key that is there changes nothing
+            replaced = [column, "delete", encode(list(value))], [column, "insert", encode(value)]
+            txn.add_op(mutate(table, is_row(row), *replaced))
+        else:
+            txn.add_op(update(table, row, {column: encode(value)}))
 
 
 def db_add(txn: ApiTransaction, table: str, record: Any, column: str, *values: Any) -> None:
     """Equivalent to: ovs-vsctl add TABLE RECORD COLUMN VALUE...; a key that is there keeps its value."""
     row = txn.row(table, record)
     for value in values:
-        txn.mutate(table, is_row(row), [column, "insert", _members(value)])
+        txn.add_op(mutate(table, is_row(row), [column, "insert", _members(value)]))
 
 
 def db_remove(
@@ -172,13 +171,13 @@ def db_remove(
     if row is None:
         return
     for value in (*values, *([pairs] if pairs else [])):
-        txn.mutate(table, is_row(row), [column, "delete", _members(value)])
+        txn.add_op(mutate(table, is_row(row), [column, "delete", _members(value)]))
 
 
 def db_clear(txn: ApiTransaction, table: str, record: Any, column: str) -> None:
     """Equivalent to: ovs-vsctl clear TABLE RECORD COLUMN"""
     row = txn.row(table, record)
-    txn.update(table, row, {column: ["map" if txn.api.column(table, column).is_map() else "set", []]})
+    txn.add_op(update(table, row, {column: ["map" if txn.api.column(table, column).is_map() else "set", []]}))
 
 
 def _members(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The Command and the Transaction of ovsdbapp's API: rows by name, changes merged into rows that are new."""
+"""The Command and the Transaction of ovsdbapp's API: rows by name or UUID, and two switches for errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ovsdbapp.backend.ovs_idl.idlutils import RowNotFound
 
 from vifplug.host.ovs import operations
 from vifplug.host.ovs.decode import OvsdbRefused
-from vifplug.host.ovs.operations import Operation, Where, is_row
+from vifplug.host.ovs.operations import Operation, is_row
 from vifplug.host.ovs.ovsdbapp_api.tables import Tables
 from vifplug.host.ovs.transaction import Command, OvsdbTransaction, TimedOut
 from vifplug.host.ovs.vswitchd import applied
@@ -86,7 +86,7 @@ class ApiTransaction(OvsdbTransaction):
         return results
 
     def _compose(self) -> list[list[Operation]]:
-        self._inserted: dict[uuid.UUID, Operation] = {}
+        self._inserted: set[uuid.UUID] = set()
         self._names: dict[tuple[str, Any], uuid.UUID] = {}
         return [self._operations(command) for command in self.commands]
 
@@ -100,32 +100,17 @@ class ApiTransaction(OvsdbTransaction):
 
     # -- what commands build with -----------------------------------------------------------------------------------
 
+    def add_op(self, operation: Operation) -> None:
+        self._building.append(operation)
+
     def insert(self, table: str, row: dict[str, Any], name: str | None = None) -> uuid.UUID:
         """Insert a row; its UUID is chosen here, so that later commands can refer to it."""
         chosen = uuid.uuid4()
-        self._inserted[chosen] = operations.insert(table, str(chosen), row)
-        self._building.append(self._inserted[chosen])
+        self.add_op(operations.insert(table, str(chosen), row))
+        self._inserted.add(chosen)
         if name is not None:
             self._names[table, name] = chosen
         return chosen
-
-    def update(self, table: str, row: uuid.UUID, values: dict[str, Any]) -> None:
-        if row in self._inserted:
-            self._inserted[row]["row"].update(values)
-        else:
-            self._building.append(operations.update(table, row, values))
-
-    def merge(self, row: uuid.UUID, column: str, pairs: list[Any]) -> None:
-        """Add pairs of a map to a row that is inserted in this transaction."""
-        written = self._inserted[row]["row"]
-        kept = [pair for pair in written.get(column, ["map", []])[1] if pair[0] not in [each[0] for each in pairs[1]]]
-        written[column] = ["map", kept + pairs[1]]
-
-    def mutate(self, table: str, where: Where, *mutations: list[Any]) -> None:
-        self._building.append(operations.mutate(table, where, *mutations))
-
-    def delete(self, table: str, row: uuid.UUID) -> None:
-        self._building.append(operations.delete(table, row))
 
     def is_new(self, row: uuid.UUID) -> bool:
         return row in self._inserted
@@ -136,7 +121,7 @@ class ApiTransaction(OvsdbTransaction):
         if (table, record) not in self._names:
             found = self.api.find(table, record)
             if isinstance(record, str) and self.api.key(table) == "name" and str(found) != record:
-                self._building.append(operations.there(table, is_row(found), {"name": record}))
+                self.add_op(operations.there(table, is_row(found), {"name": record}))
             self._names[table, record] = found
         return self._names[table, record]
 
