@@ -64,7 +64,7 @@ def data(value: Any) -> Shown:
 
 
 def plain(value: Any) -> Any:
-    """``value`` in JSON's types."""
+    """Return ``value`` in JSON's types."""
     if isinstance(value, Model):
         return value.to_data()
     if isinstance(value, Mapping):
@@ -172,7 +172,7 @@ class PrintsElement(_Answering):
 
 
 def _outline(value: Any, indent: str = "") -> list[str]:
-    """``key: value`` lines; other values as in JSON, a string without its quotes."""
+    """Return ``key: value`` lines; other values as in JSON, a string without its quotes."""
     if not isinstance(value, dict):
         return [] if value is None else [indent + _scalar(value)]
     found = []

@@ -57,7 +57,7 @@ def _load(name: str, config_file: str | None) -> Any:
 
 
 def describe(name: str) -> Any:
-    """The HostPluginInfo of a plugin. Raises BrokenPlugin."""
+    """Return the HostPluginInfo of a plugin. Raises BrokenPlugin."""
     plugin = load(name)
     try:
         return plugin.describe()

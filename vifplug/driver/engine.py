@@ -1,6 +1,6 @@
-"""The engine behind every verb: observe, plan, write the intent, take the steps, write the record; or undo it all.
+"""The engine of all verbs: observe, plan, write the intent, apply the steps, write the record; or roll back.
 
-It knows resources and records, and nothing of VIF types: desired resources come in, and steps come out.
+Its input are desired resources, its output is steps. It knows nothing about VIF types.
 """
 
 from __future__ import annotations
@@ -119,9 +119,9 @@ class Job:
         )
 
     def reservation(self) -> Record | None:
-        """Return the record that claims what is desired, to be written before anything is planned.
+        """Return the record that claims the desired resources, to be written before planning.
 
-        It keeps what is recorded already. None if the record holds all of it, or if nothing of it can be claimed.
+        It keeps the existing record. None if the record claims them already, or if nothing has to be claimed.
         """
         record, former = self.record("plugged"), self.former
         if not (record.claims or record.shares):
@@ -134,7 +134,7 @@ class Job:
         return dataclasses.replace(former.row, state="updating", claims=claims, shares=shares)
 
     def is_recorded(self) -> bool:
-        """Whether the record says exactly this already."""
+        """Return whether the record already has exactly this content."""
         return self.former is not None and self.former.row == dataclasses.replace(
             self.record("plugged"), changed_at=self.former.changed_at
         )
@@ -261,9 +261,9 @@ class Engine:
         return taken
 
     def differences(self, records: Iterable[StoredVif]) -> list[Difference]:
-        """Return where the host is not as recorded, and which records are damaged.
+        """Return the differences between recorded and actual state, and the damaged records.
 
-        What a guest's start undoes counts only while a guest runs.
+        Settings that libvirt resets when a guest starts are compared only while a guest runs.
         """
         found: list[Difference] = []
         readable: list[StoredVif] = []
@@ -425,7 +425,7 @@ def _refuse_held(resources: Iterable[Resource], observed: Observation, vif_id: s
 
 
 def _is_lost(resource: Resource, observed: Observation) -> bool:
-    """Whether a device that vifplug made no longer exists under its name."""
+    """Return whether a device that vifplug created no longer exists under its name."""
     return isinstance(resource, Device) and resource.ownership is Ownership.OWNED and resource.identity not in observed
 
 

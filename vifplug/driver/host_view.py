@@ -51,9 +51,9 @@ def _network(definition: NetworkDefinition, pool: Iterable[PoolDevice]) -> view.
 
 
 def _bridge(bridge: BridgeFacts, recorded: Mapping[str, VIF], adopted: Mapping[str, str]) -> view.BridgeView:
-    """A Linux bridge's VLANs are not read: those of a VIF's port are what the VIF has.
+    """Return a bridge. The VLANs of a Linux bridge are not read: those of a VIF's port are taken from the VIF.
 
-    ``adopted`` are the VIFs whose ports libvirt made, without vifplug's mark, by the names of those.
+    ``adopted`` are the VIFs whose ports libvirt created, by the names of the ports.
     """
     ports = []
     for port in bridge.ports:
@@ -68,7 +68,7 @@ def _bridge(bridge: BridgeFacts, recorded: Mapping[str, VIF], adopted: Mapping[s
 def _devices(
     definitions: Iterable[NetworkDefinition], pools: Mapping[str, Sequence[PoolDevice]]
 ) -> list[view.DeviceView]:
-    """Each device once, though several networks may have it in their pools."""
+    """Return each device once, although several pools may contain it."""
     found: dict[str, view.DeviceView] = {}
     for definition in definitions:
         for device in pools.get(definition.name, ()):

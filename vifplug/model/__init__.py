@@ -1,1 +1,1 @@
-"""What things are: frozen records and their rules. No I/O, no logging, no configuration in this room."""
+"""The model: immutable, validated data and its rules. No I/O, no logging, no configuration."""

@@ -157,7 +157,7 @@ class Network(Model):
         yield from _repeated("addresses", self.addresses, lambda address: address)
 
     def _on_default_bridge(self) -> bool:
-        """Whether the network is on the integration bridge: it has an Open vSwitch virtualport and no bridge."""
+        """Return whether the network is on the integration bridge: it has an Open vSwitch virtualport and no bridge."""
         ports = (self.virtualport, *(group.virtualport for group in self.portgroups))
         return self.mode == "bridge" and any(port and port.type == OPENVSWITCH for port in ports)
 

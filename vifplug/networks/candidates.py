@@ -22,7 +22,7 @@ HostInfo = Mapping[str, Any]
 
 
 def pool_data(devices: Iterable[PoolDevice]) -> list[dict[str, Any]]:
-    """A pool as a host publishes it: who has a device, and nothing of the guests."""
+    """Return a pool as a host publishes it: which VIFs use a device, and nothing about guests."""
     found = []
     for device in devices:
         holders = [{"vif_id": holder.vif_id, "alone": holder.alone} for holder in device.holders]
@@ -38,7 +38,7 @@ class Search:
         self._tried: dict[tuple[str, str], _Trial] = {}
 
     def reasons(self, host: HostInfo) -> list[str]:
-        """Why a host cannot take all of the VIFs, a sentence each; none where it can, as far as it says."""
+        """Return why a host cannot take all of the VIFs, a sentence each; empty if its host-info shows no reason."""
         taken: dict[str, tuple[Holder, ...]] = {}
         try:
             return [reason for vif in self._vifs for reason in self._of(vif, host, taken)]
@@ -49,7 +49,7 @@ class Search:
             ]
 
     def _of(self, vif: VIF, host: HostInfo, taken: dict[str, tuple[Holder, ...]]) -> Iterator[str]:
-        """``taken``: what the guest's other VIFs would have of the host's devices, by name."""
+        """Yield the reasons for one VIF. ``taken``: the devices that the guest's other VIFs would use, by name."""
         trial = self._trial(vif, host) if vif.type == "network" else _Trial(actual=vif)
         yield from trial.problems
         if trial.actual is None:

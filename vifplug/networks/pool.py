@@ -1,7 +1,7 @@
-"""Picks a device of a pool: the least used one to share, or a free one for exclusive use.
+"""Choose a device of a pool: the least used one to share, or a free one to use alone.
 
-The order is libvirt's (networkAllocatePort: the first of the least used, the first that is free); which devices count
-as used is not: an exclusive device is shared with nobody, whoever came first.
+The order is libvirt's (networkAllocatePort: the first of the least used, the first free one). Unlike libvirt, a device
+that one VIF uses alone is never shared.
 """
 
 from __future__ import annotations

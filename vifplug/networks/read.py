@@ -128,7 +128,7 @@ class _Reader:
         return made
 
     def _describe(self) -> Iterator[Problem]:
-        """Every problem once, by line."""
+        """Return every problem once, by line."""
         for line, problem in dict.fromkeys(sorted(self._problems, key=lambda each: each[0])):
             yield Problem(f"line {line}" + (f": {problem.path}" if problem.path != "$" else ""), problem.message)
 
@@ -222,14 +222,14 @@ class _Reader:
         self._problems.append((self._line_of(path), Problem(path, message)))
 
     def _line_of(self, path: str) -> int:
-        """The line of the innermost element that a path leads through."""
+        """Return the line of the innermost element on a path."""
         while path not in self._lines:
             path = _around(path)
         return self._lines[path]
 
 
 def _around(path: str) -> str:
-    """The path of what a thing is in."""
+    """Return the path of the parent."""
     return path[: max(path.rfind("."), path.rfind("["), 1)]
 
 

@@ -36,21 +36,21 @@ def resolve(
     held: str | None = None,
     default_bridge: str = DEFAULT_BRIDGE,
 ) -> VIF:
-    """Return the actual VIF: of type bridge, direct or hostdev, with what network and portgroup say merged in.
+    """Return the resolved VIF, of type bridge, direct or hostdev, with the values of network and portgroup.
 
     Args:
         vif: the requested VIF, of type network.
         network: the network that it names, as this host defines it.
-        devices: the devices of the network's pool as they are now. A name stands for a free device, and None for the
-            names in the definition.
-        held: the device that the VIF has. It keeps the device, even if that has left the pool.
-        default_bridge: the bridge of a network that says openvswitch and names none.
+        devices: the devices of the network's pool in their current state. A name is a free device; None: the names in
+            the definition, all free.
+        held: the device that the VIF uses, and keeps even if it is no longer in the pool.
+        default_bridge: the bridge of an openvswitch network that names none.
 
     Raises:
         InvalidRequest: the VIF is not of this network.
         UnknownPortGroup: the network has no such portgroup.
-        Unsupported: with everything that the network does not support of the VIF.
-        PoolExhausted: other VIFs have all devices of the pool.
+        Unsupported: the network does not support something of the VIF; the error has every problem.
+        PoolExhausted: other VIFs use all devices of the pool.
         Missing: no device of the pool can be used.
     """
     if vif.type != "network" or vif.source.network != network.name:
@@ -92,33 +92,33 @@ def resolve_assuming_free(vif: VIF, network: Network, default_bridge: str = DEFA
 
 
 def is_exclusive(network: Network, port: VirtualPort | None) -> bool:
-    """Whether a VIF of the network has exclusive use of its device."""
+    """Return whether a VIF of the network uses its device alone."""
     if network.mode == "private":
         return port is not None and port.type == QBH
     return network.mode in ("passthrough", "hostdev")
 
 
 def mtu_problem(actual: VIF, bridge: str, mtu: int | None) -> str:
-    """Why the VIF's MTU does not fit what leaves its bridge, whose MTU is ``mtu`` bytes; empty where it does."""
+    """Return why the VIF's MTU exceeds that of the devices which lead out of its bridge; empty if it does not."""
     if not (actual.mtu and mtu and actual.mtu > mtu):
         return ""
     return f"VIF {actual.id} requests an MTU of {actual.mtu}, and a device that leads out of bridge {bridge} has {mtu}"
 
 
 def device_of(actual: VIF) -> str | None:
-    """The pool device that an actual VIF has."""
+    """Return the pool device of a resolved VIF."""
     if isinstance(actual.source, DirectSource):
         return actual.source.dev
     return actual.source.address if isinstance(actual.source, HostDeviceSource) else None
 
 
 def fits(held: str | None, network: Network) -> bool:
-    """Whether a device that a VIF has is of the kind that the network gives."""
+    """Return whether the device of a VIF is of the network's kind."""
     return held is not None and network.form == ("hostdev" if is_pci(held) else "direct")
 
 
 def _portgroup(vif: VIF, network: Network) -> PortGroup:
-    """The VIF's portgroup; an empty one where it names none and there is no default."""
+    """Return the VIF's portgroup; an empty one if it names none and the network has no default."""
     group = network.portgroup(vif.source.portgroup)
     if group is None and vif.source.portgroup is not None:
         known = joined(each.name for each in network.portgroups) if network.portgroups else "none"
@@ -130,7 +130,7 @@ def _portgroup(vif: VIF, network: Network) -> PortGroup:
 
 
 def _problems(network: Network, merged: Mapping[str, Any], *, agreed: bool) -> Iterator[Problem]:
-    """What the network does not support of the merged values. ``agreed``: the virtualports could be merged."""
+    """Yield what the network does not support in the merged values. ``agreed``: the virtualports could be merged."""
     port, vlan, bandwidth = merged["virtualport"], merged["vlan"], merged["bandwidth"]
     if message := capabilities.profile_problem(port, network.form, capabilities.NETWORK_PROFILES):
         yield Problem("$.virtualport.type", message)
@@ -145,7 +145,7 @@ def _problems(network: Network, merged: Mapping[str, Any], *, agreed: bool) -> I
 
 
 def _form(vif: VIF, network: Network, default_bridge: str) -> dict[str, Any]:
-    """What depends on how the network connects its VIFs."""
+    """Return the fields that depend on how the network connects its VIFs."""
     target = None if vif.tap_owner == "libvirt" else default_target(vif.id)
     if network.form == "bridge":
         source = BridgeSource(bridge=network.bridge or default_bridge)
@@ -172,15 +172,15 @@ def _picked(vif: VIF, network: Network, devices: Iterable[PoolDevice | str] | No
 
 
 def _first(*values: T | None) -> T | None:
-    """The first that is given: what is said nearer to the guest counts."""
+    """Return the first value that is given: the one that is nearest to the guest."""
     return next((value for value in values if value is not None), None)
 
 
 def _virtualport(said: Sequence[Said]) -> tuple[VirtualPort | None, list[Problem]]:
-    """The union of what is said, and every attribute that is said in two ways.
+    """Return the union of the virtualports, and a problem for each attribute with several values.
 
-    None without a type: nobody names a switch that the parameters would be for. Parameters which the type does not
-    take are dropped: a guest may carry those of any switch that it may meet.
+    The union is None without a type, because the parameters are then for no switch. Parameters that the type does not
+    support are dropped: a guest may carry those of several kinds of switches.
     """
     given = [(place, port) for place, port in said if port]
     kind, problems = _agreed("type", [(place, port.type) for place, port in given])
@@ -194,7 +194,7 @@ def _virtualport(said: Sequence[Said]) -> tuple[VirtualPort | None, list[Problem
 
 
 def _agreed(name: str, said: Iterable[tuple[str, T | None]]) -> tuple[T | None, list[Problem]]:
-    """What all who say something say; a problem that names them where they differ."""
+    """Return the common value, and a problem that names the places if the values differ."""
     given = [(place, value) for place, value in said if value is not None]
     if len({value for _, value in given}) > 1:
         message = joined((f"{place} has {value}" for place, value in given), "and")

@@ -87,7 +87,7 @@ def _created(desired: Iterable[Resource], observed: Observation) -> set[str]:
 
 
 def _released(cut_off: Iterable[Resource], observed: Observation) -> Iterator[Step]:
-    """Yield the removal of each port that its switch has to let go of before the port's link is created again."""
+    """Yield the removal of each port that must leave its switch before its link is recreated."""
     for port in cut_off:
         seen = observed.get(port.identity)
         if seen and seen.resource and not seen.foreign and (before := seen.resource.released()):
@@ -107,7 +107,7 @@ def _without(observed: Observation, identities: Iterable[Identity]) -> Observati
 
 
 def _let_out(desired: Iterable[Resource], former: Iterable[Resource], observed: Observation) -> Iterator[Resource]:
-    """Yield ``desired``, with a port that was to begin isolated let out, unless somebody has given it a VLAN since."""
+    """Yield ``desired``; a port that was created in the dead VLAN leaves it, unless another program set its VLAN."""
     began = {port.identity: port.initial for port in former if isinstance(port, OvsPort) and port.initial}
     for each in desired:
         if isinstance(each, OvsPort) and each.identity in began and each.initial is None and each.vlan is None:

@@ -1,8 +1,8 @@
-"""The vocabulary of host state: what a VIF type can ask for, and what a host backend can observe and apply.
+"""All resources: what a VIF type can request, and what a backend can observe and apply.
 
-Each resource is a frozen record with an identity, ``(kind, name)``. The same record says what is desired and what was
-found, so a difference is a comparison of two records. In a desired record None means "leave it alone".
-`vifplug.plan.resource` says what a resource is, and `vifplug.plan.kinds` has the kinds; import all of them from here.
+A resource is a frozen object with an identity, ``(kind, name)``. The same class describes the desired and the observed
+state, so a difference is a comparison of two objects. In the desired state, None means "not requested".
+`vifplug.plan.resource` has the base class and `vifplug.plan.kinds` the kinds; import all of them from here.
 """
 
 from __future__ import annotations

@@ -246,7 +246,7 @@ def _to_record(row: Sequence[Any]) -> Record:
 
 
 def _to_names(value: Any) -> Any:
-    """A JSON list as a tuple; anything else as it is."""
+    """Return a JSON list as a tuple, and anything else unchanged."""
     with contextlib.suppress(ValueError, TypeError, RecursionError):
         if isinstance(names := json.loads(value), list):
             return tuple(names)

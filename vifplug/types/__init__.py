@@ -1,1 +1,1 @@
-"""The consolidated VIF types, a module each: what the guest gets and what must hold on the host. Pure."""
+"""The VIF types, one module each: the guest's element and the required state of the host. Pure functions."""

@@ -192,7 +192,7 @@ def _bridge_port(vif: VIF, context: Context, bridge: str) -> BridgePort:
 
 
 def bridge_vlans(vlan: Vlan) -> tuple[BridgeVlan, ...]:
-    """The VLANs of a Linux bridge port: an access VLAN and an untagged native one are PVID and leave untagged."""
+    """Return the VLANs of a Linux bridge port: access and untagged native VLANs are PVID and leave untagged."""
     untagged = vlan.access or (vlan.native and vlan.native.native_mode == "untagged" and vlan.native.id)
     pvid = vlan.access or (vlan.native and vlan.native.id)
     return tuple(BridgeVlan(id=tag, pvid=tag == pvid, untagged=tag == untagged) for tag in sorted(vlan.ids))

@@ -19,8 +19,8 @@ from vifplug.types.hostdev import vf_vlan_problems, virtual_function
 class DirectType(VIFType):
     """A macvtap in mode vepa, bridge, private or passthrough.
 
-    libvirt makes it by default, since it takes it up only when the guest's CPUs run: one that is up on both hosts
-    during a migration would have the guest's MAC twice.
+    By default libvirt creates it, because libvirt sets it up only when the guest's CPUs run. During a migration, its
+    MAC is therefore never on two hosts at once.
     """
 
     name = "direct"
@@ -85,7 +85,7 @@ def _profile_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
 
 
 def _device(vif: VIF, context: Context) -> str:
-    """The device below: by name, or that of the virtual function at an address."""
+    """Return the lower device, by its name or by the address of a virtual function."""
     if vif.source.dev:
         return str(vif.source.dev)
     function = context.facts.virtual_function(vif.source.address)
@@ -96,7 +96,7 @@ def _device(vif: VIF, context: Context) -> str:
 
 
 def _lower_device(vif: VIF, context: Context, ours: bool) -> Resource:
-    """The device below. In mode passthrough, and with 802.1Qbh, no other macvtap may be on it (libvirt)."""
+    """Return the lower device. In mode passthrough, and with 802.1Qbh, no other macvtap may be on it (libvirt)."""
     passthrough = vif.source.mode == "passthrough"
     profile = vif.virtualport and vif.virtualport.type
     alone = passthrough or (vif.source.mode == "private" and profile == QBH)

@@ -76,9 +76,7 @@ class HostDeviceType(VIFType):
 
 
 def _polled(vif: VIF, context: Context) -> Iterator[Resource]:
-    """The representor as a port of DPDK's, which takes it from the physical function (dpdk.org: Ethdev port
-    representors; OVS: Documentation/topics/dpdk/phy.rst). The kernel has no part in it.
-    """
+    """Yield the representor as a DPDK port (dpdk.org: Ethdev port representors; OVS: topics/dpdk/phy.rst)."""
     physical, number = context.facts.physical_function(vif.source.address)
     yield PciFunction(name=vif.source.address, owner=vif.id)
     yield openvswitch.bridge(vif, context)
@@ -101,7 +99,7 @@ def virtual_function(vif: VIF, facts: VirtualFunctionFacts, *, mac: str | None, 
 
 
 def vf_vlan_problems(vif: VIF) -> Iterator[Problem]:
-    """What a VF, or the device that a macvtap shares, cannot do of the VLAN that its PF adds and removes."""
+    """Yield what is not supported in the VLAN settings of a VF, or of the device below a macvtap."""
     mode = getattr(vif.source, "mode", None)
     refusal = capabilities.vlan_problem(vif.vlan, vif.type, mode=mode, port=vif.virtualport)
     return broken((True, "$.vlan", refusal), *_vlan_rules(vif, "" if vif.vlan else "needs a vlan"))

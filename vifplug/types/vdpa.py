@@ -26,14 +26,14 @@ _WAYS = ("device", "address", "name")
 
 
 def parse_vhost_vdpa(text: str) -> str:
-    """The character device of a vdpa device (linux/drivers/vhost/vdpa.c, vhost_vdpa_probe)."""
+    """Return the path of a vdpa device's character device (linux/drivers/vhost/vdpa.c, vhost_vdpa_probe)."""
     if not re.fullmatch(r"/dev/vhost-vdpa-(0|[1-9][0-9]{0,6})", text):
         raise ValueError(f"expected a device such as /dev/vhost-vdpa-3, got {text!r}")
     return text
 
 
 def parse_vdpa_name(text: str) -> str:
-    """A vdpa device's name, as it stands in /sys/bus/vdpa/devices."""
+    """Return the name of a vdpa device, as in /sys/bus/vdpa/devices."""
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}", text):
         raise ValueError(f"expected a vdpa device's name such as vdpa0, got {text!r}")
     return text
@@ -60,14 +60,12 @@ class VdpaSource(Model):
 
     @property
     def key(self) -> str:
-        """What the device is looked up by."""
+        """The key of the look-up."""
         return self.device or self.address or self.name or ""
 
 
 class VdpaType(VIFType):
-    """A vdpa device, which one guest uses exclusively. Its MAC and number of queues were set when it was created:
-    vifplug checks them, and never sets them.
-    """
+    """A vdpa device, which one guest uses alone. vifplug checks its MAC and number of queues and never sets them."""
 
     name = "vdpa"
     source = VdpaSource

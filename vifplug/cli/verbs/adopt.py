@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class Adopt(Lister):
-    """record the ports that libvirt made for a running guest, and check them; nothing on the host changes.
+    """record the ports that libvirt created for a running guest, and check them; the host is not changed.
 
-    An interface that is refused does not keep the others from being adopted. Differences from the guest's definition
-    are printed, as `check` prints them later.
+    If an interface is refused, the others are still adopted. Differences from the guest's definition are printed, as
+    `check` prints them later.
     """
 
     columns = ("vif_id", "device", "changed", "interface_xml", "actual", "differences")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class LibvirtHook(Verb):
     """plug and unplug the VIFs that a guest's metadata describes; libvirt runs this as its qemu hook.
 
-    The guest's definition is on standard input. A guest without such metadata is left alone.
+    The guest's definition is on standard input. For a guest without such metadata, it does nothing.
     """
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:

@@ -137,7 +137,7 @@ def _groups(network: Network) -> Shown:
 
 
 def _used(driver: VIFDriver) -> dict[str, list[str]]:
-    """The ids of the VIFs that were plugged into each network."""
+    """Return the ids of the VIFs that were plugged into each network."""
     found: dict[str, list[str]] = {}
     for entry in driver.list():
         if not entry.problem and entry.vif.type == "network":
@@ -151,7 +151,7 @@ def _pool_line(device: PoolDevice) -> str:
 
 
 def _problems(definition: NetworkDefinition) -> Iterator[str]:
-    """The problems of a definition; of a valid one, each portgroup that no VIF could use."""
+    """Yield the problems of a definition; of a valid one, the portgroups that no VIF could use."""
     yield from map(str, definition.problems)
     if definition.network:
         for group in definition.network.portgroups:
@@ -159,7 +159,7 @@ def _problems(definition: NetworkDefinition) -> Iterator[str]:
 
 
 def _unusable(network: Network, portgroup: str) -> Iterator[Problem]:
-    """Why no VIF could use a portgroup; a VIF may supply what is missing."""
+    """Return why no VIF could use a portgroup. A VIF may supply what is missing."""
     from vifplug.model.vif import VIF
     from vifplug.networks.resolve import resolve_assuming_free
 

@@ -25,9 +25,9 @@ GUEST_FILE = "a VIF, or a whole guest as libvirt's <domain>; - is standard input
 
 
 class Resolve(Verb):
-    """print the actual VIF that a VIF of a named network becomes, as JSON or as libvirt's element.
+    """print the resolved form of a VIF of a named network, as JSON or as libvirt's element.
 
-    The host is not read: every device of a pool counts as free.
+    The host is not queried: every device of a pool counts as free.
     """
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
@@ -73,7 +73,7 @@ class CanPlug(Lister):
 class Candidates(Lister):
     """say which hosts could take a VIF or a guest, from their `host-info -f json`; exit code 1 if none can.
 
-    The answer of can-plug on the host itself is the final one.
+    To be certain, run can-plug on the host itself.
     """
 
     columns = ("host", "fits", "reasons")
@@ -135,7 +135,7 @@ def resolved(verb: Verb, vif: VIF, networks: NetworkDefinitions) -> VIF:
 
 
 def _hosts(paths: Iterable[str]) -> Iterator[tuple[str, Any]]:
-    """Each host-info document with its host's name. Raises InvalidRequest."""
+    """Yield each host-info document with the name of its host. Raises InvalidRequest."""
     for path in _files(paths):
         try:
             content = json.loads(Path(path).read_bytes())

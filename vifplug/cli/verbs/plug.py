@@ -26,7 +26,7 @@ class _Plugging(PrintsElement):
 class Plug(_Plugging, Lister):
     """plug VIFs, all or none, and print the interface element of each.
 
-    Plugging twice is the same as once. --dry-run changes nothing and prints the steps that plug would take.
+    Plugging again changes nothing. --dry-run changes nothing and prints the steps that plug would apply.
     """
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
@@ -91,7 +91,7 @@ class NetworkUpdate(_Plugging, Lister):
 class Unplug(Lister):
     """unplug VIFs by their ids; unplugging a VIF that is not plugged succeeds.
 
-    A VIF that is refused does not keep the others from being unplugged.
+    If a VIF is refused, the others are still unplugged.
     """
 
     columns = ("vif_id", "changed", "steps")
@@ -112,7 +112,7 @@ class Unplug(Lister):
 
 
 class Settle(ShowOne):
-    """restore what libvirt undid when it started the guest: QoS on the tap, settings of a virtual function."""
+    """restore what libvirt reset when it started the guest: QoS of the tap, settings of a virtual function."""
 
     columns = ("vif_id", "changed", "steps")
 
@@ -155,7 +155,7 @@ def _instance(parsed_args: argparse.Namespace) -> Instance | None:
 
 
 def _plugged(plugged: Plugged) -> tuple[Any, ...]:
-    """One row of a plugging verb."""
+    """Return one row of a plugging verb."""
     actual = plugged.actual
     element, steps = plugged.interface_xml, lines(plugged.steps)
     return plugged.vif.id, data(actual.target), plugged.changed, element, data(actual), steps

@@ -22,9 +22,9 @@ NOTHING = "no VIF is plugged"
 
 
 class Xml(PrintsElement, ShowOne):
-    """print the interface element of a VIF; nothing on the host is read or changed.
+    """print the interface element of a VIF; the host is not queried or changed.
 
-    For a VIF of a named network it is the element of the actual VIF, if the network is defined.
+    For a VIF of a named network, it is the element of its resolved form, if the network is defined.
     """
 
     columns = ("vif_id", "interface_xml")
@@ -115,7 +115,7 @@ class Show(ShowOne):
 
 
 class ListTypes(Lister):
-    """list the installed VIF types and third-party kinds of resource, with the reason if one is unusable.
+    """list the installed VIF types and third-party resource kinds, and why one cannot be used.
 
     With --historical: every VIF type that Neutron ports have or had, and the type that each becomes.
     """

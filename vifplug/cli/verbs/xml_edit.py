@@ -22,10 +22,10 @@ T = TypeVar("T")
 
 
 class XmlEdit(Verb):
-    """change one interface of a libvirt domain's XML, and leave every other byte as it is.
+    """change one interface of a libvirt domain's XML, and keep every other byte.
 
-    With --network or --portgroup, the interface's own VLAN goes unless --vlan or --trunk gives one: it would hide that
-    of the network. A virtualport stays unless --virtualport says otherwise.
+    --network and --portgroup remove the VLAN of the interface, which would override the network's, unless --vlan or
+    --trunk sets one. The virtualport is kept, unless --virtualport changes it.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -130,7 +130,7 @@ def _vlan_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _checked(parse: Callable[[str], T]) -> Callable[[str], T]:
-    """``parse`` as argparse has it, whose sentence is kept."""
+    """Return ``parse`` for argparse, so that its sentence is printed."""
 
     def convert(text: str) -> T:
         try:

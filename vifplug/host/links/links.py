@@ -1,4 +1,4 @@
-"""The kernel's links: one socket, the backends that share it, and what is looked up beside them."""
+"""The kernel's links: one socket, the backends that share it, and queries."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Links:
         self._netlink.close()
 
     def root_qdisc(self, device: str) -> str | None:
-        """The kind of the root qdisc (``noqueue``, ``htb``); None when there is no such device.
+        """Return the kind of the root qdisc (``noqueue``, ``htb``); None if the device does not exist.
 
         Equivalent to: tc qdisc show dev DEVICE root
         """
@@ -40,11 +40,11 @@ class Links:
         return link.kind if link else None
 
     def all(self) -> list[Link]:
-        """Every link of the namespace: for pictures and reports, never for a plug."""
+        """Return every link of the namespace: for pictures and reports, never for a plug."""
         return self._netlink.all()
 
     def find(self, owner: str) -> list[Resource]:
-        """Every device that carries the mark of a VIF, as it is. Looks at all links: for an unplug without a record."""
+        """Return every device with the mark of a VIF. Scans all links: for an unplug without a record."""
         links = self._netlink.marked(mark(owner), birth_group(owner))
         below = self._netlink.named(link.link for link in links if link.link)
         questions = filter(None, (_question(link, owner, below.get(link.link or 0)) for link in links))
@@ -65,7 +65,7 @@ class Links:
 
 
 def _question(link: Link, owner: str, below: Link | None) -> Device | None:
-    """The resource that a marked link is, as a question to `observe`. The two ends of a veth pair are one."""
+    """Return the resource of a marked link, for `observe`. The two ends of a veth pair are one resource."""
     match link.kind:
         case "tun":
             return Tap(name=link.name, owner=owner)

@@ -96,7 +96,7 @@ class UnplugPort(Command[OvsPort]):
 
 
 class EnsureBridge(Command[OvsBridge]):
-    """Make a bridge that does not exist; one that exists is left as it is.
+    """Create a bridge if it does not exist; an existing one is not changed.
 
     Equivalent to: ovs-vsctl br-exists NAME || ovs-vsctl add-br NAME -- set Bridge NAME datapath_type=TYPE
     """

@@ -56,7 +56,7 @@ class Tables(open_vswitch.API):  # type: ignore[misc]
         return self.pool.select(*operations, kinds=self._kinds)
 
     def find(self, table: str, record: Any) -> uuid.UUID:
-        """The row that a UUID, a name or a row means, as ovs-vsctl.8 "Identifying Records". Raises RowNotFound."""
+        """Return the row of a UUID, a name or a row (ovs-vsctl.8, "Identifying Records"). Raises RowNotFound."""
         known = _as_uuid(record)
         if known is not None:
             return known
