@@ -44,15 +44,10 @@ class OsVifSource(Model):
             if name in self.vif and not isinstance(self.vif[name], Mapping):
                 yield Problem(f"$.vif.{name}", f"expected an object, got {described(self.vif[name])}")
 
-    def inner(self, name: str) -> Mapping[str, Any]:
-        """Return an object within the object; empty if it has none."""
-        found: Mapping[str, Any] = self.vif.get(name, FrozenMap())
-        return found
-
     def get(self, key: str) -> Any:
         """Return a field of the object, or of an object within it (``network.bridge``); None if it is not given."""
         place, _, name = key.rpartition(".")
-        return (self.inner(place) if place else self.vif).get(name)
+        return (self.vif.get(place, {}) if place else self.vif).get(name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,8 +146,8 @@ def _form_problems(vif: VIF, known: OsVifForm) -> Iterator[Problem]:
         yield from refused(vif, known.like.name, known.like.refuses)
     elif vif.tap_owner and kind != "VIFGeneric":
         yield Problem("$.tap_owner", f"is for a VIFGeneric: for a {kind}, source.vif says who creates the tap")
-    model = vif.model or ("virtio" if known.like is VhostUserType else None)
-    yield from nic_problems(vif.trusted(model=model, type=known.like.name if known.like else vif.type))
+    like = vif.trusted(type=known.like.name) if known.like else vif
+    yield from nic_problems(like, "virtio" if known.like is VhostUserType else None)
 
 
 def list_opts() -> Any:
@@ -180,11 +175,11 @@ def _bridge(vif: VIF, owner: str | None) -> Interface:
 
 def _openvswitch(vif: VIF, owner: str | None) -> Interface:
     """Return the element for a tap and port of the plugin, a port alone, or both of libvirt."""
-    profile = vif.source.inner("port_profile")
+    profile = vif.source.get("port_profile") or {}
     if profile.get("create_tap") or profile.get("create_port"):
         return _ethernet(vif, "vifplug" if profile.get("create_tap") else "libvirt")
     virtualport = VirtualPort(type="openvswitch", interfaceid=profile.get("interface_id") or vif.id)
-    source = {"bridge": vif.source.inner("network")["bridge"]}
+    source = {"bridge": vif.source.get("network.bridge")}
     fields = {"target": _target(vif), "virtualport": virtualport, "bandwidth": vif.bandwidth, "mtu": _mtu(vif)}
     return Interface.of(vif, "bridge", source, **fields)
 
@@ -225,7 +220,7 @@ def _target(vif: VIF) -> str | None:
 
 
 def _mtu(vif: VIF) -> int | None:
-    return vif.mtu or vif.source.inner("network").get("mtu")
+    return vif.mtu or vif.source.get("network.mtu")
 
 
 def _json(data: Mapping[str, Any]) -> str:

@@ -130,14 +130,17 @@ class Reader:
 
     def _verbatim(self, child: _Element) -> str | None:
         """Return a verbatim element in its normal form; None if the model covers it, or if it is empty."""
-        name = str(child.tag)
-        if name not in guestxml.TAGS or self._covered(name):
+        name, boot_order_alone = str(child.tag), self._get("boot", "loadparm") is None
+        covered = {"source": self.type != "ethernet", "model": self.type != "hostdev", "boot": boot_order_alone}
+        if name not in guestxml.TAGS or covered.get(name):
             return None
         attributes = {str(key): str(value) for key, value in child.attrib.items()}
         if name == "backend" and (self.type == "hostdev" or self._get("model", "type") not in VIRTIO):
             attributes.pop("vhost", None)
         if name == "address" and attributes.get("type") == "pci":
-            attributes = self._guest_address(child, attributes)
+            place = parts.pci(child, "$.guest_xml", self._wrong)
+            numbers = parts.pci_attributes(place) if place else {}  # in libvirt's order, before all others
+            attributes = numbers | attributes | numbers
         if not attributes and not len(child) and not (child.text or "").strip():
             return None
         try:
@@ -145,21 +148,6 @@ class Reader:
         except ValueError as error:
             self._wrong("$.guest_xml", str(error))
             return None
-
-    def _covered(self, name: str) -> bool:
-        """Return whether the model covers an element that it covers only in some forms."""
-        return (
-            (name == "source" and self.type != "ethernet")
-            or (name == "model" and self.type != "hostdev")
-            or (name == "boot" and self._get("boot", "loadparm") is None)
-        )
-
-    def _guest_address(self, address: _Element, attributes: dict[str, str]) -> dict[str, str]:
-        """Return the attributes of the device's address in the guest, with numbers as libvirt prints them."""
-        if (place := parts.pci(address, "$.guest_xml", self._wrong)) is None:
-            return attributes
-        printed = parts.pci_attributes(place)
-        return {**printed, **{name: value for name, value in attributes.items() if name not in printed}}
 
     # -- values ---------------------------------------------------------------------------------------------------
 

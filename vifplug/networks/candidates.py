@@ -54,10 +54,11 @@ class Search:
         yield from trial.problems
         if trial.actual is None:
             return
+        if trial.actual.type not in host.get("types", ()):
+            yield f"VIF type {trial.actual.type} is not installed there"
         if trial.alone is None:
             yield from _lacking(trial.actual, host)
             return
-        yield from _type_lacking(trial.actual, host)
         name = vif.source.network
         pool = [replace(p, holders=(*p.holders, *taken.get(p.name, ()))) for p in _pool(host["networks"][name])]
         try:
@@ -97,16 +98,11 @@ class _Trial:
 
 
 def _lacking(actual: VIF, host: HostInfo) -> Iterator[str]:
-    yield from _type_lacking(actual, host)
+    """Yield what a host lacks of the bridge or device that a VIF names."""
     if bridge := getattr(actual.source, "bridge", None):
         yield from _bridge_lacking(actual, bridge, host)
     if actual.type == "direct" and actual.source.dev and actual.source.dev not in host.get("devices", ()):
         yield f"device {actual.source.dev} does not exist there"
-
-
-def _type_lacking(actual: VIF, host: HostInfo) -> Iterator[str]:
-    if actual.type not in host.get("types", ()):
-        yield f"VIF type {actual.type} is not installed there"
 
 
 def _bridge_lacking(actual: VIF, name: str, host: HostInfo) -> Iterator[str]:
