@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 #: prefixes of names that libvirt generates, and drops from an inactive element (9.0: virDomainNetDefParseXML)
 GENERATED = ("vnet", "macvtap", "macvlan")
 
-_SWITCHES = ("ioeventfd", "event_idx", "packed", "iommu", "ats", "page_per_vq", "rss", "rss_hash_report")
-_NUMBERS = ("queues", "rx_queue_size", "tx_queue_size")
-
 
 class Reader:
     """Reads one element into ``fields``, plain data with the names of an Interface's fields, and ``problems``.
@@ -106,8 +103,8 @@ class Reader:
         driver: dict[str, Any] = parts.given(name=element.get("name"), model=element.get("model"))
         if self.type != "hostdev":
             driver |= parts.given(txmode=element.get("txmode"))
-            driver |= {name: number for name in _NUMBERS if (number := parts.number(element.get(name)))}
-            driver |= self._switches(element, _SWITCHES, "$.driver")
+            driver |= {name: number for name in schema.RINGS if (number := parts.number(element.get(name)))}
+            driver |= self._switches(element, schema.SWITCHES, "$.driver")
             for side in ("host", "guest"):
                 if (offloads := element.find(side)) is not None:
                     driver[side] = self._switches(offloads, tuple(map(str, offloads.attrib)), f"$.driver.{side}")

@@ -55,9 +55,13 @@ OPAQUE = Shape(opaque=True)
 OPAQUE_OFTEN = Shape(opaque=True, many=True)
 
 
-_VIRTIO = ("iommu", "ats", "packed", "page_per_vq", "rss", "rss_hash_report")
-_DRIVER = ("name", "model", "queues", "rx_queue_size", "tx_queue_size", "txmode", "ioeventfd", "event_idx", *_VIRTIO)
-_RATES = ("average", "peak", "burst", "floor")
+#: the attributes of ``<driver>`` and of a limit in libvirt's order (virDomainVirtioNetDriverFormat,
+#: virNetDevBandwidthFormat). ``RINGS`` are numbers, ``SWITCHES`` are on or off.
+RINGS = ("queues", "rx_queue_size", "tx_queue_size")
+_VIRTIO = ("rss", "rss_hash_report", "iommu", "ats", "packed", "page_per_vq")
+DRIVER = ("name", "model", "txmode", "ioeventfd", "event_idx", *RINGS, *_VIRTIO)
+SWITCHES = ("ioeventfd", "event_idx", *_VIRTIO)
+RATES = ("average", "peak", "floor", "burst")
 #: in the <source> of a running guest; dropped by libvirt from an inactive one
 _STATUS = ("portid", "macTableManager")
 
@@ -73,14 +77,14 @@ COVERED: dict[str, Shape] = {
     "virtualport": Shape(key=".virtualport", may=("type",), children={"parameters": Shape(may=PARAMETERS[None])}),
     "bandwidth": Shape(
         key=".bandwidth",
-        children={"inbound": Shape(key=".inbound", may=_RATES), "outbound": Shape(key=".outbound", may=_RATES)},
+        children={"inbound": Shape(key=".inbound", may=RATES), "outbound": Shape(key=".outbound", may=RATES)},
     ),
     "port": Shape(key=".port", may=("isolated",)),
     "target": Shape(key=".target", must=("dev",), may=("managed",)),
     "model": Shape(key=".model", must=("type",)),
     "driver": Shape(
         key=".driver",
-        may=_DRIVER,
+        may=DRIVER,
         children={
             "host": Shape(key=".host", may=HOST_OFFLOADS),
             "guest": Shape(key=".guest", may=GUEST_OFFLOADS),

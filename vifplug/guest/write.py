@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vifplug.guest import parts
+from vifplug.guest import parts, schema
 from vifplug.guest.interface import Interface
 from vifplug.model.bandwidth import Bandwidth
 from vifplug.model.guestxml import quoted, tag
@@ -31,15 +31,6 @@ _PLACES = (
 _PLACE = {name: place for place, names in _PLACES for name in names}
 _NOTHING = {place: "" for place, _ in _PLACES}
 
-#: the attributes of ``<driver>`` in libvirt's order (virDomainVirtioNetDriverFormat)
-_DRIVER = (
-    *("name", "model", "txmode", "ioeventfd", "event_idx", "queues", "rx_queue_size", "tx_queue_size"),
-    *("rss", "rss_hash_report", "iommu", "ats", "packed", "page_per_vq"),
-)
-
-
-#: the attributes of a limit in libvirt's order (virNetDevBandwidthFormat)
-_RATES = ("average", "peak", "floor", "burst")
 _YES = {True: "yes", False: "no", None: None}
 _ON = {True: "on", False: "off", None: None}
 _DEEPER = "    "
@@ -113,7 +104,7 @@ def virtualport_element(port: VirtualPort) -> str:
 def _bandwidth(bandwidth: Bandwidth) -> str:
     limits = {"inbound": bandwidth.inbound, "outbound": bandwidth.outbound}
     inner = [
-        _element(name, {rate: getattr(limit, rate) for rate in _RATES}, indent=_DEEPER)
+        _element(name, {rate: getattr(limit, rate) for rate in schema.RATES}, indent=_DEEPER)
         for name, limit in limits.items()
         if limit
     ]
@@ -127,7 +118,7 @@ def _target(interface: Interface) -> str:
 
 
 def _driver(driver: Driver) -> str:
-    given = {name: value for name in _DRIVER if (value := getattr(driver, name)) is not None}
+    given = {name: value for name in schema.DRIVER if (value := getattr(driver, name)) is not None}
     values = {name: _ON[value] if isinstance(value, bool) else value for name, value in given.items()}
     offloads = _offloads("host", HOST_OFFLOADS, driver.host) + _offloads("guest", GUEST_OFFLOADS, driver.guest)
     return _element("driver", values, offloads)
