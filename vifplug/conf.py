@@ -38,7 +38,6 @@ class DescribedOption(kinds.ConfigType):
     def __init__(self, convert: Callable[[str], Any], allowed: str) -> None:
         super().__init__(type_name=allowed)
         self.convert = convert
-        self.allowed = allowed
 
     def __call__(self, value: object) -> Any:
         try:
@@ -73,7 +72,7 @@ REMOTES = strings(
     rf"{_REMOTE}(,{_REMOTE})*", "unix:PATH, tcp:HOST:PORT or ssl:HOST:PORT, or several of them, separated by commas"
 )
 _OCTAL = strings(r"0?[0-7]{3}", "a mode of three octal digits, such as 0755")
-MODE = DescribedOption(lambda value: int(_OCTAL(value), 8), _OCTAL.allowed)
+MODE = DescribedOption(lambda value: int(_OCTAL(value), 8), _OCTAL.type_name)
 BRIDGE = DescribedOption(parse_device, "the name of a bridge, at most 15 bytes")
 USER = id_of("user", lambda name: pwd.getpwnam(name).pw_uid)
 GROUP = id_of("group", lambda name: grp.getgrnam(name).gr_gid)
@@ -347,7 +346,7 @@ def allowed(option: cfg.Opt) -> str:
     """Return a description of the allowed values of an option, for a sentence."""
     kind = option.type
     if isinstance(kind, DescribedOption):
-        return kind.allowed
+        return kind.type_name
     if isinstance(kind, kinds.Boolean):
         return "true or false"
     if isinstance(kind, kinds.Number):

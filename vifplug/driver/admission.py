@@ -28,27 +28,28 @@ Holdings = Callable[[Iterable[str]], Iterable[Holding]]
 class Admission:
     """One look at the host, for one guest: what its first VIF would take is not there for its second."""
 
-    def __init__(self, resolver: Resolver, engine: Engine, host: Host, holdings: Holdings) -> None:
+    def __init__(self, resolver: Resolver, engine: Engine, host: Host, holdings: Holdings, make_job: MakeJob) -> None:
         self._resolver = resolver
         self._engine = engine
         self._host = host
         self._recorded = holdings
+        self._make_job = make_job
         self._taken: list[Holding] = []
 
-    def reasons(self, vif: VIF, former: StoredVif | None, make_job: MakeJob) -> list[str]:
+    def reasons(self, vif: VIF, former: StoredVif | None) -> list[str]:
         """Return every reason why ``vif`` cannot be plugged here, as sentences; empty if it can."""
         try:
             if former:
                 former.validate()
-            job = make_job(vif, self._actual(vif, former), former)
+            job = self._make_job(vif, self._actual(vif, former), former)
         except UnknownPortGroup as error:
-            rest = self.reasons(vif.replace(source=vif.source.replace(portgroup=None)), former, make_job)
+            rest = self.reasons(vif.replace(source=vif.source.replace(portgroup=None)), former)
             return list(dict.fromkeys([str(error), *rest]))
         except VifplugError as error:
             return sentences(error)
         checks = (self._conflicts(job), self._unready(job), self._too_small(job.actual))
         found = [sentence for check in checks for sentence in _with_obstacles(check)]
-        self._taken += _holdings_of(job)
+        self._taken += job.record("plugged").holdings
         return list(dict.fromkeys(found))
 
     def _actual(self, vif: VIF, former: StoredVif | None) -> VIF:
@@ -61,7 +62,7 @@ class Admission:
 
     def _conflicts(self, job: Job) -> Iterator[str]:
         """Yield what another VIF has of what this one would claim."""
-        desired = {each.name: each for each in _holdings_of(job)}
+        desired = {each.name: each for each in job.record("plugged").holdings}
         for other in self._holdings(desired):
             if other.vif_id != job.vif.id and (other.exclusive or desired[other.name].exclusive):
                 yield taken(other.name, job.vif.id, other.vif_id)
@@ -93,13 +94,3 @@ def _with_obstacles(reasons: Iterator[str]) -> Iterator[str]:
         yield from reasons
     except VifplugError as error:
         yield from sentences(error)
-
-
-def _holdings_of(job: Job) -> list[Holding]:
-    """Return what the VIF would claim."""
-    record = job.record("plugged")
-    names = [(name, True) for name in record.claims] + [(name, False) for name in record.shares]
-    return [
-        Holding(name=name, vif_id=job.vif.id, exclusive=exclusive, instance=record.instance)
-        for name, exclusive in names
-    ]

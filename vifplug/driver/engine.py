@@ -173,7 +173,8 @@ class Engine:
         """Plan the steps of each job from what `observe` returned; see `prepare`."""
         preconditions.raise_unmet(_desired(jobs, settle=settle), observed)
         for job in jobs:
-            former, recorded, dropped = _resources(job.former), _originals(job.former), job.dropped()
+            former, recorded = (job.former.resources, job.former.originals) if job.former else ((), {})
+            dropped = job.dropped()
             job.desired = with_defaults(job.desired, observed)
             _refuse_held(lasting(dropped), observed, job.vif.id)
             job.originals = {**steps.originals(lasting(job.desired), observed), **recorded}
@@ -362,14 +363,6 @@ class Engine:
         except VifplugError as error:
             return [f"the record of {', '.join(job.vif.id for job in jobs)} ({error})"]
         return []
-
-
-def _resources(stored: StoredVif | None) -> Sequence[Resource]:
-    return stored.resources if stored else ()
-
-
-def _originals(stored: StoredVif | None) -> Mapping[Identity, Resource]:
-    return stored.originals if stored else {}
 
 
 def _recorded(stored: StoredVif | None, *, force: bool) -> tuple[list[Resource], Mapping[Identity, Resource]] | None:

@@ -366,10 +366,10 @@ class VIFDriver:
         """
         from vifplug.driver.admission import Admission
 
-        admission = Admission(self._resolver, self._engine, self._host, self._store.holdings)
+        admission = Admission(self._resolver, self._engine, self._host, self._store.holdings, self._jobs.of)
         fixed_first = sorted(vifs, key=lambda vif: vif.type == "network")  # pools give what is left
         formers = [(vif, self._records.get(vif.id)) for vif in fixed_first]
-        return [(vif, each) for vif, former in formers for each in admission.reasons(vif, former, self._jobs.of)]
+        return [(vif, each) for vif, former in formers for each in admission.reasons(vif, former)]
 
     def topology(self) -> HostView:
         """Return the networks, bridges, devices, VIFs and guests of this host, for `vifplug.topology` to draw."""

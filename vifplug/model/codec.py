@@ -20,6 +20,7 @@ from vifplug.errors import InvalidDocument, Problem
 
 K = TypeVar("K")
 V = TypeVar("V")
+T = TypeVar("T")
 
 
 class FrozenMap(dict[K, V]):
@@ -362,29 +363,26 @@ def json_object(text: str | bytes, what: str) -> Mapping[str, Any]:
     Raises:
         InvalidDocument: the text is not JSON, or not a JSON object.
     """
-    data = _json(text, what)
-    if not isinstance(data, Mapping):
-        raise InvalidDocument([Problem("$", f"expected one {what}, got {described(data)}")])
-    return data
+    return _json(text, what, dict, f"one {what}")
 
 
 def json_list(text: str, what: str) -> list[Any]:
     """Return the list in a JSON text; like `json_object`."""
-    data = _json(text, what)
-    if not isinstance(data, list):
-        raise InvalidDocument([Problem("$", f"expected a {what}, got {described(data)}")])
-    return data
+    return _json(text, what, list, f"a {what}")
 
 
-def _json(text: str | bytes, what: str) -> Any:
+def _json(text: str | bytes, what: str, kind: type[T], expected: str) -> T:
     if not text.strip():
         raise InvalidDocument([Problem("$", f"expected a {what}, got nothing")])
     try:
-        return json.loads(text, object_pairs_hook=_unique)
+        data = json.loads(text, object_pairs_hook=_unique)
     except RecursionError:
         raise InvalidDocument([Problem("$", f"is nested too deeply for a {what}")]) from None
     except ValueError as error:
         raise InvalidDocument([Problem("$", f"is not JSON: {error}")]) from None
+    if not isinstance(data, kind):
+        raise InvalidDocument([Problem("$", f"expected {expected}, got {described(data)}")])
+    return data
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -53,20 +53,15 @@ def _offset(vif_id: str) -> int:
 
 def _taken(descriptor: int, offset: int, deadline: float) -> bool:
     pause = _FIRST_PAUSE
-    while not _tried(descriptor, offset):
-        if time.monotonic() >= deadline:
-            return False
+    while True:
+        try:
+            _set(descriptor, fcntl.F_WRLCK, offset, 1)
+            return True
+        except (BlockingIOError, PermissionError):  # EAGAIN, EACCES
+            if time.monotonic() >= deadline:
+                return False
         time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
         pause = min(2 * pause, _LONGEST_PAUSE)
-    return True
-
-
-def _tried(descriptor: int, offset: int) -> bool:
-    try:
-        _set(descriptor, fcntl.F_WRLCK, offset, 1)
-    except (BlockingIOError, PermissionError):  # EAGAIN, EACCES
-        return False
-    return True
 
 
 def _set(descriptor: int, kind: int, start: int, length: int) -> None:

@@ -52,6 +52,15 @@ class Record:
     #: seconds since the epoch
     changed_at: float
 
+    @property
+    def holdings(self) -> list[Holding]:
+        """What the VIF has."""
+        names = dict.fromkeys(self.claims, True) | {name: False for name in self.shares if name not in self.claims}
+        return [
+            Holding(name=name, vif_id=self.vif_id, exclusive=exclusive, instance=self.instance)
+            for name, exclusive in names.items()
+        ]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holding:
@@ -206,10 +215,8 @@ class StoreTransaction:
             self.connection.executemany(_PUT, map(_to_row, records))
             self.connection.executemany(_RELEASE, [(record.vif_id,) for record in records])
             for record in records:
-                for name in record.claims:
-                    _hold(self.connection, name, record.vif_id, exclusive=True)
-                for name in set(record.shares).difference(record.claims):
-                    _hold(self.connection, name, record.vif_id, exclusive=False)
+                for holding in record.holdings:
+                    _hold(self.connection, holding)
 
     def delete(self, ids: Iterable[str]) -> None:
         """See `Store.delete`."""
@@ -258,12 +265,13 @@ def taken(name: str, vif_id: str, holder: str) -> str:
     return f"{name} is requested by VIF {vif_id} and in use by VIF {holder}: unplug that one first"
 
 
-def _hold(connection: sqlite3.Connection, name: str, vif_id: str, *, exclusive: bool) -> None:
+def _hold(connection: sqlite3.Connection, holding: Holding) -> None:
     """Record that a VIF has something, unless another VIF has it and one of the two claims it."""
     others = "SELECT vif_id FROM claim WHERE name = ? AND vif_id != ? AND (? OR alone) LIMIT 1"
-    if holder := connection.execute(others, (name, vif_id, exclusive)).fetchone():
-        raise Conflict(taken(name, vif_id, holder[0]))
-    connection.execute("INSERT OR REPLACE INTO claim VALUES (?, ?, ?)", (name, vif_id, exclusive))
+    row = (holding.name, holding.vif_id, holding.exclusive)
+    if holder := connection.execute(others, row).fetchone():
+        raise Conflict(taken(holding.name, holding.vif_id, holder[0]))
+    connection.execute("INSERT OR REPLACE INTO claim VALUES (?, ?, ?)", row)
 
 
 def _holdings(connection: sqlite3.Connection, names: Iterable[str]) -> list[Holding]:
