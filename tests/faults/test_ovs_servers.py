@@ -430,7 +430,7 @@ def test_a_port_that_was_made_without_a_wait_is_waited_for_later(ovs: PrivateOvs
     before = rows(ovs)
     with backend(ovs, wait="ovn-installed", timeout=0.4) as door:
         message = failing(errors.Unavailable, lambda: door.confirm([wanted]))
-        assert "no ovn-installed=true" in message and message.endswith("this call had changed nothing")
+        assert "no ovn-installed=true" in message and message.endswith("this call changed nothing")
         ovs.ctl("set", "Interface", wanted.name, "external_ids:ovn-installed=true")
         door.confirm([wanted])
     assert rows(ovs) == before
@@ -463,9 +463,9 @@ def note(ovs: PrivateOvs, table: str, record: str, *pairs: str) -> None:
         ((KIND, ADDRESS), "ovn-startup-ts=1", "lack ovn-remote;"),
         ((REMOTE, KIND, NAME, HERE, "ovn-encap-ip-one=192.0.2.2"), "", "never worked on that bridge"),
         ((REMOTE, KIND, ADDRESS, NAME), "ovn-nb-cfg=3", "it is on br0, and OVN's bridge here is br-int"),
-        (ALL, "", "start it, and see in its log whether it reaches tcp:192.0.2.1:6642"),
-        (ALL, "ovn-nb-cfg=3", "shows no sign of the iface-id {id}: see by `ovn-appctl"),
-        (ALL, "ct-zone-{id}=3", "has seen the iface-id {id} and not installed it: see by `ovn-sbctl"),
+        (ALL, "", "start it, and check in its log whether it reaches tcp:192.0.2.1:6642"),
+        (ALL, "ovn-nb-cfg=3", "shows no sign of the iface-id {id}: check with `ovn-appctl"),
+        (ALL, "ct-zone-{id}=3", "has seen the iface-id {id} and not installed it: check with `ovn-sbctl"),
     ],
     ids=["nothing set up", "no remote", "an address for one chassis", "elsewhere", "never worked", "no sign", "seen"],
 )

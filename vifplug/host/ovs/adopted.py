@@ -101,7 +101,7 @@ def _port(desired: AdoptedPort, row: Row, interface: Row, bridge: str) -> Adopte
         bridge=bridge,
         vlan=decode.vlan(row),
         external_ids=FrozenMap(decode.without(interface["external_ids"], *STATUS)),
-        error=decode.failure(interface),
+        error=decode.PortState.of(interface).error,
         port_row=row["_uuid"],
         interface_row=interface["_uuid"],
     )

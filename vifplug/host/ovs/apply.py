@@ -25,6 +25,7 @@ LOG = logging.getLogger(__name__)
 
 #: ovn-controller takes some milliseconds, or seconds; vifplug looks for its answer this often. Seconds.
 _POLL = 0.01
+_NO_DEVICE = "%s has no device until its guest runs: OVN's flows were not awaited; settle VIF %s with a wait"
 
 
 def apply_steps(pool: Pool, steps: Sequence[Step], wait: str) -> None:
@@ -196,24 +197,21 @@ class _Verification:
                 raise StepFailed(f"{subject}: {message}")
 
     def _await_flows(self, ports: Sequence[PlugPort]) -> None:
-        sought = self._with_device([port for port in ports if port.subject.iface_id is not None])
+        """Wait for OVN's flows of ports that have a device. For the others it comes when their guests start."""
+        found = self._states([port for port in ports if port.subject.iface_id is not None])
+        for port, state in found:
+            if _waits(port, state):
+                message = (
+                    "%s has no device until its guest runs: OVN's flows were not awaited; settle VIF %s with a wait"
+                )
+                LOG.warning(message, port, port.subject.owner)
+        sought = [port for port, state in found if not _waits(port, state)]
         while lacking := [port for port, state in self._states(sought) if not state.installed]:
             if time.monotonic() >= self.deadline:
                 first, timeout = lacking[0].subject, f"{self.pool.settings.timeout:g} s"
                 why = ovn.lacking(first, self.pool.select(*ovn.read(first)))
                 raise Unavailable(f"{_describe(lacking)} got no ovn-installed=true from OVN within {timeout}: {why}")
             time.sleep(_POLL)
-
-    def _with_device(self, ports: Sequence[PlugPort]) -> list[PlugPort]:
-        """Return the ports that can get flows. The others do not fail: their devices come when their guests start."""
-        found = self._states(ports)
-        for port in (port.subject for port, state in found if _waits(port, state)):
-            LOG.warning(
-                "%s has no device until its guest runs: OVN's flows were not awaited; settle VIF %s with a wait",
-                port,
-                port.owner,
-            )
-        return [port for port, state in found if not _waits(port, state)]
 
     def _final(self, ports: Sequence[PlugPort], number: int) -> list[tuple[PlugPort, PortState]]:
         """Return the states, once they are final: a row that another process made meanwhile has no ofport yet."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from vifplug.errors import HostNotReady, Missing, PartlyDone, StepFailed, VifplugError
-from vifplug.host.ovs import adopted, commands, decode, operations, survey, takeover
+from vifplug.host.ovs import adopted, commands, operations, survey, takeover
 from vifplug.host.ovs.apply import apply, apply_steps, commit
 from vifplug.host.ovs.connection import OutcomeUnknown
 from vifplug.host.ovs.operations import DATABASE, OWNER, ROLE, has_pair, is_named, select
@@ -62,7 +62,9 @@ class OvsBackend:
                 found[port.identity] = Observed(resource=stored.port)
         for bridge, row in zip(bridges, rows, strict=True):
             if row:
-                found[bridge.identity] = Observed(resource=decode.bridge(row[0], bridge.owner))
+                datapath = row[0]["datapath_type"] or None
+                stored_bridge = OvsBridge(name=bridge.name, owner=bridge.owner, datapath_type=datapath)
+                found[bridge.identity] = Observed(resource=stored_bridge)
             elif other := self._no_bridge(bridge):
                 found[bridge.identity] = other
         for qdisc in desired:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from vifplug.host.ovs.operations import DATABASE, OWNER, ROLE, STATUS, Keys, Operation
 from vifplug.model.codec import FrozenMap
-from vifplug.plan.registry import OvsBridge, OvsPolicing, OvsPort, OvsQos, OvsVlan
+from vifplug.plan.registry import OvsPolicing, OvsPort, OvsQos, OvsVlan
 
 #: The columns that a select asked for, each as its kind in `_COLUMNS` has it
 Row = Mapping[str, Any]
@@ -369,7 +369,7 @@ def port(owner: str, role: str, found: tuple[Row, Row, str], qos: OvsQos) -> Ovs
         mtu_request=interface["mtu_request"] or 0,
         qos=qos,
         policing=OvsPolicing(rate=interface["ingress_policing_rate"], burst=interface["ingress_policing_burst"]),
-        error=failure(interface),
+        error=PortState.of(interface).error,
         opened=interface["ofport"] not in (None, -1),
     )
 
@@ -394,16 +394,6 @@ def qos_of(qos: Row, queues: Sequence[Row]) -> OvsQos:
     )
 
 
-def failure(interface: Row) -> str:
-    """Return Interface.error; ovs-vswitchd may report an error by an ofport of -1 alone."""
-    no_device = "could not open network device" if interface["ofport"] == -1 else ""
-    return interface["error"] or no_device
-
-
-def bridge(row: Row, owner: str) -> OvsBridge:
-    return OvsBridge(name=row["name"], owner=owner, datapath_type=row["datapath_type"] or None)
-
-
 def without(values: Mapping[str, str], *keys: str) -> dict[str, str]:
     return {key: value for key, value in values.items() if key not in keys}
 
@@ -423,5 +413,7 @@ class PortState:
 
     @classmethod
     def of(cls, interface: Row) -> PortState:
+        # ovs-vswitchd may report an error by an ofport of -1 alone.
+        no_device = "could not open network device" if interface["ofport"] == -1 else ""
         installed = interface["external_ids"].get("ovn-installed") == "true"
-        return cls(interface["ofport"], failure(interface), installed)
+        return cls(interface["ofport"], interface["error"] or no_device, installed)
