@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import sqlite3
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from vifplug import VIF, Instance, Network, VIFDriver, errors
+from vifplug import VIF, Instance, Network, VIFDriver, errors, plugins
 from vifplug import conf as options
 from vifplug.plan.registry import LowerDevice, OvsBridge
 from vifplug.store.store import Record, Store
@@ -23,6 +24,9 @@ GUEST = Instance(uuid="77777777-aaaa-4bbb-8ccc-dddddddddddd", name="web-1")
 POOL = (
     "<network><name>pool</name><forward mode='private'><interface dev='e0'/><interface dev='e1'/></forward></network>"
 )
+
+#: where a plugin comes from; host-info looks for it among all distributions
+ORIGIN = functools.cache(plugins.origin)
 
 DEEP = "[" * 100_000
 #: what may stand in any column
@@ -73,7 +77,7 @@ UNAFFECTED = ("list", "check", "topology", "pool show", "host-info", "network up
 class Site:
     """Two VIFs on a machine in memory; the record of one can be altered, and all of it restored."""
 
-    def __init__(self, path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, path: Path, kind: str) -> None:
         self.memory = MemoryBackend()
         for name in ("e0", "e1"):
             self.memory.place(LowerDevice(name=name))
@@ -98,10 +102,12 @@ class Site:
         self.database.execute(f"UPDATE vif SET {column} = ? WHERE vif_id = ?", (value, ID))
 
     def restore(self) -> None:
+        self.database.execute("BEGIN")
         for table, rows in self.tables.items():
             self.database.execute(f"DELETE FROM {table}")
             for row in rows:
                 self.database.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
+        self.database.execute("COMMIT")
         self.memory._there = dict(self.there)
 
     def sound(self) -> set[Any]:
@@ -121,7 +127,8 @@ def document(vif_id: str, kind: str, mac: str = "52:54:00:00:00:01") -> VIF:
 
 @pytest.fixture(params=["openvswitch", "pool"])
 def site(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    made = Site(tmp_path, request.param, monkeypatch)
+    monkeypatch.setattr(plugins, "origin", ORIGIN)
+    made = Site(tmp_path, request.param)
     yield made
     made.database.close()
     made.driver.close()

@@ -46,8 +46,9 @@ class Shown(_Column):
         return self._text
 
 
-def neutron_option(parser: argparse.ArgumentParser) -> None:
-    """Add the option that reads FILE arguments as bound ports."""
+def file_argument(parser: argparse.ArgumentParser, name: str = "file", nargs: str | None = None) -> None:
+    """Add the FILE argument of a VIF, and the option that reads it as a bound port."""
+    parser.add_argument(name, nargs=nargs, metavar="FILE", help=FILE)
     message = 'FILE contains a port that Neutron has bound, and its guest: {"port": ..., "guest": ...}'
     parser.add_argument("--neutron", action="store_true", help=message)
 

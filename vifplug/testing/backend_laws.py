@@ -12,17 +12,15 @@ from typing import Any
 
 from vifplug.errors import Conflict
 from vifplug.host.backend import Backend
-from vifplug.plan import registry, steps
+from vifplug.plan import steps
 from vifplug.plan.registry import Ownership, Resource
 from vifplug.plan.steps import Observed, Step
-from vifplug.testing.laws import LawBroken, called
+from vifplug.testing.laws import OTHER, LawBroken, called, unlike
 from vifplug.types.base import API_VERSION
 from vifplug.types.contract import version_problem
 
 #: Returns a comparable view of the machine
 Look = Callable[[], object]
-
-OTHER = "f0e1d2c3-b4a5-4697-8879-6a5b4c3d2e1f"  # another VIF
 
 
 class BackendBench:
@@ -76,9 +74,7 @@ def looked_after(bench: BackendBench, resource: Resource) -> Iterator[str]:
     if type(resource) not in backend.resources:
         yield f"{type(backend).__name__} does not have {type(resource).__name__} in its `resources`"
     called(f"hash({resource})", lambda: hash(resource))
-    kinds = {resource.kind: type(resource)}
-    read = called("writing and reading", lambda: registry.from_json(registry.to_json([resource]), kinds))
-    if read != [resource]:
+    if read := called("writing and reading", lambda: unlike([resource])):
         yield f"{resource} does not survive JSON: expected {resource!r}, got {read[0]!r}"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 from vifplug.model.codec import joined
 from vifplug.model.vif import VIF
@@ -48,13 +47,9 @@ def _untouched(resource: Resource) -> Resource:
     unasked = {
         field.name: field.metadata.get("reset_to", field.default)
         for field in dataclasses.fields(resource)
-        if field.metadata.get("compared", True) and not _required(field)
+        if field.metadata.get("compared", True) and field.default is not dataclasses.MISSING
     }
     return resource.replace(**unasked)
-
-
-def _required(field: dataclasses.Field[Any]) -> bool:
-    return field.default is dataclasses.MISSING
 
 
 def _plugged(found: Sequence[Resource], machine: MemoryBackend) -> list[Step]:

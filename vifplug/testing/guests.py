@@ -184,7 +184,8 @@ class BootedGuest:
 
     def reaches(self, address: str) -> bool:
         """Return whether ``address`` answers a ping within ten attempts: the first can be lost while ports come up."""
-        return self._answers(f"for i in 1 2 3 4 5 6 7 8 9 10; do ping -c 1 -W 1 {address} && exit 0; done; exit 1")
+        ping = f"for i in 1 2 3 4 5 6 7 8 9 10; do ping -c 1 -W 1 {address} && exit 0; done; exit 1"
+        return self._console.run(ping, self.patience)[0] == 0
 
     def is_cut_off_from(self, address: str) -> bool:
         """Return whether ``address`` answers no ping."""
@@ -194,9 +195,6 @@ class BootedGuest:
         """Return the addresses that answer one of two pings within a second; all are pinged at once."""
         ping = "ping -c 2 -i 0.1 -W 1 $each >/dev/null && echo $each"
         return set(self.run(f"for each in {' '.join(addresses)}; do ({ping}) & done; wait").split())
-
-    def _answers(self, command: str) -> bool:
-        return self._console.run(command, self.patience)[0] == 0
 
     # -- its life -----------------------------------------------------------------------------------------------
 

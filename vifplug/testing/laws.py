@@ -25,7 +25,8 @@ from vifplug.types.base import Context, VIFType
 
 T = TypeVar("T")
 
-_OTHER_ID = "f0e1d2c3-b4a5-4697-8879-6a5b4c3d2e1f"
+#: the id of another VIF
+OTHER = "f0e1d2c3-b4a5-4697-8879-6a5b4c3d2e1f"
 
 
 class LawBroken(Exception):
@@ -75,7 +76,7 @@ def round_trip(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
     if again != vif:
         yield f"the VIF does not survive JSON: expected {vif!r}, got {again!r}"
     found = desired(kind, vif, context)
-    if unread := called("writing and reading the resources", lambda: _unread(found)):
+    if unread := called("writing and reading the resources", lambda: unlike(found)):
         yield f"the resources do not survive JSON: expected {found}, got {unread}"
 
 
@@ -123,12 +124,12 @@ def named(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
     for resource in found:
         if isinstance(resource, OvsPort) and resource.type in ("", "internal") and _too_long(resource.name):
             yield f"{resource} has a name of more than {IFNAME_BYTES} bytes, which no device can have"
-    data = {key: value for key, value in vif.to_data().items() if key != "target"} | {"id": _OTHER_ID}
+    data = {key: value for key, value in vif.to_data().items() if key != "target"} | {"id": OTHER}
     other = desired(kind, bound(VIF.from_data(data), kind), context)
     given = json.dumps(data)
     for name in sorted(_names(found) & _names(other)):
         if name not in given:
-            yield f"VIFs {vif.id} and {_OTHER_ID} both get the device {name}: make the name from vif.device or vif.id"
+            yield f"VIFs {vif.id} and {OTHER} both get the device {name}: make the name from vif.device or vif.id"
 
 
 def hardened(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
@@ -173,7 +174,8 @@ def _checked(kind: VIFType, vif: VIF, context: Context) -> None:
         kind.validate(vif, context)
 
 
-def _unread(found: Sequence[Resource]) -> list[Resource]:
+def unlike(found: Sequence[Resource]) -> list[Resource]:
+    """Return the resources as they are read after they were written; none if they are the same."""
     kinds = {resource.kind: type(resource) for resource in found}
     again = registry.from_json(registry.to_json(found), kinds)
     return [] if again == found else again

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from vifplug.cli.output import FILE, Answer, Lister, PrintsElement, ShowOne, data, lines, neutron_option
+from vifplug.cli.output import Answer, Lister, PrintsElement, ShowOne, data, file_argument, lines
 from vifplug.cli.progress import meter
 from vifplug.errors import InvalidDocument, InvalidRequest, VifplugError
 
@@ -31,9 +31,8 @@ class Plug(_Plugging, Lister):
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         _instance_options(parser)
-        parser.add_argument("files", nargs="+", metavar="FILE", help=FILE)
+        file_argument(parser, "files", "+")
         parser.add_argument("--dry-run", action="store_true", help="change nothing; print the steps as a table")
-        neutron_option(parser)
         _wait_option(parser)
         parser.set_defaults(formatter=None)
 
@@ -60,8 +59,7 @@ class Update(_Plugging, ShowOne):
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         _instance_options(parser)
-        parser.add_argument("file", metavar="FILE", help=FILE)
-        neutron_option(parser)
+        file_argument(parser)
         _wait_option(parser)
 
     def take_action(self, parsed_args: argparse.Namespace) -> Answer:

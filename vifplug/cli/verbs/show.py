@@ -7,7 +7,7 @@ import datetime
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from vifplug.cli.output import FILE, Answer, Lister, PrintsElement, Shown, ShowOne, data, lines, neutron_option
+from vifplug.cli.output import Answer, Lister, PrintsElement, Shown, ShowOne, data, file_argument, lines
 from vifplug.cli.verbs import placement
 from vifplug.errors import VifplugError
 
@@ -31,8 +31,7 @@ class Xml(PrintsElement, ShowOne):
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         placement.network_option(parser)
-        parser.add_argument("file", metavar="FILE", help=FILE)
-        neutron_option(parser)
+        file_argument(parser)
 
     def take_action(self, parsed_args: argparse.Namespace) -> Answer:
         from vifplug.cli import documents
