@@ -9,7 +9,6 @@ import pytest
 
 from vifplug.host.backend import Backend
 from vifplug.host.host import Host
-from vifplug.host.machine import Machine
 from vifplug.host.ovs.settings import OvsSettings
 from vifplug.plan import preconditions
 from vifplug.plan.registry import Resource
@@ -26,7 +25,7 @@ OTHER = "7e1b8d4c-02f6-4c0d-8f57-b2a9d3c4e522"
 class BackendUnderTest:
     """A machine under test, and the few moves that every test makes."""
 
-    backend: Backend | Machine
+    backend: Backend | Host
     kernel: bool
     done: list[Step] = field(default_factory=list)
 

@@ -18,6 +18,8 @@ from vifplug.testing.memory import MemoryBackend
 
 FIRST, TWELFTH = "0000:81:02.0", "0000:81:03.3"
 
+GONE = "does not exist on this host"
+
 Members = Callable[..., list[PoolDeviceFacts]]
 
 
@@ -57,7 +59,11 @@ def test_devices_that_are_there_and_up_can_be_used_and_others_say_why_not(
     memory.place(LowerDevice(name="e0"))
     memory.place(LowerDevice(name="e1", up=False))
     found = members(mode="vepa", devices=["e2", "e1", "e0"])
-    assert [(each.name, each.problem) for each in found] == [("e2", pools.GONE), ("e1", "is down"), ("e0", "")]
+    assert [(each.name, each.problem) for each in found] == [
+        ("e2", "does not exist on this host"),
+        ("e1", "is down"),
+        ("e0", ""),
+    ]
     assert found[2].names == ("device e0",)
 
 
@@ -81,7 +87,9 @@ def test_without_its_pf_a_pool_has_nothing_to_give(members: Members, memory: Mem
     [none] = members(mode="hostdev", pf="eno9")
     assert (none.name, none.problem[:24]) == ("eno9", "has no virtual functions")
     message = "cannot be used (its physical function ens1f0 {})"
-    assert [each.problem for each in members(mode="hostdev", pf="ens1f0")] == [message.format(pools.GONE)] * 2
+    assert [each.problem for each in members(mode="hostdev", pf="ens1f0")] == [
+        message.format("does not exist on this host")
+    ] * 2
     memory.place(LowerDevice(name="ens1f0", up=False))
     assert [each.problem for each in members(mode="hostdev", pf="ens1f0")] == [message.format("is down")] * 2
     assert ["ens1f0 is down" in each.problem for each in members(mode="hostdev", addresses=[FIRST])] == [True]

@@ -85,12 +85,12 @@ def test_a_directory_that_was_there_is_never_altered(path: Path, mode: int) -> N
     path.parent.chmod(mode)
     before = rights(path.parent)
     message = (
-        rf"directory {path.parent} has mode {mode:04o}, and VIF .* expected mode 0750: change it, or .*socket_dir_mode$"
+        rf"directory {path.parent} has mode {mode:04o}, and VIF .* requires mode 0750: change it, or .*socket_dir_mode$"
     )
     with pytest.raises(errors.HostNotReady, match=message):  # beforehand: a dry run tells it as well
         steps_toward([wanted(path, mode=0o750)], backend.observe([wanted(path)]))
     with pytest.raises(
-        errors.HostNotReady, match=rf"has user \d+, and VIF .* expected user {os.geteuid() + 1}: .*socket_dir_user$"
+        errors.HostNotReady, match=rf"has user \d+, and VIF .* requires user {os.geteuid() + 1}: .*socket_dir_user$"
     ):
         reach(wanted(path, user=os.geteuid() + 1))
     assert rights(path.parent) == before

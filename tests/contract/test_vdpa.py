@@ -215,8 +215,8 @@ def test_a_device_that_has_no_mac_takes_the_guests(tree: Tree) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"mac": "52:54:00:11:22:01"}, f"has MAC {MAC}, which its guest would have, and VIF {OWNER} expected 52:54"),
-        ({"queues": 5}, f"serves 4 pairs of queues at most, and VIF {OWNER} expected 5"),
+        ({"mac": "52:54:00:11:22:01"}, f"has MAC {MAC}, which the guest would see, and VIF {OWNER} has 52:54"),
+        ({"queues": 5}, f"has at most 4 queue pairs, and VIF {OWNER} requests 5"),
         ({"device": "/dev/vhost-vdpa-9"}, f"is /dev/vhost-vdpa-3 now, and VIF {OWNER} has /dev/vhost-vdpa-9: update"),
         (
             {"name": "sim0", "device": "/dev/vhost-vdpa-9"},
@@ -236,7 +236,7 @@ def test_what_is_not_as_wanted_is_refused(backend: VdpaBackend, changes: dict[st
 
 def test_everything_that_is_wrong_is_told_at_once(backend: VdpaBackend) -> None:
     wanted = WANTED.replace(mac="52:54:00:11:22:01", queues=5)
-    with pytest.raises(errors.HostNotReady, match=r"MAC .*; vdpa-device vdpa0 serves 4 pairs"):
+    with pytest.raises(errors.HostNotReady, match=r"MAC .*; vdpa-device vdpa0 has at most 4 queue pairs"):
         steps_toward([wanted], backend.observe([wanted]))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.support.memory import Home
 from vifplug import VIF, VIFDriver, errors
-from vifplug.host.machine import Machine
+from vifplug.host.host import Host
 from vifplug.plan.registry import Macvtap
 from vifplug.plan.steps import Step
 from vifplug.testing.memory import MemoryBackend
@@ -102,14 +102,14 @@ def _victim(moment: int, home: Home, work: Callable[[VIFDriver], object]) -> str
         made.set_trace_callback(lambda sql: None if sql.startswith(("SELECT", "PRAGMA")) else tick())
         return made
 
-    def apply(self: Machine, steps: Sequence[Step], done: list[Step], progress: Any = None) -> None:
+    def apply(self: Host, steps: Sequence[Step], done: list[Step], progress: Any = None) -> None:
         for step in steps:
             tick()
             whole_apply(self, [step], done, progress)
             tick()
 
-    whole_connect, whole_apply = sqlite3.connect, Machine.apply
-    sqlite3.connect, Machine.apply = connect, apply  # type: ignore[assignment,method-assign]
+    whole_connect, whole_apply = sqlite3.connect, Host.apply
+    sqlite3.connect, Host.apply = connect, apply  # type: ignore[assignment,method-assign]
     try:
         work(home.driver())
     except errors.VifplugError as error:

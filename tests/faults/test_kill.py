@@ -26,9 +26,9 @@ DOCUMENT: dict[str, Any] = {
 VICTIM = """
 import os, signal, sys
 from vifplug import VIF, VIFDriver, conf
-from vifplug.host.machine import Machine
+from vifplug.host.host import Host
 left = int(sys.argv[3])
-whole = Machine.apply
+whole = Host.apply
 def apply(self, steps, done, progress=None):
     global left
     for step in steps:
@@ -38,7 +38,7 @@ def apply(self, steps, done, progress=None):
         whole(self, [step], done, progress)
     if left == 0:
         os.kill(os.getpid(), signal.SIGKILL)
-Machine.apply = apply
+Host.apply = apply
 with VIFDriver(conf.load([sys.argv[1]])) as driver:
     if sys.argv[4] == "plug":
         driver.plug(VIF.from_json(sys.argv[2]))

@@ -39,8 +39,7 @@ from vifplug.plan.steps import Difference, Observation, Observed, Step
 from vifplug.store.store import Record, State, Store
 
 if TYPE_CHECKING:
-    from vifplug.host.host import Host
-    from vifplug.host.machine import Progress
+    from vifplug.host.host import Host, Progress
 
 _log = logging.getLogger(__name__)
 

@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     from oslo_config import cfg
 
     from vifplug.driver.adoption import Adopted
-    from vifplug.host.host import Host
-    from vifplug.host.machine import Progress
+    from vifplug.host.host import Host, Progress
     from vifplug.networks.pool import PoolDevice
     from vifplug.topology.view import HostView
 

@@ -1,24 +1,26 @@
-"""This host: its state by kind of resource, its links and its Open vSwitch, and the facts about it."""
+"""This host: each resource goes to the backend of its kind, and each fact is looked up where it is."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import platform
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from vifplug.errors import Absent, Missing
+from vifplug.errors import Absent, BrokenPlugin, Missing
 from vifplug.host import names
 from vifplug.host.backend import Backend
-from vifplug.host.machine import Machine
+from vifplug.host.sriov import pools
+from vifplug.host.sriov.sysfs import Sysfs
 from vifplug.model.names import is_pci
 from vifplug.model.network import Network
 from vifplug.plan import registry
 from vifplug.plan.facts import BridgeFacts, PoolDeviceFacts, VirtualFunctionFacts
-from vifplug.plan.registry import LowerDevice, OvsBridge, Resource
+from vifplug.plan.registry import Identity, LowerDevice, OvsBridge, Resource
+from vifplug.plan.steps import Observed, Step
 
 if TYPE_CHECKING:
     from vifplug.host.links.links import Links
@@ -36,13 +38,17 @@ _DEVICES = (
 _PORTS = (registry.BridgePort, registry.AdoptedBridgePort)
 _SHARED = (registry.SharedBridge, registry.VlanLink)
 _FUNCTIONS = (registry.VirtualFunction, registry.PciFunction)
-_OVS = (registry.OvsBridge, registry.OvsPort, registry.AdoptedPort, registry.OvsQdisc)
+_SWITCH = (registry.OvsBridge, registry.OvsPort, registry.AdoptedPort, registry.OvsQdisc)
 
 
-class Host(Machine):
-    """The host that this process runs on (its network namespace): its state, and the facts about it.
+Progress = Callable[[int, int], None]
 
-    Nothing is cached: each fact is looked up when it is requested. Backends are made when they are first used.
+
+class Host:
+    """The host that this process runs on (its network namespace): its state, and the facts about it. Thread-safe.
+
+    Nothing is cached: each fact is looked up when it is requested. A backend is made when the first resource of one of
+    its kinds is observed or applied, so that a plug that needs no Open vSwitch does not import its library.
     """
 
     def __init__(
@@ -58,23 +64,61 @@ class Host(Machine):
             extra: the backends of plugins, by kind of resource.
             look: calls the look-ups of plugins; see `vifplug.plan.facts.Facts.look`.
         """
-        super().__init__(
-            {
-                **dict.fromkeys((cls.kind for cls in _DEVICES), lambda: self.links.devices),
-                **dict.fromkeys((cls.kind for cls in _PORTS), lambda: self.links.ports),
-                **dict.fromkeys((cls.kind for cls in _SHARED), lambda: self.links.shared),
-                **dict.fromkeys((cls.kind for cls in _OVS), functools.partial(_ovs, ovs, self)),
-                **dict.fromkeys((cls.kind for cls in _FUNCTIONS), _functions),
-                registry.VhostSocket.kind: _sockets,
-                **extra,
-            }
-        )
-        self._look = look
+        self._factories: dict[str, Callable[[], Backend]] = {
+            **dict.fromkeys((cls.kind for cls in _DEVICES), lambda: self.links.devices),
+            **dict.fromkeys((cls.kind for cls in _PORTS), lambda: self.links.ports),
+            **dict.fromkeys((cls.kind for cls in _SHARED), lambda: self.links.shared),
+            **dict.fromkeys((cls.kind for cls in _SWITCH), lambda: _switch(ovs, self)),
+            **dict.fromkeys((cls.kind for cls in _FUNCTIONS), _functions),
+            registry.VhostSocket.kind: _sockets,
+            **extra,
+        }
+        self._made: dict[Callable[[], Backend], Backend] = {}
+        self._making = threading.RLock()  # making one backend may need another
         self._links: Links | None = None
+        self._look = look
+        self._sysfs = Sysfs()
+
+    # -- state ----------------------------------------------------------------------------------------------------
+
+    def observe(self, resources: Iterable[Resource]) -> dict[Identity, Observed]:
+        """Return what the machine has under the identity of each resource. Each backend is called once."""
+        observed: dict[Identity, Observed] = {}
+        for backend, some in self._by_backend(resources).items():
+            observed |= backend.observe(some)
+        return observed
+
+    def apply(self, steps: Sequence[Step], done: list[Step], progress: Progress | None = None) -> None:
+        """Take the steps in order; consecutive steps of a transactional backend are taken together.
+
+        Args:
+            steps: the steps to take.
+            done: gets each step that was taken.
+            progress: is called with the number of steps that are taken, and the number of all steps.
+        """
+        for backend, some in self._runs(steps):
+            backend.apply(some, done)
+            if progress:
+                progress(len(done), len(steps))
+
+    def backend(self, kind: str) -> Backend:
+        """Return the backend of a kind of resource. Raises BrokenPlugin if it does not exist."""
+        if kind not in self._factories:
+            known = ", ".join(sorted(self._factories))
+            raise BrokenPlugin(
+                f"resource kind {kind!r} has no backend (expected one of: {known}): install the package that provides "
+                "it, or fix the plugin that uses this kind (`vifplug types` shows the plugins that cannot be used)"
+            )
+        factory = self._factories[kind]
+        with self._making:
+            if factory not in self._made:
+                self._made[factory] = factory()
+            return self._made[factory]
 
     def close(self) -> None:
         """Close every backend that was made, and the socket of the links."""
-        super().close()
+        for backend in self._made.values():
+            backend.close()
         if self._links:
             self._links.close()
 
@@ -97,20 +141,33 @@ class Host(Machine):
         assert isinstance(backend, OvsBackend)
         return backend
 
-    def virtual_function(self, address: str) -> VirtualFunctionFacts:
-        from vifplug.host.sriov.sysfs import Sysfs
+    def _by_backend(self, resources: Iterable[Resource]) -> dict[Backend, list[Resource]]:
+        found: dict[Backend, list[Resource]] = {}
+        for resource in resources:
+            found.setdefault(self.backend(resource.kind), []).append(resource)
+        return found
 
-        return Sysfs().virtual_function(address)
+    def _runs(self, steps: Sequence[Step]) -> Iterable[tuple[Backend, list[Step]]]:
+        """Group consecutive steps of a transactional backend; each other step is a group of its own."""
+        runs: list[tuple[Backend, list[Step]]] = []
+        for step in steps:
+            backend = self.backend(step.subject.kind)
+            if runs and step.subject.batched and runs[-1][0] is backend:
+                runs[-1][1].append(step)
+            else:
+                runs.append((backend, [step]))
+        return runs
+
+    # -- facts ----------------------------------------------------------------------------------------------------
+
+    def virtual_function(self, address: str) -> VirtualFunctionFacts:
+        return self._sysfs.virtual_function(address)
 
     def physical_function(self, address: str) -> tuple[str, int]:
-        from vifplug.host.sriov.sysfs import Sysfs
-
-        return Sysfs().physical_function(address)
+        return self._sysfs.physical_function(address)
 
     def function_of(self, device: str) -> str | None:
-        from vifplug.host.sriov.sysfs import Sysfs
-
-        return Sysfs().function_of(device)
+        return self._sysfs.function_of(device)
 
     def look(self, name: str, key: str) -> Any:
         if self._look is None:
@@ -124,23 +181,15 @@ class Host(Machine):
 
     def pool(self, network: Network) -> list[PoolDeviceFacts]:
         """Return the devices of a network's pool, in order."""
-        from vifplug.host.sriov import pools
-        from vifplug.host.sriov.sysfs import Sysfs
-
-        return pools.members(network, Sysfs())
+        return pools.members(network, self._sysfs)
 
     def problem(self, network: Network, device: str) -> str:
         """Return why a device of the pool cannot be used now; empty if it can."""
-        from vifplug.host.sriov import pools
-        from vifplug.host.sriov.sysfs import Sysfs
-
-        return pools.problem(network, device, self.observe, Sysfs())
+        return pools.problem(network, device, self.observe, self._sysfs)
 
     def has_device(self, device: str) -> bool:
         """Return whether a network device, or the PCI device at an address, exists."""
-        from vifplug.host.sriov.sysfs import Sysfs
-
-        return Sysfs().has(device) if is_pci(device) else bool(self.observe([LowerDevice(name=device)]))
+        return self._sysfs.has(device) if is_pci(device) else bool(self.observe([LowerDevice(name=device)]))
 
     def own_name(self, name: str) -> str:
         """Return the own name of a network device; ``name`` if no device has that name."""
@@ -171,7 +220,6 @@ class Host(Machine):
     def host_info(self) -> dict[str, Any]:
         """Return the kernel, devices, bridges, SR-IOV and Open vSwitch of this host, as plain data."""
         from vifplug.host import survey
-        from vifplug.host.sriov.sysfs import Sysfs
 
         status = self.ovs.status()
         found = self.bridges() if status["reachable"] else survey.bridges(self.links.all(), ())
@@ -182,7 +230,7 @@ class Host(Machine):
             "open_vswitch": status,
             "bridges": bridges,
             "devices": survey.devices(self.links.all()),
-            "sriov": [dataclasses.asdict(function) for function in Sysfs().physical_functions()],
+            "sriov": [dataclasses.asdict(function) for function in self._sysfs.physical_functions()],
         }
 
     def bridges(self) -> list[BridgeFacts]:
@@ -211,7 +259,7 @@ def _sockets() -> Backend:
     return SocketBackend()
 
 
-def _ovs(settings: OvsSettings, host: Host) -> Backend:
+def _switch(settings: OvsSettings, host: Host) -> Backend:
     from vifplug.host.ovs.backend import OvsBackend
 
     return OvsBackend(

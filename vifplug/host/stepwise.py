@@ -39,20 +39,16 @@ class StepwiseBackend(abc.ABC):
     def _take(self, step: Step) -> None:
         if step.after is None:
             self.remove(step.subject)
-        elif step.before is None:
+            return
+        if step.before is None:
             self.make(step.after)
-            try:
-                self._verify(step.after)
-            except errors.VifplugError as error:
-                self._put_back(step, error)
-                raise
-        else:
-            try:
+        try:
+            if step.before is not None:
                 self.change(step.before, step.after)
-                self._verify(step.after, step.before)
-            except errors.VifplugError as error:
-                self._put_back(step, error)
-                raise
+            self._verify(step.after, step.before)
+        except errors.VifplugError as error:
+            self._put_back(step, error)
+            raise
 
     def _verify(self, after: Resource, before: Resource | None = None) -> None:
         if found := self._differs(after, before):

@@ -144,11 +144,10 @@ class VdpaBackend(StepwiseBackend):
     def observe(self, desired: Sequence[Resource]) -> dict[Identity, Observed]:
         """See `vifplug.host.backend.Backend.observe`."""
         found: dict[Identity, Observed] = {}
-        for resource in desired:
-            assert isinstance(resource, VdpaDevice)
-            facts = self._sysfs.device(resource.name)
-            if facts and (info := self._netlink.info(resource.name)):
-                found[resource.identity] = observed(resource, facts, info)
+        for each in desired:
+            facts = self._sysfs.device(each.name)
+            if isinstance(each, VdpaDevice) and facts and (info := self._netlink.info(each.name)):
+                found[each.identity] = observed(each, facts, info)
         return found
 
     def make(self, after: Resource) -> None:

@@ -31,12 +31,8 @@ class SocketBackend(StepwiseBackend):
 
     def observe(self, desired: Sequence[Resource]) -> dict[Identity, Observed]:
         """See `vifplug.host.backend.Backend.observe`. A socket without a directory is left out."""
-        found: dict[Identity, Observed] = {}
-        for resource in desired:
-            assert isinstance(resource, VhostSocket)
-            if Path(resource.name).parent.is_dir():
-                found[resource.identity] = _observed(resource)
-        return found
+        sockets = (each for each in desired if isinstance(each, VhostSocket) and Path(each.name).parent.is_dir())
+        return {each.identity: _observed(each) for each in sockets}
 
     def make(self, after: Resource) -> None:
         """Create the directory. Equivalent to: install --directory --owner USER --group GROUP --mode MODE DIRECTORY
@@ -137,8 +133,7 @@ def _set_rights(directory: Path, desired: VhostSocket) -> None:
     """Set owner and mode of a new directory. The mode comes last, because chown(2) clears set-id bits."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        user = -1 if desired.user is None else desired.user
-        group = -1 if desired.group is None else desired.group
+        user, group = (-1 if given is None else given for given in (desired.user, desired.group))
         if (user, group) != (-1, -1):
             os.fchown(descriptor, user, group)
         os.fchmod(descriptor, _PARENT_MODE if desired.mode is None else desired.mode)

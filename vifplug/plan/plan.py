@@ -112,11 +112,10 @@ def _let_out(desired: Iterable[Resource], former: Iterable[Resource], observed: 
     for each in desired:
         if isinstance(each, OvsPort) and each.identity in began and each.initial is None and each.vlan is None:
             seen = observed.get(each.identity)
-            found = seen.resource if seen else None
-            stays = not isinstance(found, OvsPort) or found.vlan != began[each.identity]
-            yield each if stays else each.replace(vlan=OvsVlan())
-        else:
-            yield each
+            if seen and isinstance(seen.resource, OvsPort) and seen.resource.vlan == began[each.identity]:
+                yield each.replace(vlan=OvsVlan())
+                continue
+        yield each
 
 
 def _cleared(gone: Iterable[Resource], desired: Iterable[Resource], observed: Observation) -> Iterator[Step]:

@@ -88,7 +88,13 @@ def _read(data: Any, path: str, kinds: Mapping[str, type[Resource]]) -> Resource
     kind = data.get("kind") if isinstance(data, Mapping) else None
     if not isinstance(kind, str):
         raise InvalidDocument([Problem(path, f"expected a resource and its kind, got {described(data)}")])
-    cls = _kind(kind, kinds)
+    if kind not in kinds:
+        message = f"the record has a resource of kind {kind[:80]!r}, which no installed plugin provides"
+        raise Missing(
+            f"{message}: install the package that VIFs were plugged with; or unplug with --force, which leaves that "
+            "resource as it is"
+        )
+    cls = kinds[kind]
     try:
         fields = dict(data)
         del fields["kind"]
@@ -102,14 +108,3 @@ def _read(data: Any, path: str, kinds: Mapping[str, type[Resource]]) -> Resource
             f"the record has {kind} {data.get('name')} of VIF {data.get('owner')}, which {cls.__module__} cannot read: "
             f"{error}: install the release that the VIF was plugged with, unplug it, and plug it again with this one"
         ) from error
-
-
-def _kind(kind: str, kinds: Mapping[str, type[Resource]]) -> type[Resource]:
-    try:
-        return kinds[kind]
-    except KeyError:
-        message = f"the record has a resource of kind {kind[:80]!r}, which no installed plugin provides"
-        raise Missing(
-            f"{message}: install the package that the VIF was plugged with, or unplug with --force, which leaves that "
-            "resource as it is"
-        ) from None

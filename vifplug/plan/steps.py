@@ -122,10 +122,7 @@ def steps_toward(desired: Sequence[Resource], observed: Observation) -> list[Ste
         Missing: a resource that must exist does not.
         HostNotReady: a resource exists, and vifplug must not change it.
     """
-    steps: list[Step] = []
-    for resource in desired:
-        steps += _toward(resource, observed.get(resource.identity))
-    return steps
+    return [step for resource in desired for step in _toward(resource, observed.get(resource.identity))]
 
 
 def removal(
@@ -179,12 +176,7 @@ def with_former(
     and a setting that was never requested is not changed.
     """
     before = {resource.identity: resource for resource in former}
-    return [
-        _reset(resource, before[resource.identity], originals.get(resource.identity))
-        if resource.identity in before
-        else resource
-        for resource in desired
-    ]
+    return [_reset(each, before.get(each.identity), originals.get(each.identity)) for each in desired]
 
 
 def dropped(desired: Iterable[Resource], former: Sequence[Resource]) -> list[Resource]:
@@ -267,9 +259,9 @@ def _restored(desired: Resource, found: Resource, original: Resource, *, interru
     return found.trusted(**changes)
 
 
-def _reset(desired: Resource, former: Resource, original: Resource | None) -> Resource:
+def _reset(desired: Resource, former: Resource | None, original: Resource | None) -> Resource:
     changes: dict[str, Any] = {}
-    for field in dataclasses.fields(desired):
+    for field in dataclasses.fields(desired) if former else ():
         want, had = getattr(desired, field.name), getattr(former, field.name)
         if field.metadata.get("kept"):
             continue

@@ -30,10 +30,9 @@ class BridgePortBackend(NetlinkBackend):
         masters = self._netlink.named(link.master for link in links.values() if link.master)
         found: dict[Identity, Observed] = {}
         for port in desired:
-            assert isinstance(port, BridgePort)
             link = links.get(port.name)
-            master = masters.get(link.master) if link and link.master else None
-            if link and master:
+            master = masters.get(link.master or 0) if link else None
+            if isinstance(port, BridgePort) and link and master:
                 found[port.identity] = self._observed(port, link, master)
         return found
 

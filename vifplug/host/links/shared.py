@@ -26,12 +26,8 @@ class SharedLinkBackend(NetlinkBackend):
         """See `vifplug.host.backend.Backend.observe`."""
         links = self._netlink.links(resource.name for resource in desired)
         below = self._netlink.named(link.link for link in links.values() if link.link)
-        found: dict[Identity, Observed] = {}
-        for each in desired:
-            assert isinstance(each, SharedLink)
-            if link := links.get(each.name):
-                found[each.identity] = _observed(each, link, below)
-        return found
+        shared = (each for each in desired if isinstance(each, SharedLink) and each.name in links)
+        return {each.identity: _observed(each, links[each.name], below) for each in shared}
 
     def make(self, after: Resource) -> None:
         """Equivalent to: ip link add dev NAME type bridge; or ip link add link PHYSICAL name NAME type vlan id N"""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,13 +19,8 @@ def read(device: str, desired: Mapping[str, str]) -> FrozenMap[str, str]:
     """
     found: dict[str, str] = {}
     for key, value in desired.items():
-        if _moot(device, key):
-            found[key] = value
-            continue
-        try:
-            found[key] = _path(device, key).read_text().strip()
-        except FileNotFoundError:
-            continue
+        with contextlib.suppress(FileNotFoundError):
+            found[key] = value if _moot(device, key) else _path(device, key).read_text().strip()
     return FrozenMap(found)
 
 

@@ -61,13 +61,10 @@ def _ioctl(descriptor: int, request: int, argument: int | bytes, name: str) -> N
     try:
         fcntl.ioctl(descriptor, request, argument)
     except OSError as error:
-        raise _explained(error, name) from error
-
-
-def _explained(error: OSError, name: str) -> errors.VifplugError:
-    message = f"tap {name}: could not create it: {error.strerror}"
-    if error.errno == errno.EPERM:
-        return errors.NotPermitted(f"{message}; run with CAP_NET_ADMIN in this network namespace")
-    if error.errno in (errno.EBUSY, errno.EEXIST, errno.EINVAL):
-        return errors.Conflict(f"{message}; a device of that name exists; choose another target, or remove it")
-    return errors.StepFailed(message)
+        message = f"tap {name}: could not create it: {error.strerror}"
+        if error.errno == errno.EPERM:
+            raise errors.NotPermitted(f"{message}; run with CAP_NET_ADMIN in this network namespace") from error
+        if error.errno in (errno.EBUSY, errno.EEXIST, errno.EINVAL):
+            hint = "a device of that name exists; choose another target, or remove it"
+            raise errors.Conflict(f"{message}; {hint}") from error
+        raise errors.StepFailed(message) from error

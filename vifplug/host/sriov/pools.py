@@ -15,8 +15,6 @@ from vifplug.plan.steps import Observed
 
 Observe = Callable[[Iterable[LowerDevice]], Mapping[Identity, Observed]]
 
-GONE = "does not exist on this host"
-
 
 def members(network: Network, sysfs: Sysfs) -> list[PoolDeviceFacts]:
     """Return the devices of a network's pool, in its order; those of a ``pf`` are its virtual functions.
@@ -41,10 +39,14 @@ def problem(network: Network, device: str, observe: Observe, sysfs: Sysfs) -> st
 
     The VF devices of a ``pf`` may be down, because vifplug and libvirt set them up; the PF must be up.
     """
-    if network.pf:
-        state = _state(network.pf, observe)
-        return state and f"cannot be used (its physical function {network.pf} {state})"
-    return _function_problem(device, observe, sysfs) if is_pci(device) else _state(device, observe)
+    if not network.pf and not is_pci(device):
+        return _state(device, observe)
+    try:
+        pf = network.pf or sysfs.virtual_function(device).pf
+    except Missing as error:
+        return f"cannot be used ({error})"
+    state = _state(pf, observe)
+    return state and f"cannot be used (its physical function {pf} {state})"
 
 
 def _of_pf(network: Network, pf: str, sysfs: Sysfs) -> Iterator[PoolDeviceFacts]:
@@ -52,21 +54,9 @@ def _of_pf(network: Network, pf: str, sysfs: Sysfs) -> Iterator[PoolDeviceFacts]
     if not functions:
         yield PoolDeviceFacts(name=pf, problem="has no virtual functions: write their number to its sriov_numvfs")
     for address, device in functions:
-        names = names_of(device, address)
-        if network.form == "hostdev":
-            yield PoolDeviceFacts(name=address, names=names)
-        else:
-            lacking = "" if device else "has no network device: a guest or vfio uses the function"
-            yield PoolDeviceFacts(name=device or address, names=names, problem=lacking)
-
-
-def _function_problem(address: str, observe: Observe, sysfs: Sysfs) -> str:
-    try:
-        function = sysfs.virtual_function(address)
-    except Missing as error:
-        return f"cannot be used ({error})"
-    state = _state(function.pf, observe)
-    return state and f"cannot be used (its physical function {function.pf} {state})"
+        name = address if network.form == "hostdev" else device
+        lacking = "" if name else "has no network device: a guest or vfio uses the function"
+        yield PoolDeviceFacts(name=name or address, names=names_of(device, address), problem=lacking)
 
 
 def _state(device: str, observe: Observe) -> str:
@@ -74,5 +64,5 @@ def _state(device: str, observe: Observe) -> str:
     lower = LowerDevice(name=device)
     seen = observe([lower]).get(lower.identity)
     if seen is None or not isinstance(seen.resource, LowerDevice):
-        return GONE
+        return "does not exist on this host"
     return "" if seen.resource.up else "is down"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -137,12 +137,8 @@ class Sysfs:
 
     def netdev(self, name: str) -> NetdevInfo:
         """Return what the embedded switch, if any, reports of a netdev."""
-        path = self._net / name
-        return NetdevInfo(
-            name=name,
-            phys_switch_id=_text(path / "phys_switch_id"),
-            phys_port_name=_text(path / "phys_port_name"),
-        )
+        found = {attribute: _text(self._net / name / attribute) for attribute in ("phys_switch_id", "phys_port_name")}
+        return NetdevInfo(name=name, **found)
 
     def _physical(self, address: str) -> Path:
         device = self._pci / address
@@ -167,13 +163,10 @@ class Sysfs:
         if not switch:
             return None
         function = int(physical.name.rpartition(".")[2], 16)
-        for names in (_netdevs(physical), self._all_netdevs()):
+        for names in (_netdevs(physical), sorted(path.name for path in self._net.iterdir())):
             if found := representor_of_vf(function, number, switch, map(self.netdev, names)):
                 return found
         return None
-
-    def _all_netdevs(self) -> Iterator[str]:
-        return (path.name for path in sorted(self._net.iterdir()))
 
 
 def _netdevs(device: Path) -> list[str]:

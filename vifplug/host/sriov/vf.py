@@ -32,13 +32,13 @@ class VirtualFunctionBackend(NetlinkBackend):
 
     def observe(self, desired: Sequence[Resource]) -> dict[Identity, Observed]:
         """See `vifplug.host.backend.Backend.observe`. Equivalent to: ip link show dev PF"""
-        functions = [resource for resource in desired if isinstance(resource, VirtualFunction)]
-        pfs = self._netlink.links((each.pf for each in functions), vfs=True)
-        plain = (each for each in desired if isinstance(each, PciFunction) and self._sysfs.has(each.name))
-        found: dict[Identity, Observed] = {each.identity: Observed(resource=each) for each in plain}
-        for each in functions:
-            message = pfs[each.pf].vfs.get(each.number) if each.pf in pfs else None
-            if message:
+        pfs = self._netlink.links((each.pf for each in desired if isinstance(each, VirtualFunction)), vfs=True)
+        found: dict[Identity, Observed] = {}
+        for each in desired:
+            if not isinstance(each, VirtualFunction):
+                if self._sysfs.has(each.name):
+                    found[each.identity] = Observed(resource=each)
+            elif each.pf in pfs and (message := pfs[each.pf].vfs.get(each.number)):
                 found[each.identity] = Observed(resource=record(each, message))
         return found
 

@@ -234,31 +234,6 @@ class LowerDevice(Resource):
 
 
 @dataclass(frozen=True, kw_only=True)
-class VirtualFunction(Resource):
-    """The settings of an SR-IOV VF, written through its PF. ``name`` is its PCI address; rates are in Mbit/s."""
-
-    kind = "vf"
-    noun = "virtual function"
-    ownership = Ownership.BORROWED
-    name: PciAddress
-    pf: DeviceName = uncompared()
-    number: Annotated[int, between(0, 2**16 - 1)] = uncompared()
-    mac: AnyMac | None = None
-    vlan: Annotated[int, between(0, 4095)] | None = resettable(0)
-    vlan_qos: Annotated[int, between(0, 7)] | None = resettable(0)
-    vlan_proto: Literal["802.1Q", "802.1ad"] | None = resettable("802.1Q")
-    trust: bool | None = resettable(False)
-    spoof_check: bool | None = resettable(True)
-    link_state: Literal["auto", "enable", "disable"] | None = resettable("auto")
-    min_tx_rate: Rate | None = resettable(0)
-    max_tx_rate: Rate | None = resettable(0)
-
-    @property
-    def claims(self) -> tuple[str, ...]:
-        return names_of(None, self.name)
-
-
-@dataclass(frozen=True, kw_only=True)
 class PciFunction(Resource):
     """A PCI function that must exist; nothing is set on it. ``name`` is its address."""
 
@@ -270,6 +245,25 @@ class PciFunction(Resource):
     @property
     def claims(self) -> tuple[str, ...]:
         return names_of(None, self.name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VirtualFunction(PciFunction):
+    """The settings of an SR-IOV VF, written through its PF. ``name`` is its PCI address; rates are in Mbit/s."""
+
+    kind = "vf"
+    noun = "virtual function"
+    pf: DeviceName = uncompared()
+    number: Annotated[int, between(0, 2**16 - 1)] = uncompared()
+    mac: AnyMac | None = None
+    vlan: Annotated[int, between(0, 4095)] | None = resettable(0)
+    vlan_qos: Annotated[int, between(0, 7)] | None = resettable(0)
+    vlan_proto: Literal["802.1Q", "802.1ad"] | None = resettable("802.1Q")
+    trust: bool | None = resettable(False)
+    spoof_check: bool | None = resettable(True)
+    link_state: Literal["auto", "enable", "disable"] | None = resettable("auto")
+    min_tx_rate: Rate | None = resettable(0)
+    max_tx_rate: Rate | None = resettable(0)
 
 
 @dataclass(frozen=True, kw_only=True)
