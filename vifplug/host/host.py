@@ -191,9 +191,8 @@ class Host:
         """Return whether a network device, or the PCI device at an address, exists."""
         return self._sysfs.has(device) if is_pci(device) else bool(self.observe([LowerDevice(name=device)]))
 
-    def own_name(self, name: str) -> str:
-        """Return the own name of a network device; ``name`` if no device has that name."""
-        return names.own_name(name)
+    #: the own name of a network device; a name that no device has is returned as it is
+    own_name = staticmethod(names.own_name)
 
     def vlan_bridge(self, name: str) -> OvsBridge | None:
         """Return a VLAN bridge of Open vSwitch with its parent and tag; None if ``name`` is no such bridge."""

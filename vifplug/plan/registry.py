@@ -88,13 +88,14 @@ def _read(data: Any, path: str, kinds: Mapping[str, type[Resource]]) -> Resource
     kind = data.get("kind") if isinstance(data, Mapping) else None
     if not isinstance(kind, str):
         raise InvalidDocument([Problem(path, f"expected a resource and its kind, got {described(data)}")])
-    if kind not in kinds:
+    try:
+        cls = kinds[kind]
+    except KeyError:
         message = f"the record has a resource of kind {kind[:80]!r}, which no installed plugin provides"
         raise Missing(
             f"{message}: install the package that VIFs were plugged with; or unplug with --force, which leaves that "
             "resource as it is"
-        )
-    cls = kinds[kind]
+        ) from None
     try:
         fields = dict(data)
         del fields["kind"]

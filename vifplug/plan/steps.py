@@ -122,7 +122,10 @@ def steps_toward(desired: Sequence[Resource], observed: Observation) -> list[Ste
         Missing: a resource that must exist does not.
         HostNotReady: a resource exists, and vifplug must not change it.
     """
-    return [step for resource in desired for step in _toward(resource, observed.get(resource.identity))]
+    steps: list[Step] = []
+    for resource in desired:
+        steps += _toward(resource, observed.get(resource.identity))
+    return steps
 
 
 def removal(
@@ -176,7 +179,10 @@ def with_former(
     and a setting that was never requested is not changed.
     """
     before = {resource.identity: resource for resource in former}
-    return [_reset(each, before.get(each.identity), originals.get(each.identity)) for each in desired]
+    return [
+        _reset(each, before[each.identity], originals.get(each.identity)) if each.identity in before else each
+        for each in desired
+    ]
 
 
 def dropped(desired: Iterable[Resource], former: Sequence[Resource]) -> list[Resource]:
@@ -259,9 +265,9 @@ def _restored(desired: Resource, found: Resource, original: Resource, *, interru
     return found.trusted(**changes)
 
 
-def _reset(desired: Resource, former: Resource | None, original: Resource | None) -> Resource:
+def _reset(desired: Resource, former: Resource, original: Resource | None) -> Resource:
     changes: dict[str, Any] = {}
-    for field in dataclasses.fields(desired) if former else ():
+    for field in dataclasses.fields(desired):
         want, had = getattr(desired, field.name), getattr(former, field.name)
         if field.metadata.get("kept"):
             continue

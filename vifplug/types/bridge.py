@@ -67,12 +67,14 @@ class BridgeType(VIFType):
         return Interface.of(vif, "bridge", {"bridge": vif.source.bridge}, **common)
 
     def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
-        owner = self.owner(vif, context)
+        owner, on_ovs = self.owner(vif, context), openvswitch.on_openvswitch(vif)
+        if vif.source.adopted and on_ovs:
+            return [adopted.openvswitch_port(vif, context)]
         if vif.source.adopted:
-            return [_adopted(vif, context)]
+            return [adopted.linux_port(vif, bridge_vlans(vif.vlan) if vif.vlan else None)]
         if vif.source.hybrid:
             return _hybrid_desired(vif, context, owner == "vifplug")
-        if openvswitch.on_openvswitch(vif):
+        if on_ovs:
             return _openvswitch_desired(vif, context, owner)
         return _linux_desired(vif, context, owner == "vifplug")
 
@@ -171,12 +173,6 @@ def _linux_desired(vif: VIF, context: Context, ours: bool) -> Iterator[Resource]
     if ours:
         yield tap(vif, context)
         yield _bridge_port(vif, context, vif.source.bridge)
-
-
-def _adopted(vif: VIF, context: Context) -> Resource:
-    if openvswitch.on_openvswitch(vif):
-        return adopted.openvswitch_port(vif, context)
-    return adopted.linux_port(vif, bridge_vlans(vif.vlan) if vif.vlan else None)
 
 
 def _bridge_port(vif: VIF, context: Context, bridge: str) -> BridgePort:

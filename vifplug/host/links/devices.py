@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 from vifplug import errors
@@ -57,7 +57,8 @@ class DeviceBackend(NetlinkBackend):
         """Send one RTM_GETLINK for each link, by name; see `vifplug.host.backend.Backend.observe`."""
         links = self._netlink.links(name for resource in desired for name in _names(resource))
         made = (links[each.name] for each in desired if isinstance(each, Device) and each.name in links)
-        others = self._netlink.named(_referred(made))
+        # the links below macvtaps and at the other ends of veth pairs
+        others = self._netlink.named(link.link for link in made if link.link and link.kind in ("veth", "macvtap"))
         seen = {resource.identity: _observed(resource, links, others) for resource in desired}
         return {identity: each for identity, each in seen.items() if each is not None}
 
@@ -188,11 +189,6 @@ def birth_group(owner: str) -> int:
 
 def _names(resource: Resource) -> tuple[str, ...]:
     return resource.links if isinstance(resource, Device) else (resource.name,)
-
-
-def _referred(links: Iterable[Link]) -> list[int]:
-    """Return the indexes of the links below macvtaps and at the other ends of veth pairs."""
-    return [link.link for link in links if link.link and link.kind in ("veth", "macvtap")]
 
 
 def _observed(desired: Resource, links: Mapping[str, Link], others: Mapping[int, Link]) -> Observed | None:

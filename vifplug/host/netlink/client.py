@@ -31,7 +31,8 @@ class Netlink:
 
     def link(self, name: str) -> Link | None:
         """Return the link of a name; None if it does not exist. See `links`."""
-        return self.links([name]).get(name)
+        mask = ["IFLA_EXT_MASK", _WITHOUT_STATISTICS]
+        return self._read([encoded(messages.RTM_GETLINK, 0, [["IFLA_IFNAME", name], mask])])[0]
 
     def named(self, indexes: Iterable[int]) -> dict[int, Link]:
         """Return the links of these indexes. An index without a link is left out."""
