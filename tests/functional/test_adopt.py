@@ -170,7 +170,10 @@ def test_a_guest_that_has_stopped_and_another_that_has_its_names_by_now(taken: L
     file = started(taken, on_openvswitch(), LINUX)
     host.driver.adopt(_pairs(file))
     taken.clear()
-    gone = ["adopted-port web0: expected there, got nothing", "adopted-bridge-port web1: expected there, got nothing"]
+    gone = [
+        "adopted-port web0: expected present, got nothing",
+        "adopted-bridge-port web1: expected present, got nothing",
+    ]
     assert [str(each) for each in host.driver.check()] == gone
     second = on_openvswitch("<vlan><tag id='77'/></vlan>", id=OTHER, mac="52:54:00:00:00:09")
     taken.create(domain("db", second + LINUX.replace("00:03", "00:08")))

@@ -247,7 +247,7 @@ def test_check_reports_what_differs_and_update_repairs_it(host: PrivateHost) -> 
     assert host.driver.check() == [] and host.port(TAP, "tag", "Port") == "10"
     host.ovs.ctl("del-port", TAP)
     [difference] = host.driver.check(ID)
-    assert (difference.path, difference.wanted, difference.found) == (f"ovs-port {TAP}", "there", None)
+    assert (difference.path, difference.wanted, difference.found) == (f"ovs-port {TAP}", "present", None)
     host.driver.update(wanted)
     assert host.port(TAP, "tag", "Port") == "10"
     host.driver.unplug(ID)

@@ -208,7 +208,7 @@ def test_what_libvirt_deletes_of_a_tap_that_it_takes_for_its_own_is_reported_and
         libvirt.create(domain("second", spare.interface_xml.replace(" managed='no'", "")))
     tap = spare.vif.device
     assert tap not in host.links()
-    assert f"tap {tap}: expected there, got nothing" in map(str, host.driver.check(spare.vif.id))
+    assert f"tap {tap}: expected present, got nothing" in map(str, host.driver.check(spare.vif.id))
     assert host.driver.plug(spare.vif).changed and host.driver.check(spare.vif.id) == []
     libvirt.create(domain("second", spare.interface_xml))
     assert host.port(tap, "link_state") == "up"

@@ -83,7 +83,7 @@ def test_differences_name_the_resource_its_vif_and_both_values() -> None:
         resource=None, foreign="a wireless device")})  # fmt: skip
     assert list(map(str, found)) == [
         "tap tap0: mtu: expected 1500, got 1400",
-        "ovs-port tap0: expected there, got nothing",
+        "ovs-port tap0: expected present, got nothing",
         "lower-device ens1: expected vifplug's own, got a wireless device",
     ]
     assert {each.vif_id for each in found} == {VIF}

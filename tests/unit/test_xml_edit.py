@@ -271,7 +271,7 @@ def test_an_element_that_is_there_twice_is_refused(name: str) -> None:
     ("text", "phrase"),
     [
         (b"", "is not XML in UTF-8: no element found"),
-        (b"<network/>", "expected a <domain>, or an <interface> alone, got <network>"),
+        (b"<network/>", "expected a <domain> or one <interface>, got <network>"),
         (b"<domstatus><domain/></domstatus>", "got <domstatus>"),
         (b"<interface xmlns='u'/>", "got <u interface>"),
         (b"<interface>", "is not XML in UTF-8: no element found (line 1, column 11)"),

@@ -1,7 +1,7 @@
-"""Choose a device of a pool: the least used one to share, or a free one to use alone.
+"""Choose a device of a pool: the least used one to share, or a free one for exclusive use.
 
-The order is libvirt's (networkAllocatePort: the first of the least used, the first free one). Unlike libvirt, a device
-that one VIF uses alone is never shared.
+The order is libvirt's (networkAllocatePort: the first of the least used, the first free one). Unlike libvirt, an
+exclusive device is never shared.
 """
 
 from __future__ import annotations

@@ -92,7 +92,7 @@ def resolve_assuming_free(vif: VIF, network: Network, default_bridge: str = DEFA
 
 
 def is_exclusive(network: Network, port: VirtualPort | None) -> bool:
-    """Return whether a VIF of the network uses its device alone."""
+    """Return whether a VIF of the network has exclusive use of its device."""
     if network.mode == "private":
         return port is not None and port.type == QBH
     return network.mode in ("passthrough", "hostdev")

@@ -95,7 +95,7 @@ def differences(desired: Iterable[Resource], observed: Observation) -> list[Diff
         seen = observed.get(resource.identity)
         if seen is None:
             if resource.ownership is not Ownership.EXTERNAL:
-                found.append(Difference(resource.owner, str(resource), "there", None))
+                found.append(Difference(resource.owner, str(resource), "present", None))
         elif seen.resource is None or seen.foreign:
             found.append(Difference(resource.owner, str(resource), "vifplug's own", seen.foreign))
         else:

@@ -65,7 +65,7 @@ class VdpaSource(Model):
 
 
 class VdpaType(VIFType):
-    """A vdpa device, which one guest uses alone. vifplug checks its MAC and number of queues and never sets them."""
+    """A vdpa device for one guest. vifplug checks its MAC and number of queues and never sets them."""
 
     name = "vdpa"
     source = VdpaSource

@@ -88,7 +88,7 @@ def edited(text: bytes, mac: str, change: InterfaceEdit) -> bytes:
 
 def _find(root: Element, mac: str) -> Element:
     if root.name not in _PATHS:
-        raise InvalidRequest(f"expected a <domain>, or an <interface> alone, got <{root.name[:40]}>")
+        raise InvalidRequest(f"expected a <domain> or one <interface>, got <{root.name[:40]}>")
     found = [root]
     for name in _PATHS[root.name]:
         found = [child for each in found for child in each.all(name)]

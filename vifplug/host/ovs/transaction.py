@@ -178,7 +178,7 @@ class OvsdbTransaction(ovsdbapp.Transaction):  # type: ignore[misc]
 def not_written(desired: Resource, found: Resource | None, *ignored: str) -> list[Difference]:
     """Return what a port that was read back does not have as it was written; ``ignored`` are fields."""
     if found is None:
-        return [Difference(desired.owner, str(desired), "there", None)]
+        return [Difference(desired.owner, str(desired), "present", None)]
     return [each for each in compare(desired, found) if each.path not in ignored]
 
 
