@@ -82,9 +82,10 @@ _NETWORK = Shape(
 
 
 def network(text: str | bytes | _Element) -> Network:
-    """The network that the element defines.
+    """Return the network that the element defines.
 
-    Raises InvalidDocument with every problem, whose paths begin with ``line N``.
+    Raises:
+        InvalidDocument: with every problem; their paths begin with ``line N``.
     """
     return _Reader(xml.parse(text, "network")).network()
 

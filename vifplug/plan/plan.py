@@ -131,7 +131,7 @@ def _cleared(gone: Iterable[Resource], desired: Iterable[Resource], observed: Ob
 
 
 def _stale(desired: Sequence[Resource], observed: Observation) -> Iterator[Identity]:
-    """Yield the ports whose device has gone, and is to be made again by another program.
+    """Yield the ports whose device no longer exists, and will be recreated by another program.
 
     On its userspace datapath ovs-vswitchd keeps the socket of the first device, and does not read from the next.
     """

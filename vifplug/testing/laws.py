@@ -143,7 +143,7 @@ def hardened(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
 
 
 def ordered(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
-    """Check that resources are in an order in which they can be made, each identity once."""
+    """Check that resources are in the order of creation, each identity once."""
     found = desired(kind, vif, context)
     identities = [resource.identity for resource in found]
     for repeated in sorted({each for each in identities if identities.count(each) > 1}):
@@ -155,7 +155,7 @@ def ordered(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
 
 
 def element(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
-    """Check that libvirt accepts the element, that it is for this guest, and that it fits what is made on the host."""
+    """Check that libvirt accepts the element, that it is for this guest, and that it fits the resources."""
     found = interface(kind, vif, context)
     if found.mac != vif.mac:
         yield f"the element has MAC {found.mac}, expected {vif.mac}"

@@ -34,7 +34,7 @@ def problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
 
 
 def openvswitch_port(vif: VIF, context: Context) -> AdoptedPort:
-    """Return the port that libvirt made on an Open vSwitch bridge."""
+    """Return the port that libvirt created on an Open vSwitch bridge."""
     ids = openvswitch.external_ids(vif, context, vif.source.bridge)
     return AdoptedPort(
         name=vif.device,
@@ -46,7 +46,7 @@ def openvswitch_port(vif: VIF, context: Context) -> AdoptedPort:
 
 
 def vhostuser_port(vif: VIF, name: str) -> AdoptedPort:
-    """Return the port at the other end of a vhost-user socket. Another program made it, so its ids are not known."""
+    """Return the port at the other end of a vhost-user socket. Another program created it, so its ids are not known."""
     return AdoptedPort(name=name, owner=vif.id, bridge=vif.source.bridge, vlan=libvirts_vlan(vif.vlan))
 
 

@@ -80,7 +80,7 @@ class BridgeType(VIFType):
 
 
 def _port_owner(vif: VIF, owner: str | None) -> str | None:
-    """Return who makes the port on an Open vSwitch bridge; None for a hybrid VIF, whose port is always vifplug's."""
+    """Return who creates the port on an Open vSwitch bridge; None for a hybrid VIF, whose port is always vifplug's."""
     return (vif.source.port_owner or owner) if openvswitch.on_openvswitch(vif) and not vif.source.hybrid else None
 
 
@@ -146,7 +146,7 @@ def _openvswitch_desired(vif: VIF, context: Context, owner: str | None) -> Itera
 
 
 def _port(vif: VIF, context: Context, owner: str | None) -> Iterator[Resource]:
-    """Yield the port, on the bridge or on one of its own. libvirt makes its tap later, and shapes it."""
+    """Yield the port, on the bridge or on one of its own. libvirt creates its tap later, and shapes it."""
     if vif.source.given:
         yield LowerDevice(name=vif.device, owner=vif.id, up=None, mtu=vif.mtu)
     elif owner == "libvirt":

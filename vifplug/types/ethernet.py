@@ -42,7 +42,7 @@ class EthernetType(VIFType):
 
 
 def host_mac_rule(vif: VIF, owner: str | None) -> Rule:
-    """Return the rule that vifplug gives no MAC to a tap that libvirt makes."""
+    """Return the rule that vifplug sets no MAC on a tap that libvirt creates."""
     message = "libvirt creates the tap, with a MAC that it derives from the guest's"
     return (owner == "libvirt" and vif.source.host_mac, "$.source.host_mac", message)
 

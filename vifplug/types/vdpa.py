@@ -41,16 +41,17 @@ def parse_vdpa_name(text: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class VdpaSource(Model):
-    """A vdpa device: by what the guest opens, by the PCI address of the function that it is on, or by its name.
+    """A vdpa device. One of ``device``, ``address`` and ``name`` is required."""
 
-    ``bridge``: the Open vSwitch bridge that the representor of its VF is plugged into; ``datapath_type`` is for a
-    bridge that is made.
-    """
-
+    #: the character device that the guest opens
     device: Annotated[str, parse_vhost_vdpa] | None = None
+    #: address of its PCI function
     address: PciAddress | None = None
+    #: its name on the vdpa bus
     name: Annotated[str, parse_vdpa_name] | None = None
+    #: the Open vSwitch bridge for the representor of its VF
     bridge: DeviceName | None = None
+    #: datapath of a bridge that vifplug creates
     datapath_type: Literal["system", "netdev"] | None = None
 
     def rules(self) -> Iterator[Problem]:
