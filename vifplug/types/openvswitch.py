@@ -44,7 +44,7 @@ def on_openvswitch(vif: VIF) -> bool:
 
 
 def bridge(vif: VIF, context: Context) -> OvsBridge:
-    """Return the VIF's bridge, which is created if it does not exist. A trunk bridge of Neutron is removed with its last port."""
+    """Return the VIF's bridge, created if it does not exist. Neutron's trunk bridges go with their last port."""
     name = vif.source.bridge
     return OvsBridge(name=name, datapath_type=_datapath(vif, context), transient=name.startswith(_TRUNK_BRIDGE))
 
