@@ -66,9 +66,7 @@ def test_a_second_plug_waits_for_what_the_first_did_not_wait_for(site: TwoHosts)
     with without_controller(site.chassis["one"]):
         site.plug("one", vif)
         with site.driver("one", wait=FLOWS, hasty=True) as driver:
-            with pytest.raises(
-                errors.Unavailable, match=r"got no ovn-installed=true .*; this call had changed nothing$"
-            ):
+            with pytest.raises(errors.Unavailable, match=r"got no ovn-installed=true .*; this call changed nothing$"):
                 driver.plug(vif)
             assert driver.check(vif.id) == []
     with site.driver("one", wait=FLOWS) as driver:
@@ -112,7 +110,7 @@ def test_the_flows_of_a_tap_of_libvirts_are_waited_for_when_its_guest_runs(site:
     with without_controller(site.chassis["one"]), site.driver("one", wait=FLOWS, hasty=True) as driver:
         netns.ip("tuntap", "add", vif.device, "mode", "tap")  # libvirt's part
         site.ovn.until(lambda: host.port(vif.device, "error") == "[]", "ovs-vswitchd to see the tap")
-        with pytest.raises(errors.Unavailable, match=r"got no ovn-installed=true .*; this call had changed nothing$"):
+        with pytest.raises(errors.Unavailable, match=r"got no ovn-installed=true .*; this call changed nothing$"):
             driver.settle(vif.id)
     answer = site.command("one", "settle", "--wait", FLOWS, vif.id)
     assert answer.code == 0 and answer.err == "" and installed(site, vif), answer
@@ -174,7 +172,7 @@ def test_a_port_that_ovn_does_not_have_is_said_to_be_unknown(site: TwoHosts) -> 
     vif = site.stranger()
     message = complaint(site, vif)
     assert f"shows no sign of the iface-id {vif.id}" in message
-    assert f"`ovn-sbctl find Port_Binding logical_port={vif.id}` whether OVN has such a port" in message
+    assert f"`ovn-sbctl find Port_Binding logical_port={vif.id}` whether the port exists" in message
 
 
 def test_a_port_that_another_chassis_is_to_have_is_said_to_be_seen(site: TwoHosts) -> None:
@@ -186,7 +184,7 @@ def test_a_port_that_another_chassis_is_to_have_is_said_to_be_seen(site: TwoHost
         site.ovn.await_binding(neighbour.id, PortBinding("one", up=True))
         message = complaint(site, vif)
     assert f"has seen the iface-id {vif.id} and not installed it" in message
-    assert "another chassis has it or is requested for it" in message
+    assert "another chassis has claimed it or is requested" in message
 
 
 def test_a_southbound_database_that_is_not_reached_is_named(site: TwoHosts) -> None:
@@ -197,4 +195,4 @@ def test_a_southbound_database_that_is_not_reached_is_named(site: TwoHosts) -> N
         message = complaint(site, vif)
         chassis.kill(CONTROLLER)
         chassis.configure(**{"ovn-remote": site.ovn.southbound})
-    assert "whether it runs and is connected to unix:/nowhere.sock" in message
+    assert "whether it is running and connected to unix:/nowhere.sock" in message

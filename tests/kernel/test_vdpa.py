@@ -59,8 +59,8 @@ def test_a_device_is_plugged_and_the_element_is_libvirts(driver: VIFDriver) -> N
 @pytest.mark.parametrize(
     ("keys", "error", "message"),
     [
-        ({"mac": WRONG}, errors.HostNotReady, f"vdpa-device vdpa0 has MAC {MAC}, which its guest would have"),
-        ({"driver": {"queues": 2}}, errors.HostNotReady, "vdpa-device vdpa0 serves 1 pairs of queues at most"),
+        ({"mac": WRONG}, errors.HostNotReady, f"vdpa-device vdpa0 has MAC {MAC}, which the guest would see"),
+        ({"driver": {"queues": 2}}, errors.HostNotReady, "vdpa-device vdpa0 has at most 1 queue pairs"),
         (
             {"source": {"name": "vdpa1"}},
             errors.HostNotReady,
