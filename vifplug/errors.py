@@ -32,13 +32,14 @@
     |   `-- PluginFailed            the code of a plugin failed; the error names its package
     `-- PartlyDone                  exit 6: a step failed, and the changes listed in the error remain
 
-The class of an error has what a program needs: ``exit_code`` for the command, ``retryable`` for the retry loop of an
-agent. Callers decide by class, never by the sentence.
+An error has what a program needs: its class, ``exit_code`` for the command, ``retryable`` for the retry loop of an
+agent, and what it is about (``vif_id``, ``resource``, ``holder`` ...). Callers decide by these, never by the sentence.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -61,12 +62,43 @@ class Problem:
 
 
 class VifplugError(Exception):
-    """Base class of all errors that vifplug raises on purpose; ``str()`` is one sentence for a person."""
+    """Base class of all errors that vifplug raises on purpose; ``str()`` is one sentence for a person.
+
+    Each attribute is None, or empty, where the error is not about such a thing.
+    """
 
     #: exit code of the command
     exit_code: ClassVar[int] = 1
     #: Calling the same verb again, unchanged, can succeed.
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
+    #: the VIF that the error is about; in a batch, the one at fault
+    vif_id: str | None = None
+    #: all VIFs of the batch
+    vif_ids: tuple[str, ...] = ()
+    #: the resource or other object that the error is about, such as ``tap tap0`` or ``device eth0``
+    resource: str | None = None
+    #: who has it: the id of a VIF or of a guest
+    holder: str | None = None
+    #: the option of the configuration, such as ``[vifplug] state_path``
+    option: str | None = None
+    #: the path in the document, such as ``$.vlan``, or the path of a file
+    path: str | None = None
+
+    def __init__(  # noqa: PLR0913 - one keyword for each attribute
+        self,
+        *sentence: str,
+        vif_id: str | None = None,
+        vif_ids: Iterable[str] = (),
+        resource: str | None = None,
+        holder: str | None = None,
+        option: str | None = None,
+        path: str | None = None,
+        retryable: bool | None = None,
+    ) -> None:
+        super().__init__(*sentence)
+        self.vif_id, self.vif_ids = vif_id, tuple(vif_ids)
+        self.resource, self.holder, self.option, self.path = resource, holder, option, path
+        self.retryable = type(self).retryable if retryable is None else retryable
 
 
 class InvalidRequest(VifplugError):
@@ -86,7 +118,8 @@ class InvalidDocument(InvalidRequest):
     def __init__(self, problems: Iterable[Problem], subject: str = "") -> None:
         self.problems: tuple[Problem, ...] = tuple(problems)
         self.subject = subject
-        super().__init__((f"{subject}: " if subject else "") + "; ".join(map(str, self.problems)))
+        sentence = (f"{subject}: " if subject else "") + "; ".join(map(str, self.problems))
+        super().__init__(sentence, path=self.problems[0].path if self.problems else None)
 
 
 class UnknownType(InvalidRequest):
@@ -153,12 +186,12 @@ class DamagedRecord(StoreFailed):
     """The record of one VIF cannot be read, or belongs to another VIF. Other VIFs are not affected."""
 
     def __init__(self, vif_id: str, reason: str) -> None:
-        self.vif_id = vif_id
         #: what is wrong with the record
         self.reason = reason
         super().__init__(
             f"VIF {vif_id}: its record is damaged ({reason}): run `vifplug unplug {vif_id}`, which removes what "
-            "carries the VIF's mark, and plug the VIF again"
+            "carries the VIF's mark, and plug the VIF again",
+            vif_id=vif_id,
         )
 
 
@@ -211,3 +244,18 @@ def sentences(error: VifplugError) -> list[str]:
     if isinstance(error, InvalidDocument) and error.problems:
         return [f"{error.subject}: {problem}" if error.subject else str(problem) for problem in error.problems]
     return [str(error)]
+
+
+@contextlib.contextmanager
+def about(
+    *, vif_id: str | None = None, vif_ids: Iterable[str] = (), resource: str | None = None, holder: str | None = None
+) -> Iterator[None]:
+    """Say of an error that leaves the ``with`` what it is about, as far as the error itself does not say so."""
+    try:
+        yield
+    except VifplugError as error:
+        error.vif_id = error.vif_id or vif_id
+        error.vif_ids = error.vif_ids or tuple(vif_ids)
+        error.resource = error.resource or resource
+        error.holder = error.holder or holder
+        raise

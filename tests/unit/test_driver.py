@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from tests.support.memory import Bench
 from vifplug import VIF, Instance, errors
 from vifplug.plan import registry
 from vifplug.plan.registry import LowerDevice, OvsPort, Tap, VirtualFunction
-from vifplug.plan.steps import Step
+from vifplug.plan.steps import Difference, Step
 
 ID = "9c4e2f10-6a1b-4c2d-9e3f-7a8b9c0d1e2f"
 OTHER = "1b2c3d4e-6a1b-4c2d-9e3f-7a8b9c0d1e2f"
@@ -297,3 +298,41 @@ def test_a_rename_takes_the_old_device_away(bench: Bench) -> None:
     assert bench.there() == {"net0"}
     bench.driver.unplug(ID)
     assert bench.there() == set()
+
+
+def test_warnings_are_in_every_answer_and_drift_is_in_check(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    drift = Difference(ID, f"bridge {TAP} accept_ra", "0", "1")
+    monkeypatch.setattr(Tap, "warnings", lambda self, observed, made: iter([f"{self.name} is risky"] * 2))
+    monkeypatch.setattr(Tap, "drift", lambda self, observed: iter([drift]))
+    monkeypatch.setattr(bench.driver._host, "bridges", tuple)  # ports on no switch
+    bench.memory.place(registry.OvsBridge(name="br-int"))
+    answer = bench.driver.can_plug([vif()])
+    assert answer and list(answer) == [] and answer.warnings == ((vif(), f"{TAP} is risky"),)
+    for verb in (bench.driver.plan, bench.driver.plug, bench.driver.update):
+        assert verb(vif()).warnings == (f"{TAP} is risky",)
+    assert bench.driver.check() == [drift]
+
+
+FIRST, SECOND = (Instance(uuid=f"{number}0000000-2222-4333-8444-555555555555", name="web") for number in (1, 2))
+
+
+@pytest.mark.parametrize("verb", ["plan", "plug", "update"])
+def test_a_vif_of_another_guest_is_a_conflict_that_names_both(bench: Bench, verb: str) -> None:
+    bench.driver.plug(vif())
+    bench.driver.plug(vif(), FIRST)  # which takes what had no guest
+    call = getattr(bench.driver, verb)
+    with pytest.raises(errors.Conflict, match=f"{FIRST.uuid}.*{SECOND.uuid}") as caught:
+        call(vif(vlan=20), SECOND)
+    assert (caught.value.vif_id, caught.value.holder) == (ID, FIRST.uuid)
+    assert not (answer := bench.driver.can_plug([vif()], SECOND)) and SECOND.uuid in answer.reasons[0][1]
+    assert call(vif(vlan=20), SECOND, take_over=True).changed
+    assert not call(vif(), None).vif.vlan
+    assert bench.driver.show(ID).instance == (FIRST if verb == "plan" else SECOND)
+
+
+def test_an_error_says_what_it_is_about() -> None:
+    with pytest.raises(errors.HostNotReady) as caught, errors.about(vif_id=ID, vif_ids=[ID, OTHER], resource="tap x"):
+        raise errors.HostNotReady("tap y: not now", resource="tap y", retryable=True)
+    error = pickle.loads(pickle.dumps(caught.value))
+    assert (error.vif_id, error.vif_ids, error.resource, error.retryable) == (ID, (ID, OTHER), "tap y", True)
+    assert not errors.HostNotReady("").retryable and errors.Busy("").retryable

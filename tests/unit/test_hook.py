@@ -215,7 +215,9 @@ def test_one_that_can_not_be_unplugged_does_not_keep_the_others(bench: Host) -> 
 def test_no_guest_takes_another_ones_vif(bench: Host) -> None:
     bench.run("prepare", domain(INTERFACE, BRIDGE))
     another = domain(INTERFACE, BRIDGE, uuid="99999999-2222-4333-8444-555555555555")
-    with pytest.raises(errors.Conflict, match=f"is plugged for guest web .{UUID}.: give each guest VIFs of its own"):
+    with pytest.raises(
+        errors.Conflict, match=f"belongs to guest web .{UUID}., and guest .*: give each guest VIFs of its own"
+    ):
         bench.run("prepare", another)
     assert bench.run("release", another) == []
     assert bench.taps() == {"tapweb"}

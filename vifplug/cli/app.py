@@ -13,7 +13,7 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from cliff import app
@@ -134,6 +134,11 @@ class App(app.App):
     def say(self, sentence: str) -> None:
         """Print one line on stderr."""
         print(f"{self.NAME}: {' '.join(sentence.split())}", file=self.stderr)
+
+    def warn(self, warnings: Iterable[str]) -> None:
+        """Print each sentence on stderr, once, as a warning."""
+        for sentence in dict.fromkeys(warnings):
+            self.say(f"warning: {sentence}")
 
     # -- running ----------------------------------------------------------------------------------------------
 

@@ -11,11 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from vifplug.errors import Conflict, InvalidDocument, InvalidRequest, NotPlugged, VifplugError
+from vifplug.errors import InvalidDocument, InvalidRequest, NotPlugged, VifplugError
 from vifplug.guest import read
 from vifplug.guest.domain import metadata
 from vifplug.guest.domain.metadata import DescribedGuest, DescribedVif
-from vifplug.model.vif import Instance
 
 if TYPE_CHECKING:
     from vifplug.driver.records import StoredVif
@@ -39,6 +38,8 @@ class GuestHook:
     def __init__(self, driver: VIFDriver, guest: DescribedGuest) -> None:
         self._driver = driver
         self._guest = guest
+        #: sentences about what was plugged and will not work well or is risky
+        self.warnings: list[str] = []
 
     def run(self, operation: str) -> list[VifplugError]:
         """Run one of `OPERATIONS` for every VIF, and return the errors; ``prepare`` raises them instead.
@@ -69,7 +70,9 @@ class GuestHook:
         if self._guest.problems:
             raise InvalidDocument(self._guest.problems, f"guest {self._name}")
         self._check(self._guest.described)
-        self._driver.plug_many((each.vif, self._guest.instance) for each in self._guest.described)
+        pairs = [(each.vif, self._guest.instance) for each in self._guest.described]
+        plugged = self._driver.plug_many(pairs)
+        self.warnings += dict.fromkeys(warning for each in plugged for warning in each.warnings)
 
     # -- one VIF ----------------------------------------------------------------------------------------------
 
@@ -104,21 +107,10 @@ class GuestHook:
 
     def _check(self, described: Sequence[DescribedVif]) -> None:
         """Raise the reason why these VIFs cannot be plugged, before anything is touched."""
-        for each in described:
-            self._check_guest(each)
         plans = self._driver.plan_many((each.vif, self._guest.instance) for each in described)
         wrong = [message for each, plan in zip(described, plans, strict=True) if (message := self._misfit(each, plan))]
         if wrong:
             raise InvalidRequest("; ".join(wrong))
-
-    def _check_guest(self, described: DescribedVif) -> None:
-        entry = self._entry(described)
-        holder = entry.instance if entry else None
-        if holder and holder.uuid != self._guest.instance.uuid:
-            raise Conflict(
-                f"VIF {described.vif.id} of guest {self._name} is plugged for {_describe(holder)}: give each guest "
-                f"VIFs of its own, or, if that guest is gone, `vifplug unplug {described.vif.id}`"
-            )
 
     def _misfit(self, described: DescribedVif, plan: Plugged) -> str:
         """Return why the guest's interface does not fit what is plugged; empty if it does.
@@ -131,7 +123,3 @@ class GuestHook:
             return ""
         mac, element = described.vif.mac, " ".join(plan.interface_xml.split())
         return f"interface {mac} of guest {self._name} does not fit its VIF ({message}): write {element}"
-
-
-def _describe(instance: Instance) -> str:
-    return f"guest {instance.name} ({instance.uuid})" if instance.name else f"guest {instance.uuid}"

@@ -149,7 +149,7 @@ def _plug(driver: OsVifDriver, document: VIF, info: Any) -> None:
     """
     instance = translate.instance(info)
     try:
-        driver.plug(document, instance)
+        plugged = driver.plug(document, instance, take_over=True)  # nova and Neutron know whose port it is
     except (Held, Busy, PoolExhausted):
         raise
     except Conflict:
@@ -157,7 +157,9 @@ def _plug(driver: OsVifDriver, document: VIF, info: Any) -> None:
             document = document.replace(source=document.source.replace(given=True))
         elif not driver.take_over(document.id, driver.desired(document, instance)):
             raise
-        driver.plug(document, instance)
+        plugged = driver.plug(document, instance, take_over=True)
+    for sentence in plugged.warnings:
+        _log.warning("VIF %s: %s", document.id, sentence)
 
 
 def _unplug(driver: OsVifDriver, vif: Any) -> None:

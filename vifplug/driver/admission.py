@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vifplug.driver.engine import Engine, Job, lasting
+from vifplug.driver.jobs import Request
 from vifplug.driver.records import StoredVif
 from vifplug.driver.resolver import PoolChoice, Resolver
 from vifplug.errors import UnknownPortGroup, VifplugError, sentences
@@ -19,10 +22,26 @@ from vifplug.store.store import Holding, taken
 if TYPE_CHECKING:
     from vifplug.host.host import Host
 
-#: From a VIF, its actual form and its record to the job of plugging it. Raises what plugging would raise first.
-MakeJob = Callable[[VIF, VIF, StoredVif | None], Job]
+#: From a request and the VIF's actual form to the job of plugging it. Raises what plugging would raise first.
+MakeJob = Callable[[Request, VIF], Job]
 #: From names (`Resource.claims`) to who has what they name
 Holdings = Callable[[Iterable[str]], Iterable[Holding]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CanPlug:
+    """Whether the VIFs of a guest can be plugged on this host: the truth of the object. Iterates over ``reasons``."""
+
+    #: why not: each VIF with a sentence
+    reasons: tuple[tuple[VIF, str], ...] = ()
+    #: what will not work well or is risky: each VIF with a sentence
+    warnings: tuple[tuple[VIF, str], ...] = ()
+
+    def __bool__(self) -> bool:
+        return not self.reasons
+
+    def __iter__(self) -> Iterator[tuple[VIF, str]]:
+        return iter(self.reasons)
 
 
 class Admission:
@@ -36,21 +55,23 @@ class Admission:
         self._make_job = make_job
         self._taken: list[Holding] = []
 
-    def reasons(self, vif: VIF, former: StoredVif | None) -> list[str]:
-        """Return every reason why ``vif`` cannot be plugged here, as sentences; empty if it can."""
+    def answer(self, request: Request) -> tuple[list[str], tuple[str, ...]]:
+        """Return every reason why a VIF cannot be plugged here, and the warnings about it, as sentences."""
+        vif, former = request.vif, request.former
         try:
             if former:
                 former.validate()
-            job = self._make_job(vif, self._actual(vif, former), former)
+            job = self._make_job(request, self._actual(vif, former))
         except UnknownPortGroup as error:
-            rest = self.reasons(vif.replace(source=vif.source.replace(portgroup=None)), former)
-            return list(dict.fromkeys([str(error), *rest]))
+            ungrouped = vif.replace(source=vif.source.replace(portgroup=None))
+            rest, warnings = self.answer(dataclasses.replace(request, vif=ungrouped))
+            return list(dict.fromkeys([str(error), *rest])), warnings
         except VifplugError as error:
-            return sentences(error)
+            return sentences(error), ()
         checks = (self._conflicts(job), self._unready(job), self._too_small(job.actual))
         found = [sentence for check in checks for sentence in _with_obstacles(check)]
         self._taken += job.record("plugged").holdings
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys(found)), job.warnings
 
     def _actual(self, vif: VIF, former: StoredVif | None) -> VIF:
         begun = self._resolver.begin(vif, former, refresh=False)

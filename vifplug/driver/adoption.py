@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from vifplug.driver.engine import Engine, Job, check_distinct
 from vifplug.errors import Conflict, Missing, Unsupported
 from vifplug.model.vif import VIF
-from vifplug.plan import steps
+from vifplug.plan import preconditions, steps
 from vifplug.plan.registry import Identity, Ownership, Resource
 from vifplug.plan.steps import Difference, Observation
 
@@ -28,6 +28,8 @@ class Adopted:
     changed: bool
     #: where the host differs from the guest's element
     differences: tuple[Difference, ...] = ()
+    #: sentences about what will not work well or is risky
+    warnings: tuple[str, ...] = ()
 
 
 def in_place(vif: VIF, host: Host) -> VIF:
@@ -60,6 +62,7 @@ def adopt(jobs: Sequence[Job], engine: Engine, *, dry_run: bool = False) -> list
             interface_xml=job.interface_xml,
             changed=not job.is_recorded(),
             differences=tuple(steps.differences(job.desired, observed)),
+            warnings=preconditions.warnings(job.desired, observed),
         )
         for job in jobs
     ]
@@ -70,7 +73,8 @@ def adopt(jobs: Sequence[Job], engine: Engine, *, dry_run: bool = False) -> list
 
 def _check(job: Job, observed: Observation) -> None:
     vif_id = job.vif.id
-    _check_former(job)
+    if job.former and any(each.ownership is Ownership.OWNED for each in job.former.resources):
+        raise Conflict(f"VIF {vif_id} was plugged by vifplug: libvirt has created nothing to adopt")
     for resource in job.desired:
         if resource.ownership is Ownership.OWNED:
             raise Unsupported((), f"VIF {vif_id} cannot be adopted: vifplug creates {resource}; plug the VIF")
@@ -79,17 +83,6 @@ def _check(job: Job, observed: Observation) -> None:
             raise Missing(f"{resource} of VIF {vif_id} does not exist: is the guest running on this host?")
         if seen.foreign or seen.resource is None:
             raise Conflict(f"{resource} cannot be adopted for VIF {vif_id}: got {seen.foreign}")
-
-
-def _check_former(job: Job) -> None:
-    if job.former is None:
-        return
-    if any(each.ownership is Ownership.OWNED for each in job.former.resources):
-        raise Conflict(f"VIF {job.vif.id} was plugged by vifplug: libvirt has created nothing to adopt")
-    had = job.former.instance
-    if had and job.instance and had.uuid != job.instance.uuid:
-        message = f"VIF {job.vif.id} is recorded for guest {had.name or had.uuid}"
-        raise Conflict(f"{message}: give this guest's interface another MAC or interfaceid, or unplug the VIF first")
 
 
 def _kept(recorded: Mapping[Identity, Resource], observed: Observation) -> dict[Identity, Resource]:

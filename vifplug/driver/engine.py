@@ -63,6 +63,8 @@ class Job:
     #: what the VIF changes, as it was before the first change
     originals: Mapping[Identity, Resource] = field(default_factory=dict)
     plan: Plan = Plan()
+    #: sentences about what will be plugged, and will not work well or is risky
+    warnings: tuple[str, ...] = ()
     #: whether a record that holds what is desired was written before anything was planned
     reserved: bool = False
     #: makes the job of the same VIF with another actual VIF; None for a job that a record left
@@ -174,6 +176,7 @@ class Engine:
         for job in jobs:
             former, recorded = (job.former.resources, job.former.originals) if job.former else ((), {})
             dropped = job.dropped()
+            job.warnings = preconditions.warnings(lasting(job.desired), observed)
             job.desired = with_defaults(job.desired, observed)
             _refuse_held(lasting(dropped), observed, job.vif.id)
             job.originals = {**steps.originals(lasting(job.desired), observed), **recorded}
@@ -289,14 +292,15 @@ class Engine:
 
     def _observed(self, records: Sequence[StoredVif]) -> tuple[Observation, dict[str, Difference]]:
         """Observe the resources of all VIFs at once; return also the VIFs whose plugin fails to observe them."""
+        recorded = list(itertools.chain.from_iterable(each.resources for each in records))
         try:
-            return self._host.observe(itertools.chain.from_iterable(each.resources for each in records)), {}
+            return self._host.observe([*recorded, *preconditions.required(recorded)]), {}
         except BrokenPlugin:
             observed: dict[Identity, Observed] = {}
             failed: dict[str, Difference] = {}
             for vif_id, each in ((stored.id, stored.resources) for stored in records):
                 try:
-                    observed |= self._host.observe(each)
+                    observed |= self._host.observe([*each, *preconditions.required(each)])
                 except BrokenPlugin as error:
                     failed[vif_id] = Difference(vif_id, "resources", "an answer of their plugin", str(error))
             return observed, failed

@@ -13,6 +13,7 @@ from vifplug.driver import own_names
 from vifplug.driver.engine import Job
 from vifplug.driver.records import Records, StoredVif
 from vifplug.driver.resolver import PoolChoice, Resolver
+from vifplug.errors import Conflict
 from vifplug.guest import write
 from vifplug.model.vif import VIF, Instance
 from vifplug.plugins import TypeRegistry
@@ -33,13 +34,28 @@ class Request:
 
     vif: VIF
     instance: Instance | None
+    #: what is recorded of the VIF
+    former: StoredVif | None = None
     #: what validation came to; None for a VIF of a named network, whose type is not known yet
     validated: _Validated | None = None
-    former: StoredVif | None = None
+    #: whether the VIF may belong to another guest, which loses it
+    take_over: bool = False
 
     @property
     def guest(self) -> Instance | None:
         return self.instance or (self.former.instance if self.former else None)
+
+    def check_guest(self) -> None:
+        """Raise Conflict if the VIF belongs to another guest, and the request does not take it over."""
+        had = self.former.instance if self.former else None
+        if had and self.instance and had.uuid != self.instance.uuid and not self.take_over:
+            raise Conflict(
+                f"VIF {self.vif.id} belongs to {had.described}, and {self.instance.described} requests it: give each "
+                f"guest VIFs of its own; if the first guest is gone, `vifplug unplug {self.vif.id}`, or plug with "
+                "--take-over",
+                vif_id=self.vif.id,
+                holder=had.uuid,
+            )
 
 
 class JobFactory:
@@ -53,7 +69,7 @@ class JobFactory:
         self._resolver = resolver
         self._records = records
 
-    def request(self, vif: VIF, instance: Instance | None = None) -> Request:
+    def request(self, vif: VIF, instance: Instance | None = None, *, take_over: bool = False) -> Request:
         """Validate a VIF before there is a lock or a record, and return it as a request.
 
         What a named network makes of a VIF is validated by `make`.
@@ -61,7 +77,8 @@ class JobFactory:
         Raises:
             InvalidRequest: the VIF is invalid on any host.
         """
-        return Request(vif, instance, None if vif.type == "network" else self._validate(vif, instance))
+        validated = None if vif.type == "network" else self._validate(vif, instance)
+        return Request(vif, instance, validated=validated, take_over=take_over)
 
     def make(self, requests: Iterable[Request], *, refresh: bool = False, dry_run: bool = False) -> Sequence[Job]:
         """Return a job for each request.
@@ -73,10 +90,13 @@ class JobFactory:
             dry_run: record nothing.
 
         Raises:
+            Conflict: a VIF belongs to another guest.
             DamagedRecord: the record of a VIF cannot be read.
             Missing: the host lacks what a VIF needs. Resolving a network raises further errors.
         """
         requests = [dataclasses.replace(each, former=self.former(each.vif)) for each in requests]
+        for each in requests:
+            each.check_guest()
         begun = [self._resolver.begin(each.vif, each.former, refresh=refresh) for each in requests]
         choices = {number: each for number, each in enumerate(begun) if isinstance(each, PoolChoice)}
         jobs = {number: self._job(requests[number], each) for number, each in enumerate(begun) if isinstance(each, VIF)}
@@ -90,9 +110,10 @@ class JobFactory:
                     _reserve(jobs[number], transaction)
         return [jobs[number] for number in range(len(requests))]
 
-    def of(self, vif: VIF, actual: VIF, former: StoredVif | None, instance: Instance | None = None) -> Job:
-        """Return the job of a VIF that is resolved already."""
-        return self._job(Request(vif, instance, former=former), actual)
+    def of(self, request: Request, actual: VIF) -> Job:
+        """Return the job of a VIF that is resolved already. Raises Conflict if the VIF belongs to another guest."""
+        request.check_guest()
+        return self._job(request, actual)
 
     def former(self, vif: VIF) -> StoredVif | None:
         """Return what is recorded of a VIF. Raises DamagedRecord."""

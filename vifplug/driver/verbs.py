@@ -28,6 +28,7 @@ from vifplug.store.store import Store
 if TYPE_CHECKING:
     from oslo_config import cfg
 
+    from vifplug.driver.admission import CanPlug
     from vifplug.driver.adoption import Adopted
     from vifplug.host.host import Host, Progress
     from vifplug.networks.pool import PoolDevice
@@ -51,6 +52,8 @@ class Plugged:
     interface_xml: str
     #: the steps that were applied, or for a plan would be applied; empty if none is needed
     steps: tuple[Step, ...] = ()
+    #: sentences about what was plugged, or would be, and will not work well or is risky
+    warnings: tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:
@@ -129,7 +132,7 @@ class VIFDriver:
 
     # -- verbs that change the host ---------------------------------------------------------------------------
 
-    def plug(self, vif: VIF, instance: Instance | None = None) -> Plugged:
+    def plug(self, vif: VIF, instance: Instance | None = None, *, take_over: bool = False) -> Plugged:
         """Connect a VIF: bring the host to the state that it requires. Repeating the call changes nothing.
 
         A VIF of a named network keeps its resolved form as long as its document is the same; `update` applies a
@@ -138,35 +141,42 @@ class VIFDriver:
         Args:
             vif: the VIF to connect.
             instance: the guest that it belongs to; None keeps the guest of an earlier plug.
+            take_over: plug the VIF even if it belongs to another guest, which loses it.
 
         Returns:
             The resolved VIF, the guest's element, and the steps that were applied.
 
         Raises:
+            Conflict: the VIF belongs to another guest, and ``take_over`` is False; or something else is another's.
             Busy: another process works on the VIF for longer than [vifplug] lock_timeout.
             DamagedRecord: the record of the VIF cannot be read.
         """
-        return self.plug_many([(vif, instance)])[0]
+        return self.plug_many([(vif, instance)], take_over=take_over)[0]
 
     def plug_many(
-        self, pairs: Iterable[tuple[VIF, Instance | None]], *, progress: Progress | None = None
+        self,
+        pairs: Iterable[tuple[VIF, Instance | None]],
+        *,
+        progress: Progress | None = None,
+        take_over: bool = False,
     ) -> list[Plugged]:
         """Plug several VIFs: all of them or none. On Open vSwitch they are one transaction.
 
         Args:
             pairs: each VIF with its guest; see `plug`.
             progress: called with the number of applied steps and the number of all steps.
+            take_over: see `plug`.
 
         Returns:
             The outcome for each VIF, in the given order.
         """
-        requests = [self._jobs.request(vif, instance) for vif, instance in pairs]
+        requests = [self._jobs.request(vif, instance, take_over=take_over) for vif, instance in pairs]
         with self._store.lock([each.vif.id for each in requests], self._settings.lock_timeout):
             jobs = self._prepared(requests)
             self._engine.apply(jobs, "plugging", progress)
         return [_plugged(job) for job in jobs]
 
-    def update(self, vif: VIF, instance: Instance | None = None) -> Plugged:
+    def update(self, vif: VIF, instance: Instance | None = None, *, take_over: bool = False) -> Plugged:
         """Change a plugged VIF to what its document and its network say now, in place if possible.
 
         A VIF keeps its device of a pool while the device exists.
@@ -174,13 +184,14 @@ class VIFDriver:
         Args:
             vif: the VIF with its new settings.
             instance: the guest that it belongs to; None keeps the recorded guest.
+            take_over: see `plug`.
 
         Raises:
             NotPlugged: there is no record of the VIF.
             Held: a device would have to be recreated while a guest uses it.
             DamagedRecord: the record of the VIF cannot be read.
         """
-        request = self._jobs.request(vif, instance)
+        request = self._jobs.request(vif, instance, take_over=take_over)
         with self._store.lock([vif.id], self._settings.lock_timeout):
             self._recorded(vif.id)
             [job] = self._prepared([request], refresh=True)
@@ -217,6 +228,7 @@ class VIFDriver:
         *,
         requested: Mapping[str, VIF] = MappingProxyType({}),
         dry_run: bool = False,
+        take_over: bool = False,
     ) -> list[Adopted]:
         """Take over VIFs that libvirt plugged for a running guest: all of them or none. The host is not changed.
 
@@ -228,6 +240,7 @@ class VIFDriver:
             requested: by id, the VIFs of named networks that the VIFs come from. A VIF is recorded as it is if this
                 host does not define its network.
             dry_run: record nothing.
+            take_over: see `plug`.
 
         Raises:
             Missing: a device or port of a VIF does not exist.
@@ -241,9 +254,11 @@ class VIFDriver:
         defined = {each.name for each in self.networks.all() if each.network} if requested else set()
         known = {vif_id: vif for vif_id, vif in requested.items() if vif.source.network in defined}
         with self._store.lock([vif.id for vif, _ in found], self._settings.lock_timeout):
-            jobs = [
-                self._jobs.of(known.get(vif.id, vif), vif, self._jobs.former(vif), instance) for vif, instance in found
+            requests = [
+                Request(known.get(vif.id, vif), instance, self._jobs.former(vif), take_over=take_over)
+                for vif, instance in found
             ]
+            jobs = [self._jobs.of(request, vif) for request, (vif, _) in zip(requests, found, strict=True)]
             return adoption.adopt(jobs, self._engine, dry_run=dry_run)
 
     def settle(self, vif_id: str) -> tuple[Step, ...]:
@@ -287,17 +302,18 @@ class VIFDriver:
 
     # -- verbs that only read ---------------------------------------------------------------------------------
 
-    def plan(self, vif: VIF, instance: Instance | None = None) -> Plugged:
+    def plan(self, vif: VIF, instance: Instance | None = None, *, take_over: bool = False) -> Plugged:
         """Return what plugging a VIF would do now, without changing anything.
 
         Raises:
             VifplugError: what `plug` would raise before its first step.
         """
-        return self.plan_many([(vif, instance)])[0]
+        return self.plan_many([(vif, instance)], take_over=take_over)[0]
 
-    def plan_many(self, pairs: Iterable[tuple[VIF, Instance | None]]) -> list[Plugged]:
+    def plan_many(self, pairs: Iterable[tuple[VIF, Instance | None]], *, take_over: bool = False) -> list[Plugged]:
         """Return what `plug_many` would do now, without changing anything."""
-        jobs = self._jobs.make([self._jobs.request(vif, instance) for vif, instance in pairs], dry_run=True)
+        requests = [self._jobs.request(vif, instance, take_over=take_over) for vif, instance in pairs]
+        jobs = self._jobs.make(requests, dry_run=True)
         self._engine.prepare(jobs)
         return [_plugged(job) for job in jobs]
 
@@ -358,17 +374,25 @@ class VIFDriver:
         """
         return self._resolver.pool(definitions.get(self.networks, network), self._store.holdings)
 
-    def can_plug(self, vifs: Iterable[VIF]) -> Sequence[tuple[VIF, str]]:
-        """Return why the VIFs of one guest cannot be plugged here, each reason with its VIF. Nothing is changed.
+    def can_plug(self, vifs: Iterable[VIF], instance: Instance | None = None) -> CanPlug:
+        """Return whether the VIFs of one guest can be plugged here, and each reason why not. Nothing is changed.
 
         Unlike `plan`, it requires the Open vSwitch bridges to exist: a bridge that a plug creates has no uplink.
+
+        Args:
+            vifs: the VIFs.
+            instance: their guest; None: that of their records.
         """
-        from vifplug.driver.admission import Admission
+        from vifplug.driver.admission import Admission, CanPlug
 
         admission = Admission(self._resolver, self._engine, self._host, self._store.holdings, self._jobs.of)
         fixed_first = sorted(vifs, key=lambda vif: vif.type == "network")  # pools give what is left
-        formers = [(vif, self._records.get(vif.id)) for vif in fixed_first]
-        return [(vif, each) for vif, former in formers for each in admission.reasons(vif, former)]
+        requests = [Request(vif, instance, self._records.get(vif.id)) for vif in fixed_first]
+        answers = [(each.vif, *admission.answer(each)) for each in requests]
+        return CanPlug(
+            reasons=tuple((vif, each) for vif, reasons, _ in answers for each in reasons),
+            warnings=tuple((vif, each) for vif, _, warnings in answers for each in warnings),
+        )
 
     def topology(self) -> HostView:
         """Return the networks, bridges, devices, VIFs and guests of this host, for `vifplug.topology` to draw."""
@@ -423,4 +447,10 @@ class VIFDriver:
 
 
 def _plugged(job: Job) -> Plugged:
-    return Plugged(vif=job.vif, actual=job.actual, interface_xml=job.interface_xml, steps=job.plan.steps)
+    return Plugged(
+        vif=job.vif,
+        actual=job.actual,
+        interface_xml=job.interface_xml,
+        steps=job.plan.steps,
+        warnings=job.warnings,
+    )

@@ -43,6 +43,11 @@ class Instance(Model):
     #: OpenStack project of the guest
     project_id: Word | None = None
 
+    @property
+    def described(self) -> str:
+        """The guest in sentences: its name, if it has one, and its UUID."""
+        return f"guest {self.name} ({self.uuid})" if self.name else f"guest {self.uuid}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class VIF(Model):

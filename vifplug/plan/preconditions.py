@@ -49,6 +49,12 @@ def reasons(desired: Sequence[Resource], observed: Observation) -> Iterator[Vifp
         yield from _obstacle(resource, observed)
 
 
+def warnings(desired: Sequence[Resource], observed: Observation) -> tuple[str, ...]:
+    """Return what lets ``desired`` be reached, and will not work well or is risky: each sentence once."""
+    made = {name for resource in desired for name in resource.links}
+    return tuple(dict.fromkeys(each for resource in desired for each in resource.warnings(observed, made)))
+
+
 def without_uplink(desired: Sequence[Resource], observed: Observation, vif_id: str) -> Iterator[VifplugError]:
     """Yield an error for each Open vSwitch bridge that a plug would create: a guest on it reaches nobody."""
     for bridge in desired:

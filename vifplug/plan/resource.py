@@ -60,6 +60,27 @@ def kept(**kwargs: Any) -> Any:
     return field(metadata={"kept": True}, **kwargs)
 
 
+@dataclass(frozen=True)
+class Difference:
+    """One difference between the desired and the observed state."""
+
+    vif_id: str
+    #: the resource and its field or key, such as ``tap tap0: mtu``
+    path: str
+    #: the desired value; None: nothing
+    wanted: Any
+    #: the observed value; None: nothing
+    found: Any
+
+    def __str__(self) -> str:
+        return f"{self.path}: expected {shown(self.wanted)}, got {shown(self.found)}"
+
+
+def shown(value: Any) -> str:
+    """Return a value in a sentence."""
+    return "nothing" if value is None or value == "" else str(value)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Resource(Model):
     """One piece of host state.
@@ -119,6 +140,23 @@ class Resource(Model):
         Args:
             observed: the host before the first step, including what `requires` names.
             made: the names of the kernel links that the plan creates if they do not exist.
+        """
+        return iter(())
+
+    def warnings(self, observed: Observation, made: Collection[str]) -> Iterator[str]:
+        """Yield a sentence for each thing that lets the VIF be plugged, and will not work well or is risky.
+
+        Args:
+            observed: as of `unmet`.
+            made: as of `unmet`.
+        """
+        return iter(())
+
+    def drift(self, observed: Observation) -> Iterator[Difference]:
+        """Yield the differences, for `check`, that are not in a field: in what `requires` names, say.
+
+        Args:
+            observed: the host as it is, with what `requires` names as far as it exists.
         """
         return iter(())
 

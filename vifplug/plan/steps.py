@@ -15,8 +15,10 @@ from typing import Any
 from vifplug.errors import Conflict, Held, HostNotReady, Missing
 from vifplug.model.codec import FrozenMap
 from vifplug.plan.registry import Identity, Ownership, Resource
+from vifplug.plan.resource import Difference as Difference
 from vifplug.plan.resource import Observation as Observation
 from vifplug.plan.resource import Observed as Observed
+from vifplug.plan.resource import shown
 
 
 @dataclass(frozen=True)
@@ -45,24 +47,8 @@ class Step:
         if self.after is None:
             return f"remove {self.subject}"
         changes = [*compare(self.after, self.before), *_absent_keys(self.before, self.after)]
-        message = (f"{each.path} from {_shown(each.found)} to {_shown(each.wanted)}" for each in changes)
+        message = (f"{each.path} from {shown(each.found)} to {shown(each.wanted)}" for each in changes)
         return f"set {self.subject}: {'; '.join(message)}"
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One difference between the desired and the observed state."""
-
-    vif_id: str
-    #: the resource and its field or key, such as ``tap tap0: mtu``
-    path: str
-    #: the desired value; None: nothing
-    wanted: Any
-    #: the observed value; None: nothing
-    found: Any
-
-    def __str__(self) -> str:
-        return f"{self.path}: expected {_shown(self.wanted)}, got {_shown(self.found)}"
 
 
 def compare(desired: Resource, found: Resource) -> Iterator[Difference]:
@@ -92,6 +78,7 @@ def differences(desired: Iterable[Resource], observed: Observation) -> list[Diff
     """Return the differences; each path begins with the resource (``tap tap0: mtu``)."""
     found: list[Difference] = []
     for resource in desired:
+        found += resource.drift(observed)
         seen = observed.get(resource.identity)
         if seen is None:
             if resource.ownership is not Ownership.EXTERNAL:
@@ -277,7 +264,3 @@ def _reset(desired: Resource, former: Resource, original: Resource | None) -> Re
         elif want is None and had is not None:
             changes[field.name] = getattr(original, field.name, field.metadata.get("reset_to"))
     return desired.trusted(**changes) if changes else desired
-
-
-def _shown(value: Any) -> str:
-    return "nothing" if value is None or value == "" else str(value)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from vifplug.cli.output import Answer, Lister, data, lines
+from vifplug.cli.verbs.plug import take_over_option
 from vifplug.errors import InvalidRequest, VifplugError
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Adopt(Lister):
             help="the output of `virsh dumpxml` for the running guest; - is standard input",
         )
         parser.add_argument("--dry-run", action="store_true", help="record nothing; print what would be recorded")
+        take_over_option(parser)
 
     def take_action(self, parsed_args: argparse.Namespace) -> Answer:
         from vifplug.cli import documents
@@ -41,15 +43,22 @@ class Adopt(Lister):
             self.app.say(sentence)
             self.exit_code = InvalidRequest.exit_code
         with self.app.driver() as driver:
-            rows = [_row(each) for each in self._each(driver, guest, dry_run=parsed_args.dry_run)]
+            adopted = list(self._each(driver, guest, parsed_args))
+        self.app.warn(sentence for each in adopted for sentence in each.warnings)
+        rows = list(map(_row, adopted))
         self.nothing = "" if self.exit_code else "the guest has no interface that libvirt plugged"
         return self.columns, rows
 
-    def _each(self, driver: VIFDriver, guest: RunningGuest, *, dry_run: bool) -> Iterator[Adopted]:
+    def _each(self, driver: VIFDriver, guest: RunningGuest, parsed_args: argparse.Namespace) -> Iterator[Adopted]:
         for each in guest.interfaces:
             asked = {each.vif.id: each.asked} if each.asked else {}
             try:
-                yield from driver.adopt([(each.vif, guest.instance)], requested=asked, dry_run=dry_run)
+                yield from driver.adopt(
+                    [(each.vif, guest.instance)],
+                    requested=asked,
+                    dry_run=parsed_args.dry_run,
+                    take_over=parsed_args.take_over,
+                )
             except VifplugError as error:
                 self.exit_code = max(self.exit_code, self.app.complain(error))
 

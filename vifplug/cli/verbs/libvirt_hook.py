@@ -44,7 +44,9 @@ class LibvirtHook(Verb):
         if not guest.described and not guest.problems:
             return 0
         with self.app.driver() as driver:
-            failed = GuestHook(driver, guest).run(operation)
+            hook = GuestHook(driver, guest)
+            failed = hook.run(operation)
+        self.app.warn(hook.warnings)
         return max((self.app.complain(error) for error in failed), default=0)
 
 

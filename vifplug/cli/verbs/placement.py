@@ -64,7 +64,9 @@ class CanPlug(Lister):
 
         vifs, wrong = documents.read_guest(self.app, parsed_args.file)
         with self.app.driver() as driver:
-            found = [(vif.id, vif.mac, reason) for vif, reason in driver.can_plug(vifs)]
+            answer = driver.can_plug(vifs)
+        self.app.warn(sentence for _, sentence in answer.warnings)
+        found = [(vif.id, vif.mac, reason) for vif, reason in answer.reasons]
         rows = [("", "", reason) for reason in wrong] + found
         self.exit_code = NO if rows else 0
         return self.columns, rows

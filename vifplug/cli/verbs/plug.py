@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vifplug.cli.output import Answer, Lister, PrintsElement, ShowOne, data, file_argument, lines
@@ -21,6 +21,12 @@ class _Plugging(PrintsElement):
 
     columns = ("vif_id", "device", "changed", "interface_xml", "actual", "steps")
     brief = ("vif_id", "device", "changed", "steps")
+
+    def rows(self, plugged: Iterable[Plugged]) -> list[tuple[Any, ...]]:
+        """Return a row for each VIF, and print what there is to warn of."""
+        plugged = list(plugged)
+        self.app.warn(sentence for each in plugged for sentence in each.warnings)
+        return list(map(_plugged, plugged))
 
 
 class Plug(_Plugging, Lister):
@@ -49,9 +55,10 @@ class Plug(_Plugging, Lister):
         pairs = [(vif, instance) for vif, _ in read]
         with self.app.driver(wait=parsed_args.wait) as driver:
             if parsed_args.dry_run:
-                return self.columns, list(map(_plugged, driver.plan_many(pairs)))
+                return self.columns, self.rows(driver.plan_many(pairs, take_over=parsed_args.take_over))
             with meter(self.app.stderr, f"plugging {len(pairs)} VIFs", shown=len(pairs) > 1) as show:
-                return self.columns, list(map(_plugged, driver.plug_many(pairs, progress=show)))
+                plugged = driver.plug_many(pairs, progress=show, take_over=parsed_args.take_over)
+            return self.columns, self.rows(plugged)
 
 
 class Update(_Plugging, ShowOne):
@@ -67,7 +74,8 @@ class Update(_Plugging, ShowOne):
 
         [(vif, _)] = documents.read_all(self.app, [parsed_args.file], neutron=parsed_args.neutron)
         with self.app.driver(wait=parsed_args.wait) as driver:
-            return self.columns, _plugged(driver.update(vif, _instance(parsed_args)))
+            updated = driver.update(vif, _instance(parsed_args), take_over=parsed_args.take_over)
+        return self.columns, self.rows([updated])[0]
 
 
 class NetworkUpdate(_Plugging, Lister):
@@ -83,7 +91,7 @@ class NetworkUpdate(_Plugging, Lister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Answer:
         with self.app.driver() as driver:
-            return self.columns, list(map(_plugged, driver.update_network(parsed_args.name)))
+            return self.columns, self.rows(driver.update_network(parsed_args.name))
 
 
 class Unplug(Lister):
@@ -126,6 +134,13 @@ class Settle(ShowOne):
 def _instance_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--instance-uuid", metavar="UUID", help="the guest that the VIFs belong to")
     parser.add_argument("--instance-name", metavar="NAME", help="the name of that guest, for people")
+    take_over_option(parser)
+
+
+def take_over_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--take-over", action="store_true", help="take a VIF that is recorded for another guest, which loses it"
+    )
 
 
 def _wait_option(parser: argparse.ArgumentParser) -> None:
