@@ -21,8 +21,9 @@ from vifplug.host.ovs.backend import OvsBackend
 from vifplug.host.ovs.connection import OvsdbConnection
 from vifplug.host.ovs.pool import Pool
 from vifplug.host.ovs.settings import OvsSettings
+from vifplug.plan.preconditions import required, unmet
 from vifplug.plan.registry import OvsBridge, OvsPolicing, OvsPort, OvsQos, OvsVlan, ovs_uuid
-from vifplug.plan.steps import Step, compare, steps_toward
+from vifplug.plan.steps import Step, compare, differences, steps_toward
 from vifplug.testing.ovs import PrivateOvs
 
 SHAPED = OvsQos(
@@ -346,6 +347,51 @@ def test_a_port_of_somebody_else_is_a_conflict_that_names_its_bridge(
     with pytest.raises(errors.Conflict, match="br0"):
         reach(door, port("br0"))
     ovs.ctl("del-port", "theirs0")
+
+
+def test_a_foreign_port_with_the_same_iface_id_is_named(door: OvsBackend, ovs: PrivateOvs) -> None:
+    """Of some ports, and of so many that the table is read instead; a VIF's own port is none of them."""
+    first = port(external_ids={"iface-id": new_id()})
+    others = [port(external_ids={"iface-id": new_id()}) for _ in range(130)]
+    assert not list(unmet([first], door.observe([first, *required([first])])))
+    reach(door, first)
+    assert not list(unmet([first], door.observe([first, *required([first])])))
+    ovs.ctl("add-port", "br0", "vnet77", "--", "set", "Interface", "vnet77", f"external_ids:iface-id={first.iface_id}")
+    for desired in ([first], [first, *others]):
+        [error] = unmet(desired, door.observe([*desired, *required(desired)]))
+        assert isinstance(error, errors.Conflict)
+        message = f"iface-id {first.iface_id} of VIF {first.owner} is taken: port vnet77 has it and is not vifplug's"
+        assert str(error).startswith(message)
+    second = port(external_ids={"iface-id": first.iface_id})
+    [error] = unmet([second], door.observe([second, *required([second])]))
+    assert f"port {first.name} has it and belongs to VIF {first.owner} and port vnet77" in str(error)
+    unplug(door, first)
+    ovs.ctl("del-port", "vnet77")
+
+
+@pytest.mark.parametrize("parted", ["interface", "port"])
+def test_a_port_whose_rows_were_parted_is_told_and_goes(door: OvsBackend, ovs: PrivateOvs, parted: str) -> None:
+    """``ovs-vsctl set port NAME interfaces=...`` parts the rows of one port; nobody's answer is at fault."""
+    mine = port()
+    reach(door, mine)
+    if parted == "interface":
+        ovs.ctl("--", "--id=@i", "create", "interface", "name=x", "--", "set", "port", mine.name, "interfaces=@i")
+    else:
+        row, interface = (ovs.ctl("get", table, mine.name, "_uuid") for table in ("port", "interface"))
+        leave, join = (["--", verb, "bridge", "br0", "ports"] for verb in ("remove", "add"))
+        ovs.ctl("--", "--id=@p", "create", "port", "name=y", f"interfaces={interface}", *leave, row, *join, "@p")
+    observed = door.observe([mine])
+    assert any("another program parted its rows" in str(each) for each in differences([mine], observed))
+    [error] = unmet([mine], observed)
+    assert isinstance(error, errors.Conflict)
+    if parted == "interface":
+        unplug(door, mine)
+        assert found(door, mine) is None
+        assert mine.name not in ovs.ctl("list-ports", "br0")
+    else:  # the server keeps what another port refers to
+        with pytest.raises(errors.StepFailed, match="remaining reference"):
+            unplug(door, mine)
+        ovs.ctl("del-port", "y")
 
 
 def test_two_ports_of_one_name_in_one_batch_are_a_conflict(door: OvsBackend) -> None:

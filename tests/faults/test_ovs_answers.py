@@ -418,6 +418,23 @@ def test_no_verb_believes_an_altered_answer(bench: Bench) -> None:
     assert not wrong, "\n".join([f"{len(wrong)} are wrong:", *wrong])
 
 
+@pytest.mark.parametrize("name", ["check", "unplug", "update"])
+def test_a_port_with_a_row_left_out_is_refused_as_an_answer(bench: Bench, name: str) -> None:
+    """No transaction can show a port without its bridge, or a bridge with a port that does not exist."""
+    bench.begin(VERBS[name])
+    messages = bench.messages(name)
+    number = next(n for n, each in enumerate(messages) if _has_rows(each))
+    for table in (0, 2):  # Port and Bridge
+        path = ("result", table, "rows")
+        wrong = Alteration("", lambda message, path=path: compact(put(message, path, _replace([]))))
+        assert bench.outcome(name, number, wrong) == ""
+
+
+def _has_rows(message: Any) -> bool:
+    results = message.get("result")
+    return isinstance(results, list) and len(results) > 3 and all(each.get("rows") for each in results[:3])
+
+
 @pytest.mark.parametrize("alteration", WHOLE, ids=lambda alteration: alteration.name)
 def test_a_verb_that_only_looks_is_right_or_refused(bench: Bench, alteration: Alteration) -> None:
     assert bench.outcome("check", 1, alteration) == ""

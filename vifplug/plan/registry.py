@@ -33,6 +33,7 @@ from vifplug.plan.kinds.devices import (
 from vifplug.plan.kinds.openvswitch import (
     AdoptedPort,
     OvsBridge,
+    OvsIfaceId,
     OvsPolicing,
     OvsPort,
     OvsQdisc,
@@ -63,7 +64,7 @@ RESOURCES: dict[str, type[Resource]] = {
     for cls in (
         *(Tap, LibvirtTap, Macvtap, VethPair, LinuxBridge, BridgePort, LowerDevice, SharedBridge, VlanLink),
         *(VirtualFunction, PciFunction, VhostSocket),
-        *(OvsBridge, OvsPort, OvsQdisc),
+        *(OvsBridge, OvsPort, OvsIfaceId, OvsQdisc),
         *(AdoptedPort, AdoptedBridgePort),
     )
 }

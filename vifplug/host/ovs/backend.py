@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
 from vifplug.errors import HostNotReady, Missing, PartlyDone, StepFailed, VifplugError
-from vifplug.host.ovs import adopted, commands, operations, survey, takeover
+from vifplug.host.ovs import adopted, commands, errors, operations, survey, takeover
 from vifplug.host.ovs.apply import apply, apply_steps, commit
 from vifplug.host.ovs.connection import OutcomeUnknown
+from vifplug.host.ovs.decode import Row
 from vifplug.host.ovs.operations import DATABASE, OWNER, ROLE, has_pair, is_named, select
 from vifplug.host.ovs.pool import Pool
 from vifplug.host.ovs.settings import OvsSettings
 from vifplug.host.ovs.transaction import Command
 from vifplug.host.ovs.vswitchd import is_running
 from vifplug.plan.facts import BridgeFacts
-from vifplug.plan.registry import AdoptedPort, Identity, OvsBridge, OvsPort, OvsQdisc, Resource
+from vifplug.plan.registry import AdoptedPort, Identity, OvsBridge, OvsIfaceId, OvsPort, OvsQdisc, Resource
 from vifplug.plan.steps import Observed, Step
 
 #: Columns of Open_vSwitch that ovs-vswitchd fills, and their names in `OvsBackend.status`.
@@ -31,7 +33,7 @@ class OvsBackend:
         link_kind: Returns the kind of a network device (IFLA_INFO_KIND; empty for a NIC), or None if there is none.
     """
 
-    resources: ClassVar[tuple[type[Resource], ...]] = (OvsBridge, OvsPort, AdoptedPort, OvsQdisc)
+    resources: ClassVar[tuple[type[Resource], ...]] = (OvsBridge, OvsPort, OvsIfaceId, AdoptedPort, OvsQdisc)
 
     def __init__(
         self,
@@ -53,14 +55,16 @@ class OvsBackend:
         """Observe resources: one transaction of look-ups, however many ports the host has."""
         bridges = [each for each in desired if isinstance(each, OvsBridge)]
         ports = [each for each in desired if isinstance(each, OvsPort)]
-        queries = [operations.read_bridge(bridge.name) for bridge in bridges]
+        ids = [each for each in desired if isinstance(each, OvsIfaceId)]
+        queries = [*(operations.read_bridge(bridge.name) for bridge in bridges), *operations.read_iface_ids(ids)]
         seen, rows = commands.look(self._pool, [(port.owner, port.role) for port in ports], *queries)
         found = adopted.observe(self._pool, [each for each in desired if isinstance(each, AdoptedPort)])
         for port, stored in zip(ports, seen, strict=True):
             # Under the VIF's row there may be a port of another name: that is not the desired one.
             if stored.port is not None and stored.port.name == port.name:
                 found[port.identity] = Observed(resource=stored.port)
-        for bridge, row in zip(bridges, rows, strict=True):
+        found |= _holders(ids, rows[len(bridges) :])
+        for bridge, row in zip(bridges, rows, strict=False):
             if row:
                 datapath = row[0]["datapath_type"] or None
                 stored_bridge = OvsBridge(name=bridge.name, owner=bridge.owner, datapath_type=datapath)
@@ -213,3 +217,17 @@ class OvsBackend:
             return None
         hint = "; for a Linux bridge leave the virtualport out" if kind == "bridge" else ""
         return Observed(resource=None, foreign=f"a {kind or 'network'} device of that name{hint}")
+
+
+def _holders(ids: Sequence[OvsIfaceId], found: Iterable[Sequence[Row]]) -> dict[Identity, Observed]:
+    """Return those of the ids that ports of others have; ``found`` are the rows of `operations.read_iface_ids`."""
+    named: dict[str, list[Row]] = {}
+    for row in itertools.chain.from_iterable(found):
+        named.setdefault(row["external_ids"].get("iface-id", ""), []).append(row)
+    observed: dict[Identity, Observed] = {}
+    for each in ids:
+        others = [row for row in named.get(each.name, ()) if row["external_ids"].get(OWNER) != each.owner]
+        if others:
+            holders = tuple(f"port {row['name']} has it and {errors.owner(row['external_ids'])}" for row in others)
+            observed[each.identity] = Observed(resource=each.trusted(holders=holders))
+    return observed

@@ -11,11 +11,12 @@ from collections.abc import Sequence
 
 from vifplug.errors import Conflict
 from vifplug.host.ovs import decode, encode, operations
-from vifplug.host.ovs.decode import OvsdbRefused, Reply, Row, Rows, Seen
+from vifplug.host.ovs.connection import AnswerNotUnderstood
+from vifplug.host.ovs.decode import NotUnderstood, OvsdbRefused, Reply, Row, Rows, Seen
 from vifplug.host.ovs.operations import Keys, Operation, is_row, read_bridge, select
 from vifplug.host.ovs.pool import Pool
 from vifplug.host.ovs.transaction import Command, not_written
-from vifplug.plan.registry import OvsBridge, OvsPort, OvsQdisc
+from vifplug.plan.registry import OvsBridge, OvsPort, OvsQdisc, OvsQos
 from vifplug.plan.steps import Difference
 
 
@@ -42,7 +43,7 @@ class PlugPort(Command[OvsPort]):
 
     def finish(self, replies: list[Reply]) -> None:
         rows = [reply.rows for reply in replies[-len(self._reads) :]]
-        found = decode.seen(self.subject.owner, self.subject.role, rows)
+        found = _understood(self.subject.owner, self.subject.role, rows)
         # The content of a foreign QoS row is not read back here; that it was left alone is all that is desired of it.
         self.differences = not_written(self.subject, found.port, "error", *(["qos"] if found.foreign_qos else []))
 
@@ -176,4 +177,15 @@ def seen(pool: Pool, owner: str, role: str, rows: Rows) -> Seen:
     [qos] = pool.select(operations.read_qos(foreign)) if foreign else [[]]
     queue = qos[0]["queues"].get(0) if qos else None
     [queues] = pool.select(operations.read_queue(queue)) if queue else [[]]
-    return decode.seen(owner, role, rows, decode.qos_of(qos[0], queues) if qos else None)
+    try:
+        return _understood(owner, role, rows, decode.qos_of(qos[0], queues) if qos else None)
+    except AnswerNotUnderstood as unknown:
+        raise pool.unanswered(unknown) from unknown
+
+
+def _understood(owner: str, role: str, rows: Rows, foreign: OvsQos | None = None) -> Seen:
+    """Return `decode.seen`. Raises AnswerNotUnderstood for rows that no database can have at once."""
+    try:
+        return decode.seen(owner, role, rows, foreign)
+    except NotUnderstood as error:
+        raise AnswerNotUnderstood(f"the reply to transact cannot be understood: {error}", lost=True) from error

@@ -342,10 +342,26 @@ def assumed(port: OvsPort | None) -> Seen:
     return Seen(port, has_qos=shaped, has_queue=shaped)
 
 
+#: the error of a port that is `OvsPort.torn`
+_APART = "another program parted its rows of the tables Port and Interface"
+
+
 def seen(owner: str, role: str, rows: Rows, foreign: OvsQos | None = None) -> Seen:
-    """Return what `operations.read_port` found. ``foreign`` is the content of the row that `foreign_qos` names."""
+    """Return what `operations.read_port` found. ``foreign`` is the content of the row that `foreign_qos` names.
+
+    The server collects a Port that no Bridge has, and a Bridge has no Port that does not exist (RFC 7047, section
+    3.2). An Interface can be without its Port, and the reverse: whoever sets Port.interfaces can part them.
+    """
     ports, interfaces, bridges, qos, queues = [*rows, (), ()][:5]
-    if not ports or not interfaces or not bridges:
+    if bool(ports) != bool(bridges):
+        kind, other = ("Port", "Bridge") if ports else ("Bridge", "Port")
+        raise NotUnderstood(f"expected the rows of one port, got that of the table {kind} without that of {other}")
+    if bool(ports) != bool(interfaces):
+        name = (ports or interfaces)[0]["name"]
+        bridge = bridges[0]["name"] if bridges else ""
+        apart = OvsPort(name=name, owner=owner, role=role, bridge=bridge, error=_APART, torn=True)
+        return Seen(apart, has_qos=bool(qos), has_queue=bool(queues))
+    if not ports:
         return Seen(None, has_qos=bool(qos), has_queue=bool(queues))
     own = bool(qos) and ports[0]["qos"] == Keys.of(owner, role).qos
     shaper = qos_of(qos[0], queues) if own else foreign or OvsQos()

@@ -46,10 +46,11 @@ def _holder(pool: Pool, name: str, row: str) -> str | None:
     [ports] = pool.select(select("Port", refers("interfaces", row), ["_uuid"]))
     [bridges] = pool.select(read_bridge_of(ports[0]["_uuid"])) if ports else [[]]
     on = f"bridge {bridges[0]['name']}" if bridges else "no bridge"
-    return f"a port {name} is on {on} and {_owner(interfaces[0]['external_ids'])}"
+    return f"a port {name} is on {on} and {owner(interfaces[0]['external_ids'])}"
 
 
-def _owner(external_ids: Mapping[str, str]) -> str:
+def owner(external_ids: Mapping[str, str]) -> str:
+    """Return whose an interface is, as the predicate of a sentence."""
     if OWNER in external_ids:
         return f"belongs to VIF {external_ids[OWNER]}"
     if "iface-id" in external_ids:

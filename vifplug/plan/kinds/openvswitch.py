@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from vifplug.model.codec import FrozenMap, Model
+from vifplug.errors import Conflict, VifplugError
+from vifplug.model.codec import FrozenMap, Model, joined
 from vifplug.model.names import DeviceName, Uuid
-from vifplug.plan.resource import Ownership, Resource, resettable, uncompared
+from vifplug.plan.resource import Observation, Ownership, Resource, resettable, uncompared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +65,17 @@ class OvsPolicing(Model):
 
 
 @dataclass(frozen=True, kw_only=True)
+class OvsIfaceId(Resource):
+    """The right to be the only port with an ``iface-id`` (``name``): OVN and Neutron's agents bind one port of each."""
+
+    kind = "iface-id"
+    ownership = Ownership.EXTERNAL
+    batched = True
+    #: observed only: the ports of others that have it, each as a part of a sentence
+    holders: tuple[str, ...] = uncompared(default=())
+
+
+@dataclass(frozen=True, kw_only=True)
 class OvsPort(Resource):
     """A port of one interface on an Open vSwitch bridge, with everything about it.
 
@@ -94,6 +107,8 @@ class OvsPort(Resource):
     error: str | None = ""
     #: observed only: ovs-vswitchd has opened its device
     opened: bool = uncompared(default=False, compare=False)
+    #: observed only: another program gave the port's rows to another port or interface, as ``ovs-vsctl set`` can
+    torn: bool = uncompared(default=False, compare=False)
 
     @property
     def attached_to(self) -> str | None:
@@ -101,6 +116,22 @@ class OvsPort(Resource):
 
     def released(self) -> Resource | None:
         return self.replace(awaited=True)
+
+    @property
+    def requires(self) -> tuple[Resource, ...]:
+        return (OvsIfaceId(name=self.iface_id, owner=self.owner),) if self.iface_id else ()
+
+    def unmet(self, observed: Observation, made: Collection[str]) -> Iterator[VifplugError]:
+        seen = observed.get((OvsIfaceId.kind, self.iface_id or ""))
+        if seen and isinstance(seen.resource, OvsIfaceId) and (holders := seen.resource.holders):
+            message = f"iface-id {self.iface_id} of VIF {self.owner} is taken: {joined(holders, 'and')}"
+            yield Conflict(
+                f"{message}: remove it (ovs-vsctl del-port), or give the VIF another virtualport.interfaceid"
+            )
+        own = observed.get(self.identity)
+        if own and isinstance(own.resource, OvsPort) and own.resource.torn:
+            message = f"{self} of VIF {self.owner}: {own.resource.error}"
+            yield Conflict(f"{message}: unplug the VIF, and plug it again")
 
     @property
     def shapes(self) -> bool:
