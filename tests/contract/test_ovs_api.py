@@ -286,6 +286,17 @@ def test_may_exist_wins_every_race(ovs: PrivateOvs, ours: Api) -> None:
             job.result()
 
 
+def test_a_name_that_a_row_of_another_kind_has_is_said_at_once(ovs: PrivateOvs, ours: Api) -> None:
+    """Neither is a race that another try could win: a bridge named like a port, a port named like a bond's member."""
+    ovs.ctl("add-br", "br0", "--", "add-port", "br0", "p0", "--", "add-bond", "br0", "bond0", "m0", "m1")
+    for command, message in (
+        (ours.add_br("p0"), "Bridge p0 cannot be created: a row of the table Port has that name"),
+        (ours.add_port("br0", "m0"), "Port m0 cannot be created: a row of the table Interface has that name"),
+    ):
+        with pytest.raises(RuntimeError, match=f"^{message}$"):
+            command.execute(check_error=True, log_errors=False)
+
+
 def test_a_transaction_that_vswitchd_does_not_apply_is_a_timeout(ovs: PrivateOvs, ours: Api) -> None:
     from ovsdbapp.exceptions import TimeoutException
 

@@ -21,6 +21,7 @@ def add_br(txn: ApiTransaction, name: str, may_exist: bool = True, datapath_type
     columns = {"datapath_type": datapath_type} if datapath_type else {}
     bridge = txn.taken("Bridge", name)
     if bridge is None:
+        txn.refuse_other("Bridge", "Port", name)
         interface = txn.insert("Interface", {"name": name, "type": "internal"}, name)
         port = txn.insert("Port", {"name": name, "interfaces": reference(interface)}, name)
         bridge = txn.insert("Bridge", {"name": name, "ports": reference(port), **columns}, name)
@@ -69,6 +70,7 @@ def add_port(txn: ApiTransaction, /, bridge: Any, port: str, may_exist: bool = T
     on = txn.row("Bridge", bridge)
     row = txn.taken("Port", port)
     if row is None:
+        txn.refuse_other("Port", "Interface", port)
         interface = txn.insert("Interface", {"name": port} | _encoded(columns), port)
         row = txn.insert("Port", {"name": port, "interfaces": reference(interface)}, port)
         txn.add_op(mutate("Bridge", is_row(on), ["ports", "insert", reference(row)]))

@@ -14,7 +14,7 @@ from ovsdbapp.backend.ovs_idl.idlutils import RowNotFound
 
 from vifplug.host.ovs import operations
 from vifplug.host.ovs.decode import OvsdbRefused
-from vifplug.host.ovs.operations import Operation, is_row
+from vifplug.host.ovs.operations import Operation, is_named, is_row, select
 from vifplug.host.ovs.ovsdbapp_api.tables import Tables
 from vifplug.host.ovs.transaction import Command, OvsdbTransaction, TimedOut
 from vifplug.host.ovs.vswitchd import applied
@@ -137,6 +137,13 @@ class ApiTransaction(OvsdbTransaction):
     def taken(self, table: str, name: str) -> uuid.UUID | None:
         """Return the row that has a name which the server refused as taken; None if it has gone again."""
         return self.existing(table, name) if self._command.taken else None
+
+    def refuse_other(self, table: str, other: str, name: str) -> None:
+        """Raise RuntimeError if a name that was refused as taken is that of a row of the table ``other`` alone."""
+        if self._command.taken:
+            same, others = self.api.select(*(select(each, is_named(name), ["_uuid"]) for each in (table, other)))
+            if others and not same:
+                raise RuntimeError(f"{table} {name} cannot be created: a row of the table {other} has that name")
 
 
 @contextmanager
