@@ -6,13 +6,17 @@ Importing this module registers nothing.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import difflib
+import functools
 import grp
 import math
 import pwd
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from pathlib import Path
+from typing import Any
 
 from oslo_config import cfg
 from oslo_config import types as kinds
@@ -247,9 +251,12 @@ def register(conf: cfg.ConfigOpts, types: Iterable[Kind] = ()) -> None:
 
 
 def enabled_types(conf: cfg.ConfigOpts) -> tuple[str, ...] | None:
-    """Return the names of the VIF types that may be used; None: all."""
-    names = conf[OWN].enabled_types
-    return None if names is None else tuple(names)
+    """Return the names of the VIF types that may be used; None: all. Raises InvalidConfig."""
+    problems: list[str] = []
+    found = _value(conf, OWN, next(each for each in OPTIONS if each.dest == "enabled_types"), problems)
+    if problems:
+        raise InvalidConfig(problems[0])
+    return None if found is None else tuple(found)
 
 
 def settings(conf: cfg.ConfigOpts, types: Iterable[Kind] = ()) -> Config:
@@ -268,7 +275,7 @@ def settings(conf: cfg.ConfigOpts, types: Iterable[Kind] = ()) -> Config:
     return Config(
         state_path=own["state_path"],
         networks_dir=own["networks_dir"],
-        enabled_types=enabled_types(conf),
+        enabled_types=None if own["enabled_types"] is None else tuple(own["enabled_types"]),
         lock_timeout=own["lock_timeout"],
         ovs=_record(OvsSettings, every),
         integration_bridge=ovs["integration_bridge"],
@@ -326,20 +333,88 @@ def _value(conf: cfg.ConfigOpts, group: str, option: cfg.Opt, problems: list[str
         if isinstance(value, float) and math.isnan(value):  # which passes every comparison with a bound
             raise ValueError(value)
         return value
-    except ValueError:
+    except (ValueError, cfg.Error, RecursionError) as error:  # the last two: $name in a value, which may name itself
         value, place = _as_written(conf, group, option)
-        problems.append(f"[{group}] {option.name}: expected {allowed(option)}, got {value!r}{place}")
+        reason = f"expected {allowed(option)}" if isinstance(error, ValueError) else _SUBSTITUTION
+        problems.append(f"[{group}] {option.name}: {reason}, got {value!r}{place}")
         return None
+
+
+_SUBSTITUTION = "expected $$ for a dollar sign, or $name with the name of another option that has a value"
 
 
 def _as_written(conf: cfg.ConfigOpts, group: str, option: cfg.Opt) -> tuple[str | None, str]:
     """Return the string of an option and its file. It is parsed again: oslo.config keeps neither."""
-    twin = cfg.ConfigOpts()
-    twin.register_opt(cfg.StrOpt(option.name, dest=option.dest), group=group)
-    twin(arguments(conf.config_file or (), conf.config_dir or ()), default_config_files=[], default_config_dirs=[])
-    location = twin.get_location(option.dest, group)
-    detail = getattr(location, "detail", "") if location and location.location.is_user_controlled else ""
-    return cast("str | None", twin[group][option.dest]), f" in {detail}" if detail else ""
+    for path in reversed(_files(conf)):
+        if values := [each for key, each in _written(path).get(group, {}).items() if _spelt(key) == option.dest]:
+            return values[-1][-1], f" in {path}"
+    return None, ""
+
+
+def misspelt(conf: cfg.ConfigOpts, known: Mapping[str, Iterable[str]]) -> list[str]:
+    """Return a sentence for each unknown option, and for each unknown group whose name is nearly a known one.
+
+    Each is returned once in a process. oslo.config ignores what nobody has registered: it may be another program's.
+
+    Args:
+        conf: the configuration, which has read its files.
+        known: the names of the options of each group.
+    """
+    found = [(path, group, keys) for path in _files(conf) for group, keys in _written(path).items()]
+    sentences = [
+        f"[{group}] {name}: unknown option in {path}{_nearest(name, known[group], 0.6)}"
+        for path, group, keys in found
+        for name in (keys if group in known else ())
+        if _spelt(name) not in known[group]
+    ]
+    sentences += [
+        f"[{group}]: unknown group in {path}{near}"
+        for path, group, _ in found
+        if group.lower() not in known and not group.startswith(_OF_OSVIF)
+        if (near := _nearest(group, known, 0.85))
+    ]
+    fresh = [each for each in dict.fromkeys(sentences) if each not in _told]
+    _told.update(fresh)
+    return fresh
+
+
+#: what `misspelt` has returned
+_told: set[str] = set()
+
+#: os-vif's groups, which are one character off
+_OF_OSVIF = "vif_plug_"
+
+
+def names(types: Iterable[Kind] = ()) -> dict[str, set[str]]:
+    """Return the names of the options of each group, for `misspelt`."""
+    return {group: {option.dest for option in options} for group, options in _groups(types)}
+
+
+def _nearest(name: str, known: Iterable[str], cutoff: float) -> str:
+    near = difflib.get_close_matches(_spelt(name), known, 1, cutoff)
+    return f": did you mean {near[0]}?" if near else ""
+
+
+def _spelt(name: str) -> str:
+    """Return the name of an option as oslo.config looks it up."""
+    return name.replace("-", "_")
+
+
+def _files(conf: cfg.ConfigOpts) -> list[str]:
+    """Return the files that the configuration was read from; later ones override earlier ones."""
+    found = list(getattr(conf, "config_file", None) or ())
+    for directory in getattr(conf, "config_dir", None) or ():
+        found += sorted(map(str, Path(directory).glob("*.conf")))
+    return found
+
+
+@functools.lru_cache(maxsize=32)
+def _written(path: str) -> Mapping[str, Mapping[str, list[str]]]:
+    """Return the options of a file by group, as strings; nothing if it cannot be read any more."""
+    sections: dict[str, dict[str, list[str]]] = {}
+    with contextlib.suppress(OSError, ValueError, cfg.ParseError):
+        cfg.ConfigParser(path, sections).parse()
+    return sections
 
 
 def allowed(option: cfg.Opt) -> str:

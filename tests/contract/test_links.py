@@ -78,7 +78,12 @@ def test_the_kernel_sees_the_tap_as_it_was_asked_for(kernel: Any) -> None:
 
 @pytest.mark.parametrize(
     ("user", "told"),
-    [(None, "Operation not permitted"), (0, "Operation not permitted"), (65534, "opened")],
+    [
+        (None, "Operation not permitted"),
+        (0, "Operation not permitted"),
+        (2**31, "Operation not permitted"),  # such ids are those of containers' users
+        (65534, "opened"),
+    ],
 )
 def test_only_its_owner_may_open_a_tap_and_it_always_has_one(kernel: Any, user: int | None, told: str) -> None:
     """Any local user may open a tap that nobody owns, so one for which nobody is named belongs to root."""

@@ -292,6 +292,22 @@ print(" ".join(parser.format_help().split()))
     assert "-q, --quiet Log errors only: no warnings." in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("debug = maybe", "logging: [DEFAULT] debug: Invalid Boolean value: maybe"),
+        ("log_file = $log_file", "logging: [DEFAULT] an option names itself as $name in its value"),
+    ],
+)
+def test_a_wrong_option_of_the_log_is_a_wrong_request(tmp_path: Path, option: str, message: str) -> None:
+    """Exit code 1 would mean that check has found differences."""
+    (tmp_path / "t.conf").write_text(f"[DEFAULT]\n{option}\n")
+    code = "from vifplug.cli.main import main; raise SystemExit(main())"
+    command = [sys.executable, "-c", code, "--config-file", "t.conf", "check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (2, f"vifplug: {message}\n")
+
+
 LISTS = (("plug", "FILE"), ("list",), ("check",), ("types",))
 SINGLES = (("update", "FILE"), ("settle", WEB), ("xml", "FILE"), ("show", WEB), ("host-info",))
 

@@ -15,7 +15,7 @@ from vifplug.neutron.table import TABLE
 
 ID = "3f8a1c52-77d0-4a6e-9b1d-0c2e5f6a7b81"
 ANYTHING = st.recursive(
-    st.none() | st.booleans() | st.integers(-5, 5000) | st.text(max_size=12),
+    st.none() | st.booleans() | st.integers(-5, 5000) | st.text(max_size=12) | st.sampled_from(["9" * 5000, 10**5000]),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
     max_leaves=4,
 )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pwd
+import re
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -98,6 +100,55 @@ def test_a_wrong_value_is_told_with_option_value_file_and_what_is_allowed(
 def test_all_wrong_values_are_told_at_once(load: Load) -> None:
     with pytest.raises(InvalidConfig, match=r"state_path.*timeout"):
         options.settings(load("[vifplug]\nstate_path=x\n[vifplug_ovs]\ntimeout=-1\n"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[vifplug]\nstate_path = $state_path\n",
+        "[vifplug]\nstate_path = /x/${y}\n",
+        "[vifplug]\nlock_timeout = $lock_timeout\n",
+        "[vifplug]\nenabled_types = $enabled_types\n",
+        "[vifplug_ovs]\nconnection = ${nobody}\n",
+    ],
+)
+def test_a_value_that_names_itself_or_nothing_is_told(load: Load, text: str) -> None:
+    value = text.split(" = ")[1].strip()
+    with pytest.raises(
+        InvalidConfig, match=rf"expected \$\$ for a dollar sign, .* got '{re.escape(value)}' in .*t\.conf"
+    ):
+        options.settings(load(text))
+    if "enabled_types" in text:
+        with pytest.raises(InvalidConfig, match=r"got .*enabled_types"):
+            options.enabled_types(load(text))
+
+
+def test_what_is_misspelt_is_told_once_with_the_nearest_name(load: Load, tmp_path: Path) -> None:
+    text = """
+        [vifplug]
+        state_pth = /x
+        lock-timeout = 1
+        zzz = 1
+        [vifplug_ovs]
+        connection = unix:/x
+        [vifplg]
+        state_path = /x
+        [vifplug_brige]
+        [vif_plug_ovs]
+        [vifplug_acme]
+        [neutron]
+        [DEFAULT]
+        state_path = /x
+    """
+    loaded = load(textwrap.dedent(text))
+    place = f"in {tmp_path / 't.conf'}"
+    assert options.misspelt(loaded, options.names([BridgeType])) == [
+        f"[vifplug] state_pth: unknown option {place}: did you mean state_path?",
+        f"[vifplug] zzz: unknown option {place}",
+        f"[vifplg]: unknown group {place}: did you mean vifplug?",
+        f"[vifplug_brige]: unknown group {place}: did you mean vifplug_bridge?",
+    ]
+    assert options.misspelt(loaded, options.names([BridgeType])) == []
 
 
 def test_an_ssl_remote_needs_its_files(load: Load) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import re
+import time
 from typing import Any
 
 import pytest
@@ -30,6 +33,62 @@ def problems(**more: Any) -> dict[str, str]:
     with pytest.raises(InvalidDocument) as refusal:
         vif(**more)
     return {problem.path: problem.message for problem in refusal.value.problems}
+
+
+# -- what costs ---------------------------------------------------------------------------------------------------
+
+
+def nested(levels: int, *, lists: bool = False) -> Any:
+    data: Any = 1
+    for _ in range(levels):
+        data = [data] if lists else {"a": data}
+    return data
+
+
+SHARED = functools.reduce(lambda below, _: [below, below], range(30), [])
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"vlan": ",".join(["1-4094"] * 100_000)}, "expected each VLAN once, got more than 4094 VLANs"),
+        ({"vlan": "1," * 50_000 + "1"}, "expected VLANs such as 1011"),
+        ({"vlan": "1-4094,7-4094"}, "expected each VLAN once"),
+        ({"vlan": {"tags": [{"id": 1}, {"id": 1}]}}, "expected each VLAN once, got 1 more than once"),
+        (
+            {"type": "acme", "source": nested(600)},
+            "is nested too deeply for a VIF document (expected at most 32 levels)",
+        ),
+        ({"type": "acme", "source": {"a": nested(600, lists=True)}}, "is nested too deeply for a VIF document"),
+        ({"type": "acme", "source": {"a": SHARED}}, "is too large for a VIF document"),
+        ({"mtu": 10**5000}, "has a number that is too large for a VIF document"),
+    ],
+)
+def test_a_document_that_would_cost_is_refused_before_it_does(keys: dict[str, Any], message: str) -> None:
+    started = time.process_time()
+    assert message in str(problems(**keys))
+    assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"mtu": ' + "9" * 5000 + "}", "expected a number of at most 20 digits, got '9999"),
+        ('{"mtu": 1e999}', "expected a finite number, got 1e999"),
+        ('{"mtu": NaN}', "expected a finite number, got NaN"),
+        ("[" * 100_000, "is nested too deeply"),
+        ('{"type": "acme", "source": ' + '{"a":' * 600 + "1" + "}" * 601, "is nested too deeply"),
+        ('{"type": "' + "x" * 2**20 + '"}', "expected a VIF document of at most 1048576 bytes, got 1048588"),
+    ],
+)
+def test_a_text_that_would_cost_is_refused(text: str, message: str) -> None:
+    with pytest.raises(InvalidDocument, match=re.escape(message)):
+        VIF.from_json(text)
+
+
+def test_a_number_that_python_does_not_print_is_told() -> None:
+    with pytest.raises(InvalidDocument, match=r"\$\.id: a number of 16610 bits is not 1\.\.4094"):
+        Tag(id=10**5000)
 
 
 # -- names --------------------------------------------------------------------------------------------------------

@@ -104,6 +104,8 @@ class App(app.App):
         from vifplug import conf
 
         conf.register(self.conf, kinds)
+        for sentence in conf.misspelt(self.conf, conf.names(kinds)):
+            self.say(f"warning: {sentence}")
         return conf.settings(self.conf, kinds)
 
     @functools.cached_property

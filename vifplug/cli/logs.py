@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import logging
 
 from oslo_config import cfg
@@ -26,11 +28,18 @@ def set_up(options: argparse.Namespace) -> None:
     conf.set_default("default_log_levels", ["=WARNING"])  # other libraries: the root logger
     conf.set_default("logging_default_format_string", "vifplug: %(levelname)s: %(message)s")
     conf.set_default("logging_exception_prefix", "vifplug: ")
+    complaint = io.StringIO()
     try:
-        conf(_arguments(options), project="vifplug")
+        with contextlib.redirect_stderr(complaint):
+            conf(_arguments(options), project="vifplug")
         log.setup(conf, "vifplug")
-    except (cfg.Error, log.LogConfigError, ValueError, TypeError, OSError) as error:
-        raise InvalidConfig(f"logging: {error}") from error
+    except (cfg.Error, log.LogConfigError, ValueError, TypeError, OSError, RecursionError) as error:
+        message = "an option names itself as $name in its value" if isinstance(error, RecursionError) else error
+        raise InvalidConfig(f"logging: [DEFAULT] {message}") from error
+    except SystemExit as error:  # oslo.config takes [DEFAULT] debug for an argument of the command, and ends it
+        if not complaint.getvalue():  # SIGTERM
+            raise
+        raise InvalidConfig(f"logging: [DEFAULT] {complaint.getvalue().removeprefix('argument --').strip()}") from error
     level = logging.DEBUG if options.debug else _LEVELS[min(options.verbose_level, 3)]
     logging.getLogger("vifplug").setLevel(level)
 

@@ -102,6 +102,8 @@ class VIFDriver:
         self._types = plugins.TypeRegistry(options.enabled_types(conf))
         loaded = self._types.loaded()
         options.register(conf, loaded)
+        for sentence in options.misspelt(conf, options.names(loaded)):
+            _log.warning("%s", sentence)
         self._settings = options.settings(conf, loaded)
         extra = plugins.load_resources()
         ovs = self._settings.ovs if wait is None else dataclasses.replace(self._settings.ovs, wait=wait)

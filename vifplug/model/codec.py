@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import itertools
 import json
+import math
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -354,6 +355,34 @@ def _missing(name: str) -> Problem:
     return Problem(f"$.{name}", "is missing")
 
 
+#: Limits of a document, far above any that has a meaning: a VIF with all VLANs has 100 kB, and five levels.
+MAX_BYTES, MAX_DEPTH, MAX_VALUES, MAX_DIGITS, MAX_BITS = 1 << 20, 32, 1 << 20, 20, 256
+
+
+def bounded(data: T, what: str) -> T:
+    """Return plain data, which may come from another parser than `json_object`'s.
+
+    Raises:
+        InvalidDocument: the data has too many levels or values, or a number that Python does not print.
+    """
+    level: list[Any] = [data]
+    for _ in range(MAX_DEPTH + 1):
+        if any(type(each) is int and each.bit_length() > MAX_BITS for each in level):
+            raise InvalidDocument([Problem("$", f"has a number that is too large for a {what}")])
+        level = [child for each in level for child in _children(each)]
+        if not level:
+            return data
+        if len(level) > MAX_VALUES:
+            raise InvalidDocument([Problem("$", f"is too large for a {what} (expected at most {MAX_VALUES} values)")])
+    raise InvalidDocument([Problem("$", f"is nested too deeply for a {what} (expected at most {MAX_DEPTH} levels)")])
+
+
+def _children(value: Any) -> Iterable[Any]:
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, (list, tuple)) else ()
+
+
 def json_object(text: str | bytes, what: str) -> Mapping[str, Any]:
     """Return the object in a JSON text.
 
@@ -374,15 +403,33 @@ def json_list(text: str, what: str) -> list[Any]:
 def _json(text: str | bytes, what: str, kind: type[T], expected: str) -> T:
     if not text.strip():
         raise InvalidDocument([Problem("$", f"expected a {what}, got nothing")])
+    if len(text) > MAX_BYTES:
+        raise InvalidDocument([Problem("$", f"expected a {what} of at most {MAX_BYTES} bytes, got {len(text)}")])
     try:
-        data = json.loads(text, object_pairs_hook=_unique)
+        data = json.loads(
+            text, object_pairs_hook=_unique, parse_int=_integer, parse_float=_finite, parse_constant=_finite
+        )
     except RecursionError:
         raise InvalidDocument([Problem("$", f"is nested too deeply for a {what}")]) from None
     except ValueError as error:
         raise InvalidDocument([Problem("$", f"is not JSON: {error}")]) from None
+    bounded(data, what)
     if not isinstance(data, kind):
         raise InvalidDocument([Problem("$", f"expected {expected}, got {described(data)}")])
     return data
+
+
+def _integer(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        raise ValueError(f"expected a number of at most {MAX_DIGITS} digits, got {described(text)}")
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    """Return a number; JSON has no NaN and no infinity (RFC 8259, section 6), which Python reads and writes."""
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"expected a finite number, got {text[:MAX_DIGITS]}")
+    return number
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -390,7 +437,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise ValueError(f"key {key!r} is repeated")
+            raise ValueError(f"key {described(key)} is repeated")
         found[key] = value
     return found
 
@@ -419,5 +466,7 @@ def described(value: object) -> str:
         return "a list"
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, int) and value.bit_length() > MAX_BITS:  # Python prints no number of more than 4300 digits
+        return f"a number of {value.bit_length()} bits"
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."

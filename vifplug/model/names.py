@@ -122,7 +122,7 @@ def between(low: int, high: int, unit: str = "") -> Callable[[int], int]:
 
     def check(number: int) -> int:
         if not low <= number <= high:
-            raise ValueError(f"{number} is not {low}..{high}{unit and ' ' + unit}")
+            raise ValueError(f"{described(number)} is not {low}..{high}{unit and ' ' + unit}")
         return number
 
     return check

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 
 from vifplug.errors import InvalidDocument, Problem
 from vifplug.model.bandwidth import Bandwidth
-from vifplug.model.codec import FrozenMap, Model, json_object
+from vifplug.model.codec import FrozenMap, Model, bounded, json_object
 from vifplug.model.guestxml import GuestElement
 from vifplug.model.names import Alias, Mac, Mtu, NicModel, Uuid, Word, between, default_target, parse_device
 from vifplug.model.nic import VIRTIO, Driver, FilterRef, Port, VfSettings
@@ -162,7 +162,7 @@ class VIF(Model):
             InvalidDocument: the document is invalid; the error has every problem, each with its path.
         """
         if isinstance(document, Mapping):
-            return cls.from_data(document)
+            return cls.from_data(bounded(document, "VIF document"))
         return cls.from_data(json_object(document, "VIF document"))
 
     @classmethod

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -18,6 +18,7 @@ from vifplug.model.names import between
 #: IEEE 802.1Q-2018 table 9-2: 0 means "no VLAN", 4095 is reserved
 VlanId = Annotated[int, between(1, 4094)]
 
+_MOST = 4094  # VLANs of one port: each once
 _PART = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?([ut]?)")
 _NATIVE: dict[str, str | None] = {"": None, "u": "untagged", "t": "tagged"}
 
@@ -85,8 +86,12 @@ class Vlan(Model):
 
 
 def _from_text(text: str) -> Mapping[str, Any]:
-    parts = [part.strip() for part in text.split(",")]
-    tags = [tag for part in parts for tag in _tags(part)]
+    parts = [part.strip() for part in text.split(",", _MOST)]
+    tags: list[dict[str, Any]] = []
+    for part in parts:
+        tags += _tags(part)
+        if len(tags) > _MOST:  # before the next part is expanded
+            raise ValueError(f"expected each VLAN once, got more than {_MOST} VLANs")
     trunk = len(parts) > 1 or "-" in text or any("native_mode" in tag for tag in tags)
     return {"tags": tags, "trunk": trunk}
 
@@ -105,5 +110,5 @@ def _tags(part: str) -> list[dict[str, Any]]:
     return [{"id": tag_id, **({"native_mode": mode} if mode else {})} for tag_id in range(first, last + 1)]
 
 
-def _listed(ids: Iterable[int]) -> str:
-    return ", ".join(map(str, ids))
+def _listed(ids: list[int]) -> str:
+    return ", ".join(map(str, ids[:10])) + (f" and {len(ids) - 10} others" if len(ids) > 10 else "")

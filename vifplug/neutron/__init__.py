@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vifplug.errors import InvalidDocument, Problem, Unsupported
-from vifplug.model.codec import Model, joined
+from vifplug.model.codec import Model, bounded, joined
 from vifplug.model.vif import VIF
 from vifplug.neutron import binding as bindings
 from vifplug.neutron import guest as guests
@@ -54,6 +54,7 @@ def vif_from_binding(port: object, guest: object = None) -> VIF:
         InvalidDocument: with every problem; their paths begin with ``$.port`` and ``$.guest``.
         Unsupported: no libvirt host can have such a port.
     """
+    port, guest = bounded(port, "bound port"), bounded(guest, "guest")
     try:
         request = _Request.from_data({"port": bindings.fields(port), "guest": {} if guest is None else guest})
     except InvalidDocument as error:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from vifplug.errors import Problem
-from vifplug.model.codec import FrozenMap, Model
+from vifplug.model.codec import MAX_DIGITS, FrozenMap, Model
 
 #: NIC_NAME_LEN of nova and Neutron: one less than the kernel's limit
 _NAME_BYTES: Final = 14
@@ -127,4 +127,4 @@ def missing(place: str, keys: Iterable[tuple[str, object]]) -> list[Problem]:
 def number(value: object) -> object:
     """Return the integer that a string spells, or the value itself."""
     text = value.strip() if isinstance(value, str) else ""
-    return int(text) if text.isascii() and text.isdigit() else value
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS else value

@@ -49,7 +49,10 @@ def _open(name: str) -> int:
     try:
         return os.open(_DEVICE, os.O_RDWR | os.O_CLOEXEC)
     except PermissionError as error:
-        raise errors.NotPermitted(f"tap {name}: could not open {_DEVICE}: {error.strerror}") from error
+        raise errors.NotPermitted(
+            f"tap {name}: could not open {_DEVICE}: {error.strerror}; allow this user to read and write it, or, if a "
+            "container's device cgroup forbids it, allow device 10:200 there"
+        ) from error
     except OSError as error:
         raise errors.KernelLacks(
             f"tap {name}: could not open {_DEVICE}: {error.strerror}; load the module tun, or make the device "
@@ -59,7 +62,9 @@ def _open(name: str) -> int:
 
 def _ioctl(descriptor: int, request: int, argument: int | bytes, name: str) -> None:
     try:
-        fcntl.ioctl(descriptor, request, argument)
+        # Python takes a signed int only; the kernel reads the same 32 bits as uid_t
+        signed = argument - 2**32 if isinstance(argument, int) and argument >= 2**31 else argument
+        fcntl.ioctl(descriptor, request, signed)
     except OSError as error:
         message = f"tap {name}: could not create it: {error.strerror}"
         if error.errno == errno.EPERM:
