@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from vifplug.errors import Problem, UnknownType
 from vifplug.guest import capabilities, parts, schema
 from vifplug.model import guestxml
-from vifplug.model.codec import joined
+from vifplug.model.codec import described, joined
 from vifplug.model.nic import VIRTIO
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ class Reader:
         self.absent = {path for finding in findings for path in finding.absent}
         self.fields: dict[str, Any] = {"type": self.type}
         self._root = root
+        self._boot_order_alone = self._get("boot", "loadparm") is None
+        self._virtio = self.type != "hostdev" and self._get("model", "type") in VIRTIO
         self._attributes()
         self._source()
         self._put(**parts.common(root, "$", self._wrong))
@@ -76,11 +78,13 @@ class Reader:
     def _host_device(self, source: _Element) -> None:
         address = source.find("address")
         if address is None:
-            self._lacks("$.source.address", "expected <address type='pci' .../> in <source>, got none")
+            usb = source.find("vendor") is not None
+            found = "a USB device, which is on no network of the host" if usb else "none"
+            self._lacks("$.source.address", f"expected <address type='pci' .../> in <source>, got {found}")
         elif address.get("type", "pci") != "pci":
-            self._lacks("$.source.address", f"expected type='pci' in <address>, got {address.get('type')!r}")
-        elif found := parts.pci(address, "$.source.address", self._wrong):
-            self.fields["address"] = found
+            self._lacks("$.source.address", f"expected type='pci' in <address>, got {described(address.get('type'))}")
+        elif place := parts.pci(address, "$.source.address", self._wrong):
+            self.fields["address"] = place
         else:
             self.absent.add("$.source.address")
 
@@ -98,7 +102,7 @@ class Reader:
     def _driver(self) -> None:
         """Read ``<driver>``. libvirt drops it unless the model is virtio; of a hostdev's it keeps name and model."""
         element = self._root.find("driver")
-        if element is None or (self.type != "hostdev" and self._get("model", "type") not in VIRTIO):
+        if element is None or not (self.type == "hostdev" or self._virtio):
             return
         driver: dict[str, Any] = parts.given(name=element.get("name"), model=element.get("model"))
         if self.type != "hostdev":
@@ -121,18 +125,18 @@ class Reader:
             model=None if self.type == "hostdev" else self._get("model", "type"),
             link_state=self._get("link", "state"),
             mtu=parts.number(self._get("mtu", "size")) or None,
-            boot_order=parts.number(self._get("boot", "order")) if self._get("boot", "loadparm") is None else None,
+            boot_order=parts.number(self._get("boot", "order")) if self._boot_order_alone else None,
             alias=alias if alias.startswith("ua-") else None,  # any other is libvirt's own, generated at start
         )
 
     def _verbatim(self, child: _Element) -> str | None:
         """Return a verbatim element in its normal form; None if the model covers it, or if it is empty."""
-        name, boot_order_alone = str(child.tag), self._get("boot", "loadparm") is None
-        covered = {"source": self.type != "ethernet", "model": self.type != "hostdev", "boot": boot_order_alone}
+        name, hostdev = str(child.tag), self.type == "hostdev"
+        covered = {"source": self.type != "ethernet", "model": not hostdev, "boot": self._boot_order_alone}
         if name not in guestxml.TAGS or covered.get(name):
             return None
         attributes = {str(key): str(value) for key, value in child.attrib.items()}
-        if name == "backend" and (self.type == "hostdev" or self._get("model", "type") not in VIRTIO):
+        if name == "backend" and not self._virtio:
             attributes.pop("vhost", None)
         if name == "address" and attributes.get("type") == "pci":
             place = parts.pci(child, "$.guest_xml", self._wrong)

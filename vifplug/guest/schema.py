@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from vifplug.errors import Problem
@@ -34,6 +34,8 @@ class Shape:
     #: attributes that libvirt writes for a running guest or network; messages do not suggest them
     status: tuple[str, ...] = ()
     children: Mapping[str, Shape] = field(default_factory=dict)
+    #: attributes and children that libvirt's schema has, but not here or not for vifplug: each with the reason
+    refused: Mapping[str, str] = field(default_factory=dict)
     #: it may occur several times
     many: bool = False
     #: it may contain text
@@ -65,6 +67,14 @@ RATES = ("average", "peak", "floor", "burst")
 #: in the <source> of a running guest; dropped by libvirt from an inactive one
 _STATUS = ("portid", "macTableManager")
 
+#: a PCI address; libvirt drops ``multifunction`` of a device of the host. ``device`` is of a USB address
+PCI = Shape(
+    key=".address",
+    must=("type",),
+    may=("domain", "bus", "slot", "function"),
+    status=("multifunction", "device"),
+)
+
 #: the elements that the model covers
 COVERED: dict[str, Shape] = {
     # type and check are VMware's; currentAddress is what a running guest has made of its MAC (11.2)
@@ -77,6 +87,7 @@ COVERED: dict[str, Shape] = {
     "virtualport": Shape(key=".virtualport", may=("type",), children={"parameters": Shape(may=PARAMETERS[None])}),
     "bandwidth": Shape(
         key=".bandwidth",
+        refused={"classID": "is libvirt's own number for the port of a running guest: remove it"},
         children={"inbound": Shape(key=".inbound", may=RATES), "outbound": Shape(key=".outbound", may=RATES)},
     ),
     "port": Shape(key=".port", may=("isolated",)),
@@ -115,11 +126,24 @@ SOURCES: dict[str, Shape] = {
     "hostdev": Shape(
         key=".source",
         status=("missing",),
-        children={"address": Shape(key=".address", must=("type",), may=("domain", "bus", "slot", "function"))},
+        # the vendor and product, or the device on its bus, are of USB, which the reader refuses
+        children={"address": PCI, "vendor": OPAQUE, "product": OPAQUE},
     ),
     "vdpa": Shape(key=".source", must=("dev",)),
 }
 TYPES = tuple(SOURCES)
+
+#: what the ``<source>`` of further types of libvirt's has; vifplug does not read these
+_FURTHER = {
+    "user": ("dev",),
+    "internal": ("name",),
+    **dict.fromkeys(("mcast", "client", "server"), ("address", "port")),
+    "udp": ("address", "port", "local"),
+    "vds": ("switchid", "portid", "portgroupid", "connectionid"),
+}
+
+#: the most characters of a name that a message shows
+_LONG = 60
 
 #: from this number of children on, a message does not list them
 _MANY = 10
@@ -177,8 +201,20 @@ def interface(kind: str) -> Shape:
     managed = ("managed",) if kind == "hostdev" else ()
     verbatim = {name: OPAQUE_OFTEN if name in guestxml.REPEATED else OPAQUE for name in guestxml.TAGS}
     return Shape(
-        may=("type", "trustGuestRxFilters", *managed), children={**verbatim, **COVERED, "source": SOURCES[kind]}
+        may=("type", "trustGuestRxFilters", *managed),
+        refused={"managed": f"is for type hostdev, got type {kind}"},
+        children={**verbatim, **COVERED, "source": replace(SOURCES[kind], refused=_of_others(kind))},
     )
+
+
+def _of_others(kind: str) -> dict[str, str]:
+    """Return what the ``<source>`` of other types has, with the reason why that of ``kind`` has not."""
+    has = {name: (*of.must, *of.may, *of.status, *of.children) for name, of in SOURCES.items()} | _FURTHER
+    types: dict[str, list[str]] = {}
+    for owner, names in has.items():
+        for name in names:
+            types.setdefault(name, []).append(owner)
+    return {name: f"is for type {joined(owners)}, got type {kind}" for name, owners in types.items()}
 
 
 def _attributes(element: _Element, shape: Shape, path: str) -> Iterator[Finding]:
@@ -188,22 +224,28 @@ def _attributes(element: _Element, shape: Shape, path: str) -> Iterator[Finding]
             message = f"expected attribute {name} in <{_name(element)}>, got none"
             yield Finding(element, Problem(path, message), (path, f"{path}.{name}"))
     for name in map(str, element.attrib):
-        if name not in (*known, *shape.status):
+        if name in (*known, *shape.status):
+            continue
+        if name in shape.refused:
+            message = f"attribute {name} of <{_name(element)}> {shape.refused[name]}"
+        else:
             expected = f"expected {joined(known)}" if known else "it has no attributes"
             if not known and shape.children:
                 expected = f"it contains {joined(f'<{child}>' for child in shape.children)}"
-            message = f"attribute {name} is not known in <{_name(element)}>; {expected}"
-            yield Finding(element, Problem(path, message))
+            message = f"attribute {name[:_LONG]} is not known in <{_name(element)}>; {expected}"
+        yield Finding(element, Problem(path, message))
 
 
 def _unknown(element: _Element, name: str, shape: Shape, path: str) -> Problem:
+    if name in shape.refused:
+        return Problem(path, f"<{name}> in <{_name(element)}> {shape.refused[name]}")
     if name in _MEANT:
         expected = f"; expected <{_MEANT[name]}>"
     elif len(shape.children) > _MANY:
         expected = ": libvirt has no such element"
     else:
         expected = f"; expected {joined(f'<{child}>' for child in shape.children)}" if shape.children else ""
-    return Problem(path, f"<{name}> is not known in <{_name(element)}>{expected}")
+    return Problem(path, f"<{name[:_LONG]}> is not known in <{_name(element)}>{expected}")
 
 
 def _text(element: _Element, shape: Shape, path: str) -> Iterator[Finding]:

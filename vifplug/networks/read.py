@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from vifplug.errors import InvalidDocument, Problem
 from vifplug.guest import parts, xml
-from vifplug.guest.schema import COVERED, OPAQUE, OPAQUE_OFTEN, Shape, located, places
+from vifplug.guest.schema import COVERED, OPAQUE, OPAQUE_OFTEN, PCI, Shape, located, places
 from vifplug.model.codec import described, joined
 from vifplug.model.network import Network
 
@@ -43,11 +44,10 @@ _PORTGROUP = Shape(
 
 _FORWARD = Shape(
     may=("mode", "dev", "managed"),
+    refused={"nat": "is for forward mode nat: remove it"},
     children={
         "interface": Shape(key=".devices", must=("dev",), may=("max",), status=_STATUS, many=True),
-        "address": Shape(
-            key=".addresses", must=("type",), may=("domain", "bus", "slot", "function"), status=_STATUS, many=True
-        ),
+        "address": replace(PCI, key=".addresses", status=(*PCI.status, *_STATUS), many=True),
         "pf": Shape(key=".pf", must=("dev",)),
         "driver": Shape(key=".driver", may=("name", "model")),
     },
@@ -63,9 +63,10 @@ _REFUSED = {
     "dns": "starts a name server on the bridge",
     "domain": "starts a name server on the bridge",
     "mac": "gives the bridge an address",
+    "{http://libvirt.org/schemas/network/dnsmasq/1.0}options": "configures the name server of the bridge",
 }
 
-_NETWORK = Shape(
+SHAPE = Shape(
     may=("trustGuestRxFilters", "ipv6"),
     status=_STATUS,
     children={
@@ -104,7 +105,7 @@ class _Reader:
     def __init__(self, root: _Element) -> None:
         self._root = root
         self._lines: dict[str, int] = {}
-        for path, element in places(root, _NETWORK, "$"):
+        for path, element in places(root, SHAPE, "$"):
             self._lines.setdefault(path, _line(element))
         forward = root.find("forward")
         for key in _OF_FORWARD:
@@ -115,7 +116,7 @@ class _Reader:
 
     def network(self) -> Network:
         forward = self._forward()
-        for finding in located(self._root, _NETWORK, "$"):
+        for finding in located(self._root, SHAPE, "$"):
             self._problems.append((_line(finding.element), finding.problem))
             self._absent |= set(finding.absent)
         data = self._data(forward)
@@ -158,7 +159,7 @@ class _Reader:
             devices=self._devices(forward) or None,
             addresses=list(self._addresses(forward)) or None,
             managed=parts.yes(forward, "managed", "$.managed", self._wrong),
-            pf=parts.attribute(forward, "pf", "dev"),
+            pf=self._pf(forward),
             driver=parts.attribute(forward, "driver", "name"),
             driver_model=parts.attribute(forward, "driver", "model"),
             **self._common(),
@@ -176,6 +177,19 @@ class _Reader:
         if first and devices and devices[0].get("dev") != first:
             self._wrong("$.devices[0]", f"expected {first}, as in <forward dev='{first}'>, got {devices[0].get('dev')}")
         return devices or ([{"dev": first}] if first else [])
+
+    def _pf(self, forward: _Element) -> str | None:
+        """Return the physical function whose VFs are the pool.
+
+        Beside a list, libvirt does not look at it (networkCreateInterfacePool): `virsh net-dumpxml` of a running
+        network lists the VFs after the ``<pf>`` that they are of.
+        """
+        pf = parts.attribute(forward, "pf", "dev")
+        if all(forward.find(name) is None for name in ("interface", "address")):
+            return pf
+        if pf and forward.get("dev"):
+            self._wrong("$.pf", "libvirt does not take <pf> beside dev of <forward>: remove one of them")
+        return None
 
     def _addresses(self, forward: _Element) -> Iterator[str]:
         for index, address in enumerate(forward.findall("address")):
@@ -200,8 +214,8 @@ class _Reader:
     def _refuse_parts(self, forward: _Element) -> None:
         bridge = self._root.find("bridge")
         for child in self._root:
-            tag = str(child.tag)
-            if why := _REFUSED.get(tag):
+            if why := _REFUSED.get(str(child.tag)):
+                tag = str(child.tag).rpartition("}")[2]
                 message = f"<{tag}> {why}, which belongs to the host: remove it"
                 if bridge is None:
                     message = f"libvirt has no <{tag}> with forward mode {forward.get('mode')}: remove it"
