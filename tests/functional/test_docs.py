@@ -225,7 +225,8 @@ def test_a_missing_part_of_ovn_is_reported_in_the_pages_words_and_order() -> Non
 def test_the_hooks_file_is_where_the_page_has_it() -> None:
     assert "/usr/share/vifplug/libvirt-hook " in page("libvirt").section("Let libvirt plug: the hook").text
     assert "    share/vifplug = etc/vifplug/libvirt-hook\n" in (ROOT / "setup.cfg").read_text()
-    assert "\nvifplug=vifplug " in (ROOT / "etc/vifplug/libvirt-hook").read_text()
+    for line in ("vifplug=vifplug", "state=/var/lib/vifplug"):
+        assert f"\n{line} " in (ROOT / "etc/vifplug/libvirt-hook").read_text()
 
 
 def test_the_options_and_verbs_of_the_networks_page_exist() -> None:
@@ -332,7 +333,7 @@ def test_the_hook_plugs_the_definition_of_the_libvirt_page(tmp_path: Path) -> No
     host = Bench(tmp_path)
     guest = metadata.guest(definition)
     assert not guest.problems
-    GuestHook(host.driver, guest).run("prepare")
+    GuestHook(host.driver, "web", guest).run("prepare")
     assert [entry.actual.device for entry in host.driver.list()] == ["tapweb"]
     host.driver.close()
 

@@ -65,6 +65,42 @@ def test_a_guest_has_its_ports_while_it_runs(guests: LibvirtHost, host: PrivateH
     host.ip("link", "delete", "br0")
 
 
+def test_a_guest_that_names_the_vif_of_another_gets_and_releases_nothing(
+    guests: LibvirtHost, host: PrivateHost
+) -> None:
+    """An operator's VIF that is no guest's, or a guest's that runs: refused at prepare, and left alone at release."""
+    victim = VIF.from_xml(on_openvswitch()).replace(target="tapvictim", tap_owner=None)
+    for instance in (None, Instance(uuid=str(uuid.uuid4()), name="victim")):
+        host.driver.plug(victim, instance)
+        before = host.port("tapvictim", "external_ids")
+        for interface, refusal in ((TAP.format(MAC, "tapvictim"), "victim|no guest"), ("", "no interface")):
+            stolen = described(on_openvswitch(vlan=66))
+            with pytest.raises(LibvirtRefused, match=refusal):
+                guests.create(domain("mallory", interface, metadata=stolen))
+            assert (host.port("tapvictim", "tag", "Port"), host.port("tapvictim", "external_ids")) == ("10", before)
+    assert [entry.instance for entry in host.driver.list()] == [instance]
+    host.driver.unplug(victim.id)
+
+
+def test_metadata_that_changed_while_the_guest_ran_releases_what_it_started_with(
+    guests: LibvirtHost, host: PrivateHost
+) -> None:
+    long = f"<much>{'x' * 100_000}</much>"
+    another = f"<vifs>{on_openvswitch(OTHER)}</vifs>"
+    changes = {
+        "removed": [(NAMESPACE, "--remove")],
+        "of another VIF": [(NAMESPACE, "--key", "vifplug", "--set", another)],
+        "longer than what is read": [(f"urn:x:{n}", "--key", "x", "--set", long) for n in range(12)],
+    }
+    for name, edits in changes.items():
+        guests.create(domain("changed", TAP.format(MAC, "tapweb"), metadata=described(on_openvswitch())))
+        assert plugged(host) == ["tapweb"]
+        for edit in edits:
+            guests.virsh("metadata", "changed", "--live", *edit)
+        guests.virsh("destroy", "changed")
+        assert plugged(host) == [] and host.ports("br-int") == set(), name
+
+
 def test_a_switch_that_comes_later_and_a_daemon_that_comes_back(guests: LibvirtHost, host: PrivateHost) -> None:
     """A guest that starts with its host, before Open vSwitch does, is refused, and starts when it is tried again."""
     xml = domain("restored", TAP.format(MAC, "tapweb"), metadata=described(on_openvswitch()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def document(**keys: Any) -> str:
 
 class Host(Bench):
     def run(self, operation: str, xml: str) -> list[errors.VifplugError]:
-        return GuestHook(self.driver, metadata.guest(xml)).run(operation)
+        return GuestHook(self.driver, "web", metadata.guest(xml)).run(operation)
 
     def taps(self) -> set[str]:
         return {name for kind, name in self.memory.there if kind == "tap"}
@@ -223,6 +224,59 @@ def test_no_guest_takes_another_ones_vif(bench: Host) -> None:
     assert bench.taps() == {"tapweb"}
     assert bench.run("release", domain(INTERFACE, BRIDGE)) == []
     assert bench.taps() == set()
+
+
+ANOTHER = Instance(uuid="99999999-2222-4333-8444-555555555555", name="mallory")
+#: who has plugged a VIF before a guest's metadata names it, and what the hook's prepare does with it
+BEFORE: dict[str, tuple[Instance | None, str]] = {
+    "no guest": (None, "was plugged for no guest, and web requests it"),
+    "another guest": (ANOTHER, f"belongs to guest mallory .{ANOTHER.uuid}., and guest web .{UUID}. requests it"),
+    "this guest": (Instance(uuid=UUID, name="web"), ""),
+}
+
+
+@pytest.mark.parametrize(("instance", "refused"), BEFORE.values(), ids=BEFORE)
+def test_the_hook_releases_only_what_its_own_prepare_recorded(
+    bench: Host, instance: Instance | None, refused: str
+) -> None:
+    xml = domain(INTERFACE, document(vlan=66))
+    [vif] = [each.vif for each in metadata.guest(xml).described]
+    bench.driver.plug(vif.replace(vlan=None), instance)
+    assert bench.run("started", xml) == [] == bench.run("release", xml)
+    if refused:
+        [error] = bench.run("reconnect", xml)
+        assert re.search(refused, str(error))
+    assert bench.driver.show(vif.id).vif.vlan is None and bench.driver.show(vif.id).instance == instance
+    if refused:
+        with pytest.raises(errors.Conflict, match=refused):
+            bench.run("prepare", xml)
+    else:
+        bench.run("prepare", xml)
+    assert bench.run("release", xml) == []
+    assert bench.taps() == ({"tapweb"} if refused else set())
+
+
+def test_what_the_metadata_no_longer_names_is_released_too(bench: Host) -> None:
+    both = domain(INTERFACE + SECOND, BRIDGE + BRIDGE.replace(MAC, OTHER))
+    bench.run("prepare", both)
+    bench.driver.update(bench.driver.list()[0].vif.replace(mtu=1400))  # which leaves it the hook's
+    assert bench.run("release", domain("", "")) == []
+    assert bench.taps() == set()
+    bench.run("prepare", both)  # then the host has lost its power
+    bench.run("prepare", domain(INTERFACE, BRIDGE))
+    assert bench.taps() == {"tapweb"}
+    GuestHook(bench.driver, "other", None).run("release")
+    assert bench.taps() == {"tapweb"}
+    assert GuestHook(bench.driver, "web", None).run("release") == []
+    assert bench.taps() == set() and bench.driver.list() == []
+
+
+def test_a_vif_that_another_guest_takes_over_is_no_longer_the_hooks(bench: Host) -> None:
+    bench.run("prepare", domain(INTERFACE, BRIDGE))
+    [stored] = bench.driver.list()
+    bench.driver.plug(stored.vif, ANOTHER, take_over=True)
+    assert bench.run("release", domain(INTERFACE, BRIDGE)) == []
+    assert bench.taps() == {"tapweb"}
 
 
 def test_what_never_was_plugged_is_no_error(bench: Host) -> None:

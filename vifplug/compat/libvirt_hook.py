@@ -8,17 +8,19 @@ is never called from here: it would wait for the hook that waits for it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
-from vifplug.errors import InvalidDocument, InvalidRequest, NotPlugged, VifplugError
+from vifplug.errors import InvalidDocument, InvalidRequest, VifplugError
 from vifplug.guest import read
 from vifplug.guest.domain import metadata
 from vifplug.guest.domain.metadata import DescribedGuest, DescribedVif
+from vifplug.model.vif import VIF, Instance
 
 if TYPE_CHECKING:
-    from vifplug.driver.records import StoredVif
     from vifplug.driver.verbs import Plugged, VIFDriver
+
+T = TypeVar("T")
 
 #: (operation, sub-operation) of libvirt's hooks page -> what `GuestHook` runs
 OPERATIONS = {
@@ -33,11 +35,12 @@ HARMLESS = ("started", "reconnect")
 
 
 class GuestHook:
-    """The operations of one guest."""
+    """The operations of one guest, by name. ``guest``: its definition; None if that cannot be read."""
 
-    def __init__(self, driver: VIFDriver, guest: DescribedGuest) -> None:
+    def __init__(self, driver: VIFDriver, name: str, guest: DescribedGuest | None) -> None:
         self._driver = driver
-        self._guest = guest
+        self._name = name
+        self._guest = guest or DescribedGuest(instance=None)
         #: sentences about what was plugged and will not work well or is risky
         self.warnings: list[str] = []
 
@@ -47,67 +50,53 @@ class GuestHook:
         * ``prepare``: plug all of the guest's VIFs, or none, before the guest starts.
         * ``started``: restore what libvirt undid, after the guest has started.
         * ``reconnect``: plug what is missing of the VIFs of a running guest, after libvirtd has restarted.
-        * ``release``: unplug all VIFs, as far as possible, after the guest has ended or did not start.
+        * ``release``: unplug what ``prepare`` plugged for this guest, as far as possible, after the guest has ended or
+          did not start. The record says what that is: the metadata may have changed, or name another guest's VIF.
         """
         if operation == "prepare":
             self._prepare()
             return []
-        actions = {"started": self._settle, "reconnect": self._plug_again, "release": self._unplug}
-        failed: list[VifplugError] = []
-        for described in self._guest.described:
-            try:
-                actions[operation](described)
-            except VifplugError as error:
-                failed.append(error)
-        return failed
+        if operation == "release":
+            return _failures(self._driver.unplug, self._hooked())
+        if operation == "started":
+            return _failures(self._driver.settle, self._hooked())
+        return _failures(self._plug_again, self._guest.described)
 
     def _prepare(self) -> None:
-        """Plug all VIFs.
+        """Plug all VIFs, after those of an earlier start that the metadata no longer describes are unplugged.
 
         Raises InvalidRequest for metadata that is wrong or does not fit the guest's interfaces, before anything is
         touched, and what `VIFDriver.plug_many` raises.
         """
         if self._guest.problems:
             raise InvalidDocument(self._guest.problems, f"guest {self._name}")
+        described = {each.vif.id for each in self._guest.described}
+        self.warnings += map(str, _failures(self._driver.unplug, set(self._hooked()) - described))
         self._check(self._guest.described)
-        pairs = [(each.vif, self._guest.instance) for each in self._guest.described]
-        plugged = self._driver.plug_many(pairs)
+        self._plug(self._guest.described)
+
+    def _hooked(self) -> Sequence[str]:
+        return self._driver.hooked(self._name, self._guest.instance.uuid if self._guest.instance else None)
+
+    def _plug(self, described: Sequence[DescribedVif]) -> None:
+        plugged = self._driver.plug_many(self._pairs(described), hook=self._name)
         self.warnings += dict.fromkeys(warning for each in plugged for warning in each.warnings)
 
-    # -- one VIF ----------------------------------------------------------------------------------------------
-
-    def _settle(self, described: DescribedVif) -> None:
-        if self._entry(described):
-            self._driver.settle(described.vif.id)
+    def _pairs(self, described: Sequence[DescribedVif]) -> list[tuple[VIF, Instance | None]]:
+        return [(each.vif, self._guest.instance) for each in described]
 
     def _plug_again(self, described: DescribedVif) -> None:
         if described.interface is None:
             return  # it has been detached since
         self._check([described])
-        self._driver.plug(described.vif, self._guest.instance)
-        self._driver.settle(described.vif.id)
-
-    def _unplug(self, described: DescribedVif) -> None:
-        """Unplug a VIF, unless it is plugged for another guest: then this guest's start was refused."""
-        entry = self._entry(described)
-        if entry and (entry.instance is None or entry.instance.uuid == self._guest.instance.uuid):
-            self._driver.unplug(described.vif.id)
-
-    def _entry(self, described: DescribedVif) -> StoredVif | None:
-        try:
-            return self._driver.show(described.vif.id)
-        except NotPlugged:
-            return None
+        self._plug([described])
+        self._driver.settle(described.vif.id, self._guest.instance)
 
     # -- checks -----------------------------------------------------------------------------------------------
 
-    @property
-    def _name(self) -> str:
-        return self._guest.instance.name or self._guest.instance.uuid
-
     def _check(self, described: Sequence[DescribedVif]) -> None:
         """Raise the reason why these VIFs cannot be plugged, before anything is touched."""
-        plans = self._driver.plan_many((each.vif, self._guest.instance) for each in described)
+        plans = self._driver.plan_many(self._pairs(described), hook=self._name)
         wrong = [message for each, plan in zip(described, plans, strict=True) if (message := self._misfit(each, plan))]
         if wrong:
             raise InvalidRequest("; ".join(wrong))
@@ -123,3 +112,14 @@ class GuestHook:
             return ""
         mac, element = described.vif.mac, " ".join(plan.interface_xml.split())
         return f"interface {mac} of guest {self._name} does not fit its VIF ({message}): write {element}"
+
+
+def _failures(action: Callable[[T], object], each: Iterable[T]) -> list[VifplugError]:
+    """Call ``action`` with each, whether or not others fail; return the errors."""
+    failed: list[VifplugError] = []
+    for one in each:
+        try:
+            action(one)
+        except VifplugError as error:
+            failed.append(error)
+    return failed

@@ -67,6 +67,8 @@ class Job:
     warnings: tuple[str, ...] = ()
     #: whether a record that holds what is desired was written before anything was planned
     reserved: bool = False
+    #: names that the record shares besides those of the resources: who plugged the VIF
+    marks: tuple[str, ...] = ()
     #: makes the job of the same VIF with another actual VIF; None for a job that a record left
     remake: Callable[[VIF], Job] | None = None
 
@@ -88,6 +90,7 @@ class Job:
             interface_xml=stored.interface_xml,
             desired=stored.resources,
             former=stored,
+            marks=stored.marks,
         )
 
     def dropped(self) -> list[Resource]:
@@ -115,7 +118,7 @@ class Job:
             wanted=registry.to_json(desired),
             originals=registry.to_json(_kept(self.originals, desired).values()),
             claims=_once(had.claims if had else (), *map(operator.attrgetter("claims"), desired)),
-            shares=_once(had.shares if had else (), *map(operator.attrgetter("shares"), desired)),
+            shares=_once(had.shares if had else (), self.marks, *map(operator.attrgetter("shares"), desired)),
             changed_at=time.time(),
         )
 

@@ -11,7 +11,7 @@ from vifplug import plugins
 from vifplug.conf import Config
 from vifplug.driver import own_names
 from vifplug.driver.engine import Job
-from vifplug.driver.records import Records, StoredVif
+from vifplug.driver.records import HOOK, Records, StoredVif
 from vifplug.driver.resolver import PoolChoice, Resolver
 from vifplug.errors import Conflict
 from vifplug.guest import write
@@ -40,15 +40,36 @@ class Request:
     validated: _Validated | None = None
     #: whether the VIF may belong to another guest, which loses it
     take_over: bool = False
+    #: the guest's name if libvirt's hook plugs it; empty for another caller
+    hook: str = ""
 
     @property
     def guest(self) -> Instance | None:
         return self.instance or (self.former.instance if self.former else None)
 
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """What the record keeps of who plugged the VIF: the hook, as long as the VIF is the same guest's."""
+        if self.hook:
+            return (HOOK + self.hook,)
+        return self.former.marks if self.former and not self._is_anothers(self.former.instance) else ()
+
+    def _is_anothers(self, had: Instance | None) -> bool:
+        return had is not None and self.instance is not None and had.uuid != self.instance.uuid
+
     def check_guest(self) -> None:
-        """Raise Conflict if the VIF belongs to another guest, and the request does not take it over."""
+        """Raise Conflict if the VIF belongs to another guest, and the request does not take it over.
+
+        The hook takes no VIF that was plugged for no guest: whoever writes a guest's metadata may name any id.
+        """
         had = self.former.instance if self.former else None
-        if had and self.instance and had.uuid != self.instance.uuid and not self.take_over:
+        if self.hook and self.former and had is None:
+            raise Conflict(
+                f"VIF {self.vif.id} was plugged for no guest, and {self.hook} requests it through libvirt's hook: give "
+                f"the guest a VIF of its own, or `vifplug unplug {self.vif.id}`",
+                vif_id=self.vif.id,
+            )
+        if had and self.instance and self._is_anothers(had) and not self.take_over:
             raise Conflict(
                 f"VIF {self.vif.id} belongs to {had.described}, and {self.instance.described} requests it: give each "
                 f"guest VIFs of its own; if the first guest is gone, `vifplug unplug {self.vif.id}`, or plug with "
@@ -69,7 +90,9 @@ class JobFactory:
         self._resolver = resolver
         self._records = records
 
-    def request(self, vif: VIF, instance: Instance | None = None, *, take_over: bool = False) -> Request:
+    def request(
+        self, vif: VIF, instance: Instance | None = None, *, take_over: bool = False, hook: str = ""
+    ) -> Request:
         """Validate a VIF before there is a lock or a record, and return it as a request.
 
         What a named network makes of a VIF is validated by `make`.
@@ -78,7 +101,7 @@ class JobFactory:
             InvalidRequest: the VIF is invalid on any host.
         """
         validated = None if vif.type == "network" else self._validate(vif, instance)
-        return Request(vif, instance, validated=validated, take_over=take_over)
+        return Request(vif, instance, validated=validated, take_over=take_over, hook=hook)
 
     def make(self, requests: Iterable[Request], *, refresh: bool = False, dry_run: bool = False) -> Sequence[Job]:
         """Return a job for each request.
@@ -132,6 +155,7 @@ class JobFactory:
             interface_xml=write.element(plugins.interface(kind, actual, context)),
             desired=plugins.desired(kind, actual, context),
             former=request.former,
+            marks=request.marks,
             remake=lambda actual: self._job(request, actual),
         )
 

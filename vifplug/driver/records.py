@@ -25,6 +25,8 @@ _PARTS = (
 )
 #: the end of the year 9999, in seconds since the epoch: the last that datetime can say
 _LAST_SECOND = 253_402_300_799
+#: a share of the VIFs that libvirt's hook plugged for a guest, before the guest's name; the hook's shell file knows it
+HOOK = "hook of guest "
 #: an error quotes at most so many characters of what is wrong with a record
 _QUOTED = 300
 
@@ -96,6 +98,11 @@ class StoredVif:
     def shares(self) -> tuple[str, ...]:
         """The names of what other VIFs may have as well, unless one of them claims it."""
         return self._read("shares", _names, text=False)
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """The shares that say who plugged the VIF."""
+        return tuple(each for each in self.shares if each.startswith(HOOK))
 
     @property
     def is_interrupted(self) -> bool:
@@ -185,11 +192,16 @@ def guest_name(instance: str | None) -> str:
     """Return what people call the guest of a recorded ``instance``; empty if there is no guest."""
     if instance is None:
         return ""
+    guest = guest_of(instance)
+    return (guest.name or guest.uuid) if guest else "a guest whose record is damaged"
+
+
+def guest_of(instance: str | None) -> Instance | None:
+    """Return the guest of a recorded ``instance``; None if there is none, or if it cannot be read."""
     try:
-        guest = _instance(_text(instance))
+        return _instance(_text(instance))
     except (ValueError, InvalidDocument, RecursionError):
-        return "a guest whose record is damaged"
-    return guest.name or guest.uuid
+        return None
 
 
 def _text(value: object) -> str:

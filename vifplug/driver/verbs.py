@@ -14,7 +14,7 @@ from vifplug.driver import definitions
 from vifplug.driver.definitions import NetworkDefinition, NetworkDefinitions, NetworkDirectory, StaticNetworks
 from vifplug.driver.engine import Engine, Job
 from vifplug.driver.jobs import JobFactory, Request
-from vifplug.driver.records import Records, StoredVif
+from vifplug.driver.records import HOOK, Records, StoredVif, guest_of
 from vifplug.driver.resolver import Resolver
 from vifplug.errors import InvalidRequest, NotPlugged
 from vifplug.model.names import parse_uuid
@@ -161,6 +161,7 @@ class VIFDriver:
         *,
         progress: Progress | None = None,
         take_over: bool = False,
+        hook: str = "",
     ) -> list[Plugged]:
         """Plug several VIFs: all of them or none. On Open vSwitch they are one transaction.
 
@@ -168,11 +169,13 @@ class VIFDriver:
             pairs: each VIF with its guest; see `plug`.
             progress: called with the number of applied steps and the number of all steps.
             take_over: see `plug`.
+            hook: the name of the guest if libvirt's hook plugs them: see `hooked`. The hook takes no VIF that was
+                plugged for no guest.
 
         Returns:
             The outcome for each VIF, in the given order.
         """
-        requests = [self._jobs.request(vif, instance, take_over=take_over) for vif, instance in pairs]
+        requests = [self._jobs.request(vif, instance, take_over=take_over, hook=hook) for vif, instance in pairs]
         with self._store.lock([each.vif.id for each in requests], self._settings.lock_timeout):
             jobs = self._prepared(requests)
             self._engine.apply(jobs, "plugging", progress)
@@ -263,19 +266,26 @@ class VIFDriver:
             jobs = [self._jobs.of(request, vif) for request, (vif, _) in zip(requests, found, strict=True)]
             return adoption.adopt(jobs, self._engine, dry_run=dry_run)
 
-    def settle(self, vif_id: str) -> tuple[Step, ...]:
+    def settle(self, vif_id: str, instance: Instance | None = None) -> tuple[Step, ...]:
         """Restore what libvirt resets when a guest starts: the QoS of the tap, the settings of a VF.
+
+        Args:
+            vif_id: the id of the VIF.
+            instance: the guest that started; None: that of the record.
 
         Returns:
             The steps that were applied.
 
         Raises:
+            Conflict: the VIF belongs to another guest.
             NotPlugged: there is no record of the VIF.
             DamagedRecord: its record cannot be read.
         """
         vif_id = self._id(vif_id)
         with self._store.lock([vif_id], self._settings.lock_timeout):
-            job = Job.recorded(self._recorded(vif_id).validate())
+            stored = self._recorded(vif_id).validate()
+            Request(stored.vif, instance, stored).check_guest()
+            job = Job.recorded(stored)
             self._prepare([job], settle=True)
             self._engine.apply([job], "updating")
         return job.plan.steps
@@ -312,9 +322,11 @@ class VIFDriver:
         """
         return self.plan_many([(vif, instance)], take_over=take_over)[0]
 
-    def plan_many(self, pairs: Iterable[tuple[VIF, Instance | None]], *, take_over: bool = False) -> list[Plugged]:
+    def plan_many(
+        self, pairs: Iterable[tuple[VIF, Instance | None]], *, take_over: bool = False, hook: str = ""
+    ) -> list[Plugged]:
         """Return what `plug_many` would do now, without changing anything."""
-        requests = [self._jobs.request(vif, instance, take_over=take_over) for vif, instance in pairs]
+        requests = [self._jobs.request(vif, instance, take_over=take_over, hook=hook) for vif, instance in pairs]
         jobs = self._jobs.make(requests, dry_run=True)
         self._engine.prepare(jobs)
         return [_plugged(job) for job in jobs]
@@ -347,6 +359,16 @@ class VIFDriver:
             Missing: the plugin of a resource is not installed.
         """
         return self._recorded(self._id(vif_id)).validate()
+
+    def hooked(self, guest: str, uuid: str | None = None) -> Sequence[str]:
+        """Return the ids of the VIFs that libvirt's hook plugged for a guest, damaged records included.
+
+        Args:
+            guest: the name of the guest.
+            uuid: the guest's UUID; None: of any guest of that name.
+        """
+        found = [(each.vif_id, guest_of(each.instance)) for each in self._store.holdings([HOOK + guest])]
+        return [vif_id for vif_id, had in found if had is None or uuid in (None, had.uuid)]
 
     def host_info(self) -> dict[str, Any]:
         """Return what this host offers, as plain data for other programs: networks, bridges, types, kernel, SR-IOV."""

@@ -183,6 +183,8 @@ class LibvirtHost(Scoped):
         shutil.copy(self.host.config, self.directory / "home/.vifplug/vifplug.conf")
         self.hook.parent.mkdir(parents=True)
         shutil.copy(file, self.hook)
+        state = f"state={self.host.directory / 'state'}"
+        self.hook.write_text(self.hook.read_text().replace("state=/var/lib/vifplug", state))
         witness = self.hook.parent / "witness"  # libvirt runs it after vifplug's: by name
         witness.write_text(f'#!/bin/sh\necho "$1 $2" >>{self.directory}/operations\n')
         witness.chmod(0o755)

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from vifplug.cli.output import FILE, Verb
+from vifplug.errors import InvalidDocument
 from vifplug.model.guestxml import NAMESPACE
 
 if TYPE_CHECKING:
@@ -27,24 +28,26 @@ class LibvirtHook(Verb):
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         text = sys.stdin.buffer.read()
-        if NAMESPACE.encode() not in text:
-            return 0
         from vifplug.compat import libvirt_hook
-        from vifplug.guest.domain import metadata
 
         operation = libvirt_hook.OPERATIONS.get((parsed_args.operation, parsed_args.sub))
-        if operation is None:
+        if operation is None or (operation != "release" and NAMESPACE.encode() not in text):
             return 0
-        code = self.app.guard(lambda: self._run(operation, metadata.guest(text)))
+        code = self.app.guard(lambda: self._run(operation, parsed_args.name, text))
         return 0 if operation in libvirt_hook.HARMLESS else code
 
-    def _run(self, operation: str, guest: DescribedGuest) -> int:
+    def _run(self, operation: str, name: str, text: bytes) -> int:
         from vifplug.compat.libvirt_hook import GuestHook
+        from vifplug.guest.domain import metadata
 
-        if not guest.described and not guest.problems:
-            return 0
+        guest: DescribedGuest | None = None
+        try:
+            guest = metadata.guest(text)
+        except InvalidDocument:
+            if operation != "release":  # which goes by the record
+                raise
         with self.app.driver() as driver:
-            hook = GuestHook(driver, guest)
+            hook = GuestHook(driver, name, guest)
             failed = hook.run(operation)
         self.app.warn(hook.warnings)
         return max((self.app.complain(error) for error in failed), default=0)

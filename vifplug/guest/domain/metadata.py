@@ -42,7 +42,8 @@ class DescribedVif:
 class DescribedGuest:
     """A guest and its VIFs. ``problems``: what is wrong with the metadata, or does not fit the interfaces."""
 
-    instance: Instance
+    #: None if the guest's definition cannot be read
+    instance: Instance | None
     described: tuple[DescribedVif, ...] = ()
     problems: tuple[Problem, ...] = ()
 
