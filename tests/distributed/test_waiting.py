@@ -106,7 +106,7 @@ def libvirts(**source: Any) -> dict[str, Any]:
 def test_the_flows_of_a_tap_of_libvirts_are_waited_for_when_its_guest_runs(site: TwoHosts) -> None:
     host, vif = site.hosts["one"], site.vif(site.switch(), **libvirts())
     answer = site.command("one", "plug", "--wait", FLOWS, site.document(vif))
-    assert answer.code == 0 and f"{vif.device} has no device before its guest runs" in answer.err, answer
+    assert answer.code == 0 and f"{vif.device} has no device until its guest runs" in answer.err, answer
     with without_controller(site.chassis["one"]), site.driver("one", wait=FLOWS, hasty=True) as driver:
         netns.ip("tuntap", "add", vif.device, "mode", "tap")  # libvirt's part
         site.ovn.until(lambda: host.port(vif.device, "error") == "[]", "ovs-vswitchd to see the tap")
