@@ -221,6 +221,18 @@ def test_a_vif_of_vifplugs_own_is_not_adopted(host: PrivateHost, libvirt: Libvir
     host.driver.unplug(ID)
 
 
+def test_an_interface_on_a_network_of_libvirts_own_is_left_and_told(host: PrivateHost, libvirt: LibvirtHost) -> None:
+    """The element is what libvirt 9.0 prints of a running guest on a network with mode open."""
+    own = f"<interface type='network'><mac address='{MAC}'/><source network='lab' portid='{ID}' bridge='virbr9'/>"
+    file = libvirt.write(domain("web", f"{own}<target dev='vnet4'/></interface><interface type='user'/>"))
+    answer = vifplug("adopt", file, config=host.config)
+    assert (answer.code, answer.out) == (0, "the guest has no interface that libvirt plugged\n")
+    assert answer.complaints == [
+        f"interface {MAC} is left as it is: libvirt itself runs its network, lab, on virbr9",
+        "interface without a MAC address is left as it is: libvirt connects type user without a port on the host",
+    ]
+
+
 def test_a_definition_that_is_not_of_a_running_guest(host: PrivateHost, libvirt: LibvirtHost) -> None:
     file = libvirt.write(domain("web", NAMED))
     answer = vifplug("adopt", file, config=host.config)

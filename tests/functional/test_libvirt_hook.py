@@ -161,7 +161,7 @@ def test_a_start_is_refused_with_the_sentence(guests: LibvirtHost, host: Private
     with pytest.raises(LibvirtRefused) as refused:
         guests.create(xml)
     message = str(refused.value).partition("exit status 2: vifplug: ")[2]
-    assert message.startswith(f"interface {MAC} of guest web does not fit its VIF (managed of <target> is not set")
+    assert message.startswith(f"interface {MAC} of guest web does not fit its VIF (expected <target dev='tapweb' ")
     assert "write <interface type='ethernet'>" in message and "<target dev='tapweb' managed='no'/>" in message
     assert plugged(host) == [] and host.ports("br-int") == set()
 

@@ -106,6 +106,40 @@ def test_what_is_printed_is_read_back() -> None:
 # -- what is refused ----------------------------------------------------------------------------------------------
 
 
+def test_each_of_a_failover_pair_has_its_own_vif() -> None:
+    """One MAC, two interfaces: neither the match nor the id is the MAC alone."""
+    persistent = INTERFACE.replace("</int", "<alias name='ua-back'/><teaming type='persistent'/></int")
+    function = "<source><address type='pci' bus='3' slot='16'/></source>"
+    transient = (
+        f"<interface type='hostdev'><mac address='{MAC}'/>{function}<teaming type='transient' persistent='ua-back'/>"
+        "</interface>"
+    )
+    passed = f"<interface type='hostdev' managed='no'><mac address='{MAC}'/>{function}</interface>"
+    for vifs in (BRIDGE + passed, passed + BRIDGE):
+        guest = metadata.guest(domain(transient + persistent, vifs))
+        assert guest.problems == ()
+        found = {each.vif.type: each for each in guest.described}
+        assert (found["bridge"].place, found["hostdev"].place) == (1, 0)
+        assert found["bridge"].vif.id == read.default_id(MAC) != found["hostdev"].vif.id
+        assert found["hostdev"].vif.id == read.vif(transient).id
+    on_networks = [BRIDGE.replace("'bridge'", "'network'").replace("bridge='br-int'", "network='n'")] * 2
+    said = "".join(
+        each.replace("</int", f"<teaming {part}/></int")
+        for each, part in zip(on_networks, ("type='transient' persistent='ua-back'", "type='persistent'"), strict=True)
+    )
+    said = said.replace("<virt", "<model type='virtio'/><virt")
+    guest = metadata.guest(domain(transient + persistent, said))
+    assert [each.place for each in guest.described] == [0, 1] and guest.problems == ()
+
+
+def test_two_interfaces_with_one_mac_are_told_apart_by_their_taps() -> None:
+    second = INTERFACE.replace("tapweb", "tapdb")
+    guest = metadata.guest(domain(INTERFACE + second, document(target="tapdb", id=UUID) + BRIDGE))
+    assert guest.problems == () and [each.place for each in guest.described] == [1, 0]
+    both = metadata.guest(domain(INTERFACE + second, BRIDGE + BRIDGE))
+    assert "write <target dev> or <alias> of its interface into the VIF" in str(both.problems[0])
+
+
 @pytest.mark.parametrize(
     ("devices", "vifs", "sentence"),
     [
@@ -125,16 +159,24 @@ def test_what_is_printed_is_read_back() -> None:
         (
             INTERFACE.replace(" managed='no'", ""),
             BRIDGE,
-            "managed of <target> is not set, expected no.*managed='no'/>",
+            "expected <target dev='tapweb' managed='no'/>, got <target dev='tapweb'/>.*write .*managed='no'/>",
         ),
-        (INTERFACE, document(target="tapother"), "<target dev> is tapweb, expected tapother"),
-        (INTERFACE, document(model="virtio", driver={"queues": 4}), "<driver> is not set, expected queues 4"),
-        (INTERFACE, document(mtu=1400), "<mtu> is not set, expected 1400"),
-        (BRIDGE, BRIDGE, "type is bridge, expected ethernet; .*<vlan> is .*, expected not set"),
+        (
+            INTERFACE,
+            document(target="tapother"),
+            "expected <target dev='tapother' managed='no'/>, got <target dev='tapweb'",
+        ),
+        (INTERFACE, document(model="virtio", driver={"queues": 4}), "expected <driver queues='4'/>, got no <driver>"),
+        (INTERFACE, document(mtu=1400), "expected <mtu size='1400'/>, got no <mtu>"),
+        (
+            BRIDGE,
+            BRIDGE,
+            "<interface type='ethernet'>, got <interface type='bridge'>; .*no <vlan>, got <vlan> <tag id='10'/>",
+        ),
         (
             INTERFACE.replace("</int", "<bandwidth><inbound average='100'/></bandwidth></int"),
             BRIDGE,
-            "<bandwidth> is inbound .*, expected not set",
+            "expected no <bandwidth>, got <bandwidth> <inbound average='100'/>",
         ),
         (
             INTERFACE.replace("</int", "<filterref filter='clean-traffic'/></int"),

@@ -9,8 +9,10 @@ kept verbatim. Compared with libvirt 9.0 for each option on each type. Paths in 
 from __future__ import annotations
 
 import contextlib
+import re
 import uuid
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from vifplug.errors import InvalidDocument, InvalidRequest, Problem, sentences
@@ -36,6 +38,8 @@ _WITHOUT_HOST = ("user", "null")
 #: the namespace of the ids of VIFs that have none of their own: such an id is uuid5(this, the MAC in lower case)
 MAC_NAMESPACE: Final = uuid.UUID("5e9a9c2b-4f3d-5b1e-9c57-6d2a1f0e8b34")
 
+_TEAMING = re.compile(r"<teaming\b[^>]*\btype='(persistent|transient)'")
+
 T = TypeVar("T")
 
 
@@ -53,7 +57,7 @@ def interface(text: str | bytes | _Element) -> Interface:
 def vif(text: str | bytes | _Element, *, vif_id: str | None = None) -> VIF:
     """Return the VIF that the element describes.
 
-    Its id is ``vif_id``, else the virtualport's interfaceid or instanceid, else one that follows from the MAC. The
+    Its id is ``vif_id``, else the virtualport's interfaceid or instanceid, else `default_id`. The
     element keeps its form: the VIF's ``tap_owner`` is ``vifplug`` only for ``<target managed='no'/>``. Type network
     does not describe the host, so it does not determine who makes the tap.
 
@@ -87,11 +91,29 @@ def domain(text: str | bytes) -> tuple[list[VIF], list[str]]:
     Interfaces that need no device of the host are left out.
     Raises InvalidDocument if the document is not a ``<domain>``.
     """
-    return each_interface(xml.parse(text, "domain"), _of_domain)
+    found, wrong = each_interface(xml.parse(text, "domain"), _of_domain)
+    return list(numbered(found)), wrong
+
+
+def numbered(vifs: Iterable[VIF]) -> Iterator[VIF]:
+    """Yield a guest's VIFs, each with an id of its own if it has no other than the one that follows from its MAC."""
+    seen: Counter[str] = Counter()
+    for vif in vifs:
+        default = default_id(vif.mac, teaming := teaming_of(vif.guest_xml))
+        if vif.id != default:
+            yield vif
+            continue
+        seen[default] += 1
+        yield vif.replace(id=default_id(vif.mac, teaming, seen[default])) if seen[default] > 1 else vif
+
+
+def is_passt(element: _Element) -> bool:
+    """Return whether libvirt itself connects a vhost-user interface, with passt (from 11.1 on)."""
+    return element.get("type") == "vhostuser" and parts.attribute(element, "backend", "type") == "passt"
 
 
 def _of_domain(element: _Element) -> VIF | None:
-    if element.get("type", "user") in _WITHOUT_HOST:
+    if element.get("type", "user") in _WITHOUT_HOST or is_passt(element):
         return None
     if element.get("type") != "network" and element.find("source[@network]") is not None:
         raise InvalidRequest(RUNNING)
@@ -102,7 +124,7 @@ def _document(fields: Mapping[str, Any], vif_id: str | None) -> dict[str, Any]:
     """Return the VIF document of an element's fields."""
     names = ("type", "mac", "vlan", "virtualport", "bandwidth", *GUEST_FIELDS)
     document = {name: fields[name] for name in names if name in fields}
-    document["id"] = vif_id or _id(fields)
+    document["id"] = vif_id or _id(fields) or default_id(fields.get("mac"), teaming_of(fields["extra"]))
     document["target"] = fields.get("target")
     document["source"] = _source(fields)
     if fields["type"] in ("bridge", "direct", "ethernet"):
@@ -112,12 +134,35 @@ def _document(fields: Mapping[str, Any], vif_id: str | None) -> dict[str, Any]:
     return {**document, "guest_xml": fields["extra"]}
 
 
-def _id(fields: Mapping[str, Any]) -> str:
+def _id(fields: Mapping[str, Any]) -> str | None:
+    """Return the id that the virtualport gives; None if it gives none."""
     port = fields.get("virtualport") or {}
     for name in ("interfaceid", "instanceid"):
         with contextlib.suppress(ValueError):  # a wrong one is reported as the port's
             return parse_uuid(port.get(name, ""))
-    return str(uuid.uuid5(MAC_NAMESPACE, str(fields.get("mac")).lower()))
+    return None
+
+
+def default_id(mac: object, teaming: str | None = None, number: int = 1) -> str:
+    """Return the id of a VIF that has none of its own.
+
+    Args:
+        mac: its MAC address.
+        teaming: its part in a failover pair (`teaming_of`), whose two interfaces have one MAC.
+        number: which of the guest's interfaces with this MAC it is, otherwise.
+    """
+    words = [str(mac).lower()]
+    if teaming == "transient":
+        words.append(teaming)
+    if number > 1:
+        words.append(str(number))
+    return str(uuid.uuid5(MAC_NAMESPACE, " ".join(words)))
+
+
+def teaming_of(extra: Iterable[str]) -> str | None:
+    """Return the part in a failover pair, ``persistent`` or ``transient``, that verbatim elements give; else None."""
+    found = (match for each in extra if (match := _TEAMING.match(each)))
+    return next((match[1] for match in found), None)
 
 
 def _source(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -39,6 +39,8 @@ class Adopt(Lister):
         from vifplug.cli import documents
 
         guest = documents.read_running(self.app, parsed_args.file)
+        for sentence in guest.left:
+            self.app.say(sentence)
         for sentence in guest.wrong:
             self.app.say(sentence)
             self.exit_code = InvalidRequest.exit_code
