@@ -210,7 +210,7 @@ def test_a_linux_bridge_is_made_where_there_is_none_and_serves_the_next_vif_too(
 # -- what is refused --------------------------------------------------------------------------------------------------
 
 REFUSED = [
-    ({"source": on(port_owner="libvirt")}, "$.source.port_owner", "for a tap that it did not create"),
+    ({"source": on(port_owner="libvirt")}, "$.source.port_owner", "creates a port only for its own tap"),
     ({"source": on(hybrid=True, port_owner="vifplug")}, "$.source.port_owner", "always vifplug's"),
     ({"source": on(hybrid=True, per_port_bridge=True)}, "$.source.per_port_bridge", "combined with hybrid"),
     ({"source": on(isolate=True), "tap_owner": "libvirt"}, "$.source.isolate", "libvirt creates the port"),
