@@ -12,6 +12,7 @@ import difflib
 import functools
 import grp
 import math
+import posixpath
 import pwd
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from vifplug.host.ovs.settings import OvsSettings
 from vifplug.model.codec import FrozenMap, joined
 from vifplug.model.names import matching, parse_device
 from vifplug.networks.resolve import DEFAULT_BRIDGE
-from vifplug.types.base import Option, TypeSettings, VIFType
+from vifplug.types.base import SOCKET_DIRS, Option, TypeSettings, VIFType
 
 PROJECT = "vifplug"
 OWN = "vifplug"
@@ -71,6 +72,7 @@ def strings(pattern: str, allowed: str) -> DescribedOption:
 
 
 PATH = strings(r"/[^\0]*", "an absolute path")
+DIRECTORY = DescribedOption(lambda value: posixpath.normpath(PATH(value)), PATH.type_name)
 _REMOTE = r"(unix:/[^\0,]+|(tcp|ssl):[^\s,]+:\d{1,5})"
 REMOTES = strings(
     rf"{_REMOTE}(,{_REMOTE})*", "unix:PATH, tcp:HOST:PORT or ssl:HOST:PORT, or several of them, separated by commas"
@@ -127,6 +129,13 @@ OPTIONS: tuple[cfg.Opt, ...] = (
         "tap_group",
         GROUP,
         help="Group whose members may open the taps that vifplug creates, by name or number. Unset: no group.",
+    ),
+    cfg.ListOpt(
+        "socket_dirs",
+        item_type=DIRECTORY,
+        default=list(SOCKET_DIRS),
+        help="Directories below which the sockets of vhost-user VIFs may be, as absolute paths. Below them, vifplug "
+        "creates missing directories and removes stale sockets, and follows no symbolic link.",
     ),
     cfg.FloatOpt(
         "lock_timeout",
@@ -286,7 +295,8 @@ def settings(conf: cfg.ConfigOpts, types: Iterable[Kind] = ()) -> Config:
 
 def _record(cls: Any, values: Mapping[str, Any]) -> Any:
     """Return the dataclass ``cls`` with those of the values that it has a field for."""
-    return cls(**{field.name: values[field.name] for field in dataclasses.fields(cls)})
+    given = {field.name: values[field.name] for field in dataclasses.fields(cls)}
+    return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
 
 
 def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
@@ -426,6 +436,8 @@ def allowed(option: cfg.Opt) -> str:
         return "true or false"
     if isinstance(kind, kinds.Number):
         return _allowed_number(kind)
+    if isinstance(kind, kinds.List) and isinstance(kind.item_type, DescribedOption):
+        return f"a list of items that are each {kind.item_type.type_name}"
     choices = getattr(kind, "choices", None)
     return joined(choices) if choices else f"a {type(kind).__name__.lower()}"
 

@@ -7,13 +7,17 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from vifplug import errors
-from vifplug.host.vhost_sockets import SocketBackend, is_stale
+from vifplug import conf, errors
+from vifplug.driver.verbs import VIFDriver
+from vifplug.host.vhost_sockets import SocketBackend
+from vifplug.model.vif import VIF
+from vifplug.plan import preconditions
 from vifplug.plan.registry import VhostSocket
 from vifplug.plan.steps import Step, differences, removal, steps_toward
 
@@ -35,8 +39,8 @@ def listening(path: Path) -> Iterator[socket.socket]:
         yield server
 
 
-def wanted(path: Path, **fields: int) -> VhostSocket:
-    return VhostSocket(name=os.fspath(path), owner=OWNER, **fields)  # type: ignore[arg-type]
+def wanted(path: Path, **fields: Any) -> VhostSocket:
+    return VhostSocket(name=os.fspath(path), owner=OWNER, **fields)
 
 
 def reach(resource: VhostSocket) -> list[Step]:
@@ -44,6 +48,11 @@ def reach(resource: VhostSocket) -> list[Step]:
     backend.apply(steps, [])
     assert steps_toward([resource], backend.observe([resource])) == []
     return steps
+
+
+def is_stale(path: Path) -> bool:
+    seen = backend.observe([wanted(path)]).get(wanted(path).identity)
+    return seen is not None and isinstance(seen.resource, VhostSocket) and seen.resource.stale
 
 
 def rights(directory: Path) -> tuple[int, int, int]:
@@ -258,3 +267,148 @@ except Exception as error:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
     assert done.stdout.startswith("NotPermitted vhost-socket"), done.stderr
     assert not path.parent.exists()
+
+
+# -- below a directory of the configuration --------------------------------------------------------------------------
+
+
+def below(base: Path, *parts: str, **fields: Any) -> VhostSocket:
+    return wanted(base.joinpath(*parts), socket_dirs=(os.fspath(base),), **fields)
+
+
+@pytest.mark.parametrize("through", ["outer", "outer/inner"])
+def test_a_symbolic_link_below_the_base_is_never_followed(tmp_path: Path, through: str) -> None:
+    """The guest's user may have made it, so that root creates a directory or removes a socket elsewhere."""
+    base, elsewhere = tmp_path / "base", tmp_path / "elsewhere"
+    leave_stale(elsewhere / "a.sock")
+    (base / through).parent.mkdir(parents=True)
+    (base / through).symlink_to(elsewhere)
+    for resource in (below(base, through, "a.sock"), below(base, through, "new", "a.sock")):
+        with pytest.raises(errors.Conflict, match=rf"directory {base / through} .* got a symbolic link or a file"):
+            preconditions.raise_unmet([resource], backend.observe([resource, *resource.requires]))
+        assert resource.identity not in backend.observe([resource])
+        with pytest.raises(errors.StepFailed, match="Not a directory"):
+            backend.apply([Step(None, resource)], [])
+        backend.apply([Step(resource.replace(stale=True, made=(f"{base}/{through}",)), None)], [])
+    assert [each.name for each in elsewhere.iterdir()] == ["a.sock"]
+
+
+def test_a_symbolic_link_in_the_base_is_the_operators(tmp_path: Path) -> None:
+    """/var/run is one."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "var").symlink_to(tmp_path / "run")
+    reach(below(tmp_path / "var" / "vhost", "a", "a.sock"))
+    assert (tmp_path / "run" / "vhost" / "a").is_dir()
+
+
+def test_a_directory_that_is_swapped_between_looking_and_removing_is_not_followed(tmp_path: Path) -> None:
+    base, elsewhere = tmp_path / "base", tmp_path / "elsewhere"
+    leave_stale(elsewhere / "a.sock")
+    leave_stale(base / "d" / "a.sock")
+    resource = below(base, "d", "a.sock")
+    steps = removal([resource], backend.observe([resource]), {})
+    (base / "d").rename(base / "was")
+    (base / "d").symlink_to(elsewhere)
+    backend.apply(steps, [])
+    assert (elsewhere / "a.sock").is_socket() and (base / "was" / "a.sock").is_socket()
+
+
+def test_a_link_with_the_name_of_the_socket_is_no_socket(tmp_path: Path) -> None:
+    leave_stale(tmp_path / "elsewhere" / "a.sock")
+    (tmp_path / "a.sock").symlink_to(tmp_path / "elsewhere" / "a.sock")
+    with pytest.raises(errors.Conflict, match="a symbolic link that is not a socket"):
+        steps_toward([below(tmp_path, "a.sock")], backend.observe([below(tmp_path, "a.sock")]))
+
+
+@pytest.mark.needs("root")
+def test_a_socket_that_is_bound_in_another_namespace_and_does_not_listen_is_live(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    code = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); print(flush=True)"
+    code += "; sys.stdin.read()"
+    command = ["unshare", "--net", sys.executable, "-c", code, os.fspath(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+        assert server.stdout and server.stdin
+        server.stdout.readline()
+        assert not is_stale(path)
+        server.stdin.close()
+    assert is_stale(path)
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET])
+def test_an_abstract_socket_of_anybody_holds_nothing(path: Path, kind: int) -> None:
+    leave_stale(path)
+    with socket.socket(socket.AF_UNIX, kind) as other, socket.socket(socket.AF_UNIX, kind) as named:
+        other.bind(f"\0x {path}")
+        named.bind(f"\0{path}")
+        [seen] = backend.observe([wanted(path)]).values()
+    assert not seen.held and is_stale(path)
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_SEQPACKET])
+def test_a_bound_socket_of_another_kind_is_live(path: Path, kind: int) -> None:
+    path.parent.mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX, kind) as server:
+        server.bind(os.fspath(path))
+        assert not is_stale(path)
+
+
+# -- by the driver -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def restarted(tmp_path: Path) -> Callable[[], VIFDriver]:
+    """A driver of the same record, as after a restart of the agent."""
+    (tmp_path / "vifplug.conf").write_text(f"[vifplug]\nstate_path={tmp_path}/state\nsocket_dirs={tmp_path}/base\n")
+    return lambda: VIFDriver(conf.load([f"{tmp_path}/vifplug.conf"]))
+
+
+def vhost(number: int, path: Path) -> VIF:
+    source = {"path": os.fspath(path), "mode": "server"}
+    fields = {"id": f"{OWNER[:-1]}{number}", "mac": f"52:54:00:00:00:0{number}", "type": "vhostuser"}
+    return VIF.from_json({**fields, "source": source})
+
+
+def test_what_was_made_is_removed_at_unplug_after_a_restart(tmp_path: Path, restarted: Callable[[], VIFDriver]) -> None:
+    vif = vhost(1, tmp_path / "base" / "a" / "b" / "s.sock")
+    (tmp_path / "base").mkdir()
+    for _ in range(2):
+        with restarted() as driver:
+            driver.plug(vif)
+    leave_stale(Path(vif.source.path))
+    with restarted() as driver:
+        driver.unplug(vif.id)
+    assert list((tmp_path / "base").iterdir()) == []
+
+
+def test_a_directory_that_was_there_stays(tmp_path: Path, restarted: Callable[[], VIFDriver]) -> None:
+    (tmp_path / "base" / "a").mkdir(parents=True)
+    with restarted() as driver:
+        driver.plug(vhost(1, tmp_path / "base" / "a" / "b" / "s.sock"))
+        driver.unplug(vhost(1, tmp_path).id)
+    assert list((tmp_path / "base" / "a").iterdir()) == []
+
+
+def test_the_last_vif_of_a_directory_takes_it_away(tmp_path: Path, restarted: Callable[[], VIFDriver]) -> None:
+    first, second = (vhost(number, tmp_path / "base" / "a" / f"{number}.sock") for number in (1, 2))
+    with restarted() as driver:
+        driver.plug(first)
+        driver.plug(second)
+        driver.unplug(first.id)
+        assert (tmp_path / "base" / "a").is_dir()  # the second guest has yet to start
+        driver.update(second.replace(source=second.source.replace(path=f"{tmp_path}/base/a/3.sock")))
+        assert (tmp_path / "base" / "a").is_dir() and driver.check() == []
+        driver.update(second.replace(source=second.source.replace(path=f"{tmp_path}/base/c/3.sock")))
+        assert [each.name for each in (tmp_path / "base").iterdir()] == ["c"]
+        driver.unplug(second.id)
+    assert not (tmp_path / "base").exists()
+
+
+@pytest.mark.parametrize("place", ["elsewhere/s.sock", "base-2/s.sock", "s.sock"])
+def test_a_socket_elsewhere_is_refused(tmp_path: Path, restarted: Callable[[], VIFDriver], place: str) -> None:
+    vif = vhost(1, tmp_path / place)
+    with restarted() as driver:
+        message = rf"expected a socket below {tmp_path}/base \(\[vifplug\] socket_dirs\), got {vif.source.path}"
+        with pytest.raises(errors.InvalidDocument, match=message):
+            driver.plug(vif)
+        assert [message for _, message in driver.can_plug([vif])] and driver.list() == []
+    assert not (tmp_path / place).parent.exists() or place == "s.sock"

@@ -248,7 +248,7 @@ def test_a_definition_that_is_not_of_a_running_guest(host: PrivateHost, libvirt:
 @pytest.mark.parametrize("mode", ["server", "client"])
 def test_a_vhost_user_port(host: PrivateHost, libvirt: LibvirtHost, mode: str) -> None:
     """Its port was made by somebody else: libvirt makes none. Without DPDK it does not work, which check tells."""
-    path = "/run/vhost/web0"
+    path = "/run/vifplug/web0"
     kind = "dpdkvhostuserclient" if mode == "server" else "dpdkvhostuser"
     name = "vhu0" if mode == "server" else "web0"
     options = [f"options:vhost-server-path={path}"] if mode == "server" else []

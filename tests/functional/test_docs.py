@@ -264,7 +264,7 @@ PLAIN: Mapping[str, Mapping[str, Any]] = {
     "ethernet": {},
     "direct": {"dev": "eno1"},
     "hostdev": {"address": "0000:81:02.3"},
-    "vhostuser": {"path": "/run/vhost/web", "mode": "server"},
+    "vhostuser": {"path": "/run/vifplug/web", "mode": "server"},
     "vdpa": {"device": "/dev/vhost-vdpa-3"},
 }
 BASE = {"id": "4e0b62d3-6c8f-4f0a-9d3b-2f1f2a9c7e11", "type": "bridge", "mac": "52:54:00:12:34:56"}

@@ -131,7 +131,7 @@ guest_elements = st.lists(
             "<guest dev='eth0'/>",
             "<tune>\n  <sndbuf>1600</sndbuf>\n</tune>",
             "<rom bar='off'/>",
-            "<rom file='/a&amp;b'/>",
+            "<rom enabled='no'/>",
             "<acpi index='5'/>",
             "<address type='pci' domain='0x0000' bus='0x01' slot='0x07' function='0x0'/>",
         )

@@ -126,7 +126,7 @@ def test_an_interrupted_update_brings_back_what_was(bench: Bench) -> None:
 
 
 def test_two_vhost_user_vifs_share_no_socket(bench: Bench) -> None:
-    source = {"path": "/run/vhost/s", "mode": "server"}
+    source = {"path": "/run/vifplug/s", "mode": "server"}
     bench.driver.plug(vif("vhostuser", source=source))
     with pytest.raises(errors.Conflict, match=ID):
         bench.driver.plug(vif("vhostuser", id=OTHER, source=source))

@@ -332,8 +332,8 @@ VIFS: list[dict[str, Any]] = [
     {"type": "bridge", "source": {"bridge": "br0", "hybrid": True}, "virtualport": {"type": "openvswitch"}},
     {"type": "direct", "source": {"dev": "eno1"}, "tap_owner": "vifplug", "driver": {"queues": 2}},
     {"type": "direct", "source": {"dev": "eno1", "mode": "bridge"}, "target": "mvt0"},
-    {"type": "vhostuser", "source": {"path": "/run/vhost/a", "mode": "server", "bridge": "br0"}},
-    {"type": "vhostuser", "source": {"path": "/run/vhost/a", "mode": "client", "reconnect": {"enabled": False}}},
+    {"type": "vhostuser", "source": {"path": "/run/vifplug/a", "mode": "server", "bridge": "br0"}},
+    {"type": "vhostuser", "source": {"path": "/run/vifplug/a", "mode": "client", "reconnect": {"enabled": False}}},
     {"type": "hostdev", "source": {"address": "0000:81:02.3"}, "vlan": 7},
 ]
 

@@ -91,6 +91,46 @@ def test_a_number_that_python_does_not_print_is_told() -> None:
         Tag(id=10**5000)
 
 
+@pytest.mark.parametrize(
+    ("element", "message"),
+    [
+        ("<script path='/bin/true'/>", "<script> is not accepted in a document"),
+        ("<downscript path='/bin/true'/>", "<downscript> is not accepted in a document"),
+        ("<portForward proto='tcp'/>", "<portForward> is not accepted in a document"),
+        ("<rom file='/etc/shadow'/>", "file='/etc/shadow' of <rom> is not accepted in a document"),
+        (
+            "<backend tap='/dev/sda'/>",
+            "tap='/dev/sda' of <backend> is not accepted in a document (expected /dev/net/tun)",
+        ),
+        ("<backend type='passt' logFile='/etc/passwd'/>", "type='passt' of <backend> is not accepted"),
+        ("<backend tap='/dev/net/tun' vhost='/etc/x'/>", "vhost='/etc/x' of <backend> is not accepted"),
+    ],
+)
+def test_a_document_runs_no_program_and_opens_no_file_as_root(element: str, message: str) -> None:
+    found = problems(mtu=1, guest_xml=["<rom bar='off'/>", element])
+    assert message in found["$.guest_xml[1]"] and "$.mtu" in found
+    assert list(problems(guest_xml=[element])) == ["$.guest_xml[0]"]
+
+
+@pytest.mark.parametrize("element", ["<script path='/bin/true'/>", "<rom file='/x'/>", "<backend tap='/dev/x'/>"])
+def test_libvirts_own_element_keeps_them(element: str) -> None:
+    kept = VIF.from_xml(f"<interface type='ethernet'><mac address='{DOCUMENT['mac']}'/>{element}</interface>")
+    assert kept.guest_xml == (element,) and VIF.from_data(kept.to_data()) == kept
+
+
+@pytest.mark.parametrize(
+    "element",
+    [
+        "<rom bar='on' enabled='yes'/>",
+        "<backend tap='/dev/net/tun' vhost='/dev/vhost-net'/>",
+        "<address type='pci' domain='0x0000' bus='0x01' slot='0x07' function='0x0'/>",
+        "<teaming type='persistent'/>",
+    ],
+)
+def test_a_document_places_and_tunes_the_guests_device(element: str) -> None:
+    assert vif(guest_xml=[element]).guest_xml == (element,)
+
+
 # -- names --------------------------------------------------------------------------------------------------------
 
 

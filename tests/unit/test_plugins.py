@@ -508,6 +508,7 @@ def test_a_backend_that_fails_hides_no_other_vif_from_check(site: Site, tmp_path
         """
         other = VIF.from_json({**base, "id": "1a1b2c3d-1111-4222-8333-444455556666", "type": "vhostuser",
                                "source": {"path": "%s/sock", "mode": "server"}})
+        options.set_override("socket_dirs", ["/"], group="vifplug")
         with VIFDriver(options) as driver:
             driver.plug(vif)
             driver.plug(other)

@@ -417,7 +417,8 @@ def test_where_qemu_is_the_server_open_vswitch_is_the_client() -> None:
     keys = vhost("server")
     keys["source"]["port_mtu"] = 9000
     socket, switch, found = desired("vhostuser", context(options=options), **keys, vlan=7)
-    assert socket == VhostSocket(name=PATH, owner=ID, user=64055, group=108, mode=0o770)
+    owned = VhostSocket(name=PATH, owner=ID, user=64055, group=108, mode=0o770)
+    assert socket == owned.replace(socket_dirs=TypeSettings().socket_dirs)
     assert switch == OvsBridge(name="br-int")
     assert isinstance(found, OvsPort) and found.name == DEV
     assert (found.type, dict(found.options)) == ("dpdkvhostuserclient", {"vhost-server-path": PATH})

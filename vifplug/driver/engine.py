@@ -11,7 +11,7 @@ import json
 import logging
 import operator
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -36,7 +36,7 @@ from vifplug.plan.defaults import with_defaults
 from vifplug.plan.plan import Plan, make_plan
 from vifplug.plan.registry import Device, Identity, OvsBridge, Ownership, Resource
 from vifplug.plan.steps import Difference, Observation, Observed, Step
-from vifplug.store.store import Record, State, Store
+from vifplug.store.store import Holding, Record, State, Store
 
 if TYPE_CHECKING:
     from vifplug.host.host import Host, Progress
@@ -180,7 +180,9 @@ class Engine:
             former, recorded = (job.former.resources, job.former.originals) if job.former else ((), {})
             dropped = job.dropped()
             job.warnings = preconditions.warnings(lasting(job.desired), observed)
-            job.desired = with_defaults(job.desired, observed)
+            shared = self._shared([*dropped, *preconditions.required(job.desired)])
+            job.desired = with_defaults(job.desired, observed, {each.name for each in shared})
+            stays = {each.name for each in shared if each.vif_id != job.vif.id} | _shares(job.desired)
             _refuse_held(lasting(dropped), observed, job.vif.id)
             job.originals = {**steps.originals(lasting(job.desired), observed), **recorded}
             full = steps.with_former(job.desired, former, recorded)
@@ -188,10 +190,15 @@ class Engine:
             job.plan = make_plan(
                 full if settle else lasting(full),
                 lasting(former),
-                observed,
+                _left_to(stays, observed),
                 recorded,
                 interrupted=job.former is not None and job.former.is_interrupted,
             )
+
+    def _shared(self, resources: Iterable[Resource]) -> list[Holding]:
+        """Return which VIFs have what the resources share with others."""
+        names = _shares(resources)
+        return self._store.holdings(names) if names else []
 
     def give_back(self, jobs: Sequence[Job]) -> None:
         """Restore the records as they were before anything was reserved for the jobs."""
@@ -251,6 +258,7 @@ class Engine:
         """
         recorded = _recorded(stored, force=force)
         desired, originals = recorded or (lasting(self._host.find(vif_id)), {})
+        others = {each.name for each in self._shared(desired) if each.vif_id != vif_id}
         observed = self._host.observe(desired)
         if any(_is_lost(each, observed) for each in desired):
             desired = list({each.identity: each for each in (*desired, *self._host.find(vif_id))}.values())
@@ -258,7 +266,9 @@ class Engine:
         if not force:
             _refuse_held(desired, observed, vif_id)
         interrupted = stored is not None and recorded is not None and stored.is_interrupted
-        taken = steps.batched_first(steps.removal(desired, observed, originals, interrupted=interrupted))
+        taken = steps.batched_first(
+            steps.removal(desired, _left_to(others, observed), originals, interrupted=interrupted)
+        )
         if stored and recorded and taken:
             self._store.put([dataclasses.replace(stored.row, state="unplugging")])
         self._take_all(vif_id, taken)
@@ -392,6 +402,20 @@ def _recorded(stored: StoredVif | None, *, force: bool) -> tuple[list[Resource],
 def _desired(jobs: Iterable[Job], *, settle: bool) -> list[Resource]:
     desired = list(itertools.chain.from_iterable(map(operator.attrgetter("desired"), jobs)))
     return desired if settle else lasting(desired)
+
+
+def _shares(resources: Iterable[Resource]) -> set[str]:
+    return {name for resource in resources for name in resource.shares}
+
+
+def _left_to(others: Collection[str], observed: Observation) -> Observation:
+    """Return the observation without what may not be removed: see `Resource.left_to`."""
+    if not others:
+        return observed
+    return {
+        identity: dataclasses.replace(seen, resource=seen.resource and seen.resource.left_to(others))
+        for identity, seen in observed.items()
+    }
 
 
 def lasting(resources: Iterable[Resource]) -> list[Resource]:

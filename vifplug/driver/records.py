@@ -151,7 +151,7 @@ class StoredVif:
             raise DamagedRecord(self.id, f"column {column}: {str(error)[:_QUOTED]}") from error
 
     def _vif(self, text: str) -> VIF:
-        vif = VIF.from_json(text)
+        vif = VIF.from_data(json_object(text, "VIF document"))
         if vif.id != self.id:
             raise ValueError(f"expected the document of this VIF, got that of VIF {vif.id}")
         return vif

@@ -70,7 +70,7 @@ class Host:
             **dict.fromkeys((cls.kind for cls in _SHARED), lambda: self.links.shared),
             **dict.fromkeys((cls.kind for cls in _SWITCH), lambda: _switch(ovs, self)),
             **dict.fromkeys((cls.kind for cls in _FUNCTIONS), _functions),
-            registry.VhostSocket.kind: _sockets,
+            **dict.fromkeys((registry.VhostSocket.kind, registry.SocketDirectory.kind), _sockets),
             **extra,
         }
         self._made: dict[Callable[[], Backend], Backend] = {}

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
+from vifplug.errors import Problem
 from vifplug.model.codec import joined
 
 #: namespace of vifplug's element in a guest's <metadata>; libvirt keeps one element per namespace
@@ -38,6 +39,15 @@ TAGS = (
     "address",
 )
 REPEATED = ("ip", "route", "portForward")
+
+#: What a VIF document can have of them: the attributes of each, with the only value that some can have. What is not
+#: here runs a program or opens a file as root: <script>, <downscript>, the file of <rom>, passt and its log.
+_IN_DOCUMENTS: Mapping[str, Mapping[str, str]] = {
+    **{name: {} for name in ("source", "ip", "route", "backenddomain", "guest", "model", "tune", "teaming")},
+    **{name: {} for name in ("coalesce", "boot", "acpi", "address")},
+    "backend": {"tap": "/dev/net/tun", "vhost": "/dev/vhost-net"},
+    "rom": {"bar": "", "enabled": ""},
+}
 
 _DEPTH = 8
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]*")
@@ -107,6 +117,35 @@ def parse_guest_element(text: str) -> str:
     if element.tag not in TAGS:
         raise ValueError(f"expected one of {joined(TAGS)}, got {element.tag}")
     return printed(element)
+
+
+def refused_in_document(elements: object) -> list[Problem]:
+    """Return what the ``guest_xml`` of a VIF document cannot have, though libvirt's own element can.
+
+    Whoever writes a document must not thereby run programs or open files on the host.
+    """
+    found = [each for each in elements if isinstance(each, str)] if isinstance(elements, (list, tuple)) else []
+    return [
+        Problem(f"$.guest_xml[{number}]", sentence) for number, each in enumerate(found) if (sentence := _root(each))
+    ]
+
+
+def _root(text: str) -> str:
+    """Return what an element would let root do; empty if it is harmless, or invalid, which is reported elsewhere."""
+    from xml.etree import ElementTree
+
+    try:
+        element = ElementTree.fromstring(parse_guest_element(text))
+    except ValueError:
+        return ""
+    if (allowed := _IN_DOCUMENTS.get(element.tag)) is None:
+        return f"<{element.tag}> is not accepted in a document, because it runs a program or opens a file as root"
+    for name, value in element.attrib.items() if allowed else ():
+        if name not in allowed or allowed[name] not in ("", value):
+            expected = f" (expected {allowed[name]})" if allowed.get(name) else ""
+            found = f"{name}='{value}' of <{element.tag}> is not accepted in a document{expected}"
+            return f"{found}, because it opens a file as root"
+    return ""
 
 
 def in_order(elements: Iterable[str]) -> tuple[str, ...]:

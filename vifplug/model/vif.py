@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal
 from vifplug.errors import InvalidDocument, Problem
 from vifplug.model.bandwidth import Bandwidth
 from vifplug.model.codec import FrozenMap, Model, bounded, json_object
-from vifplug.model.guestxml import GuestElement
+from vifplug.model.guestxml import GuestElement, refused_in_document
 from vifplug.model.names import Alias, Mac, Mtu, NicModel, Uuid, Word, between, default_target, parse_device
 from vifplug.model.nic import VIRTIO, Driver, FilterRef, Port, VfSettings
 from vifplug.model.source import SOURCES
@@ -162,8 +162,17 @@ class VIF(Model):
             InvalidDocument: the document is invalid; the error has every problem, each with its path.
         """
         if isinstance(document, Mapping):
-            return cls.from_data(bounded(document, "VIF document"))
-        return cls.from_data(json_object(document, "VIF document"))
+            bounded(document, "VIF document")
+        else:
+            document = json_object(document, "VIF document")
+        refused = refused_in_document(document.get("guest_xml"))
+        try:
+            vif = cls.from_data(document)
+        except InvalidDocument as error:
+            raise InvalidDocument([*error.problems, *refused]) from None
+        if refused:
+            raise InvalidDocument(refused)
+        return vif
 
     @classmethod
     def from_xml(cls, text: str | bytes, *, id: str | None = None) -> VIF:

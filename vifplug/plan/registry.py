@@ -24,6 +24,7 @@ from vifplug.plan.kinds.devices import (
     PciFunction,
     SharedBridge,
     SharedLink,
+    SocketDirectory,
     Tap,
     VethPair,
     VhostSocket,
@@ -63,7 +64,7 @@ RESOURCES: dict[str, type[Resource]] = {
     cls.kind: cls
     for cls in (
         *(Tap, LibvirtTap, Macvtap, VethPair, LinuxBridge, BridgePort, LowerDevice, SharedBridge, VlanLink),
-        *(VirtualFunction, PciFunction, VhostSocket),
+        *(VirtualFunction, PciFunction, VhostSocket, SocketDirectory),
         *(OvsBridge, OvsPort, OvsIfaceId, OvsQdisc),
         *(AdoptedPort, AdoptedBridgePort),
     )

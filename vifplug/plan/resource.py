@@ -179,6 +179,14 @@ class Resource(Model):
         """Names of objects that other VIFs may use too, unless one of them claims them."""
         return ()
 
+    def left_to(self, others: Collection[str]) -> Resource:
+        """Return the resource without what may not be removed with it, because others have it.
+
+        Args:
+            others: the names (`shares`) of what other VIFs have, or the same VIF's next resources.
+        """
+        return self
+
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"
 

@@ -26,6 +26,7 @@ from vifplug.driver.verbs import VIFDriver
 from vifplug.testing import needs, netns
 from vifplug.testing.ovs import PrivateOvs
 from vifplug.testing.scope import Scoped
+from vifplug.types.base import SOCKET_DIRS
 
 
 class PrivateHost(Scoped):
@@ -103,6 +104,7 @@ class PrivateHost(Scoped):
             "[vifplug]",
             f"state_path = {self.directory / 'state'}",
             f"networks_dir = {self.networks}",
+            f"socket_dirs = {','.join((*SOCKET_DIRS, tempfile.gettempdir()))}",
             "[vifplug_ovs]",
             *(f"{name} = {value}" for name, value in switch.items()),
             self._extra,

@@ -42,6 +42,10 @@ class Option:
     choices: Sequence[Any] = ()
 
 
+#: default of [vifplug] socket_dirs: Open vSwitch's (FHS 3.0: /var/run is /run), vifplug's own, and QEMU's by libvirt
+SOCKET_DIRS = ("/var/run/openvswitch", "/run/openvswitch", "/run/vifplug", "/var/lib/libvirt")
+
+
 @dataclass(frozen=True, kw_only=True)
 class TypeSettings:
     """The configuration that all types share."""
@@ -52,6 +56,8 @@ class TypeSettings:
     tap_user: int = 0
     #: gid of the group that may open a tap; None: no group
     tap_group: int | None = None
+    #: the directories below which the sockets of vhost-user may be
+    socket_dirs: tuple[str, ...] = SOCKET_DIRS
     #: datapath type of Open vSwitch bridges that vifplug creates
     datapath_type: str | None = None
     #: QoS type of Open vSwitch ports whose VIF has no bandwidth

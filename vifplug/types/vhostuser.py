@@ -90,7 +90,14 @@ def _basename(vif: VIF) -> str:
 
 def _socket(vif: VIF, context: Context) -> VhostSocket:
     user, group, mode = (context.options.get(f"socket_dir_{name}") for name in ("user", "group", "mode"))
-    return VhostSocket(name=vif.source.path, owner=vif.id, user=user, group=group, mode=mode)
+    return VhostSocket(
+        name=vif.source.path,
+        owner=vif.id,
+        user=user,
+        group=group,
+        mode=mode,
+        socket_dirs=context.settings.socket_dirs,
+    )
 
 
 def _port(vif: VIF, context: Context) -> OvsPort:

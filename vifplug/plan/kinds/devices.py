@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import posixpath
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from vifplug.errors import HostNotReady, KernelLacks, VifplugError
+from vifplug.errors import HostNotReady, InvalidDocument, KernelLacks, Problem, VifplugError
 from vifplug.model.codec import FrozenMap, Model, joined
 from vifplug.model.names import AnyMac, DeviceName, Mac, PciAddress, SocketPath, SysctlKey, Word, between
 from vifplug.plan.resource import (
@@ -267,11 +268,27 @@ class VirtualFunction(PciFunction):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SocketDirectory(Resource):
+    """A directory on the way to a vhost-user socket, which `VhostSocket` requires and creates. It is only observed."""
+
+    kind = "socket-directory"
+    noun = "directory"
+    ownership = Ownership.SHARED
+    name: SocketPath
+    #: the directory below which no symbolic link is followed
+    base: str = uncompared()
+
+    @property
+    def shares(self) -> tuple[str, ...]:
+        return (f"directory {self.name}",)
+
+
+@dataclass(frozen=True, kw_only=True)
 class VhostSocket(Resource):
     """The path of a vhost-user socket (``name``), and the owner, group and mode of its directory.
 
     They are set when the directory is created; an existing directory is never changed, because a document may name any.
-    ``stale``: the socket exists and no process listens on it. A live socket is never removed: its VIF is in use.
+    ``stale``: the socket exists and no process has it bound. A live socket is never removed: its VIF is in use.
     """
 
     kind = "vhost-socket"
@@ -280,6 +297,39 @@ class VhostSocket(Resource):
     group: UserId | None = None
     mode: Annotated[int, between(0, 0o7777)] | None = None
     stale: bool = False
+    #: the directories below which a socket may be; empty: anywhere, in a directory that is trusted
+    socket_dirs: tuple[str, ...] = uncompared(default=())
+    #: the directories that were created for the socket, outermost first; removed with it when they are empty
+    made: tuple[SocketPath, ...] = uncompared(default=())
+
+    @property
+    def base(self) -> str | None:
+        """The directory below which no symbolic link is followed; None if the socket is below none that it may be."""
+        directory = posixpath.dirname(self.name)
+        if not self.socket_dirs:
+            return directory
+        above = [each for each in self.socket_dirs if f"{directory}/".startswith(each.rstrip("/") + "/")]
+        return max(above, key=len, default=None)
+
+    @property
+    def requires(self) -> tuple[Resource, ...]:
+        if (base := self.base) is None:
+            return ()
+        names = itertools.accumulate(self.name.split("/")[1:-1], "{}/{}".format, initial="")
+        return tuple(SocketDirectory(name=each, base=base, owner=self.owner) for each in names if each)
+
+    def unmet(self, observed: Observation, made: Collection[str]) -> Iterator[VifplugError]:
+        if self.base is None:
+            message = f"expected a socket below {joined(self.socket_dirs)} ([vifplug] socket_dirs), got {self.name}"
+            yield InvalidDocument([Problem("$.source.path", message)], f"VIF {self.owner}")
+
+    @property
+    def shares(self) -> tuple[str, ...]:
+        return tuple(name for each in self.made for name in SocketDirectory(name=each, base=each).shares)
+
+    def left_to(self, others: Collection[str]) -> VhostSocket:
+        mine = [each for each, name in zip(self.made, self.shares, strict=True) if name not in others]
+        return self.replace(made=tuple(mine))
 
     @property
     def claims(self) -> tuple[str, ...]:
