@@ -262,7 +262,7 @@ def test_a_record_that_cannot_be_written_stops_a_plug_before_anything_is_done(
     state = tmp_path / "state"
     state.mkdir()
     web = written(tmp_path, changed(type="ethernet", source=None, virtualport=None, target="tap-full"))
-    script = f'mount -t tmpfs none -o {mount.format(state=state)}; "$@"; code=$?; ip -o link >&2; exit $code'
+    script = f'mount -t tmpfs none -o mode=0700,{mount.format(state=state)}; "$@"; code=$?; ip -o link >&2; exit $code'
     command = [VIFPLUG, "--config-file", str(config), "plug", str(web)]
     done = subprocess.run(
         ["unshare", "--mount", "--net", "sh", "-c", script, "sh", *command], capture_output=True, text=True, check=False

@@ -14,7 +14,7 @@ import textwrap
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -90,8 +90,7 @@ def test_the_directory_is_made_for_its_owner_only(store: Store, tmp_path: Path) 
 
 
 def test_its_files_are_for_their_owner_only(tmp_path: Path) -> None:
-    """Also where the directory is another's choice, and whatever the umask."""
-    (tmp_path / "open").mkdir(mode=0o755)
+    """Whatever the umask."""
     old = os.umask(0)
     try:
         store = Store(tmp_path / "open")
@@ -99,8 +98,50 @@ def test_its_files_are_for_their_owner_only(tmp_path: Path) -> None:
             store.put([record("a")])
     finally:
         os.umask(old)
+    assert (tmp_path / "open").stat().st_mode & 0o777 == 0o700
     files = {each.name: each.stat().st_mode & 0o777 for each in (tmp_path / "open").iterdir()}
     assert files == dict.fromkeys(("vifplug.db", "vifplug.db-wal", "vifplug.db-shm", "vifplug.lock"), 0o600)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (
+            lambda state: state.chmod(0o755),
+            "has mode 0755, so other users may read or change the record: `chmod 0700 {}`",
+        ),
+        (lambda state: state.chmod(0o1777), "has mode 1777, so .*: `chmod 0700 {}`"),
+        (lambda state: os.chown(state, 65534, 0), r"belongs to user 65534, and vifplug runs as user 0: .*`chown 0 {}`"),
+        (
+            lambda state: (state.rename(state.parent / "was"), state.symlink_to(state.parent / "was")),
+            r"{}, is a symbolic link: set \[vifplug\] state_path to {}-was",
+        ),
+    ],
+)
+@pytest.mark.needs("root")
+def test_a_directory_that_others_may_change_is_refused_with_the_remedy(
+    tmp_path: Path, spoil: Callable[[Path], object], message: str
+) -> None:
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    spoil(state)
+    pattern = message.replace("{}-was", str(tmp_path / "was")).replace("{}", str(state))
+    with pytest.raises(StoreFailed, match=pattern):
+        Store(state).all()
+    with pytest.raises(StoreFailed, match=pattern), Store(state).lock(["a"], 1):
+        pass
+    assert list(state.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["vifplug.db", "vifplug.lock"])
+def test_a_file_that_is_a_symbolic_link_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "state").mkdir(mode=0o700)
+    (tmp_path / "state" / name).symlink_to(tmp_path / "elsewhere")
+    store = Store(tmp_path / "state")
+    message = f"{name}, cannot be used: it is a symbolic link: remove it"
+    with pytest.raises(StoreFailed, match=message), store.lock(["a"], 1):
+        store.put([record("a")])
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_opening_is_left_to_the_first_use(tmp_path: Path) -> None:
@@ -344,7 +385,7 @@ def _on_a_file_system_of_its_own(tmp_path: Path, code: str) -> list[str]:
         import os, subprocess
         from tests.unit.test_store import *
         state = {str(tmp_path)!r}
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", state], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k,mode=0700", "tmpfs", state], check=True)
     """
     done = _python(textwrap.dedent(head) + textwrap.dedent(code), "unshare", "--mount", "--propagation", "private")
     assert done.returncode == 0, done.stderr

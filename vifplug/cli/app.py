@@ -21,6 +21,7 @@ from cliff.command import Command
 from cliff.commandmanager import CommandManager
 from cliff.help import HelpExit
 
+from vifplug.cli.terminal import printable
 from vifplug.errors import InvalidRequest, VifplugError, sentences
 from vifplug.model.codec import joined
 
@@ -135,7 +136,7 @@ class App(app.App):
 
     def say(self, sentence: str) -> None:
         """Print one line on stderr."""
-        print(f"{self.NAME}: {' '.join(sentence.split())}", file=self.stderr)
+        print(f"{self.NAME}: {printable(' '.join(sentence.split()))}", file=self.stderr)
 
     def warn(self, warnings: Iterable[str]) -> None:
         """Print each sentence on stderr, once, as a warning."""

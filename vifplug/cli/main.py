@@ -12,6 +12,7 @@ from typing import TextIO
 from cliff.commandmanager import CommandManager
 
 from vifplug.cli.app import App
+from vifplug.cli.terminal import escaping
 
 TERMINATED = 128 + signal.SIGTERM
 
@@ -19,6 +20,7 @@ TERMINATED = 128 + signal.SIGTERM
 def main() -> int:
     """Run the command and return its exit code."""
     signal.signal(signal.SIGTERM, _terminated)
+    sys.stdout, sys.stderr = escaping(sys.stdout), escaping(sys.stderr)
     with open(os.devnull, "w") as nowhere:
         return application(stdout=sys.stdout or nowhere).run(
             sys.argv[1:]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TextIO
 
 import stevedore
 from cliff import columns, command, display, lister, show
 from cliff.formatters import base
+from cliff.formatters.shell import ShellFormatter
 from stevedore.extension import Extension
 
 from vifplug.cli.app import App, writing
@@ -116,11 +119,31 @@ class Verb(command.Command):
         return ""
 
 
+class Shell(ShellFormatter):
+    """Prints ``name='value'``. cliff's own quotes by ``"``, between which a shell runs ``$(command)``."""
+
+    def emit_one(
+        self, column_names: Sequence[str], data: Sequence[Any], stdout: TextIO, parsed_args: argparse.Namespace
+    ) -> None:
+        for name, value in zip(column_names, data, strict=True):
+            variable = re.sub(r"\W", "_", name.lower(), flags=re.ASCII)
+            if variable in parsed_args.variables or not parsed_args.variables:
+                found = value.machine_readable() if isinstance(value, columns.FormattableColumn) else value
+                stdout.write(f"{parsed_args.prefix}{variable}={shlex.quote(str(found))}\n")
+
+
 class _Answering(Verb, _Display):
     """A verb with an answer. ``columns`` are all that it has, ``brief`` those of a table where none are chosen."""
 
     columns: ClassVar[Sequence[str]]
     brief: ClassVar[Sequence[str]] = ()
+
+    def _load_formatter_plugins(self) -> stevedore.ExtensionManager[Any]:
+        manager = super()._load_formatter_plugins()
+        for extension in manager.extensions:
+            if extension.name == "shell":
+                extension.obj = Shell()
+        return manager
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         unknown = [name for name in parsed_args.columns if self._normalize_column_name(name) not in self.columns]

@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import TextIO
 
+from vifplug.cli.terminal import unescaped
+
 _WIDTH = 30
 _CLEAR = "\r\033[K"  # ECMA-48: erase to the end of the line
 
@@ -16,6 +18,8 @@ def meter(stream: TextIO, title: str, *, shown: bool) -> Iterator[Callable[[int,
 
     ``shown``: whether to print it at all.
     """
+
+    stream = unescaped(stream)
 
     def write(text: str) -> None:
         if shown and stream.isatty():

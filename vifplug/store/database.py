@@ -8,6 +8,7 @@ import fcntl
 import functools
 import os
 import sqlite3
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -73,6 +74,8 @@ def connect(directory: Path, path: Path) -> DatabaseConnection:
     """Return a connection to the database, which is created, or migrated to the current schema, if necessary."""
     with _directory_locked(directory):
         _make_file(path)
+        if path.is_symlink():  # which SQLite would follow
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         connection = sqlite3.connect(
             path, timeout=_TIMEOUT, isolation_level=None, check_same_thread=False, factory=DatabaseConnection
         )
@@ -98,7 +101,23 @@ def _make_file(path: Path) -> None:
 
 
 def make(directory: Path) -> None:
+    """Create the directory if it does not exist. Raises StoreFailed if others than this user may change what is in it.
+
+    Records are believed: whoever writes one decides what root restores on the host.
+    """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = directory.lstat()
+    user, mode = os.geteuid(), stat.S_IMODE(found.st_mode)
+    if stat.S_ISLNK(found.st_mode):
+        reason = f"is a symbolic link: set [vifplug] state_path to {directory.resolve()}"
+    elif found.st_uid != user:
+        reason = f"belongs to user {found.st_uid}, and vifplug runs as user {user}: run it as that user, or "
+        reason += f"`chown {user} {directory}`"
+    elif mode & 0o077:
+        reason = f"has mode {mode:04o}, so other users may read or change the record: `chmod 0700 {directory}`"
+    else:
+        return
+    raise StoreFailed(f"the directory of the record of plugged VIFs, {directory}, {reason}")
 
 
 @contextlib.contextmanager
@@ -132,7 +151,8 @@ def _migrate(database: sqlite3.Connection, path: Path) -> None:
 
 _FULL = "its file system is full: free some space and try again"
 _DAMAGED = "it is damaged: restore it from a backup, or move it away and plug the VIFs again"
-_FORBIDDEN = "user {user} may not write there: run as root, or set [vifplug] state_path to a directory of that user"
+_FORBIDDEN = "user {user} may not write there: {remedy}set [vifplug] state_path to a directory of that user"
+_LINK = "it is a symbolic link: remove it, or set [vifplug] state_path to the directory that it leads to"
 _READ_ONLY = "its file system is read-only: set [vifplug] state_path to a directory that can be written"
 _NO_DIRECTORY = "{directory} is not a directory: move it away, or set [vifplug] state_path to another one"
 
@@ -143,6 +163,7 @@ _REASONS: dict[str | int, str] = {
     **dict.fromkeys(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", errno.EACCES, errno.EPERM), _FORBIDDEN),
     "SQLITE_BUSY": f"another process has kept it locked for {_TIMEOUT:g} s: end that process and try again",
     errno.EROFS: _READ_ONLY,
+    errno.ELOOP: _LINK,
     **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), _NO_DIRECTORY),
 }
 
@@ -152,7 +173,8 @@ def failures(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as error:
-        reason = _reason(error, path).format(user=os.geteuid(), directory=path.parent)
+        remedy = "run as root, or " if os.geteuid() else ""
+        reason = _reason(error, path).format(user=os.geteuid(), directory=path.parent, remedy=remedy)
         raise StoreFailed(f"the record of plugged VIFs, {path}, cannot be used: {reason}") from error
 
 

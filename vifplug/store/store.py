@@ -163,7 +163,7 @@ class Store:
         """
         with database.failures(self._lock_file):
             database.make(self._directory)
-            descriptor = os.open(self._lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(self._lock_file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             with locks.locked(descriptor, vif_ids, timeout):
                 yield

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from vifplug.cli.output import Verb
+from vifplug.cli.terminal import unescaped
 
 
 class Demo(Verb):
@@ -30,4 +31,4 @@ class Demo(Verb):
 
         stage.check_ready()
         with stage.stage(parsed_args.guests) as (host, booter):
-            return Story(Narrator(self.app.stdout), host, booter).play()
+            return Story(Narrator(unescaped(self.app.stdout)), host, booter).play()

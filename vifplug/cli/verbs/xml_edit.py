@@ -52,7 +52,10 @@ class XmlEdit(Verb):
         result = edited(text, parsed_args.mac, change)
         if not parsed_args.in_place:
             with writing(self.app.stdout):
-                self.app.stdout.buffer.write(result)
+                if self.app.stdout.isatty():  # where control characters are escaped
+                    self.app.stdout.write(result.decode(errors="replace"))
+                else:
+                    self.app.stdout.buffer.write(result)
         elif result != text:
             replace(path, result)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import ssl
 import time
@@ -42,7 +43,8 @@ def unreachable(remote: str, error: OSError, timeout: float) -> HostNotReady:
     """Return the error for a remote that could not be connected to."""
     message = f"the Open vSwitch database at {remote} cannot be reached"
     if isinstance(error, PermissionError):
-        return NotPermitted(f"{message}: this process has no permission; run as root or with access to that socket")
+        remedy = "run as root or with access to that socket" if os.geteuid() else "run with access to that socket"
+        return NotPermitted(f"{message}: this process has no permission; {remedy}")
     if isinstance(error, FileNotFoundError):
         return Absent(f"{message}: no such file; start Open vSwitch, or correct the option connection")
     if isinstance(error, ConnectionRefusedError):
