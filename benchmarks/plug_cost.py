@@ -89,7 +89,7 @@ def main() -> None:
     counted(RtSocket, "exchange", lambda messages: ("netlink", len(messages)))
     counted(RtSocket, "dump", lambda message: ("netlink", 1))
     for wait in ("ofport", "none"):
-        with PrivateHost(vifplug_ovs={"wait": wait}) as host:
+        with PrivateHost(vifplug_ovs={"wait": wait, "ensure_bridge": True}) as host:
             host.ip("link", "add", "br0", "type", "bridge")
             host.ip("link", "add", "up0", "type", "veth", "peer", "name", "up1")
             host.driver.plug(VIF.from_json({"id": ID, "mac": "52:54:00:12:34:56", **FORMS["bridge, Open vSwitch"]}))

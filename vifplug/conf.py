@@ -171,6 +171,12 @@ OVS_OPTIONS: tuple[cfg.Opt, ...] = (
         ],
         help="What plug, update and settle wait for before they return. Their option --wait overrides it.",
     ),
+    cfg.BoolOpt(
+        "ensure_bridge",
+        default=False,
+        help="Create the Open vSwitch bridge of a VIF if it does not exist. Such a bridge has no uplink, so a misspelt "
+        "name leaves the guest without network. source.ensure does the same for one VIF.",
+    ),
     cfg.StrOpt(
         "datapath_type",
         choices=[("system", "the kernel's datapath"), ("netdev", "the userspace datapath, which DPDK requires")],

@@ -11,5 +11,5 @@ from vifplug.testing.host import PrivateHost
 
 @pytest.fixture
 def host() -> Iterator[PrivateHost]:
-    with PrivateHost(vifplug_ovs={"timeout": 2}) as made:
+    with PrivateHost(vifplug_ovs={"timeout": 2, "ensure_bridge": True}) as made:
         yield made

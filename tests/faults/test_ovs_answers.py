@@ -386,7 +386,7 @@ class Bench:
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    with PrivateHost() as host, contextlib.ExitStack() as stack:
+    with PrivateHost(vifplug_ovs={"ensure_bridge": True}) as host, contextlib.ExitStack() as stack:
         host.ovs.ctl("add-br", "br-int", "--", "set", "bridge", "br-int", "datapath_type=netdev")
         proxy = Proxy(tmp_path_factory.mktemp("proxy") / "db.sock", host.ovs.connection)
         stack.callback(proxy.close)

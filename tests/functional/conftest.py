@@ -14,7 +14,7 @@ from vifplug.testing.libvirt import LibvirtHost
 
 @pytest.fixture(scope="module")
 def module_host() -> Iterator[PrivateHost]:
-    with PrivateHost() as host:
+    with PrivateHost(vifplug_ovs={"ensure_bridge": True}) as host:
         yield host
 
 

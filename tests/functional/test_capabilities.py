@@ -23,7 +23,7 @@ VIRTIO = "<model type='virtio'/><driver %s/>"
 
 @pytest.fixture(scope="module")
 def libvirt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LibvirtHost]:
-    with PrivateHost() as host:
+    with PrivateHost(vifplug_ovs={"ensure_bridge": True}) as host:
         host.ip("link", "add", "br0", "type", "bridge")
         host.ip("link", "add", "lower", "type", "veth", "peer", "name", "upper")
         host.ovs.ctl("add-br", "ovs0", "--", "set", "bridge", "ovs0", "datapath_type=netdev")

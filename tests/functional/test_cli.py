@@ -342,12 +342,11 @@ def test_a_device_of_somebody_else_is_a_conflict(host: PrivateHost, run: Run, fi
         host.ip("link", "delete", "dev", "tap-web")
 
 
-def test_a_step_that_fails_is_undone(host: PrivateHost, run: Run, file: Files, db: Path, tmp_path: Path) -> None:
-    """This switch has no DPDK: it takes the port into its database and cannot make it."""
-    source = {"path": str(tmp_path / "vhost" / "sock"), "mode": "server", "bridge": "br-cli"}
-    dpdk = file("dpdk.json", id=WEB, type="vhostuser", source=source, target="vhu-web")
-    answer = run("plug", db, dpdk)
-    assert answer.code == 5 and "ovs-port vhu-web" in answer.err, answer
+def test_a_step_that_fails_is_undone(host: PrivateHost, run: Run, file: Files, db: Path) -> None:
+    """The userspace datapath has a device of that name: the switch cannot make the bridge that the database has."""
+    impossible = file("impossible.json", id=WEB, source={"bridge": "ovs-netdev", "ensure": True})
+    answer = run("plug", db, impossible)
+    assert answer.code == 5 and "ovs-bridge ovs-netdev does not work" in answer.err, answer
     assert "tap-db" not in host.links() and host.ports("br-cli") == set()
     assert run("list", "-f", "json").data == []
 

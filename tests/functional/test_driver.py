@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from vifplug import VIF, Instance, errors
+from vifplug import VIF, Instance, VIFDriver, conf, errors
 from vifplug.host.netlink.socket import Reply, Request, RtSocket
 from vifplug.testing import netns
 from vifplug.testing.host import PrivateHost
@@ -229,11 +229,66 @@ def test_two_passthrough_vifs_on_one_device_conflict(host: PrivateHost) -> None:
     host.ip("link", "del", "up0")
 
 
-def test_vhostuser_on_a_switch_without_dpdk_is_no_success(host: PrivateHost) -> None:
+def refused_beforehand(driver: VIFDriver, wanted: VIF, error: type[errors.VifplugError]) -> str:
+    """Refused with one sentence by can-plug, the dry run and plug, before anything is changed."""
+    [(_, message)] = driver.can_plug([wanted])
+    for attempt in (driver.plan, driver.plug):
+        with pytest.raises(error) as caught:
+            attempt(wanted)
+        assert str(caught.value) == message
+    assert driver.list() == []
+    return message
+
+
+def test_vhostuser_on_a_switch_without_dpdk_is_refused_beforehand(host: PrivateHost) -> None:
+    host.ovs.ctl("add-br", "br-int")
     source = {"path": f"{host.directory}/vhost/sock", "mode": "server", "bridge": "br-int"}
-    with pytest.raises(errors.StepFailed, match="could not open network device"):
-        host.driver.plug(vif("vhostuser", source=source))
-    assert host.ports("br-int") == set()
+    message = refused_beforehand(host.driver, vif("vhostuser", source=source), errors.HostNotReady)
+    assert "this host's Open vSwitch has no interfaces of type dpdkvhostuserclient: start an ovs-vswitchd wi" in message
+    assert not (host.directory / "vhost").exists() and host.ports("br-int") == set()
+
+
+@pytest.mark.parametrize("keys", [{}, {"tap_owner": "libvirt"}, {"source": {"bridge": "br-itn", "hybrid": True}}])
+def test_an_open_vswitch_bridge_is_created_on_request_only(host: PrivateHost, keys: dict[str, Any]) -> None:
+    host.ovs.ctl("add-br", "br-int")
+    wanted = vif(on_ovs=True, **{"source": {"bridge": "br-itn"}, **keys})
+    options = conf.load([str(host.config)])
+    options.set_override("ensure_bridge", False, group="vifplug_ovs")
+    with VIFDriver(options) as driver:
+        message = refused_beforehand(driver, wanted, errors.Missing)
+        assert message == (
+            "Open vSwitch bridge br-itn does not exist on this host: correct the VIF's source (br-int exists), create "
+            "it with 'ovs-vsctl add-br br-itn', or have vifplug create it (source.ensure, or [vifplug_ovs] "
+            "ensure_bridge)"
+        )
+        assert host.ovs.ctl("list-br") == "br-int"
+        ensured = wanted.replace(source=wanted.source.replace(ensure=True))
+        unfounded = wanted.replace(id=OTHER, mac="52:54:00:12:34:57", target="tap-other", source={"bridge": "br-itn"})
+        driver.plug_many([(ensured, None), (unfounded, None)])  # what one of a batch creates is there for the other
+        assert host.ovs.ctl("list-br").split() == ["br-int", "br-itn"]
+        for each in (ID, OTHER):
+            driver.unplug(each)
+        driver.plug(unfounded)
+        host.ovs.ctl("del-br", "br-itn")
+        assert ("ovs-bridge br-itn", "present") in [(each.path, each.wanted) for each in driver.check()]
+        with pytest.raises(errors.Missing, match="br-itn does not exist on this host"):
+            driver.plug(unfounded)
+        driver.unplug(OTHER)
+
+
+def test_a_foreign_port_of_the_same_iface_id_is_refused_and_told(host: PrivateHost) -> None:
+    host.ovs.ctl("add-br", "br-int", "--", "set", "bridge", "br-int", "datapath_type=netdev")
+    leftover = ["add-port", "br-int", "vnet77", "--", "set", "Interface", "vnet77", f"external_ids:iface-id={ID}"]
+    host.ovs.ctl(*leftover, "type=internal")
+    message = refused_beforehand(host.driver, vif(on_ovs=True), errors.Conflict)
+    assert message.startswith(f"iface-id {ID} of VIF {ID} is taken: port vnet77 has it and is not vifplug's: remove it")
+    host.ovs.ctl("del-port", "vnet77")
+    host.driver.plug(vif(on_ovs=True))
+    host.ovs.ctl(*leftover, "type=internal")
+    [difference] = host.driver.check()
+    assert str(difference) == f"iface-id {ID}: expected no other port, got port vnet77 has it and is not vifplug's"
+    host.ovs.ctl("del-port", "vnet77")
+    host.driver.unplug(ID)
 
 
 def test_check_reports_what_differs_and_update_repairs_it(host: PrivateHost) -> None:

@@ -214,7 +214,6 @@ REFUSED = [
     ({"source": on(hybrid=True, port_owner="vifplug")}, "$.source.port_owner", "always vifplug's"),
     ({"source": on(hybrid=True, per_port_bridge=True)}, "$.source.per_port_bridge", "combined with hybrid"),
     ({"source": on(isolate=True), "tap_owner": "libvirt"}, "$.source.isolate", "libvirt creates the port"),
-    ({"source": on(ensure=True)}, "$.source.ensure", "Linux bridge"),
     ({**DELEGATED, "target": None}, "$.target", "for the port that vifplug creates"),
     ({"source": on(port_owner="vifplug"), "virtualport": None}, "$.source.port_owner", "needs virtualport openvswitch"),
     ({"source": on(datapath_type="netdev"), "virtualport": None}, "$.source.datapath_type", "needs virtualport"),

@@ -223,7 +223,7 @@ def test_what_hook_xml_prints_starts_a_guest_that_is_saved_and_restored(
 
 
 def test_a_guest_moves_to_another_host_and_its_port_with_it(guests: LibvirtHost, host: PrivateHost) -> None:
-    with PrivateHost() as there, LibvirtHost(there, hook=HOOK) as destination:
+    with PrivateHost(vifplug_ovs={"ensure_bridge": True}) as there, LibvirtHost(there, hook=HOOK) as destination:
         there.ovs.ctl("add-br", "br-int", "--", "set", "bridge", "br-int", "datapath_type=netdev")
         netns.ip("-n", host.namespace, "link", "add", "wire", "type", "veth", "peer", "wire", "netns", there.namespace)
         for end, address in ((host, "10.9.0.1/24"), (there, "10.9.0.2/24")):

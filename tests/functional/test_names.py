@@ -19,7 +19,7 @@ ALTERNATIVE, OWN = "enp25s0f0", "eno1"
 
 @pytest.fixture(scope="module")
 def host() -> Iterator[PrivateHost]:
-    with PrivateHost() as host:
+    with PrivateHost(vifplug_ovs={"ensure_bridge": True}) as host:
         host.ip("link", "add", OWN, "type", "veth", "peer", "name", "eno1p")
         host.ip("link", "add", "br0", "type", "bridge")
         for name, other in ((OWN, ALTERNATIVE), ("br0", "switch0")):

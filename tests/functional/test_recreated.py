@@ -31,7 +31,7 @@ def vif(form: dict[str, Any], **keys: Any) -> VIF:
 @pytest.fixture(params=["ofport", "none"])
 def place(request: pytest.FixtureRequest) -> Iterator[PrivateHost]:
     """A host with a Linux bridge, for both ways to wait for ovs-vswitchd."""
-    with PrivateHost(vifplug_ovs={"wait": request.param}) as host:
+    with PrivateHost(vifplug_ovs={"wait": request.param, "ensure_bridge": True}) as host:
         host.ip("link", "add", "br0", "up", "type", "bridge")
         yield host
 

@@ -65,7 +65,10 @@ ELEMENTS = dict(elements())
 
 @pytest.fixture(scope="module")
 def libvirt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Libvirt]:
-    with PrivateHost() as host, LibvirtHost(host, cache=libvirt_cache(tmp_path_factory)) as libvirtd:
+    with (
+        PrivateHost(vifplug_ovs={"ensure_bridge": True}) as host,
+        LibvirtHost(host, cache=libvirt_cache(tmp_path_factory)) as libvirtd,
+    ):
         connection = Libvirt(libvirtd.uri)
         yield connection
         connection.close()

@@ -38,7 +38,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
 @pytest.fixture(scope="module")
 def libvirt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LibvirtHost]:
     """libvirtd on the module's host."""
-    with macvtaps.claimed() as first, PrivateHost() as host:
+    with macvtaps.claimed() as first, PrivateHost(vifplug_ovs={"ensure_bridge": True}) as host:
         macvtaps.skip(host.namespace, first)
         with LibvirtHost(host, cache=libvirt_cache(tmp_path_factory)) as libvirt:
             yield libvirt

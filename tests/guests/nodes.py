@@ -51,7 +51,7 @@ class Node:
 def two_nodes(cache: Path) -> Iterator[tuple[Node, Node]]:
     """Two nodes whose Open vSwitch bridges br-int have a trunk to each other. Raises MissingRequirement."""
     with contextlib.ExitStack() as stack:
-        hosts = [stack.enter_context(PrivateHost()) for _ in range(2)]
+        hosts = [stack.enter_context(PrivateHost(vifplug_ovs={"ensure_bridge": True})) for _ in range(2)]
         here, there = (
             Node(stack.enter_context(_libvirt(host, cache)), f"172.30.0.{number}")
             for number, host in enumerate(hosts, start=1)

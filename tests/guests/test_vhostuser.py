@@ -32,7 +32,10 @@ INSTANCE = Instance(uuid="77777777-aaaa-4bbb-8ccc-dddddddddddd", name="web")
 @pytest.fixture(scope="module")
 def libvirt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LibvirtHost]:
     """libvirtd on a host whose switch has DPDK."""
-    with PrivateHost(dpdk=True) as host, LibvirtHost(host, cache=libvirt_cache(tmp_path_factory)) as libvirt:
+    with (
+        PrivateHost(dpdk=True, vifplug_ovs={"ensure_bridge": True}) as host,
+        LibvirtHost(host, cache=libvirt_cache(tmp_path_factory)) as libvirt,
+    ):
         yield libvirt
 
 

@@ -88,7 +88,7 @@ def pci_bus(directory: Path, device: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def machine_host(machine: str, simulated: Simulated) -> Iterator[PrivateHost]:
-    with PrivateHost(namespace=machine, vifplug_ovs={"datapath_type": "system"}) as host:
+    with PrivateHost(namespace=machine, vifplug_ovs={"datapath_type": "system", "ensure_bridge": True}) as host:
         host.ovs.ctl("add-br", "br-int")
         yield host
         host.ovs.ctl("del-br", "br-int")

@@ -26,7 +26,7 @@ OPENVSWITCH = {"source": {"bridge": "br-int"}, "virtualport": {"type": "openvswi
 
 @pytest.fixture(scope="module")
 def module_host() -> Iterator[PrivateHost]:
-    with PrivateHost(vifplug_ovs={"datapath_type": "system"}) as host:
+    with PrivateHost(vifplug_ovs={"datapath_type": "system", "ensure_bridge": True}) as host:
         host.ip("link", "add", "br0", "up", "type", "bridge")
         yield host
         host.ovs.ctl("--if-exists", "del-br", "br-int")

@@ -21,7 +21,7 @@ LINUX = {"source": {"bridge": "br0"}}
 @pytest.fixture(scope="module")
 def module_host() -> Iterator[PrivateHost]:
     """A host with a bridge of each kind."""
-    with PrivateHost(vifplug_ovs={"datapath_type": "system"}) as host:
+    with PrivateHost(vifplug_ovs={"datapath_type": "system", "ensure_bridge": True}) as host:
         host.ovs.ctl("add-br", "br-int")
         host.ip("link", "add", "br0", "up", "type", "bridge", "vlan_filtering", "1", "vlan_default_pvid", "0")
         yield host

@@ -26,6 +26,7 @@ class Home:
         for name, value in {"state_path": self.path / "state", "networks_dir": self.path / "networks.d"}.items():
             options.set_override(name, str(value), group="vifplug")
         options.set_override("connection", f"unix:{self.path}/no-switch", group="vifplug_ovs")
+        options.set_override("ensure_bridge", True, group="vifplug_ovs")
         options.set_override("default_qos_type", None, group="vifplug_ovs")
         return VIFDriver(options, machine=self.machine() if self.machine else None)
 

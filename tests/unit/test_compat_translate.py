@@ -20,7 +20,7 @@ from vifplug.types.hostdev import HostDeviceType
 
 OVS = {"virtualport": {"type": "openvswitch", "interfaceid": PORT}}
 DELEGATED = {"tap_owner": "libvirt", "target": TAP, "mtu": 1450, **OVS}
-ON = {"bridge": "br-int", "datapath_type": "netdev"}
+ON = {"bridge": "br-int", "ensure": True, "datapath_type": "netdev"}
 TRUNK = "tbr-9c4e2f10-6"
 
 

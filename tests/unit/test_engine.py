@@ -74,6 +74,7 @@ class Host:
     def _new_process(self) -> VIFDriver:
         conf = options.load([])
         conf.set_override("state_path", str(self._state()), group="vifplug")
+        conf.set_override("ensure_bridge", True, group="vifplug_ovs")
         conf.set_override("default_qos_type", None, group="vifplug_ovs")
         machine = MemoryHost(self.memory)
         self.drivers.append(VIFDriver(conf, machine=machine))

@@ -102,6 +102,7 @@ def plugged(path: Path, definition: dict[str, Any], vif: VIF) -> str:
     memory.place(LowerDevice(name="br0", up=None, link_kind="bridge"))
     conf = options.load([])
     conf.set_override("state_path", str(path), group="vifplug")
+    conf.set_override("ensure_bridge", True, group="vifplug_ovs")
     conf.set_override("default_qos_type", None, group="vifplug_ovs")
     network = Network.from_data({"name": "red", **definition})
     machine = MemoryHost(memory)

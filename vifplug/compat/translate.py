@@ -146,8 +146,8 @@ def _switched(ask: Translation) -> Document:
 
 
 def _bridge_source(ask: Translation) -> Document:
-    """Return the bridge, and its datapath if it has to be made."""
-    return {"bridge": ask.bridge, "datapath_type": field(ask.profile, "datapath_type") or "system"}
+    """Return the bridge, which os-vif makes if it does not exist, and its datapath if it has to be made."""
+    return {"bridge": ask.bridge, "ensure": True, "datapath_type": field(ask.profile, "datapath_type") or "system"}
 
 
 def _tap_source(ask: Translation, **more: Any) -> Document:

@@ -38,7 +38,14 @@ _DEVICES = (
 _PORTS = (registry.BridgePort, registry.AdoptedBridgePort)
 _SHARED = (registry.SharedBridge, registry.VlanLink)
 _FUNCTIONS = (registry.VirtualFunction, registry.PciFunction)
-_SWITCH = (registry.OvsBridge, registry.OvsPort, registry.OvsIfaceId, registry.AdoptedPort, registry.OvsQdisc)
+_SWITCH = (
+    registry.OvsSwitch,
+    registry.OvsBridge,
+    registry.OvsPort,
+    registry.OvsIfaceId,
+    registry.AdoptedPort,
+    registry.OvsQdisc,
+)
 
 
 Progress = Callable[[int, int], None]

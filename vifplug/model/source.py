@@ -26,7 +26,7 @@ class BridgeSource(Model):
     hybrid: bool = False
     #: name of the Linux bridge of a ``hybrid`` VIF; None: ``qbr`` + the first 11 characters of the VIF's id (as nova)
     hybrid_bridge: DeviceName | None = None
-    #: Create the Linux bridge if it does not exist.
+    #: Create the bridge if it does not exist; False: an Open vSwitch bridge is created if so configured.
     ensure: bool = False
     #: who creates the Open vSwitch port; None: whoever creates the tap. vifplug can create a port before libvirt's tap.
     port_owner: Literal["vifplug", "libvirt"] | None = None
@@ -77,7 +77,7 @@ class Reconnect(Model):
 def _without_bridge(source: Model, names: Iterable[str]) -> Iterator[Problem]:
     """Yield a problem for each field that is set and has no meaning without an Open vSwitch bridge."""
     for name in names:
-        if getattr(source, name) is not None and getattr(source, "bridge", None) is None:
+        if getattr(source, name) and getattr(source, "bridge", None) is None:
             yield Problem(f"$.{name}", 'requires "bridge": it is a setting of the Open vSwitch port')
 
 
@@ -93,6 +93,8 @@ class VhostUserSource(Model):
     reconnect: Reconnect | None = None
     #: Open vSwitch bridge of the port; None: another program has the other end of the socket
     bridge: DeviceName | None = None
+    #: Create ``bridge`` if it does not exist; False: as configured.
+    ensure: bool = False
     #: datapath of ``bridge`` if vifplug creates it; None: as configured
     datapath_type: Datapath | None = None
     #: MTU of the port, in bytes; unlike the VIF's ``mtu`` it is not announced to the guest
@@ -103,7 +105,7 @@ class VhostUserSource(Model):
     def rules(self) -> Iterator[Problem]:
         if self.reconnect and self.reconnect.enabled and self.mode == "server":
             yield Problem("$.reconnect", 'requires "mode": "client": a server waits for connections and makes none')
-        yield from _without_bridge(self, ("datapath_type", "port_mtu"))
+        yield from _without_bridge(self, ("ensure", "datapath_type", "port_mtu"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +118,8 @@ class HostDeviceSource(Model):
     managed: bool = True
     #: Open vSwitch bridge that the VF's representor is plugged into; None: no representor is plugged
     bridge: DeviceName | None = None
+    #: Create ``bridge`` if it does not exist; False: as configured.
+    ensure: bool = False
     #: ``netdev``: the representor is a DPDK port, and the kernel has no device for it
     datapath_type: Datapath | None = None
     #: MTU of a DPDK port, in bytes; for ``datapath_type`` netdev only
@@ -130,7 +134,7 @@ class HostDeviceSource(Model):
         for name in ("remote", "whole"):
             if getattr(self, name) and self.bridge:
                 yield Problem("$.bridge", f'cannot be combined with "{name}": this host has no representor to plug')
-        yield from _without_bridge(self, ("datapath_type", "port_mtu"))
+        yield from _without_bridge(self, ("ensure", "datapath_type", "port_mtu"))
         if self.port_mtu and self.bridge and not self.polled:
             yield Problem("$.port_mtu", 'requires "datapath_type": "netdev": a kernel device has an MTU of its own')
 

@@ -18,9 +18,9 @@ Form = Callable[[Binding], Document]
 
 
 def _on_switch(binding: Binding, **keys: Any) -> Document:
-    """Return the keys of ``source`` for an Open vSwitch bridge."""
+    """Return the keys of ``source`` for an Open vSwitch bridge. Neutron's agents rely on it to be created."""
     datapath = binding.details.get("datapath_type") or binding.details.get("ovs_datapath_type")
-    return {"bridge": binding.bridge, **({"datapath_type": datapath} if datapath else {}), **keys}
+    return {"bridge": binding.bridge, "ensure": True, **({"datapath_type": datapath} if datapath else {}), **keys}
 
 
 def _profile(binding: Binding) -> Document:

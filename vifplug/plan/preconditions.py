@@ -28,12 +28,18 @@ def unmet(desired: Sequence[Resource], observed: Observation) -> Iterator[Vifplu
         desired: all resources of one plan; what one of them makes meets the precondition of another.
         observed: the host as it is, with what `required` names.
     """
-    made = {name for resource in desired for name in resource.links}
+    made = _made(desired)
     for resource in desired:
         for need in resource.requires:
             if need.name not in made:
                 yield from _obstacle(need, observed)
         yield from resource.unmet(observed, made)
+
+
+def _made(desired: Sequence[Resource]) -> set[str]:
+    """Return the names of the links and Open vSwitch bridges that the plan creates if they do not exist."""
+    bridges = {each.name for each in desired if isinstance(each, OvsBridge) and each.ensure}
+    return bridges.union(*(resource.links for resource in desired))
 
 
 def raise_unmet(desired: Sequence[Resource], observed: Observation) -> None:
@@ -51,14 +57,14 @@ def reasons(desired: Sequence[Resource], observed: Observation) -> Iterator[Vifp
 
 def warnings(desired: Sequence[Resource], observed: Observation) -> tuple[str, ...]:
     """Return what lets ``desired`` be reached, and will not work well or is risky: each sentence once."""
-    made = {name for resource in desired for name in resource.links}
+    made = _made(desired)
     return tuple(dict.fromkeys(each for resource in desired for each in resource.warnings(observed, made)))
 
 
 def without_uplink(desired: Sequence[Resource], observed: Observation, vif_id: str) -> Iterator[VifplugError]:
     """Yield an error for each Open vSwitch bridge that a plug would create: a guest on it reaches nobody."""
     for bridge in desired:
-        if isinstance(bridge, OvsBridge) and not bridge.transient and bridge.identity not in observed:
+        if isinstance(bridge, OvsBridge) and bridge.ensure and not bridge.transient and bridge.identity not in observed:
             message = f"{bridge.described} does not exist on this host, and VIF {vif_id} needs it"
             yield Missing(f"{message}: a bridge that plugging creates has no uplink")
 

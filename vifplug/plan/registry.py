@@ -39,6 +39,7 @@ from vifplug.plan.kinds.openvswitch import (
     OvsPort,
     OvsQdisc,
     OvsQos,
+    OvsSwitch,
     OvsVlan,
     osvif_qos_id,
     ovs_uuid,
@@ -65,7 +66,7 @@ RESOURCES: dict[str, type[Resource]] = {
     for cls in (
         *(Tap, LibvirtTap, Macvtap, VethPair, LinuxBridge, BridgePort, LowerDevice, SharedBridge, VlanLink),
         *(VirtualFunction, PciFunction, VhostSocket, SocketDirectory),
-        *(OvsBridge, OvsPort, OvsIfaceId, OvsQdisc),
+        *(OvsSwitch, OvsBridge, OvsPort, OvsIfaceId, OvsQdisc),
         *(AdoptedPort, AdoptedBridgePort),
     )
 }

@@ -58,6 +58,8 @@ class TypeSettings:
     tap_group: int | None = None
     #: the directories below which the sockets of vhost-user may be
     socket_dirs: tuple[str, ...] = SOCKET_DIRS
+    #: create the Open vSwitch bridges that do not exist
+    ensure_bridge: bool = False
     #: datapath type of Open vSwitch bridges that vifplug creates
     datapath_type: str | None = None
     #: QoS type of Open vSwitch ports whose VIF has no bandwidth

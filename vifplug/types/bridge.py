@@ -91,8 +91,6 @@ def _openvswitch_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
     if vif.filterref and not vif.source.hybrid:
         found = capabilities.filterref_beside(OPENVSWITCH)
         yield Problem(found.path, f"{found.message}; set source.hybrid, or leave it out")
-    if vif.source.ensure:
-        yield Problem("$.source.ensure", "is for a Linux bridge: an Open vSwitch bridge is always created")
     yield from broken(host_mac_rule(vif, owner))
     yield from _hybrid_problems(vif) if vif.source.hybrid else _port_problems(vif, owner, _port_owner(vif, owner))
     if vif.source.given and (owner, _port_owner(vif, owner)) != ("libvirt", "vifplug"):

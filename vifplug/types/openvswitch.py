@@ -44,9 +44,14 @@ def on_openvswitch(vif: VIF) -> bool:
 
 
 def bridge(vif: VIF, context: Context) -> OvsBridge:
-    """Return the VIF's bridge, created if it does not exist. Neutron's trunk bridges go with their last port."""
+    """Return the VIF's bridge, which is created on request only. Neutron's trunk bridges go with their last port."""
     name = vif.source.bridge
-    return OvsBridge(name=name, datapath_type=_datapath(vif, context), transient=name.startswith(_TRUNK_BRIDGE))
+    return OvsBridge(
+        name=name,
+        ensure=getattr(vif.source, "ensure", False) or context.settings.ensure_bridge,
+        datapath_type=_datapath(vif, context),
+        transient=name.startswith(_TRUNK_BRIDGE),
+    )
 
 
 def port(vif: VIF, context: Context, name: str) -> OvsPort:
@@ -87,7 +92,7 @@ def own_bridge(vif: VIF, context: Context, tap_port: OvsPort) -> Iterator[OvsBri
     and Neutron see is ready before the guest's tap.
     """
     name, here, there = f"pb{vif.id[:12]}", f"pbp{vif.id}", f"ibp{vif.id}"
-    yield OvsBridge(name=name, datapath_type=_datapath(vif, context), transient=True)
+    yield OvsBridge(name=name, ensure=True, datapath_type=_datapath(vif, context), transient=True)
     yield tap_port.replace(bridge=name, vlan=None, initial=None, external_ids=FrozenMap())
     patch = OvsPort(name=here, owner=vif.id, bridge=name, role="patch", type="patch")
     yield patch.replace(options=FrozenMap({"peer": there}))

@@ -51,6 +51,8 @@ class VdpaSource(Model):
     name: Annotated[str, parse_vdpa_name] | None = None
     #: the Open vSwitch bridge for the representor of its VF
     bridge: DeviceName | None = None
+    #: create the bridge if it does not exist; False: as configured
+    ensure: bool = False
     #: datapath of a bridge that vifplug creates
     datapath_type: Literal["system", "netdev"] | None = None
 

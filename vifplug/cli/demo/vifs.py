@@ -41,7 +41,8 @@ def office(vlan: int) -> str:
 
 
 def _port(vlan: object) -> dict[str, Any]:
-    return {"type": "bridge", "source": {"bridge": SWITCH}, "virtualport": {"type": "openvswitch"}, "vlan": vlan}
+    source = {"bridge": SWITCH, "ensure": True}
+    return {"type": "bridge", "source": source, "virtualport": {"type": "openvswitch"}, "vlan": vlan}
 
 
 def _completed(number: int, name: str, document: dict[str, Any]) -> dict[str, Any]:

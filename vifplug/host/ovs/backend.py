@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
 from vifplug.errors import HostNotReady, Missing, PartlyDone, StepFailed, VifplugError
-from vifplug.host.ovs import adopted, commands, errors, operations, survey, takeover
+from vifplug.host.ovs import adopted, commands, decode, errors, operations, survey, takeover
 from vifplug.host.ovs.apply import apply, apply_steps, commit
 from vifplug.host.ovs.connection import OutcomeUnknown
 from vifplug.host.ovs.decode import Row
@@ -17,7 +17,7 @@ from vifplug.host.ovs.settings import OvsSettings
 from vifplug.host.ovs.transaction import Command
 from vifplug.host.ovs.vswitchd import is_running
 from vifplug.plan.facts import BridgeFacts
-from vifplug.plan.registry import AdoptedPort, Identity, OvsBridge, OvsIfaceId, OvsPort, OvsQdisc, Resource
+from vifplug.plan.registry import AdoptedPort, Identity, OvsBridge, OvsIfaceId, OvsPort, OvsQdisc, OvsSwitch, Resource
 from vifplug.plan.steps import Observed, Step
 
 #: Columns of Open_vSwitch that ovs-vswitchd fills, and their names in `OvsBackend.status`.
@@ -33,7 +33,14 @@ class OvsBackend:
         link_kind: Returns the kind of a network device (IFLA_INFO_KIND; empty for a NIC), or None if there is none.
     """
 
-    resources: ClassVar[tuple[type[Resource], ...]] = (OvsBridge, OvsPort, OvsIfaceId, AdoptedPort, OvsQdisc)
+    resources: ClassVar[tuple[type[Resource], ...]] = (
+        OvsSwitch,
+        OvsBridge,
+        OvsPort,
+        OvsIfaceId,
+        AdoptedPort,
+        OvsQdisc,
+    )
 
     def __init__(
         self,
@@ -56,14 +63,22 @@ class OvsBackend:
         bridges = [each for each in desired if isinstance(each, OvsBridge)]
         ports = [each for each in desired if isinstance(each, OvsPort)]
         ids = [each for each in desired if isinstance(each, OvsIfaceId)]
+        switches = [each for each in desired if isinstance(each, OvsSwitch)]
         queries = [*(operations.read_bridge(bridge.name) for bridge in bridges), *operations.read_iface_ids(ids)]
+        if dpdk := switches and any(port.needs_dpdk for port in ports):
+            queries.append(select(DATABASE, [], ["iface_types"]))
         seen, rows = commands.look(self._pool, [(port.owner, port.role) for port in ports], *queries)
         found = adopted.observe(self._pool, [each for each in desired if isinstance(each, AdoptedPort)])
         for port, stored in zip(ports, seen, strict=True):
             # Under the VIF's row there may be a port of another name: that is not the desired one.
             if stored.port is not None and stored.port.name == port.name:
                 found[port.identity] = Observed(resource=stored.port)
-        found |= _holders(ids, rows[len(bridges) :])
+        missing = [bridge.name for bridge, row in zip(bridges, rows, strict=False) if not row]
+        for switch in switches if missing or dpdk else ():
+            names = self._pool.select(select("Bridge", [], ["name"]))[0] if missing else ()
+            types = rows.pop()[0]["iface_types"] if dpdk else ()
+            offers = switch.trusted(bridges=tuple(row["name"] for row in names), interface_types=types)
+            found[switch.identity] = Observed(resource=offers)
         for bridge, row in zip(bridges, rows, strict=False):
             if row:
                 datapath = row[0]["datapath_type"] or None
@@ -71,6 +86,7 @@ class OvsBackend:
                 found[bridge.identity] = Observed(resource=stored_bridge)
             elif other := self._no_bridge(bridge):
                 found[bridge.identity] = other
+        found |= _holders(ids, rows[len(bridges) :])
         for qdisc in desired:
             if isinstance(qdisc, OvsQdisc) and (root := self._root_qdisc(qdisc.name)) is not None:
                 found[qdisc.identity] = Observed(resource=qdisc.trusted(root=root))
@@ -228,6 +244,7 @@ def _holders(ids: Sequence[OvsIfaceId], found: Iterable[Sequence[Row]]) -> dict[
     for each in ids:
         others = [row for row in named.get(each.name, ()) if row["external_ids"].get(OWNER) != each.owner]
         if others:
-            holders = tuple(f"port {row['name']} has it and {errors.owner(row['external_ids'])}" for row in others)
+            whose = (errors.owner(decode.without(row["external_ids"], "iface-id")) for row in others)
+            holders = tuple(f"port {row['name']} has it and {owner}" for row, owner in zip(others, whose, strict=True))
             observed[each.identity] = Observed(resource=each.trusted(holders=holders))
     return observed

@@ -2,26 +2,50 @@
 
 from __future__ import annotations
 
+import difflib
 import uuid
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from vifplug.errors import Conflict, VifplugError
+from vifplug.errors import Conflict, HostNotReady, Missing, VifplugError
 from vifplug.model.codec import FrozenMap, Model, joined
 from vifplug.model.names import DeviceName, Uuid
-from vifplug.plan.resource import Observation, Ownership, Resource, resettable, uncompared
+from vifplug.plan.resource import Difference, Observation, Ownership, Resource, resettable, uncompared
+
+
+@dataclass(frozen=True, kw_only=True)
+class OvsSwitch(Resource):
+    """What the Open vSwitch of this host has: observed where a bridge is missing, or a port needs DPDK."""
+
+    kind = "ovs-switch"
+    noun = "Open vSwitch"
+    ownership = Ownership.EXTERNAL
+    batched = True
+    name: str = "local"
+    #: the names of its bridges; observed if one is missing
+    bridges: tuple[str, ...] | None = uncompared(default=None)
+    #: Open_vSwitch.iface_types
+    interface_types: tuple[str, ...] = uncompared(default=())
+
+    @classmethod
+    def of(cls, observed: Observation) -> OvsSwitch | None:
+        """Return what was observed of it; None if it was not."""
+        seen = observed.get((cls.kind, "local"))
+        return seen.resource if seen and isinstance(seen.resource, cls) else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class OvsBridge(Resource):
-    """An Open vSwitch bridge: created with ``datapath_type`` if it does not exist; an existing one is not changed."""
+    """An Open vSwitch bridge: with ``ensure`` created if it does not exist; an existing one is not changed."""
 
     kind = "ovs-bridge"
     noun = "Open vSwitch bridge"
     batched = True
     ownership = Ownership.SHARED
     name: DeviceName
+    #: create it if it does not exist
+    ensure: bool = uncompared(default=False, compare=False)
     datapath_type: str | None = uncompared(default=None)
     #: removed with its last port, if vifplug created it
     transient: bool = uncompared(default=False)
@@ -32,6 +56,21 @@ class OvsBridge(Resource):
     @property
     def remove_when_unused(self) -> bool:
         return self.transient
+
+    @property
+    def requires(self) -> tuple[Resource, ...]:
+        return () if self.ensure else (OvsSwitch(),)
+
+    def unmet(self, observed: Observation, made: Collection[str]) -> Iterator[VifplugError]:
+        if self.ensure or self.identity in observed or self.name in made:
+            return
+        switch = OvsSwitch.of(observed)
+        near = difflib.get_close_matches(self.name, (switch and switch.bridges) or (), 1)
+        hint = f"correct the VIF's source ({near[0]} exists)" if near else "correct the VIF's source"
+        create = f"create it with 'ovs-vsctl add-br {self.name}'"
+        allow = "have vifplug create it (source.ensure, or [vifplug_ovs] ensure_bridge)"
+        message = f"{self.described} does not exist on this host: {hint}, {create}, or {allow}"
+        yield Missing(message, resource=self.described)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,19 +158,37 @@ class OvsPort(Resource):
 
     @property
     def requires(self) -> tuple[Resource, ...]:
-        return (OvsIfaceId(name=self.iface_id, owner=self.owner),) if self.iface_id else ()
+        iface_id = (OvsIfaceId(name=self.iface_id, owner=self.owner),) if self.iface_id else ()
+        return (*iface_id, OvsSwitch()) if self.needs_dpdk else iface_id
 
     def unmet(self, observed: Observation, made: Collection[str]) -> Iterator[VifplugError]:
-        seen = observed.get((OvsIfaceId.kind, self.iface_id or ""))
-        if seen and isinstance(seen.resource, OvsIfaceId) and (holders := seen.resource.holders):
+        if holders := self._holders(observed):
             message = f"iface-id {self.iface_id} of VIF {self.owner} is taken: {joined(holders, 'and')}"
-            yield Conflict(
-                f"{message}: remove it (ovs-vsctl del-port), or give the VIF another virtualport.interfaceid"
-            )
+            hint = "remove it (ovs-vsctl del-port), or change virtualport.interfaceid"
+            yield Conflict(f"{message}: {hint}", vif_id=self.owner, resource=f"iface-id {self.iface_id}")
         own = observed.get(self.identity)
         if own and isinstance(own.resource, OvsPort) and own.resource.torn:
             message = f"{self} of VIF {self.owner}: {own.resource.error}"
-            yield Conflict(f"{message}: unplug the VIF, and plug it again")
+            yield Conflict(f"{message}: unplug the VIF, and plug it again", vif_id=self.owner, resource=str(self))
+        switch = OvsSwitch.of(observed) if self.needs_dpdk else None
+        if switch and self.type not in switch.interface_types:
+            message = f"{self} of VIF {self.owner}: this host's Open vSwitch has no interfaces of type {self.type}"
+            hint = "start an ovs-vswitchd with DPDK, and set other_config:dpdk-init=true"
+            yield HostNotReady(f"{message}: {hint}", vif_id=self.owner, resource=str(self))
+
+    def drift(self, observed: Observation) -> Iterator[Difference]:
+        if holders := self._holders(observed):
+            yield Difference(self.owner, f"iface-id {self.iface_id}", "no other port", joined(holders, "and"))
+
+    def _holders(self, observed: Observation) -> tuple[str, ...]:
+        """Return the ports of others that have the iface-id."""
+        seen = observed.get((OvsIfaceId.kind, self.iface_id or ""))
+        return seen.resource.holders if seen and isinstance(seen.resource, OvsIfaceId) else ()
+
+    @property
+    def needs_dpdk(self) -> bool:
+        """Whether only ovs-vswitchd with DPDK has interfaces of its type (ovs-vswitchd.conf.db(5), Interface.type)."""
+        return self.type in ("dpdk", "dpdkvhostuser", "dpdkvhostuserclient")
 
     @property
     def shapes(self) -> bool:
