@@ -151,3 +151,33 @@ def test_the_verb_xml_stays_what_it_was(tmp_path: Path) -> None:
     assert "usage: vifplug xml [-h]" in vifplug("help", "xml").out
     assert "usage: vifplug xml edit [-h]" in vifplug("xml", "edit", "--help").out
     assert "usage: vifplug xml edit [-h]" in vifplug("help", "xml", "edit").out
+
+
+def test_what_goes_is_told_beside_the_result(tmp_path: Path) -> None:
+    file = tmp_path / "pair.xml"
+    twin = f"<mac address='{MAC}'/>"
+    file.write_text(
+        f"<domain><devices><interface type='ethernet'>{twin}<script path='/s\u202e'/></interface>"
+        f"<interface type='user'>{twin}<model type='virtio'/></interface></devices></domain>"
+    )
+    unclear = vifplug("xml", "edit", file, "--mac", MAC, "--bridge", "br0")
+    assert (unclear.code, unclear.out) == (2, "")
+    assert unclear.complaints[0].endswith("(1: type ethernet; 2: type user): select one with --number")
+    answer = vifplug("xml", "edit", file, "--mac", MAC, "--number", "1", "--bridge", "br0")
+    assert answer.code == 0 and "<source bridge='br0'/></interface>" in answer.out
+    [sentence] = answer.complaints
+    assert sentence.startswith(f"{file}: removed <script path='/s") and sentence.endswith(
+        ": type bridge does not support it"
+    )
+
+
+def test_a_vif_of_the_hooks_is_judged_by_its_type(tmp_path: Path) -> None:
+    """Here with a VLAN that no type ethernet has."""
+    interface = f"<interface type='ethernet'><mac address='{MAC}'/><target dev='t0' managed='no'/></interface>"
+    vifs = f"<v:vifs xmlns:v='urn:vifplug:libvirt:domain:1'>{interface}</v:vifs>"
+    file = tmp_path / "web.xml"
+    uuid = "11111111-2222-4333-8444-555555555555"
+    file.write_text(f"<domain><uuid>{uuid}</uuid><metadata>{vifs}</metadata><devices>{interface}</devices></domain>")
+    answer = vifplug("xml", "edit", file, "--mac", MAC, "--vlan", "5", "--in-place")
+    assert answer.code == 2 and "$.vlan" in answer.complaints[0]
+    assert "<vlan>" not in file.read_text()

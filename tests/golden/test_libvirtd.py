@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lxml import etree
@@ -18,6 +19,8 @@ from tests.golden import test_cases, test_networks, test_neutron
 from tests.support.libvirt import Libvirt, Refused
 from tests.support.places import ROOT, libvirt_cache
 from vifplug import VIF, interface_xml
+from vifplug.guest import read
+from vifplug.guest.domain.edit import InterfaceEdit, edited
 from vifplug.testing import schema
 from vifplug.testing.host import PrivateHost
 from vifplug.testing.libvirt import LibvirtHost
@@ -109,6 +112,56 @@ def test_what_libvirtd_can_not_print_is_still_so(libvirt: Libvirt, name: str) ->
 def test_an_address_that_one_machine_has_not_is_refused_for_it(libvirt: Libvirt, name: str) -> None:
     with pytest.raises(Refused, match="Invalid PCI address"):
         libvirt.printed(ELEMENTS[name])
+
+
+# -- edits --------------------------------------------------------------------------------------------------------
+
+MAC = "52:54:00:00:00:01"
+#: what libvirt defines on each type, and another type may not have
+OF_TYPE = {
+    "user": "<source dev='eth0'/><ip address='172.17.2.0' prefix='24'/><route address='10.0.0.0' prefix='8' gateway="
+    "'172.17.2.1'/><portForward proto='tcp'><range start='22' to='2022'/></portForward><backend type='passt' "
+    "logFile='/x'/><script path='/s'/>",
+    "internal": "<source name='i'/><downscript path='/d'/>",
+    "udp": "<source address='127.0.0.1' port='7'><local address='127.0.0.1' port='8'/></source>",
+    "mcast": "<source address='230.0.0.1' port='7'/><tune><sndbuf>9</sndbuf></tune>",
+    "client": "<source address='127.0.0.1' port='7'/><backend logFile='/x'/>",
+    "server": "<source port='7'/><vlan><tag id='4'/></vlan>",
+    "null": "<rom bar='off'/>",
+    "vdpa": "<source dev='/dev/vhost-vdpa-0'/><ip address='10.0.0.1' prefix='24'/><model type='virtio'/>"
+    "<driver rx_queue_size='1024'/>",
+    "ethernet": "<source><ip address='10.0.0.1' prefix='24'/></source><script path='/s'/>"
+    "<target dev='t0' managed='no'/>",
+    "vhostuser": "<source type='unix' path='/s' mode='client'><reconnect enabled='yes' timeout='9'/></source>"
+    "<model type='virtio'/><driver queues='4'/><mtu size='1400'/>",
+    "direct": "<source dev='eno1' mode='passthrough'/><vlan><tag id='4'/></vlan><model type='e1000'/>",
+    "hostdev": "<source><address type='pci' bus='3' slot='16'/></source><driver name='vfio'/><model type='virtio'/>"
+    "<teaming type='transient' persistent='ua-x'/>",
+    "network": "<source network='n' portgroup='p'/><bandwidth><inbound floor='7'/></bandwidth><port isolated='no'/>",
+}
+EDITS = (
+    {"bridge": "br0"},
+    {"bridge": "br0", "virtualport": "openvswitch", "vlan": "101u,1011-1012"},
+    {"network": "red", "portgroup": "p", "vlan": 5},
+)
+
+
+@pytest.mark.parametrize("change", EDITS, ids=lambda change: "-".join(change))
+@pytest.mark.parametrize("kind", OF_TYPE)
+def test_libvirtd_keeps_what_any_edit_of_any_type_comes_to(libvirt: Libvirt, kind: str, change: dict[str, Any]) -> None:
+    managed = " managed='yes'" if kind == "hostdev" else ""
+    before = f"<interface type='{kind}'{managed}><mac address='{MAC}'/>{OF_TYPE[kind]}</interface>"
+    if kind != "user":  # Debian's libvirt 9.0 reads passt's elements and then refuses the backend
+        libvirt.printed(before, "pc")
+    after = edited(before.encode(), MAC, InterfaceEdit.from_data(change)).decode()
+    assert schema.complaint(after) == ""
+    ours, theirs = read.interface(after), read.interface(libvirt.printed(after, "pc"))
+    chosen = {name: getattr(theirs, name) for name in ("model", "virtualport") if name not in change}
+    extra = (each for each in theirs.extra if not each.startswith("<address"))
+    port = (
+        ours.virtualport and theirs.virtualport and ours.virtualport.replace(interfaceid=theirs.virtualport.interfaceid)
+    )
+    assert theirs.replace(extra=tuple(extra)) == ours.replace(**chosen, **({"virtualport": port} if port else {}))
 
 
 def test_no_expected_element_is_left_out() -> None:

@@ -16,6 +16,7 @@ from vifplug import Instance, errors
 from vifplug.compat.libvirt_hook import GuestHook
 from vifplug.guest import read
 from vifplug.guest.domain import metadata
+from vifplug.guest.domain.edit import InterfaceEdit, edited
 from vifplug.model.guestxml import NAMESPACE
 from vifplug.model.nic import FilterRef
 from vifplug.model.vif import VIF
@@ -104,6 +105,12 @@ def test_what_is_printed_is_read_back() -> None:
 
 
 # -- what is refused ----------------------------------------------------------------------------------------------
+
+
+def test_an_edited_guest_starts_with_what_the_edit_says(bench: Host) -> None:
+    xml = edited(domain(INTERFACE, BRIDGE).encode(), MAC, InterfaceEdit.from_data({"vlan": 43})).decode()
+    assert bench.run("prepare", xml) == []
+    assert [entry.vif.vlan and entry.vif.vlan.access for entry in bench.driver.list()] == [43]
 
 
 def test_each_of_a_failover_pair_has_its_own_vif() -> None:

@@ -8,7 +8,10 @@ import pytest
 
 from vifplug import errors
 from vifplug.guest import read
+from vifplug.guest.domain import metadata
 from vifplug.guest.domain.edit import InterfaceEdit, edited
+from vifplug.guest.domain.edit import edit as edit_text
+from vifplug.model.guestxml import NAMESPACE
 from vifplug.testing import schema
 
 MAC = "52:54:00:AB:cd:01"
@@ -384,3 +387,142 @@ def test_a_filter_that_can_not_see_the_port_is_refused() -> None:
     text = lone(b"<source bridge='b'/><filterref filter='clean-traffic'/>")
     message = refused(text, bridge="b", virtualport="openvswitch")
     assert "<filterref>: cannot be combined with virtualport openvswitch" in message and "$" not in message
+
+
+@pytest.mark.parametrize(
+    ("kind", "children", "changes", "sentences"),
+    [
+        (
+            b"hostdev",
+            FUNCTION + b"<driver name='vfio' model='m'/><teaming type='transient' persistent='ua-x'/>",
+            {"bridge": "b"},
+            [
+                "removed <teaming type='transient' persistent='ua-x'/>, name='vfio' of <driver> and model='m' of "
+                "<driver>: type bridge does not support them"
+            ],
+        ),
+        (
+            b"network",
+            b"<source network='n'/><bandwidth><inbound floor='5'/></bandwidth>",
+            {"bridge": "b"},
+            ["removed floor='5' of <inbound>: type bridge does not support it"],
+        ),
+        (
+            b"ethernet",
+            b"<vlan><tag id='5'/></vlan><target dev='t' managed='no'/>",
+            {"network": "n"},
+            [
+                "removed managed='no' of <target>: type network does not support it",
+                "removed <vlan>: it would override the VLAN of the network",
+            ],
+        ),
+        (
+            b"vdpa",
+            VHOST + b"<ip address='10.0.0.1'/>",
+            {"bridge": "b"},
+            ["removed <ip address='10.0.0.1'/>: type bridge "],
+        ),
+        (b"bridge", b"<source bridge='a'/><vlan><tag id='5'/></vlan>", {"bridge": "b", "no_vlan": True}, []),
+    ],
+)
+def test_what_is_removed_without_being_named_is_told(
+    kind: bytes, children: bytes, changes: dict[str, Any], sentences: list[str]
+) -> None:
+    change = InterfaceEdit.from_data(changes)
+    first = edit_text(lone(children, kind), MAC, change)
+    assert len(first.removed) == len(sentences)
+    assert all(found.startswith(sentence) for found, sentence in zip(first.removed, sentences, strict=True))
+    assert edit_text(first.text, MAC, change).removed == ()
+
+
+def test_a_limit_without_its_floor_stays() -> None:
+    limits = b"<bandwidth><inbound average='9' floor='5'/><outbound average='7'/></bandwidth>"
+    result = edit(lone(b"<source network='n'/>" + limits, b"network"), bridge="b")
+    assert result == lone(b"<source bridge='b'/>" + limits.replace(b" floor='5'", b""))
+
+
+def test_an_interface_that_vifplug_does_not_read_can_lose_its_vlan() -> None:
+    vlan = b"<vlan><tag id='5'/></vlan>"
+    assert edit(lone(vlan, b"user"), no_vlan=True) == lone(b"", b"user")
+    assert "connect the interface with --bridge" in refused(lone(b"", b"user"), virtualport="openvswitch")
+    untyped = lone(b"<source network='n'/><virtualport/>", b"network")
+    assert "remove it with --virtualport none" in refused(untyped, bridge="b")
+
+
+# -- one MAC, several interfaces ----------------------------------------------------------------------------------
+
+PAIR = b"<domain><devices>%s%s</devices></domain>" % (
+    lone(b"<source network='n'/><model type='virtio'/><teaming type='persistent'/><alias name='ua-b'/>", b"network"),
+    lone(FUNCTION + b"<teaming type='transient' persistent='ua-b'/>", b"hostdev"),
+)
+
+
+def test_of_a_failover_pair_the_number_selects_one() -> None:
+    message = refused(PAIR, vlan=5)
+    assert "got 2 (1: type network, source n, teaming persistent, alias ua-b; 2: type hostdev, teaming tran" in message
+    assert message.endswith("select one with --number")
+    change = InterfaceEdit.from_data({"vlan": 5})
+    first, second = (edited(PAIR, MAC, change, number=number) for number in (1, 2))
+    vlan = b"<vlan><tag id='5'/></vlan>"
+    assert first == PAIR.replace(b"<source network='n'/>", b"<source network='n'/>" + vlan)
+    assert second == PAIR.replace(FUNCTION, FUNCTION + vlan)
+    with pytest.raises(errors.InvalidRequest, match="expected at least 3 interfaces"):
+        edited(PAIR, MAC, change, number=3)
+
+
+# -- a guest whose VIFs the hook plugs ----------------------------------------------------------------------------
+
+TAP = lone(b"<target dev='tapweb' managed='no'/><model type='virtio'/>", b"ethernet")
+ON_OVS = lone(b"<source bridge='br0'/><vlan><tag id='42'/></vlan><virtualport type='openvswitch'/>")
+JSON = (
+    b'<v:vif>{"id": "4e0b62d3-6c8f-4f0a-9d3b-2f1f2a9c7e11", "type": "bridge", "mac": "52:54:00:ab:cd:01", '
+    b'"source": {"bridge": "br0"}, "virtualport": {"type": "openvswitch"}, "vlan": 42}</v:vif>'
+)
+
+
+def hooked(vif: bytes, interface: bytes = TAP) -> bytes:
+    vifs = f"<v:vifs xmlns:v='{NAMESPACE}'>".encode() + vif + b"</v:vifs>"
+    return b"<domain><uuid>%s</uuid>\n<metadata>%s</metadata>\n<devices>%s</devices></domain>" % (
+        b"11111111-2222-4333-8444-555555555555",
+        vifs,
+        interface,
+    )
+
+
+def prefixed(element: bytes) -> bytes:
+    return element.replace(b"</", b"</v:").replace(b"<", b"<v:").replace(b"<v:/", b"</")
+
+
+@pytest.mark.parametrize("vif", [ON_OVS, prefixed(ON_OVS), JSON], ids=["element", "prefixed", "json"])
+def test_the_vif_of_the_metadata_is_changed_and_not_its_tap(vif: bytes) -> None:
+    text = hooked(vif)
+    assert edit(text, vlan=42) == text
+    assert edit(text, bridge="br0", virtualport="openvswitch") == text
+    result = edit(text, vlan=43)
+    [described] = metadata.guest(result).described
+    assert described.vif.vlan and described.vif.vlan.access == 43
+    assert described.vif == metadata.guest(text).described[0].vif.replace(vlan=43)
+    assert result.endswith(text[text.index(b"<devices>") :]) and result.count(b"br0") == 1
+    change = InterfaceEdit.from_data({"network": "n", "portgroup": "p"})
+    [described] = metadata.guest(edit_text(text, MAC, change).text).described
+    assert (described.vif.type, described.vif.source.portgroup, described.vif.vlan) == ("network", "p", None)
+    assert "would override" in edit_text(text, MAC, change).removed[0]
+
+
+def test_an_interface_becomes_a_tap_with_its_vif() -> None:
+    function = lone(FUNCTION + b"<vlan><tag id='42'/></vlan>", b"hostdev").replace(b"'>", b"' managed='yes'>", 1)
+    text = hooked(function, function.replace(b"<source>", b"<driver name='vfio'/><source>"))
+    result = edit(text, bridge="br0", virtualport="openvswitch")
+    [described] = metadata.guest(result).described
+    assert described.interface and described.interface.type == "ethernet"
+    assert (described.interface.target, described.interface.target_managed) == (described.vif.device, False)
+    assert b"hostdev" not in result and b"vfio" not in result
+    same = edit(text, vlan=43)
+    assert same == text.replace(b"'42'", b"'43'")
+
+
+def test_metadata_that_cannot_be_told_to_belong_elsewhere_is_refused() -> None:
+    assert "VIF 1 of the metadata" in refused(hooked(ON_OVS.replace(b"'42'", b"'4095'")), vlan=5)
+    assert "4095" in refused(hooked(ON_OVS), vlan="42,4095")
+    other = lone(b"<source bridge='c'/>").replace(b"cd:01", b"cd:02")
+    assert edit(hooked(ON_OVS, TAP + other), mac="52:54:00:ab:cd:02", vlan=5).count(b"'42'") == 1

@@ -197,10 +197,14 @@ def takes(path: str, kind: str) -> bool:
     return any(option.path == path and kind in option.types for option in OPTIONS)
 
 
-def is_leftover(tag: str, attributes: Mapping[str, str], was: str, becomes: str) -> bool:
-    """Return whether type ``was`` takes a child element, and the type that the interface ``becomes`` does not."""
-    rules = (rule for rule in CHILDREN if rule.means(tag, attributes))
-    return any(was in rule.types and becomes not in rule.types for rule in rules)
+def attributes(element: str) -> dict[str, str]:
+    """Return the attributes of an element in its normal form."""
+    return dict(_ATTRIBUTE.findall(element[: element.index(">")]))
+
+
+def is_for_others(tag: str, attributes: Mapping[str, str], kind: str) -> bool:
+    """Return whether a child element is for other types of interface than ``kind``."""
+    return any(rule.means(tag, attributes) and kind not in rule.types for rule in CHILDREN)
 
 
 # -- values that VIFs, networks and elements have in common --------------------------------------------------------
@@ -301,16 +305,16 @@ def _options(interface: Interface, when: When) -> Iterator[Problem]:
 def _children(interface: Interface, when: When) -> Iterator[Problem]:
     for element in interface.extra:
         tag = guestxml.tag(element)
-        attributes = dict(_ATTRIBUTE.findall(element[: element.index(">")]))
+        given = attributes(element)
         for rule in CHILDREN:
-            if rule.when == when and interface.type not in rule.types and rule.means(tag, attributes):
+            if rule.when == when and interface.type not in rule.types and rule.means(tag, given):
                 yield Problem("$.guest_xml", f"{rule} is for {_got(rule.types, interface)}")
         if when == "define" and tag == "model" and interface.type != "hostdev":
             yield Problem("$.guest_xml", "<model> is kept verbatim on type hostdev only: set the key model")
         if when == "define" and tag == "tune" and "sndbuf" in element and not _SNDBUF.search(element):
             yield Problem("$.guest_xml", "expected a number of bytes in <sndbuf>")
         if when == "define" and tag == "teaming":
-            yield from _teaming(interface, attributes)
+            yield from _teaming(interface, given)
 
 
 def _got(types: tuple[str, ...], interface: Interface) -> str:
@@ -323,8 +327,10 @@ def _teaming(interface: Interface, attributes: Mapping[str, str]) -> Iterator[Pr
     transient = attributes.get("type") == "transient"
     if transient != ("persistent" in attributes):
         yield Problem("$.guest_xml", "<teaming> type transient names its persistent partner, and only that type")
-    if not transient and interface.model != "virtio":
-        yield Problem("$.guest_xml", f"<teaming> type persistent requires model virtio, got {interface.model}")
+    if not transient and interface.model not in VIRTIO:
+        yield Problem(
+            "$.guest_xml", f"<teaming> type persistent requires a virtio model, got {interface.model or 'none'}"
+        )
 
 
 def _once(interface: Interface) -> Iterator[Problem]:

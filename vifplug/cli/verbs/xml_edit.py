@@ -15,6 +15,7 @@ from vifplug.errors import HostNotReady, InvalidDocument, InvalidRequest
 
 if TYPE_CHECKING:
     from vifplug.guest.domain.edit import InterfaceEdit
+    from vifplug.model.vif import VIF
 
 STDIN = "-"
 
@@ -23,6 +24,9 @@ T = TypeVar("T")
 
 class XmlEdit(Verb):
     """change one interface of a libvirt domain's XML, and keep every other byte.
+
+    What the new connection does not support is removed, and printed on standard error. If vifplug's hook plugs the
+    interface, its VIF in the guest's metadata is changed.
 
     --network and --portgroup remove the VLAN of the interface, which would override the network's, unless --vlan or
     --trunk sets one. The virtualport is kept, unless --virtualport changes it.
@@ -46,18 +50,33 @@ class XmlEdit(Verb):
 
     def _edit(self, path: str, change: InterfaceEdit, parsed_args: argparse.Namespace) -> None:
         from vifplug.cli import documents
-        from vifplug.guest.domain.edit import edited
+        from vifplug.guest.domain import edit
 
         text = documents.read_bytes(path)
-        result = edited(text, parsed_args.mac, change)
+        edited = edit.edit(text, parsed_args.mac, change, number=parsed_args.number)
+        if edited.described:
+            self._check(edited.described.vif)
+        for sentence in edited.removed:
+            self.app.say(f"{path}: {sentence}")
         if not parsed_args.in_place:
             with writing(self.app.stdout):
                 if self.app.stdout.isatty():  # where control characters are escaped
-                    self.app.stdout.write(result.decode(errors="replace"))
+                    self.app.stdout.write(edited.text.decode(errors="replace"))
                 else:
-                    self.app.stdout.buffer.write(result)
-        elif result != text:
-            replace(path, result)
+                    self.app.stdout.buffer.write(edited.text)
+        elif edited.text != text:
+            replace(path, edited.text)
+
+    def _check(self, vif: VIF) -> None:
+        """Raise InvalidRequest for a VIF that its type refuses, as the hook would when the guest starts.
+
+        A network is not looked up: the guest may start on another host.
+        """
+        from vifplug.cli import documents
+
+        if vif.type != "network":
+            with contextlib.suppress(HostNotReady):
+                documents.element(self.app, vif)
 
 
 def replace(path: str, content: bytes) -> None:
@@ -109,6 +128,7 @@ def _connection_options(parser: argparse.ArgumentParser) -> None:
     from vifplug.model.names import parse_device, parse_mac, parse_word
 
     parser.add_argument("--mac", required=True, type=_checked(parse_mac), help="the MAC address of the interface")
+    parser.add_argument("--number", type=int, metavar="N", help="the Nth of the interfaces with this MAC address")
     one = parser.add_mutually_exclusive_group()
     one.add_argument("--network", type=_checked(parse_word), metavar="N", help="connect it to the network N")
     one.add_argument("--bridge", type=_checked(parse_device), metavar="B", help="connect it to the bridge B")

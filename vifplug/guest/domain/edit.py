@@ -5,24 +5,32 @@ The result is read back and validated: as far as the text alone can tell, libvir
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from vifplug.errors import InvalidDocument, InvalidRequest, Problem
-from vifplug.guest import capabilities, parts, read, write, xml
+from vifplug.errors import InvalidDocument, InvalidRequest, Problem, UnknownType
+from vifplug.guest import capabilities, parts, read, write
 from vifplug.guest.domain import spans
 from vifplug.guest.domain.patch import Patch
-from vifplug.guest.domain.spans import Element
+from vifplug.guest.domain.spans import Element, Placed
 from vifplug.guest.interface import in_element
 from vifplug.model.codec import Model, joined
-from vifplug.model.guestxml import quoted
+from vifplug.model.guestxml import NAMESPACE, quoted
 from vifplug.model.names import DeviceName, Word
+from vifplug.model.nic import VF_DRIVERS
 from vifplug.model.virtualport import OPENVSWITCH, PARAMETERS, VirtualPort
 from vifplug.model.vlan import Vlan
 
+if TYPE_CHECKING:
+    from lxml.etree import _Element
+
+    from vifplug.guest.domain.metadata import DescribedVif
+
 #: the path of interfaces, by the root element of the document
 _PATHS = {"domain": ("devices", "interface"), "interface": ()}
+#: how many interfaces with one MAC an error lists
+_SHOWN = 8
 #: the attributes of <source> that are configuration
 _SOURCE = {"bridge": ("bridge",), "network": ("network", "portgroup")}
 
@@ -64,42 +72,87 @@ class InterfaceEdit(Model):
             yield Problem("$", "expected something to change, got nothing")
 
 
-def edited(text: bytes, mac: str, change: InterfaceEdit) -> bytes:
-    """Return the text of a ``<domain>``, or of an ``<interface>`` alone, with the interface of that MAC changed.
+@dataclass(frozen=True, kw_only=True)
+class Edited:
+    """A text with one interface changed."""
 
-    If the interface is as requested already, the text is unchanged.
+    text: bytes
+    #: what was removed although the change does not name it, a sentence each
+    removed: tuple[str, ...] = ()
+    #: the VIF of the guest's metadata that was changed instead of the interface; None if there is none
+    described: DescribedVif | None = None
+
+
+def edited(text: bytes, mac: str, change: InterfaceEdit, *, number: int | None = None) -> bytes:
+    """Return the text of `edit`."""
+    return edit(text, mac, change, number=number).text
+
+
+def edit(text: bytes, mac: str, change: InterfaceEdit, *, number: int | None = None) -> Edited:
+    """Change one interface in the text of a ``<domain>``, or of an ``<interface>`` alone.
+
+    If the guest's metadata describes the interface for vifplug's hook, the VIF there is changed, and the interface only
+    if it has to become a tap. If the interface is as requested already, the text is unchanged.
+
+    Args:
+        text: the domain or interface, in UTF-8.
+        mac: the MAC address of the interface.
+        change: what to change.
+        number: which of the interfaces with this MAC is meant, from 1 on, if there are several.
 
     Raises:
-        InvalidRequest: the text is neither; no interface has the MAC, or several have it; or libvirt would refuse or
-            drop something of the result.
+        InvalidRequest: the text is neither; no interface has the MAC, or several have it and ``number`` is None; or
+            libvirt would refuse or drop something of the result.
     """
-    found = _find(spans.read(text), mac)
-    patch = Patch(text[found.start : found.end], spans.line_indent(text, found.start) or b"")
-    _refuse_running(found)
-    _connect(patch, change)
-    _set_virtualport(patch, change.virtualport)
-    _set_vlan(patch, change)
-    _check(patch)
-    return text[: found.start] + patch.text + text[found.end :]
+    root = spans.read(text)
+    if root.name not in _PATHS:
+        raise InvalidRequest(f"expected a <domain> or one <interface>, got <{root.name[:40]}>")
+    interfaces = spans.paths(root, _PATHS[root.name])
+    place = _find(interfaces, mac, number)
+    if root.name == "domain" and NAMESPACE.encode() in text:
+        from vifplug.guest.domain import edit_metadata
+
+        if described := edit_metadata.find(text, place):
+            return edit_metadata.edit(text, described, change, interfaces[place][0])
+    path, element = interfaces[place]
+    _refuse_running(element)
+    patch = Patch(text, path)
+    removed = apply(patch, change)
+    if patch.text != text or _type(element) in capabilities.SOURCE:
+        _check(patch)
+    return Edited(text=patch.text, removed=tuple(removed))
 
 
 # -- which interface ----------------------------------------------------------------------------------------------
 
 
-def _find(root: Element, mac: str) -> Element:
-    if root.name not in _PATHS:
-        raise InvalidRequest(f"expected a <domain> or one <interface>, got <{root.name[:40]}>")
-    found = [root]
-    for name in _PATHS[root.name]:
-        found = [child for each in found for child in each.all(name)]
-    interfaces = [(_mac(each), each) for each in found]
-    found = [each for its, each in interfaces if its == mac.lower()]
-    if len(found) > 1:
-        raise InvalidRequest(f"expected one interface with MAC {mac}, got {len(found)}: give the <interface> alone")
+def _find(interfaces: Sequence[Placed], mac: str, number: int | None) -> int:
+    """Return the position of the interface."""
+    found = [position for position, (_, each) in enumerate(interfaces) if _mac(each) == mac.lower()]
     if not found:
-        there = joined(dict.fromkeys(its for its, _ in interfaces if its), "and")
+        there = joined(dict.fromkeys(its for _, each in interfaces if (its := _mac(each))), "and")
         raise InvalidRequest(f"expected an interface with MAC {mac}, got {there}")
-    return found[0]
+    if number is None and len(found) == 1:
+        return found[0]
+    if number is None or not 1 <= number <= len(found):
+        shown = "; ".join(f"{nth}: {_shown(interfaces[each][1])}" for nth, each in enumerate(found[:_SHOWN], 1))
+        expected = "one interface" if number is None else f"at least {number} interfaces"
+        raise InvalidRequest(
+            f"expected {expected} with MAC {mac}, got {len(found)} ({shown}): select one with --number"
+        )
+    return found[number - 1]
+
+
+def _shown(interface: Element) -> str:
+    """Return what tells an interface from another with the same MAC."""
+    marks = {"source": ("network", "bridge", "dev"), "target": ("dev",), "alias": ("name",), "teaming": ("type",)}
+    given = [
+        f"{child.tag} {value}"
+        for child in interface.children
+        for name in marks.get(child.tag, ())
+        if (value := child.attributes.get(name))
+    ]
+    return ", ".join([f"type {_type(interface)}", *given])
 
 
 def _mac(interface: Element) -> str:
@@ -119,37 +172,85 @@ def _type(interface: Element) -> str:
 # -- the changes --------------------------------------------------------------------------------------------------
 
 
-def _connect(patch: Patch, change: InterfaceEdit) -> None:
-    """Set type and source, and remove what only the old type can have."""
+def apply(patch: Patch, change: InterfaceEdit) -> list[str]:
+    """Change an interface, and return what was removed although the change does not name it, a sentence each."""
+    removed = _connect(patch, change)
+    _set_virtualport(patch, change.virtualport)
+    if _set_vlan(patch, change):
+        removed.append("removed <vlan>: it would override the VLAN of the network")
+    return removed
+
+
+def _connect(patch: Patch, change: InterfaceEdit) -> list[str]:
+    """Set type and source, and remove what the new type does not support."""
     kind = "bridge" if change.bridge else "network"
     if not (desired := _source(patch, change)):
-        return
+        return []
     found = patch.child("source")
     has = {name: value for name, value in found.attributes.items() if name in _SOURCE[kind]} if found else {}
     was = _type(patch.root)
-    if was != kind:
-        patch.set_type(kind)
-        _drop_leftovers(patch, was, kind)
+    gone = retype(patch, kind) if was != kind else []
     if was != kind or has != desired:
         attributes = "".join(f" {name}='{quoted(value)}'" for name, value in desired.items())
         patch.put("source", f"  <source{attributes}/>\n", ("mac",))
-    target = patch.child("target")
-    if target and target.attributes.get("managed") == "no":
+    if (target := patch.child("target")) and target.attributes.get("managed") == "no":
         patch.drop_attribute(target, "managed")
+        gone.append("managed='no' of <target>")
+    return [unsupported(gone, kind)] if gone else []
 
 
-def _drop_leftovers(patch: Patch, was: str, kind: str) -> None:
-    """Remove what only the old type can have (`vifplug.guest.capabilities`)."""
-    patch.drop_attribute(patch.root, "managed")
-    for each in reversed(patch.root.children):  # from the end, so that the positions of the others stay
-        if capabilities.is_leftover(each.name, each.attributes, was, kind):
-            patch.cut(each)
-    if was == "hostdev":
-        patch.drop_attribute(patch.child("driver"), "name")
-        patch.drop_attribute(patch.child("driver"), "model")
+def unsupported(gone: Sequence[str], kind: str) -> str:
+    """Return the sentence about what was removed because the type has become ``kind``."""
+    return f"removed {joined(gone, 'and')}: type {kind} does not support {'it' if len(gone) == 1 else 'them'}"
+
+
+def retype(patch: Patch, kind: str) -> list[str]:
+    """Give an interface another type, and return what was removed because that type does not support it.
+
+    Its ``<source>`` is the old type's as well, and stays for the caller to replace.
+    """
+    gone: list[str] = []
+    patch.set_type(kind)
+    if (managed := patch.root.attributes.get("managed")) is not None:
+        patch.drop_attribute(patch.root, "managed")
+        gone.append(f"managed='{managed}' of <interface>")
+    children = (each for each in patch.root.children if each.tag != "source")
+    leftover = [each for each in children if capabilities.is_for_others(each.tag, each.attributes, kind)]
+    gone += [_start_tag(patch, each) for each in leftover]
+    for each in reversed(leftover):  # from the end, so that the positions of the others stay
+        patch.cut(each)
+    return [*gone, *_drop_hostdev_driver(patch), *(_drop_floor(patch) if kind != "network" else ())]
+
+
+def _start_tag(patch: Patch, element: Element) -> str:
+    return " ".join(patch.text[element.start : element.inside].decode().split())
+
+
+def _drop_hostdev_driver(patch: Patch) -> Iterator[str]:
+    """Remove the driver of a hostdev: which one of the host detaches the device."""
+    for name in ("name", "model"):
         driver = patch.child("driver")
-        if driver and not driver.attributes and not driver.children:
-            patch.cut(driver)
+        value = driver.attributes.get(name) if driver else None
+        if value is not None and (name == "model" or value in VF_DRIVERS):
+            patch.drop_attribute(driver, name)
+            yield f"{name}='{value}' of <driver>"
+    driver = patch.child("driver")
+    if driver and not driver.attributes and not driver.children:
+        patch.cut(driver)
+
+
+def _drop_floor(patch: Patch) -> Iterator[str]:
+    """Remove the guaranteed rate, which only a network has, and a limit that consisted of it."""
+    if not (bandwidth := patch.child("bandwidth")):
+        return
+    inbound = next((each for each in bandwidth.children if each.tag == "inbound" and "floor" in each.attributes), None)
+    if not inbound:
+        return
+    yield f"floor='{inbound.attributes['floor']}' of <inbound>"
+    if "average" in inbound.attributes:
+        patch.drop_attribute(inbound, "floor")
+    else:
+        patch.cut(inbound if len(bandwidth.children) > 1 else bandwidth)
 
 
 def _source(patch: Patch, change: InterfaceEdit) -> dict[str, str]:
@@ -161,9 +262,12 @@ def _source(patch: Patch, change: InterfaceEdit) -> dict[str, str]:
         source = patch.child("source")
         network = source.attributes.get("network") if source else None
         if not network:
-            kind = _type(patch.root)
-            raise InvalidRequest(f"--portgroup is for an interface of a network, got type {kind}: add --network")
+            raise needs_network(_type(patch.root))
     return parts.given(network=network, portgroup=change.portgroup)
+
+
+def needs_network(kind: str) -> InvalidRequest:
+    return InvalidRequest(f"--portgroup is for an interface of a network, got type {kind}: add --network")
 
 
 def _set_virtualport(patch: Patch, desired: str | None) -> None:
@@ -184,12 +288,16 @@ def _ids(untyped: Element) -> dict[str, str]:
     return {name: given[name] for name in PARAMETERS[OPENVSWITCH] if name in given}
 
 
-def _set_vlan(patch: Patch, change: InterfaceEdit) -> None:
+def _set_vlan(patch: Patch, change: InterfaceEdit) -> bool:
+    """Set or remove the VLAN; return whether one was removed because of the network."""
     if change.vlan:
         if _vlan(patch) != change.vlan:
             patch.put("vlan", write.vlan_element(change.vlan), ("source", "mac"))
-    elif change.no_vlan or change.network or change.portgroup:
+        return False
+    there = patch.child("vlan") is not None
+    if change.no_vlan or change.network or change.portgroup:
         patch.remove("vlan")
+    return there and not change.no_vlan and bool(change.network or change.portgroup)
 
 
 def _vlan(patch: Patch) -> Vlan | None:
@@ -198,11 +306,19 @@ def _vlan(patch: Patch) -> Vlan | None:
         return None
     problems: list[str] = []
     try:
-        element = xml.parse(patch.text[found.start : found.end], "vlan")
-        vlan = Vlan.from_data(parts.vlan(element, "$", lambda _, message: problems.append(message)))
+        vlan = Vlan.from_data(parts.vlan(_parsed(found), "$", lambda _, message: problems.append(message)))
     except InvalidDocument:
         return None
     return None if problems else vlan
+
+
+def _parsed(element: Element) -> _Element:
+    """Return the element without its namespace and text."""
+    from lxml import etree
+
+    made = etree.Element(element.tag, element.attributes)
+    made.extend(map(_parsed, element.children))
+    return made
 
 
 # -- what comes of it ---------------------------------------------------------------------------------------------
@@ -214,14 +330,20 @@ def _check(patch: Patch) -> None:
     if patch.child("vlan") and not capabilities.takes("$.vlan", kind):
         raise InvalidRequest(f"libvirt does not start a guest with a VLAN on type {kind}: {_INSTEAD['vlan']}")
     try:
-        interface = read.interface(patch.text)
+        interface = read.interface(patch.element)
+    except UnknownType:
+        if not patch.child("virtualport"):
+            return
+        message = f"type {kind} has neither VLAN nor virtualport: connect the interface with --bridge or --network"
+        raise InvalidRequest(message) from None
     except InvalidDocument as error:
-        raise InvalidRequest("; ".join(map(in_element, error.problems))) from None
-    if problems := [_advised(problem) for problem in capabilities.refused_at_start(interface)]:
+        raise InvalidRequest("; ".join(map(_advised, error.problems))) from None
+    if problems := [_advised(problem, "remove it") for problem in capabilities.refused_at_start(interface)]:
         raise InvalidRequest(f"libvirt does not start a guest with it: {'; '.join(problems)}")
 
 
-def _advised(problem: Problem) -> str:
+def _advised(problem: Problem, otherwise: str = "") -> str:
     """Return the problem with its remedy."""
     key = problem.path.removeprefix("$.").partition(".")[0]
-    return f"{in_element(problem)}: {_INSTEAD.get(key, 'remove it')}"
+    remedy = _INSTEAD.get(key, otherwise)
+    return f"{in_element(problem)}: {remedy}" if remedy else in_element(problem)

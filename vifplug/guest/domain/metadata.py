@@ -13,8 +13,8 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from vifplug.errors import InvalidDocument, InvalidRequest, Problem
@@ -42,6 +42,8 @@ class DescribedVif:
     child: int
     #: the position of its interface among those of the guest; None if it has none
     place: int | None = None
+    #: the VIF document that its element is, or stands for
+    document: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +111,8 @@ class _Said:
 
     child: int
     document: dict[str, Any]
+    #: the same, as a person has written it
+    written: dict[str, Any]
     vif: VIF
     #: it leaves the id to vifplug
     unnamed: bool
@@ -124,8 +128,9 @@ _Placed = tuple[int, "_Element"]
 def _said(element: _Element, child: int) -> _Said:
     document = _document(element)
     vif = VIF.from_data(document)
+    written = document if element.tag != f"{_OURS}vif" else json.loads(element.text or "")
     unnamed = vif.id == read.default_id(vif.mac, read.teaming_of(vif.guest_xml))
-    return _Said(child, document, vif, unnamed)
+    return _Said(child, document, written, vif, unnamed)
 
 
 def _document(element: _Element) -> dict[str, Any]:
@@ -196,7 +201,7 @@ def _described(said: _Said, candidates: list[_Placed]) -> DescribedVif:
     vif = VIF.from_data({**kept, "guest_xml": own.get("extra", []), **said.document})
     if said.unnamed:
         vif = vif.replace(id=read.default_id(vif.mac, read.teaming_of(vif.guest_xml)))
-    return DescribedVif(vif=vif, interface=interface, child=said.child, place=place)
+    return DescribedVif(vif=vif, interface=interface, child=said.child, place=place, document=said.written)
 
 
 def _numbered(described: list[DescribedVif]) -> tuple[DescribedVif, ...]:

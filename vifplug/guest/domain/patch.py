@@ -1,4 +1,4 @@
-"""Change the text of one ``<interface>`` child by child; the rest keeps its spelling."""
+"""Change one ``<interface>`` in a text, child by child; the rest keeps its spelling."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from vifplug.errors import InvalidRequest
 from vifplug.guest.domain import spans
 from vifplug.guest.domain.spans import Element
+from vifplug.model.guestxml import NAMESPACE
 
 #: blanks and comments that may follow an element on its line, and the end of the line
 _REST_OF_LINE = re.compile(rb"(?:[ \t]|<!--(?:(?!-->)[^\n])*-->)*?(\r?\n)")
@@ -15,20 +16,30 @@ _BLANK_REST = re.compile(rb"[ \t]*\r?\n")
 
 
 class Patch:
-    """``text`` is the element as changed so far; ``indent`` the white space before it on its line."""
+    """``text`` is the document as changed so far; ``path`` leads to the element (`spans.at`).
 
-    def __init__(self, text: bytes, indent: bytes) -> None:
+    The children of an element of vifplug's metadata have its namespace, or none.
+    """
+
+    def __init__(self, text: bytes, path: Iterable[int] = ()) -> None:
         self.text = text
-        self._indent = indent
+        self._path = tuple(path)
+        self._indent = spans.line_indent(text, self.root.start) or b""
 
     @property
     def root(self) -> Element:
         """Return the element, with its positions in the present ``text``."""
-        return spans.read(self.text)
+        return spans.at(self.text, self._path)
+
+    @property
+    def element(self) -> bytes:
+        """The text of the element alone."""
+        root = self.root
+        return self.text[root.start : root.end]
 
     def child(self, name: str) -> Element | None:
         """Return the child of that name. Raises InvalidRequest if there are several: libvirt may use any of them."""
-        found = self.root.all(name)
+        found = [each for each in self.root.children if each.name in (name, f"{NAMESPACE} {name}")]
         if len(found) > 1:
             raise InvalidRequest(f"the interface has <{name}> {len(found)} times: keep one of them")
         return found[0] if found else None
@@ -64,10 +75,11 @@ class Patch:
 
     def set_type(self, value: str) -> None:
         """Give the element's attribute ``type`` a value that needs no escaping."""
-        if found := spans.attribute(self.text, self.root, "type"):
+        root = self.root
+        if found := spans.attribute(self.text, root, "type"):
             self._replace(found.value, found.end, value.encode())
         else:
-            after_name = len(b"<interface")
+            after_name = self.text.index(root.tag.encode(), root.start) + len(root.tag)
             self._replace(after_name, after_name, f" type='{value}'".encode())
 
     def drop_attribute(self, element: Element | None, name: str) -> None:

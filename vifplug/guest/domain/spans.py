@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from xml.parsers import expat
 
@@ -31,9 +32,18 @@ class Element:
     end: int = -1
     children: list[Element] = field(default_factory=list)
 
+    @property
+    def tag(self) -> str:
+        """The name without its namespace."""
+        return self.name.rpartition(" ")[2]
+
     def all(self, name: str) -> list[Element]:
         """Return the children of that name."""
         return [child for child in self.children if child.name == name]
+
+
+#: an element, with the positions of children that lead to it from the root element
+Placed = tuple[tuple[int, ...], Element]
 
 
 @dataclass(frozen=True)
@@ -102,6 +112,27 @@ def _is_utf8(encoding: str) -> bool:
         return codecs.lookup(encoding).name == "utf-8"
     except LookupError:
         return False
+
+
+def at(text: bytes, path: Iterable[int]) -> Element:
+    """Return the element to which the positions of children lead from the root element."""
+    found = read(text)
+    for position in path:
+        found = found.children[position]
+    return found
+
+
+def paths(root: Element, names: Iterable[str]) -> list[Placed]:
+    """Return each element that has those names on the way from the root, ``*`` being any, with its path."""
+    found: list[Placed] = [((), root)]
+    for name in names:
+        found = [
+            ((*path, position), child)
+            for path, element in found
+            for position, child in enumerate(element.children)
+            if name in ("*", child.name)
+        ]
+    return found
 
 
 def line_indent(text: bytes, at: int) -> bytes | None:
