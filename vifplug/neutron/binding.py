@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from vifplug.errors import Problem
-from vifplug.model.codec import MAX_DIGITS, FrozenMap, Model
+from vifplug.errors import InvalidDocument, Problem
+from vifplug.model.codec import MAX_DIGITS, FrozenMap, Model, described
 
 #: NIC_NAME_LEN of nova and Neutron: one less than the kernel's limit
 _NAME_BYTES: Final = 14
@@ -48,7 +48,7 @@ class Binding(Model):
     @property
     def name(self) -> str:
         """Return the device's name on the host: ``devname``, or the one that nova would generate."""
-        return str(self.port.get("devname") or f"nic{self.id}"[:_NAME_BYTES])
+        return text("devname", self.port.get("devname") or f"nic{self.id}"[:_NAME_BYTES])
 
     def named(self, prefix: str) -> str:
         """Return a conventional name: ``qbr``, ``vhu`` ... and the beginning of the id."""
@@ -57,15 +57,15 @@ class Binding(Model):
     @property
     def interface_id(self) -> str:
         """Return the id by which Open vSwitch and its controllers know the port."""
-        return str(self.port.get("ovs_interfaceid") or self.id)
+        return text("ovs_interfaceid", self.port.get("ovs_interfaceid") or self.id)
 
     @property
     def bridge(self) -> str:
         """Return the bridge: the network's, else the binding's, else nova's default for the type."""
         if given := self.network.get("bridge") or self.details.get("bridge_name"):
-            return str(given)[:_NAME_BYTES]
+            return text("binding:vif_details.bridge_name", given)[:_NAME_BYTES]
         if self.vif_type == "bridge" and (network := self.network.get("id") or self.port.get("network_id")):
-            return f"brq{network}"[:_NAME_BYTES]
+            return f"brq{text('network_id', network)}"[:_NAME_BYTES]
         return _INTEGRATION_BRIDGE
 
     @property
@@ -78,9 +78,9 @@ class Binding(Model):
         """Return the host's device of an 802.1Qbg port."""
         for place in (self.details, self.port):
             if found := place.get("physical_interface") or place.get("phys_interface"):
-                return str(found)
+                return text("physical_interface", found)
         found = self.network.get("interface") or self._meta.get("interface")
-        return str(found) if found else None
+        return text("physical_interface", found) if found else None
 
     @property
     def vlan(self) -> Any:
@@ -112,6 +112,13 @@ def in_port(problem: Problem) -> Problem:
         if (problem.path + ".").startswith(f"$.port.{name}."):
             return Problem(problem.path.replace(name, key, 1), problem.message)
     return problem
+
+
+def text(key: str, value: object) -> str:
+    """Return a string or number of the port as a string. Raises InvalidDocument for anything else."""
+    if isinstance(value, (str, int)) and not isinstance(value, bool):
+        return str(value) if isinstance(value, str) else described(value)
+    raise InvalidDocument([Problem(f"$.port.{key}", f"expected a string, got {described(value)}")])
 
 
 def truth(value: object) -> bool:

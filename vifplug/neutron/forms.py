@@ -11,7 +11,7 @@ from typing import Any
 
 from vifplug.errors import InvalidDocument, Problem
 from vifplug.model.virtualport import OPENVSWITCH, QBG, QBH
-from vifplug.neutron.binding import Binding, missing, truth
+from vifplug.neutron.binding import Binding, missing, text, truth
 
 Document = dict[str, Any]
 Form = Callable[[Binding], Document]
@@ -32,7 +32,7 @@ def _function(binding: Binding) -> str:
     address = binding.profile.get("pci_slot")
     if problems := missing("profile", [("pci_slot", address)]):
         raise InvalidDocument(problems)
-    return str(address)
+    return text("binding:profile.pci_slot", address)
 
 
 # -- taps -------------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 from vifplug.errors import InvalidDocument, Problem
 from vifplug.model.bandwidth import Bandwidth
-from vifplug.model.codec import FrozenMap, Model, joined
+from vifplug.model.codec import FrozenMap, Model, described, joined
 from vifplug.model.names import Word, between
 from vifplug.model.nic import MAX_QUEUES, RingSize
 from vifplug.neutron.binding import number, truth
@@ -66,14 +66,15 @@ class Guest(Model):
             yield Problem("$.image.hw_vif_model", f"expected {known} with virt_type {self.virt_type}, got {self.model}")
         flavor, image = self.extra_specs.get("hw:vif_multiqueue_enabled"), self.image.get("hw_vif_multiqueue_enabled")
         if None not in (flavor, image) and truth(flavor) != truth(image):
-            message = f"the flavor has {flavor} and the image {image}: use the same value in both, or only one of them"
+            both = f"the flavor has {_word(flavor)} and the image {_word(image)}"
+            message = f"{both}: use the same value in both, or only one of them"
             yield Problem("$.extra_specs.hw:vif_multiqueue_enabled", message)
 
     @property
     def model(self) -> str | None:
         """Return the model of the guest's NICs; None leaves it to libvirt."""
         if given := self.image.get("hw_vif_model"):
-            return _OLD_NAMES.get(str(given).lower(), str(given).lower())
+            return _OLD_NAMES.get(_word(given).lower(), _word(given).lower())
         return "virtio" if self.use_virtio_for_bridges and self.virt_type in ("kvm", "qemu", "parallels") else None
 
     @property
@@ -90,6 +91,10 @@ class Guest(Model):
         """Return what the flavor says of ``name``, else the image, whose names have ``_`` for ``:``."""
         flavor = self.extra_specs.get(name)
         return truth(self.image.get(name.replace(":", "_")) if flavor is None else flavor)
+
+
+def _word(value: object) -> str:
+    return value if isinstance(value, str) else described(value)
 
 
 def driver(guest: Guest) -> dict[str, Any]:
