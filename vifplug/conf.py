@@ -211,7 +211,15 @@ OVS_OPTIONS: tuple[cfg.Opt, ...] = (
     ),
     cfg.Opt("ssl_ca", PATH, help="File of the CA certificate that verifies ovsdb-server's certificate."),
     cfg.Opt("ssl_certificate", PATH, help="File of the certificate that vifplug presents to ovsdb-server."),
-    cfg.Opt("ssl_key", PATH, help="File of the private key of ssl_certificate."),
+    cfg.Opt(
+        "ssl_key",
+        PATH,
+        help="File of the private key of ssl_certificate. Only its owner and group may have access to it.",
+    ),
+    cfg.StrOpt(
+        "ssl_server_name",
+        help="Host name or address that ovsdb-server's certificate must be for. Unset: the host in connection.",
+    ),
 )
 
 

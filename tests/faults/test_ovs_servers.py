@@ -134,7 +134,13 @@ def test_tcp_works() -> None:
             reach(door, port())
 
 
-def test_tls_works_and_another_ca_is_refused(tmp_path: Path) -> None:
+def test_tcp_to_another_host_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    for host, warned in (("127.0.0.1", 0), ("[::1]", 0), ("192.0.2.1", 1), ("192.0.2.1", 1)):
+        failing(errors.Unavailable, lambda host=host: found(at(f"tcp:{host}:1", 0.2), port()))
+        assert caplog.text.count("anybody on the way may change the switch") == warned
+
+
+def test_tls_works_and_another_ca_name_or_an_open_key_is_refused(tmp_path: Path) -> None:
     for name in ("ours", "other"):
         _certificate(tmp_path, name)
     key, certificate, other = (str(tmp_path / name) for name in ("ours.key", "ours.crt", "other.crt"))
@@ -145,14 +151,32 @@ def test_tls_works_and_another_ca_is_refused(tmp_path: Path) -> None:
         with backend(ovs, connection=remote, ssl_ca=certificate, ssl_certificate=certificate, ssl_key=key) as door:
             reach(door, port())
         with backend(ovs, connection=remote, ssl_ca=other, ssl_certificate=certificate, ssl_key=key) as door:
-            assert "certificate verify failed" in failing(errors.Unavailable, lambda: reach(door, port()))
+            assert "self-signed certificate: set [vifp" in failing(errors.Unavailable, lambda: reach(door, port()))
+        ours = {"connection": remote, "ssl_ca": certificate, "ssl_certificate": certificate, "ssl_key": key}
+        with backend(ovs, **ours, ssl_server_name="ours") as door:
+            reach(door, port())
+        with backend(ovs, **ours, ssl_server_name="other") as door:
+            message = failing(errors.Unavailable, lambda: reach(door, port()))
+            assert "Hostname mismatch, certificate is not valid for 'other'.: set [vifplug_ovs] ssl_server" in message
+        with backend(ovs, **ours | {"connection": remote.replace("127.0.0.1", "localhost")}) as door:
+            assert "not valid for 'localhost'" in failing(errors.Unavailable, lambda: reach(door, port()))
+        os.chmod(key, 0o644)
+        with backend(ovs, **ours) as door:
+            message = failing(errors.HostNotReady, lambda: reach(door, port()))
+            assert (
+                "is open to other users (mode 0644): replace it if they may have read it, and run 'chmod o= " in message
+            )
+        with backend(ovs, **ours | {"ssl_key": f"{key}.none"}) as door:
+            message = failing(errors.HostNotReady, lambda: reach(door, port()))
+            assert "No such file or directory: correct [vifplug_ovs] ssl_key" in message
 
 
 def _certificate(directory: Path, name: str) -> None:
     """A certificate that is its own CA."""
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-         "-subj", f"/CN={name}", "-keyout", directory / f"{name}.key", "-out", directory / f"{name}.crt"],
+         "-subj", f"/CN={name}", "-addext", f"subjectAltName=IP:127.0.0.1,DNS:{name}",
+         "-keyout", directory / f"{name}.key", "-out", directory / f"{name}.crt"],
         check=True, capture_output=True,
     )  # fmt: skip
 

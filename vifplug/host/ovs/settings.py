@@ -30,6 +30,8 @@ class OvsSettings:
     ssl_ca: str | None = None
     ssl_certificate: str | None = None
     ssl_key: str | None = None
+    #: the name that an ssl remote's certificate must have; None: the host of the remote
+    ssl_server_name: str | None = None
 
     def __post_init__(self) -> None:
         if self.wait not in WAITS:
