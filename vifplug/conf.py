@@ -25,7 +25,7 @@ from oslo_config import types as kinds
 from vifplug.errors import InvalidConfig, NotPermitted
 from vifplug.host.ovs.settings import OvsSettings
 from vifplug.model.codec import FrozenMap, joined
-from vifplug.model.names import matching, parse_device
+from vifplug.model.names import matching, parse_device, parse_pci
 from vifplug.networks.resolve import DEFAULT_BRIDGE
 from vifplug.types.base import SOCKET_DIRS, Option, TypeSettings, VIFType
 
@@ -35,6 +35,11 @@ OVS = "vifplug_ovs"
 
 #: largest uid or gid: (uid_t) -1 means "no id" (chown(2), TUNSETOWNER)
 LARGEST_ID = 2**32 - 2
+
+
+def _device(text: str) -> str:
+    """Return the name of a device, which may be an alternative one (ALTIFNAMSIZ: linux/if.h), or its PCI address."""
+    return parse_pci(text) if ":" in text else matching(r"[^\s/:]{1,127}", "a device name")(text)
 
 
 class DescribedOption(kinds.ConfigType):
@@ -79,6 +84,10 @@ REMOTES = strings(
 )
 _OCTAL = strings(r"0?[0-7]{3}", "a mode of three octal digits, such as 0755")
 MODE = DescribedOption(lambda value: int(_OCTAL(value), 8), _OCTAL.type_name)
+DEVICES = DescribedOption(
+    lambda text: tuple(map(_device, filter(None, map(str.strip, text.split(","))))),
+    "names, alternative names or PCI addresses of network devices, separated by commas",
+)
 BRIDGE = DescribedOption(parse_device, "the name of a bridge, at most 15 bytes")
 USER = id_of("user", lambda name: pwd.getpwnam(name).pw_uid)
 GROUP = id_of("group", lambda name: grp.getgrnam(name).gr_gid)
@@ -136,6 +145,14 @@ OPTIONS: tuple[cfg.Opt, ...] = (
         default=list(SOCKET_DIRS),
         help="Directories below which the sockets of vhost-user VIFs may be, as absolute paths. Below them, vifplug "
         "creates missing directories and removes stale sockets, and follows no symbolic link.",
+    ),
+    cfg.Opt(
+        "allow_host_devices",
+        DEVICES,
+        default="",
+        help="The host's own devices that VIFs may have all the same: names, alternative names or PCI addresses, "
+        "separated by commas. Others are refused for passthrough, hostdev, vdpa and source.given while they have "
+        "addresses or routes, are ports of a bridge or a bond, or are no network controllers.",
     ),
     cfg.FloatOpt(
         "lock_timeout",
@@ -231,6 +248,8 @@ class Config:
     networks_dir: str
     #: None: all installed types
     enabled_types: tuple[str, ...] | None
+    #: names and PCI addresses of the host's own devices that VIFs may have
+    allow_host_devices: tuple[str, ...]
     #: seconds
     lock_timeout: float
     ovs: OvsSettings
@@ -299,6 +318,7 @@ def settings(conf: cfg.ConfigOpts, types: Iterable[Kind] = ()) -> Config:
         state_path=own["state_path"],
         networks_dir=own["networks_dir"],
         enabled_types=None if own["enabled_types"] is None else tuple(own["enabled_types"]),
+        allow_host_devices=own["allow_host_devices"],
         lock_timeout=own["lock_timeout"],
         ovs=_record(OvsSettings, every),
         integration_bridge=ovs["integration_bridge"],

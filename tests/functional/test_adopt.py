@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import bridges
 from tests.support.command import vifplug
 from vifplug import VIF, Instance, errors
 from vifplug.guest.domain import live
@@ -54,7 +55,7 @@ RED = (
 @pytest.fixture
 def taken(guests: LibvirtHost, host: PrivateHost) -> Iterator[LibvirtHost]:
     """libvirtd on a host with a Linux bridge and a device for macvtaps; adopted VIFs are forgotten afterwards."""
-    host.ip("link", "add", "br0", "type", "bridge")
+    bridges.add(host, "br0")
     host.ip("link", "add", "low0", "type", "veth", "peer", "low1")
     for device in ("low0", "br0"):
         host.ip("link", "set", "dev", device, "up")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support import bridges
 from tests.support.places import libvirt_cache
 from vifplug.guest import capabilities, read
 from vifplug.testing.host import PrivateHost
@@ -24,7 +25,7 @@ VIRTIO = "<model type='virtio'/><driver %s/>"
 @pytest.fixture(scope="module")
 def libvirt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LibvirtHost]:
     with PrivateHost(vifplug_ovs={"ensure_bridge": True}) as host:
-        host.ip("link", "add", "br0", "type", "bridge")
+        bridges.add(host, "br0")
         host.ip("link", "add", "lower", "type", "veth", "peer", "name", "upper")
         host.ovs.ctl("add-br", "ovs0", "--", "set", "bridge", "ovs0", "datapath_type=netdev")
         with LibvirtHost(host, cache=libvirt_cache(tmp_path_factory)) as libvirtd:

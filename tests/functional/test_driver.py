@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import bridges
 from vifplug import VIF, Instance, VIFDriver, conf, errors
 from vifplug.host.netlink.socket import Reply, Request, RtSocket
 from vifplug.testing import netns
@@ -34,7 +35,7 @@ def vif(type: str = "bridge", *, on_ovs: bool = False, **keys: Any) -> VIF:
 
 @pytest.fixture
 def linux_bridge(host: PrivateHost) -> Any:
-    host.ip("link", "add", "br0", "type", "bridge")
+    bridges.add(host, "br0")
     yield "br0"
     host.ip("link", "del", "br0")
 
@@ -125,22 +126,45 @@ def test_a_bridge_that_filters_no_vlans_is_reported_beforehand(host: PrivateHost
     assert host.driver.can_plug([vif()])
 
 
-@pytest.mark.parametrize(("on_ovs", "sends"), [(True, 3), (False, 9)], ids=["Open vSwitch", "Linux bridge"])
+@pytest.mark.parametrize(
+    ("keys", "sends", "listings"),
+    [
+        ({"on_ovs": True}, 3, 0),
+        ({}, 9, 1),  # the ports of the bridge; none if /sys shows them
+        ({"type": "direct", "source": {"dev": "low0"}}, 3, 3),  # what is on the device, by kind
+        ({"type": "direct", "source": {"dev": "low0", "mode": "passthrough"}}, 3, 5),  # its addresses and routes
+    ],
+    ids=["Open vSwitch", "Linux bridge", "macvtap", "passthrough"],
+)
 def test_preconditions_are_observed_in_the_sends_of_a_plug(
-    host: PrivateHost, linux_bridge: str, monkeypatch: pytest.MonkeyPatch, on_ovs: bool, sends: int
+    host: PrivateHost,
+    linux_bridge: str,
+    monkeypatch: pytest.MonkeyPatch,
+    keys: dict[str, Any],
+    sends: int,
+    listings: int,
 ) -> None:
-    host.ovs.ctl("add-br", "br-int", "--", "set", "bridge", "br-int", "datapath_type=netdev")
+    host.ovs.ctl("--may-exist", "add-br", "br-int", "--", "set", "bridge", "br-int", "datapath_type=netdev")
+    host.ip("link", "add", "low0", "type", "veth", "peer", "name", "low1")
     sent: list[int] = []
-    exchange = RtSocket.exchange
+    listed: list[Request] = []
+    exchange, dump = RtSocket.exchange, RtSocket.dump
 
     def counted(self: RtSocket, messages: Sequence[Request]) -> list[Reply]:
         sent.extend([len(messages)] if messages else [])
         return exchange(self, messages)
 
+    def listing(self: RtSocket, message: Request) -> list[bytes]:
+        listed.append(message)
+        return dump(self, message)
+
     monkeypatch.setattr(RtSocket, "exchange", counted)
-    host.driver.plug(vif(on_ovs=on_ovs))
-    assert len(sent) == sends
+    monkeypatch.setattr(RtSocket, "dump", listing)
+    host.driver.plug(vif(**keys))
+    counts = (len(sent), len(listed))
     host.driver.unplug(ID)
+    host.ip("link", "del", "low0")
+    assert counts == (sends, listings)
 
 
 def test_an_existing_bridge_is_never_altered(host: PrivateHost) -> None:

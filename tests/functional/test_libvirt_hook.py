@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import bridges
 from tests.support.command import vifplug
 from tests.support.places import HOOK
 from vifplug import VIF, Instance
@@ -41,7 +42,7 @@ def plugged(host: PrivateHost) -> list[str]:
 def test_a_guest_has_its_ports_while_it_runs(guests: LibvirtHost, host: PrivateHost) -> None:
     """In both forms: a JSON document says what an element cannot. Queues and MTU are said once, by the interface."""
     id, document = str(uuid.uuid4()), {"id": str(uuid.uuid4()), "type": "bridge", "mac": OTHER}
-    host.ip("link", "add", "br0", "type", "bridge")
+    bridges.add(host, "br0")
     second = TAP.format(OTHER, "tapdb").replace("</int", "<driver queues='2'/><mtu size='1400'/></int")
     text = json.dumps({**document, "source": {"bridge": "br0"}})
     metadata = described(on_openvswitch(), f"<vifplug:vif>{text}</vifplug:vif>")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import bridges
 from vifplug import VIF, errors
 from vifplug.testing.host import PrivateHost
 
@@ -21,7 +22,7 @@ ALTERNATIVE, OWN = "enp25s0f0", "eno1"
 def host() -> Iterator[PrivateHost]:
     with PrivateHost(vifplug_ovs={"ensure_bridge": True}) as host:
         host.ip("link", "add", OWN, "type", "veth", "peer", "name", "eno1p")
-        host.ip("link", "add", "br0", "type", "bridge")
+        bridges.add(host, "br0")
         for name, other in ((OWN, ALTERNATIVE), ("br0", "switch0")):
             host.ip("link", "property", "add", "dev", name, "altname", other)
             host.ip("link", "set", "dev", name, "up")

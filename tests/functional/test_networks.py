@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from tests.support import bridges
 from tests.support.command import Answer, vifplug
 from vifplug.testing.host import PrivateHost
 
@@ -72,9 +73,8 @@ def wires(host: PrivateHost) -> Iterator[None]:
         host.ip("link", "add", near, "type", "veth", "peer", "name", far)
         host.ip("link", "set", far, "up")
     host.ip("link", "set", "wire0", "up")
-    host.ip("link", "add", "br-lab", "type", "bridge")
+    bridges.add(host, "br-lab")
     host.ip("link", "set", "wire2", "master", "br-lab", "up")
-    host.ip("link", "set", "br-lab", "up")
     yield
     for name in (*(near for near, _ in pairs), "br-lab"):
         host.ip("link", "del", name)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import bridges
 from vifplug import VIF
 from vifplug.testing import netns
 from vifplug.testing.host import PrivateHost
@@ -32,7 +33,7 @@ def vif(form: dict[str, Any], **keys: Any) -> VIF:
 def place(request: pytest.FixtureRequest) -> Iterator[PrivateHost]:
     """A host with a Linux bridge, for both ways to wait for ovs-vswitchd."""
     with PrivateHost(vifplug_ovs={"wait": request.param, "ensure_bridge": True}) as host:
-        host.ip("link", "add", "br0", "up", "type", "bridge")
+        bridges.add(host, "br0")
         yield host
 
 

@@ -10,6 +10,7 @@ from functools import partial
 import pytest
 
 from tests.guests.peers import MTU, Peer, peer
+from tests.support import bridges
 from tests.support.places import libvirt_cache, shared
 from vifplug.testing import guests, macvtaps
 from vifplug.testing.guests import BootedGuest, Image
@@ -63,7 +64,8 @@ def peers(host: PrivateHost) -> Iterator[Mapping[str, Peer]]:
     """
     host.ovs.ctl("add-br", "br-int", "--", "set", "bridge", "br-int", "datapath_type=netdev")
     host.ovs.ctl("set", "interface", "br-int", f"mtu_request={MTU}")
-    host.ip("link", "add", "br0", "mtu", str(MTU), "up", "type", "bridge")
+    bridges.add(host, "br0")
+    host.ip("link", "set", "br0", "mtu", str(MTU))
     with ExitStack() as stack:
         places = (("vlan10", 1, None), ("vlan20", 2, None), ("lan", 3, "br0"))
         made = [stack.enter_context(peer(host, *each)) for each in places]

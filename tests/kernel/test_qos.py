@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.kernel.wire import cleared, guest, reaches, until, vif
+from tests.support import bridges
 from vifplug.testing import netns
 from vifplug.testing.host import PrivateHost
 from vifplug.testing.libvirt import LibvirtHost, domain
@@ -27,7 +28,7 @@ OPENVSWITCH = {"source": {"bridge": "br-int"}, "virtualport": {"type": "openvswi
 @pytest.fixture(scope="module")
 def module_host() -> Iterator[PrivateHost]:
     with PrivateHost(vifplug_ovs={"datapath_type": "system", "ensure_bridge": True}) as host:
-        host.ip("link", "add", "br0", "up", "type", "bridge")
+        bridges.add(host, "br0")
         yield host
         host.ovs.ctl("--if-exists", "del-br", "br-int")
 

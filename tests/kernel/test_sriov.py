@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.kernel.nic import FUNCTIONS, Nic
+from tests.kernel.nic import DEVICES, FUNCTIONS, Nic
 from tests.kernel.wire import is_cut_off, link, reaches, until
 from vifplug import VIF, errors
 from vifplug.testing.host import PrivateHost
@@ -31,6 +31,27 @@ def before(nic: Nic) -> Iterator[dict[str, Any]]:
     nic.set(1, "mac 52:54:00:00:00:77 vlan 7 qos 3 spoofchk off trust on")
     yield nic.settings(1)
     nic.set(1, "mac 00:00:00:00:00:00 vlan 0 spoofchk on trust off")
+
+
+# -- the host's own ------------------------------------------------------------------------------------------------
+
+
+def test_a_function_whose_device_the_host_uses_is_not_given_away(host: PrivateHost, nic: Nic) -> None:
+    """The VF as such, as a device, and whole; its physical function as well."""
+    device, address = nic.netdev(0), nic.functions[0]
+    physical = (DEVICES / address / "physfn").resolve().name
+    ip("address", "add", "192.0.2.9/24", "dev", device)
+    ip("address", "add", "198.51.100.9/24", "dev", nic.device)
+    try:
+        passthrough = {"type": "direct", "source": {"dev": device, "mode": "passthrough"}}
+        whole = [{"source": {"address": each, "whole": True}} for each in (address, physical)]
+        for keys, own in (({}, "192.0.2.9"), (passthrough, "192.0.2.9"), (whole[0], "192.0.2.9"), (whole[1], "198.51")):
+            with pytest.raises(errors.Conflict, match=f"is the host's own .address {own}"):
+                host.driver.plug(vif(nic, **keys))
+    finally:
+        ip("address", "flush", "dev", device, "scope", "global")
+        ip("address", "flush", "dev", nic.device, "scope", "global")
+    host.driver.plug(vif(nic))
 
 
 # -- settings -----------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.kernel.wire import cleared, guest, is_cut_off, link, reaches, vif
+from tests.support import bridges
 from vifplug.testing import netns
 from vifplug.testing.host import PrivateHost
 from vifplug.testing.netns import ip
@@ -23,7 +24,7 @@ def module_host() -> Iterator[PrivateHost]:
     """A host with a bridge of each kind."""
     with PrivateHost(vifplug_ovs={"datapath_type": "system", "ensure_bridge": True}) as host:
         host.ovs.ctl("add-br", "br-int")
-        host.ip("link", "add", "br0", "up", "type", "bridge", "vlan_filtering", "1", "vlan_default_pvid", "0")
+        bridges.add(host, "br0", "vlan_filtering", "1", "vlan_default_pvid", "0")
         yield host
         host.ovs.ctl("del-br", "br-int")
 

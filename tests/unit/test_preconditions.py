@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from vifplug.errors import HostNotReady, KernelLacks, Missing, VifplugError
-from vifplug.plan import preconditions
+from vifplug.errors import Conflict, HostNotReady, KernelLacks, Missing, VifplugError
+from vifplug.plan import preconditions, registry
+from vifplug.plan.condition import Condition, Uplink
 from vifplug.plan.registry import (
     BridgePort,
     BridgeVlan,
     LinuxBridge,
     LowerDevice,
     Macvtap,
+    OvsBridge,
+    PciFunction,
     Resource,
     SharedBridge,
     Tap,
     VlanLink,
 )
 from vifplug.plan.steps import Observed
+from vifplug.plan.uses import Use
 
 VIF = "0a1b2c3d-1111-4222-8333-444455556666"
 TAP = Tap(name="tap0", owner=VIF)
@@ -75,3 +81,95 @@ def test_the_device_below_has_to_exist() -> None:
     assert "device eth0 does not exist on this host" in str(error)
     [error] = unmet(VlanLink(name="eth0.5", owner=VIF, physical="eth0", vlan=5), Macvtap(name="mv0", lower="eth0.5"))
     assert "device eth0 does not exist on this host" in str(error)
+
+
+# -- what else uses a device --------------------------------------------------------------------------------------
+
+LOWER = LowerDevice(name="eth0", owner=VIF, taking="passthrough", guest_mac="52:54:00:00:00:01")
+PORT_OF = Use(kind="port", by="bond bond0")
+ALONE = Use(kind="alone", by="ipvlan ip0")
+BESIDE = Use(kind="beside", by="macvtap macvtap3")
+HOST = Use(kind="host", by="address 192.0.2.1/24")
+LOOPBACK = Use(kind="not Ethernet", by="a loopback device")
+
+
+@pytest.mark.parametrize(
+    ("taking", "uses", "reasons"),
+    [
+        ("macvtap", (HOST, BESIDE), []),
+        ("macvtap", (PORT_OF, ALONE), ["is a port of bond bond0", "has ipvlan ip0 on it"]),
+        ("macvtap", (LOOPBACK,), ["is a loopback device"]),
+        ("passthrough", (BESIDE, HOST), ["has macvtap macvtap3 on it, which mode passthrough excludes"]),
+        ("passthrough", (HOST,), ["is the host's own (address 192.0.2.1/24)"]),
+        ("port", (PORT_OF, HOST), ["is the host's own (a port of bond bond0 and address 192.0.2.1/24)"]),
+        ("function", (BESIDE, LOOPBACK), ["is the host's own (macvtap macvtap3 on it)"]),
+        (None, (PORT_OF, HOST), []),
+    ],
+)
+def test_what_else_uses_a_device_keeps_a_vif_from_it(taking: Any, uses: tuple[Use, ...], reasons: list[str]) -> None:
+    lower = LOWER.replace(taking=taking)
+    found = list(preconditions.unmet([lower], {lower.identity: Observed(resource=lower, uses=uses)}))
+    assert len(found) == len(reasons)
+    for error, reason in zip(found, reasons, strict=True):
+        assert str(error).startswith(f"device eth0 {reason}")
+        assert isinstance(error, Conflict) is (uses != (LOOPBACK,)) and error.vif_id == VIF
+        assert (error.option is not None) is ("the host's own" in reason)
+
+
+def test_a_record_does_not_keep_what_is_asked_before_the_first_step() -> None:
+    for each in (LOWER, PciFunction(name="0000:81:02.3", owner=VIF, taking="function"), ENSURED.replace(carries=9000)):
+        [read] = registry.from_json(registry.to_json([each]))
+        assert read == each and not {"taking", "guest_mac", "carries"} & read.to_data().keys()
+
+
+# -- the bridge ---------------------------------------------------------------------------------------------------
+
+
+def bridge_with(*uplinks: Uplink, up: bool = True, accept_ra: int = 0) -> dict[tuple[str, str], Observed]:
+    condition = Condition(up=up, accept_ra=accept_ra, uplinks=uplinks)
+    return {BRIDGE.identity: Observed(resource=BRIDGE, condition=condition)}
+
+
+NIC = Uplink(name="eth0", mtu=1500, passing=True)
+DOWN = Uplink(name="eth1", mtu=9000, passing=False)
+CONTAINER = Uplink(name="veth0", mtu=1500, passing=True, veth=True)
+
+
+@pytest.mark.parametrize(
+    ("observed", "paths"),
+    [
+        (bridge_with(), []),
+        (bridge_with(NIC, DOWN, CONTAINER), []),
+        (bridge_with(DOWN, CONTAINER), ["device eth1 state"]),
+        (bridge_with(CONTAINER), []),
+        (bridge_with(up=False, accept_ra=1), ["bridge br0 state", "bridge br0 accept_ra"]),
+    ],
+)
+@pytest.mark.parametrize("port", [True, False], ids=["as required", "as desired"])
+def test_a_bridge_that_will_not_work_well_is_told(
+    observed: dict[tuple[str, str], Observed], paths: list[str], port: bool
+) -> None:
+    desired = [TAP, PORT] if port else [BRIDGE]
+    found = [*preconditions.drift(desired, observed), *(each for one in desired for each in one.drift(observed))]
+    assert [each.path for each in found] == paths
+    assert len(preconditions.warnings(desired, observed)) == len(paths)
+
+
+def test_the_local_port_of_open_vswitch_is_told_of_while_it_is_up() -> None:
+    bridge = OvsBridge(name="br-int")
+    [local] = preconditions.required([bridge])
+    for up, count in ((True, 1), (False, 0)):
+        seen = {local.identity: Observed(resource=local, condition=Condition(up=up, accept_ra=1))}
+        assert len(preconditions.warnings([bridge], seen)) == count
+        assert len(list(preconditions.drift([bridge], seen))) == count
+
+
+def test_the_uplinks_have_to_carry_the_mtu() -> None:
+    wide = BRIDGE.replace(carries=9000)
+    [error] = preconditions.unmet([wide, PORT], bridge_with(NIC, DOWN))
+    assert str(error).startswith(
+        f"VIF {VIF} requests an MTU of 9000, and a device that leads out of bridge br0 has 1500 (eth0): lower"
+    )
+    assert list(preconditions.unmet([wide], bridge_with(DOWN))) == []
+    [ensured] = preconditions.unmet([ENSURED.replace(carries=1501), PORT], bridge_with(NIC))
+    assert "an MTU of 1501" in str(ensured)

@@ -101,7 +101,7 @@ class Admission:
     def _too_small(self, actual: VIF) -> Iterator[str]:
         name = getattr(actual.source, "bridge", None)
         bridge = self._bridges.get(name) if name and actual.mtu else None
-        if bridge and (message := mtu_problem(actual, bridge.name, bridge.mtu)):
+        if bridge and bridge.openvswitch and (message := mtu_problem(actual, bridge.name, bridge.mtu)):
             yield message
 
     @functools.cached_property

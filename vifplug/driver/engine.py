@@ -299,7 +299,8 @@ class Engine:
                 found.append(Difference(stored.id, "state", "plugged", stored.state))
             desired = stored.resources
             running = any(seen.held for each in desired if (seen := observed.get(each.identity)))
-            differences = steps.differences(desired if running else lasting(desired), observed)
+            required = desired if running else lasting(desired)
+            differences = (*steps.differences(required, observed), *preconditions.drift(required, observed))
             found += [dataclasses.replace(one, vif_id=stored.id) for one in differences]  # a bridge has no owner
         return found
 

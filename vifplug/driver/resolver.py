@@ -150,7 +150,10 @@ def still_adopted(vif: VIF, former: StoredVif | None) -> VIF:
 
 def with_problems(network: Network, devices: Iterable[PoolDevice], host: Host) -> list[PoolDevice]:
     """Return the devices, each with the reason why it cannot be used now."""
-    return [replace(each, problem=each.problem or host.problem(network, each.name)) for each in devices]
+    return [
+        replace(each, problem=each.problem or host.problem(network, each.name, held=bool(each.holders)))
+        for each in devices
+    ]
 
 
 def pool_view(members: Iterable[PoolDeviceFacts], holdings: Iterable[Holding]) -> list[PoolDevice]:

@@ -107,7 +107,8 @@ class VIFDriver:
         self._settings = options.settings(conf, loaded)
         extra = plugins.load_resources()
         ovs = self._settings.ovs if wait is None else dataclasses.replace(self._settings.ovs, wait=wait)
-        self._host = machine or host.Host(ovs, extra, plugins.FactPlugins())
+        allowed = self._settings.allow_host_devices
+        self._host = machine or host.Host(ovs, extra, plugins.FactPlugins(), allowed)
         self._wait = wait
         #: whether ports that need no step are waited for as well
         self._confirms = wait is not None or ovs.wait == FLOWS

@@ -6,11 +6,11 @@ import contextlib
 import dataclasses
 import platform
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from vifplug.errors import Absent, BrokenPlugin, Missing
+from vifplug.errors import Absent, BrokenPlugin, HostNotReady, Missing
 from vifplug.host import names
 from vifplug.host.backend import Backend
 from vifplug.host.sriov import pools
@@ -63,6 +63,7 @@ class Host:
         ovs: OvsSettings,
         extra: Mapping[str, Callable[[], Backend]] = MappingProxyType({}),
         look: Callable[[str, str], Any] | None = None,
+        allowed: Collection[str] = (),
     ) -> None:
         """Describe this host.
 
@@ -70,13 +71,14 @@ class Host:
             ovs: how Open vSwitch is reached.
             extra: the backends of plugins, by kind of resource.
             look: calls the look-ups of plugins; see `vifplug.plan.facts.Facts.look`.
+            allowed: names and PCI addresses of the host's own devices that VIFs may have.
         """
         self._factories: dict[str, Callable[[], Backend]] = {
             **dict.fromkeys((cls.kind for cls in _DEVICES), lambda: self.links.devices),
             **dict.fromkeys((cls.kind for cls in _PORTS), lambda: self.links.ports),
             **dict.fromkeys((cls.kind for cls in _SHARED), lambda: self.links.shared),
             **dict.fromkeys((cls.kind for cls in _SWITCH), lambda: _switch(ovs, self)),
-            **dict.fromkeys((cls.kind for cls in _FUNCTIONS), _functions),
+            **dict.fromkeys((cls.kind for cls in _FUNCTIONS), lambda: _functions(self)),
             **dict.fromkeys((registry.VhostSocket.kind, registry.SocketDirectory.kind), _sockets),
             **extra,
         }
@@ -84,6 +86,7 @@ class Host:
         self._making = threading.RLock()  # making one backend may need another
         self._links: Links | None = None
         self._look = look
+        self._allowed = allowed
         self._sysfs = Sysfs()
 
     # -- state ----------------------------------------------------------------------------------------------------
@@ -136,7 +139,7 @@ class Host:
 
         with self._making:
             if self._links is None:
-                self._links = Links()
+                self._links = Links(self._allowed, self._switch_of)
             return self._links
 
     @property
@@ -190,9 +193,9 @@ class Host:
         """Return the devices of a network's pool, in order."""
         return pools.members(network, self._sysfs)
 
-    def problem(self, network: Network, device: str) -> str:
-        """Return why a device of the pool cannot be used now; empty if it can."""
-        return pools.problem(network, device, self.observe, self._sysfs)
+    def problem(self, network: Network, device: str, *, held: bool = False) -> str:
+        """Return why a device of the pool cannot be used now; empty if it can. ``held``: VIFs have it already."""
+        return pools.problem(network, device, self.observe, self._sysfs, held=held)
 
     def has_device(self, device: str) -> bool:
         """Return whether a network device, or the PCI device at an address, exists."""
@@ -214,6 +217,12 @@ class Host:
         """Return the Open vSwitch port at the other end of a vhost-user socket, and its bridge; None if it has none."""
         with contextlib.suppress(Absent):
             return self.ovs.vhost_port(path)
+        return None
+
+    def _switch_of(self, device: str) -> tuple[str, bool] | None:
+        """See `OvsBackend.place_of`. None as well if Open vSwitch does not answer."""
+        with contextlib.suppress(HostNotReady):
+            return self.ovs.place_of(device)
         return None
 
     def find(self, owner: str) -> list[Resource]:
@@ -253,10 +262,10 @@ class Host:
         return survey.bridges(self.links.all(), switched)
 
 
-def _functions() -> Backend:
+def _functions(host: Host) -> Backend:
     from vifplug.host.sriov.vf import VirtualFunctionBackend
 
-    return VirtualFunctionBackend()
+    return VirtualFunctionBackend(uses=host.links.uses)
 
 
 def _sockets() -> Backend:
@@ -272,4 +281,5 @@ def _switch(settings: OvsSettings, host: Host) -> Backend:
         settings,
         root_qdisc=lambda name: host.links.root_qdisc(name),
         link_kind=lambda name: host.links.link_kind(name),
+        harden=lambda name: host.links.harden(name),
     )

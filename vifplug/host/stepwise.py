@@ -60,7 +60,7 @@ class StepwiseBackend(abc.ABC):
         ``other`` is the other side of a change. A field that is equal on both sides is not part of the change, and may
         have changed since it was observed (the MAC of a VF follows that of its device).
         """
-        seen = self.observe([desired]).get(desired.identity)
+        seen = self.observe([desired.recorded]).get(desired.identity)
         if seen is None:
             return "it does not exist"
         if seen.resource is None or seen.foreign:

@@ -26,7 +26,7 @@ def bridges(links: Sequence[Link], switched: Iterable[BridgeFacts]) -> list[Brid
 
 def devices(links: Iterable[Link]) -> dict[str, dict[str, Any]]:
     """Return the devices on which a macvtap could be created: whether they are up, and their MTU in bytes."""
-    return {link.name: {"up": link.up, "mtu": link.mtu} for link in links if _is_outer(link)}
+    return {link.name: {"up": link.up, "mtu": link.mtu} for link in links if is_outer(link)}
 
 
 def _linux(bridge: Link, links: Iterable[Link]) -> BridgeFacts:
@@ -38,8 +38,9 @@ def _linux(bridge: Link, links: Iterable[Link]) -> BridgeFacts:
 
 def _mtu(ports: Iterable[Link]) -> int | None:
     """Return the smallest MTU of the ports that are not a guest's: frames that leave the host must fit through them."""
-    return min((port.mtu for port in ports if _is_outer(port)), default=None)
+    return min((port.mtu for port in ports if is_outer(port)), default=None)
 
 
-def _is_outer(link: Link) -> bool:
+def is_outer(link: Link) -> bool:
+    """Return whether a port of a bridge leads out of it to something else than a guest."""
     return link.kind not in _INNER and link.name != "lo" and not marked_for(link.alias)

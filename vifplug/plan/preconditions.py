@@ -10,15 +10,20 @@ from collections.abc import Iterator, Sequence
 
 from vifplug.errors import Missing, VifplugError
 from vifplug.plan.kinds.openvswitch import OvsBridge
-from vifplug.plan.resource import Observation, Resource
+from vifplug.plan.resource import Difference, Observation, Resource
 from vifplug.plan.steps import steps_toward
 
 
 def required(desired: Sequence[Resource]) -> list[Resource]:
-    """Return what to observe besides ``desired``, each resource once."""
-    known = {resource.identity for resource in desired}
-    needs = (need for resource in desired for need in resource.requires)
-    return list({need.identity: need for need in needs if need.identity not in known}.values())
+    """Return what to observe besides ``desired``, each resource once: what it requires, and what is related to it."""
+    known = {resource.identity: resource for resource in desired}
+    found = list(desired)
+    for resource in found:  # which grows
+        for need in (*resource.related, *resource.requires):
+            if need.identity not in known:
+                known[need.identity] = need
+                found.append(need)
+    return found[len(desired) :]
 
 
 def unmet(desired: Sequence[Resource], observed: Observation) -> Iterator[VifplugError]:
@@ -34,6 +39,8 @@ def unmet(desired: Sequence[Resource], observed: Observation) -> Iterator[Vifplu
             if need.name not in made:
                 yield from _obstacle(need, observed)
         yield from resource.unmet(observed, made)
+    for need in required(desired):
+        yield from need.unmet(observed, made)
 
 
 def _made(desired: Sequence[Resource]) -> set[str]:
@@ -57,8 +64,14 @@ def reasons(desired: Sequence[Resource], observed: Observation) -> Iterator[Vifp
 
 def warnings(desired: Sequence[Resource], observed: Observation) -> tuple[str, ...]:
     """Return what lets ``desired`` be reached, and will not work well or is risky: each sentence once."""
-    made = _made(desired)
-    return tuple(dict.fromkeys(each for resource in desired for each in resource.warnings(observed, made)))
+    made, everything = _made(desired), (*desired, *required(desired))
+    return tuple(dict.fromkeys(each for resource in everything for each in resource.warnings(observed, made)))
+
+
+def drift(desired: Sequence[Resource], observed: Observation) -> Iterator[Difference]:
+    """Yield the differences in what ``desired`` requires, and in what is related to it."""
+    for need in required(desired):
+        yield from need.drift(observed)
 
 
 def without_uplink(desired: Sequence[Resource], observed: Observation, vif_id: str) -> Iterator[VifplugError]:

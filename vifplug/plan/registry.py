@@ -74,7 +74,7 @@ RESOURCES: dict[str, type[Resource]] = {
 
 def to_json(resources: Iterable[Resource]) -> str:
     """Return the resources as JSON, for the record of what is plugged."""
-    return json.dumps([{"kind": resource.kind, **resource.to_data()} for resource in resources])
+    return json.dumps([{"kind": resource.kind, **resource.recorded.to_data()} for resource in resources])
 
 
 def from_json(text: str, kinds: Mapping[str, type[Resource]] = RESOURCES) -> list[Resource]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import enum
 import operator
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from vifplug.errors import VifplugError
 from vifplug.model.codec import FrozenMap, Model
 from vifplug.model.names import DeviceName, Mtu, SysctlKey, Word
+from vifplug.plan.condition import Condition
+from vifplug.plan.uses import Use
 
 #: ``(kind, name)``, unique on a host
 Identity = tuple[str, str]
@@ -134,6 +136,11 @@ class Resource(Model):
         """What must exist before the first step, unless the same plan creates it; observed with the resource."""
         return ()
 
+    @property
+    def related(self) -> tuple[Resource, ...]:
+        """What `unmet` and `warnings` look at if it exists; observed with the resource."""
+        return ()
+
     def unmet(self, observed: Observation, made: Collection[str]) -> Iterator[VifplugError]:
         """Yield each further precondition that does not hold, as the error to raise: see `vifplug.plan.preconditions`.
 
@@ -159,6 +166,11 @@ class Resource(Model):
             observed: the host as it is, with what `requires` names as far as it exists.
         """
         return iter(())
+
+    @property
+    def recorded(self) -> Resource:
+        """The resource as the record of its VIF has it: without what is asked only before the first step."""
+        return self
 
     @property
     def remove_when_unused(self) -> bool:
@@ -201,6 +213,10 @@ class Observed:
     foreign: str = ""
     #: whether a guest has it open
     held: bool = False
+    #: what else uses it, if the desired resource asks: see `vifplug.plan.uses`
+    uses: Sequence[Use] = ()
+    #: of a device or bridge that exists for itself: see `vifplug.plan.condition`
+    condition: Condition | None = None
 
 
 #: What exists on the machine, by identity

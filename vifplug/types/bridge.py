@@ -146,7 +146,7 @@ def _openvswitch_desired(vif: VIF, context: Context, owner: str | None) -> Itera
 def _port(vif: VIF, context: Context, owner: str | None) -> Iterator[Resource]:
     """Yield the port, on the bridge or on one of its own. libvirt creates its tap later, and shapes it."""
     if vif.source.given:
-        yield LowerDevice(name=vif.device, owner=vif.id, up=None, mtu=vif.mtu)
+        yield LowerDevice(name=vif.device, owner=vif.id, up=None, mtu=vif.mtu, taking="port")
     elif owner == "libvirt":
         yield LibvirtTap(name=vif.device, owner=vif.id, mac=host_mac(vif.mac), mtu=vif.mtu)
     if owner == "vifplug" or vif.source.given:
@@ -165,9 +165,9 @@ def _port(vif: VIF, context: Context, owner: str | None) -> Iterator[Resource]:
 
 def _linux_desired(vif: VIF, context: Context, ours: bool) -> Iterator[Resource]:
     if vif.source.ensure:
-        yield SharedBridge(name=vif.source.bridge, owner=vif.id)
+        yield SharedBridge(name=vif.source.bridge, owner=vif.id, carries=vif.mtu)
     else:
-        yield LowerDevice(name=vif.source.bridge, owner=vif.id, up=None, link_kind="bridge")
+        yield LowerDevice(name=vif.source.bridge, owner=vif.id, up=None, link_kind="bridge", carries=vif.mtu)
     if ours:
         yield tap(vif, context)
         yield _bridge_port(vif, context, vif.source.bridge)

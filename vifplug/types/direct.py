@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from vifplug.errors import Missing, Problem
 from vifplug.guest import capabilities
@@ -100,8 +101,9 @@ def _lower_device(vif: VIF, context: Context, ours: bool) -> Resource:
     passthrough = vif.source.mode == "passthrough"
     profile = vif.virtualport and vif.virtualport.type
     alone = passthrough or (vif.source.mode == "private" and profile == QBH)
+    taken: dict[str, Any] = {"taking": "passthrough" if passthrough else "macvtap", "guest_mac": vif.mac}
     if below := vif.source.vlan_device:
-        return VlanLink(name=vif.source.dev, owner=vif.id, **vars(below), exclusive=alone)
+        return VlanLink(name=vif.source.dev, owner=vif.id, **vars(below), exclusive=alone, **taken)
     device = _device(vif, context)
     return LowerDevice(
         name=device,
@@ -110,6 +112,7 @@ def _lower_device(vif: VIF, context: Context, ours: bool) -> Resource:
         exclusive=alone,
         shared=not alone,
         function=vif.source.address or context.facts.function_of(device),
+        **taken,
     )
 
 

@@ -63,14 +63,16 @@ class HostDeviceType(VIFType):
 
     def desired(self, vif: VIF, context: Context) -> Iterable[Resource]:
         if vif.source.remote or vif.source.whole:
-            yield PciFunction(name=vif.source.address, owner=vif.id)
+            yield PciFunction(name=vif.source.address, owner=vif.id, taking="function")
             return
         if vif.source.polled:
             yield from _polled(vif, context)
             return
         facts = context.facts.virtual_function(vif.source.address)
         profiled = vif.virtualport is not None and vif.virtualport.type == QBH
-        yield virtual_function(vif, facts, mac=None if profiled else vif.mac, with_vlan=vif.source.bridge is None)
+        mac = None if profiled else vif.mac
+        function = virtual_function(vif, facts, mac=mac, with_vlan=vif.source.bridge is None)
+        yield function.replace(taking="function")
         if vif.source.bridge:
             yield from representor.plugged(vif, context, facts)
 
@@ -78,7 +80,7 @@ class HostDeviceType(VIFType):
 def _polled(vif: VIF, context: Context) -> Iterator[Resource]:
     """Yield the representor as a DPDK port (dpdk.org: Ethdev port representors; OVS: topics/dpdk/phy.rst)."""
     physical, number = context.facts.physical_function(vif.source.address)
-    yield PciFunction(name=vif.source.address, owner=vif.id)
+    yield PciFunction(name=vif.source.address, owner=vif.id, taking="function")
     yield openvswitch.bridge(vif, context)
     options = {"dpdk-devargs": f"{physical},representor=[{number}]"}
     yield openvswitch.dpdk_port(vif, context, f"vfr{vif.id[:11]}", "dpdk", options)

@@ -19,7 +19,7 @@ def plugged(vif: VIF, context: Context, facts: VirtualFunctionFacts) -> Iterator
         Missing: the VF has no representor.
     """
     name = _name(vif, facts)
-    yield LowerDevice(name=name, owner=vif.id, sysctls=HARDENED)
+    yield LowerDevice(name=name, owner=vif.id, sysctls=HARDENED, taking="port")
     yield openvswitch.bridge(vif, context)
     yield openvswitch.port(vif, context, name)
 

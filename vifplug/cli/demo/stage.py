@@ -13,6 +13,7 @@ from pathlib import Path
 from vifplug.cli.demo.guests import Booter
 from vifplug.cli.demo.vifs import PLAIN, UPLINK
 from vifplug.errors import HostNotReady, Missing, NotPermitted
+from vifplug.host.links import sysctls
 from vifplug.testing import MissingRequirement, macvtaps, needs, netns
 from vifplug.testing.guests import Image
 from vifplug.testing.host import PrivateHost
@@ -80,3 +81,5 @@ def _furnish(host: PrivateHost) -> None:
         "link set dev wire up",
     ):
         host.ip(*command.split())
+    with host.inside():
+        sysctls.write(PLAIN, {"ipv6/accept_ra": "0"})

@@ -11,8 +11,12 @@ from typing import Any, ClassVar, cast
 from vifplug import errors
 from vifplug.host.links import devnode, sysctls, tap
 from vifplug.host.links.base import NetlinkBackend
+from vifplug.host.links.uplinks import uplinks
+from vifplug.host.links.uses import DeviceUses
+from vifplug.host.netlink.client import Netlink
 from vifplug.host.netlink.messages import Link, LinkChange
 from vifplug.host.netlink.socket import NetlinkRefused, explained, explaining
+from vifplug.plan.condition import Condition
 from vifplug.plan.registry import (
     Device,
     Identity,
@@ -53,6 +57,10 @@ class DeviceBackend(NetlinkBackend):
 
     resources: ClassVar[tuple[type[Resource], ...]] = (Tap, LibvirtTap, VethPair, LinuxBridge, Macvtap, LowerDevice)
 
+    def __init__(self, netlink: Netlink | None = None, uses: DeviceUses | None = None) -> None:
+        super().__init__(netlink)
+        self._uses = uses or DeviceUses(self._netlink)
+
     def observe(self, desired: Sequence[Resource]) -> dict[Identity, Observed]:
         """Send one RTM_GETLINK for each link, by name; see `vifplug.host.backend.Backend.observe`."""
         links = self._netlink.links(name for resource in desired for name in _names(resource))
@@ -60,7 +68,19 @@ class DeviceBackend(NetlinkBackend):
         # the links below macvtaps and at the other ends of veth pairs
         others = self._netlink.named(link.link for link in made if link.link and link.kind in ("veth", "macvtap"))
         seen = {resource.identity: _observed(resource, links, others) for resource in desired}
-        return {identity: each for identity, each in seen.items() if each is not None}
+        found = {identity: each for identity, each in seen.items() if each is not None}
+        lowers = [each for each in desired if isinstance(each, LowerDevice) and each.identity in found]
+        # a batch has one bridge for many VIFs
+        conditions = {name: self._condition(links[name], each) for name, each in {e.name: e for e in lowers}.items()}
+        for each in lowers:
+            uses = self._uses.of(links[each.name], each.taking, each.owner, each.guest_mac) if each.taking else ()
+            condition = conditions[each.name]
+            found[each.identity] = dataclasses.replace(found[each.identity], condition=condition, uses=uses)
+        return found
+
+    def _condition(self, link: Link, desired: LowerDevice) -> Condition:
+        ports = uplinks(self._netlink, link) if desired.link_kind == link.kind == "bridge" else ()
+        return Condition(up=link.up, accept_ra=link.accept_ra, uplinks=ports)
 
     def make(self, after: Resource) -> None:
         """See `StepwiseBackend.make`."""
@@ -176,6 +196,10 @@ class DeviceBackend(NetlinkBackend):
 def _explained(refused: NetlinkRefused, after: Resource, doing: str) -> errors.VifplugError:
     if refused.code == errno.EOPNOTSUPP and isinstance(after, LinuxBridge) and after.vlan_filtering:
         return errors.KernelLacks(f"{after}: vlan_filtering is not supported: this kernel has no bridge VLAN filtering")
+    if refused.code in (errno.EBUSY, errno.EINVAL) and isinstance(after, Macvtap):
+        # what is in this namespace was looked for before; a container's macvlan is in another (`vifplug.plan.uses`)
+        message = f"{after}: could not {doing} on {after.lower}: {refused}; something uses {after.lower}"
+        return errors.Conflict(f"{message}, perhaps a macvlan or ipvlan of a container: choose another device")
     return explained(refused, after, doing)
 
 

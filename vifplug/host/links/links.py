@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import time
+from collections.abc import Collection, Sequence
 
+from vifplug.host.links import sysctls
 from vifplug.host.links.devices import DeviceBackend, birth_group, is_free
 from vifplug.host.links.ports import BridgePortBackend
 from vifplug.host.links.shared import SharedLinkBackend
+from vifplug.host.links.uses import DeviceUses, Switch
 from vifplug.host.netlink.client import Netlink
 from vifplug.host.netlink.messages import Link, LinkChange
 from vifplug.host.netlink.socket import explaining
-from vifplug.plan.registry import Device, LinuxBridge, Macvtap, Resource, Tap, VethPair, mark
+from vifplug.plan.registry import HARDENED, Device, LinuxBridge, Macvtap, Resource, Tap, VethPair, mark
+
+_log = logging.getLogger(__name__)
+
+#: seconds: how long ovs-vswitchd may take to create the local port of a bridge
+_APPEARS = 1.0
 
 
 class Links:
-    """The links of the network namespace in which it is first used, and their backends. Thread-safe."""
+    """The links of the network namespace in which it is first used, and their backends. Thread-safe.
 
-    def __init__(self) -> None:
+    ``allowed`` and ``switch`` are those of `DeviceUses`.
+    """
+
+    def __init__(self, allowed: Collection[str] = (), switch: Switch = lambda name: None) -> None:
         self._netlink = Netlink()
-        self.devices = DeviceBackend(self._netlink)
+        self.uses = DeviceUses(self._netlink, allowed, switch)
+        self.devices = DeviceBackend(self._netlink, self.uses)
         self.ports = BridgePortBackend(self._netlink)
         self.shared = SharedLinkBackend(self._netlink)
 
@@ -38,6 +51,21 @@ class Links:
         """Return the kind of a link (``bridge``; empty for a NIC); None if there is no such device."""
         link = self._netlink.link(device)
         return link.kind if link else None
+
+    def harden(self, device: str) -> None:
+        """Turn off IPv6 on the local port of a bridge that vifplug created on Open vSwitch, which is down until then.
+
+        ovs-vswitchd creates the port a little later than the bridge, or much later if it does not run.
+        Equivalent to: sysctl -w net.ipv6.conf.DEVICE.disable_ipv6=1
+        """
+        deadline = time.monotonic() + _APPEARS
+        while self._netlink.link(device) is None:
+            if time.monotonic() > deadline:
+                message = "%s has no device yet, and accepts router advertisements of guests once it has one and is up"
+                _log.warning(f"bridge {message}: run 'sysctl -w net/ipv6/conf/%s/disable_ipv6=1' then", device, device)
+                return
+            time.sleep(_APPEARS / 100)
+        sysctls.write(device, HARDENED)
 
     def all(self) -> list[Link]:
         """Return every link of the namespace: for pictures and reports, never for a plug."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from vifplug.host.netlink import messages, socket
 from vifplug.host.netlink.messages import Link, LinkChange, VfAttribute, encoded
 from vifplug.host.netlink.socket import NetlinkRefused, Request
 
 _WITHOUT_STATISTICS = messages.RTEXT_FILTER_SKIP_STATS
+_RTA_OIF = 4  # linux/rtnetlink.h
 
 
 class Netlink:
@@ -50,8 +52,56 @@ class Netlink:
 
         Equivalent to: ip -details link show
         """
-        request = encoded(messages.RTM_GETLINK, socket.NLM_F_DUMP, [["IFLA_EXT_MASK", _WITHOUT_STATISTICS]])
-        return [messages.parsed(reply) for reply in self._socket.dump(request)]
+        return [messages.parsed(reply) for reply in self._listed()]
+
+    def ports_of(self, index: int, *, without: str) -> list[Link]:
+        """Return the ports of a bridge, without those of a kind. Equivalent to: ip link show master NAME"""
+        replies = self._listed([["IFLA_MASTER", index]])
+        return [messages.parsed(reply) for reply in replies if messages.place(reply).kind != without]
+
+    def stacked_on(self, index: int, kinds: Iterable[str]) -> list[Link]:
+        """Return the links of these kinds on a device. Equivalent to: ip -details link show type KIND, for each kind
+
+        The kernel lists the links of one kind, or all of them if it has no such kind (net/core/rtnetlink.c,
+        linkinfo_to_kind_ops). In that case no further kind is listed.
+        """
+        kinds, found = tuple(kinds), dict[int, bytes]()
+        for kind in kinds:
+            replies = self._listed([["IFLA_LINKINFO", {"attrs": [["IFLA_INFO_KIND", kind]]}]])
+            places = [messages.place(reply) for reply in replies]
+            pairs = zip(replies, places, strict=True)
+            found |= {place.index: reply for reply, place in pairs if place.below == index and place.kind in kinds}
+            if any(place.kind != kind for place in places):
+                break
+        return list(map(messages.parsed, found.values()))
+
+    def addresses(self, index: int) -> list[str]:
+        """Return the addresses of a device, without the link-local ones of IPv6.
+
+        Equivalent to: ip address show dev NAME
+        """
+        body = struct.pack("=BBBBI", 0, 0, 0, 0, index)  # struct ifaddrmsg: linux/if_addr.h
+        return self._texts((messages.RTM_GETADDR, socket.NLM_F_DUMP, body), messages.parsed_address)
+
+    def routes(self, index: int) -> list[str]:
+        """Return the destinations of the routes through a device (``default`` is one), without those of its addresses.
+
+        Equivalent to: ip route show table all dev NAME; ip -6 route show table all dev NAME
+        """
+        body = struct.pack("=BBBBBBBBI", *[0] * 9) + struct.pack("=HHI", 8, _RTA_OIF, index)  # struct rtmsg
+        return self._texts((messages.RTM_GETROUTE, socket.NLM_F_DUMP, body), messages.parsed_route)
+
+    def _listed(self, attributes: Sequence[Sequence[Any]] = ()) -> list[bytes]:
+        """Return the links that match the attributes, or all of them."""
+        mask = ["IFLA_EXT_MASK", _WITHOUT_STATISTICS]
+        return self._socket.dump(encoded(messages.RTM_GETLINK, socket.NLM_F_DUMP, [*attributes, mask]))
+
+    def _texts(self, request: Request, parsed: Callable[[bytes], str | None]) -> list[str]:
+        try:
+            found = map(parsed, self._socket.dump(request))
+        except NetlinkRefused as refused:
+            raise socket.explained(refused, "network devices", "read their addresses and routes") from refused
+        return sorted({text for text in found if text})
 
     def create(self, name: str, settings: LinkChange) -> None:
         """Create a link. Raises NetlinkRefused, with EEXIST if the name is in use.

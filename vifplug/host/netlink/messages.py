@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,8 +15,10 @@ from vifplug.host.netlink.socket import HEADER, NLM_F_ACK, Request, attribute_li
 
 # linux/rtnetlink.h
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK, RTM_GETVLAN = 16, 17, 18, 19, 114
+RTM_GETADDR, RTM_GETROUTE = 22, 26
 RTEXT_FILTER_VF, RTEXT_FILTER_SKIP_STATS = 1, 8
-IFF_UP, IFF_PROMISC = 0x1, 0x100  # linux/if.h
+IFF_UP, IFF_LOOPBACK, IFF_PROMISC = 0x1, 0x8, 0x100  # linux/if.h
+_ARPHRD_ETHER = 1  # linux/if_arp.h
 AF_BRIDGE = 7  # linux/socket.h
 
 #: one IFLA_VF_* attribute and its value
@@ -44,6 +47,14 @@ class Link:
     master: int | None = None
     queues: int = 1
     qdisc: str | None = None
+    #: whether it is an Ethernet device, and no loopback
+    ethernet: bool = True
+    #: its alternative names, and the address of its PCI function (IFLA_PARENT_DEV_NAME: Linux 5.14)
+    aliases: tuple[str, ...] = ()
+    #: bytes; 0: no limit
+    max_mtu: int = 0
+    #: its sysctl accept_ra; 0 if it ignores router advertisements for another reason (net/ipv6/ndisc.c, ipv6_accept_ra)
+    accept_ra: int = 0
     data: Mapping[str, Any] = field(default_factory=dict)
     port: Mapping[str, Any] = field(default_factory=dict)
     vfs: Mapping[int, VfInfo] = field(default_factory=dict)
@@ -171,8 +182,60 @@ def parsed_vlans(message: bytes) -> Iterator[tuple[int, int]]:
             yield from ((vid, flags) for vid in range(first, last + 1))
 
 
+# linux/if_link.h, linux/if_addr.h, linux/rtnetlink.h
+_IFLA_LINK, _IFLA_LINKINFO, _IFLA_INFO_KIND, _IFLA_LINK_NETNSID = 5, 18, 1, 37
+_IFA_ADDRESS, _IFA_LOCAL, _RTA_DST = 1, 2, 1
+_RTPROT_KERNEL, _RTN_UNICAST, _RT_SCOPE_LINK = 2, 1, 253
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a link is: its index, that of the link below (None: another namespace's, or none), and its kind."""
+
+    index: int
+    below: int | None
+    kind: str
+
+
+def place(reply: bytes) -> Place:
+    """Return where the link in an RTM_NEWLINK is: far cheaper than `parsed`, for listings of which few links matter."""
+    found = dict(attribute_list(reply[HEADER.size + 16 :]))  # after struct ifinfomsg
+    [index] = struct.unpack_from("=i", reply, HEADER.size + 4)
+    below = found.get(_IFLA_LINK) if _IFLA_LINK_NETNSID not in found else None
+    kind = dict(attribute_list(found.get(_IFLA_LINKINFO, b""))).get(_IFLA_INFO_KIND, b"")
+    return Place(index, struct.unpack("=I", below)[0] if below else None, kind.rstrip(b"\0").decode())
+
+
+def parsed_address(reply: bytes) -> str | None:
+    """Return the address in an RTM_NEWADDR with its prefix; None if it is link-local, as the kernel's own are."""
+    family, prefix, _, scope = reply[HEADER.size : HEADER.size + 4]
+    found = dict(attribute_list(reply[HEADER.size + 8 :]))  # after struct ifaddrmsg
+    if family == socket.AF_INET6 and scope == _RT_SCOPE_LINK:
+        return None
+    return f"{socket.inet_ntop(family, found.get(_IFA_LOCAL) or found[_IFA_ADDRESS])}/{prefix}"
+
+
+def parsed_route(reply: bytes) -> str | None:
+    """Return the destination in an RTM_NEWROUTE; None if the kernel made the route for an address or for itself."""
+    family, length, _, _, _, protocol, _, kind = reply[HEADER.size : HEADER.size + 8]
+    if protocol == _RTPROT_KERNEL or kind != _RTN_UNICAST or family not in (socket.AF_INET, socket.AF_INET6):
+        return None
+    found = dict(attribute_list(reply[HEADER.size + 12 :]))  # after struct rtmsg
+    if not length:
+        return "default"
+    return f"{socket.inet_ntop(family, found[_RTA_DST])}/{length}"
+
+
+_ACCEPT_RA_ALWAYS = 2  # also with forwarding on: Documentation/networking/ip-sysctl.rst
+
 #: the fields of `Link` that are one attribute; one that the kernel leaves out has the field's default
-_READ = {**_PLAIN, "name": "IFLA_IFNAME", "queues": "IFLA_NUM_RX_QUEUES", "qdisc": "IFLA_QDISC"}
+_READ = {
+    **_PLAIN,
+    "name": "IFLA_IFNAME",
+    "queues": "IFLA_NUM_RX_QUEUES",
+    "qdisc": "IFLA_QDISC",
+    "max_mtu": "IFLA_MAX_MTU",
+}
 
 
 def parsed(reply: bytes) -> Link:
@@ -189,12 +252,26 @@ def parsed(reply: bytes) -> Link:
         up=bool(message["flags"] & IFF_UP),
         promiscuous=bool(message["flags"] & IFF_PROMISC),
         carrier=bool(get("IFLA_CARRIER")),
+        ethernet=message["ifi_type"] == _ARPHRD_ETHER and not message["flags"] & IFF_LOOPBACK,
+        aliases=tuple(filter(None, (*_altnames(get("IFLA_PROP_LIST")), get("IFLA_PARENT_DEV_NAME")))),
+        accept_ra=_accept_ra(_nested(_nested(get("IFLA_AF_SPEC")).get("AF_INET6")).get("IFLA_INET6_CONF")),
         kind=info.get("IFLA_INFO_KIND") or "",
         data=_nested(info.get("IFLA_INFO_DATA")),
         port=_nested(info.get("IFLA_INFO_SLAVE_DATA")),
         vfs=dict(_vf(dict(vf["attrs"])) for _, vf in (vfs["attrs"] if vfs else ())),
         **{name: value for name, value in found.items() if value is not None},
     )
+
+
+def _altnames(properties: Any) -> Iterator[str]:
+    return (name for kind, name in (properties or {"attrs": ()})["attrs"] if kind == "IFLA_ALT_IFNAME")
+
+
+def _accept_ra(conf: Mapping[str, int] | None) -> int:
+    """Return what `Link.accept_ra` says of IFLA_INET6_CONF, which a device without IPv6 does not have."""
+    if not conf or conf["disable_ipv6"] or (conf["forwarding"] and conf["accept_ra"] != _ACCEPT_RA_ALWAYS):
+        return 0
+    return conf["accept_ra"]
 
 
 def _nested(value: Any) -> dict[str, Any]:

@@ -31,6 +31,7 @@ class OvsBackend:
         settings: How Open vSwitch is reached, and how long a change may take.
         root_qdisc: Returns the kind of a device's root qdisc in the kernel (``htb``), or None if it is not known.
         link_kind: Returns the kind of a network device (IFLA_INFO_KIND; empty for a NIC), or None if there is none.
+        harden: Keeps guests from configuring this host through the local port of a bridge that was created.
     """
 
     resources: ClassVar[tuple[type[Resource], ...]] = (
@@ -47,10 +48,12 @@ class OvsBackend:
         settings: OvsSettings,
         root_qdisc: Callable[[str], str | None],
         link_kind: Callable[[str], str | None] = lambda name: None,
+        harden: Callable[[str], None] = lambda name: None,
     ) -> None:
         self.settings = settings
         self._root_qdisc = root_qdisc
         self._link_kind = link_kind
+        self._harden = harden
         self._pool = Pool(settings)
 
     def close(self) -> None:
@@ -95,6 +98,13 @@ class OvsBackend:
     def vhost_port(self, path: str) -> tuple[str, str] | None:
         """Return the port at the other end of a vhost-user socket, and its bridge; None if there is none."""
         return adopted.vhost_port(self._pool, path)
+
+    def place_of(self, port: str) -> tuple[str, bool] | None:
+        """Return the bridge that has a port of this name, and whether the port is a guest's; None if there is none."""
+        found, interfaces = self._pool.select(select("Port", is_named(port), ["_uuid"]), takeover.read_mark(port))
+        [bridges] = self._pool.select(operations.read_bridge_of(found[0]["_uuid"])) if found else [[]]
+        ids = interfaces[0]["external_ids"] if interfaces else {}
+        return (str(bridges[0]["name"]), OWNER in ids or "iface-id" in ids) if bridges else None
 
     def find(self, owner: str) -> list[OvsPort]:
         """Return the ports that carry the mark of a VIF. Scans all interfaces: only for an unplug without a record."""
@@ -164,7 +174,10 @@ class OvsBackend:
         stored = [step for step in steps if not isinstance(step.subject, OvsQdisc)]
         if stored:
             apply_steps(self._pool, [self._with_defaults(step) for step in stored], self.settings.wait)
-            done.extend(stored)
+            done.extend(stored)  # what cannot be hardened is undone
+        for step in stored:
+            if step.before is None and isinstance(step.after, OvsBridge):
+                self._harden(step.after.name)
         removed = {(step.subject.name, step.subject.owner) for step in stored if step.after is None}
         for step in steps:
             if isinstance(step.subject, OvsQdisc):

@@ -10,10 +10,11 @@ from vifplug.host.sriov.sysfs import Sysfs
 from vifplug.model.names import is_pci
 from vifplug.model.network import Network
 from vifplug.plan.facts import PoolDeviceFacts
-from vifplug.plan.registry import Identity, LowerDevice, names_of
+from vifplug.plan.registry import Identity, LowerDevice, PciFunction, Resource, names_of
 from vifplug.plan.steps import Observed
+from vifplug.plan.uses import Taking, obstacles
 
-Observe = Callable[[Iterable[LowerDevice]], Mapping[Identity, Observed]]
+Observe = Callable[[Iterable[Resource]], Mapping[Identity, Observed]]
 
 
 def members(network: Network, sysfs: Sysfs) -> list[PoolDeviceFacts]:
@@ -34,19 +35,21 @@ def members(network: Network, sysfs: Sysfs) -> list[PoolDeviceFacts]:
     ]
 
 
-def problem(network: Network, device: str, observe: Observe, sysfs: Sysfs) -> str:
+def problem(network: Network, device: str, observe: Observe, sysfs: Sysfs, *, held: bool = False) -> str:
     """Return why a device of the pool cannot be used now; empty if it can.
 
-    The VF devices of a ``pf`` may be down, because vifplug and libvirt set them up; the PF must be up.
+    The VF devices of a ``pf`` may be down, because vifplug and libvirt set them up; the PF must be up. What uses a
+    device that VIFs have (``held``) is theirs.
     """
-    if not network.pf and not is_pci(device):
-        return _state(device, observe)
-    try:
-        pf = network.pf or sysfs.virtual_function(device).pf
-    except Missing as error:
-        return f"cannot be used ({error})"
-    state = _state(pf, observe)
-    return state and f"cannot be used (its physical function {pf} {state})"
+    pf = device
+    if network.pf or is_pci(device):
+        try:
+            pf = network.pf or sysfs.virtual_function(device).pf
+        except Missing as error:
+            return f"cannot be used ({error})"
+    if state := _state(pf, observe):
+        return state if pf == device else f"cannot be used (its physical function {pf} {state})"
+    return "" if held else _in_use(network, device, observe)
 
 
 def _of_pf(network: Network, pf: str, sysfs: Sysfs) -> Iterator[PoolDeviceFacts]:
@@ -57,6 +60,16 @@ def _of_pf(network: Network, pf: str, sysfs: Sysfs) -> Iterator[PoolDeviceFacts]
         name = address if network.form == "hostdev" else device
         lacking = "" if name else "has no network device: a guest or vfio uses the function"
         yield PoolDeviceFacts(name=name or address, names=names_of(device, address), problem=lacking)
+
+
+def _in_use(network: Network, device: str, observe: Observe) -> str:
+    """Return why something else keeps a VIF from having a device of the pool; empty if nothing does."""
+    taking: Taking = "passthrough" if network.mode == "passthrough" else "macvtap"
+    function = PciFunction(name=device, taking="function") if is_pci(device) else None
+    desired = function or LowerDevice(name=device, taking=taking)
+    seen = observe([desired]).get(desired.identity)
+    found = obstacles("function" if function else taking, seen.uses) if seen else ()
+    return next((obstacle.reason for obstacle in found), "")
 
 
 def _state(device: str, observe: Observe) -> str:

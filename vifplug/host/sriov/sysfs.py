@@ -118,6 +118,14 @@ class Sysfs:
         """Return the netdev of the PCI function at an address; None if there is none."""
         return next(iter(_netdevs(self._pci / address)), None)
 
+    def devices_of(self, address: str) -> list[str]:
+        """Return the netdevs of the PCI function at an address."""
+        return _netdevs(self._pci / address)
+
+    def pci_class(self, address: str) -> str:
+        """Return the class of a PCI function, such as ``0x020000``; empty if it is not known."""
+        return _text(self._pci / address / "class")
+
     def has(self, address: str) -> bool:
         """Return whether a PCI device exists at an address."""
         return (self._pci / address).exists()

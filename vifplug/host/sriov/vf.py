@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from vifplug import errors
 from vifplug.host.links.base import NetlinkBackend
+from vifplug.host.links.uses import DeviceUses
 from vifplug.host.netlink.client import Netlink
 from vifplug.host.netlink.messages import LINK_STATES, VLAN_PROTOCOLS, VfAttribute, VfInfo
 from vifplug.host.netlink.socket import NetlinkRefused, explained, explaining
@@ -14,9 +16,12 @@ from vifplug.host.sriov.sysfs import Sysfs
 from vifplug.model.codec import joined
 from vifplug.plan.registry import Identity, PciFunction, Resource, VirtualFunction
 from vifplug.plan.steps import Observed, compare
+from vifplug.plan.uses import Use
 
 _LINK_STATES = {word: number for number, word in LINK_STATES.items()}
 _PROTOCOLS = {word: number for number, word in VLAN_PROTOCOLS.items()}
+#: PCI classes of network controllers, and of InfiniBand on a serial bus (PCI Code and ID Assignment: 02h; 0Ch, 06h)
+_NETWORK_CLASSES = ("0x02", "0x0c06")
 #: A VF without a MAC; drivers that refuse all zeros take the second value (libvirt: virNetDevSetNetConfig)
 _NO_MAC, _NO_MAC_LOCAL = "00:00:00:00:00:00", "02:00:00:00:00:00"
 
@@ -26,9 +31,12 @@ class VirtualFunctionBackend(NetlinkBackend):
 
     resources: ClassVar[tuple[type[Resource], ...]] = (VirtualFunction, PciFunction)
 
-    def __init__(self, netlink: Netlink | None = None, sysfs: Sysfs | None = None) -> None:
+    def __init__(
+        self, netlink: Netlink | None = None, sysfs: Sysfs | None = None, uses: DeviceUses | None = None
+    ) -> None:
         super().__init__(netlink)
         self._sysfs = sysfs or Sysfs()
+        self._uses = uses or DeviceUses(self._netlink)
 
     def observe(self, desired: Sequence[Resource]) -> dict[Identity, Observed]:
         """See `vifplug.host.backend.Backend.observe`. Equivalent to: ip link show dev PF"""
@@ -40,7 +48,19 @@ class VirtualFunctionBackend(NetlinkBackend):
                     found[each.identity] = Observed(resource=each)
             elif each.pf in pfs and (message := pfs[each.pf].vfs.get(each.number)):
                 found[each.identity] = Observed(resource=record(each, message))
+        for each in desired:
+            if isinstance(each, PciFunction) and each.taking and each.identity in found:
+                uses = tuple(self._uses_of(each.name))
+                found[each.identity] = dataclasses.replace(found[each.identity], uses=uses)
         return found
+
+    def _uses_of(self, address: str) -> Iterator[Use]:
+        """Yield why the host needs the function: it is no NIC, or the host uses one of its network devices."""
+        if not self._uses.allows(address):
+            kind = self._sysfs.pci_class(address)
+            if kind and not kind.startswith(_NETWORK_CLASSES):
+                yield Use(kind="host", by=f"PCI class {kind}, which is no network controller")
+            yield from self._uses.named(self._sysfs.devices_of(address))
 
     def make(self, after: Resource) -> None:
         """Raise Missing: vifplug creates no VF."""

@@ -10,9 +10,11 @@ from typing import Annotated, Literal
 
 from vifplug.errors import HostNotReady, InvalidDocument, KernelLacks, Problem, VifplugError
 from vifplug.model.codec import FrozenMap, Model, joined
-from vifplug.model.names import AnyMac, DeviceName, Mac, PciAddress, SocketPath, SysctlKey, Word, between
+from vifplug.model.names import AnyMac, DeviceName, Mac, Mtu, PciAddress, SocketPath, SysctlKey, Word, between
+from vifplug.plan.condition import Condition, Defect, defects, too_narrow
 from vifplug.plan.resource import (
     Device,
+    Difference,
     Observation,
     Ownership,
     Resource,
@@ -22,6 +24,7 @@ from vifplug.plan.resource import (
     resettable,
     uncompared,
 )
+from vifplug.plan.uses import Taking, obstacles
 
 #: of a user or a group, as the kernel has it
 UserId = Annotated[int, between(0, 2**32 - 1)]
@@ -66,7 +69,8 @@ class Macvtap(Device):
 
     @property
     def requires(self) -> tuple[Resource, ...]:
-        return (LowerDevice(name=self.lower, owner=self.owner, up=None),)
+        taking: Taking = "passthrough" if self.mode == "passthrough" else "macvtap"
+        return (LowerDevice(name=self.lower, owner=self.owner, up=None, taking=taking, guest_mac=self.mac),)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +162,16 @@ class SharedBridge(SharedLink):
     """A Linux bridge, created without delay, spanning tree and multicast snooping, as os-vif does."""
 
     kind = "shared-bridge"
+    #: as in `LowerDevice`
+    carries: Mtu | None = uncompared(default=None, compare=False)
+
+    @property
+    def recorded(self) -> Resource:
+        return self.trusted(carries=None)
+
+    @property
+    def related(self) -> tuple[Resource, ...]:
+        return (LowerDevice(name=self.name, owner=self.owner, up=None, link_kind="bridge", carries=self.carries),)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,10 +182,18 @@ class VlanLink(SharedLink):
     physical: DeviceName = uncompared()
     vlan: Annotated[int, between(1, 4094)] = uncompared()
     exclusive: bool = uncompared(default=False)
+    #: as in `LowerDevice`
+    taking: Taking | None = uncompared(default=None, compare=False)
+    guest_mac: Mac | None = uncompared(default=None, compare=False)
 
     @property
     def requires(self) -> tuple[Resource, ...]:
-        return (LowerDevice(name=self.physical, owner=self.owner, up=None),)
+        itself = LowerDevice(name=self.name, owner=self.owner, up=None, taking=self.taking, guest_mac=self.guest_mac)
+        return (LowerDevice(name=self.physical, owner=self.owner, up=None), itself)
+
+    @property
+    def recorded(self) -> Resource:
+        return self.trusted(taking=None, guest_mac=None)
 
     @property
     def claims(self) -> tuple[str, ...]:
@@ -208,18 +230,30 @@ class LowerDevice(Resource):
     exclusive: bool = uncompared(default=False)
     #: below a macvtap: whether other VIFs may use it too
     shared: bool = uncompared(default=False)
+    #: how the VIF uses it, if that is to be refused while something else uses it
+    taking: Taking | None = uncompared(default=None, compare=False)
+    #: the guest's MAC: a macvtap that has it is the VIF's own
+    guest_mac: Mac | None = uncompared(default=None, compare=False)
     #: PCI address, if it is a virtual function: another VIF may name it by its address
     function: PciAddress | None = uncompared(default=None)
     #: the required kind (IFLA_INFO_KIND), such as ``bridge``; None: any
     link_kind: str | None = uncompared(default=None)
     #: as in `Device`; they stay
     sysctls: FrozenMap[SysctlKey, Word] = kept(default=FrozenMap())
+    #: bytes: what the uplinks of a Linux bridge must carry
+    carries: Mtu | None = uncompared(default=None, compare=False)
+    #: the local port of an Open vSwitch bridge, on which the host receives what guests send to it
+    local: bool = uncompared(default=False, compare=False)
     #: observed only, of a Linux bridge: whether it filters VLANs; None if the kernel cannot
     vlan_filtering: bool | None = uncompared(default=None, compare=False)
 
     @property
     def described(self) -> str:
         return f"{self.link_kind or 'device'} {self.name}"
+
+    @property
+    def recorded(self) -> Resource:
+        return self.trusted(taking=None, guest_mac=None, carries=None)
 
     @property
     def claims(self) -> tuple[str, ...]:
@@ -233,19 +267,53 @@ class LowerDevice(Resource):
     def _names(self) -> tuple[str, ...]:
         return names_of(self.name, self.function)
 
+    def unmet(self, observed: Observation, made: Collection[str]) -> Iterator[VifplugError]:
+        yield from _unmet(self, self.taking, observed)
+        found = self._condition(observed)
+        if found and self.carries and (reason := too_narrow(self.name, self.carries, found)):
+            message = f"VIF {self.owner} requests an MTU of {self.carries}, and {reason}"
+            yield HostNotReady(message, vif_id=self.owner or None, resource=self.described)
+
+    def warnings(self, observed: Observation, made: Collection[str]) -> Iterator[str]:
+        return (defect.sentence for defect in self._defects(observed))
+
+    def drift(self, observed: Observation) -> Iterator[Difference]:
+        for defect in self._defects(observed):
+            yield Difference(self.owner, defect.path, defect.expected, defect.found)
+
+    def _condition(self, observed: Observation) -> Condition | None:
+        seen = observed.get(self.identity)
+        return seen.condition if seen else None
+
+    def _defects(self, observed: Observation) -> Iterator[Defect]:
+        found = self._condition(observed)
+        if found and (self.link_kind == "bridge" or self.local):
+            yield from defects(self.name, found, linux=not self.local)
+
 
 @dataclass(frozen=True, kw_only=True)
 class PciFunction(Resource):
-    """A PCI function that must exist; nothing is set on it. ``name`` is its address."""
+    """A PCI function that must exist; nothing is set on it. ``name`` is its address.
+
+    ``taking``: the guest gets it, which is refused while the host uses it.
+    """
 
     kind = "pci-function"
     noun = "PCI function"
     ownership = Ownership.BORROWED
     name: PciAddress
+    taking: Literal["function"] | None = uncompared(default=None, compare=False)
+
+    @property
+    def recorded(self) -> Resource:
+        return self.trusted(taking=None)
 
     @property
     def claims(self) -> tuple[str, ...]:
         return names_of(None, self.name)
+
+    def unmet(self, observed: Observation, made: Collection[str]) -> Iterator[VifplugError]:
+        return _unmet(self, self.taking, observed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -346,6 +414,14 @@ class VhostSocket(Resource):
             f"directory {posixpath.dirname(self.name)} has {_rights(have, wrong)}, and VIF {self.owner} requires "
             f"{_rights(requested, wrong)}: change it, or [vifplug_vhostuser] {options}"
         )
+
+
+def _unmet(device: Resource, taking: Taking | None, observed: Observation) -> Iterator[VifplugError]:
+    """Yield why a VIF cannot have a device that something else uses."""
+    seen = observed.get(device.identity)
+    if seen and taking:
+        for obstacle in obstacles(taking, seen.uses):
+            yield obstacle.error(device.described, taking, device.owner)
 
 
 def _rights(values: Mapping[str, int], names: Iterable[str]) -> str:

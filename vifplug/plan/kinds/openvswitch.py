@@ -11,6 +11,7 @@ from typing import Any
 from vifplug.errors import Conflict, HostNotReady, Missing, VifplugError
 from vifplug.model.codec import FrozenMap, Model, joined
 from vifplug.model.names import DeviceName, Uuid
+from vifplug.plan.kinds.devices import LowerDevice
 from vifplug.plan.resource import Difference, Observation, Ownership, Resource, resettable, uncompared
 
 
@@ -52,6 +53,10 @@ class OvsBridge(Resource):
     #: observed only, of a VLAN bridge (``ovs-vsctl add-br NAME PARENT VLAN``): its parent bridge, and the VLAN there
     parent: str | None = uncompared(default=None)
     tag: int | None = uncompared(default=None)
+
+    @property
+    def related(self) -> tuple[Resource, ...]:
+        return (LowerDevice(name=self.name, owner=self.owner, up=None, local=True),)
 
     @property
     def remove_when_unused(self) -> bool:
