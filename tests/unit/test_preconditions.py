@@ -156,7 +156,7 @@ def test_a_bridge_that_will_not_work_well_is_told(
 
 
 def test_the_local_port_of_open_vswitch_is_told_of_while_it_is_up() -> None:
-    bridge = OvsBridge(name="br-int")
+    bridge = OvsBridge(name="br-int", ensure=True)
     [local] = preconditions.required([bridge])
     for up, count in ((True, 1), (False, 0)):
         seen = {local.identity: Observed(resource=local, condition=Condition(up=up, accept_ra=1))}

@@ -58,8 +58,9 @@ class DeviceUses:
     def _master(self, link: Link, taking: Taking) -> Iterator[Use]:
         masters = list(self._netlink.named([link.master]).values()) if link.master else []
         on_kernel = any(master.kind == "openvswitch" for master in masters)
-        # ovs-vswitchd sets its ports promiscuous; its userspace datapath is not their master
-        place = self._switch(link.name) if link.promiscuous and (on_kernel or taking != "macvtap") else None
+        # the userspace datapath is not the master of its ports; it sets IFF_PROMISC, which the kernel's does not show
+        on_switch = on_kernel or (link.promiscuous and taking != "macvtap")
+        place = self._switch(link.name) if on_switch else None
         if place and on_kernel and taking in ("macvtap", "passthrough"):
             yield Use(kind="port", by=f"Open vSwitch bridge {place[0]}")
         elif place and (taking != "port" or not place[1]):  # a guest's own port, or one that the switch itself refuses
