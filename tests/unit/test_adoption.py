@@ -11,7 +11,7 @@ from tests.support.memory import Bench
 from vifplug import VIF, Instance, errors
 from vifplug.guest.domain import live
 from vifplug.plan.facts import VirtualFunctionFacts
-from vifplug.plan.registry import AdoptedPort, LowerDevice, OvsVlan, VirtualFunction
+from vifplug.plan.registry import AdoptedPort, LowerDevice, OvsBridge, OvsVlan, VirtualFunction
 
 GUEST = Instance(uuid="11111111-2222-4333-8444-555555555555", name="web")
 MAC = "52:54:00:00:00:01"
@@ -171,6 +171,7 @@ def test_a_vif_of_another_guest_is_not_taken_over(bench: Host) -> None:
 def test_an_update_makes_no_other_tap_of_it(
     bench: Host, changes: dict[str, str], error: type[errors.VifplugError], sentence: str
 ) -> None:
+    bench.memory.place(OvsBridge(name="br0"))
     place_port(bench, OvsVlan())
     vif = bench.adopt(OVS.format(""))
     with pytest.raises(error, match=sentence):
