@@ -448,9 +448,11 @@ def test_what_another_type_has_is_told_with_that_type(kind: str, change: tuple[s
 
 def test_a_running_guests_interface_on_a_network_of_libvirts_own_is_left_to_libvirt() -> None:
     own = "<interface type='network'><mac address='52:54:00:11:22:33'/><source network='n' portid='p' bridge='virbr0'/>"
-    switched = "<interface type='bridge'><mac address='52:54:00:11:22:34'/><source bridge='br0'/></interface>"
+    bridge = "<interface type='bridge'><mac address='52:54:00:11:22:34'/><source bridge='br0'/>"
+    switched = bridge + "<target dev='vnet3'/></interface>"
     guest = "<domain><uuid>11111111-2222-4333-8444-5555555555bb</uuid><devices>%s</interface>%s</devices></domain>"
     found = live.guest(guest % (own, switched))
     assert [each.vif.mac for each in found.interfaces] == ["52:54:00:11:22:34"] and found.wrong == ()
     inactive = own.replace(" portid='p' bridge='virbr0'", "")
     assert "names only its network" in live.guest(guest % (inactive, switched)).wrong[0]
+    assert "has no <target>" in live.guest(guest % (own, bridge + "</interface>")).wrong[0]

@@ -96,6 +96,10 @@ def _running(element: _Element, left: list[str]) -> Running | None:
         return None
     if element.get("type") == "network":
         raise InvalidRequest("names only its network: pass the output of `virsh dumpxml` for the running guest")
+    if element.get("type") == "bridge" and parts.attribute(element, "target", "dev") is None:
+        raise InvalidRequest(
+            "has no <target>, as in a definition: pass the output of `virsh dumpxml` for the running guest"
+        )
     vif = _actual(element)
     source = element.find("source[@network]")
     return Running(vif=vif, asked=None if source is None else _asked(vif, source))
