@@ -253,6 +253,6 @@ def _explained(error: OSError, resource: Resource, doing: str) -> errors.Vifplug
     if not isinstance(error, PermissionError):
         return errors.StepFailed(message)
     return errors.NotPermitted(
-        f"{message}; giving it to another user requires CAP_CHOWN, and writing to another user's directory "
-        "CAP_DAC_OVERRIDE"
+        f"{message}; giving it to another user requires CAP_CHOWN and CAP_FOWNER, and writing to another user's "
+        "directory CAP_DAC_OVERRIDE"
     )

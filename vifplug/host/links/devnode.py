@@ -43,7 +43,9 @@ def give(device: str, index: int, uid: int) -> None:
     try:
         os.chown(node, uid, -1)
     except OSError as error:
-        raise errors.NotPermitted(f"macvtap {device}: could not give {node} to user {uid}: {error.strerror}") from error
+        raise errors.NotPermitted(
+            f"macvtap {device}: could not give {node} to user {uid}: {error.strerror}; run with CAP_CHOWN"
+        ) from error
 
 
 def _number(device: str, index: int) -> int | None:
