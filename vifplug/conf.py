@@ -161,6 +161,17 @@ OPTIONS: tuple[cfg.Opt, ...] = (
         max=3600,
         help="Time to wait for another thread or process that works on the same VIF, in seconds. 0: do not wait.",
     ),
+    cfg.StrOpt(
+        "duplicate_mac",
+        default="warn",
+        choices=[
+            ("refuse", "the second VIF is a conflict"),
+            ("warn", "the second VIF is plugged, with a warning; `check` reports both"),
+            ("allow", "nothing is said, as for one MAC in several VLANs of a bridge"),
+        ],
+        help="What happens to a VIF whose MAC another VIF has on the same named network or bridge. The interfaces of a "
+        "teaming pair may always have one MAC.",
+    ),
 )
 
 OVS_OPTIONS: tuple[cfg.Opt, ...] = (
@@ -252,6 +263,7 @@ class Config:
     allow_host_devices: tuple[str, ...]
     #: seconds
     lock_timeout: float
+    duplicate_mac: str
     ovs: OvsSettings
     integration_bridge: str
     #: what every VIF type gets
@@ -320,6 +332,7 @@ def settings(conf: cfg.ConfigOpts, types: Iterable[Kind] = ()) -> Config:
         enabled_types=None if own["enabled_types"] is None else tuple(own["enabled_types"]),
         allow_host_devices=own["allow_host_devices"],
         lock_timeout=own["lock_timeout"],
+        duplicate_mac=own["duplicate_mac"],
         ovs=_record(OvsSettings, every),
         integration_bridge=ovs["integration_bridge"],
         common=_record(TypeSettings, every),

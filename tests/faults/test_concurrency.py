@@ -84,6 +84,9 @@ def test_plug_and_unplug_of_the_same_vif_by_turns_from_eight_processes(host: Pri
 
 
 def test_eight_vifs_from_eight_processes_on_a_bridge_that_does_not_exist_yet(host: PrivateHost) -> None:
-    documents = [{**DOCUMENT, "id": f"{number:08x}-6a1b-4c2d-9e3f-7a8b9c0d1e2f"} for number in range(8)]
+    documents = [
+        {**DOCUMENT, "id": f"{number:08x}-6a1b-4c2d-9e3f-7a8b9c0d1e2f", "mac": f"52:54:00:12:34:{number:02x}"}
+        for number in range(8)
+    ]
     assert workers(host, documents, 1, "plug") == []
     assert len(host.ports("br-int")) == 8 and host.driver.check() == []

@@ -20,9 +20,15 @@ class Home:
     #: makes what stands for the host; None: this host
     machine: Callable[[], Host] | None = None
 
-    def driver(self) -> VIFDriver:
-        """Return one more driver on the same record, such as that of an agent that was restarted."""
+    def driver(self, **vifplug: object) -> VIFDriver:
+        """Return one more driver on the same record, such as that of an agent that was restarted.
+
+        Args:
+            vifplug: options of the group [vifplug].
+        """
         options = conf.load([])
+        for name, option in vifplug.items():
+            options.set_override(name, option, group="vifplug")
         for name, value in {"state_path": self.path / "state", "networks_dir": self.path / "networks.d"}.items():
             options.set_override(name, str(value), group="vifplug")
         options.set_override("connection", f"unix:{self.path}/no-switch", group="vifplug_ovs")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vifplug.driver import macs
 from vifplug.driver.engine import Engine, Job, lasting
 from vifplug.driver.jobs import Request
 from vifplug.driver.records import StoredVif
@@ -70,8 +71,9 @@ class Admission:
             return sentences(error), ()
         checks = (self._conflicts(job), self._unready(job), self._too_small(job.actual))
         found = [sentence for check in checks for sentence in _with_obstacles(check)]
+        same = macs.Neighbours(self._taken).warnings(vif.id, job.macs) if self._engine.tells_macs else ()
         self._taken += job.record("plugged").holdings
-        return list(dict.fromkeys(found)), job.warnings
+        return list(dict.fromkeys(found)), (*job.warnings, *same)
 
     def _actual(self, vif: VIF, former: StoredVif | None) -> VIF:
         begun = self._resolver.begin(vif, former, refresh=False)

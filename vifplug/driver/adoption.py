@@ -55,6 +55,7 @@ def adopt(jobs: Sequence[Job], engine: Engine, *, dry_run: bool = False) -> list
         _check(job, observed)
         recorded = job.former.originals if job.former else {}
         job.originals = {**steps.originals(job.desired, observed), **_kept(recorded, observed)}
+    shared = engine.mac_warnings(jobs)
     adopted = [
         Adopted(
             vif=job.vif,
@@ -62,7 +63,7 @@ def adopt(jobs: Sequence[Job], engine: Engine, *, dry_run: bool = False) -> list
             interface_xml=job.interface_xml,
             changed=not job.is_recorded(),
             differences=tuple(steps.differences(job.desired, observed)),
-            warnings=preconditions.warnings(job.desired, observed),
+            warnings=(*preconditions.warnings(job.desired, observed), *shared.get(job.vif.id, ())),
         )
         for job in jobs
     ]

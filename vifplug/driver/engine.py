@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from vifplug.driver import own_names
+from vifplug.driver import macs, own_names
 from vifplug.driver.records import StoredVif
 from vifplug.errors import (
     BrokenPlugin,
@@ -69,6 +69,8 @@ class Job:
     reserved: bool = False
     #: names that the record shares besides those of the resources: who plugged the VIF
     marks: tuple[str, ...] = ()
+    #: whether no other VIF may have its MAC on the same network or bridge
+    alone: bool = False
     #: makes the job of the same VIF with another actual VIF; None for a job that a record left
     remake: Callable[[VIF], Job] | None = None
 
@@ -91,7 +93,13 @@ class Job:
             desired=stored.resources,
             former=stored,
             marks=stored.marks,
+            alone=any(each.startswith(macs.MAC) for each in stored.claims),
         )
+
+    @property
+    def macs(self) -> tuple[str, ...]:
+        """The names of the VIF's MAC where it is: see `vifplug.driver.macs`."""
+        return macs.names(self.vif, self.actual)
 
     def dropped(self) -> list[Resource]:
         """Return the recorded resources that are no longer desired."""
@@ -106,6 +114,7 @@ class Job:
         finished = state == "plugged"
         desired = self.desired if finished else self.intent
         had = None if finished else self.former
+        claimed, shared = (self.macs, self.marks) if self.alone else ((), (*self.marks, *self.macs))
         asked = begun.asked if begun else self.vif.to_json()
         actual = begun.actual if begun else asked if self.actual is self.vif else self.actual.to_json()
         return Record(
@@ -117,8 +126,8 @@ class Job:
             interface_xml=self.interface_xml,
             wanted=registry.to_json(desired),
             originals=registry.to_json(_kept(self.originals, desired).values()),
-            claims=_once(had.claims if had else (), *map(operator.attrgetter("claims"), desired)),
-            shares=_once(had.shares if had else (), self.marks, *map(operator.attrgetter("shares"), desired)),
+            claims=_once(had.claims if had else (), claimed, *map(operator.attrgetter("claims"), desired)),
+            shares=_once(had.shares if had else (), shared, *map(operator.attrgetter("shares"), desired)),
             changed_at=time.time(),
         )
 
@@ -147,9 +156,11 @@ class Job:
 class Engine:
     """Brings a host to what jobs desire. Callers hold the locks of the VIFs. Thread-safe."""
 
-    def __init__(self, host: Host, store: Store) -> None:
+    def __init__(self, host: Host, store: Store, duplicate_mac: str = "warn") -> None:
         self._host = host
         self._store = store
+        #: whether VIFs with one MAC on one network or bridge are told of
+        self.tells_macs = duplicate_mac != "allow"
 
     def prepare(self, jobs: Sequence[Job], *, settle: bool = False) -> None:
         """Observe once for all jobs, and plan the steps of each. Raises before anything is changed.
@@ -176,10 +187,11 @@ class Engine:
     def plan(self, jobs: Sequence[Job], observed: Observation, *, settle: bool = False) -> None:
         """Plan the steps of each job from what `observe` returned; see `prepare`."""
         preconditions.raise_unmet(_desired(jobs, settle=settle), observed)
+        twins = {} if settle else self.mac_warnings(jobs)
         for job in jobs:
             former, recorded = (job.former.resources, job.former.originals) if job.former else ((), {})
             dropped = job.dropped()
-            job.warnings = preconditions.warnings(lasting(job.desired), observed)
+            job.warnings = (*preconditions.warnings(lasting(job.desired), observed), *twins.get(job.vif.id, ()))
             shared = self._shared([*dropped, *preconditions.required(job.desired)])
             job.desired = with_defaults(job.desired, observed, {each.name for each in shared})
             stays = {each.name for each in shared if each.vif_id != job.vif.id} | _shares(job.desired)
@@ -199,6 +211,15 @@ class Engine:
         """Return which VIFs have what the resources share with others."""
         names = _shares(resources)
         return self._store.holdings(names) if names else []
+
+    def mac_warnings(self, jobs: Sequence[Job]) -> dict[str, tuple[str, ...]]:
+        """Return, by VIF, a sentence for each other VIF that has its MAC on the same network or bridge."""
+        if not self.tells_macs:
+            return {}
+        names = [(name, job) for job in jobs for name in job.macs]
+        own = [Holding(name=name, vif_id=job.vif.id, exclusive=False, instance=None) for name, job in names]
+        neighbours = macs.Neighbours([*self._store.holdings({name for name, _ in names}), *own])
+        return {job.vif.id: tuple(neighbours.warnings(job.vif.id, job.macs)) for job in jobs}
 
     def give_back(self, jobs: Sequence[Job]) -> None:
         """Restore the records as they were before anything was reserved for the jobs."""
@@ -291,6 +312,8 @@ class Engine:
             except Missing as error:
                 found.append(Difference(stored.id, "resources", "known kinds", str(error)))
         observed, failed = self._observed(readable)
+        named = {each.id: macs.names(each.vif, each.actual) for each in readable} if self.tells_macs else {}
+        neighbours = macs.Neighbours(self._store.holdings(set(itertools.chain.from_iterable(named.values()))))
         found += failed.values()
         for stored in readable:
             if stored.id in failed:
@@ -302,6 +325,7 @@ class Engine:
             required = desired if running else lasting(desired)
             differences = (*steps.differences(required, observed), *preconditions.drift(required, observed))
             found += [dataclasses.replace(one, vif_id=stored.id) for one in differences]  # a bridge has no owner
+            found += neighbours.differences(stored.id, named.get(stored.id, ()))
         return found
 
     def _observed(self, records: Sequence[StoredVif]) -> tuple[Observation, dict[str, Difference]]:

@@ -156,6 +156,7 @@ class JobFactory:
             desired=plugins.desired(kind, actual, context),
             former=request.former,
             marks=request.marks,
+            alone=self._settings.duplicate_mac == "refuse",
             remake=lambda actual: self._job(request, actual),
         )
 

@@ -115,7 +115,7 @@ class VIFDriver:
         self._store = Store(self._settings.state_path)
         kinds = plugins.ResourceKinds(extra, registry.RESOURCES)
         self._records = Records(self._store, kinds)
-        self._engine = Engine(self._host, self._store)
+        self._engine = Engine(self._host, self._store, self._settings.duplicate_mac)
         self.networks: NetworkDefinitions = (
             NetworkDirectory(self._settings.networks_dir) if networks is None else StaticNetworks(networks)
         )

@@ -83,6 +83,9 @@ _TUPLES = ("claims", "shares")
 _RELEASE = "DELETE FROM claim WHERE vif_id = ?"
 _HOLDINGS = "SELECT name, vif_id, alone, instance FROM claim JOIN vif USING (vif_id)"
 
+#: variables in one statement: SQLite 3.32 takes 32,766 (SQLITE_MAX_VARIABLE_NUMBER)
+_VARIABLES = 10_000
+
 #: Connections inherited by a fork. SQLite allows neither their use nor their closing in the child, so they are kept
 #: from the garbage collector (https://www.sqlite.org/howtocorrupt.html, section 2.6).
 _inherited: list[sqlite3.Connection] = []
@@ -275,10 +278,13 @@ def _hold(connection: sqlite3.Connection, holding: Holding) -> None:
 
 
 def _holdings(connection: sqlite3.Connection, names: Iterable[str]) -> list[Holding]:
-    names = tuple(names)
-    places = ", ".join("?" * len(names))
-    rows = connection.execute(f"{_HOLDINGS} WHERE name IN ({places}) ORDER BY name, vif_id", names)
-    return [
-        Holding(name=name, vif_id=vif_id, exclusive=bool(alone), instance=instance)
-        for name, vif_id, alone, instance in rows
-    ]
+    names, found = sorted(set(names)), list[Holding]()
+    for start in range(0, len(names), _VARIABLES):
+        some = names[start : start + _VARIABLES]
+        places = ", ".join("?" * len(some))
+        rows = connection.execute(f"{_HOLDINGS} WHERE name IN ({places}) ORDER BY name, vif_id", some)
+        found += [
+            Holding(name=name, vif_id=vif_id, exclusive=bool(alone), instance=instance)
+            for name, vif_id, alone, instance in rows
+        ]
+    return found

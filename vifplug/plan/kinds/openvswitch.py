@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -196,6 +196,10 @@ class OvsPort(Resource):
         return self.type in ("dpdk", "dpdkvhostuser", "dpdkvhostuserclient")
 
     @property
+    def claims(self) -> tuple[str, ...]:
+        return _claims(self.external_ids)
+
+    @property
     def shapes(self) -> bool:
         """Whether ovs-vswitchd sets up qdiscs on the device; linux-noop sets up none (ovs-vswitchd.conf.db(5), QoS)."""
         return bool((self.qos and self.qos.type not in (None, "linux-noop")) or (self.policing and self.policing.rate))
@@ -230,6 +234,16 @@ class AdoptedPort(Resource):
     @property
     def requires(self) -> tuple[Resource, ...]:
         return (OvsBridge(name=self.bridge, owner=self.owner),)
+
+    @property
+    def claims(self) -> tuple[str, ...]:
+        return _claims(self.external_ids)
+
+
+def _claims(external_ids: Mapping[str, str | None]) -> tuple[str, ...]:
+    """Return the name, for `Resource.claims`, of the logical port that a port is: two ports are never one."""
+    iface_id = external_ids.get("iface-id")
+    return (f"iface-id {iface_id}",) if iface_id else ()
 
 
 @dataclass(frozen=True, kw_only=True)
