@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from vifplug import VIF, errors
-from vifplug.testing import macvtaps
+from vifplug.testing import macvtaps, netns
 from vifplug.testing.host import PrivateHost
 
 ID = "5e0c2f14-93b7-4d6a-8c1e-7a2b9d4f6e01"
@@ -202,3 +202,13 @@ def test_a_pool_passes_over_the_devices_that_cannot_be_had(site: PrivateHost) ->
     finally:
         site.driver.unplug(ID)
         path.unlink()
+
+
+def test_a_containers_macvlan_is_named_as_the_likely_reason(site: PrivateHost) -> None:
+    """It is in another network namespace, so that only the kernel knows of it."""
+    site.ip("link", "add", "link", "spare", "name", "inside0", "type", "macvlan")
+    with netns.named() as [container]:
+        site.ip("link", "set", "inside0", "netns", container)
+        with pytest.raises(errors.Conflict, match="something uses spare, perhaps a macvlan or ipvlan of a container"):
+            site.driver.plug(macvtap("spare", "passthrough", "vifplug"))
+    assert site.driver.list() == []

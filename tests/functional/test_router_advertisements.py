@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.advertisement import configures
+from tests.support.command import VIFPLUG
 from vifplug import VIF
 from vifplug.testing.host import PrivateHost
 
@@ -89,6 +90,12 @@ def test_a_bridge_and_its_uplinks_that_are_down_are_told(ra_host: PrivateHost) -
         ra_host.driver.plug(wanted)
         paths = {each.path: (each.wanted, each.found) for each in ra_host.driver.check()}
         assert paths["device up0 state"] == ("up", "down") and "bridge br.0 state" not in paths
+        # a process whose /sys shows the host's links finds the uplinks there, and the same of them
+        command = [VIFPLUG, "--config-file", str(ra_host.config), "check", "-f", "value", "-c", "path"]
+        shown = subprocess.run(
+            ["ip", "netns", "exec", ra_host.namespace, *command], check=False, capture_output=True, text=True
+        )
+        assert (shown.returncode, sorted(shown.stdout.splitlines())) == (1, sorted(paths))
         ra_host.ip("link", "set", "br.0", "down")
         bridge, uplink, _ = ra_host.driver.plug(on("br.0", LINUX)).warnings
         assert bridge == "bridge br.0 is down, and passes no frames: set it up with 'ip link set dev br.0 up'"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from vifplug.host.netlink.client import Netlink
@@ -9,7 +10,7 @@ from vifplug.host.netlink.messages import Link
 from vifplug.host.survey import is_outer
 from vifplug.plan.condition import Uplink
 
-_NET = Path("/sys/class/net")
+_NET = "/sys/class/net"
 
 
 def uplinks(netlink: Netlink, bridge: Link) -> tuple[Uplink, ...]:
@@ -28,11 +29,11 @@ def uplinks(netlink: Netlink, bridge: Link) -> tuple[Uplink, ...]:
 
 
 def _without_taps(bridge: Link) -> list[str] | None:
-    place = _NET / bridge.name
+    place = f"{_NET}/{bridge.name}"
     try:
-        shown = (int((place / "ifindex").read_text()), (place / "address").read_text().strip())
-        if shown != (bridge.index, bridge.mac):
+        shown = [Path(f"{place}/{name}").read_text().strip() for name in ("ifindex", "address")]
+        if shown != [str(bridge.index), bridge.mac]:
             return None
-        return [port.name for port in (place / "brif").iterdir() if not (_NET / port.name / "tun_flags").exists()]
+        return [port for port in os.listdir(f"{place}/brif") if not os.path.exists(f"{_NET}/{port}/tun_flags")]
     except OSError:
         return None
