@@ -287,7 +287,8 @@ def test_an_open_vswitch_bridge_is_created_on_request_only(host: PrivateHost, ke
         )
         assert host.ovs.ctl("list-br") == "br-int"
         ensured = wanted.replace(source=wanted.source.replace(ensure=True))
-        unfounded = wanted.replace(id=OTHER, mac="52:54:00:12:34:57", target="tap-other", source={"bridge": "br-itn"})
+        own = {"id": OTHER, "mac": "52:54:00:12:34:57", "target": "tap-other", "virtualport": {"type": "openvswitch"}}
+        unfounded = wanted.replace(**own, source={"bridge": "br-itn"})
         driver.plug_many([(ensured, None), (unfounded, None)])  # what one of a batch creates is there for the other
         assert host.ovs.ctl("list-br").split() == ["br-int", "br-itn"]
         for each in (ID, OTHER):

@@ -195,7 +195,8 @@ def test_a_bridge_is_made_with_the_datapath_of_the_document_and_one_that_exists_
 
 def test_a_linux_bridge_is_made_where_there_is_none_and_serves_the_next_vif_too(host: PrivateHost) -> None:
     other = "1b2c3d4e-6a1b-4c2d-9e3f-7a8b9c0d1e2f"
-    first, second = (vif(source=on("brq0", ensure=True), virtualport=None, id=each) for each in (ID, other))
+    first = vif(source=on("brq0", ensure=True), virtualport=None)
+    second = first.replace(id=other, mac="52:54:00:12:34:57", target="tap1b2c3d4e-6a")
     with pytest.raises(errors.Missing, match="brq0"):
         host.driver.plug(vif(source=on("brq0"), virtualport=None))
     host.driver.plug(first)

@@ -336,3 +336,18 @@ def test_an_error_says_what_it_is_about() -> None:
     error = pickle.loads(pickle.dumps(caught.value))
     assert (error.vif_id, error.vif_ids, error.resource, error.retryable) == (ID, (ID, OTHER), "tap y", True)
     assert not errors.HostNotReady("").retryable and errors.Busy("").retryable
+
+
+def test_a_running_guest_keeps_its_mtu_and_its_mac(bench: Bench) -> None:
+    bench.driver.plug(vif(mtu=1500))
+    tap = bench.memory.there["tap", TAP].resource
+    bench.memory.place(tap, held=True)
+    for verb in (bench.driver.plan, bench.driver.plug, bench.driver.plug, bench.driver.update):
+        again = verb(vif(mtu=1450))
+        assert not again.changed and any("keeps MTU 1500 instead of 1450" in each for each in again.warnings)
+    assert [(each.path, each.wanted, each.found) for each in bench.driver.check()] == [(f"tap {TAP}: mtu", 1450, 1500)]
+    assert bench.driver.update(vif(mtu=1450, vlan=20)).changed  # what the guest does not notice is changed
+    with pytest.raises(errors.Held, match="with MAC 52:54:00:12:34:56, which cannot become 52:54:00:12:34:57"):
+        bench.driver.plug(vif(mtu=1450, mac="52:54:00:12:34:57"))
+    bench.memory.place(tap)
+    assert bench.driver.plug(vif(mtu=1450, vlan=20)).changed and bench.driver.check() == []

@@ -33,7 +33,7 @@ from vifplug.errors import (
 from vifplug.model.vif import VIF, Instance
 from vifplug.plan import preconditions, registry, steps
 from vifplug.plan.defaults import with_defaults
-from vifplug.plan.plan import Plan, make_plan
+from vifplug.plan.plan import Plan, make_plan, with_guests_mtu
 from vifplug.plan.registry import Device, Identity, OvsBridge, Ownership, Resource
 from vifplug.plan.steps import Difference, Observation, Observed, Step
 from vifplug.store.store import Holding, Record, State, Store
@@ -199,8 +199,11 @@ class Engine:
             job.originals = {**steps.originals(lasting(job.desired), observed), **recorded}
             full = steps.with_former(job.desired, former, recorded)
             job.intent = [*full, *dropped]
+            _refuse_other_mac(job, observed)
+            planned, kept = with_guests_mtu(full if settle else lasting(full), observed)
+            job.warnings += kept
             job.plan = make_plan(
-                full if settle else lasting(full),
+                planned,
                 lasting(former),
                 _left_to(stays, observed),
                 recorded,
@@ -468,7 +471,23 @@ def _refuse_held(resources: Iterable[Resource], observed: Observation, vif_id: s
         if seen and seen.held and not seen.foreign:
             raise Held(
                 f"{resource} of VIF {vif_id} is in use by a running guest: stop the guest or detach the interface "
-                "first, or unplug with force"
+                "first, or unplug with force",
+                vif_id=vif_id,
+                resource=str(resource),
+            )
+
+
+def _refuse_other_mac(job: Job, observed: Observation) -> None:
+    """Raise Held if the VIF gets another MAC while a guest runs with the recorded one."""
+    had = job.former.actual.mac if job.former else job.actual.mac
+    for each in job.desired if had != job.actual.mac else ():
+        seen = observed.get(each.identity)
+        if seen and seen.held and not seen.foreign:
+            raise Held(
+                f"{each} of VIF {job.vif.id} is in use by a running guest with MAC {had}, which cannot become "
+                f"{job.actual.mac}: stop the guest or detach the interface first",
+                vif_id=job.vif.id,
+                resource=str(each),
             )
 
 

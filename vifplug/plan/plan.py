@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from vifplug.plan.registry import Identity, OvsPolicing, OvsPort, OvsQos, OvsVlan, Ownership, Resource
+from vifplug.plan.registry import Device, Identity, OvsPolicing, OvsPort, OvsQos, OvsVlan, Ownership, Resource
 from vifplug.plan.steps import Observation, Observed, Step, dropped, removal, steps_toward
 
 
@@ -68,6 +68,33 @@ def make_plan(
         removals=tuple(step for step in removals if step not in shared),
         additions=(*steps_toward(desired, observed), *shared),  # it goes with its last user, who leaves in between
     )
+
+
+def with_guests_mtu(desired: Sequence[Resource], observed: Observation) -> tuple[Sequence[Resource], tuple[str, ...]]:
+    """Return ``desired`` with the MTU that a running guest has, and a sentence if that is another one.
+
+    The guest has read the MTU at its start (virtio, 5.1.4.1: VIRTIO_NET_F_MTU) and would go on sending frames of that
+    size, which a tap with a smaller MTU drops.
+    """
+    for each in desired:
+        seen = observed.get(each.identity)
+        if not isinstance(each, Device) or each.ownership is not Ownership.OWNED or seen is None or not seen.held:
+            continue
+        found = getattr(seen.resource, "mtu", None)
+        if found and each.mtu and found != each.mtu and not seen.foreign:
+            sentence = (
+                f"{each} of VIF {each.owner} keeps MTU {found} instead of {each.mtu}, because a running guest has it "
+                "open and would not learn of it: stop and start the guest, and plug the VIF before it starts"
+            )
+            return [_with_mtu(one, found) for one in desired], (sentence,)
+    return desired, ()
+
+
+def _with_mtu(resource: Resource, mtu: int) -> Resource:
+    """Return a resource with another MTU if it requests one, directly or of ovs-vswitchd."""
+    if isinstance(resource, Device):
+        return resource.trusted(mtu=resource.mtu and mtu)
+    return resource.trusted(mtu_request=resource.mtu_request and mtu) if isinstance(resource, OvsPort) else resource
 
 
 def _freed(desired: Iterable[Resource], observed: Observation, removals: Iterable[Step]) -> Iterator[Identity]:
