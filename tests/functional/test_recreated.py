@@ -20,6 +20,7 @@ from vifplug.testing.host import PrivateHost
 ID = "9c4e2f10-6a1b-4c2d-9e3f-7a8b9c0d1e2f"
 PEER = "1c4e2f10-6a1b-4c2d-9e3f-7a8b9c0d1e2f"
 TAP, OTHER = "tap9c4e2f10-6a", "tap1c4e2f10-6a"
+PEER_MAC = "52:54:00:12:34:57"
 OVS = {"source": {"bridge": "br-int"}, "virtualport": {"type": "openvswitch"}}
 HYBRID = {**OVS, "source": {"bridge": "br-int", "hybrid": True}}
 LINUX = {"source": {"bridge": "br0"}}
@@ -70,7 +71,7 @@ def connected(*, multi_queue: bool = False) -> bool:
 
 @pytest.mark.parametrize("form", [OVS, HYBRID, LINUX], ids=["open-vswitch", "hybrid", "linux"])
 def test_a_tap_that_gets_more_queues_is_connected_again(place: PrivateHost, form: dict[str, Any]) -> None:
-    place.driver.plug(vif(LINUX if form is LINUX else OVS, id=PEER))
+    place.driver.plug(vif(LINUX if form is LINUX else OVS, id=PEER, mac=PEER_MAC))
     place.driver.plug(vif(form))
     assert connected()
     place.driver.plug(vif(form, driver={"queues": 4}))
@@ -81,7 +82,7 @@ def test_a_tap_that_gets_more_queues_is_connected_again(place: PrivateHost, form
 def test_a_device_that_somebody_deleted_is_connected_again(
     place: PrivateHost, form: dict[str, Any], device: str
 ) -> None:
-    place.driver.plug(vif(LINUX if form is LINUX else OVS, id=PEER))
+    place.driver.plug(vif(LINUX if form is LINUX else OVS, id=PEER, mac=PEER_MAC))
     place.driver.plug(vif(form))
     place.ip("link", "del", device)
     assert place.driver.check() != []
@@ -117,7 +118,7 @@ def test_an_mtu_that_is_no_longer_requested_is_the_usual_one(place: PrivateHost,
 def test_a_trunk_bridge_goes_with_its_last_port(place: PrivateHost) -> None:
     trunk = {**OVS, "source": {"bridge": "tbr-9c4e2f10-6"}}
     place.driver.plug(vif(trunk))
-    place.driver.plug(vif(trunk, id=PEER))
+    place.driver.plug(vif(trunk, id=PEER, mac=PEER_MAC))
     assert "tbr-9c4e2f10-6" in place.port(TAP, "external_ids")
     place.driver.unplug(ID)
     assert place.ports("tbr-9c4e2f10-6") == {OTHER}
