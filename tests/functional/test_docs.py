@@ -294,11 +294,13 @@ def test_the_ways_to_write_a_vlan_mean_what_the_table_says() -> None:
         documents = [{**BASE, "source": {"bridge": "br0"}, "vlan": json.loads(text)} for text in code(cell)]
         return [VIF.from_json(document).vlan for document in documents]
 
-    access, trunk, untagged, tagged, full = [vlans(row[0]) for row in rows("vif", "VLANs")]
+    access, trunk, untagged, tagged, full, none, every, tunnel = [vlans(row[0]) for row in rows("vif", "VLANs")]
     assert [vlan.access for vlan in access] == [1011]
     assert all(vlan.trunk and vlan.native is None for vlan in trunk)
     modes = [vlan.native.native_mode for vlan in (*untagged, *tagged, *full)]
     assert modes == ["untagged", "tagged", "tagged", "untagged"]
+    assert all(vlan.all and not vlan.mode for vlan in every)
+    assert [vlan.mode for vlan in (*none, *tunnel)] == ["untagged", "dot1q-tunnel"]
 
 
 @pytest.mark.parametrize("added", [code(row[0])[0] for row in rows("vif", "What is refused, and why")])

@@ -92,7 +92,7 @@ class TestBridge(VIFTypeConformance):
         bridge(tap_owner="libvirt", source=ADOPTED, port={"isolated": True}, vlan=7),
     )
     refused = (
-        bridge(**OVS, port={"isolated": True}),
+        bridge(**OVS, tap_owner="libvirt", port={"isolated": True}),
         bridge(external_ids={"a": "b"}),
         bridge(source={}),
         bridge(**OVS, source={"bridge": "br-int", "hybrid_bridge": "qbr-web"}),

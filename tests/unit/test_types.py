@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from vifplug import interface_xml
 from vifplug.errors import InvalidDocument, Missing
+from vifplug.host.ovs import survey
 from vifplug.model.codec import FrozenMap
 from vifplug.model.vif import VIF, Instance
 from vifplug.plan.defaults import with_defaults
@@ -33,7 +35,7 @@ from vifplug.plan.registry import (
     VlanLink,
 )
 from vifplug.plan.steps import Observed
-from vifplug.types import bridge, direct, ethernet, hostdev, vhostuser
+from vifplug.types import bridge, direct, ethernet, hostdev, openvswitch, vhostuser
 from vifplug.types.base import Context, NoFacts, TypeSettings, VIFType
 
 ID = "0a1b2c3d-1111-4222-8333-444455556666"
@@ -243,7 +245,37 @@ OVS_VLANS = [
     ({"trunk": True, "tags": [{"id": 7}]}, OvsVlan(mode="trunk", trunks=(7,))),
     ({"tags": [{"id": 7, "native_mode": "untagged"}]}, OvsVlan(mode="native-untagged", tag=7, trunks=(7,))),
     (4094, OvsVlan(mode="access", tag=4094)),
+    ("untagged", OvsVlan(mode="access", tag=0)),
+    ("10u,all", OvsVlan(mode="native-untagged", tag=10)),
+    ("20,10t,all", OvsVlan(mode="native-tagged", tag=10)),
+    ("all", OvsVlan(mode="trunk")),
+    ({"mode": "dot1q-tunnel", "tags": [{"id": 100}]}, OvsVlan(mode="dot1q-tunnel", tag=100)),
+    (
+        {"mode": "dot1q-tunnel", "tags": [{"id": 100}], "cvlans": "20,10-12"},
+        OvsVlan(mode="dot1q-tunnel", tag=100, cvlans=(10, 11, 12, 20)),
+    ),
 ]
+
+
+@pytest.mark.parametrize("vlan", [vlan for vlan, _ in OVS_VLANS])
+def test_each_form_of_vlan_is_read_back_from_json_the_switch_and_xml(vlan: Any) -> None:
+    """What libvirt's element cannot say is refused by a sentence, and never left out."""
+    asked = vif("bridge", **OVS, vlan=vlan)
+    assert VIF.from_json(asked.to_json()) == asked
+    columns = port(vlan=vlan).vlan
+    row = {"tag": columns.tag, "vlan_mode": columns.mode, "trunks": columns.trunks, "cvlans": columns.cvlans}
+    assert openvswitch.vlan(survey.vlan(row)) == columns
+    element = asked.replace(tap_owner="libvirt")
+    if asked.vlan.beyond_libvirt:
+        with pytest.raises(InvalidDocument, match=r"libvirt's <vlan> cannot express .*port_owner to vifplug"):
+            interface_xml(element)
+    else:
+        assert VIF.from_xml(interface_xml(element)).vlan == asked.vlan
+
+
+@pytest.mark.parametrize("vlan", ["untagged", "10u,all", {"mode": "dot1q-tunnel", "tags": [{"id": 100}]}])
+def test_a_linux_bridge_has_only_lists_of_vlans(vlan: Any) -> None:
+    assert "needs virtualport openvswitch" in refusal("bridge", vlan=vlan)["$.vlan"]
 
 
 @pytest.mark.parametrize(("vlan", "wanted"), OVS_VLANS)
@@ -600,7 +632,12 @@ REFUSALS: list[tuple[str, dict[str, Any], str, str]] = [
     ),
     ("bridge", {"virtualport": MIDONET}, "$.virtualport.type", "set tap_owner to libvirt"),
     ("bridge", {"virtualport": MIDONET, "tap_owner": "libvirt", "vlan": 7}, "$.vlan", "midonet"),
-    ("bridge", {**OVS, "port": {"isolated": True}}, "$.port.isolated", "requires a Linux bridge"),
+    (
+        "bridge",
+        {**OVS, "tap_owner": "libvirt", "port": {"isolated": True}},
+        "$.port.isolated",
+        "requires a Linux bridge",
+    ),
     ("bridge", {**OVS, "filterref": "clean-traffic"}, "$.filterref", "set source.hybrid"),
     (
         "bridge",
@@ -611,7 +648,7 @@ REFUSALS: list[tuple[str, dict[str, Any], str, str]] = [
     # vhostuser
     ("vhostuser", {"bandwidth": BANDWIDTH}, "$.bandwidth", "nothing to shape"),
     ("vhostuser", {"filterref": "clean-traffic"}, "$.filterref", "nwfilter cannot see it"),
-    ("vhostuser", {"port": {"isolated": True}}, "$.port", "isolation is a Linux bridge port's"),
+    ("vhostuser", {"port": {"isolated": True}}, "$.port", "needs source.bridge"),
     ("vhostuser", {"tap_owner": "vifplug"}, "$.tap_owner", "it has no tap"),
     ("vhostuser", {"vf": {"trust": True}}, "$.vf", "have a virtual function"),
     ("vhostuser", {"model": "e1000"}, "$.model", "expected virtio"),
@@ -629,7 +666,7 @@ REFUSALS: list[tuple[str, dict[str, Any], str, str]] = [
     ("hostdev", {"bandwidth": BANDWIDTH}, "$.bandwidth", "use vf.max_tx_rate"),
     ("hostdev", {"filterref": "clean-traffic"}, "$.filterref", "passes no kernel device"),
     ("hostdev", {"mtu": 1500}, "$.mtu", "the guest sets its own"),
-    ("hostdev", {"port": {"isolated": True}}, "$.port", "isolation is a Linux bridge port's"),
+    ("hostdev", {"port": {"isolated": True}}, "$.port", "needs source.bridge"),
     ("hostdev", {"tap_owner": "libvirt"}, "$.tap_owner", "it has no tap"),
     ("hostdev", {"vlan": "5,7"}, "$.vlan", "supports neither a trunk nor a native VLAN"),
     ("hostdev", {"vlan": "7u"}, "$.vlan", "supports neither a trunk nor a native VLAN"),

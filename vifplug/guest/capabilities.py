@@ -161,6 +161,8 @@ def refused_at_define(interface: Interface) -> Iterator[Problem]:
     yield from _options(interface, "define")
     if interface.virtualport and interface.type in PROFILES:
         yield from (problem.under("$.virtualport") for problem in interface.virtualport.missing())
+    if message := vlan_beyond(interface.vlan):
+        yield Problem("$.vlan", message)
     if interface.isolated and interface.virtualport and interface.virtualport.type:
         yield isolated_beside(interface.virtualport.type)
     yield from model_problems(interface.model, interface.type)
@@ -283,9 +285,16 @@ def floor(bandwidth: Bandwidth | None) -> int | None:
 FLOOR = "requires a network that libvirt itself runs (nat, route, open)"
 
 
+def vlan_beyond(vlan: Vlan | None) -> str:
+    """Return why libvirt's ``<vlan>`` cannot say ``vlan``; empty if it can."""
+    if vlan is None or not vlan.beyond_libvirt:
+        return ""
+    return f"libvirt's <vlan> cannot express {vlan.beyond_libvirt}: set tap_owner or source.port_owner to vifplug"
+
+
 def isolated_beside(profile: str) -> Problem:
     """ "<port isolated='yes'/> is not supported for network interfaces with virtualport type='%s'" """
-    return Problem("$.port.isolated", f"requires a Linux bridge, got virtualport {profile}")
+    return Problem("$.port.isolated", f"requires a Linux bridge, or a port of vifplug's, got virtualport {profile}")
 
 
 def filterref_beside(profile: str) -> Problem:

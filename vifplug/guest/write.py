@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vifplug.guest import parts, schema
+from vifplug.errors import InvalidDocument, Problem
+from vifplug.guest import capabilities, parts, schema
 from vifplug.guest.interface import Interface
 from vifplug.model.bandwidth import Bandwidth
 from vifplug.model.guestxml import quoted, tag
@@ -89,7 +90,9 @@ def _source(interface: Interface) -> str:
 
 
 def vlan_element(vlan: Vlan) -> str:
-    """Return ``<vlan>`` as a child of ``<interface>``: its lines, each with its newline."""
+    """Return ``<vlan>`` as a child of ``<interface>``: its lines, each with its newline. Raises InvalidDocument."""
+    if message := capabilities.vlan_beyond(vlan):
+        raise InvalidDocument([Problem("$.vlan", message)])
     tags = [_element("tag", {"id": tag.id, "nativeMode": tag.native_mode}, indent=_DEEPER) for tag in vlan.tags]
     return _element("vlan", {"trunk": "yes" if vlan.trunk else None}, "".join(tags))
 

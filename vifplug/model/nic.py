@@ -106,6 +106,10 @@ class Port(Model):
     isolated: bool
 
 
+#: what every port is
+NOT_ISOLATED = Port(isolated=False)
+
+
 @dataclass(frozen=True, kw_only=True)
 class VfSettings(Model):
     """Settings of a VF, apart from MAC and VLAN, that its physical function applies (``ip link set PF vf N``)."""

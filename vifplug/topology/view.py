@@ -95,7 +95,12 @@ def vlan_text(vlan: Vlan | None) -> str:
     """Return ``10``, ``trunk 10, 20-30`` or ``trunk 5 (native, untagged), 6-9``; empty for no VLAN."""
     if vlan is None:
         return ""
-    parts = ", ".join(_run(run) for run in _runs(vlan.tags))
+    if vlan.mode == "untagged":
+        return "untagged"
+    parts = ", ".join([*(_run(run) for run in _runs(vlan.tags)), *(["all"] if vlan.all else [])])
+    if vlan.mode:
+        inner = ", ".join(_run(run) for run in _runs(Tag(id=each) for each in vlan.cvlans))
+        return f"tunnel {parts}" + (f" ({inner})" if inner else "")
     return f"trunk {parts}" if vlan.trunk else parts
 
 

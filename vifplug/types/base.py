@@ -15,7 +15,7 @@ from vifplug.guest import capabilities
 from vifplug.guest.interface import Interface
 from vifplug.model.codec import FrozenMap, Model
 from vifplug.model.names import default_target
-from vifplug.model.nic import Port
+from vifplug.model.nic import NOT_ISOLATED
 from vifplug.model.vif import VIF, Instance
 from vifplug.plan.facts import Facts, VirtualFunctionFacts
 from vifplug.plan.registry import Resource
@@ -212,4 +212,4 @@ def _is_set(vif: VIF, key: str) -> bool:
     value = getattr(vif, key)
     if key == "target" and value == default_target(vif.id):
         return False
-    return value not in (None, (), FrozenMap(), Port(isolated=False))
+    return value not in (None, (), FrozenMap(), NOT_ISOLATED)

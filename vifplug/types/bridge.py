@@ -86,7 +86,7 @@ def _port_owner(vif: VIF, owner: str | None) -> str | None:
 
 def _openvswitch_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
     yield from openvswitch.external_ids_problems(vif)
-    if vif.port and vif.port.isolated:
+    if vif.port and vif.port.isolated and (vif.source.adopted or _port_owner(vif, owner) == "libvirt"):
         yield capabilities.isolated_beside(OPENVSWITCH)
     if vif.filterref and not vif.source.hybrid:
         found = capabilities.filterref_beside(OPENVSWITCH)
@@ -125,6 +125,7 @@ def _linux_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
     midonet = owner == "vifplug" and vif.virtualport is not None and vif.virtualport.type == MIDONET
     hybrid = "needs virtualport openvswitch: a hybrid port joins the two kinds of bridge"
     columns = "needs virtualport openvswitch: they are columns of its Interface table"
+    beyond = vif.vlan.beyond_libvirt if vif.vlan else ""
     return broken(
         *((getattr(vif.source, name), f"$.source.{name}", "needs virtualport openvswitch") for name in _OPENVSWITCHS),
         (midonet, "$.virtualport.type", "libvirt binds midonet ports (mm-ctl); set tap_owner to libvirt"),
@@ -132,6 +133,7 @@ def _linux_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
         (vif.source.hybrid, "$.source.hybrid", hybrid),
         (vif.external_ids, "$.external_ids", columns),
         (True, "$.vlan", capabilities.vlan_problem(vif.vlan, "bridge", port=vif.virtualport)),
+        (beyond, "$.vlan", f"{beyond} needs virtualport openvswitch: a Linux bridge has only lists of VLANs"),
     )
 
 
@@ -178,7 +180,7 @@ def _bridge_port(vif: VIF, context: Context, bridge: str) -> BridgePort:
         name=vif.device,
         owner=vif.id,
         bridge=bridge,
-        isolated=vif.port.isolated if vif.port else None,
+        isolated=vif.port.isolated if vif.port and not vif.source.hybrid else None,
         hairpin=context.options.get("hairpin"),
         learning=context.options.get("learning"),
         vlans=None if vif.vlan is None or vif.source.hybrid else bridge_vlans(vif.vlan),

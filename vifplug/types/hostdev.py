@@ -8,7 +8,7 @@ from vifplug.errors import Problem
 from vifplug.guest import capabilities
 from vifplug.guest.interface import Interface
 from vifplug.model.codec import FrozenMap
-from vifplug.model.nic import VfSettings
+from vifplug.model.nic import NOT_ISOLATED, VfSettings
 from vifplug.model.source import HostDeviceSource
 from vifplug.model.vif import VIF
 from vifplug.model.virtualport import OPENVSWITCH, QBH
@@ -27,7 +27,6 @@ class HostDeviceType(VIFType):
         "bandwidth": "libvirt has none for it; use vf.max_tx_rate",
         "filterref": "the traffic passes no kernel device of the host",
         "mtu": "libvirt has none for it; the guest sets its own",
-        "port": "isolation is a Linux bridge port's",
         "tap_owner": "it has no tap",
     }
 
@@ -47,6 +46,8 @@ class HostDeviceType(VIFType):
             yield from vf_vlan_problems(vif)
             if vif.external_ids:
                 yield Problem("$.external_ids", "needs source.bridge: they are on the representor's port")
+            if vif.port and vif.port.isolated:
+                yield Problem("$.port", "needs source.bridge: it is the representor's port that is isolated")
 
     def interface(self, vif: VIF, context: Context) -> Interface:
         own = {} if vif.source.bridge else {"vlan": vif.vlan, "virtualport": vif.virtualport}
@@ -124,5 +125,5 @@ def _untouched_problems(vif: VIF) -> Iterator[Problem]:
     reason = "source.remote: the card's switch sets it" if vif.source.remote else "source.whole: nothing is set on it"
     message = f"not supported with {reason}"
     ours = ("target", "link_state", "trust_guest_rx_filters") if vif.source.whole else ()
-    given = ((key, getattr(vif, key)) for key in ("vlan", "vf", "virtualport", "external_ids", *ours))
-    return broken(*((value not in (None, FrozenMap()), f"$.{key}", message) for key, value in given))
+    given = ((key, getattr(vif, key)) for key in ("vlan", "vf", "virtualport", "external_ids", "port", *ours))
+    return broken(*((value not in (None, FrozenMap(), NOT_ISOLATED), f"$.{key}", message) for key, value in given))

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from vifplug.errors import Problem
 from vifplug.model.bandwidth import Bandwidth, Limit
 from vifplug.model.codec import FrozenMap
+from vifplug.model.nic import NOT_ISOLATED
 from vifplug.model.vif import VIF
 from vifplug.model.virtualport import OPENVSWITCH, VirtualPort
 from vifplug.model.vlan import Vlan
@@ -62,6 +63,7 @@ def port(vif: VIF, context: Context, name: str) -> OvsPort:
         bridge=vif.source.bridge,
         vlan=vlan(vif.vlan),
         initial=isolated(vif, context),
+        protected=vif.port.isolated if vif.port else None,
         external_ids=external_ids(vif, context, vif.source.bridge),
         qos=qos(vif.bandwidth),
         default_qos=default_qos(context, name),
@@ -93,7 +95,7 @@ def own_bridge(vif: VIF, context: Context, tap_port: OvsPort) -> Iterator[OvsBri
     """
     name, here, there = f"pb{vif.id[:12]}", f"pbp{vif.id}", f"ibp{vif.id}"
     yield OvsBridge(name=name, ensure=True, datapath_type=_datapath(vif, context), transient=True)
-    yield tap_port.replace(bridge=name, vlan=None, initial=None, external_ids=FrozenMap())
+    yield tap_port.replace(bridge=name, vlan=None, initial=None, protected=None, external_ids=FrozenMap())
     patch = OvsPort(name=here, owner=vif.id, bridge=name, role="patch", type="patch")
     yield patch.replace(options=FrozenMap({"peer": there}))
     yield patch.replace(
@@ -103,6 +105,7 @@ def own_bridge(vif: VIF, context: Context, tap_port: OvsPort) -> Iterator[OvsBri
         options=FrozenMap({"peer": here}),
         vlan=tap_port.vlan,
         initial=tap_port.initial,
+        protected=tap_port.protected,
         external_ids=tap_port.external_ids,
     )
 
@@ -114,8 +117,8 @@ def _datapath(vif: VIF, context: Context) -> str | None:
 def switched_problems(vif: VIF) -> Iterator[Problem]:
     """Yield what the Open vSwitch port of ``source.bridge`` cannot have. Without a bridge it does not exist."""
     if vif.source.bridge is None:
-        for key in ("vlan", "virtualport", "external_ids"):
-            if getattr(vif, key):
+        for key in ("vlan", "virtualport", "external_ids", "port"):
+            if getattr(vif, key) not in (None, FrozenMap(), NOT_ISOLATED):
                 yield Problem(f"$.{key}", "needs source.bridge: without it vifplug manages no switch port")
         return
     if vif.virtualport and not on_openvswitch(vif):
@@ -144,12 +147,20 @@ def external_ids(vif: VIF, context: Context, bridge_name: str) -> FrozenMap[str,
 
 
 def vlan(desired: Vlan | None) -> OvsVlan | None:
-    """Return the VLAN columns. A trunk always lists its VLANs: an empty list would mean all 4094."""
+    """Return the VLAN columns. A trunk lists its VLANs, unless it is one of all: an empty list means all 4094.
+
+    An access port of VLAN 0 passes frames without a tag, or with the tag of VLAN 0 (802.1p), and no others. (Measured
+    with Open vSwitch 3.1; ``trunks=0`` does the same.)
+    """
     if desired is None:
         return None
+    if desired.mode == "untagged":
+        return OvsVlan(mode="access", tag=0)
+    if desired.mode:
+        return OvsVlan(mode=desired.mode, tag=desired.tags[0].id, cvlans=desired.cvlans)
     if desired.access:
         return OvsVlan(mode="access", tag=desired.access)
-    trunks = tuple(sorted(desired.ids))
+    trunks = () if desired.all else tuple(sorted(desired.ids))
     if native := desired.native:
         return OvsVlan(mode=f"native-{native.native_mode}", tag=native.id, trunks=trunks)
     return OvsVlan(mode="trunk", trunks=trunks)

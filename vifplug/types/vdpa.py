@@ -77,7 +77,6 @@ class VdpaType(VIFType):
         "bandwidth": _OFFLOADED,
         "filterref": _OFFLOADED,
         "mtu": "libvirt has none for it; the device has its own: vdpa dev add ... mtu BYTES",
-        "port": "isolation is a Linux bridge port's",
         "tap_owner": "it has no tap",
         "target": "it has no network device on the host",
         "trust_guest_rx_filters": f"they are a macvtap's: {_OFFLOADED}",

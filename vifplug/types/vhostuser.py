@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 
 from vifplug.errors import Problem
 from vifplug.guest.interface import Interface
+from vifplug.model.codec import FrozenMap
+from vifplug.model.nic import NOT_ISOLATED
 from vifplug.model.source import VhostUserSource
 from vifplug.model.vif import VIF
 from vifplug.plan.registry import OvsPort, Resource, VhostSocket
@@ -31,7 +33,6 @@ class VhostUserType(VIFType):
         "bandwidth": "no kernel device carries the traffic, so there is nothing to shape",
         "filterref": "no kernel device carries the traffic, so nwfilter cannot see it",
         "mtu": "libvirt would set it on a kernel device and not start the guest; set source.port_mtu instead",
-        "port": "isolation is a Linux bridge port's",
         "tap_owner": "it has no tap",
         "vf": NO_VF,
     }
@@ -69,8 +70,8 @@ class VhostUserType(VIFType):
 
 
 def _port_problems(vif: VIF) -> Iterator[Problem]:
-    for key in ("virtualport", "external_ids") if vif.source.adopted else ():
-        if getattr(vif, key):
+    for key in ("virtualport", "external_ids", "port") if vif.source.adopted else ():
+        if getattr(vif, key) not in (None, FrozenMap(), NOT_ISOLATED):
             yield Problem(f"$.{key}", "not supported with source.adopted: the ids of the port are its maker's")
     if vif.source.mode == "client" and vif.target not in (None, _basename(vif)):
         yield Problem(

@@ -15,7 +15,7 @@ from vifplug.model.codec import FrozenMap
 from vifplug.plan.registry import AdoptedPort, Identity
 from vifplug.plan.steps import Difference, Observed
 
-_PORT = ["_uuid", "name", "tag", "vlan_mode", "trunks"]
+_PORT = ["_uuid", "name", "tag", "vlan_mode", "trunks", "cvlans"]
 _INTERFACE = ["_uuid", "name", "external_ids", "ofport", "error"]
 
 #: the type of a port whose socket ovs-vswitchd makes, so that its name is the socket's (vhost-user.rst)

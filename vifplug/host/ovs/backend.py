@@ -68,8 +68,8 @@ class OvsBackend:
         ids = [each for each in desired if isinstance(each, OvsIfaceId)]
         switches = [each for each in desired if isinstance(each, OvsSwitch)]
         queries = [*(operations.read_bridge(bridge.name) for bridge in bridges), *operations.read_iface_ids(ids)]
-        if dpdk := switches and any(port.needs_dpdk for port in ports):
-            queries.append(select(DATABASE, [], ["iface_types"]))
+        if more := switches and any(port.needs_more for port in ports):
+            queries.append(select(DATABASE, [], ["iface_types", "other_config"]))
         seen, rows = commands.look(self._pool, [(port.owner, port.role) for port in ports], *queries)
         found = adopted.observe(self._pool, [each for each in desired if isinstance(each, AdoptedPort)])
         for port, stored in zip(ports, seen, strict=True):
@@ -77,11 +77,9 @@ class OvsBackend:
             if stored.port is not None and stored.port.name == port.name:
                 found[port.identity] = Observed(resource=stored.port)
         missing = [bridge.name for bridge, row in zip(bridges, rows, strict=False) if not row]
-        for switch in switches if missing or dpdk else ():
+        for switch in switches if missing or more else ():
             names = self._pool.select(select("Bridge", [], ["name"]))[0] if missing else ()
-            types = rows.pop()[0]["iface_types"] if dpdk else ()
-            offers = switch.trusted(bridges=tuple(row["name"] for row in names), interface_types=types)
-            found[switch.identity] = Observed(resource=offers)
+            found[switch.identity] = Observed(resource=_offers(switch, rows.pop()[0] if more else None, names))
         for bridge, row in zip(bridges, rows, strict=False):
             if row:
                 datapath = row[0]["datapath_type"] or None
@@ -261,3 +259,12 @@ def _holders(ids: Sequence[OvsIfaceId], found: Iterable[Sequence[Row]]) -> dict[
             holders = tuple(f"port {row['name']} has it and {owner}" for row, owner in zip(others, whose, strict=True))
             observed[each.identity] = Observed(resource=each.trusted(holders=holders))
     return observed
+
+
+def _offers(switch: OvsSwitch, row: Row | None, bridges: Iterable[Row]) -> OvsSwitch:
+    """Return what the switch has; ``row`` is that of the table Open_vSwitch, if it was read."""
+    switch = switch.trusted(bridges=tuple(each["name"] for each in bridges))
+    if row is None:
+        return switch
+    limit = row["other_config"].get("vlan-limit", "1")  # ovs-vswitchd.conf.db(5)
+    return switch.trusted(interface_types=row["iface_types"], vlan_limit=int(limit) if limit.isdecimal() else 1)

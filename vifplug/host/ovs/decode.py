@@ -231,10 +231,10 @@ def _atom(kind: type[T], name: str) -> Callable[[Any], T]:
     return decode
 
 
-string, integer = _atom(str, "a string"), _atom(int, "an integer")
+string, integer, boolean = _atom(str, "a string"), _atom(int, "an integer"), _atom(bool, "true or false")
 _object, _array = _atom(dict, "an object"), _atom(list, "an array")
 #: The types whose values are decoded as they are
-_ATOMS: Mapping[Decode, type] = {string: str, integer: int}
+_ATOMS: Mapping[Decode, type] = {string: str, integer: int, boolean: bool}
 
 
 def row_id(value: Any) -> str:
@@ -312,7 +312,8 @@ _COLUMNS: dict[str, Decode] = {
     **dict.fromkeys(("datapath_types", "iface_types"), set_of(string)),
     **dict.fromkeys(("ports", "interfaces"), set_of(row_id)),
     "_uuid": row_id,
-    "trunks": set_of(integer),
+    **dict.fromkeys(("trunks", "cvlans"), set_of(integer)),
+    "protected": boolean,
     "qos": optional(row_id),
     "queues": map_of(integer, row_id),
 }
@@ -379,6 +380,7 @@ def port(owner: str, role: str, found: tuple[Row, Row, str], qos: OvsQos) -> Ovs
         bridge=bridge,
         type=interface["type"],
         vlan=vlan(row),
+        protected=row["protected"],
         external_ids=FrozenMap(without(interface["external_ids"], OWNER, ROLE, *STATUS)),
         options=FrozenMap(interface["options"]),
         other_config=FrozenMap(row["other_config"]),
@@ -392,7 +394,7 @@ def port(owner: str, role: str, found: tuple[Row, Row, str], qos: OvsQos) -> Ovs
 
 def vlan(port: Row) -> OvsVlan:
     """Return the VLAN columns of a Port row."""
-    return OvsVlan(mode=port["vlan_mode"], tag=port["tag"], trunks=port["trunks"])
+    return OvsVlan(mode=port["vlan_mode"], tag=port["tag"], trunks=port["trunks"], cvlans=port["cvlans"])
 
 
 def foreign_qos(owner: str, role: str, rows: Rows) -> str | None:

@@ -158,7 +158,12 @@ def remove_bridge(row: str, port: str) -> list[Operation]:
 
 
 def _port_row(port: OvsPort) -> dict[str, Any]:
-    return {"name": port.name, **_vlan_columns(port.vlan), "other_config": operations.as_map(port.other_config)}
+    return {
+        "name": port.name,
+        **_vlan_columns(port.vlan),
+        "protected": bool(port.protected),
+        "other_config": operations.as_map(port.other_config),
+    }
 
 
 def _vlan_columns(vlan: OvsVlan | None) -> dict[str, Any]:
@@ -167,6 +172,7 @@ def _vlan_columns(vlan: OvsVlan | None) -> dict[str, Any]:
         "tag": operations.as_optional(vlan.tag),
         "vlan_mode": operations.as_optional(vlan.mode),
         "trunks": ["set", list(vlan.trunks)],
+        "cvlans": ["set", list(vlan.cvlans)],
     }
 
 
@@ -193,7 +199,7 @@ _EMPTY = (["set", []], ["map", []], "")
 
 def _set_only(row: dict[str, Any]) -> dict[str, Any]:
     """Return a row to insert, without the columns that have their default."""
-    return {column: value for column, value in row.items() if value not in _EMPTY}
+    return {column: value for column, value in row.items() if value is not False and value not in _EMPTY}
 
 
 def _update(table: str, row: str, before: Columns, after: Columns) -> Iterator[Operation]:

@@ -23,7 +23,7 @@ OWNER, ROLE = "vifplug-id", "vifplug-role"
 #: Interface.external_ids that ovn-controller writes about the port's state (controller/binding.c)
 STATUS = ("ovn-installed", "ovn-installed-ts")
 
-PORT = ["_uuid", "name", "tag", "vlan_mode", "trunks", "other_config", "qos"]
+PORT = ["_uuid", "name", "tag", "vlan_mode", "trunks", "cvlans", "protected", "other_config", "qos"]
 INTERFACE = ["_uuid", "name", "type", "external_ids", "options", "mtu_request", "ofport", "error"]
 INTERFACE += ["ingress_policing_rate", "ingress_policing_burst"]
 _STATE = ["name", "ofport", "error", "external_ids"]

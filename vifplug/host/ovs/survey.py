@@ -13,7 +13,7 @@ from vifplug.plan.facts import BridgeFacts, BridgePortFacts
 #: what `bridges` is made from
 QUERIES = (
     select("Bridge", [], ["name", "ports"]),
-    select("Port", [], ["_uuid", "name", "tag", "trunks", "vlan_mode", "interfaces"]),
+    select("Port", [], ["_uuid", "name", "tag", "trunks", "cvlans", "vlan_mode", "interfaces"]),
     select("Interface", [], ["_uuid", "external_ids"]),
 )
 
@@ -36,13 +36,15 @@ def _port(row: Row, owners: Mapping[str, str | None]) -> BridgePortFacts:
 
 
 def vlan(row: Row) -> Vlan | None:
-    """Return the VLANs of a Port row; None for all of them, and for what no VIF could ask for (VLAN 0)."""
-    tag, mode = row["tag"], row["vlan_mode"]
+    """Return the VLANs of a Port row; None for all of them, and for what no VIF could ask for (VLAN 4095)."""
+    tag, mode, trunks = row["tag"], row["vlan_mode"], row["trunks"]
     try:
+        if mode == "dot1q-tunnel":
+            return Vlan.from_data({"mode": mode, "tags": [{"id": tag}], "cvlans": list(row["cvlans"])})
         if tag is not None and mode in (None, "access"):
-            return Vlan.from_data(tag)
+            return Vlan.from_data(tag or "untagged")
         native = {tag: {"native_mode": mode.removeprefix("native-")}} if tag is not None and mode else {}
-        ids = sorted({*row["trunks"], *native})
-        return Vlan.from_data({"tags": [{"id": each, **native.get(each, {})} for each in ids], "trunk": True})
+        tags = [{"id": each, **native.get(each, {})} for each in sorted({*trunks, *native})]
+        return Vlan.from_data({"tags": tags, "trunk": True, "all": not trunks}) if trunks or mode else None
     except InvalidDocument:
         return None

@@ -17,7 +17,7 @@ from vifplug.plan.resource import Difference, Observation, Ownership, Resource, 
 
 @dataclass(frozen=True, kw_only=True)
 class OvsSwitch(Resource):
-    """What the Open vSwitch of this host has: observed where a bridge is missing, or a port needs DPDK."""
+    """What the Open vSwitch of this host has: observed if a bridge is missing, or a port `needs_more`."""
 
     kind = "ovs-switch"
     noun = "Open vSwitch"
@@ -28,6 +28,8 @@ class OvsSwitch(Resource):
     bridges: tuple[str, ...] | None = uncompared(default=None)
     #: Open_vSwitch.iface_types
     interface_types: tuple[str, ...] = uncompared(default=())
+    #: how many tags of a frame it looks at (Open_vSwitch.other_config:vlan-limit); 0: any number
+    vlan_limit: int = uncompared(default=1)
 
     @classmethod
     def of(cls, observed: Observation) -> OvsSwitch | None:
@@ -80,14 +82,15 @@ class OvsBridge(Resource):
 
 @dataclass(frozen=True, kw_only=True)
 class OvsVlan(Model):
-    """Port.vlan_mode, tag and trunks (ovs-vswitchd.conf.db(5)). ``OvsVlan()`` is a port with none of them."""
+    """Port.vlan_mode, tag, trunks and cvlans (ovs-vswitchd.conf.db(5)). ``OvsVlan()`` is a port with none of them."""
 
     mode: str | None = None
     tag: int | None = None
     trunks: tuple[int, ...] = ()
+    cvlans: tuple[int, ...] = ()
 
     def normal(self) -> dict[str, Any]:
-        return {"trunks": tuple(sorted(set(self.trunks)))}
+        return {"trunks": tuple(sorted(set(self.trunks))), "cvlans": tuple(sorted(set(self.cvlans)))}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +136,8 @@ class OvsPort(Resource):
     role: str = uncompared(default="")
     type: str = ""
     vlan: OvsVlan | None = resettable(OvsVlan())
+    #: Port.protected: no traffic to other protected ports of the bridge
+    protected: bool | None = resettable(False)
     external_ids: FrozenMap[str, str | None] = FrozenMap()
     options: FrozenMap[str, str | None] = FrozenMap()
     other_config: FrozenMap[str, str | None] = FrozenMap()
@@ -164,7 +169,7 @@ class OvsPort(Resource):
     @property
     def requires(self) -> tuple[Resource, ...]:
         iface_id = (OvsIfaceId(name=self.iface_id, owner=self.owner),) if self.iface_id else ()
-        return (*iface_id, OvsSwitch()) if self.needs_dpdk else iface_id
+        return (*iface_id, OvsSwitch()) if self.needs_more else iface_id
 
     def unmet(self, observed: Observation, made: Collection[str]) -> Iterator[VifplugError]:
         if holders := self._holders(observed):
@@ -175,8 +180,12 @@ class OvsPort(Resource):
         if own and isinstance(own.resource, OvsPort) and own.resource.torn:
             message = f"{self} of VIF {self.owner}: {own.resource.error}"
             yield Conflict(f"{message}: unplug the VIF, and plug it again", vif_id=self.owner, resource=str(self))
-        switch = OvsSwitch.of(observed) if self.needs_dpdk else None
-        if switch and self.type not in switch.interface_types:
+        switch = OvsSwitch.of(observed) if self.needs_more else None
+        if switch and self.vlan and self.vlan.cvlans and switch.vlan_limit == 1:
+            message = f"{self} of VIF {self.owner}: vlan.cvlans need an Open vSwitch that looks at two tags of a frame"
+            hint = "run 'ovs-vsctl set Open_vSwitch . other_config:vlan-limit=2'"
+            yield HostNotReady(f"{message}: {hint}", vif_id=self.owner, resource=str(self), path="$.vlan.cvlans")
+        if switch and self._needs_dpdk and self.type not in switch.interface_types:
             message = f"{self} of VIF {self.owner}: this host's Open vSwitch has no interfaces of type {self.type}"
             hint = "start an ovs-vswitchd with DPDK, and set other_config:dpdk-init=true"
             yield HostNotReady(f"{message}: {hint}", vif_id=self.owner, resource=str(self))
@@ -191,8 +200,13 @@ class OvsPort(Resource):
         return seen.resource.holders if seen and isinstance(seen.resource, OvsIfaceId) else ()
 
     @property
-    def needs_dpdk(self) -> bool:
-        """Whether only ovs-vswitchd with DPDK has interfaces of its type (ovs-vswitchd.conf.db(5), Interface.type)."""
+    def needs_more(self) -> bool:
+        """Whether it needs something that not every Open vSwitch has: see `OvsSwitch`."""
+        return self._needs_dpdk or bool(self.vlan and self.vlan.cvlans)
+
+    @property
+    def _needs_dpdk(self) -> bool:
+        """Whether its type of Interface is one of DPDK's (ovs-vswitchd.conf.db(5))."""
         return self.type in ("dpdk", "dpdkvhostuser", "dpdkvhostuserclient")
 
     @property
