@@ -389,6 +389,8 @@ def _value(conf: cfg.ConfigOpts, group: str, option: cfg.Opt, problems: list[str
         value = conf[group][option.dest]
         if isinstance(value, float) and math.isnan(value):  # which passes every comparison with a bound
             raise ValueError(value)
+        if value is None and option.default is not None and isinstance(option.type, kinds.Number):  # written as nothing
+            raise ValueError(value)
         return value
     except (ValueError, cfg.Error, RecursionError) as error:  # the last two: $name in a value, which may name itself
         value, place = _as_written(conf, group, option)

@@ -78,6 +78,8 @@ def test_values_are_plain_and_ids_are_numbers(load: Load) -> None:
         ("vifplug", "tap_group", "4294967295", "the name or the number of a group of this host"),
         ("vifplug", "lock_timeout", "soon", "a number of at least 0 and at most 3600"),
         ("vifplug", "lock_timeout", "nan", "a number of at least 0 and at most 3600"),
+        ("vifplug", "lock_timeout", "", "a number of at least 0 and at most 3600"),
+        ("vifplug", "socket_dirs", "/a,b", "a list of items that are each an absolute path"),
         ("vifplug_ovs", "timeout", "0", "a number of at least 0.1 and at most 3600"),
         ("vifplug_ovs", "wait", "forever", "none, ofport or ovn-installed"),
         ("vifplug_ovs", "datapath_type", "dpdk", "system or netdev"),

@@ -33,6 +33,10 @@ class FrozenMap(dict[K, V]):
     def __repr__(self) -> str:
         return f"FrozenMap({super().__repr__()})"
 
+    def __str__(self) -> str:
+        """Return the items as part of a sentence: ``a 1, b 2``."""
+        return ", ".join(f"{key} {_worded(_plain(value))}" for key, value in self.items()) or "none"
+
     def __reduce__(self) -> tuple[Any, ...]:
         return FrozenMap, (dict(self),)
 
@@ -102,7 +106,7 @@ class Model:
 
     def __str__(self) -> str:
         """Return the fields that differ from their default, as part of a sentence: ``mode access, tag 10``."""
-        return ", ".join(f"{key} {value}" for key, value in self.to_data().items()) or "none"
+        return ", ".join(f"{key} {_worded(value)}" for key, value in self.to_data().items()) or "none"
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with other values in the named fields, which are validated; the others are not, again."""
@@ -454,6 +458,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, FrozenMap):
         return {key: each if type(each) in _SCALARS else _plain(each) for key, each in value.items()}
     return value
+
+
+def _worded(value: Any) -> str:
+    """Return plain data as part of a sentence."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def described(value: object) -> str:
