@@ -233,10 +233,11 @@ class PartlyDone(VifplugError):
     """
 
     exit_code = 6
+    retryable = True
 
-    def __init__(self, sentence: str, left: Iterable[str] = ()) -> None:
+    def __init__(self, sentence: str, left: Iterable[str] = (), *, vif_id: str | None = None) -> None:
         self.left: tuple[str, ...] = tuple(left)
-        super().__init__(sentence)
+        super().__init__(sentence, vif_id=vif_id)
 
 
 def sentences(error: VifplugError) -> list[str]:
@@ -254,8 +255,15 @@ def about(
     try:
         yield
     except VifplugError as error:
-        error.vif_id = error.vif_id or vif_id
+        fill(error, vif_id=vif_id, resource=resource, holder=holder)
         error.vif_ids = error.vif_ids or tuple(vif_ids)
-        error.resource = error.resource or resource
-        error.holder = error.holder or holder
         raise
+
+
+def fill(
+    error: VifplugError, *, vif_id: str | None = None, resource: str | None = None, holder: str | None = None
+) -> None:
+    """Say what an error is about, as far as the error itself does not say so."""
+    error.vif_id = error.vif_id or vif_id or None
+    error.resource = error.resource or resource
+    error.holder = error.holder or holder

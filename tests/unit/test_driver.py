@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.memory import Bench
-from vifplug import VIF, Instance, errors
+from vifplug import VIF, Instance, VIFDriver, errors
 from vifplug.plan import registry
 from vifplug.plan.registry import LowerDevice, OvsPort, Tap, VirtualFunction
 from vifplug.plan.steps import Difference, Step
@@ -351,3 +351,47 @@ def test_a_running_guest_keeps_its_mtu_and_its_mac(bench: Bench) -> None:
         bench.driver.plug(vif(mtu=1450, mac="52:54:00:12:34:57"))
     bench.memory.place(tap)
     assert bench.driver.plug(vif(mtu=1450, vlan=20)).changed and bench.driver.check() == []
+
+
+def test_every_error_carries_its_data(bench: Bench) -> None:
+    bench.driver.plug(vif())
+    twin = vif(id=OTHER, virtualport={"type": "openvswitch", "interfaceid": ID})
+    bench.memory.place(Tap(name="tapgone"), foreign="somebody's")
+    third = ID.replace("9c4e", "aaaa")
+    failures: list[tuple[list[VIF], tuple[str | None, tuple[str, ...], str | None, str | None]]] = [
+        ([vif(), twin], (OTHER, (ID, OTHER), f"iface-id {ID}", ID)),
+        ([vif(), vif(id=third, target="tapgone")], (third, (ID, third), "tap tapgone", None)),
+    ]
+    for batch, data in failures:
+        with pytest.raises(errors.Conflict) as caught:
+            bench.driver.plug_many([(each, None) for each in batch])
+        error = caught.value
+        assert (error.vif_id, error.vif_ids, error.resource, error.holder) == data
+    bench.memory.fail_on = {("tap", "taplast")}
+    with pytest.raises(errors.StepFailed) as failed:
+        bench.driver.plug_many([(vif(), None), (vif("ethernet", id=third, target="taplast"), None)])
+    assert (failed.value.vif_id, failed.value.resource) == (third, "tap taplast")
+    with pytest.raises(errors.NotPlugged) as missing:
+        bench.driver.show(OTHER)
+    assert missing.value.vif_id == OTHER and errors.PartlyDone("x").retryable
+
+
+WRONG: list[tuple[Callable[[VIFDriver], object], str]] = [
+    (lambda driver: VIFDriver("x.conf"), "conf: expected an oslo.config ConfigOpts, got 'x.conf': "),  # type: ignore[arg-type]
+    (lambda driver: driver.plug("text"), "vif: expected a VIF, got 'text': "),  # type: ignore[arg-type]
+    (lambda driver: driver.update({}), "vif: expected a VIF, got an object: "),  # type: ignore[arg-type]
+    (lambda driver: driver.plug(vif(), "web"), "instance: expected an Instance or None, got 'web'"),  # type: ignore[arg-type]
+]
+
+
+@pytest.mark.parametrize(("call", "sentence"), WRONG)
+def test_a_wrong_type_is_one_sentence(bench: Bench, call: Callable[[VIFDriver], object], sentence: str) -> None:
+    with pytest.raises(errors.InvalidRequest) as refused:
+        call(bench.driver)
+    assert str(refused.value).startswith(sentence)
+
+
+def test_ids_of_one_minute_have_names_of_their_own(bench: Bench) -> None:
+    clock = [f"01932c07-209c-7a3b-8f00-0{number:011x}" for number in range(8)]
+    assert len({vif(id=each).device for each in clock}) == 8
+    assert vif().device == TAP

@@ -362,9 +362,10 @@ class Engine:
             message = (
                 f"{str(error) or 'interrupted'}; not rolled back: {'; '.join(left)}; plug or unplug again to repair it"
             )
-            raise PartlyDone(message, left) from error
+            raise PartlyDone(message, left, vif_id=getattr(error, "vif_id", None)) from error
         if isinstance(error, VifplugError) and not isinstance(error, (Conflict, HostNotReady, StepFailed)):
-            raise StepFailed(f"{error}; all changes were rolled back") from error
+            message = f"{error}; all changes were rolled back"
+            raise StepFailed(message, vif_id=error.vif_id, resource=error.resource, holder=error.holder) from error
 
     def _attempt_cut_short(self, planned: Iterable[Step]) -> list[str]:
         """Undo steps that may have been taken in part; return what could not be undone."""
@@ -388,7 +389,7 @@ class Engine:
         except VifplugError:
             if left := self._attempt(step for step in taken if step not in done):
                 message = f"VIF {vif_id} is not completely unplugged: {'; '.join(left)}; unplug it again"
-                raise PartlyDone(message, left) from None
+                raise PartlyDone(message, left, vif_id=vif_id) from None
 
     def _attempt(self, taken: Iterable[Step]) -> list[str]:
         """Take each step, whether or not others fail; return a phrase for each that failed."""

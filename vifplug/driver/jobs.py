@@ -13,8 +13,9 @@ from vifplug.driver import own_names
 from vifplug.driver.engine import Job
 from vifplug.driver.records import HOOK, Records, StoredVif
 from vifplug.driver.resolver import PoolChoice, Resolver
-from vifplug.errors import Conflict
+from vifplug.errors import Conflict, InvalidRequest, about
 from vifplug.guest import write
+from vifplug.model.codec import described
 from vifplug.model.vif import VIF, Instance
 from vifplug.plugins import TypeRegistry
 from vifplug.store.store import StoreTransaction
@@ -100,6 +101,14 @@ class JobFactory:
         Raises:
             InvalidRequest: the VIF is invalid on any host.
         """
+        if not isinstance(vif, VIF):
+            raise InvalidRequest(f"vif: expected a VIF, got {described(vif)}: VIF.from_json and VIF.from_xml make one")
+        if not isinstance(instance, Instance | None):
+            raise InvalidRequest(f"instance: expected an Instance or None, got {described(instance)}")
+        with about(vif_id=vif.id):
+            return self._request(vif, instance, take_over, hook)
+
+    def _request(self, vif: VIF, instance: Instance | None, take_over: bool, hook: str) -> Request:
         validated = None if vif.type == "network" else self._validate(vif, instance)
         return Request(vif, instance, validated=validated, take_over=take_over, hook=hook)
 

@@ -16,7 +16,8 @@ from vifplug.driver.engine import Engine, Job
 from vifplug.driver.jobs import JobFactory, Request
 from vifplug.driver.records import HOOK, Records, StoredVif, guest_of
 from vifplug.driver.resolver import Resolver
-from vifplug.errors import InvalidRequest, NotPlugged
+from vifplug.errors import InvalidRequest, NotPlugged, about
+from vifplug.model.codec import described
 from vifplug.model.names import parse_uuid
 from vifplug.model.network import Network
 from vifplug.model.vif import VIF, Instance
@@ -98,6 +99,9 @@ class VIFDriver:
         from vifplug.host import host
 
         conf = options.load() if conf is None else conf
+        if not hasattr(conf, "register_opts"):
+            message = f"conf: expected an oslo.config ConfigOpts, got {described(conf)}"
+            raise InvalidRequest(f"{message}: vifplug.conf.load([PATH]) reads a file")
         options.register(conf)
         self._types = plugins.TypeRegistry(options.enabled_types(conf))
         loaded = self._types.loaded()
@@ -177,7 +181,8 @@ class VIFDriver:
             The outcome for each VIF, in the given order.
         """
         requests = [self._jobs.request(vif, instance, take_over=take_over, hook=hook) for vif, instance in pairs]
-        with self._store.lock([each.vif.id for each in requests], self._settings.lock_timeout):
+        ids = [each.vif.id for each in requests]
+        with about(vif_id=_only(ids), vif_ids=ids), self._store.lock(ids, self._settings.lock_timeout):
             jobs = self._prepared(requests)
             self._engine.apply(jobs, "plugging", progress)
         return [_plugged(job) for job in jobs]
@@ -283,7 +288,7 @@ class VIFDriver:
             DamagedRecord: its record cannot be read.
         """
         vif_id = self._id(vif_id)
-        with self._store.lock([vif_id], self._settings.lock_timeout):
+        with about(vif_id=vif_id, vif_ids=[vif_id]), self._store.lock([vif_id], self._settings.lock_timeout):
             stored = self._recorded(vif_id).validate()
             Request(stored.vif, instance, stored).check_guest()
             job = Job.recorded(stored)
@@ -310,7 +315,7 @@ class VIFDriver:
             PartlyDone: something could not be removed.
         """
         vif_id = self._id(vif_id)
-        with self._store.lock([vif_id], self._settings.lock_timeout):
+        with about(vif_id=vif_id, vif_ids=[vif_id]), self._store.lock([vif_id], self._settings.lock_timeout):
             return tuple(self._engine.remove(vif_id, self._records.get(vif_id), force=force))
 
     # -- verbs that only read ---------------------------------------------------------------------------------
@@ -458,7 +463,9 @@ class VIFDriver:
     def _recorded(self, vif_id: str) -> StoredVif:
         stored = self._records.get(vif_id)
         if stored is None:
-            raise NotPlugged(f"VIF {vif_id} is not plugged on this host; `vifplug list` shows the VIFs that are")
+            raise NotPlugged(
+                f"VIF {vif_id} is not plugged on this host; `vifplug list` shows the VIFs that are", vif_id=vif_id
+            )
         return stored
 
     def _id(self, text: str) -> str:
@@ -469,6 +476,11 @@ class VIFDriver:
             if self._records.get(text):
                 return text
             raise InvalidRequest(f"the id of a VIF: {error}") from None
+
+
+def _only(ids: Sequence[str]) -> str | None:
+    """Return the id of a batch of one VIF."""
+    return ids[0] if len(ids) == 1 else None
 
 
 def _plugged(job: Job) -> Plugged:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from vifplug.errors import Absent, BrokenPlugin, HostNotReady, Missing
+from vifplug.errors import Absent, BrokenPlugin, HostNotReady, Missing, about
 from vifplug.host import names
 from vifplug.host.backend import Backend
 from vifplug.host.sriov import pools
@@ -107,7 +107,9 @@ class Host:
             progress: is called with the number of steps that are taken, and the number of all steps.
         """
         for backend, some in self._runs(steps):
-            backend.apply(some, done)
+            alone = some[0].subject if len(some) == 1 else None
+            with about(vif_id=alone.owner if alone else None, resource=str(alone) if alone else None):
+                backend.apply(some, done)
             if progress:
                 progress(len(done), len(steps))
 

@@ -149,8 +149,16 @@ Mtu = Annotated[int, between(MTU_MIN, MTU_MAX, "bytes")]
 
 
 def default_target(vif_id: str) -> str:
-    """Return the default name of the host device: ``tap`` + the first 11 characters of the id."""
-    return "tap" + vif_id[:11]
+    """Return the default name of the host device: ``tap`` + the first 11 characters of the id, as Neutron's agents do.
+
+    Of a UUID of version 7 they are a clock (RFC 9562, section 5.7), the same for all ids of a minute: the last 11.
+    """
+    return "tap" + short_id(vif_id)
+
+
+def short_id(vif_id: str) -> str:
+    """Return the 11 characters of an id that the names of its devices end with: see `default_target`."""
+    return vif_id[-11:] if vif_id[14:15] == "7" else vif_id[:11]
 
 
 def host_mac(guest_mac: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from vifplug.errors import Missing, VifplugError
+from vifplug.errors import Missing, VifplugError, fill
 from vifplug.plan.kinds.openvswitch import OvsBridge
 from vifplug.plan.resource import Difference, Observation, Resource
 from vifplug.plan.steps import steps_toward
@@ -38,7 +38,9 @@ def unmet(desired: Sequence[Resource], observed: Observation) -> Iterator[Vifplu
         for need in resource.requires:
             if need.name not in made:
                 yield from _obstacle(need, observed)
-        yield from resource.unmet(observed, made)
+        for error in resource.unmet(observed, made):
+            fill(error, vif_id=resource.owner, resource=str(resource))
+            yield error
     for need in required(desired):
         yield from need.unmet(observed, made)
 

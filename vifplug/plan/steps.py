@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vifplug.errors import Conflict, Held, HostNotReady, Missing
+from vifplug.errors import Conflict, Held, HostNotReady, Missing, about
 from vifplug.model.codec import FrozenMap
 from vifplug.plan.registry import Identity, Ownership, Resource
 from vifplug.plan.resource import Difference as Difference
@@ -111,7 +111,8 @@ def steps_toward(desired: Sequence[Resource], observed: Observation) -> list[Ste
     """
     steps: list[Step] = []
     for resource in desired:
-        steps += _toward(resource, observed.get(resource.identity))
+        with about(vif_id=resource.owner, resource=str(resource)):
+            steps += _toward(resource, observed.get(resource.identity))
     return steps
 
 

@@ -273,7 +273,8 @@ def _hold(connection: sqlite3.Connection, holding: Holding) -> None:
     others = "SELECT vif_id FROM claim WHERE name = ? AND vif_id != ? AND (? OR alone) LIMIT 1"
     row = (holding.name, holding.vif_id, holding.exclusive)
     if holder := connection.execute(others, row).fetchone():
-        raise Conflict(taken(holding.name, holding.vif_id, holder[0]))
+        message = taken(holding.name, holding.vif_id, holder[0])
+        raise Conflict(message, vif_id=holding.vif_id, resource=holding.name, holder=holder[0])
     connection.execute("INSERT OR REPLACE INTO claim VALUES (?, ?, ?)", row)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from vifplug.errors import Problem
 from vifplug.guest import capabilities
 from vifplug.guest.interface import Interface
-from vifplug.model.names import host_mac
+from vifplug.model.names import host_mac, short_id
 from vifplug.model.source import BridgeSource
 from vifplug.model.vif import VIF
 from vifplug.model.virtualport import MIDONET, OPENVSWITCH
@@ -195,7 +195,7 @@ def bridge_vlans(vlan: Vlan) -> tuple[BridgeVlan, ...]:
 
 
 def _hybrid_bridge(vif: VIF) -> str:
-    return vif.source.hybrid_bridge or f"qbr{vif.id[:11]}"
+    return vif.source.hybrid_bridge or f"qbr{short_id(vif.id)}"
 
 
 def _hybrid_desired(vif: VIF, context: Context, ours: bool) -> Iterator[Resource]:
@@ -203,7 +203,8 @@ def _hybrid_desired(vif: VIF, context: Context, ours: bool) -> Iterator[Resource
 
     The bridge forgets addresses at once (ageing 0), or it would go on sending to a guest that has migrated away.
     """
-    qbr, qvb, qvo = _hybrid_bridge(vif), f"qvb{vif.id[:11]}", f"qvo{vif.id[:11]}"  # as Neutron and nova know them
+    end = short_id(vif.id)
+    qbr, qvb, qvo = _hybrid_bridge(vif), f"qvb{end}", f"qvo{end}"  # as Neutron and nova know them
     plain: dict[str, Any] = {"ageing_time": 0, "forward_delay": 0, "stp": False, "multicast_snooping": False}
     yield LinuxBridge(name=qbr, owner=vif.id, mtu=vif.mtu, sysctls=QUIET, **plain)
     yield VethPair(name=qvo, peer=qvb, owner=vif.id, mtu=vif.mtu, promiscuous=True)

@@ -8,6 +8,7 @@ from vifplug.errors import Problem
 from vifplug.guest import capabilities
 from vifplug.guest.interface import Interface
 from vifplug.model.codec import FrozenMap
+from vifplug.model.names import short_id
 from vifplug.model.nic import NOT_ISOLATED, VfSettings
 from vifplug.model.source import HostDeviceSource
 from vifplug.model.vif import VIF
@@ -84,7 +85,7 @@ def _polled(vif: VIF, context: Context) -> Iterator[Resource]:
     yield PciFunction(name=vif.source.address, owner=vif.id, taking="function")
     yield openvswitch.bridge(vif, context)
     options = {"dpdk-devargs": f"{physical},representor=[{number}]"}
-    yield openvswitch.dpdk_port(vif, context, f"vfr{vif.id[:11]}", "dpdk", options)
+    yield openvswitch.dpdk_port(vif, context, f"vfr{short_id(vif.id)}", "dpdk", options)
 
 
 def virtual_function(vif: VIF, facts: VirtualFunctionFacts, *, mac: str | None, with_vlan: bool) -> VirtualFunction:
