@@ -104,14 +104,14 @@ def caught_up(host: PrivateHost) -> None:
 
 @pytest.fixture(scope="module")
 def theirs() -> Iterator[tuple[PrivateHost, Native]]:
-    with PrivateHost(vifplug_ovs={"wait": "none"}) as host, Native(host) as native:
+    with PrivateHost(vifplug_ovs={"wait": "none"}, dpdk=True) as host, Native(host) as native:
         yield host, native
 
 
 @pytest.fixture(scope="module")
 def host() -> Iterator[PrivateHost]:
     """vifplug's host; os-vif reports success whatever ovs-vswitchd says of a port, and so it does here (``wait``)."""
-    with PrivateHost(vifplug_ovs={"wait": "none"}) as host:
+    with PrivateHost(vifplug_ovs={"wait": "none"}, dpdk=True) as host:
         yield host
 
 

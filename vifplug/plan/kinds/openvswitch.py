@@ -185,7 +185,8 @@ class OvsPort(Resource):
             message = f"{self} of VIF {self.owner}: vlan.cvlans need an Open vSwitch that looks at two tags of a frame"
             hint = "run 'ovs-vsctl set Open_vSwitch . other_config:vlan-limit=2'"
             yield HostNotReady(f"{message}: {hint}", vif_id=self.owner, resource=str(self), path="$.vlan.cvlans")
-        if switch and self._needs_dpdk and self.type not in switch.interface_types:
+        offered = switch.interface_types if switch and own is None else ()  # none: ovs-vswitchd has never run
+        if offered and self._needs_dpdk and self.type not in offered:
             message = f"{self} of VIF {self.owner}: this host's Open vSwitch has no interfaces of type {self.type}"
             hint = "start an ovs-vswitchd with DPDK, and set other_config:dpdk-init=true"
             yield HostNotReady(f"{message}: {hint}", vif_id=self.owner, resource=str(self))
