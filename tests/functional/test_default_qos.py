@@ -63,7 +63,7 @@ def test_a_plug_looks_at_the_host_once_and_changes_it_once(host: PrivateHost, mo
         return call(self, method, params, *arguments)
 
     with host.new_driver() as driver:
-        driver.plug(vif(id=ID.replace("5d0c", "5d0d")))  # makes the bridge, and connects
+        driver.plug(vif(id=ID.replace("5d0c", "5d0d"), mac="52:54:00:12:34:58"))  # makes the bridge, and connects
         monkeypatch.setattr(OvsdbConnection, "call", counted)
         assert driver.plug(vif()).changed
         assert [each for each in asked if each != "state"] == ["select", "change"]

@@ -14,6 +14,7 @@ import pytest
 from tests.guests.conftest import Boot
 from tests.guests.kinds import ELSEWHERE, LOWER, NETWORKS, PAIRS, REFLECTING, SWITCHED, Kind, Pair
 from tests.guests.peers import MTU, Peer, addressed, peer, reached
+from tests.support import bridges
 from vifplug import VIF, Instance
 from vifplug.testing.guests import BootedGuest
 from vifplug.testing.host import PrivateHost
@@ -61,7 +62,8 @@ def vif(number: int, side: int, keys: Mapping[str, Any]) -> VIF:
 def everybody(host: PrivateHost, peers: Everybody) -> Iterator[Everybody]:
     """The peers; one on another Linux bridge, and one at the far ends of the devices that macvtaps are on."""
     for bridge in ("br1", "br-wire"):
-        host.ip("link", "add", bridge, "mtu", str(MTU), "up", "type", "bridge")
+        bridges.add(host, bridge)
+        host.ip("link", "set", bridge, "mtu", str(MTU))
     for name in LOWER:
         host.ip("link", "add", name, "up", "type", "veth", "peer", "name", f"{name}-far")
         host.ip("link", "set", f"{name}-far", "master", "br-wire", "up")

@@ -216,14 +216,18 @@ def test_a_port_moves_to_another_bridge_under_the_guest(
 def test_an_mtu_reaches_the_guest_when_it_is_attached_again(
     attach: Attach, web: BootedGuest, host: PrivateHost, everybody: Mapping[str, Peer]
 ) -> None:
-    """libvirt has no way to tell a running guest: "cannot modify MTU"."""
+    """libvirt has no way to tell a running guest: "cannot modify MTU"; so the tap keeps it while the guest has it."""
     plugged = attach(**OVS, vlan=10, mtu=1400)
     larger = host.driver.update(changed(plugged.vif, mtu=9000))
-    assert "mtu 9000" in host.ip("link", "show", "dev", plugged.vif.device) and host.driver.check() == []
+    assert "mtu 1400" in host.ip("link", "show", "dev", plugged.vif.device)
+    assert any("keeps MTU 1400 instead of 9000" in warning for warning in larger.warnings)
+    assert {(each.wanted, each.found) for each in host.driver.check()} == {(9000, 1400)}
     assert web.mtu(plugged.vif.mac) == 1400 and everybody["vlan10"].reaches(
         address(plugged.vif), "-M", "do", "-s", "1372"
     )
     web.detach(plugged.interface_xml, plugged.vif.mac)
+    host.driver.plug(larger.vif)
+    assert "mtu 9000" in host.ip("link", "show", "dev", plugged.vif.device) and host.driver.check() == []
     web.attach(larger.interface_xml)
     web.configure(plugged.vif.mac, f"{address(plugged.vif)}/24")
     assert web.mtu(plugged.vif.mac) == 9000 and everybody["vlan10"].reaches(

@@ -17,6 +17,7 @@ import pytest
 
 from tests.guests.nodes import BRIDGE, Node, two_nodes
 from tests.guests.peers import Peer, peer
+from tests.support import bridges
 from tests.support.command import vifplug
 from tests.support.patience import becomes
 from tests.support.places import ROOT, libvirt_cache
@@ -62,10 +63,10 @@ ADDRESSES = {"web": "10.0.0.1", "db": "10.0.0.2"}
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Node, Node]]:
     """VLAN 10 is the Linux bridge br-red as well on the second."""
     with two_nodes(libvirt_cache(tmp_path_factory)) as (here, there):
+        bridges.add(there.host, "br-red")
         for words in (
-            "add name br-red type bridge",
             "add name red0 master br-red type veth peer name red1",
-            *(f"set dev {name} up" for name in ("br-red", "red0", "red1")),
+            *(f"set dev {name} up" for name in ("red0", "red1")),
         ):
             there.host.ip("link", *words.split())
         there.host.ovs.ctl("add-port", BRIDGE, "red1", "tag=10")

@@ -194,7 +194,7 @@ def test_after_a_guest_its_port_is_down_and_after_unplug_nothing_is_left(
     for vif in (web(host), db(host)):
         host.driver.unplug(vif.id)
     assert host.driver.list() == [] and host.ports("br-int") == {each.name for each in peers.values()}
-    assert list((host.directory / "vhost").iterdir()) == []
+    assert not (host.directory / "vhost").exists()
     assert "vhost" not in host.ovs.ctl("list", "Interface")
 
 
