@@ -596,7 +596,7 @@ def test_devices_of_a_pool_are_given_and_given_back_as_by_libvirt(
             pool = [
                 PoolDevice(
                     name=each,
-                    holders=tuple(Holder(vif_id=id, alone=alone) for id, device in taken.items() if device == each),
+                    holders=tuple(Holder(vif_id=id, exclusive=alone) for id, device in taken.items() if device == each),
                 )
                 for each in devices
             ]

@@ -429,7 +429,7 @@ def test_a_limit_is_the_same_of_a_portgroup_and_of_a_vif(network: Network, limit
 # -- picking ------------------------------------------------------------------------------------------------------
 
 ME = "me"
-holders = st.builds(Holder, vif_id=st.sampled_from((ME, "a", "b", "c")), alone=st.booleans())
+holders = st.builds(Holder, vif_id=st.sampled_from((ME, "a", "b", "c")), exclusive=st.booleans())
 
 
 @st.composite
@@ -446,7 +446,7 @@ def pools(draw: st.DrawFn) -> list[PoolDevice]:
 
 
 @given(pools(), st.booleans())
-@example([PoolDevice(name="e0", limit=1, holders=(Holder(vif_id=ME, alone=True),))], True)
+@example([PoolDevice(name="e0", limit=1, holders=(Holder(vif_id=ME, exclusive=True),))], True)
 def test_the_device_is_the_first_of_the_least_used_that_may_be_had(pool: list[PoolDevice], alone: bool) -> None:
     others = {device.name: [holder for holder in device.holders if holder.vif_id != ME] for device in pool}
     usable = [
@@ -454,11 +454,11 @@ def test_the_device_is_the_first_of_the_least_used_that_may_be_had(pool: list[Po
         for device in pool
         if not device.problem
         and not (alone and others[device.name])
-        and not any(holder.alone for holder in others[device.name])
+        and not any(holder.exclusive for holder in others[device.name])
         and (device.limit is None or len(others[device.name]) < device.limit)
     ]
     try:
-        taken = pick("network n", pool, ME, alone=alone)
+        taken = pick("network n", pool, ME, exclusive=alone)
     except (errors.PoolExhausted, errors.Missing) as refusal:
         assert usable == []
         assert all(f"{device.name} " in str(refusal) for device in pool)
@@ -476,7 +476,7 @@ def test_who_has_a_device_keeps_it_from_nobody_else_than_before(pool: list[PoolD
     results = []
     for view in (pool, mine):
         try:
-            results.append(pick("network n", view, ME, alone=alone))
+            results.append(pick("network n", view, ME, exclusive=alone))
         except errors.VifplugError:
             results.append("")
     assert results[0] == results[1]
@@ -502,6 +502,6 @@ def test_however_vifs_come_and_go_no_device_is_overdrawn(network: Network, event
             assert taken is not None
             least = [len(holders[each]) for each in holders if len(holders[each]) < (network.limits.get(each) or 99)]
             assert len(holders[taken]) == min(least)
-            holders[taken].append(Holder(vif_id=vif.id, alone=is_exclusive(network, actual.virtualport)))
+            holders[taken].append(Holder(vif_id=vif.id, exclusive=is_exclusive(network, actual.virtualport)))
         for device, found in holders.items():
-            assert len(found) <= (1 if any(holder.alone for holder in found) else network.limits.get(device) or 99)
+            assert len(found) <= (1 if any(holder.exclusive for holder in found) else network.limits.get(device) or 99)

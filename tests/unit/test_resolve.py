@@ -384,7 +384,7 @@ def test_an_actual_vif_is_asked_of_nobody() -> None:
 
 
 def held(name: str, *holders: str, alone: bool = False, **keys: Any) -> PoolDevice:
-    return PoolDevice(name=name, holders=tuple(Holder(vif_id=each, alone=alone) for each in holders), **keys)
+    return PoolDevice(name=name, holders=tuple(Holder(vif_id=each, exclusive=alone) for each in holders), **keys)
 
 
 @pytest.mark.parametrize(
@@ -401,7 +401,7 @@ def held(name: str, *holders: str, alone: bool = False, **keys: Any) -> PoolDevi
     ],
 )
 def test_the_first_of_the_least_used_is_shared(devices: list[PoolDevice], taken: str) -> None:
-    assert pick("network n", devices, ID, alone=False) == taken
+    assert pick("network n", devices, ID, exclusive=False) == taken
 
 
 @pytest.mark.parametrize(
@@ -413,11 +413,11 @@ def test_the_first_of_the_least_used_is_shared(devices: list[PoolDevice], taken:
     ],
 )
 def test_the_first_that_is_free_is_held_alone(devices: list[PoolDevice], taken: str) -> None:
-    assert pick("network n", devices, ID, alone=True) == taken
+    assert pick("network n", devices, ID, exclusive=True) == taken
 
 
 def test_a_refusal_has_the_reason_for_every_device_in_order() -> None:
-    holder = Holder(vif_id=OTHER, guest="web-1", alone=True)
+    holder = Holder(vif_id=OTHER, guest="web-1", exclusive=True)
     devices = [
         PoolDevice(name="e0", holders=(holder,)),
         held("e1", PORT, OTHER, limit=2),
@@ -425,7 +425,7 @@ def test_a_refusal_has_the_reason_for_every_device_in_order() -> None:
         held("e3", OTHER, problem="does not exist on this host"),
     ]
     with pytest.raises(errors.PoolExhausted) as refusal:
-        pick("network n", devices, ID, alone=False)
+        pick("network n", devices, ID, exclusive=False)
     assert str(refusal.value) == (
         f"network n has no device for VIF {ID}: e0 is in use by VIF {OTHER} of guest web-1; e1 is shared by VIF {PORT} "
         f"and VIF {OTHER}, and 2 is its maximum; e2 is down; e3 does not exist on this host; unplug one of these, or "
@@ -446,7 +446,7 @@ def test_a_refusal_has_the_reason_for_every_device_in_order() -> None:
 )
 def test_where_no_device_is_usable_the_host_is_not_ready(devices: list[PoolDevice], words: str) -> None:
     with pytest.raises(errors.Missing, match=words):
-        pick("network n", devices, ID, alone=False)
+        pick("network n", devices, ID, exclusive=False)
 
 
 @pytest.mark.parametrize(

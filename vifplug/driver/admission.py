@@ -71,7 +71,7 @@ class Admission:
             return sentences(error), ()
         checks = (self._conflicts(job), self._unready(job), self._too_small(job.actual))
         found = [sentence for check in checks for sentence in _with_obstacles(check)]
-        same = macs.Neighbours(self._taken).warnings(vif.id, job.macs) if self._engine.tells_macs else ()
+        same = macs.Neighbours(self._taken).warnings(vif.id, job.macs) if self._engine.reports_macs else ()
         self._taken += job.record("plugged").holdings
         return list(dict.fromkeys(found)), (*job.warnings, *same)
 

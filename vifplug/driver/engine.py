@@ -70,7 +70,7 @@ class Job:
     #: names that the record shares besides those of the resources: who plugged the VIF
     marks: tuple[str, ...] = ()
     #: whether no other VIF may have its MAC on the same network or bridge
-    alone: bool = False
+    exclusive_mac: bool = False
     #: makes the job of the same VIF with another actual VIF; None for a job that a record left
     remake: Callable[[VIF], Job] | None = None
 
@@ -93,7 +93,7 @@ class Job:
             desired=stored.resources,
             former=stored,
             marks=stored.marks,
-            alone=any(each.startswith(macs.MAC) for each in stored.claims),
+            exclusive_mac=any(each.startswith(macs.MAC) for each in stored.claims),
         )
 
     @property
@@ -114,7 +114,7 @@ class Job:
         finished = state == "plugged"
         desired = self.desired if finished else self.intent
         had = None if finished else self.former
-        claimed, shared = (self.macs, self.marks) if self.alone else ((), (*self.marks, *self.macs))
+        claimed, shared = (self.macs, self.marks) if self.exclusive_mac else ((), (*self.marks, *self.macs))
         asked = begun.asked if begun else self.vif.to_json()
         actual = begun.actual if begun else asked if self.actual is self.vif else self.actual.to_json()
         return Record(
@@ -160,7 +160,7 @@ class Engine:
         self._host = host
         self._store = store
         #: whether VIFs with one MAC on one network or bridge are told of
-        self.tells_macs = duplicate_mac != "allow"
+        self.reports_macs = duplicate_mac != "allow"
 
     def prepare(self, jobs: Sequence[Job], *, settle: bool = False) -> None:
         """Observe once for all jobs, and plan the steps of each. Raises before anything is changed.
@@ -217,7 +217,7 @@ class Engine:
 
     def mac_warnings(self, jobs: Sequence[Job]) -> dict[str, tuple[str, ...]]:
         """Return, by VIF, a sentence for each other VIF that has its MAC on the same network or bridge."""
-        if not self.tells_macs:
+        if not self.reports_macs:
             return {}
         names = [(name, job) for job in jobs for name in job.macs]
         own = [Holding(name=name, vif_id=job.vif.id, exclusive=False, instance=None) for name, job in names]
@@ -315,7 +315,7 @@ class Engine:
             except Missing as error:
                 found.append(Difference(stored.id, "resources", "known kinds", str(error)))
         observed, failed = self._observed(readable)
-        named = {each.id: macs.names(each.vif, each.actual) for each in readable} if self.tells_macs else {}
+        named = {each.id: macs.names(each.vif, each.actual) for each in readable} if self.reports_macs else {}
         neighbours = macs.Neighbours(self._store.holdings(set(itertools.chain.from_iterable(named.values()))))
         found += failed.values()
         for stored in readable:

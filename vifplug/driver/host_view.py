@@ -72,7 +72,7 @@ def _devices(
     found: dict[str, view.DeviceView] = {}
     for definition in definitions:
         for device in pools.get(definition.name, ()):
-            alone = any(holder.alone for holder in device.holders)
+            exclusive = any(holder.exclusive for holder in device.holders)
             network, known = definition.network, found.get(device.name)
             limits = [each for each in (device.limit, known.limit if known else None) if each is not None]
             found[device.name] = view.DeviceView(
@@ -80,7 +80,7 @@ def _devices(
                 problem=device.problem,
                 limit=min(limits, default=None),
                 holders=tuple(holder.vif_id for holder in device.holders),
-                exclusive=alone or (network is not None and is_exclusive(network, network.virtualport)),
+                exclusive=exclusive or (network is not None and is_exclusive(network, network.virtualport)),
             )
     return list(found.values())
 

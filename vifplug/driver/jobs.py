@@ -165,7 +165,7 @@ class JobFactory:
             desired=plugins.desired(kind, actual, context),
             former=request.former,
             marks=request.marks,
-            alone=self._settings.duplicate_mac == "refuse",
+            exclusive_mac=self._settings.duplicate_mac == "refuse",
             remake=lambda actual: self._job(request, actual),
         )
 

@@ -176,6 +176,6 @@ def _holders(holdings: Iterable[Holding]) -> tuple[Holder, ...]:
     """Return each VIF once, even if it has the device under several names."""
     found: dict[str, Holder] = {}
     for each in holdings:
-        alone = each.exclusive or (each.vif_id in found and found[each.vif_id].alone)
-        found[each.vif_id] = Holder(vif_id=each.vif_id, guest=guest_name(each.instance), alone=alone)
+        exclusive = each.exclusive or (each.vif_id in found and found[each.vif_id].exclusive)
+        found[each.vif_id] = Holder(vif_id=each.vif_id, guest=guest_name(each.instance), exclusive=exclusive)
     return tuple(found.values())

@@ -25,7 +25,7 @@ def pool_data(devices: Iterable[PoolDevice]) -> list[dict[str, Any]]:
     """Return a pool as a host publishes it: which VIFs use a device, and nothing about guests."""
     found = []
     for device in devices:
-        holders = [{"vif_id": holder.vif_id, "alone": holder.alone} for holder in device.holders]
+        holders = [{"vif_id": holder.vif_id, "alone": holder.exclusive} for holder in device.holders]
         found.append({"name": device.name, "problem": device.problem, "max": device.limit, "holders": holders})
     return found
 
@@ -56,17 +56,17 @@ class Search:
             return
         if trial.actual.type not in host.get("types", ()):
             yield f"VIF type {trial.actual.type} is not installed there"
-        if trial.alone is None:
+        if trial.exclusive is None:
             yield from _lacking(trial.actual, host)
             return
         name = vif.source.network
         pool = [replace(p, holders=(*p.holders, *taken.get(p.name, ()))) for p in _pool(host["networks"][name])]
         try:
-            device = pick(f"network {name}", pool, vif.id, alone=trial.alone)
+            device = pick(f"network {name}", pool, vif.id, exclusive=trial.exclusive)
         except VifplugError as error:
             yield str(error)
         else:
-            taken[device] = (*taken.get(device, ()), Holder(vif_id=vif.id, alone=trial.alone))
+            taken[device] = (*taken.get(device, ()), Holder(vif_id=vif.id, exclusive=trial.exclusive))
 
     def _trial(self, vif: VIF, host: HostInfo) -> _Trial:
         name, networks = vif.source.network, host.get("networks") or {}
@@ -81,8 +81,8 @@ class Search:
             try:
                 network = Network.from_data(definition)
                 actual = resolve_assuming_free(vif, network, host.get("integration_bridge") or DEFAULT_BRIDGE)
-                alone = is_exclusive(network, actual.virtualport) if network.pooled else None
-                self._tried[key] = _Trial(actual=actual, alone=alone)
+                exclusive = is_exclusive(network, actual.virtualport) if network.pooled else None
+                self._tried[key] = _Trial(actual=actual, exclusive=exclusive)
             except VifplugError as error:
                 self._tried[key] = _Trial(tuple(sentences(error)))
         return self._tried[key]
@@ -90,11 +90,11 @@ class Search:
 
 @dataclass(frozen=True)
 class _Trial:
-    """What a network makes of a VIF were its pool free; ``alone`` is None for one on a bridge."""
+    """What a network makes of a VIF were its pool free; ``exclusive`` is None for one on a bridge."""
 
     problems: tuple[str, ...] = ()
     actual: VIF | None = None
-    alone: bool | None = None
+    exclusive: bool | None = None
 
 
 def _lacking(actual: VIF, host: HostInfo) -> Iterator[str]:
@@ -116,5 +116,5 @@ def _bridge_lacking(actual: VIF, name: str, host: HostInfo) -> Iterator[str]:
 
 def _pool(published: Mapping[str, Any]) -> Iterator[PoolDevice]:
     for device in published.get("pool", ()):
-        holders = tuple(Holder(vif_id=each["vif_id"], alone=each["alone"]) for each in device["holders"])
+        holders = tuple(Holder(vif_id=each["vif_id"], exclusive=each["alone"]) for each in device["holders"])
         yield PoolDevice(name=device["name"], problem=device["problem"], limit=device["max"], holders=holders)

@@ -21,7 +21,7 @@ class Holder:
     #: the name of its guest, if known
     guest: str = ""
     #: it shares the device with nobody
-    alone: bool = False
+    exclusive: bool = False
 
     def __str__(self) -> str:
         return f"VIF {self.vif_id}" + (f" of guest {self.guest}" if self.guest else "")
@@ -40,14 +40,14 @@ class PoolDevice:
     holders: tuple[Holder, ...] = ()
 
 
-def pick(what: str, devices: Sequence[PoolDevice], vif_id: str, *, alone: bool) -> str:
+def pick(what: str, devices: Sequence[PoolDevice], vif_id: str, *, exclusive: bool) -> str:
     """Return the device for a VIF.
 
     Args:
         what: the network, for messages.
         devices: the pool, in order.
         vif_id: the VIF; a device that it has already is free to it.
-        alone: it needs exclusive use of the device.
+        exclusive: it needs exclusive use of the device.
 
     Raises:
         PoolExhausted: other VIFs have the devices; it says who has each.
@@ -57,7 +57,7 @@ def pick(what: str, devices: Sequence[PoolDevice], vif_id: str, *, alone: bool) 
     best: tuple[int, str] | None = None
     for device in devices:
         others = tuple(holder for holder in device.holders if holder.vif_id != vif_id)
-        if reason := _reason(device, others, alone):
+        if reason := _reason(device, others, exclusive):
             reasons.append(f"{device.name} {reason}")
         elif best is None or len(others) < best[0]:
             best = (len(others), device.name)
@@ -69,11 +69,11 @@ def pick(what: str, devices: Sequence[PoolDevice], vif_id: str, *, alone: bool) 
     raise Missing(f"{message}; fix one of these, or add a device to the network")
 
 
-def _reason(device: PoolDevice, others: Sequence[Holder], alone: bool) -> str:
+def _reason(device: PoolDevice, others: Sequence[Holder], exclusive: bool) -> str:
     """Return why a device is not available; empty if it is."""
     if device.problem:
         return device.problem
-    if others and (alone or any(holder.alone for holder in others)):
+    if others and (exclusive or any(holder.exclusive for holder in others)):
         return f"is in use by {joined(others, 'and')}"
     if device.limit is not None and len(others) >= device.limit:
         return f"is shared by {joined(others, 'and')}, and {device.limit} is its maximum"

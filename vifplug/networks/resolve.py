@@ -74,7 +74,7 @@ def resolve(
         raise Unsupported(problems, f"VIF {vif.id} on network {network.name}")
     changes |= _form(vif, network, default_bridge)
     if network.form != "bridge":
-        device = held if fits(held, network) else _picked(vif, network, devices, alone=is_exclusive(network, port))
+        device = held if fits(held, network) else _picked(vif, network, devices, exclusive=is_exclusive(network, port))
         if network.mode == "hostdev":
             changes["source"] = HostDeviceSource(address=device or "", managed=network.managed)
         else:
@@ -156,7 +156,7 @@ def _form(vif: VIF, network: Network, default_bridge: str) -> dict[str, Any]:
     return {"target": None, "tap_owner": None, "driver": driver}  # the guest sees the function itself: no tap, no NIC
 
 
-def _picked(vif: VIF, network: Network, devices: Iterable[PoolDevice | str] | None, *, alone: bool) -> str:
+def _picked(vif: VIF, network: Network, devices: Iterable[PoolDevice | str] | None, *, exclusive: bool) -> str:
     if devices is None and network.pf:
         message = f"only a host with {network.pf} knows the devices of network {network.name}"
         raise InvalidRequest(f"{message}: `vifplug plug --dry-run` shows there which one VIF {vif.id} would get")
@@ -165,7 +165,7 @@ def _picked(vif: VIF, network: Network, devices: Iterable[PoolDevice | str] | No
         PoolDevice(name=each, limit=limits.get(each)) if isinstance(each, str) else each
         for each in (network.members if devices is None else devices)
     ]
-    return pick(f"network {network.name}", pool, vif.id, alone=alone)
+    return pick(f"network {network.name}", pool, vif.id, exclusive=exclusive)
 
 
 # -- merging: what a VIF, its network and its portgroup say of one thing (libvirt: virNetDevVPortProfileMerge3) --------

@@ -100,17 +100,17 @@ def _lower_device(vif: VIF, context: Context, ours: bool) -> Resource:
     """Return the lower device. In mode passthrough, and with 802.1Qbh, no other macvtap may be on it (libvirt)."""
     passthrough = vif.source.mode == "passthrough"
     profile = vif.virtualport and vif.virtualport.type
-    alone = passthrough or (vif.source.mode == "private" and profile == QBH)
+    exclusive = passthrough or (vif.source.mode == "private" and profile == QBH)
     taken: dict[str, Any] = {"taking": "passthrough" if passthrough else "macvtap", "guest_mac": vif.mac}
     if below := vif.source.vlan_device:
-        return VlanLink(name=vif.source.dev, owner=vif.id, **vars(below), exclusive=alone, **taken)
+        return VlanLink(name=vif.source.dev, owner=vif.id, **vars(below), exclusive=exclusive, **taken)
     device = _device(vif, context)
     return LowerDevice(
         name=device,
         owner=vif.id,
         mac=vif.mac if ours and passthrough else None,
-        exclusive=alone,
-        shared=not alone,
+        exclusive=exclusive,
+        shared=not exclusive,
         function=vif.source.address or context.facts.function_of(device),
         **taken,
     )
