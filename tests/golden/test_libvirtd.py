@@ -128,8 +128,7 @@ OF_TYPE = {
     "client": "<source address='127.0.0.1' port='7'/><backend logFile='/x'/>",
     "server": "<source port='7'/><vlan><tag id='4'/></vlan>",
     "null": "<rom bar='off'/>",
-    "vdpa": "<source dev='/dev/vhost-vdpa-0'/><ip address='10.0.0.1' prefix='24'/><model type='virtio'/>"
-    "<driver rx_queue_size='1024'/>",
+    "vdpa": "<source dev='/dev/vhost-vdpa-0'/><model type='virtio'/><driver rx_queue_size='1024'/>",
     "ethernet": "<source><ip address='10.0.0.1' prefix='24'/></source><script path='/s'/>"
     "<target dev='t0' managed='no'/>",
     "vhostuser": "<source type='unix' path='/s' mode='client'><reconnect enabled='yes' timeout='9'/></source>"

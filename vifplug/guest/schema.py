@@ -121,7 +121,14 @@ SOURCES: dict[str, Shape] = {
     "vhostuser": Shape(
         key=".source",
         must=("type", "path", "mode"),
-        children={"reconnect": Shape(key=".reconnect", must=("enabled",), may=("timeout",))},
+        children={
+            "reconnect": Shape(
+                key=".reconnect",
+                must=("enabled",),
+                may=("timeout",),
+                refused={"delay": "is for a disk (an interface has timeout)"},
+            )
+        },
     ),
     "hostdev": Shape(
         key=".source",
@@ -136,6 +143,7 @@ TYPES = tuple(SOURCES)
 #: what the ``<source>`` of further types of libvirt's has; vifplug does not read these
 _FURTHER = {
     "user": ("dev",),
+    "vhostuser": ("dev",),  # passt's, libvirt 11.1
     "internal": ("name",),
     **dict.fromkeys(("mcast", "client", "server"), ("address", "port")),
     "udp": ("address", "port", "local"),
@@ -209,9 +217,9 @@ def interface(kind: str) -> Shape:
 
 def _of_others(kind: str) -> dict[str, str]:
     """Return what the ``<source>`` of other types has, with the reason why that of ``kind`` has not."""
-    has = {name: (*of.must, *of.may, *of.status, *of.children) for name, of in SOURCES.items()} | _FURTHER
+    has = [(name, (*of.must, *of.may, *of.status, *of.children)) for name, of in SOURCES.items()]
     types: dict[str, list[str]] = {}
-    for owner, names in has.items():
+    for owner, names in (*has, *_FURTHER.items()):
         for name in names:
             types.setdefault(name, []).append(owner)
     return {name: f"is for type {joined(owners)}, got type {kind}" for name, owners in types.items()}
