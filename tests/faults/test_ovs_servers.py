@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.ovs import backend, found, new_id, no_qdisc, port, reach, rows, unplug
+from tests.support.patience import becomes
 from vifplug import errors
 from vifplug.host.ovs import operations
 from vifplug.host.ovs.backend import OvsBackend
@@ -259,11 +260,16 @@ def test_a_database_that_hangs_with_a_request_leaves_an_unknown_outcome_and_says
         assert found(door, wanted) is None
 
 
+def kill_when_stored(ovs: PrivateOvs, port: str) -> None:
+    becomes(lambda: port in ovs.ctl("--no-wait", "--bare", "--columns=name", "list", "Port").split())
+    ovs.kill("ovsdb-server")
+
+
 def test_a_database_that_goes_while_vswitchd_is_awaited_leaves_something_and_says_what(ovs: PrivateOvs) -> None:
     wanted = port()
     with backend(ovs, timeout=3) as door:
         ovs.pause("ovs-vswitchd")
-        killer = threading.Timer(0.3, lambda: ovs.kill("ovsdb-server"))
+        killer = threading.Thread(target=kill_when_stored, args=(ovs, wanted.name))
         killer.start()
         message = failing(errors.PartlyDone, lambda: door.apply([Step(None, wanted)], []))
         killer.join()
