@@ -276,7 +276,8 @@ def test_a_domain_that_was_valid_is_valid_when_it_was_edited(tmp_path: Path) -> 
     message = failures(
         tmp_path,
         """
-        from vifplug.guest.domain.edit import InterfaceEdit, edited
+        from vifplug.guest.domain.change import InterfaceEdit
+        from vifplug.guest.domain.edit import edited
         from vifplug.testing.libvirt import domain
 
         MAC = "52:54:00:00:00:01"

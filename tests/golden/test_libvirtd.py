@@ -20,7 +20,8 @@ from tests.support.libvirt import Libvirt, Refused
 from tests.support.places import ROOT, libvirt_cache
 from vifplug import VIF, interface_xml
 from vifplug.guest import read
-from vifplug.guest.domain.edit import InterfaceEdit, edited
+from vifplug.guest.domain.change import InterfaceEdit
+from vifplug.guest.domain.edit import edited
 from vifplug.testing import schema
 from vifplug.testing.host import PrivateHost
 from vifplug.testing.libvirt import LibvirtHost

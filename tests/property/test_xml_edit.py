@@ -13,7 +13,8 @@ from tests.property import strategies
 from vifplug.errors import InvalidRequest
 from vifplug.guest import read, write
 from vifplug.guest.domain import spans
-from vifplug.guest.domain.edit import InterfaceEdit, edited
+from vifplug.guest.domain.change import InterfaceEdit
+from vifplug.guest.domain.edit import edited
 from vifplug.guest.interface import Interface
 from vifplug.model.codec import FrozenMap
 from vifplug.model.vlan import Vlan

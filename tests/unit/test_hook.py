@@ -16,7 +16,8 @@ from vifplug import Instance, errors
 from vifplug.compat.libvirt_hook import GuestHook
 from vifplug.guest import read
 from vifplug.guest.domain import metadata
-from vifplug.guest.domain.edit import InterfaceEdit, edited
+from vifplug.guest.domain.change import InterfaceEdit
+from vifplug.guest.domain.edit import edited
 from vifplug.model.guestxml import NAMESPACE
 from vifplug.model.nic import FilterRef
 from vifplug.model.vif import VIF

@@ -9,8 +9,9 @@ import pytest
 from vifplug import errors
 from vifplug.guest import read
 from vifplug.guest.domain import metadata
-from vifplug.guest.domain.edit import InterfaceEdit, edited
+from vifplug.guest.domain.change import InterfaceEdit
 from vifplug.guest.domain.edit import edit as edit_text
+from vifplug.guest.domain.edit import edited
 from vifplug.model.guestxml import NAMESPACE
 from vifplug.testing import schema
 

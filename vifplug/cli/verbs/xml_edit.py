@@ -14,7 +14,7 @@ from vifplug.cli.output import Verb
 from vifplug.errors import HostNotReady, InvalidDocument, InvalidRequest
 
 if TYPE_CHECKING:
-    from vifplug.guest.domain.edit import InterfaceEdit
+    from vifplug.guest.domain.change import InterfaceEdit
     from vifplug.model.vif import VIF
 
 STDIN = "-"
@@ -167,7 +167,7 @@ def _checked(parse: Callable[[str], T]) -> Callable[[str], T]:
 
 
 def _change(parsed_args: argparse.Namespace) -> InterfaceEdit:
-    from vifplug.guest.domain.edit import InterfaceEdit
+    from vifplug.guest.domain.change import InterfaceEdit
 
     trunk = parsed_args.trunk and parsed_args.trunk.replace(trunk=True)
     try:

@@ -8,7 +8,7 @@ from typing import Any
 from vifplug.errors import InvalidDocument
 from vifplug.guest import capabilities, parts, write
 from vifplug.guest.domain import metadata, spans
-from vifplug.guest.domain.edit import Edited, InterfaceEdit, apply, needs_network
+from vifplug.guest.domain.change import Edited, InterfaceEdit, apply, needs_network
 from vifplug.guest.domain.metadata import DescribedVif
 from vifplug.guest.domain.patch import Patch
 from vifplug.guest.domain.retype import retype, unsupported
