@@ -432,13 +432,13 @@ def misspelt(conf: cfg.ConfigOpts, known: Mapping[str, Iterable[str]]) -> list[s
         if group.lower() not in known and not group.startswith(_OF_OSVIF)
         if (near := _nearest(group, known, 0.85))
     ]
-    fresh = [each for each in dict.fromkeys(sentences) if each not in _told]
-    _told.update(fresh)
+    fresh = [each for each in dict.fromkeys(sentences) if each not in _reported]
+    _reported.update(fresh)
     return fresh
 
 
 #: what `misspelt` has returned
-_told: set[str] = set()
+_reported: set[str] = set()
 
 #: os-vif's groups, which are one character off
 _OF_OSVIF = "vif_plug_"

@@ -159,7 +159,7 @@ class Engine:
     def __init__(self, host: Host, store: Store, duplicate_mac: str = "warn") -> None:
         self._host = host
         self._store = store
-        #: whether VIFs with one MAC on one network or bridge are told of
+        #: whether VIFs with one MAC on one network or bridge are reported
         self.reports_macs = duplicate_mac != "allow"
 
     def prepare(self, jobs: Sequence[Job], *, settle: bool = False) -> None:

@@ -28,7 +28,7 @@ def find(text: bytes, place: int) -> DescribedVif | None:
     mine = [each for each in found.described if each.place == place]
     if len(mine) == 1:
         return mine[0]
-    if found.problems:  # whose VIF that is cannot be told
+    if found.problems:  # which VIF is the interface's is not known
         raise InvalidDocument(found.problems)
     return None
 

@@ -170,7 +170,7 @@ def _matched(documents: Iterable[_Said], interfaces: Iterable[_Element]) -> Iter
 
 
 def _fitting(said: _Said, placed: list[_Placed]) -> list[_Placed]:
-    """Return the interfaces that can be the VIF's. Where there is no choice, a misfit is told with its reason."""
+    """Return the interfaces that can be the VIF's. One that has no rival is returned as it is: its error says more."""
     if len(placed) == 1 or len(placed) > _MANY:
         return placed
     return [each for each in placed if _fits(said, each[1])] or placed

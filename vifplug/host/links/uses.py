@@ -86,6 +86,6 @@ def _above(link: Link) -> Use:
     by = f"{link.kind} {link.name}"
     if link.kind == "vlan":
         return Use(kind="host", by=f"VLAN device {link.name} on it")
-    if link.kind in MACVLANS and "passthru" not in (link.data.get(f"IFLA_{link.kind.upper()}_MODE"),):
+    if link.kind in MACVLANS and link.data.get(f"IFLA_{link.kind.upper()}_MODE") != "passthru":
         return Use(kind="beside", by=by)
     return Use(kind="alone", by=f"{by} in mode passthrough" if link.kind in MACVLANS else by)
