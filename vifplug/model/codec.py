@@ -360,7 +360,7 @@ def _missing(name: str) -> Problem:
 
 
 #: Limits of a document, far above any that has a meaning: a VIF with all VLANs has 100 kB, and five levels.
-MAX_BYTES, MAX_DEPTH, MAX_VALUES, MAX_DIGITS, MAX_BITS = 1 << 20, 32, 1 << 20, 20, 256
+MAX_BYTES, MAX_DEPTH, MAX_VALUES, MAX_DIGITS, MAX_BITS = 1 << 20, 32, 1 << 17, 20, 256
 
 
 def bounded(data: T, what: str) -> T:
