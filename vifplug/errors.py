@@ -118,7 +118,7 @@ class InvalidDocument(InvalidRequest):
     def __init__(self, problems: Iterable[Problem], subject: str = "") -> None:
         self.problems: tuple[Problem, ...] = tuple(problems)
         self.subject = subject
-        sentence = (f"{subject}: " if subject else "") + "; ".join(map(str, self.problems))
+        sentence = (f"{subject}: " if subject else "") + "; ".join(_worded(self.problems))
         super().__init__(sentence, path=self.problems[0].path if self.problems else None)
 
 
@@ -243,8 +243,18 @@ class PartlyDone(VifplugError):
 def sentences(error: VifplugError) -> list[str]:
     """Return the sentences of an error, one for each problem."""
     if isinstance(error, InvalidDocument) and error.problems:
-        return [f"{error.subject}: {problem}" if error.subject else str(problem) for problem in error.problems]
+        return [f"{error.subject}: {each}" if error.subject else each for each in _worded(error.problems)]
     return [str(error)]
+
+
+#: A sentence lists at most so many problems: each of 100,000 unknown keys would be told what is known.
+_MOST = 100
+
+
+def _worded(problems: tuple[Problem, ...]) -> list[str]:
+    """Return a phrase for each problem, and one for those that a sentence has no room for."""
+    words, left = list(map(str, problems[:_MOST])), len(problems) - _MOST
+    return [*words, f"{left} more problems"] if left > 0 else words
 
 
 @contextlib.contextmanager

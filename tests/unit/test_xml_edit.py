@@ -467,7 +467,7 @@ def test_of_a_failover_pair_the_number_selects_one() -> None:
     vlan = b"<vlan><tag id='5'/></vlan>"
     assert first == PAIR.replace(b"<source network='n'/>", b"<source network='n'/>" + vlan)
     assert second == PAIR.replace(FUNCTION, FUNCTION + vlan)
-    with pytest.raises(errors.InvalidRequest, match="expected at least 3 interfaces"):
+    with pytest.raises(errors.InvalidRequest, match="expected a number from 1 to 2 for the interfaces with MAC"):
         edited(PAIR, MAC, change, number=3)
 
 

@@ -70,7 +70,7 @@ class Reader:
 
     def _vhostuser(self, source: _Element) -> None:
         if (kind := source.get("type", "unix")) != "unix":
-            self._wrong("$.source", f"expected type='unix' in <source>, got {kind!r}")
+            self._wrong("$.source", f"expected type='unix' in <source>, got {described(kind)}")
         if (reconnect := source.find("reconnect")) is not None:
             enabled = self._yes(reconnect, "enabled", "$.source.reconnect.enabled")
             self.fields["reconnect"] = parts.given(enabled=enabled, timeout=parts.number(reconnect.get("timeout")))

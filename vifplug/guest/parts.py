@@ -84,7 +84,7 @@ def pci(element: _Element, path: str, wrong: Wrong) -> str | None:
     values: list[int] = []
     for name, limit in limits.items():
         if (value := _c_number(element.get(name, "0"))) is None or value > limit:
-            wrong(path, f"expected {name} of 0 to {limit:#x} in <address>, got {element.get(name)!r}")
+            wrong(path, f"expected {name} of 0 to {limit:#x} in <address>, got {described(element.get(name))}")
             return None
         values.append(value)
     return "{:04x}:{:02x}:{:02x}.{:x}".format(*values)

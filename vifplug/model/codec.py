@@ -12,6 +12,7 @@ import functools
 import itertools
 import json
 import math
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -156,7 +157,7 @@ class _Schema:
     problems: tuple[Problem, ...]
 
     def unknown_key(self, key: object) -> Problem:
-        return Problem(f"$.{key}", f"unknown key (expected one of: {', '.join(self.converters)})")
+        return Problem(f"$.{_named(key)}", f"unknown key (expected one of: {', '.join(self.converters)})")
 
 
 def _make_schema(cls: Any) -> _Schema:
@@ -311,7 +312,7 @@ def _map(key: Any, item: Any) -> Convert:
         if keys.issuperset(map(type, value)) and items.issuperset(map(type, value.values())):
             return value if isinstance(value, FrozenMap) else FrozenMap(value)
         return FrozenMap(
-            {convert_key(k, path, problems): convert_item(v, f"{path}.{k}", problems) for k, v in value.items()}
+            {convert_key(k, path, problems): convert_item(v, f"{path}.{_named(k)}", problems) for k, v in value.items()}
         )
 
     return run
@@ -367,18 +368,40 @@ def bounded(data: T, what: str) -> T:
     """Return plain data, which may come from another parser than `json_object`'s.
 
     Raises:
-        InvalidDocument: the data has too many levels or values, or a number that Python does not print.
+        InvalidDocument: the data has too many levels or values, or a value that no JSON text has.
     """
     level: list[Any] = [data]
     for _ in range(MAX_DEPTH + 1):
-        if any(type(each) is int and each.bit_length() > MAX_BITS for each in level):
-            raise InvalidDocument([Problem("$", f"has a number that is too large for a {what}")])
+        for each in level:
+            if reason := _not_json(each):
+                raise InvalidDocument([Problem("$", f"has {reason}, which no {what} can have")])
         level = [child for each in level for child in _children(each)]
         if not level:
             return data
         if len(level) > MAX_VALUES:
             raise InvalidDocument([Problem("$", f"is too large for a {what} (expected at most {MAX_VALUES} values)")])
     raise InvalidDocument([Problem("$", f"is nested too deeply for a {what} (expected at most {MAX_DEPTH} levels)")])
+
+
+def _not_json(value: object) -> str:
+    """Return what the value is, if no JSON text that other programs read has it; its children are not looked at."""
+    if value is None or isinstance(value, (list, tuple, Model)):
+        return ""
+    if isinstance(value, str):
+        return (
+            "" if value.isascii() or not _SURROGATE.search(value) else f"half of a surrogate pair in {described(value)}"
+        )
+    if isinstance(value, int):
+        return described(value) if value.bit_length() > MAX_BITS else ""
+    if isinstance(value, float):
+        return "" if math.isfinite(value) else f"the number {value}"
+    if isinstance(value, Mapping):
+        return next((reason for key in value if (reason := _no_key(key))), "")
+    return described(value)
+
+
+def _no_key(key: object) -> str:
+    return _not_json(key) if isinstance(key, str) else f"the key {described(key)}"
 
 
 def _children(value: Any) -> Iterable[Any]:
@@ -405,16 +428,26 @@ def json_list(text: str, what: str) -> list[Any]:
 
 
 def _json(text: str | bytes, what: str, kind: type[T], expected: str) -> T:
+    if not isinstance(text, (str, bytes)):
+        raise InvalidDocument([Problem("$", f"expected a {what}, got {described(text)}")])
     if not text.strip():
         raise InvalidDocument([Problem("$", f"expected a {what}, got nothing")])
     if len(text) > MAX_BYTES:
         raise InvalidDocument([Problem("$", f"expected a {what} of at most {MAX_BYTES} bytes, got {len(text)}")])
     try:
         data = json.loads(
-            text, object_pairs_hook=_unique, parse_int=_integer, parse_float=_finite, parse_constant=_finite
+            text if isinstance(text, str) else text.decode(),
+            object_pairs_hook=_unique,
+            parse_int=_integer,
+            parse_float=_finite,
+            parse_constant=_finite,
         )
     except RecursionError:
         raise InvalidDocument([Problem("$", f"is nested too deeply for a {what}")]) from None
+    except UnicodeDecodeError as error:
+        raise InvalidDocument(
+            [Problem("$", f"is not UTF-8: byte {error.start} is 0x{text[error.start]:02x}")]
+        ) from None
     except ValueError as error:
         raise InvalidDocument([Problem("$", f"is not JSON: {error}")]) from None
     bounded(data, what)
@@ -445,6 +478,11 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found[key] = value
     return found
 
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+#: an error quotes at most so many characters of a value or key
+_QUOTED = 80
 
 #: the types of values that plain data has as they are
 _SCALARS = (str, int, bool, type(None))
@@ -477,5 +515,16 @@ def described(value: object) -> str:
         return str(value).lower()
     if isinstance(value, int) and value.bit_length() > MAX_BITS:  # Python prints no number of more than 4300 digits
         return f"a number of {value.bit_length()} bits"
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+    if not isinstance(value, (str, bytes, int, float)):
+        return f"a value of Python's type {type(value).__name__}"
+    return shortened(repr(value))
+
+
+def shortened(text: str) -> str:
+    """Return a text as an error quotes it: not more than its beginning."""
+    return text if len(text) <= _QUOTED else text[: _QUOTED - 3] + "..."
+
+
+def _named(key: object) -> str:
+    """Return how a path names a key: as it is, unless that does no good to who reads the path."""
+    return key if isinstance(key, str) and key.isprintable() and len(key) <= _QUOTED else described(key)

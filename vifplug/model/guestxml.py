@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 from vifplug.errors import Problem
-from vifplug.model.codec import joined
+from vifplug.model.codec import described, joined
 
 #: namespace of vifplug's element in a guest's <metadata>; libvirt keeps one element per namespace
 NAMESPACE = "urn:vifplug:libvirt:domain:1"
@@ -110,7 +110,7 @@ def parse_guest_element(text: str) -> str:
         element = ElementTree.fromstring(text)
     except UnicodeEncodeError:
         raise ValueError(
-            f"expected one element such as <rom bar='off'/>, got half of a surrogate pair in {text!r}"
+            f"expected one element such as <rom bar='off'/>, got half of a surrogate pair in {described(text)}"
         ) from None
     except (ElementTree.ParseError, ValueError) as error:
         raise ValueError(f"expected one element such as <rom bar='off'/>, got invalid XML: {error}") from None

@@ -34,7 +34,7 @@ def matching(pattern: str, expected: str) -> Callable[[str], str]:
 
     def check(text: str) -> str:
         if not compiled.fullmatch(text):
-            raise ValueError(f"expected {expected}, got {text!r}")
+            raise ValueError(f"expected {expected}, got {described(text)}")
         return text
 
     return check
@@ -44,7 +44,7 @@ def parse_mac(text: str) -> str:
     """Return a unicast MAC address in lower case: ``52:54:00:12:34:56`` (IEEE 802: bit 0 of the first byte is 0)."""
     mac = text.lower()
     if not _MAC.fullmatch(mac):
-        raise ValueError(f"expected a MAC address such as 52:54:00:12:34:56, got {text!r}")
+        raise ValueError(f"expected a MAC address such as 52:54:00:12:34:56, got {described(text)}")
     if int(mac[:2], 16) & 1:
         raise ValueError(f"expected a unicast MAC address, got the multicast address {mac}")
     if mac == "00:00:00:00:00:00":
@@ -55,16 +55,16 @@ def parse_mac(text: str) -> str:
 def parse_uuid(text: str) -> str:
     """Return a UUID in lower case with dashes, which are optional in the argument (as libvirt's virUUIDParse)."""
     if not _UUID.fullmatch(text.lower()):
-        raise ValueError(f"expected a UUID of 32 hexadecimal digits, dashes optional, got {text!r}")
+        raise ValueError(f"expected a UUID of 32 hexadecimal digits, dashes optional, got {described(text)}")
     return str(uuid.UUID(text))
 
 
 def parse_device(text: str) -> str:
     """Return the name of a network device: 1 to 15 bytes (linux/net/core/dev.c, dev_valid_name), and ASCII only."""
     if not _DEVICE.fullmatch(text) or text in _NO_DEVICES:
-        raise ValueError(f"expected a device name of letters, digits and _ . - + @, got {text!r}")
+        raise ValueError(f"expected a device name of letters, digits and _ . - + @, got {described(text)}")
     if (size := len(text)) > IFNAME_BYTES:
-        raise ValueError(f"expected a device name of at most {IFNAME_BYTES} bytes, got {text!r} of {size}")
+        raise ValueError(f"expected a device name of at most {IFNAME_BYTES} bytes, got {described(text)} of {size}")
     return text
 
 
@@ -72,7 +72,7 @@ def parse_pci(text: str) -> str:
     """Return a PCI address, ``0000:81:02.3`` (domain:bus:slot.function); the default domain is 0000."""
     match = _PCI.fullmatch(text.lower())
     if not match:
-        raise ValueError(f"expected a PCI address such as 0000:81:02.3, got {text!r}")
+        raise ValueError(f"expected a PCI address such as 0000:81:02.3, got {described(text)}")
     domain, bus, slot, function = match.groups()
     return f"{int(domain or '0', 16):04x}:{bus}:{slot}.{function}"
 
@@ -88,9 +88,11 @@ def parse_socket_path(text: str) -> str:
     Sockets are identified by their paths, so a path must have only one spelling.
     """
     if not text.startswith("/") or not text.isprintable():
-        raise ValueError(f"expected an absolute path, got {text!r}")
+        raise ValueError(f"expected an absolute path, got {described(text)}")
     if text != posixpath.normpath(text) or text.startswith("//") or not posixpath.basename(text):
-        raise ValueError(f"expected the path of a file, without '//', '.', '..' or a '/' at the end, got {text!r}")
+        raise ValueError(
+            f"expected the path of a file, without '//', '.', '..' or a '/' at the end, got {described(text)}"
+        )
     if (size := len(text.encode())) > SOCKET_PATH_BYTES:
         raise ValueError(f"expected a socket path of at most {SOCKET_PATH_BYTES} bytes, got one of {size}")
     return text
@@ -99,14 +101,16 @@ def parse_socket_path(text: str) -> str:
 def parse_profile_id(text: str) -> str:
     """Return the name of a port profile: printable, 1 to 39 bytes (libvirt: virNetDevVPortProfile)."""
     if not text.isprintable() or not 1 <= len(text.encode()) <= PROFILE_ID_BYTES:
-        raise ValueError(f"expected a profileid of 1 to {PROFILE_ID_BYTES} bytes of printable text, got {text!r}")
+        raise ValueError(
+            f"expected a profileid of 1 to {PROFILE_ID_BYTES} bytes of printable text, got {described(text)}"
+        )
     return text
 
 
 def parse_word(text: str) -> str:
     """Return a name for an XML attribute or a database column: printable, 1 to 255 bytes."""
     if not text.isprintable() or not 1 <= len(text.encode()) <= 255:
-        raise ValueError(f"expected 1 to 255 bytes of printable text, got {text!r}")
+        raise ValueError(f"expected 1 to 255 bytes of printable text, got {described(text)}")
     return text
 
 
@@ -131,7 +135,7 @@ def between(low: int, high: int, unit: str = "") -> Callable[[int], int]:
 #: a device alias chosen by the user: libvirt drops an alias without ``ua-`` (device_conf.c)
 parse_alias = matching(r"ua-[A-Za-z0-9_\-]+", "an alias of ua- and letters, digits, _ or -")
 #: a NIC model (libvirt's schema)
-parse_model = matching(r"[A-Za-z0-9\-_]+", "a NIC model such as virtio or e1000")
+parse_model = matching(r"[A-Za-z0-9\-_]{1,64}", "a NIC model such as virtio or e1000")
 
 Mac = Annotated[str, parse_mac]
 #: a hardware address as a device may have it: of up to 32 bytes (MAX_ADDR_LEN: linux/netdevice.h), or none

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from vifplug.errors import Problem
 from vifplug.model.bandwidth import Bandwidth
-from vifplug.model.codec import Model, joined
+from vifplug.model.codec import Model, described, joined
 from vifplug.model.names import DeviceName, Mtu, PciAddress, Uuid, Word, between
 from vifplug.model.nic import Port
 from vifplug.model.virtualport import OPENVSWITCH, VirtualPort
@@ -27,7 +27,7 @@ _NEEDED = {"bridge": "a bridge or devices", "hostdev": "addresses or a pf"}
 
 def _network_name(text: str) -> str:
     if "/" in text:
-        raise ValueError(f"expected a name without '/', got {text!r}")
+        raise ValueError(f"expected a name without '/', got {described(text)}")
     return text
 
 

@@ -108,7 +108,7 @@ class Vlan(Model):
             try:
                 tags = _from_text(given)["tags"]
                 if any("native_mode" in tag for tag in tags):
-                    raise ValueError(f"expected VLANs such as '10,20-30', got {given!r}")
+                    raise ValueError(f"expected VLANs such as '10,20-30', got {described(given)}")
             except ValueError as error:
                 raise InvalidDocument([Problem("$.cvlans", str(error))]) from None
             data = {**data, "cvlans": [tag["id"] for tag in tags]}
@@ -143,9 +143,9 @@ def _tags(part: str) -> list[dict[str, Any]]:
         raise ValueError(f"{expected}, got {described(part)}")
     first, last, mode = int(match[1]), int(match[2] or match[1]), _NATIVE[match[3]]
     if last < first:
-        raise ValueError(f"expected the lower end of a range first, got {part!r}")
+        raise ValueError(f"expected the lower end of a range first, got {described(part)}")
     if match[2] and mode:
-        raise ValueError(f"expected one native VLAN, got the range {part!r}")
+        raise ValueError(f"expected one native VLAN, got the range {described(part)}")
     if last > 4094:
         raise ValueError(f"{last} is not 1..4094")
     return [{"id": tag_id, **({"native_mode": mode} if mode else {})} for tag_id in range(first, last + 1)]

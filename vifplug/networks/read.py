@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from vifplug.errors import InvalidDocument, Problem
 from vifplug.guest import parts, xml
 from vifplug.guest.schema import COVERED, OPAQUE, OPAQUE_OFTEN, PCI, Shape, located, places
-from vifplug.model.codec import described, joined
+from vifplug.model.codec import described, joined, shortened
 from vifplug.model.network import Network
 
 if TYPE_CHECKING:
@@ -126,7 +126,9 @@ class _Reader:
             new = [problem for problem in error.problems if problem.path not in self._absent]
             self._problems += [(self._line_of(problem.path), problem) for problem in new]
         if self._problems:
-            raise InvalidDocument(self._describe(), f"network {data['name']}" if data.get("name") else "network")
+            raise InvalidDocument(
+                self._describe(), f"network {shortened(data['name'])}" if data.get("name") else "network"
+            )
         return made
 
     def _describe(self) -> Iterator[Problem]:
@@ -141,7 +143,7 @@ class _Reader:
         if forward is None or mode in LIBVIRTS_OWN:
             what = f"forward mode {mode}" if mode else "no <forward>: an isolated network"
             line = _line(self._root if forward is None else forward)
-            subject = f"network {_text(self._root.find('name')) or 'without a name'}"
+            subject = f"network {shortened(_text(self._root.find('name')) or 'without a name')}"
             raise InvalidDocument([Problem(f"line {line}: $.mode", f"got {what}, {_INSTEAD}")], subject)
         return forward
 

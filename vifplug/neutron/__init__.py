@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vifplug.errors import InvalidDocument, Problem, Unsupported
-from vifplug.model.codec import Model, bounded, joined
+from vifplug.model.codec import Model, bounded, described, joined, shortened
 from vifplug.model.vif import VIF
 from vifplug.neutron import binding as bindings
 from vifplug.neutron import guest as guests
@@ -59,7 +59,7 @@ def vif_from_binding(port: object, guest: object = None) -> VIF:
         request = _Request.from_data({"port": bindings.fields(port), "guest": {} if guest is None else guest})
     except InvalidDocument as error:
         raise InvalidDocument(map(bindings.in_port, error.problems)) from None
-    subject = f"port {request.port.id}"
+    subject = f"port {shortened(request.port.id)}"
     row = table.row(request.port)
     if row is None or row.form is None:
         message = row.outcome if row else _unknown(request.port.vif_type)
@@ -75,7 +75,7 @@ def vif_from_binding(port: object, guest: object = None) -> VIF:
 
 def _unknown(vif_type: str) -> str:
     known = joined(sorted({each.vif_type for each in table.TABLE if each.form}))
-    return f"expected {known}, got {vif_type!r}: a third-party mechanism driver needs its own VIF type"
+    return f"expected {known}, got {described(vif_type)}: a third-party mechanism driver needs its own VIF type"
 
 
 def _vif(made: Document, binding: Binding, guest: Guest) -> VIF:

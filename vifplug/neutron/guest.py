@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 from vifplug.errors import InvalidDocument, Problem
 from vifplug.model.bandwidth import Bandwidth
-from vifplug.model.codec import FrozenMap, Model, described, joined
+from vifplug.model.codec import FrozenMap, Model, described, joined, shortened
 from vifplug.model.names import Word, between
 from vifplug.model.nic import MAX_QUEUES, RingSize
 from vifplug.neutron.binding import number, truth
@@ -60,13 +60,15 @@ class Guest(Model):
 
     def rules(self) -> Iterator[Problem]:
         if self.virt_type not in MODELS:
-            yield Problem("$.virt_type", f"expected {joined(MODELS)}, got {self.virt_type}")
+            yield Problem("$.virt_type", f"expected {joined(MODELS)}, got {shortened(self.virt_type)}")
         elif self.model and self.model not in MODELS[self.virt_type]:
             known = joined(MODELS[self.virt_type])
-            yield Problem("$.image.hw_vif_model", f"expected {known} with virt_type {self.virt_type}, got {self.model}")
+            yield Problem(
+                "$.image.hw_vif_model", f"expected {known} with virt_type {self.virt_type}, got {shortened(self.model)}"
+            )
         flavor, image = self.extra_specs.get("hw:vif_multiqueue_enabled"), self.image.get("hw_vif_multiqueue_enabled")
         if None not in (flavor, image) and truth(flavor) != truth(image):
-            both = f"the flavor has {_word(flavor)} and the image {_word(image)}"
+            both = f"the flavor has {shortened(_word(flavor))} and the image {shortened(_word(image))}"
             message = f"{both}: use the same value in both, or only one of them"
             yield Problem("$.extra_specs.hw:vif_multiqueue_enabled", message)
 

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from vifplug.errors import Missing, Problem
 from vifplug.guest.interface import Interface
-from vifplug.model.codec import Model, joined
+from vifplug.model.codec import Model, described, joined
 from vifplug.model.names import DeviceName, PciAddress
 from vifplug.model.vif import VIF
 from vifplug.plan.kinds.vdpa import VDPA_DEVICE, VdpaDevice, VdpaFacts
@@ -28,14 +28,14 @@ _WAYS = ("device", "address", "name")
 def parse_vhost_vdpa(text: str) -> str:
     """Return the path of a vdpa device's character device (linux/drivers/vhost/vdpa.c, vhost_vdpa_probe)."""
     if not re.fullmatch(r"/dev/vhost-vdpa-(0|[1-9][0-9]{0,6})", text):
-        raise ValueError(f"expected a device such as /dev/vhost-vdpa-3, got {text!r}")
+        raise ValueError(f"expected a device such as /dev/vhost-vdpa-3, got {described(text)}")
     return text
 
 
 def parse_vdpa_name(text: str) -> str:
     """Return the name of a vdpa device, as in /sys/bus/vdpa/devices."""
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}", text):
-        raise ValueError(f"expected a vdpa device's name such as vdpa0, got {text!r}")
+        raise ValueError(f"expected a vdpa device's name such as vdpa0, got {described(text)}")
     return text
 
 

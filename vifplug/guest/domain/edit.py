@@ -14,7 +14,7 @@ from vifplug.guest.domain.change import Edited, InterfaceEdit, apply, type_of
 from vifplug.guest.domain.patch import Patch
 from vifplug.guest.domain.spans import Element, Placed
 from vifplug.guest.interface import in_element
-from vifplug.model.codec import joined
+from vifplug.model.codec import described, joined, shortened
 from vifplug.model.guestxml import NAMESPACE
 
 #: the path of interfaces, by the root element of the document
@@ -75,16 +75,16 @@ def _find(interfaces: Sequence[Placed], mac: str, number: int | None) -> int:
     """Return the position of the interface."""
     found = [position for position, (_, each) in enumerate(interfaces) if _mac(each) == mac.lower()]
     if not found:
-        there = joined(dict.fromkeys(its for _, each in interfaces if (its := _mac(each))), "and")
+        macs = list(dict.fromkeys(shortened(its) for _, each in interfaces if (its := _mac(each))))
+        there = joined([*macs[:_SHOWN], *(["others"] if len(macs) > _SHOWN else [])], "and")
         raise InvalidRequest(f"expected an interface with MAC {mac}, got {there}")
     if number is None and len(found) == 1:
         return found[0]
     if number is None or not 1 <= number <= len(found):
         shown = "; ".join(f"{nth}: {_shown(interfaces[each][1])}" for nth, each in enumerate(found[:_SHOWN], 1))
-        expected = "one interface" if number is None else f"at least {number} interfaces"
-        raise InvalidRequest(
-            f"expected {expected} with MAC {mac}, got {len(found)} ({shown}): select one with --number"
-        )
+        expected = "one interface" if number is None else f"a number from 1 to {len(found)} for the interfaces"
+        got = f"{len(found)} ({shown})" if number is None else f"{described(number)} ({shown})"
+        raise InvalidRequest(f"expected {expected} with MAC {mac}, got {got}: select one with --number")
     return found[number - 1]
 
 
@@ -92,12 +92,12 @@ def _shown(interface: Element) -> str:
     """Return what tells an interface from another with the same MAC."""
     marks = {"source": ("network", "bridge", "dev"), "target": ("dev",), "alias": ("name",), "teaming": ("type",)}
     given = [
-        f"{child.tag} {value}"
+        f"{child.tag} {shortened(value)}"
         for child in interface.children
         for name in marks.get(child.tag, ())
         if (value := child.attributes.get(name))
     ]
-    return ", ".join([f"type {type_of(interface)}", *given])
+    return ", ".join([f"type {shortened(type_of(interface))}", *given])
 
 
 def _mac(interface: Element) -> str:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from vifplug.errors import InvalidDocument, InvalidRequest, Problem
 from vifplug.guest import parts, read, write, xml
 from vifplug.guest.interface import GUEST_FIELDS, Interface
+from vifplug.model.codec import shortened
 from vifplug.model.guestxml import NAMESPACE, escaped, printed, quoted
 from vifplug.model.vif import VIF, Instance
 
@@ -142,7 +143,7 @@ def _document(element: _Element) -> dict[str, Any]:
     if name == "vif":
         return VIF.from_json(element.text or "").to_data()
     if name != "interface":
-        raise InvalidRequest(f"expected <interface>, or <vif> with a JSON document, got <{name}>")
+        raise InvalidRequest(f"expected <interface>, or <vif> with a JSON document, got <{shortened(name)}>")
     said = read.vif(xml.without_namespace(element, NAMESPACE)).to_data()
     unsaid = {"target": None, "tap_owner": "libvirt"}
     return {key: value for key, value in said.items() if key not in unsaid or value != unsaid[key]}
