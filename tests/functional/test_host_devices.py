@@ -23,13 +23,15 @@ def site() -> Iterator[PrivateHost]:
     """A host with a pair for each use of a device, and Open vSwitch with an uplink."""
     with macvtaps.claimed() as first, PrivateHost() as host:
         macvtaps.skip(host.namespace, first)
-        names = ("free", "ported", "shared", "passed", "addressed", "addressed6", "routed", "uplink", "spare")
-        for number, name in enumerate(names):
+        used = ("ported", "shared", "passed", "addressed", "addressed6", "routed", "uplink", "twin", "same")
+        for number, name in enumerate(("free", "spare", *used)):
             host.ip("link", "add", name, "up", "type", "veth", "peer", "name", f"peer{number}")
             host.ip("link", "set", f"peer{number}", "up")
         host.ip("link", "add", "br0", "type", "bridge")
         host.ip("link", "set", "ported", "master", "br0")
         host.ip("link", "add", "link", "shared", "name", "mv0", "type", "macvlan")
+        host.ip("link", "add", "link", "twin", "name", "mv1", "address", MAC, "up", "type", "macvlan", "mode", "bridge")
+        host.ip("link", "set", "same", "address", MAC)
         host.ip("link", "add", "link", "passed", "name", "mt0", "type", "macvtap", "mode", "passthru")
         host.ip("address", "add", "192.0.2.1/24", "dev", "addressed")
         host.ip("route", "add", "default", "via", "192.0.2.254")
@@ -108,6 +110,8 @@ SHARED, ALL = ("bridge", "vepa", "private"), ("bridge", "vepa", "private", "pass
         ),
         ("shared", ("passthrough",), "has macvlan mv0 on it, which mode passthrough excludes", "macvlan mv0"),
         ("mv0", ("passthrough",), "has macvlan mv0 on it, which mode passthrough excludes", "macvlan mv0"),
+        ("twin", SHARED, "has macvlan mv1 on it, with the MAC of the VIF", "macvlan mv1"),
+        ("same", SHARED, "has the MAC of the VIF itself", "the device itself"),
         ("lo", ALL, "is a loopback device, which cannot have a macvtap", None),
     ],
 )
@@ -120,6 +124,17 @@ def test_a_macvtap_is_refused_where_the_kernel_would_refuse_it(
         assert str(error).startswith(f"device {device} {reason}") and ID in str(error)
         assert isinstance(error, errors.Conflict if holder else errors.HostNotReady)
         assert (error.holder, error.resource, error.vif_id) == (holder, f"device {device}", ID)
+
+
+def test_the_kernels_answer_that_a_mac_is_in_use_says_what_to_do(site: PrivateHost) -> None:
+    """A macvtap without a mark can be libvirt's own, so that only the kernel knows that this one is not."""
+    site.ip("link", "add", "link", "spare", "name", "left", "address", MAC, "up", "type", "macvtap", "mode", "bridge")
+    try:
+        with pytest.raises(errors.Conflict, match=f"spare, or a macvlan or macvtap on it, has the MAC {MAC}: give the"):
+            site.driver.plug(macvtap("spare", owner="vifplug"))
+        assert site.driver.list() == []
+    finally:
+        site.ip("link", "delete", "left")
 
 
 @pytest.mark.parametrize("owner", ["vifplug", "libvirt"])

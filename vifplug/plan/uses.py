@@ -19,6 +19,8 @@ _OPTION = "[vifplug] allow_host_devices"
 ALONE = ("ipvlan", "ipvtap", "macsec")
 #: Links that share the device below them with others of their kind, except in mode passthrough
 MACVLANS = ("macvlan", "macvtap")
+#: What has the MAC of the VIF, if it is the device below
+ITSELF = "the device itself"
 #: Masters that take no frames from their members (drivers/net/vrf.c registers no rx_handler)
 _WITHOUT_HANDLER = ("vrf",)
 
@@ -28,8 +30,8 @@ class Use:
     """One thing that uses a device, or keeps it from being used."""
 
     #: ``not Ethernet``, ``port`` (of a master), ``alone`` and ``beside`` (a link on it, see `ALONE` and `MACVLANS`),
-    #: or ``host``
-    kind: Literal["not Ethernet", "port", "alone", "beside", "host"]
+    #: ``same MAC`` (a link on it, or the device itself, has the guest's) or ``host``
+    kind: Literal["not Ethernet", "port", "alone", "beside", "same MAC", "host"]
     #: in words: ``bridge br0``, ``macvtap macvtap0``, ``address 192.0.2.1/24``
     by: str
 
@@ -94,6 +96,11 @@ def _refused_by_kernel(taking: Taking, uses: Iterable[Use]) -> Iterator[Obstacle
             case "beside" if taking == "passthrough":
                 reason = f"has {_in_words(use)}, which mode passthrough excludes"
                 yield Obstacle(reason=reason, remedy=f"{other} or mode, or remove {use.by}", holder=use.by)
+            case "same MAC" if use.by == ITSELF:  # macvlan_addr_busy (EADDRINUSE)
+                yield Obstacle(reason="has the MAC of the VIF itself", remedy="give the VIF another MAC", holder=use.by)
+            case "same MAC":
+                reason, remedy = f"has {use.by} on it, with the MAC of the VIF", f"remove {use.by}"
+                yield Obstacle(reason=reason, remedy=f"{remedy}, or give the VIF another MAC", holder=use.by)
 
 
 def _in_words(use: Use) -> str:

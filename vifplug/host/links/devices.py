@@ -200,6 +200,9 @@ def _explained(refused: NetlinkRefused, after: Resource, doing: str) -> errors.V
         # what is in this namespace was looked for before; a container's macvlan is in another (`vifplug.plan.uses`)
         message = f"{after}: could not {doing} on {after.lower}: {refused}; something uses {after.lower}"
         return errors.Conflict(f"{message}, perhaps a macvlan or ipvlan of a container: choose another device")
+    if refused.code == errno.EADDRINUSE and isinstance(after, Macvtap):
+        message = f"{after}: {after.lower}, or a macvlan or macvtap on it, has the MAC {after.mac}"
+        return errors.Conflict(f"{message}: give the VIF another MAC, or remove what has it ('ip -d link')")
     return explained(refused, after, doing)
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 
 from vifplug.host.netlink.client import Netlink
 from vifplug.host.netlink.messages import Link
-from vifplug.plan.registry import mark
-from vifplug.plan.uses import ALONE, MACVLANS, Taking, Use, use_as_port
+from vifplug.plan.registry import mark, marked_for
+from vifplug.plan.uses import ALONE, ITSELF, MACVLANS, Taking, Use, use_as_port
 
 #: From the name of a device to its place on Open vSwitch
 Switch = Callable[[str], tuple[str, bool] | None]
@@ -48,9 +48,11 @@ class DeviceUses:
         below = link.link if taking in ("macvtap", "passthrough") and link.kind in MACVLANS else None
         kinds = (*MACVLANS, *ALONE) if taking == "macvtap" else (*MACVLANS, *ALONE, "vlan")
         above = self._netlink.stacked_on(below or link.index, kinds)
-        if any(each.alias == mark(owner) or (each.kind == "macvtap" and each.mac == mac) for each in above):
+        if any(each.alias == mark(owner) or _may_be_libvirts(each, mac) for each in above):
             return ()
         found = [*_unfit(link), *self._master(link, taking), *map(_above, above)]
+        if taking == "macvtap":
+            found += (Use(kind="same MAC", by=by) for by in _with_mac(mac, link, above))
         if taking == "macvtap" or allowed:
             return [use for use in found if use.kind != "host"]
         return [*found, *self._host(link)]
@@ -80,6 +82,17 @@ class DeviceUses:
 def _unfit(link: Link) -> Iterator[Use]:
     if not link.ethernet:
         yield Use(kind="not Ethernet", by="a loopback device" if link.name == "lo" else "a device without Ethernet")
+
+
+def _may_be_libvirts(link: Link, mac: str | None) -> bool:
+    return link.kind == "macvtap" and link.mac == mac and not marked_for(link.alias)
+
+
+def _with_mac(mac: str | None, link: Link, above: Sequence[Link]) -> Iterator[str]:
+    """Yield what keeps a macvtap with a MAC from being up (drivers/net/macvlan.c, macvlan_addr_busy)."""
+    yield from (f"{each.kind} {each.name}" for each in above if each.kind in MACVLANS and each.up and each.mac == mac)
+    if link.mac == mac and link.kind not in MACVLANS:
+        yield ITSELF
 
 
 def _above(link: Link) -> Use:
