@@ -115,6 +115,23 @@ def test_an_mtu_that_is_no_longer_requested_is_the_usual_one(place: PrivateHost,
     assert "mtu 1500" in place.ip("link", "show", "dev", TAP) and place.driver.check() == []
 
 
+@pytest.mark.parametrize(("form", "bridge"), [(OVS, "br-int"), (LINUX, "br0")], ids=["open-vswitch", "linux"])
+def test_a_tap_without_an_mtu_leaves_its_bridge_the_jumbo_frames(
+    place: PrivateHost, form: dict[str, Any], bridge: str
+) -> None:
+    place.ip("link", "add", "up0", "mtu", "9000", "up", "type", "veth", "peer", "name", "up1")
+    place.ip("link", "set", "up1", "up")
+    place.driver.plug(vif(form))  # which makes br-int
+    place.driver.unplug(ID)
+    place.ip("link", "set", "up0", "master", bridge) if form is LINUX else place.ovs.ctl("add-port", bridge, "up0")
+    for _ in range(2):  # plugged, and again
+        place.driver.plug(vif(form))
+        assert "mtu 9000" in place.ip("link", "show", "dev", bridge)
+        assert place.driver.check() == []
+    place.driver.update(vif(form, mtu=1400))  # as requested, at the cost of the bridge
+    assert "mtu 1400" in place.ip("link", "show", "dev", TAP)
+
+
 def test_a_trunk_bridge_goes_with_its_last_port(place: PrivateHost) -> None:
     trunk = {**OVS, "source": {"bridge": "tbr-9c4e2f10-6"}}
     place.driver.plug(vif(trunk))

@@ -125,8 +125,8 @@ def test_what_a_guest_holds_is_not_made_anew() -> None:
     with pytest.raises(Held) as caught:
         steps.steps_toward([PORT, TAP], there(TAP.replace(multi_queue=True), held=True))
     assert str(caught.value) == (
-        f"tap tap0 of VIF {VIF} would have to be recreated (multi_queue: expected False, got True), "
-        "and a running guest has it open"
+        f"tap tap0 of VIF {VIF} would have to be recreated (multi_queue: expected off, got on), "
+        "and a running guest has it open: stop it first"
     )
 
 

@@ -33,7 +33,7 @@ from vifplug.errors import (
 from vifplug.model.vif import VIF, Instance
 from vifplug.plan import preconditions, registry, steps
 from vifplug.plan.defaults import with_defaults
-from vifplug.plan.plan import Plan, make_plan, with_guests_mtu
+from vifplug.plan.plan import Plan, make_plan, with_bridges_mtu, with_guests_mtu
 from vifplug.plan.registry import Device, Identity, OvsBridge, Ownership, Resource
 from vifplug.plan.steps import Difference, Observation, Observed, Step
 from vifplug.store.store import Holding, Record, State, Store
@@ -203,7 +203,7 @@ class Engine:
             planned, kept = with_guests_mtu(full if settle else lasting(full), observed)
             job.warnings += kept
             job.plan = make_plan(
-                planned,
+                with_bridges_mtu(planned, observed),
                 lasting(former),
                 _left_to(stays, observed),
                 recorded,

@@ -11,8 +11,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from vifplug.plan.registry import Device, Identity, OvsPolicing, OvsPort, OvsQos, OvsVlan, Ownership, Resource
+from vifplug.plan.registry import (
+    BridgePort,
+    Device,
+    Identity,
+    LowerDevice,
+    OvsPolicing,
+    OvsPort,
+    OvsQos,
+    OvsVlan,
+    Ownership,
+    Resource,
+    Tap,
+)
 from vifplug.plan.steps import Observation, Observed, Step, dropped, removal, steps_toward
+
+_DEFAULT_MTU = 1500  # bytes: ETH_DATA_LEN, linux/if_ether.h
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +102,23 @@ def with_guests_mtu(desired: Sequence[Resource], observed: Observation) -> tuple
             )
             return [_with_mtu(one, found) for one in desired], (sentence,)
     return desired, ()
+
+
+def with_bridges_mtu(desired: Sequence[Resource], observed: Observation) -> Sequence[Resource]:
+    """Return ``desired`` in which a new tap without an MTU has that of its bridge, if that is above the default.
+
+    A bridge has the smallest MTU of its ports (net/bridge/br_if.c, br_mtu_auto_adjust; ovs-vswitchd does the same), so
+    a tap with the kernel's default would cost the host its jumbo frames. libvirt copies the MTU too
+    (virNetDevTapAttachBridge). A smaller MTU is not copied: a guest that is told none sends frames of 1500 bytes.
+    """
+    new = [each for each in desired if isinstance(each, Tap) and each.mtu is None and each.identity not in observed]
+    if not new:
+        return desired
+    bridges = {each.name: each.bridge for each in desired if isinstance(each, (BridgePort, OvsPort))}
+    seen = ((tap.identity, observed.get((LowerDevice.kind, bridges.get(tap.name, "")))) for tap in new)
+    found = {identity: each.resource.mtu for identity, each in seen if each and isinstance(each.resource, LowerDevice)}
+    wide = {identity: mtu for identity, mtu in found.items() if mtu and mtu > _DEFAULT_MTU}
+    return [each.trusted(mtu=wide[each.identity]) if each.identity in wide else each for each in desired]
 
 
 def _with_mtu(resource: Resource, mtu: int) -> Resource:

@@ -80,6 +80,8 @@ class Difference:
 
 def shown(value: Any) -> str:
     """Return a value in a sentence."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
     return "nothing" if value is None or value == "" else str(value)
 
 

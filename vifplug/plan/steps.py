@@ -199,9 +199,9 @@ def _toward(desired: Resource, seen: Observed | None) -> list[Step]:
     if seen.resource is None or seen.foreign:
         if borrowed:
             raise Missing(f"VIF {desired.owner} needs {desired.described}, got {seen.foreign}")
+        if desired.ownership is Ownership.SHARED:  # a bridge has no owner
+            raise Conflict(f"{desired.described} is taken: got {seen.foreign}; correct the VIF's source")
         hint = "choose another target, or have its owner remove it"
-        if desired.ownership is Ownership.SHARED:
-            hint = "correct the VIF's source"
         raise Conflict(f"{desired.described} for VIF {desired.owner} is taken: got {seen.foreign}; {hint}")
     if seen.held:
         desired = _without_what_waits(desired, seen.resource)
@@ -214,7 +214,9 @@ def _toward(desired: Resource, seen: Observed | None) -> list[Step]:
         if seen.held:
             message = "; ".join(map(str, changes))
             subject = f"{desired} of VIF {desired.owner}"
-            raise Held(f"{subject} would have to be recreated ({message}), and a running guest has it open")
+            raise Held(
+                f"{subject} would have to be recreated ({message}), and a running guest has it open: stop it first"
+            )
         return [Step(seen.resource, None), Step(None, _merged(desired, None))]
     return [Step(seen.resource, _merged(desired, seen.resource))]
 

@@ -234,8 +234,10 @@ def _observed(desired: Resource, links: Mapping[str, Link], others: Mapping[int,
 def _observed_lower(desired: LowerDevice, link: Link) -> Observed:
     if desired.link_kind not in (None, link.kind):
         found = f"a {link.kind or 'network'} device of that name, which is not a {desired.link_kind}"
-        hint = "; for an Open vSwitch bridge add a virtualport of type openvswitch"
-        return Observed(resource=None, foreign=found + (hint if desired.link_kind == "bridge" else ""))
+        hint = ": correct the VIF's source"
+        if desired.link_kind == "bridge" and link.kind in ("tun", "openvswitch"):  # as a bridge of Open vSwitch is
+            hint = "; for an Open vSwitch bridge add a virtualport of type openvswitch"
+        return Observed(resource=None, foreign=found + hint)
     values = sysctls.read(link.name, desired.sysctls)
     filters = None
     if "IFLA_BR_VLAN_DEFAULT_PVID" in link.data:  # only with CONFIG_BRIDGE_VLAN_FILTERING (net/bridge/br_netlink.c)

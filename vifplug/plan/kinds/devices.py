@@ -287,7 +287,8 @@ class LowerDevice(Resource):
 
     def _defects(self, observed: Observation) -> Iterator[Defect]:
         found = self._condition(observed)
-        if found and (self.link_kind == "bridge" or self.local):
+        switch = observed.get(("ovs-bridge", self.name)) if self.local else None
+        if found and (self.link_kind == "bridge" or self.local) and not (switch and switch.foreign):
             yield from defects(self.name, found, linux=not self.local)
 
 

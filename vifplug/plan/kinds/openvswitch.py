@@ -174,8 +174,9 @@ class OvsPort(Resource):
     def unmet(self, observed: Observation, made: Collection[str]) -> Iterator[VifplugError]:
         if holders := self._holders(observed):
             message = f"iface-id {self.iface_id} of VIF {self.owner} is taken: {joined(holders, 'and')}"
-            hint = "remove it (ovs-vsctl del-port), or change virtualport.interfaceid"
-            yield Conflict(f"{message}: {hint}", vif_id=self.owner, resource=f"iface-id {self.iface_id}")
+            remove = "unplug that one" if "belongs to VIF" in message else "remove it (ovs-vsctl del-port)"
+            message = f"{message}: {remove}, or change virtualport.interfaceid"
+            yield Conflict(message, vif_id=self.owner, resource=f"iface-id {self.iface_id}")
         own = observed.get(self.identity)
         if own and isinstance(own.resource, OvsPort) and own.resource.torn:
             message = f"{self} of VIF {self.owner}: {own.resource.error}"
