@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from vifplug.errors import Problem
 from vifplug.guest.interface import Interface
-from vifplug.model.codec import FrozenMap, Model, described, joined
+from vifplug.model.codec import FrozenMap, Model, described, joined, model
 from vifplug.model.names import DeviceName, Word, default_target
 from vifplug.model.vif import VIF
 from vifplug.model.virtualport import VirtualPort
@@ -27,7 +26,7 @@ ELSEWHERE = {"id": "$.id", "address": "$.mac", "plugin": "$.source.plugin"}
 RUN_DIR = "/run/vifplug/os-vif"
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class OsVifSource(Model):
     """``plugin`` is the name of an os-vif plugin; ``vif`` the object that it gets: ``class`` and the fields of that
     class, objects within it likewise. Its id, address and plugin are the document's own.
@@ -50,7 +49,7 @@ class OsVifSource(Model):
         return (self.vif.get(place, {}) if place else self.vif).get(name)
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class PluggedByOsVif(Resource):
     """The state that an os-vif plugin has created for a VIF. ``vif`` and ``instance`` are the objects, as JSON."""
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from vifplug.errors import Problem
 from vifplug.guest import capabilities
 from vifplug.model import guestxml
 from vifplug.model.bandwidth import Bandwidth
-from vifplug.model.codec import FrozenMap, Model
+from vifplug.model.codec import FrozenMap, Model, model
 from vifplug.model.guestxml import GuestElement
 from vifplug.model.names import Alias, DeviceName, Mac, Mtu, NicModel, PciAddress, Word, between
 from vifplug.model.nic import Driver, FilterRef, Port
@@ -49,7 +48,7 @@ def in_element(problem: Problem) -> str:
     return f"{place}: {problem.message}" if place else problem.message
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class Interface(Model):
     """One ``<interface>`` of a guest. It holds only what libvirt takes when the guest is defined."""
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Annotated
 
 from vifplug.errors import Problem
-from vifplug.model.codec import Model
+from vifplug.model.codec import Model, model
 from vifplug.model.names import between
 
 RATE_MAX = 2**54  # libvirt 11.3 virNetDevBandwidthRateValidate; kB/s
@@ -17,7 +16,7 @@ Rate = Annotated[int, between(1, RATE_MAX, "kB/s")]
 Burst = Annotated[int, between(1, BURST_MAX, "KiB")]
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class Limit(Model):
     """The limits of one direction."""
 
@@ -37,7 +36,7 @@ class Limit(Model):
             yield Problem("$.average", "is missing: peak and burst require it")
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class Bandwidth(Model):
     """The limits of a port. At least one direction is required."""
 

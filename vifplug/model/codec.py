@@ -12,6 +12,7 @@ import functools
 import itertools
 import json
 import math
+import operator
 import re
 import types
 import typing
@@ -23,6 +24,7 @@ from vifplug.errors import InvalidDocument, Problem
 K = TypeVar("K")
 V = TypeVar("V")
 T = TypeVar("T")
+M = TypeVar("M", bound="Model")
 
 
 class FrozenMap(dict[K, V]):
@@ -50,12 +52,42 @@ class FrozenMap(dict[K, V]):
 class Model:
     """Base class of all models; see the docstring of the module.
 
-    Subclasses are ``@dataclass(frozen=True, kw_only=True)``. They may override ``rules`` (constraints between fields),
-    ``shorthand`` (abbreviations of the model) and ``normal`` (fields that are derived from others).
+    Subclasses are decorated with `model`, or as ``@dataclass(frozen=True, kw_only=True)``, which means the same. They
+    may override ``rules`` (constraints between fields), ``shorthand`` (abbreviations of the model) and ``normal``
+    (fields that are derived from others).
     """
 
+    def __init__(self, **fields: Any) -> None:
+        """Make and validate the model.
+
+        Raises:
+            InvalidDocument: a field is invalid; the error has every problem.
+            TypeError: a field is missing or unknown.
+        """
+        schema = _schema(type(self))
+        if unknown := fields.keys() - schema.converters.keys():
+            raise TypeError(f"{type(self).__name__} has no field {joined(sorted(unknown))}")
+        if missing := [name for name in schema.required if name not in fields]:
+            raise TypeError(f"{type(self).__name__} requires {joined(missing, 'and')}")
+        self.__dict__.update(schema.defaults)
+        self.__dict__.update(fields)
+        _validate(self, fields, [])
+
     def __post_init__(self) -> None:
+        """Validate a model whose ``__init__`` dataclass generated."""
         _validate(self, _schema(type(self)).converters, [])
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other):
+            return NotImplemented
+        return self.__dict__ == other.__dict__ or (key := _schema(type(self)).key)(self) == key(other)
+
+    def __hash__(self) -> int:
+        return hash(_schema(type(self)).key(self))
+
+    def __repr__(self) -> str:
+        values = (f"{name}={self.__dict__[name]!r}" for name in _schema(type(self)).fields)
+        return f"{type(self).__qualname__}({', '.join(values)})"
 
     def adapt(self) -> list[Problem]:
         """Convert a field whose type depends on another one, and return the problems. Called before all else."""
@@ -127,6 +159,15 @@ class Model:
         return made
 
 
+@typing.dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(dataclasses.field,))
+def model(cls: type[M]) -> type[M]:
+    """Make a frozen dataclass of a subclass of Model, without the methods that Model has.
+
+    To generate and compile those for each of vifplug's own models takes longer than to load all of their modules.
+    """
+    return dataclasses.dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)(cls)
+
+
 def joined(values: Iterable[object], last: str = "or") -> str:
     """Return the values as an enumeration in a sentence: ``a, b or c``."""
     words = [str(value) for value in values]
@@ -151,6 +192,8 @@ class _Schema:
     defaults: Mapping[str, Any]
     #: every field, with its default as the class has it
     fields: Mapping[str, Any]
+    #: what two equal models have in common: the values of the fields that are compared
+    key: Callable[[Any], Any]
     #: the methods of Model that the class overrides
     overrides: frozenset[str]
     #: of the defaults
@@ -176,6 +219,7 @@ def _make_schema(cls: Any) -> _Schema:
             if value is not dataclasses.MISSING
         },
         fields=defaults,
+        key=operator.attrgetter("__class__", *(field.name for field in fields if field.compare)),
         problems=tuple(problems),
         overrides=frozenset(name for name in vars(Model) if getattr(cls, name) is not getattr(Model, name)),
     )

@@ -7,12 +7,11 @@ exceptions listed in doc/networks.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from vifplug.errors import Problem
 from vifplug.model.bandwidth import Bandwidth
-from vifplug.model.codec import Model, described, joined
+from vifplug.model.codec import Model, described, joined, model
 from vifplug.model.names import DeviceName, Mtu, PciAddress, Uuid, Word, between
 from vifplug.model.nic import Port
 from vifplug.model.virtualport import OPENVSWITCH, VirtualPort
@@ -31,7 +30,7 @@ def _network_name(text: str) -> str:
     return text
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class PoolMember(Model):
     """A device of a pool. Shorthand: its name."""
 
@@ -45,7 +44,7 @@ class PoolMember(Model):
         return {"dev": value} if isinstance(value, str) else None
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class PortGroup(Model):
     """A class of connection to a network. The other fields apply to each VIF of the portgroup."""
 
@@ -58,7 +57,7 @@ class PortGroup(Model):
     trust_guest_rx_filters: bool | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class Network(Model):
     """The definition of a named network: a bridge, or a pool from which each VIF gets a device.
 

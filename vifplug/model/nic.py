@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, get_args
 
 from vifplug.errors import Problem
-from vifplug.model.codec import FrozenMap, Model
+from vifplug.model.codec import FrozenMap, Model, model
 from vifplug.model.names import Word, between, matching
 
 #: the kernel's and QEMU's limit (MAX_TAP_QUEUES: linux/drivers/net/tun.c)
@@ -35,7 +34,7 @@ HOST_OFFLOADS: tuple[str, ...] = get_args(HostOffload)
 GUEST_OFFLOADS: tuple[str, ...] = get_args(GuestOffload)
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class Driver(Model):
     """The backend of the guest's NIC: libvirt's ``<driver>``. The fields have libvirt's names and meaning.
 
@@ -68,7 +67,7 @@ class Driver(Model):
         return {"queues": None} if self.queues == 1 else {}
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class FilterParameter(Model):
     """A variable of a filter. Parameters with the same name form a list in nwfilter."""
 
@@ -77,7 +76,7 @@ class FilterParameter(Model):
     value: Annotated[str, matching(r"[A-Za-z0-9_.:]+", "a value of letters, digits, _ . and :")]
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class FilterRef(Model):
     """A libvirt nwfilter for the port. Shorthand: the name of the filter. Parameters are sorted by name."""
 
@@ -98,7 +97,7 @@ class FilterRef(Model):
         return super().from_data(data)
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class Port(Model):
     """Isolation of the port."""
 
@@ -110,7 +109,7 @@ class Port(Model):
 NOT_ISOLATED = Port(isolated=False)
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class VfSettings(Model):
     """Settings of a VF, apart from MAC and VLAN, that its physical function applies (``ip link set PF vf N``)."""
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from vifplug.errors import Problem
-from vifplug.model.codec import Model
+from vifplug.model.codec import Model, model
 from vifplug.model.names import DeviceName, Mac, Mtu, PciAddress, SocketPath, Word, between
 from vifplug.model.vlan import VlanId
 
@@ -15,7 +14,7 @@ from vifplug.model.vlan import VlanId
 Datapath = Literal["system", "netdev"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class BridgeSource(Model):
     """A port on a Linux bridge, or on an Open vSwitch bridge if the type of the VIF's virtualport is openvswitch."""
 
@@ -49,7 +48,7 @@ class BridgeSource(Model):
             yield Problem("$.hybrid_bridge", 'requires "hybrid": only a hybrid VIF has a bridge between tap and switch')
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class EthernetSource(Model):
     """A tap that another program connects to the network."""
 
@@ -58,7 +57,7 @@ class EthernetSource(Model):
     host_mac: Mac | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class Reconnect(Model):
     """Whether QEMU, as the client, reconnects after the server has closed the connection."""
 
@@ -81,7 +80,7 @@ def _without_bridge(source: Model, names: Iterable[str]) -> Iterator[Problem]:
             yield Problem(f"$.{name}", 'requires "bridge": it is a setting of the Open vSwitch port')
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class VhostUserSource(Model):
     """A vhost-user socket, and optionally the DPDK port of Open vSwitch at its other end."""
 
@@ -108,7 +107,7 @@ class VhostUserSource(Model):
         yield from _without_bridge(self, ("ensure", "datapath_type", "port_mtu"))
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class HostDeviceSource(Model):
     """An SR-IOV virtual function (VF), or with ``whole`` any PCI function, that the guest gets."""
 
@@ -144,7 +143,7 @@ class HostDeviceSource(Model):
         return self.bridge is not None and self.datapath_type == "netdev"
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class VlanDevice(Model):
     """An 8021q device of the host. It is created if it does not exist."""
 
@@ -153,7 +152,7 @@ class VlanDevice(Model):
     vlan: VlanId
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class DirectSource(Model):
     """A macvtap on a network device. Either ``dev`` or ``address`` is required."""
 
@@ -173,7 +172,7 @@ class DirectSource(Model):
             yield Problem("$.vlan_device", 'requires "dev": the name of the VLAN device')
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class NetworkSource(Model):
     """A named network, which each host defines for itself."""
 

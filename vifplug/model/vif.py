@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
 from vifplug.errors import InvalidDocument, Problem
 from vifplug.model.bandwidth import Bandwidth
-from vifplug.model.codec import FrozenMap, Model, bounded, json_object
+from vifplug.model.codec import FrozenMap, Model, bounded, json_object, model
 from vifplug.model.guestxml import GuestElement, refused_in_document
 from vifplug.model.names import Alias, Mac, Mtu, NicModel, Uuid, Word, between, default_target, parse_device
 from vifplug.model.nic import VIRTIO, Driver, FilterRef, Port, VfSettings
@@ -28,7 +27,7 @@ def _target(name: str) -> str:
     return name if name == DEFAULT else parse_device(name)
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class Instance(Model):
     """The guest that a VIF belongs to.
 
@@ -49,7 +48,7 @@ class Instance(Model):
         return f"guest {self.name} ({self.uuid})" if self.name else f"guest {self.uuid}"
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class VIF(Model):
     """A virtual interface: the NIC that the guest gets, and how the host connects it.
 

@@ -7,11 +7,10 @@ Rules and limits are libvirt's (netdev_vport_profile_conf.c, 9.0 and 11.3). They
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from vifplug.errors import Problem
-from vifplug.model.codec import Model, described, joined
+from vifplug.model.codec import Model, described, joined, model
 from vifplug.model.names import Uuid, between, parse_c_number, parse_profile_id
 
 OPENVSWITCH, QBG, QBH, MIDONET = "openvswitch", "802.1Qbg", "802.1Qbh", "midonet"
@@ -41,7 +40,7 @@ ThreeBytes = Annotated[Any, _number, between(0, 0xFFFFFF)]
 ProfileId = Annotated[str, parse_profile_id]
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class VirtualPort(Model):
     """A port profile: libvirt's ``<virtualport>``."""
 

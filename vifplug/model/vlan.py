@@ -8,11 +8,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
 from vifplug.errors import InvalidDocument, Problem
-from vifplug.model.codec import Model, described
+from vifplug.model.codec import Model, described, model
 from vifplug.model.names import between
 
 #: IEEE 802.1Q-2018 table 9-2: 0 means "no VLAN", 4095 is reserved
@@ -23,7 +22,7 @@ _PART = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?([ut]?)")
 _NATIVE: dict[str, str | None] = {"": None, "u": "untagged", "t": "tagged"}
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class Tag(Model):
     """One VLAN of a port."""
 
@@ -34,7 +33,7 @@ class Tag(Model):
     native_mode: Literal["tagged", "untagged"] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class Vlan(Model):
     """The VLANs of a port.
 

@@ -14,11 +14,10 @@ compute host: see `vifplug.neutron.guest.Guest`. doc/neutron.md has the table, a
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from typing import Any
 
 from vifplug.errors import InvalidDocument, Problem, Unsupported
-from vifplug.model.codec import Model, bounded, described, joined, shortened
+from vifplug.model.codec import Model, bounded, described, joined, model, shortened
 from vifplug.model.vif import VIF
 from vifplug.neutron import binding as bindings
 from vifplug.neutron import guest as guests
@@ -35,7 +34,7 @@ _log = logging.getLogger(__name__)
 _IN_KERNEL = ("bridge", "ethernet", "direct")
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class _Request(Model):
     port: Binding
     guest: Guest = Guest()

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from vifplug.errors import InvalidDocument, Problem
-from vifplug.model.codec import MAX_DIGITS, FrozenMap, Model, described
+from vifplug.model.codec import MAX_DIGITS, FrozenMap, Model, described, model
 
 #: NIC_NAME_LEN of nova and Neutron: one less than the kernel's limit
 _NAME_BYTES: Final = 14
@@ -28,7 +27,7 @@ _KEYS: Final = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class Binding(Model):
     """A bound port. Unknown keys are ignored: a port has many that do not concern the host."""
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 from vifplug.errors import InvalidDocument, Problem
 from vifplug.model.bandwidth import Bandwidth
-from vifplug.model.codec import FrozenMap, Model, described, joined, shortened
+from vifplug.model.codec import FrozenMap, Model, described, joined, model, shortened
 from vifplug.model.names import Word, between
 from vifplug.model.nic import MAX_QUEUES, RingSize
 from vifplug.neutron.binding import number, truth
@@ -41,7 +40,7 @@ _DIRECTIONS: Final = ("inbound", "outbound")
 _RATES: Final = ("average", "peak", "burst")
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class Guest(Model):
     """A guest as an agent knows it. ``image`` has the image's properties, ``extra_specs`` the flavor's.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from vifplug.errors import VifplugError
-from vifplug.model.codec import FrozenMap, Model
+from vifplug.model.codec import FrozenMap, Model, model
 from vifplug.model.names import DeviceName, Mtu, SysctlKey, Word
 from vifplug.plan.condition import Condition
 from vifplug.plan.uses import Use
@@ -85,7 +85,7 @@ def shown(value: Any) -> str:
     return "nothing" if value is None or value == "" else str(value)
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class Resource(Model):
     """One piece of host state.
 
@@ -225,7 +225,7 @@ class Observed:
 Observation = Mapping[Identity, Observed]
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class Device(Resource):
     """A kernel link that vifplug creates. Its alias, ``vifplug:<owner>`` (IFLA_IFALIAS), is the mark of ownership."""
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from vifplug.errors import Missing, Problem
 from vifplug.guest.interface import Interface
-from vifplug.model.codec import Model, described, joined
+from vifplug.model.codec import Model, described, joined, model
 from vifplug.model.names import DeviceName, PciAddress
 from vifplug.model.vif import VIF
 from vifplug.plan.kinds.vdpa import VDPA_DEVICE, VdpaDevice, VdpaFacts
@@ -39,7 +38,7 @@ def parse_vdpa_name(text: str) -> str:
     return text
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class VdpaSource(Model):
     """A vdpa device. One of ``device``, ``address`` and ``name`` is required."""
 

@@ -11,7 +11,7 @@ from vifplug.guest import parts, write
 from vifplug.guest.domain.patch import Patch
 from vifplug.guest.domain.retype import retype, unsupported
 from vifplug.guest.domain.spans import Element
-from vifplug.model.codec import Model
+from vifplug.model.codec import Model, model
 from vifplug.model.guestxml import quoted
 from vifplug.model.names import DeviceName, Word
 from vifplug.model.virtualport import OPENVSWITCH, PARAMETERS, VirtualPort
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _SOURCE = {"bridge": ("bridge",), "network": ("network", "portgroup")}
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class InterfaceEdit(Model):
     """The changes to an interface; what is not given stays.
 

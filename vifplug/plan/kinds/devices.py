@@ -5,11 +5,10 @@ from __future__ import annotations
 import itertools
 import posixpath
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from vifplug.errors import HostNotReady, InvalidDocument, KernelLacks, Problem, VifplugError
-from vifplug.model.codec import FrozenMap, Model, joined
+from vifplug.model.codec import FrozenMap, Model, joined, model
 from vifplug.model.names import AnyMac, DeviceName, Mac, Mtu, PciAddress, SocketPath, SysctlKey, Word, between
 from vifplug.plan.condition import Condition, Defect, defects, too_narrow
 from vifplug.plan.resource import (
@@ -33,7 +32,7 @@ Rate = Annotated[int, between(0, 2**32 - 1)]
 Seconds = Annotated[int, between(0, 2**31 - 1)]
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class Tap(Device):
     """A persistent tap. ``user`` and ``group`` are the numeric ids that may open it (TUNSETOWNER, TUNSETGROUP)."""
 
@@ -44,7 +43,7 @@ class Tap(Device):
     group: UserId | None = immutable(waits=True, default=None)
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class LibvirtTap(Device):
     """The tap that libvirt creates for an existing port. It disappears with QEMU, else it is removed with the VIF."""
 
@@ -53,7 +52,7 @@ class LibvirtTap(Device):
     mac: Mac | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class Macvtap(Device):
     """A macvtap on ``lower``, in one of libvirt's modes.
 
@@ -73,7 +72,7 @@ class Macvtap(Device):
         return (LowerDevice(name=self.lower, owner=self.owner, up=None, taking=taking, guest_mac=self.mac),)
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class VethPair(Device):
     """A veth pair, ``name`` and ``peer``; every setting applies to both ends."""
 
@@ -86,7 +85,7 @@ class VethPair(Device):
         return (self.name, self.peer)
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class LinuxBridge(Device):
     """A Linux bridge that vifplug creates for one hybrid VIF. Times are in seconds."""
 
@@ -98,7 +97,7 @@ class LinuxBridge(Device):
     vlan_filtering: bool | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class BridgeVlan(Model):
     """One VLAN of a bridge port (BRIDGE_VLAN_INFO): frames of ``id`` pass; ``pvid``: untagged frames belong to it."""
 
@@ -107,7 +106,7 @@ class BridgeVlan(Model):
     untagged: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class BridgePort(Resource):
     """The membership of device ``name`` in Linux bridge ``bridge``, and its port flags."""
 
@@ -144,7 +143,7 @@ class BridgePort(Resource):
             yield HostNotReady(f"{message}: {hint}, which affects all of its ports")
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class SharedLink(Resource):
     """A link that several VIFs use and none owns. It is created if it does not exist, else only set ``up``."""
 
@@ -157,7 +156,7 @@ class SharedLink(Resource):
         return (self.name,)
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class SharedBridge(SharedLink):
     """A Linux bridge, created without delay, spanning tree and multicast snooping, as os-vif does."""
 
@@ -174,7 +173,7 @@ class SharedBridge(SharedLink):
         return (LowerDevice(name=self.name, owner=self.owner, up=None, link_kind="bridge", carries=self.carries),)
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class VlanLink(SharedLink):
     """A VLAN device for macvtaps: VLAN ``vlan`` on the device ``physical``."""
 
@@ -204,7 +203,7 @@ class VlanLink(SharedLink):
         return () if self.exclusive else names_of(self.name, None)
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class AdoptedBridgePort(BridgePort):
     """The port of libvirt's tap on a Linux bridge. ``mac`` is the tap's: libvirt reuses names such as vnet0."""
 
@@ -213,7 +212,7 @@ class AdoptedBridgePort(BridgePort):
     mac: Mac | None = uncompared(default=None)
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class LowerDevice(Resource):
     """A device that must exist, such as the one below a macvtap, a VF's representor or a Linux bridge."""
 
@@ -292,7 +291,7 @@ class LowerDevice(Resource):
             yield from defects(self.name, found, linux=not self.local)
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class PciFunction(Resource):
     """A PCI function that must exist; nothing is set on it. ``name`` is its address.
 
@@ -317,7 +316,7 @@ class PciFunction(Resource):
         return _unmet(self, self.taking, observed)
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class VirtualFunction(PciFunction):
     """The settings of an SR-IOV VF, written through its PF. ``name`` is its PCI address; rates are in Mbit/s."""
 
@@ -336,7 +335,7 @@ class VirtualFunction(PciFunction):
     max_tx_rate: Rate | None = resettable(0)
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class SocketDirectory(Resource):
     """A directory on the way to a vhost-user socket, which `VhostSocket` requires and creates. It is only observed."""
 
@@ -352,7 +351,7 @@ class SocketDirectory(Resource):
         return (f"directory {self.name}",)
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class VhostSocket(Resource):
     """The path of a vhost-user socket (``name``), and the owner, group and mode of its directory.
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 import difflib
 import uuid
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from vifplug.errors import Conflict, HostNotReady, Missing, VifplugError
-from vifplug.model.codec import FrozenMap, Model, joined
+from vifplug.model.codec import FrozenMap, Model, joined, model
 from vifplug.model.names import DeviceName, Uuid
 from vifplug.plan.kinds.devices import LowerDevice
 from vifplug.plan.resource import Difference, Observation, Ownership, Resource, resettable, uncompared
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class OvsSwitch(Resource):
     """What the Open vSwitch of this host has: observed if a bridge is missing, or a port `needs_more`."""
 
@@ -38,7 +37,7 @@ class OvsSwitch(Resource):
         return seen.resource if seen and isinstance(seen.resource, cls) else None
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class OvsBridge(Resource):
     """An Open vSwitch bridge: with ``ensure`` created if it does not exist; an existing one is not changed."""
 
@@ -80,7 +79,7 @@ class OvsBridge(Resource):
         yield Missing(message, resource=self.described)
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class OvsVlan(Model):
     """Port.vlan_mode, tag, trunks and cvlans (ovs-vswitchd.conf.db(5)). ``OvsVlan()`` is a port with none of them."""
 
@@ -93,7 +92,7 @@ class OvsVlan(Model):
         return {"trunks": tuple(sorted(set(self.trunks))), "cvlans": tuple(sorted(set(self.cvlans)))}
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class OvsQos(Model):
     """A QoS row and its Queue 0. ``OvsQos()``, without a type, is a port without QoS."""
 
@@ -103,7 +102,7 @@ class OvsQos(Model):
     external_ids: FrozenMap[str, str] = FrozenMap()
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class OvsPolicing(Model):
     """Interface.ingress_policing_rate (kbit/s) and _burst (kbit); 0 is off."""
 
@@ -111,7 +110,7 @@ class OvsPolicing(Model):
     burst: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class OvsIfaceId(Resource):
     """The right to be the only port with an ``iface-id`` (``name``): OVN and Neutron's agents bind one port of each."""
 
@@ -122,7 +121,7 @@ class OvsIfaceId(Resource):
     holders: tuple[str, ...] = uncompared(default=())
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class OvsPort(Resource):
     """A port of one interface on an Open vSwitch bridge, with everything about it.
 
@@ -226,7 +225,7 @@ class OvsPort(Resource):
         return self.external_ids.get("iface-id")
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class AdoptedPort(Resource):
     """A port that libvirt, or another program, created on an Open vSwitch bridge for a running guest.
 
@@ -262,7 +261,7 @@ def _claims(external_ids: Mapping[str, str | None]) -> tuple[str, ...]:
     return (f"iface-id {iface_id}",) if iface_id else ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class OvsQdisc(Resource):
     """The kernel's root qdisc of an Open vSwitch port with QoS: libvirt replaces it when the guest starts.
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from vifplug.errors import VifplugError
+from vifplug.model.codec import model
 from vifplug.model.names import PciAddress
 from vifplug.plan.registry import Ownership, PciFunction, Resource, names_of, uncompared
 from vifplug.plan.steps import Observation
@@ -32,7 +33,7 @@ class VdpaFacts:
     virtual: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
+@model
 class VdpaDevice(Resource):
     """A vdpa device that a guest gets. It must exist, be free, and have what the VIF requests.
 
