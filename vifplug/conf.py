@@ -12,6 +12,7 @@ import difflib
 import functools
 import grp
 import math
+import os
 import posixpath
 import pwd
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -408,6 +409,13 @@ def _as_written(conf: cfg.ConfigOpts, group: str, option: cfg.Opt) -> tuple[str 
         if values := [each for key, each in _written(path).get(group, {}).items() if _spelt(key) == option.dest]:
             return values[-1][-1], f" in {path}"
     return None, ""
+
+
+def has_log_options(conf: cfg.ConfigOpts) -> bool:
+    """Whether a file of the configuration, or the environment (OS_DEFAULT__DEBUG), has options of [DEFAULT]."""
+    return any(name.startswith("OS_DEFAULT__") for name in os.environ) or any(
+        "DEFAULT" in _written(path) for path in _files(conf)
+    )
 
 
 def misspelt(conf: cfg.ConfigOpts, known: Mapping[str, Iterable[str]]) -> list[str]:

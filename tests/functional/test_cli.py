@@ -273,22 +273,34 @@ def test_host_info_is_plain_data(run: Run) -> None:
     assert sorted(info) == list(names)
 
 
+@pytest.mark.parametrize("configured", [False, True])
 @pytest.mark.parametrize(
-    ("option", "message"), [((), "WARNING ERROR"), (("-q",), "ERROR"), (("-v",), "INFO WARNING ERROR")]
+    ("option", "levels"), [((), "WARNING ERROR"), (("-q",), "ERROR"), (("-v",), "INFO WARNING ERROR")]
 )
-def test_quiet_logs_what_its_help_says(option: Sequence[str], message: str) -> None:
-    code = """
+def test_quiet_logs_what_its_help_says(option: Sequence[str], levels: str, configured: bool) -> None:
+    """With options of oslo.log and without."""
+    code = f"""
 import logging, sys
 from cliff.commandmanager import CommandManager
 from vifplug.cli import app, logs
 parser = app.App("0", CommandManager("none")).parser
-logs.set_up(parser.parse_args(sys.argv[1:]))
+logs.set_up(parser.parse_args(sys.argv[1:]), configured={configured})
 for level in ("DEBUG", "INFO", "WARNING", "ERROR"):
-    logging.getLogger("vifplug.test").log(logging.getLevelName(level), "x")
+    logging.getLogger("vifplug.test").log(logging.getLevelName(level), "%s", "x")
+logging.getLogger("other").info("x")
+try:
+    raise ValueError("y")
+except ValueError:
+    logging.getLogger("vifplug.test").exception("z")
 print(" ".join(parser.format_help().split()))
 """
     done = subprocess.run([sys.executable, "-c", code, *option], capture_output=True, text=True, check=True)
-    assert [line.split()[1].rstrip(":") for line in done.stderr.splitlines()] == message.split()
+    expected = [f"vifplug: {level}: x" for level in levels.split()]
+    lines = done.stderr.splitlines()
+    assert lines[: len(expected)] == expected
+    assert lines[len(expected)].startswith("vifplug: ERROR: z")
+    assert all(line.startswith("vifplug: ") for line in lines)
+    assert "vifplug: ValueError: y" in lines
     assert "-q, --quiet Log errors only: no warnings." in done.stdout
 
 

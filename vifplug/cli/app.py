@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
+import inspect
 import logging
 import os
 import sys
@@ -20,6 +21,7 @@ from cliff import app
 from cliff.command import Command
 from cliff.commandmanager import CommandManager
 from cliff.help import HelpExit
+from stevedore.named import NamedExtensionManager
 
 from vifplug.cli.terminal import printable
 from vifplug.errors import InvalidRequest, VifplugError, sentences
@@ -58,6 +60,15 @@ class NotWritten(VifplugError):
 
 class ReaderGone(Exception):
     """The reader of the answer closed the pipe (`vifplug list | head`): no error to report."""
+
+
+class Verbs(CommandManager):
+    """The installed verbs. The one that is given is loaded: cliff's own manager loads all."""
+
+    def load_commands(self, namespace: str) -> None:
+        manager: NamedExtensionManager[Command] = NamedExtensionManager(namespace, names=[])
+        for point in manager.list_entry_points():
+            self.commands.setdefault(point.name.replace("_", " "), point)
 
 
 class App(app.App):
@@ -119,12 +130,12 @@ class App(app.App):
 
     def driver(self, *, wait: str | None = None) -> VIFDriver:
         """Set up logging and return a driver; the caller closes it. ``wait``: see `VIFDriver`."""
+        from vifplug import conf
         from vifplug.cli import logs
         from vifplug.driver.verbs import VIFDriver
 
-        conf = self.conf
-        logs.set_up(self.options)
-        return VIFDriver(conf, wait=wait)
+        logs.set_up(self.options, configured=conf.has_log_options(self.conf))
+        return VIFDriver(self.conf, wait=wait)
 
     def complain(self, error: VifplugError, about: str = "") -> int:
         """Print what went wrong on stderr, one line for each problem, and return the exit code."""
@@ -182,6 +193,14 @@ class App(app.App):
             return self.run_subcommand(words)
         except HelpExit:
             return 0
+
+    def print_help_if_requested(self) -> None:
+        """Print the help. cliff's own reads the metadata of every installed distribution to name those of verbs."""
+        if self.options.deferred_help:
+            verbs = [(name, inspect.getdoc(point.load()) or "") for name, point in sorted(self.command_manager)]
+            lines = (f"  {name:<16}  {text.partition(chr(10))[0].rstrip('.')}\n" for name, text in verbs)
+            self.stdout.write(f"{self.parser.format_help()}\nCommands:\n{''.join(lines)}")
+            raise HelpExit
 
     def run_subcommand(self, argv: list[str]) -> int:
         """Run one command. cliff's own method would turn every error into exit code 1."""

@@ -9,9 +9,7 @@ import sys
 from types import FrameType
 from typing import TextIO
 
-from cliff.commandmanager import CommandManager
-
-from vifplug.cli.app import App
+from vifplug.cli.app import App, Verbs
 from vifplug.cli.terminal import escaping
 
 TERMINATED = 128 + signal.SIGTERM
@@ -29,8 +27,7 @@ def main() -> int:
 
 def application(stdout: TextIO | None = None, stderr: TextIO | None = None) -> App:
     """Return the application, which writes to the process's streams or to the given ones."""
-    commands = CommandManager("vifplug.cli", convert_underscores=True)
-    return App(importlib.metadata.version("vifplug"), commands, stdout=stdout, stderr=stderr)
+    return App(importlib.metadata.version("vifplug"), Verbs("vifplug.cli"), stdout=stdout, stderr=stderr)
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:
