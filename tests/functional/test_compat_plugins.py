@@ -119,7 +119,7 @@ def test_a_plugin_is_a_vif_type(site: Site) -> None:
         """,
     )
     assert "<target dev='tapacme' managed='no'/>" in answer.pop("element")
-    message = f"os-vif {ID}: plugged: expected True, got False"
+    message = f"os-vif {ID}: plugged: expected on, got off"
     assert answer == {
         "first": [[f"{CALLED} red"], True],
         "again": [False, []],

@@ -89,7 +89,7 @@ def test_what_somebody_changes_on_a_function_is_noticed_and_repaired(host: Priva
     function = f"vf {nic.functions[0]}"
     assert set(map(str, host.driver.check())) == {
         f"{function}: vlan: expected 10, got 11",
-        f"{function}: spoof_check: expected True, got False",
+        f"{function}: spoof_check: expected on, got off",
     }
     host.driver.update(asked)
     assert host.driver.check() == [] and nic.settings(0)["vlan_list"] == [{"vlan": 10}]
