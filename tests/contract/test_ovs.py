@@ -197,6 +197,17 @@ def test_qos_rows_that_somebody_left_or_took_are_no_obstacle(door: OvsBackend, o
     unplug(door, wanted)
 
 
+def test_a_queue_that_somebody_uses_is_named_with_where_to_look(door: OvsBackend, ovs: PrivateOvs) -> None:
+    wanted = port(qos=SHAPED)
+    reach(door, wanted)
+    queue = ovs.ctl("--bare", "--columns=_uuid", "list", "Queue")
+    theirs = ovs.ctl("create", "QoS", "type=linux-htb", f"queues:7={queue}")
+    with pytest.raises(errors.StepFailed, match=r"clear the other program's reference to that row, .* list QoS'"):
+        unplug(door, wanted)
+    ovs.ctl("destroy", "QoS", theirs)
+    unplug(door, wanted)
+
+
 def test_a_foreign_qos_is_seen_and_left_alone_unless_qos_is_wanted(door: OvsBackend, ovs: PrivateOvs) -> None:
     plain = port()
     reach(door, plain)

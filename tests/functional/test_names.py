@@ -123,6 +123,8 @@ def test_a_vif_on_a_vlan_bridge_is_on_the_parent_with_its_tag(host: PrivateHost)
     vif = bridged(ONE, "br-v10", on_ovs=True)
     assert host.driver.can_plug([vif])
     assert host.driver.plan(vif).actual.source.bridge == "br-int"
+    published = host.driver.host_info()["bridges"]  # of which `candidates` chooses
+    assert published["br-v10"] == published["br-int"] and published["br-int"]["openvswitch"]
     host.driver.plug(vif)
     assert host.ovs.ctl("list-ports", "br-v10") == TAP and host.port(TAP, "tag", "Port") == "10"
     shown = host.driver.show(ONE)

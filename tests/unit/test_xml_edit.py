@@ -436,6 +436,15 @@ def test_what_is_removed_without_being_named_is_told(
     assert edit_text(first.text, MAC, change).removed == ()
 
 
+@pytest.mark.parametrize(
+    ("model", "kept"), [(b"", b"virtio"), (b"<model type='virtio-transitional'/>", b"virtio-transitional")]
+)
+def test_a_nic_of_vdpa_stays_virtio(model: bytes, kept: bytes) -> None:
+    """libvirt adds the model of vdpa when it defines a guest, and rtl8139 for all other types."""
+    text = lone(b"<source dev='/dev/vhost-vdpa-0'/>" + model, b"vdpa")
+    assert edited(text, MAC, InterfaceEdit(bridge="b")).count(b"<model type='" + kept + b"'/>") == 1
+
+
 def test_a_limit_without_its_floor_stays() -> None:
     limits = b"<bandwidth><inbound average='9' floor='5'/><outbound average='7'/></bandwidth>"
     result = edit(lone(b"<source network='n'/>" + limits, b"network"), bridge="b")

@@ -108,7 +108,7 @@ class Admission:
 
     @functools.cached_property
     def _bridges(self) -> dict[str, BridgeFacts]:
-        return {bridge.name: bridge for bridge in self._host.bridges()}
+        return {name: bridge for bridge in self._host.bridges() for name in bridge.names}
 
 
 def _with_obstacles(reasons: Iterator[str]) -> Iterator[str]:

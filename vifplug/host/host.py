@@ -240,7 +240,8 @@ class Host:
 
         status = self.ovs.status()
         found = self.bridges() if status["reachable"] else survey.bridges(self.links.all(), ())
-        bridges = {each.name: {"openvswitch": each.openvswitch, "mtu": each.mtu} for each in found}
+        named = ((name, each) for each in found for name in each.names)
+        bridges = {name: {"openvswitch": each.openvswitch, "mtu": each.mtu} for name, each in named}
         return {
             "host": self.name,
             "kernel": platform.release(),

@@ -60,6 +60,13 @@ class BridgeFacts:
     #: whether it keeps the VLANs of its ports apart, as Open vSwitch always does
     filters_vlans: bool = True
     ports: tuple[BridgePortFacts, ...] = ()
+    #: Open vSwitch's VLAN bridges on it (``ovs-vsctl add-br NAME PARENT VLAN``)
+    vlan_bridges: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names by which a VIF can be on this bridge."""
+        return (self.name, *self.vlan_bridges)
 
 
 class Facts(Protocol):

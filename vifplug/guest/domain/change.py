@@ -91,6 +91,8 @@ def _connect(patch: Patch, change: InterfaceEdit) -> list[str]:
     if was != kind or has != desired:
         attributes = "".join(f" {name}='{quoted(value)}'" for name, value in desired.items())
         patch.put("source", f"  <source{attributes}/>\n", ("mac",))
+    if was == "vdpa" != kind and patch.child("model") is None:  # of libvirt's types, only vdpa is virtio by itself
+        patch.put("model", "  <model type='virtio'/>\n", ("target", "virtualport", "vlan", "source", "mac"))
     if (target := patch.child("target")) and target.attributes.get("managed") == "no":
         patch.drop_attribute(target, "managed")
         gone.append("managed='no' of <target>")

@@ -313,7 +313,7 @@ _COLUMNS: dict[str, Decode] = {
     **dict.fromkeys(("ports", "interfaces"), set_of(row_id)),
     "_uuid": row_id,
     **dict.fromkeys(("trunks", "cvlans"), set_of(integer)),
-    "protected": boolean,
+    **dict.fromkeys(("protected", "fake_bridge"), boolean),
     "qos": optional(row_id),
     "queues": map_of(integer, row_id),
 }

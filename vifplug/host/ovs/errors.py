@@ -23,7 +23,11 @@ def explained(pool: Pool, failure: CommandRefused) -> VifplugError:
         )
     if refused.error in ("constraint violation", "syntax error", "ovsdb error"):
         return InvalidRequest(f"{subject} cannot be stored in the Open vSwitch database: {refused.details}")
-    return StepFailed(f"{subject} was refused by the Open vSwitch database: {refused}; nothing was changed")
+    message = f"{subject} was refused by the Open vSwitch database: {refused}; nothing was changed"
+    if refused.error == "referential integrity violation":
+        find = "'ovs-vsctl --columns=name,interfaces,qos list Port' or 'ovs-vsctl --columns=_uuid,queues list QoS'"
+        message += f": clear the other program's reference to that row, which {find} shows"
+    return StepFailed(message)
 
 
 def _taken(pool: Pool, name: str, rows: Sequence[str], subject: object) -> Conflict:

@@ -13,7 +13,7 @@ from vifplug.plan.facts import BridgeFacts, BridgePortFacts
 #: what `bridges` is made from
 QUERIES = (
     select("Bridge", [], ["name", "ports"]),
-    select("Port", [], ["_uuid", "name", "tag", "trunks", "cvlans", "vlan_mode", "interfaces"]),
+    select("Port", [], ["_uuid", "name", "tag", "trunks", "cvlans", "vlan_mode", "interfaces", "fake_bridge"]),
     select("Interface", [], ["_uuid", "external_ids"]),
 )
 
@@ -26,7 +26,8 @@ def bridges(found: Sequence[Row], ports: Sequence[Row], interfaces: Sequence[Row
     for row in sorted(found, key=lambda row: str(row["name"])):
         own = sorted((known[each] for each in row["ports"] if each in known), key=lambda port: port.name)
         others = tuple(port for port in own if port.name != row["name"])
-        facts.append(BridgeFacts(name=row["name"], openvswitch=True, ports=others))
+        fakes = sorted(each["name"] for each in ports if each["fake_bridge"] and each["_uuid"] in row["ports"])
+        facts.append(BridgeFacts(name=row["name"], openvswitch=True, ports=others, vlan_bridges=tuple(fakes)))
     return facts
 
 
