@@ -273,13 +273,10 @@ def test_backends_that_threads_make_at_once_share_one_socket(kernel: Any) -> Non
 def test_a_forked_child_uses_a_socket_of_its_own(kernel: Any) -> None:
     """Also when another thread of the parent is in the middle of a request."""
     kernel.reach(TAP)
-    kernel.backend.links._netlink._socket._lock.acquire()
-    try:
+    with kernel.backend.links._netlink._socket._connection():
         child = multiprocessing.get_context("fork").Process(target=lambda: os._exit(0 if kernel.plan(TAP) == [] else 1))
         child.start()
         child.join(timeout=30)
-    finally:
-        kernel.backend.links._netlink._socket._lock.release()
     assert child.exitcode == 0
     assert kernel.plan(TAP) == []
 

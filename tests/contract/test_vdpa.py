@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from vifplug import errors
+from vifplug.host.netlink.attributes import attribute_list
 from vifplug.host.netlink.generic import Genetlink, number
-from vifplug.host.netlink.socket import NetlinkRefused, attribute_list
+from vifplug.host.netlink.socket import NetlinkRefused
 from vifplug.host.vdpa import VdpaBackend, VdpaInfo, VdpaNetlink, VdpaSysfs, look_up, parsed
 from vifplug.plan.kinds.vdpa import VdpaDevice, VdpaFacts
 from vifplug.plan.steps import Observed, Step, differences, originals, removal, steps_toward

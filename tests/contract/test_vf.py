@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from vifplug import errors
 from vifplug.host.netlink import messages
+from vifplug.host.netlink.attributes import attribute_list
 from vifplug.host.netlink.messages import VfInfo
-from vifplug.host.netlink.socket import attribute_list
 from vifplug.host.sriov.vf import VirtualFunctionBackend, record, vf_messages
 from vifplug.plan.registry import VirtualFunction
 from vifplug.plan.steps import Step, compare, originals, removal, steps_toward

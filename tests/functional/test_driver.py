@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support import bridges
+from tests.support.loaded import loaded
 from vifplug import VIF, Instance, VIFDriver, conf, errors
 from vifplug.host.netlink.socket import Reply, Request, RtSocket
 from vifplug.testing import netns
@@ -165,6 +166,22 @@ def test_preconditions_are_observed_in_the_sends_of_a_plug(
     host.driver.unplug(ID)
     host.ip("link", "del", "low0")
     assert counts == (sends, listings)
+
+
+def test_no_verb_of_a_usual_vif_loads_pyroute2(host: PrivateHost, linux_bridge: str) -> None:
+    host.ip("link", "add", "low0", "type", "veth", "peer", "name", "low1")
+    on_ovs = {"type": "bridge", "virtualport": {"type": "openvswitch"}, "vlan": 7}
+    forms: list[dict[str, Any]] = [
+        {"type": "ethernet", "mtu": 1400},
+        {"type": "bridge", "source": {"bridge": linux_bridge}, "port": {"isolated": True}},
+        {**on_ovs, "source": {"bridge": "br-int"}},
+        {**on_ovs, "source": {"bridge": "br-int", "hybrid": True}},
+        {"type": "direct", "source": {"dev": "low0"}, "tap_owner": "vifplug"},
+        {"type": "direct", "source": {"dev": "low0", "mode": "passthrough"}, "tap_owner": "libvirt"},
+    ]
+    modules = loaded(host, *({"id": ID, "mac": "52:54:00:12:34:56", **form} for form in forms))
+    host.ip("link", "del", "low0")
+    assert not {name for name in modules if name.startswith("pyroute2")}
 
 
 def test_an_existing_bridge_is_never_altered(host: PrivateHost) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.kernel.nic import DEVICES, FUNCTIONS, Nic
 from tests.kernel.wire import is_cut_off, link, reaches, until
+from tests.support.loaded import loaded
 from vifplug import VIF, errors
 from vifplug.testing.host import PrivateHost
 from vifplug.testing.netns import ip
@@ -68,6 +69,11 @@ def test_every_setting_reaches_the_driver_and_goes_back_field_by_field(
     assert host.driver.check() == []
     host.driver.unplug(ID)
     assert nic.settings(1) == before
+
+
+def test_pyroute2_is_not_loaded(host: PrivateHost, nic: Nic) -> None:
+    modules = loaded(host, vif(nic, 1, vlan=10, vf={"spoof_check": True}).to_data())
+    assert not {name for name in modules if name.startswith("pyroute2")}
 
 
 def test_what_is_not_requested_is_left_as_it_is(host: PrivateHost, nic: Nic, before: dict[str, Any]) -> None:

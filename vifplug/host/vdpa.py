@@ -111,8 +111,8 @@ class VdpaNetlink:
         """
         try:
             device = self._family.ask(DEV_GET, {DEV_NAME: name})
-            if number(device[DEV_ID]) != VIRTIO_ID_NET:
-                return VdpaInfo(virtio_id=number(device[DEV_ID]))
+            if number(device.get(DEV_ID, b"")) != VIRTIO_ID_NET:
+                return VdpaInfo(virtio_id=number(device.get(DEV_ID, b"")))
             return parsed(device, self._family.ask(DEV_CONFIG_GET, {DEV_NAME: name}))
         except NetlinkRefused as refused:
             if refused.code == errno.ENODEV:
@@ -128,8 +128,8 @@ class VdpaNetlink:
 def parsed(device: dict[int, bytes], config: dict[int, bytes]) -> VdpaInfo:
     """Return the device that DEV_GET and DEV_CONFIG_GET describe. One without multiqueue reports no queue pairs."""
     mac = config.get(NET_CFG_MACADDR, b"").hex(":")
-    pairs = number(config.get(NET_CFG_MAX_VQP, b"")) or number(device[DEV_MAX_VQS]) // 2
-    return VdpaInfo(virtio_id=number(device[DEV_ID]), mac=None if mac in ("", _NO_MAC) else mac, queues=pairs)
+    pairs = number(config.get(NET_CFG_MAX_VQP, b"")) or number(device.get(DEV_MAX_VQS, b"")) // 2
+    return VdpaInfo(virtio_id=number(device.get(DEV_ID, b"")), mac=None if mac in ("", _NO_MAC) else mac, queues=pairs)
 
 
 class VdpaBackend(StepwiseBackend):

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import errno
-import struct
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from vifplug.host.netlink import messages, socket
+from vifplug.host.netlink.attributes import BR_VLAN_MSG, IFADDRMSG, ROUTE, RTMSG
 from vifplug.host.netlink.messages import Link, LinkChange, VfAttribute, encoded
 from vifplug.host.netlink.socket import NetlinkRefused, Request
 
-_WITHOUT_STATISTICS = messages.RTEXT_FILTER_SKIP_STATS
-_RTA_OIF = 4  # linux/rtnetlink.h
+_MASK = ("IFLA_EXT_MASK", messages.RTEXT_FILTER_SKIP_STATS)
 
 
 class Netlink:
@@ -27,20 +26,18 @@ class Netlink:
         Equivalent to: ip -details link show dev NAME
         """
         desired = list(dict.fromkeys(names))
-        mask = ["IFLA_EXT_MASK", _WITHOUT_STATISTICS | (messages.RTEXT_FILTER_VF if vfs else 0)]
-        found = self._read([encoded(messages.RTM_GETLINK, 0, [["IFLA_IFNAME", name], mask]) for name in desired])
+        mask = (_MASK[0], _MASK[1] | messages.RTEXT_FILTER_VF) if vfs else _MASK
+        found = self._read([encoded(messages.RTM_GETLINK, 0, [("IFLA_IFNAME", name), mask]) for name in desired])
         return {name: link for name, link in zip(desired, found, strict=True) if link}
 
     def link(self, name: str) -> Link | None:
         """Return the link of a name; None if it does not exist. See `links`."""
-        mask = ["IFLA_EXT_MASK", _WITHOUT_STATISTICS]
-        return self._read([encoded(messages.RTM_GETLINK, 0, [["IFLA_IFNAME", name], mask])])[0]
+        return self._read([encoded(messages.RTM_GETLINK, 0, [("IFLA_IFNAME", name), _MASK])])[0]
 
     def named(self, indexes: Iterable[int]) -> dict[int, Link]:
         """Return the links of these indexes. An index without a link is left out."""
         desired = list(dict.fromkeys(indexes))
-        mask = ["IFLA_EXT_MASK", _WITHOUT_STATISTICS]
-        found = self._read([encoded(messages.RTM_GETLINK, 0, [mask], header={"index": index}) for index in desired])
+        found = self._read([encoded(messages.RTM_GETLINK, 0, [_MASK], index=index) for index in desired])
         return {index: link for index, link in zip(desired, found, strict=True) if link}
 
     def marked(self, alias: str, group: int) -> list[Link]:
@@ -52,12 +49,11 @@ class Netlink:
 
         Equivalent to: ip -details link show
         """
-        return [messages.parsed(reply) for reply in self._listed()]
+        return self._listed()
 
     def ports_of(self, index: int, *, without: str) -> list[Link]:
         """Return the ports of a bridge, without those of a kind. Equivalent to: ip link show master NAME"""
-        replies = self._listed([["IFLA_MASTER", index]])
-        return [messages.parsed(reply) for reply in replies if messages.place(reply).kind != without]
+        return [link for link in self._listed([("IFLA_MASTER", index)]) if link.kind != without]
 
     def stacked_on(self, index: int, kinds: Iterable[str]) -> list[Link]:
         """Return the links of these kinds on a device. Equivalent to: ip -details link show type KIND, for each kind
@@ -65,36 +61,34 @@ class Netlink:
         The kernel lists the links of one kind, or all of them if it has no such kind (net/core/rtnetlink.c,
         linkinfo_to_kind_ops). In that case no further kind is listed.
         """
-        kinds, found = tuple(kinds), dict[int, bytes]()
+        kinds, found = tuple(kinds), dict[int, Link]()
         for kind in kinds:
-            replies = self._listed([["IFLA_LINKINFO", {"attrs": [["IFLA_INFO_KIND", kind]]}]])
-            places = [messages.place(reply) for reply in replies]
-            pairs = zip(replies, places, strict=True)
-            found |= {place.index: reply for reply, place in pairs if place.below == index and place.kind in kinds}
-            if any(place.kind != kind for place in places):
+            listed = self._listed([("IFLA_LINKINFO", [("IFLA_INFO_KIND", kind)])])
+            found |= {link.index: link for link in listed if link.link == index and link.kind in kinds}
+            if any(link.kind != kind for link in listed):
                 break
-        return list(map(messages.parsed, found.values()))
+        return list(found.values())
 
     def addresses(self, index: int) -> list[str]:
         """Return the addresses of a device, without the link-local ones of IPv6.
 
         Equivalent to: ip address show dev NAME
         """
-        body = struct.pack("=BBBBI", 0, 0, 0, 0, index)  # struct ifaddrmsg: linux/if_addr.h
-        return self._texts((messages.RTM_GETADDR, socket.NLM_F_DUMP, body), messages.parsed_address)
+        request = (messages.RTM_GETADDR, socket.NLM_F_DUMP, IFADDRMSG.pack(0, 0, 0, 0, index))
+        return self._texts(request, messages.parsed_address)
 
     def routes(self, index: int) -> list[str]:
         """Return the destinations of the routes through a device (``default`` is one), without those of its addresses.
 
         Equivalent to: ip route show table all dev NAME; ip -6 route show table all dev NAME
         """
-        body = struct.pack("=BBBBBBBBI", *[0] * 9) + struct.pack("=HHI", 8, _RTA_OIF, index)  # struct rtmsg
-        return self._texts((messages.RTM_GETROUTE, socket.NLM_F_DUMP, body), messages.parsed_route)
+        request = (messages.RTM_GETROUTE, socket.NLM_F_DUMP, bytes(RTMSG.size) + ROUTE.pack([("RTA_OIF", index)]))
+        return self._texts(request, messages.parsed_route)
 
-    def _listed(self, attributes: Sequence[Sequence[Any]] = ()) -> list[bytes]:
+    def _listed(self, attributes: Sequence[tuple[str, Any]] = ()) -> list[Link]:
         """Return the links that match the attributes, or all of them."""
-        mask = ["IFLA_EXT_MASK", _WITHOUT_STATISTICS]
-        return self._socket.dump(encoded(messages.RTM_GETLINK, socket.NLM_F_DUMP, [*attributes, mask]))
+        request = encoded(messages.RTM_GETLINK, socket.NLM_F_DUMP, [*attributes, _MASK])
+        return list(map(messages.parsed, self._socket.dump(request)))
 
     def _texts(self, request: Request, parsed: Callable[[bytes], str | None]) -> list[str]:
         try:
@@ -109,7 +103,7 @@ class Netlink:
         Equivalent to: ip link add dev NAME type KIND ...
         """
         flags = socket.NLM_F_ACK | socket.NLM_F_CREATE | socket.NLM_F_EXCL
-        self._write([encoded(messages.RTM_NEWLINK, flags, [["IFLA_IFNAME", name]], settings)])
+        self._write([encoded(messages.RTM_NEWLINK, flags, [("IFLA_IFNAME", name)], settings)])
 
     def set(self, changes: Sequence[tuple[str, LinkChange]]) -> None:
         """Change links, in order, in one go. Equivalent to: ip link set dev NAME ...
@@ -125,7 +119,7 @@ class Netlink:
     def delete(self, index: int) -> None:
         """Remove a link, if it exists. Equivalent to: ip link delete dev NAME"""
         try:
-            self._write([encoded(messages.RTM_DELLINK, socket.NLM_F_ACK, header={"index": index})])
+            self._write([encoded(messages.RTM_DELLINK, socket.NLM_F_ACK, index=index)])
         except NetlinkRefused as refused:
             if refused.code != errno.ENODEV:
                 raise
@@ -143,7 +137,7 @@ class Netlink:
 
         Equivalent to: bridge vlan show dev NAME
         """
-        body = struct.pack("=BBHI", messages.AF_BRIDGE, 0, 0, index)  # struct br_vlan_msg: linux/if_bridge.h
+        body = BR_VLAN_MSG.pack(messages.AF_BRIDGE, index)
         replies = self._socket.dump((messages.RTM_GETVLAN, socket.NLM_F_DUMP, body))
         return [vlan for reply in replies for vlan in messages.parsed_vlans(reply)]
 

@@ -8,14 +8,14 @@ import sys
 from collections.abc import Mapping
 
 from vifplug import errors
-from vifplug.host.netlink.socket import HEADER, NetlinkRefused, RtSocket, attribute_list
+from vifplug.host.netlink.attributes import TEXT, attribute, attribute_list
+from vifplug.host.netlink.socket import HEADER, NetlinkRefused, RtSocket
 
 _NETLINK_GENERIC = 16  # linux/netlink.h
 # linux/genetlink.h
 _GENL_ID_CTRL, _CTRL_CMD_GETFAMILY, _CTRL_ATTR_FAMILY_ID, _CTRL_ATTR_FAMILY_NAME = 0x10, 3, 1, 2
 
 _COMMAND = struct.Struct("=BBxx")  # struct genlmsghdr: command, version
-_ATTRIBUTE = struct.Struct("=HH")  # struct nlattr: length, type
 
 
 class Genetlink:
@@ -38,28 +38,25 @@ class Genetlink:
 
     def _number(self) -> int:
         """Return the family's number. It is looked up each time, because it changes when the module is loaded again."""
+        found: dict[int, bytes] = {}
         try:
             found = self._ask(_GENL_ID_CTRL, _CTRL_CMD_GETFAMILY, {_CTRL_ATTR_FAMILY_NAME: self._family})
         except NetlinkRefused as refused:
             if refused.code != errno.ENOENT:
                 raise
+        if _CTRL_ATTR_FAMILY_ID not in found:
             message = f"netlink family {self._family}: this kernel has none in this network namespace"
-            raise errors.KernelLacks(f"{message}; load the module, and run in the host's initial one") from refused
+            raise errors.KernelLacks(f"{message}; load the module, and run in the host's initial one")
         return number(found[_CTRL_ATTR_FAMILY_ID])
 
     def _ask(self, family: int, command: int, texts: Mapping[int, str]) -> dict[int, bytes]:
-        body = _COMMAND.pack(command, 1) + b"".join(_packed(kind, text) for kind, text in texts.items())
+        body = _COMMAND.pack(command, 1) + b"".join(attribute(kind, TEXT.pack(text)) for kind, text in texts.items())
         [reply] = self._socket.exchange([(family, 0, body)])
         if isinstance(reply, NetlinkRefused):
             raise reply
-        return dict(attribute_list((reply or b"")[HEADER.size + _COMMAND.size :]))
+        return dict(attribute_list(reply or b"", HEADER.size + _COMMAND.size))
 
 
 def number(value: bytes) -> int:
     """Return the number in an attribute: of any size, in the machine's byte order."""
     return int.from_bytes(value, sys.byteorder)
-
-
-def _packed(kind: int, text: str) -> bytes:
-    value = text.encode() + b"\0"
-    return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + value + b"\0" * (-len(value) % 4)

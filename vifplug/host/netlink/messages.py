@@ -1,4 +1,4 @@
-"""Encode and decode rtnetlink(7) messages about links. Only this module uses pyroute2, which has the formats."""
+"""Encode and decode rtnetlink(7) messages about links; the formats are in `vifplug.host.netlink.attributes`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import socket
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
+from functools import cached_property
 from typing import Any
 
-from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg, nla
-
-from vifplug.host.netlink.socket import HEADER, NLM_F_ACK, Request, attribute_list
+from vifplug import errors
+from vifplug.host.netlink import attributes as tables
+from vifplug.host.netlink.attributes import BR_VLAN_MSG, DATA, IFADDRMSG, IFINFOMSG, LINK, PORT_DATA, RTMSG, Table
+from vifplug.host.netlink.socket import HEADER, NLM_F_ACK, Request, cut_short
 
 # linux/rtnetlink.h
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK, RTM_GETVLAN = 16, 17, 18, 19, 114
@@ -21,9 +22,10 @@ IFF_UP, IFF_LOOPBACK, IFF_PROMISC = 0x1, 0x8, 0x100  # linux/if.h
 _ARPHRD_ETHER = 1  # linux/if_arp.h
 AF_BRIDGE = 7  # linux/socket.h
 
+#: names of attributes, and their values
+Attributes = Iterable[tuple[str, Any]]
 #: one IFLA_VF_* attribute and its value
-VfAttribute = tuple[str, Mapping[str, Any]]
-
+VfAttribute = tuple[str, Any]
 
 #: a VF as its PF reports it (IFLA_VF_INFO): the settings of a `vifplug.plan.registry.VirtualFunction`, by field
 VfInfo = Mapping[str, Any]
@@ -82,15 +84,34 @@ class LinkChange:
     peer: str | None = None
 
 
-class _Message(ifinfmsg):  # type: ignore[misc]
-    """pyroute2's link message, with IFLA_VF_VLAN_INFO padded to the size that the kernel requires."""
+class Details(Mapping[str, Any]):
+    """IFLA_INFO_DATA of a link, or IFLA_INFO_SLAVE_DATA of a port, of which ``formats`` has the formats.
 
-    class vflist(ifinfmsg.vflist):  # type: ignore[misc]
-        class vfinfo(ifinfmsg.vflist.vfinfo):  # type: ignore[misc]
-            class vf_vlist(ifinfmsg.vflist.vfinfo.vf_vlist):  # type: ignore[misc]
-                class ivvi(nla):  # type: ignore[misc]
-                    # struct ifla_vf_vlan_info is 16 bytes long, of which pyroute2 0.9.7 writes 14
-                    fields = (("vf", "I"), ("vlan", "I"), ("qos", "I"), ("proto", ">H"), ("__align", "2x"))
+    What is in no table is read with pyroute2's formats, which are imported when somebody asks for it.
+    """
+
+    def __init__(self, kind: str, data: bytes, formats: Mapping[str, Table]) -> None:
+        self._kind, self._data, self._formats = kind, data, formats
+        self._own = formats[kind].unpack(data) if kind in formats else {}
+
+    def __getitem__(self, name: str) -> Any:
+        return self._own[name] if name in self._own or self._is_known(name) else self._all[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    @cached_property
+    def _all(self) -> Mapping[str, Any]:
+        from vifplug.host.netlink import foreign
+
+        found = foreign.unpacked(self._kind, self._data, port=self._formats is PORT_DATA)
+        return {name: value for name, value in found.items() if not self._is_known(name)} | self._own
+
+    def _is_known(self, name: str) -> bool:
+        return any(name in table for table in self._formats.values())
 
 
 # -- requests ---------------------------------------------------------------------------------------------------------
@@ -107,130 +128,116 @@ _PLAIN = {
 
 
 def encoded(
-    kind: int,
-    flags: int,
-    attributes: Sequence[Sequence[Any]] = (),
-    settings: LinkChange | None = None,
-    *,
-    header: Mapping[str, int] = MappingProxyType({}),
+    kind: int, flags: int, attributes: Attributes = (), settings: LinkChange | None = None, *, index: int = 0
 ) -> Request:
-    """Return a link message; ``header`` is its struct ifinfomsg.
-
-    ``settings`` gives further attributes, and the interface flags, which are in the header.
-    """
-    message = _Message()
-    message.update(header, attrs=list(attributes))
+    """Return a link message. ``settings`` gives further attributes, and the interface flags of the header."""
+    value = change = 0
     if settings is not None:
         given = [(IFF_UP, settings.up), (IFF_PROMISC, settings.promiscuous)]
-        message["flags"] = sum(flag for flag, value in given if value)
-        message["change"] = sum(flag for flag, value in given if value is not None)
-        message["attrs"] += _attributes(settings)
-    message.encode()
-    return (kind, flags, bytes(message.data[HEADER.size :]))
+        value = sum(flag for flag, desired in given if desired)
+        change = sum(flag for flag, desired in given if desired is not None)
+        attributes = [*attributes, *_attributes(settings)]
+    return (kind, flags, IFINFOMSG.pack(0, 0, index, value, change) + LINK.pack(attributes))
 
 
 def set_request(name: str, settings: LinkChange) -> Request:
     """Return the request to change a link. RTM_SETLINK would ignore settings of its kind and as a bridge port."""
     kind = RTM_NEWLINK if settings.kind or settings.port else RTM_SETLINK
-    return encoded(kind, NLM_F_ACK, [["IFLA_IFNAME", name]], settings)
+    return encoded(kind, NLM_F_ACK, [("IFLA_IFNAME", name)], settings)
 
 
 def vf_request(pf: str, attributes: Sequence[VfAttribute]) -> Request:
     """Return the request to change the settings of one VF of a PF."""
-    vf = {"attrs": [["IFLA_VF_INFO", {"attrs": [list(each) for each in attributes]}]]}
-    return encoded(RTM_SETLINK, NLM_F_ACK, [["IFLA_IFNAME", pf], ["IFLA_VFINFO_LIST", vf]])
+    return encoded(RTM_SETLINK, NLM_F_ACK, [("IFLA_IFNAME", pf), ("IFLA_VFINFO_LIST", [("IFLA_VF_INFO", attributes)])])
 
 
 def vlan_request(kind: int, index: int, vlans: Iterable[tuple[int, int]]) -> Request:
     """Return the request to add VLANs to a bridge port (RTM_SETLINK), or to remove them (RTM_DELLINK)."""
-    infos = [["IFLA_BRIDGE_VLAN_INFO", {"flags": flags, "vid": vid}] for vid, flags in vlans]
-    return encoded(kind, NLM_F_ACK, [["IFLA_AF_SPEC", {"attrs": infos}]], header={"index": index, "family": AF_BRIDGE})
+    infos = [("IFLA_BRIDGE_VLAN_INFO", {"flags": flags, "vid": vid}) for vid, flags in vlans]
+    return (kind, NLM_F_ACK, IFINFOMSG.pack(AF_BRIDGE, 0, index, 0, 0) + tables.BRIDGE.pack([("IFLA_AF_SPEC", infos)]))
 
 
-def _attributes(settings: LinkChange) -> list[Any]:
+def _attributes(settings: LinkChange) -> list[tuple[str, Any]]:
     values = [(attribute, getattr(settings, name)) for name, attribute in _PLAIN.items()]
     values += [("IFLA_NUM_TX_QUEUES", settings.queues), ("IFLA_NUM_RX_QUEUES", settings.queues)]
-    attrs: list[Any] = [[attribute, value] for attribute, value in values if value is not None]
-    info = _info(settings)
-    return [*attrs, ["IFLA_LINKINFO", {"attrs": info}]] if info else attrs
+    values += [("IFLA_LINKINFO", _info(settings) or None)]
+    return [(attribute, value) for attribute, value in values if value is not None]
 
 
-def _info(settings: LinkChange) -> list[Any]:
-    info: list[Any] = [] if settings.kind is None else [["IFLA_INFO_KIND", settings.kind]]
-    data: list[Any] = list(settings.data.items())
+def _info(settings: LinkChange) -> list[tuple[str, Any]]:
+    info: list[tuple[str, Any]] = [] if settings.kind is None else [("IFLA_INFO_KIND", settings.kind)]
+    data = dict(settings.data)
     if settings.peer is not None:
         both = LinkChange(mtu=settings.mtu, group=settings.group)
-        data.append(["VETH_INFO_PEER", {"attrs": [["IFLA_IFNAME", settings.peer], *_attributes(both)]}])
+        data["VETH_INFO_PEER"] = [("IFLA_IFNAME", settings.peer), *_attributes(both)]
     if data:
-        info.append(["IFLA_INFO_DATA", {"attrs": data}])
+        info.append(("IFLA_INFO_DATA", _packed(settings.kind or "", data, DATA)))
     if settings.port:
-        port = {"attrs": list(settings.port.items())}
-        info += [["IFLA_INFO_SLAVE_KIND", "bridge"], ["IFLA_INFO_SLAVE_DATA", port]]
+        port = _packed("bridge", settings.port, PORT_DATA)
+        info += [("IFLA_INFO_SLAVE_KIND", "bridge"), ("IFLA_INFO_SLAVE_DATA", port)]
     return info
+
+
+def _packed(kind: str, values: Mapping[str, Any], formats: Mapping[str, Table]) -> bytes:
+    table = formats.get(kind)
+    if table is not None and all(name in table for name in values):
+        return table.pack(values.items())
+    from vifplug.host.netlink import foreign
+
+    return foreign.packed(kind, values, port=formats is PORT_DATA)
 
 
 # -- answers ----------------------------------------------------------------------------------------------------------
 
 
-def parsed_vlans(message: bytes) -> Iterator[tuple[int, int]]:
-    """Yield (id, flags) of an RTM_NEWVLAN: BRIDGE_VLANDB_ENTRY (1) with _INFO (1: flags, vid), _RANGE (2: last vid)."""
-    for kind, entry in attribute_list(message[HEADER.size + 8 :]):
-        parts = dict(attribute_list(entry)) if kind == 1 else {}
-        if 1 in parts:
-            flags, first = struct.unpack_from("=HH", parts[1])
-            last = struct.unpack_from("=H", parts[2])[0] if 2 in parts else first
-            yield from ((vid, flags) for vid in range(first, last + 1))
+def _header(layout: struct.Struct, reply: bytes) -> tuple[Any, ...]:
+    """Return what is before the attributes of an answer."""
+    try:
+        return layout.unpack_from(reply, HEADER.size)
+    except struct.error:
+        raise cut_short(HEADER.size + layout.size, len(reply)) from None
 
 
-# linux/if_link.h, linux/if_addr.h, linux/rtnetlink.h
-_IFLA_LINK, _IFLA_LINKINFO, _IFLA_INFO_KIND, _IFLA_LINK_NETNSID = 5, 18, 1, 37
-_IFA_ADDRESS, _IFA_LOCAL, _RTA_DST = 1, 2, 1
-_RTPROT_KERNEL, _RTN_UNICAST, _RT_SCOPE_LINK = 2, 1, 253
+_RTPROT_KERNEL, _RTN_UNICAST, _RT_SCOPE_LINK = 2, 1, 253  # linux/rtnetlink.h
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a link is: its index, that of the link below (None: another namespace's, or none), and its kind."""
-
-    index: int
-    below: int | None
-    kind: str
-
-
-def place(reply: bytes) -> Place:
-    """Return where the link in an RTM_NEWLINK is: far cheaper than `parsed`, for listings of which few links matter."""
-    found = dict(attribute_list(reply[HEADER.size + 16 :]))  # after struct ifinfomsg
-    [index] = struct.unpack_from("=i", reply, HEADER.size + 4)
-    below = found.get(_IFLA_LINK) if _IFLA_LINK_NETNSID not in found else None
-    kind = dict(attribute_list(found.get(_IFLA_LINKINFO, b""))).get(_IFLA_INFO_KIND, b"")
-    return Place(index, struct.unpack("=I", below)[0] if below else None, kind.rstrip(b"\0").decode())
+def parsed_vlans(reply: bytes) -> Iterator[tuple[int, int]]:
+    """Yield (id, flags) of an RTM_NEWVLAN."""
+    for entry in tables.VLANS.unpack(reply, HEADER.size + BR_VLAN_MSG.size):
+        if first := entry.get("BRIDGE_VLANDB_ENTRY_INFO"):
+            last = entry.get("BRIDGE_VLANDB_ENTRY_RANGE", first["vid"])
+            yield from ((vid, first["flags"]) for vid in range(first["vid"], last + 1))
 
 
 def parsed_address(reply: bytes) -> str | None:
     """Return the address in an RTM_NEWADDR with its prefix; None if it is link-local, as the kernel's own are."""
-    family, prefix, _, scope = reply[HEADER.size : HEADER.size + 4]
-    found = dict(attribute_list(reply[HEADER.size + 8 :]))  # after struct ifaddrmsg
+    family, prefix, _, scope, _ = _header(IFADDRMSG, reply)
     if family == socket.AF_INET6 and scope == _RT_SCOPE_LINK:
         return None
-    return f"{socket.inet_ntop(family, found.get(_IFA_LOCAL) or found[_IFA_ADDRESS])}/{prefix}"
+    found = tables.ADDRESS.unpack(reply, HEADER.size + IFADDRMSG.size)
+    return _prefixed(family, found.get("IFA_LOCAL") or found.get("IFA_ADDRESS"), prefix)
 
 
 def parsed_route(reply: bytes) -> str | None:
     """Return the destination in an RTM_NEWROUTE; None if the kernel made the route for an address or for itself."""
-    family, length, _, _, _, protocol, _, kind = reply[HEADER.size : HEADER.size + 8]
+    family, length, _, _, _, protocol, _, kind, _ = _header(RTMSG, reply)
     if protocol == _RTPROT_KERNEL or kind != _RTN_UNICAST or family not in (socket.AF_INET, socket.AF_INET6):
         return None
-    found = dict(attribute_list(reply[HEADER.size + 12 :]))  # after struct rtmsg
-    if not length:
-        return "default"
-    return f"{socket.inet_ntop(family, found[_RTA_DST])}/{length}"
+    found = tables.ROUTE.unpack(reply, HEADER.size + RTMSG.size)
+    return _prefixed(family, found.get("RTA_DST"), length) if length else "default"
+
+
+def _prefixed(family: int, address: bytes | None, length: int) -> str | None:
+    try:
+        return f"{socket.inet_ntop(family, address or b'')}/{length}"
+    except (OSError, ValueError):
+        return None  # of another family, or of another size than its family's
 
 
 _ACCEPT_RA_ALWAYS = 2  # also with forwarding on: Documentation/networking/ip-sysctl.rst
 
 #: the fields of `Link` that are one attribute; one that the kernel leaves out has the field's default
-_READ = {
-    **_PLAIN,
+_READ = _PLAIN | {
     "name": "IFLA_IFNAME",
     "queues": "IFLA_NUM_RX_QUEUES",
     "qdisc": "IFLA_QDISC",
@@ -239,32 +246,30 @@ _READ = {
 
 
 def parsed(reply: bytes) -> Link:
-    """Return the link in an RTM_NEWLINK."""
-    message = _Message(reply)
-    message.decode()
-    get = message.get_attr
-    found = {name: get(attribute) for name, attribute in _READ.items()}
-    if get("IFLA_LINK_NETNSID") is not None:
-        found["link"] = None  # an index in another network namespace
-    info, vfs = _nested(get("IFLA_LINKINFO")), get("IFLA_VFINFO_LIST")
+    """Return the link in an RTM_NEWLINK. Raises Unavailable if it has no name."""
+    _, hardware, index, flags, _ = _header(IFINFOMSG, reply)
+    found = LINK.unpack(reply, HEADER.size + IFINFOMSG.size)
+    if "IFLA_IFNAME" not in found:
+        raise errors.Unavailable(f"netlink: the kernel's answer lacks the name of link {index}; try again")
+    if "IFLA_LINK_NETNSID" in found:
+        found.pop("IFLA_LINK", None)  # an index in another network namespace
+    info = found.get("IFLA_LINKINFO", {})
+    kind, port = info.get("IFLA_INFO_KIND", ""), info.get("IFLA_INFO_SLAVE_DATA")
+    names = (*found.get("IFLA_PROP_LIST", ()), found.get("IFLA_PARENT_DEV_NAME"))
     return Link(
-        index=message["index"],
-        up=bool(message["flags"] & IFF_UP),
-        promiscuous=bool(message["flags"] & IFF_PROMISC),
-        carrier=bool(get("IFLA_CARRIER")),
-        ethernet=message["ifi_type"] == _ARPHRD_ETHER and not message["flags"] & IFF_LOOPBACK,
-        aliases=tuple(filter(None, (*_altnames(get("IFLA_PROP_LIST")), get("IFLA_PARENT_DEV_NAME")))),
-        accept_ra=_accept_ra(_nested(_nested(get("IFLA_AF_SPEC")).get("AF_INET6")).get("IFLA_INET6_CONF")),
-        kind=info.get("IFLA_INFO_KIND") or "",
-        data=_nested(info.get("IFLA_INFO_DATA")),
-        port=_nested(info.get("IFLA_INFO_SLAVE_DATA")),
-        vfs=dict(_vf(dict(vf["attrs"])) for _, vf in (vfs["attrs"] if vfs else ())),
-        **{name: value for name, value in found.items() if value is not None},
+        index=index,
+        up=bool(flags & IFF_UP),
+        promiscuous=bool(flags & IFF_PROMISC),
+        carrier=bool(found.get("IFLA_CARRIER")),
+        ethernet=hardware == _ARPHRD_ETHER and not flags & IFF_LOOPBACK,
+        aliases=tuple(filter(None, names)),
+        accept_ra=_accept_ra(found.get("IFLA_AF_SPEC", {}).get("AF_INET6", {}).get("IFLA_INET6_CONF")),
+        kind=kind,
+        data=Details(kind, info["IFLA_INFO_DATA"], DATA) if "IFLA_INFO_DATA" in info else {},
+        port=Details(info.get("IFLA_INFO_SLAVE_KIND", ""), port, PORT_DATA) if port else {},
+        vfs=dict(filter(None, map(_vf, found.get("IFLA_VFINFO_LIST", ())))),
+        **{name: found[attribute] for name, attribute in _READ.items() if attribute in found},
     )
-
-
-def _altnames(properties: Any) -> Iterator[str]:
-    return (name for kind, name in (properties or {"attrs": ()})["attrs"] if kind == "IFLA_ALT_IFNAME")
 
 
 def _accept_ra(conf: Mapping[str, int] | None) -> int:
@@ -274,26 +279,24 @@ def _accept_ra(conf: Mapping[str, int] | None) -> int:
     return conf["accept_ra"]
 
 
-def _nested(value: Any) -> dict[str, Any]:
-    return dict(value["attrs"]) if isinstance(value, dict) and "attrs" in value else {}
-
-
 LINK_STATES = {0: "auto", 1: "enable", 2: "disable"}  # IFLA_VF_LINK_STATE_*: linux/if_link.h
 VLAN_PROTOCOLS = {0x8100: "802.1Q", 0x88A8: "802.1ad"}  # linux/if_ether.h
 _UNSAID = 0xFFFFFFFF  # the driver does not report it: rtnl_fill_vfinfo sets -1
 
 
-def _vf(parts: Mapping[str, Any]) -> tuple[int, VfInfo]:
+def _vf(parts: Mapping[str, Mapping[str, Any]]) -> tuple[int, VfInfo] | None:
+    if "IFLA_VF_MAC" not in parts:
+        return None
     vlan, rate = parts.get("IFLA_VF_VLAN", {}), parts.get("IFLA_VF_RATE", {})
-    listed = _nested(parts.get("IFLA_VF_VLAN_LIST")).get("IFLA_VF_VLAN_INFO", {})
+    listed = parts.get("IFLA_VF_VLAN_LIST", {}).get("IFLA_VF_VLAN_INFO", {})
     return parts["IFLA_VF_MAC"]["vf"], {
         "mac": parts["IFLA_VF_MAC"]["mac"],
         "vlan": vlan.get("vlan", 0),
         "vlan_qos": vlan.get("qos", 0),
-        "vlan_proto": VLAN_PROTOCOLS.get(listed.get("proto"), "802.1Q"),
+        "vlan_proto": VLAN_PROTOCOLS.get(listed.get("proto", 0), "802.1Q"),
         "trust": _flag(parts.get("IFLA_VF_TRUST", {}).get("trust")),
         "spoof_check": _flag(parts.get("IFLA_VF_SPOOFCHK", {}).get("spoofchk")),
-        "link_state": LINK_STATES.get(parts.get("IFLA_VF_LINK_STATE", {}).get("link_state")),
+        "link_state": LINK_STATES.get(parts.get("IFLA_VF_LINK_STATE", {}).get("link_state", -1)),
         "min_tx_rate": rate.get("min_tx_rate"),
         "max_tx_rate": rate.get("max_tx_rate"),
     }

@@ -1,11 +1,12 @@
-"""The socket under `vifplug.host.netlink.client`: rtnetlink(7) requests and answers as bytes.
+"""The sockets under `vifplug.host.netlink.client`: rtnetlink(7) requests and answers as bytes.
 
-A plain blocking socket, shared by all threads under a lock. (pyroute2's own sockets keep an event loop for every
-thread that ever used them, and cannot be used in a thread where a loop already runs.) Requests that belong together
-are sent at once: the kernel takes them in order within one system call, so no kill signal can separate them.
+Plain blocking sockets. Each conversation has one to itself, so that no thread waits while the kernel works for another
+one (15 ms to remove a device). (pyroute2's own sockets keep an event loop for every thread that ever used them, and
+cannot be used in a thread where a loop already runs.) Requests that belong together are sent at once: the kernel takes
+them in order within one system call, so no kill signal can separate them.
 
-A socket belongs to the network namespace in which it is first used. A process that works in another namespace does
-so from inside (``ip netns exec``, ``unshare --net``), which gives it that namespace's /proc/sys/net as well.
+The sockets belong to the network namespace in which the first one was opened. A process that works in another namespace
+does so from inside (``ip netns exec``, ``unshare --net``), which gives it that namespace's /proc/sys/net as well.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from vifplug import errors
+from vifplug.host.netlink.attributes import attribute_list
 
 # linux/netlink.h
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP, NLM_F_EXCL, NLM_F_CREATE = 0x1, 0x4, 0x300, 0x200, 0x400
@@ -30,10 +32,12 @@ _NLMSG_ERROR, _NLMSG_DONE, _NLMSGERR_ATTR_MSG = 2, 3, 1
 _SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK = 270, 10, 11, 12
 
 HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence number, port
+_CODE = struct.Struct("=i")  # struct nlmsgerr: the negative errno, before the header of the request
 _RECEIVE_BYTES = 1 << 18  # a PF with 128 VFs answers with some 30 kB
 _PIPELINED = 16  # requests of one send, so that the answers fit the default receive buffer
 _TIMEOUT = 10  # seconds; the kernel answers inside send(), so waiting longer means that it never will
 _DUMP_TRIES = 5
+_IDLE = 8  # sockets that are kept for the next conversations
 
 #: (message type, flags, body after the header)
 Request = tuple[int, int, bytes]
@@ -78,21 +82,30 @@ Reply = NetlinkRefused | bytes | None
 
 
 class RtSocket:
-    """Requests to this network namespace's rtnetlink, or another ``protocol`` of netlink(7). Thread-safe, and reopened
-    in a forked child.
+    """Requests to this network namespace's rtnetlink, or another ``protocol`` of netlink(7). Thread-safe, also in a
+    forked child, which opens sockets of its own.
     """
 
     def __init__(self, protocol: int = socket.NETLINK_ROUTE) -> None:
         self._protocol = protocol
-        self._lock = threading.Lock()
-        self._socket: socket.socket | None = None
         self._sequence = itertools.count(1)
+        self._forget()
         _instances.add(self)
 
+    def _forget(self) -> None:
+        #: held to take a socket and to give it back, never while the kernel works
+        self._changed = threading.Condition()
+        self._idle: list[socket.socket] = []
+        self._opened: set[socket.socket] = set()
+        self._namespace = 0
+
     def close(self) -> None:
-        """Close the socket; the next use opens a new one."""
-        with self._lock:
-            self._drop()
+        """Close the sockets that no thread uses now; the next use opens a new one."""
+        with self._changed:
+            for each in self._idle:
+                each.close()
+            self._opened -= set(self._idle)
+            self._idle = []
 
     def exchange(self, messages: Sequence[Request]) -> list[Reply]:
         """Send requests and collect the answer to each: an acknowledgement (None), a message, or a refusal."""
@@ -102,7 +115,7 @@ class RtSocket:
         return replies
 
     def _conversation(self, messages: Sequence[Request]) -> list[Reply]:
-        with self._lock, self._connection() as connection:
+        with self._connection() as connection:
             numbers = [next(self._sequence) & 0xFFFFFFFF for _ in messages]
             connection.send(b"".join(map(_packed, messages, numbers)))
             answers: dict[int, Reply] = {}
@@ -122,7 +135,7 @@ class RtSocket:
 
     def _scan(self, message: Request) -> list[bytes] | None:
         """Return one dump; None if a change interrupted it (NLM_F_DUMP_INTR), because it may be incomplete."""
-        with self._lock, self._connection() as connection:
+        with self._connection() as connection:
             number = next(self._sequence) & 0xFFFFFFFF
             connection.send(_packed(message, number))
             replies: list[bytes] = []
@@ -138,39 +151,58 @@ class RtSocket:
                         raise _refusal(payload) or NetlinkRefused(errno.EPROTO)
                     replies.append(payload)
 
-    # -- the socket -----------------------------------------------------------------------------------------------
+    # -- the sockets ----------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[socket.socket]:
-        """Yield the socket for one conversation. A failure closes it, so that no late answer reaches the next one."""
+        """Yield a socket for one conversation. A failure closes it, so that no late answer reaches the next one."""
         try:
-            yield self._open()
+            connection = self._take()
+            try:
+                yield connection
+            except BaseException:
+                self._give(connection, broken=True)
+                raise
         except OSError as error:
-            self._drop()
             raise errors.Unavailable(f"netlink: the kernel did not answer: {error.strerror}") from error
-        except BaseException:
-            self._drop()
-            raise
+        self._give(connection)
 
-    def _open(self) -> socket.socket:
-        if self._socket is None:
-            opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, self._protocol)
-            opened.setsockopt(_SOL_NETLINK, _NETLINK_EXT_ACK, 1)
-            opened.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)
-            opened.setsockopt(_SOL_NETLINK, _NETLINK_GET_STRICT_CHK, 1)  # the kernel filters listings (Linux 4.20)
-            opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", _TIMEOUT, 0))
-            opened.bind((0, 0))
-            self._socket = opened
-        return self._socket
+    def _take(self) -> socket.socket:
+        """Return an idle socket, or a new one. A thread in another network namespace waits for an idle one."""
+        with self._changed:
+            while not self._idle:
+                here = os.stat("/proc/thread-self/ns/net").st_ino
+                if self._opened and here != self._namespace:
+                    self._changed.wait()
+                else:
+                    self._namespace = here
+                    self._idle.append(_opened(self._protocol))
+                    self._opened.update(self._idle)
+            return self._idle.pop()
 
-    def _drop(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+    def _give(self, connection: socket.socket, *, broken: bool = False) -> None:
+        with self._changed:
+            if broken or len(self._idle) >= _IDLE:
+                connection.close()
+                self._opened.discard(connection)
+            else:
+                self._idle.append(connection)
+            self._changed.notify()
 
     def _after_fork(self) -> None:
-        self._lock = threading.Lock()  # another thread of the parent may have held it
-        self._drop()
+        for each in self._opened:
+            each.close()
+        self._forget()
+
+
+def _opened(protocol: int) -> socket.socket:
+    opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+    opened.setsockopt(_SOL_NETLINK, _NETLINK_EXT_ACK, 1)
+    opened.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)
+    opened.setsockopt(_SOL_NETLINK, _NETLINK_GET_STRICT_CHK, 1)  # the kernel filters listings (Linux 4.20)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", _TIMEOUT, 0))
+    opened.bind((0, 0))
+    return opened
 
 
 _instances: weakref.WeakSet[RtSocket] = weakref.WeakSet()
@@ -193,31 +225,34 @@ def _packed(message: Request, number: int) -> bytes:
 
 
 def _split(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
-    """Yield (sequence number, flags, type, whole message) of each message in a datagram."""
+    """Yield (sequence number, flags, type, whole message) of each message in a datagram.
+
+    Raises Unavailable if it is cut short.
+    """
     offset = 0
-    while offset + HEADER.size <= len(data):
-        length, kind, flags, number, _ = HEADER.unpack_from(data, offset)
+    while offset < len(data):
+        rest = len(data) - offset
+        length, kind, flags, number, _ = HEADER.unpack_from(data, offset) if rest >= HEADER.size else (0,) * 5
+        least = HEADER.size + (_CODE.size if kind == _NLMSG_ERROR else 0)
+        if not least <= length <= rest:
+            raise cut_short(max(length, least), rest)
         yield number, flags, kind, data[offset : offset + length]
         offset += (length + 3) & ~3
 
 
+def cut_short(expected: int, got: int) -> errors.Unavailable:
+    """Return the error for an answer of which there are fewer bytes than there must be."""
+    return errors.Unavailable(
+        f"netlink: the kernel's answer is short (expected {expected} bytes, got {got}); try again"
+    )
+
+
 def _refusal(message: bytes) -> NetlinkRefused | None:
     """Return the refusal in an NLMSG_ERROR; None if it is an acknowledgement."""
-    code: int = struct.unpack_from("=i", message, HEADER.size)[0]
+    code: int = _CODE.unpack_from(message, HEADER.size)[0]
     if code == 0:
         return None
     flags = HEADER.unpack_from(message)[2]
     # after the error: the header of the request (NETLINK_CAP_ACK), then the attributes
-    attributes = dict(attribute_list(message[2 * HEADER.size + 4 :])) if flags & _NLM_F_ACK_TLVS else {}
+    attributes = dict(attribute_list(message, 2 * HEADER.size + _CODE.size)) if flags & _NLM_F_ACK_TLVS else {}
     return NetlinkRefused(-code, attributes.get(_NLMSGERR_ATTR_MSG, b"").rstrip(b"\0").decode(errors="replace"))
-
-
-def attribute_list(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield (type, value) of consecutive attributes (struct nlattr); the nested and byte-order flags are cleared."""
-    offset = 0
-    while offset + 4 <= len(data):
-        length, kind = struct.unpack_from("=HH", data, offset)
-        if length < 4:
-            return
-        yield kind & 0x3FFF, data[offset + 4 : offset + length]
-        offset += (length + 3) & ~3

@@ -120,8 +120,7 @@ def _vlan(before: VirtualFunction, after: VirtualFunction) -> VfAttribute:
     protocol = after.vlan_proto or before.vlan_proto or "802.1Q"
     if protocol == "802.1Q":
         return ("IFLA_VF_VLAN", value)
-    listed = ["IFLA_VF_VLAN_INFO", {**value, "proto": _PROTOCOLS[protocol]}]
-    return ("IFLA_VF_VLAN_LIST", {"attrs": [listed]})
+    return ("IFLA_VF_VLAN_LIST", [("IFLA_VF_VLAN_INFO", {**value, "proto": _PROTOCOLS[protocol]})])
 
 
 def _rest(changed: Sequence[str], before: VirtualFunction, after: VirtualFunction) -> list[VfAttribute]:
