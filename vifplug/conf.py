@@ -25,7 +25,7 @@ from oslo_config import types as kinds
 
 from vifplug.errors import InvalidConfig, NotPermitted
 from vifplug.host.ovs.settings import OvsSettings
-from vifplug.model.codec import FrozenMap, joined
+from vifplug.model.codec import FrozenMap, described, joined
 from vifplug.model.names import matching, parse_device, parse_pci
 from vifplug.networks.resolve import DEFAULT_BRIDGE
 from vifplug.types.base import SOCKET_DIRS, Option, TypeSettings, VIFType
@@ -294,7 +294,9 @@ def load(config_files: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> c
     except cfg.ConfigFilesPermissionDeniedError as error:
         raise NotPermitted(f"configuration: {_sentence(error)}; run as a user who may read it") from error
     except (cfg.Error, OSError, UnicodeDecodeError) as error:
-        raise InvalidConfig(f"configuration: {_sentence(error)}") from error
+        raise InvalidConfig(f"configuration: {_unread(error, config_files, config_dirs)}") from error
+    except SystemExit as error:  # oslo.config takes [DEFAULT] shell_completion for an argument of the command
+        raise InvalidConfig("configuration: [DEFAULT] shell_completion: remove it, it is for a command line") from error
     register(conf)
     return conf
 
@@ -377,6 +379,26 @@ def arguments(config_files: Iterable[str], config_dirs: Iterable[str]) -> list[s
     return files + [word for path in config_dirs for word in ("--config-dir", path)]
 
 
+def _unread(error: Exception, config_files: Iterable[str], config_dirs: Iterable[str]) -> str:
+    """Return what is wrong with a configuration that could not be read, with the name of the file."""
+    if isinstance(error, OSError):
+        return f"{error.filename} cannot be read: {error.strerror}"
+    if not isinstance(error, UnicodeDecodeError):
+        return _sentence(error)
+    paths = [*(config_files or cfg.find_config_files(PROJECT)), *_inside(config_dirs or cfg.find_config_dirs(PROJECT))]
+    wrong = next((path for path in paths if _is_odd(path)), "a file")
+    return f"{wrong} is not UTF-8 text: byte {error.start} is 0x{error.object[error.start]:02x}"
+
+
+def _is_odd(path: str) -> bool:
+    with contextlib.suppress(OSError):
+        try:
+            Path(path).read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            return True
+    return False
+
+
 def _sentence(error: Exception) -> str:
     return " ".join(str(error).split()).rstrip(".")
 
@@ -396,7 +418,7 @@ def _value(conf: cfg.ConfigOpts, group: str, option: cfg.Opt, problems: list[str
     except (ValueError, cfg.Error, RecursionError) as error:  # the last two: $name in a value, which may name itself
         value, place = _as_written(conf, group, option)
         reason = f"expected {allowed(option)}" if isinstance(error, ValueError) else _SUBSTITUTION
-        problems.append(f"[{group}] {option.name}: {reason}, got {value!r}{place}")
+        problems.append(f"[{group}] {option.name}: {reason}, got {described(value)}{place}")
         return None
 
 
@@ -404,7 +426,10 @@ _SUBSTITUTION = "expected $$ for a dollar sign, or $name with the name of anothe
 
 
 def _as_written(conf: cfg.ConfigOpts, group: str, option: cfg.Opt) -> tuple[str | None, str]:
-    """Return the string of an option and its file. It is parsed again: oslo.config keeps neither."""
+    """Return the string of an option and where it is from. It is parsed again: oslo.config keeps neither."""
+    variable = f"OS_{group.upper()}__{option.dest.upper()}"  # as oslo_config.sources names it; it precedes the files
+    if variable in os.environ:
+        return os.environ[variable], f" in the environment variable {variable}"
     for path in reversed(_files(conf)):
         if values := [each for key, each in _written(path).get(group, {}).items() if _spelt(key) == option.dest]:
             return values[-1][-1], f" in {path}"
@@ -470,8 +495,15 @@ def _spelt(name: str) -> str:
 def _files(conf: cfg.ConfigOpts) -> list[str]:
     """Return the files that the configuration was read from; later ones override earlier ones."""
     found = list(getattr(conf, "config_file", None) or ())
-    for directory in getattr(conf, "config_dir", None) or ():
-        found += sorted(map(str, Path(directory).glob("*.conf")))
+    return found + _inside(getattr(conf, "config_dir", None) or ())
+
+
+def _inside(directories: Iterable[str]) -> list[str]:
+    """Return the configuration files in directories, in the order in which oslo.config reads them."""
+    found: list[str] = []
+    for directory in directories:
+        with contextlib.suppress(OSError):  # oslo.config has read it, or has refused it
+            found += sorted(map(str, Path(directory).glob("*.conf")))
     return found
 
 

@@ -102,6 +102,9 @@ WHOLE = [
     Alteration("an echo without params", lambda message: compact({"method": "echo"}) + compact(message)),
     Alteration("twice", lambda message: compact(message) * 2),
     Alteration("refused", lambda message: compact({"id": message.get("id"), "result": None, "error": "no"})),
+    Alteration(
+        "refused at length", lambda message: compact({"id": message.get("id"), "result": None, "error": "no " * 9999})
+    ),
     Alteration("refused by a number", lambda message: compact({"id": message.get("id"), "result": None, "error": 5})),
 ]
 
@@ -366,7 +369,7 @@ class Bench:
         return "" if verb.holds(self.truth, said) else "false success"
 
     def _wrong(self, error: errors.VifplugError, before: dict[str, Any]) -> str:
-        if "\n" in str(error) or not str(error):
+        if "\n" in str(error) or not 0 < len(str(error)) < 5000:
             return f"no sentence: {error!r}"
         if error.exit_code not in (3, 4, 5, 6):
             return f"exit code {error.exit_code}: {error}"

@@ -359,6 +359,20 @@ def test_a_damaged_database_is_told_so(tmp_path: Path) -> None:
         Store(tmp_path).all()
 
 
+def test_a_database_whose_damage_is_quoted_is_told_so(tmp_path: Path) -> None:
+    """SQLite's message has the name of what is damaged, which may be no UTF-8."""
+    store = Store(tmp_path)
+    assert store.all() == []
+    store.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "vifplug.db")) as database:
+        database.execute("PRAGMA journal_mode = DELETE")
+    content = (tmp_path / "vifplug.db").read_bytes()
+    assert content.count(b"tablevifvif") == 1
+    (tmp_path / "vifplug.db").write_bytes(content.replace(b"tablevifvif", b"tablev\xfffvif"))
+    with pytest.raises(StoreFailed, match=r"vifplug\.db, cannot be used: it is damaged: restore it"):
+        Store(tmp_path).all()
+
+
 @pytest.mark.needs("root")
 def test_another_user_is_told_what_to_do(tmp_path: Path) -> None:
     code = f"""

@@ -63,7 +63,9 @@ def _set_up_oslo(options: argparse.Namespace) -> None:
             conf([*words, *(["--log-file", options.log_file] if options.log_file else [])], project="vifplug")
         log.setup(conf, "vifplug")
     except (cfg.Error, log.LogConfigError, ValueError, TypeError, OSError, RecursionError) as error:
-        message = "an option names itself as $name in its value" if isinstance(error, RecursionError) else error
+        message = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else error
+        if isinstance(error, RecursionError):
+            message = "an option names itself as $name in its value"
         raise InvalidConfig(f"logging: [DEFAULT] {message}") from error
     except SystemExit as error:  # oslo.config takes [DEFAULT] debug for an argument of the command, and ends it
         if not complaint.getvalue():  # SIGTERM

@@ -172,13 +172,15 @@ _REASONS: dict[str | int, str] = {
 def failures(path: Path) -> Iterator[None]:
     try:
         yield
-    except (sqlite3.Error, OSError) as error:
+    except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
         remedy = "run as root, or " if os.geteuid() else ""
         reason = _reason(error, path).format(user=os.geteuid(), directory=path.parent, remedy=remedy)
         raise StoreFailed(f"the record of plugged VIFs, {path}, cannot be used: {reason}") from error
 
 
-def _reason(error: sqlite3.Error | OSError, path: Path) -> str:
+def _reason(error: Exception, path: Path) -> str:
+    if isinstance(error, UnicodeDecodeError):  # SQLite's message quotes what is damaged
+        return _DAMAGED
     if isinstance(error, OSError):
         return _REASONS.get(error.errno or 0, f"{error.strerror}")
     with contextlib.suppress(OSError):  # SQLite reports a full or read-only file system as one of several I/O errors

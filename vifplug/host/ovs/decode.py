@@ -33,6 +33,8 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TAKEN = re.compile(r'in "\w+" table to have identical values \("?(.*?)"?\) for index on column "name"')
 #: What neither JSON in Open vSwitch nor UTF-8 can carry: NUL (lib/json.c) and lone surrogates
 _UNSENDABLE = re.compile("[\0\ud800-\udfff]")
+#: an error quotes at most so many characters of the server's words; the longest of ovsdb-server's own have some 300
+_QUOTED = 1000
 _scan = json.JSONDecoder().raw_decode
 T = TypeVar("T")
 
@@ -49,7 +51,8 @@ class OvsdbRefused(Exception):
 
     def __init__(self, error: str, details: str, index: int | None = None) -> None:
         details = " ".join(details.split())
-        super().__init__(": ".join(filter(None, (" ".join(error.split()), details))))
+        words = ": ".join(filter(None, (" ".join(error.split()), details)))
+        super().__init__(words if len(words) <= _QUOTED else f"{words[:_QUOTED]}...")
         self.error, self.details, self.index = error, details, index
 
     @property
@@ -82,11 +85,12 @@ def next_message(buffer: bytes) -> tuple[dict[str, Any], bytes] | None:
         raise NotUnderstood(f"it is not UTF-8 ({error.reason} at byte {error.start})") from None
     try:
         message, end = _scan(text)
+        has_half = "\\u" in text and unsendable(message)
     except ValueError:
         return None
     except RecursionError:
         raise NotUnderstood("its JSON is nested too deeply") from None
-    if "\\u" in text and unsendable(message):
+    if has_half:
         raise NotUnderstood("a string contains NUL or half of a surrogate pair")
     return message, text[end:].lstrip().encode()
 

@@ -14,6 +14,7 @@ import time
 
 from vifplug.errors import Absent, HostNotReady, NotPermitted, Unavailable
 from vifplug.host.ovs.settings import OvsSettings
+from vifplug.model.codec import shortened
 
 LOG = logging.getLogger(__name__)
 
@@ -37,9 +38,15 @@ def dial(remote: str, settings: OvsSettings, deadline: float) -> socket.socket:
         _warn_of_tcp(remote)
     if method == "ssl":
         _check_private(settings.ssl_key or "")
-    connected = socket.create_connection((host, int(port)), left)
-    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return _encrypted(connected, host, settings) if method == "ssl" else connected
+    try:
+        connected = socket.create_connection((host, int(port)), left)
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return _encrypted(connected, host, settings) if method == "ssl" else connected
+    except ValueError as error:  # Python's, of what no host can be called: IDNA has rules
+        name = settings.ssl_server_name if method == "ssl" and settings.ssl_server_name else host
+        option = "[vifplug_ovs] " + ("connection" if name == host else "ssl_server_name")
+        message = f"{shortened(name)} is no name of a host: correct {option}"
+        raise HostNotReady(f"the Open vSwitch database at {shortened(remote)}: {message}", option=option) from error
 
 
 def _encrypted(connected: socket.socket, host: str, settings: OvsSettings) -> ssl.SSLSocket:
@@ -91,4 +98,4 @@ def unreachable(remote: str, error: OSError, timeout: float) -> HostNotReady:
         return Unavailable(f"{message}: {error.verify_message}: {hint}")
     if isinstance(error, TimeoutError) or error.errno == errno.EAGAIN:
         return Unavailable(f"{message}: no answer within {timeout:g} s; ovsdb-server or the network to it hangs")
-    return Unavailable(f"{message}: {error}; correct the option connection, or repair that server")
+    return Unavailable(f"{message}: {error.strerror or error}; correct the option connection, or repair that server")
