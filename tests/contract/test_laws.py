@@ -57,6 +57,7 @@ CASES = [
             {"multi_queue": True},
             {"user": 64055},
             {"group": 7},
+            {"txqueuelen": 700},
             {"mac": "fe:54:00:00:00:02", "mtu": 1400, "user": 1000, "group": 1000, "multi_queue": True},
         ),
         foreign="link add t0 type veth peer name other0",
@@ -89,6 +90,7 @@ CASES = [
             {"mode": "bridge"},
             {"mode": "private"},
             {"queues": 4},
+            {"txqueuelen": 700},
             {"lower": "low1"},
         ),
         foreign="link add link low0 name m0 type macvtap mode bridge",
@@ -106,6 +108,7 @@ CASES = [
             {"isolated": True},
             {"hairpin": True},
             {"learning": False},
+            {"flood": False},
             {"bridge": "br1"},
             {"bridge": "br1", "isolated": True, "hairpin": True, "learning": False},
         ),
@@ -123,7 +126,7 @@ CASES = [
             "link add v0 address fe:54:00:00:00:01 type veth peer name v1",
             "link set v0 master br0",
         ),
-        changes=({"isolated": True}, {"hairpin": False}, {"learning": False}),
+        changes=({"isolated": True}, {"hairpin": False}, {"learning": False}, {"flood": False}),
     ),
 ]
 MADE = [case for case in CASES if case.resource.ownership is Ownership.OWNED]

@@ -422,7 +422,7 @@ def test_the_kernel_sees_the_port_flags(bridge: Any) -> None:
     assert "master br0" in told and "isolated on" in told and "hairpin on" in told and "learning off" in told
 
 
-@pytest.mark.parametrize("field", ["isolated", "hairpin", "learning"])
+@pytest.mark.parametrize("field", ["isolated", "hairpin", "learning", "flood"])
 def test_flags_that_nobody_asked_for_are_left_alone(bridge: Any, field: str) -> None:
     bridge.reach(PORT)
     default = getattr(bridge.see(PORT).resource, field)

@@ -127,13 +127,18 @@ def test_frames_of_each_form(
 ) -> None:
     if isinstance(vlan, dict) and "cvlans" in vlan:
         for attempt in (host.driver.plan, host.driver.plug):
-            with pytest.raises(errors.HostNotReady, match="other_config:vlan-limit=2"):
+            with pytest.raises(errors.HostNotReady, match="vlan-limit=2', then 'ovs-appctl revalidator/purge'"):
                 attempt(port(vlan))
         assert not host.driver.can_plug([port(vlan)])
         host.ovs.ctl("set", "Open_vSwitch", ".", "other_config:vlan-limit=2")
         host.ovs.appctl("revalidator/purge")  # of flows that were made with one tag in their key
     host.driver.plug(port(vlan))
     assert host.driver.check() == [] and not host.driver.plug(port(vlan)).changed
+    if isinstance(vlan, dict) and "cvlans" in vlan:
+        host.ovs.ctl("set", "Open_vSwitch", ".", "other_config:vlan-limit=1")
+        assert [(each.path, each.found) for each in host.driver.check()] == [
+            ("Open_vSwitch other_config:vlan-limit", 1)]  # fmt: skip
+        host.ovs.ctl("set", "Open_vSwitch", ".", "other_config:vlan-limit=2")
     guest, uplink = wires["guest"], wires["uplink"]
     for begin, end, frames in ((guest, uplink, sent), (uplink, guest, received)):
         for tags, expected in frames.items():

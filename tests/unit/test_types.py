@@ -196,6 +196,9 @@ def test_isolation_hairpin_and_learning_are_the_ports() -> None:
     member = desired("bridge", surroundings, port={"isolated": True})[-1]
     assert isinstance(member, BridgePort)
     assert (member.isolated, member.hairpin, member.learning) == (True, True, False)
+    own = desired("bridge", surroundings, port={"hairpin": False, "learning": True, "flood": False})[-1]
+    assert isinstance(own, BridgePort)
+    assert (own.isolated, own.hairpin, own.learning, own.flood) == (None, False, True, False)
 
 
 def test_a_tap_on_a_linux_bridge_that_libvirt_makes_wants_the_bridge_there() -> None:
@@ -590,11 +593,21 @@ MIDONET = {"type": "midonet", "interfaceid": ID}
 BANDWIDTH = {"inbound": {"average": 1000}}
 SWITCHED = {"address": "0000:81:02.3", "bridge": "br-int"}
 
+LIBVIRTS = {"tap_owner": "libvirt"}
+WITH_TAPS = ("bridge", "ethernet", "direct")
+COLUMNS: list[tuple[str, dict[str, Any]]] = [
+    ("ofport_request", {"ofport_request": 7}),
+    ("port_options", {"port_options": {"interface": {"a": "b"}}}),
+]
+FLAGS: list[tuple[str, dict[str, Any]]] = [
+    (name, {"port": {name: value}}) for name in ("hairpin", "learning", "flood") for value in (True, False)
+]
+
 REFUSALS: list[tuple[str, dict[str, Any], str, str]] = [
     # ethernet
     ("ethernet", {"vlan": 7}, "$.vlan", "vifplug does not manage the switch that the tap is connected to"),
     ("ethernet", {"virtualport": {"type": "openvswitch"}}, "$.virtualport", "use type bridge"),
-    ("ethernet", {"port": {"isolated": True}}, "$.port", "isolation is a Linux bridge port's"),
+    ("ethernet", {"port": {"isolated": True}}, "$.port", "its settings are those of a bridge's port"),
     ("ethernet", {"vf": {"trust": True}}, "$.vf", "have a virtual function"),
     ("ethernet", {"external_ids": {"a": "b"}}, "$.external_ids", "it has no Open vSwitch port"),
     (
@@ -604,6 +617,32 @@ REFUSALS: list[tuple[str, dict[str, Any], str, str]] = [
         "expected qemu or vhost on type ethernet, got vfio",
     ),
     ("ethernet", {"target": None, "tap_owner": "vifplug"}, "$.target", "expected a device name"),
+    *((kind, {"txqueuelen": 9}, "$.txqueuelen", "it has no tap") for kind in ("vhostuser", "hostdev")),
+    *((kind, {**LIBVIRTS, "txqueuelen": 9}, "$.txqueuelen", "libvirt creates the tap") for kind in WITH_TAPS),
+    ("bridge", {**OVS, **LIBVIRTS, "txqueuelen": 9}, "$.txqueuelen", "libvirt creates the tap"),
+    ("bridge", {**HYBRID, **LIBVIRTS, "txqueuelen": 9}, "$.txqueuelen", "libvirt creates the tap"),
+    *(
+        (kind, keys, f"$.{key}", "it has no Open vSwitch port")
+        for kind in ("ethernet", "direct")
+        for key, keys in COLUMNS
+    ),
+    *((kind, keys, f"$.{key}", "needs source.bridge") for kind in ("vhostuser", "hostdev") for key, keys in COLUMNS),
+    *(("bridge", keys, f"$.{key}", "needs virtualport openvswitch") for key, keys in COLUMNS),
+    *(("bridge", {**OVS, **LIBVIRTS, **keys}, f"$.{key}", "libvirt creates the port") for key, keys in COLUMNS),
+    *(("bridge", {**OVS, **flag}, f"$.port.{name}", "needs a Linux bridge") for name, flag in FLAGS),
+    *(("bridge", {**LIBVIRTS, **flag}, f"$.port.{name}", "libvirt creates the port") for name, flag in FLAGS),
+    *(("bridge", {**HYBRID, **LIBVIRTS, **flag}, f"$.port.{name}", "libvirt creates the port") for name, flag in FLAGS),
+    *((kind, flag, "$.port", "of a bridge's port") for kind in ("ethernet", "direct") for _, flag in FLAGS),
+    ("hostdev", FLAGS[0][1], "$.port", "needs source.bridge"),
+    ("hostdev", {"source": SWITCHED, **FLAGS[0][1]}, "$.port.hairpin", "needs a Linux bridge"),
+    ("bridge", {**HYBRID, "port": {"flood": False}}, "$.port.flood", "the guest would get no frames"),
+    ("bridge", {**OVS, "port_options": {"port": {"tag": "7"}}}, "$.port_options.port.tag", "Neutron's agent sets it"),
+    (
+        "bridge",
+        {**OVS, "port_options": {"interface": {"vifplug-id": "x"}}},
+        "$.port_options.interface.vifplug-id",
+        "it marks the port as vifplug's",
+    ),
     # driver: the model's own rules
     ("bridge", {"model": "virtio", "driver": {"queues": 257}}, "$.driver.queues", "257 is not 1..256 queues"),
     ("bridge", {"model": "e1000", "driver": {"rx_queue_size": 512}}, "$.driver.rx_queue_size", "requires a virtio"),
@@ -684,7 +723,7 @@ REFUSALS: list[tuple[str, dict[str, Any], str, str]] = [
     # direct
     ("direct", {"mtu": 1500}, "$.mtu", "has the MTU of its device"),
     ("direct", {"filterref": "clean-traffic"}, "$.filterref", "nwfilter cannot see a macvtap"),
-    ("direct", {"port": {"isolated": True}}, "$.port", "isolation is a Linux bridge port's"),
+    ("direct", {"port": {"isolated": True}}, "$.port", "its settings are those of a bridge's port"),
     ("direct", {"external_ids": {"a": "b"}}, "$.external_ids", "it has no Open vSwitch port"),
     ("direct", {"vlan": 7}, "$.vlan", "not supported in mode vepa"),
     ("direct", {"vf": {"trust": True}}, "$.vf", "have a virtual function"),

@@ -76,6 +76,7 @@ class OsVifType(VIFType):
         "virtualport": "os-vif's objects have it in source.vif.port_profile",
         "port": "os-vif's objects have no field for it",
         "external_ids": "os-vif's objects have no fields for them",
+        "txqueuelen": "os-vif's objects have no field for it",
         "vf": NO_VF,
         "trust_guest_rx_filters": "os-vif's objects have no macvtap that a plugin plugs",
     }

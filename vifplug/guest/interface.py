@@ -12,7 +12,7 @@ from vifplug.model.bandwidth import Bandwidth
 from vifplug.model.codec import FrozenMap, Model, model
 from vifplug.model.guestxml import GuestElement
 from vifplug.model.names import Alias, DeviceName, Mac, Mtu, NicModel, PciAddress, Word, between
-from vifplug.model.nic import Driver, FilterRef, Port
+from vifplug.model.nic import Driver, FilterRef
 from vifplug.model.source import Reconnect
 from vifplug.model.vif import VIF
 from vifplug.model.virtualport import VirtualPort
@@ -120,6 +120,6 @@ class Interface(Model):
             InvalidDocument: libvirt refuses or drops something of it (`vifplug.guest.capabilities`).
         """
         own = {name: getattr(vif, name) for name in GUEST_FIELDS}
-        isolated = False if vif.port == Port(isolated=False) else None
+        isolated = False if vif.port and vif.port.isolated is False else None
         fields = {**own, "isolated": isolated, "extra": vif.guest_xml, **changes}
         return cls(type=type, mac=vif.mac, source=None if source is None else FrozenMap(source), **fields)

@@ -1,4 +1,4 @@
-"""The guest's NIC and its port: backend, filter, isolation, and the settings of a VF."""
+"""The guest's NIC and its port: backend, filter, how a bridge forwards, and the settings of a VF."""
 
 from __future__ import annotations
 
@@ -99,14 +99,36 @@ class FilterRef(Model):
 
 @model
 class Port(Model):
-    """Isolation of the port."""
+    """How the bridge forwards to and from the port (ip-link(8), bridge_slave). None: as configured, else the kernel's.
+
+    All but ``isolated`` are settings of a Linux bridge's port.
+    """
 
     #: The bridge forwards no traffic between this port and its other isolated ports.
-    isolated: bool
+    isolated: bool | None = None
+    #: The bridge sends a frame back out of the port that it came in on.
+    hairpin: bool | None = None
+    #: The bridge learns the source addresses of the port's frames.
+    learning: bool | None = None
+    #: The port gets unicast frames to addresses that the bridge does not know.
+    flood: bool | None = None
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What it says that only the port of a Linux bridge has, by name."""
+        return tuple(name for name in ("hairpin", "learning", "flood") if getattr(self, name) is not None)
 
 
 #: what every port is
 NOT_ISOLATED = Port(isolated=False)
+
+
+@model
+class PortOptions(Model):
+    """Additional ``other_config`` of an Open vSwitch port: of its rows in the tables Port and Interface."""
+
+    port: FrozenMap[Word, Word] = FrozenMap()
+    interface: FrozenMap[Word, Word] = FrozenMap()
 
 
 @model

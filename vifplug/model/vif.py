@@ -11,7 +11,7 @@ from vifplug.model.bandwidth import Bandwidth
 from vifplug.model.codec import FrozenMap, Model, bounded, json_object, model
 from vifplug.model.guestxml import GuestElement, refused_in_document
 from vifplug.model.names import Alias, Mac, Mtu, NicModel, Uuid, Word, between, default_target, parse_device
-from vifplug.model.nic import VIRTIO, Driver, FilterRef, Port, VfSettings
+from vifplug.model.nic import VIRTIO, Driver, FilterRef, Port, PortOptions, VfSettings
 from vifplug.model.source import SOURCES
 from vifplug.model.virtualport import VirtualPort
 from vifplug.model.vlan import Vlan
@@ -21,6 +21,12 @@ DEFAULT: Final = ""
 
 #: types whose VIF has no network device of its own on the host
 _WITHOUT_DEVICE = ("vhostuser", "hostdev")
+
+#: what says nothing, and is the same as None
+_EMPTY: Mapping[str, Model] = {"driver": Driver(), "port": Port(), "port_options": PortOptions()}
+
+#: KMALLOC_MAX_SIZE / sizeof(void *) (linux/ptr_ring.h): no guest can open a tap with a longer queue
+_LONGEST_QUEUE = 2**19
 
 
 def _target(name: str) -> str:
@@ -79,6 +85,8 @@ class VIF(Model):
     driver: Driver | None = None
     #: MTU of the tap, in bytes; the guest is informed of it
     mtu: Mtu | None = None
+    #: frames that may wait in the tap or macvtap for the guest (IFLA_TXQLEN); with 0, all would be dropped
+    txqueuelen: Annotated[int, between(1, _LONGEST_QUEUE, "frames")] | None = None
     #: VLANs of the port
     vlan: Vlan | None = None
     #: port profile; ``openvswitch`` selects an Open vSwitch bridge for type bridge
@@ -87,7 +95,7 @@ class VIF(Model):
     bandwidth: Bandwidth | None = None
     #: nwfilter of libvirt
     filterref: FilterRef | None = None
-    #: isolation from other ports of the bridge
+    #: how the bridge forwards to and from the port
     port: Port | None = None
     #: The host follows the MAC filters that the guest sets (``trustGuestRxFilters``).
     trust_guest_rx_filters: bool | None = None
@@ -101,6 +109,10 @@ class VIF(Model):
     vf: VfSettings | None = None
     #: additional ``external_ids`` of the Open vSwitch Interface
     external_ids: FrozenMap[Word, Word] = FrozenMap()
+    #: OpenFlow port number that the Open vSwitch port requests (ovs-vswitchd.conf.db(5), Interface)
+    ofport_request: Annotated[int, between(1, 65279)] | None = None
+    #: additional ``other_config`` of the Open vSwitch port
+    port_options: PortOptions | None = None
     #: children of ``<interface>`` that do not concern the network (``<address>``, ``<rom>`` ...), kept verbatim
     guest_xml: tuple[GuestElement, ...] = ()
 
@@ -135,9 +147,8 @@ class VIF(Model):
             changes["virtualport"] = self.virtualport.completed(self.id)
         if self.type == "hostdev":
             changes["model"] = None  # the guest sees the function itself: nothing is emulated
-        if self.driver == Driver():
-            changes["driver"] = None
-        elif self.driver and self.model is None and self.type not in _WITHOUT_DEVICE:
+        changes |= {name: None for name, empty in _EMPTY.items() if getattr(self, name) == empty}
+        if self.driver and "driver" not in changes and self.model is None and self.type not in _WITHOUT_DEVICE:
             changes["model"] = VIRTIO[0]
         return changes
 

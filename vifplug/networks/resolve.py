@@ -13,7 +13,7 @@ from vifplug.guest import capabilities
 from vifplug.model.codec import joined
 from vifplug.model.names import default_target, is_pci
 from vifplug.model.network import Network, PortGroup
-from vifplug.model.nic import Driver
+from vifplug.model.nic import Driver, Port
 from vifplug.model.source import BridgeSource, DirectSource, HostDeviceSource
 from vifplug.model.vif import VIF
 from vifplug.model.virtualport import OPENVSWITCH, PARAMETERS, QBH, VirtualPort
@@ -64,7 +64,7 @@ def resolve(
         "vlan": vlan,
         "virtualport": port,
         "bandwidth": _first(vif.bandwidth, group.bandwidth),
-        "port": _first(vif.port, network.port),
+        "port": _port(vif.port, network.port),
         "trust_guest_rx_filters": _first(
             vif.trust_guest_rx_filters, group.trust_guest_rx_filters, network.trust_guest_rx_filters
         ),
@@ -174,6 +174,13 @@ def _picked(vif: VIF, network: Network, devices: Iterable[PoolDevice | str] | No
 def _first(*values: T | None) -> T | None:
     """Return the first value that is given: the one that is nearest to the guest."""
     return next((value for value in values if value is not None), None)
+
+
+def _port(own: Port | None, common: Port | None) -> Port | None:
+    """Return the VIF's port; what it does not say of isolation, the network says."""
+    if own and common and own.isolated is None:
+        return own.replace(isolated=common.isolated)
+    return own or common
 
 
 def _virtualport(said: Sequence[Said]) -> tuple[VirtualPort | None, list[Problem]]:

@@ -19,17 +19,20 @@ SAMPLES: Mapping[str, Sequence[Any]] = {
     "model": ("e1000",),
     "driver": ({"queues": 4}, {"name": "qemu"}),
     "mtu": (1400,),
+    "txqueuelen": (700,),
     "vlan": (1011, "101u,1011-1015"),
     "virtualport": ({"type": "openvswitch", "interfaceid": "f0e1d2c3-b4a5-4697-8879-6a5b4c3d2e1f"},),
     "bandwidth": ({"inbound": {"average": 1000}}, {"outbound": {"average": 1000}}),
     "filterref": ("clean-traffic",),
-    "port": ({"isolated": True},),
+    "port": ({"isolated": True}, {"hairpin": True}),
     "trust_guest_rx_filters": (True,),
     "link_state": ("down",),
     "boot_order": (1,),
     "alias": ("ua-sample",),
     "vf": ({"trust": True},),
     "external_ids": ({"sample": "sample"},),
+    "ofport_request": (7,),
+    "port_options": ({"port": {"sample": "sample"}}, {"interface": {"sample": "sample"}}),
     "guest_xml": (["<rom bar='off'/>"],),
 }
 _BESIDE: Mapping[str, Mapping[str, Any]] = {"driver": {"model": "virtio"}}  # a driver needs a virtio model
@@ -61,6 +64,8 @@ def honoured(kind: VIFType, vif: VIF, context: Context) -> Iterator[str]:
     """Check that each key of a document changes the element or the resources, or is refused."""
     for key, samples in SAMPLES.items():
         without = _asking(vif, key, None)
+        if key == "txqueuelen" and not any(hasattr(each, key) for each in desired(kind, vif, context)):
+            continue  # the type has no tap of vifplug's
         if key == "tap_owner":  # requesting the owner that it has anyway changes nothing
             usual = kind.owner(vif.replace(tap_owner=None), context)
             samples = [owner for owner in samples if owner != usual]

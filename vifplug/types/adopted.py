@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from vifplug.errors import Problem
 from vifplug.model.codec import FrozenMap
 from vifplug.model.names import host_mac
+from vifplug.model.nic import Port
 from vifplug.model.vif import VIF
 from vifplug.model.vlan import Vlan
 from vifplug.plan.registry import AdoptedBridgePort, AdoptedPort, BridgeVlan, OvsVlan
@@ -57,7 +58,7 @@ def linux_port(vif: VIF, vlans: tuple[BridgeVlan, ...] | None) -> AdoptedBridgeP
         owner=vif.id,
         bridge=vif.source.bridge,
         mac=host_mac(vif.mac),
-        isolated=vif.port.isolated if vif.port else None,
+        **vars(vif.port or Port()),
         vlans=vlans,
     )
 

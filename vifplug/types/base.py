@@ -26,6 +26,8 @@ API_VERSION = (1, 0)
 
 #: the reason why a type without a virtual function refuses ``vf``
 NO_VF = "only hostdev and direct in mode passthrough have a virtual function"
+#: the keys that are columns of an Open vSwitch port; a type that refuses the first refuses all
+COLUMNS = ("external_ids", "ofport_request", "port_options")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +165,8 @@ class VIFType(abc.ABC):
         Raises:
             Unsupported: with every problem.
         """
-        problems = [*refused(vif, self.name, self.refuses), *self.problems(vif, context)]
+        refuses = self.refuses if self.tap_owner else {"txqueuelen": "it has no tap", **self.refuses}
+        problems = [*refused(vif, self.name, refuses), *self.problems(vif, context)]
         if problems:
             raise Unsupported(problems, f"VIF {vif.id}")
 
@@ -176,7 +179,8 @@ def refused(vif: VIF, name: str, refuses: Mapping[str, str]) -> Iterator[Problem
         name: the type's name.
         refuses: the keys, each with the reason.
     """
-    for key, reason in refuses.items():
+    columns = dict.fromkeys(COLUMNS, refuses[COLUMNS[0]]) if COLUMNS[0] in refuses else {}
+    for key, reason in {**columns, **refuses}.items():
         if _is_set(vif, key):
             yield Problem(f"$.{key}", f'not supported by type "{name}": {reason}')
 

@@ -9,6 +9,7 @@ from vifplug.errors import Problem
 from vifplug.guest import capabilities
 from vifplug.guest.interface import Interface
 from vifplug.model.names import host_mac, short_id
+from vifplug.model.nic import Port
 from vifplug.model.source import BridgeSource
 from vifplug.model.vif import VIF
 from vifplug.model.virtualport import MIDONET, OPENVSWITCH
@@ -26,11 +27,14 @@ from vifplug.plan.registry import (
 )
 from vifplug.plan.registry import LinuxBridge as LinuxBridge
 from vifplug.types import adopted, openvswitch
-from vifplug.types.base import NO_VF, Context, Option, VIFType, broken, nic_problems, target_problems
-from vifplug.types.ethernet import host_mac_rule, tap, tap_interface
+from vifplug.types.base import COLUMNS, NO_VF, Context, Option, Rule, VIFType, broken, nic_problems, target_problems
+from vifplug.types.ethernet import host_mac_rule, queue_rule, tap, tap_interface
 
 #: the keys of source that are for Open vSwitch alone
 _OPENVSWITCHS = ("port_owner", "datapath_type", "isolate", "per_port_bridge", "given", "host_mac")
+
+
+_UNLESS = ", unless a VIF says otherwise (key port)."
 
 
 class BridgeType(VIFType):
@@ -41,8 +45,8 @@ class BridgeType(VIFType):
     tap_owner = "vifplug"
     refuses = {"vf": NO_VF}
     options = (
-        Option(name="hairpin", kind="bool", help="Let a Linux bridge send a frame back out of the port it came in on."),
-        Option(name="learning", kind="bool", help="Let a Linux bridge learn MAC addresses on the port."),
+        Option(name="hairpin", kind="bool", help=f"Let a Linux bridge send a frame back where it came from{_UNLESS}"),
+        Option(name="learning", kind="bool", help=f"Let a Linux bridge learn MAC addresses on the port{_UNLESS}"),
     )
 
     def problems(self, vif: VIF, context: Context) -> Iterator[Problem]:
@@ -85,22 +89,28 @@ def _port_owner(vif: VIF, owner: str | None) -> str | None:
 
 
 def _openvswitch_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
-    yield from openvswitch.external_ids_problems(vif)
+    yield from openvswitch.port_problems(vif)
     if vif.port and vif.port.isolated and (vif.source.adopted or _port_owner(vif, owner) == "libvirt"):
         yield capabilities.isolated_beside(OPENVSWITCH)
     if vif.filterref and not vif.source.hybrid:
         found = capabilities.filterref_beside(OPENVSWITCH)
         yield Problem(found.path, f"{found.message}; set source.hybrid, or leave it out")
-    yield from broken(host_mac_rule(vif, owner))
-    yield from _hybrid_problems(vif) if vif.source.hybrid else _port_problems(vif, owner, _port_owner(vif, owner))
+    delegated = _port_owner(vif, owner) == "vifplug" and not vif.source.given  # whose tap is set once it exists
+    yield from broken(host_mac_rule(vif, owner), queue_rule(vif, owner == "vifplug" or delegated))
+    yield from (
+        _hybrid_problems(vif, owner) if vif.source.hybrid else _port_problems(vif, owner, _port_owner(vif, owner))
+    )
     if vif.source.given and (owner, _port_owner(vif, owner)) != ("libvirt", "vifplug"):
         yield Problem("$.source.given", "needs tap_owner libvirt and port_owner vifplug: vifplug must not create a tap")
 
 
-def _hybrid_problems(vif: VIF) -> Iterator[Problem]:
+def _hybrid_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
     port = "cannot be combined with hybrid, whose port is always vifplug's"
     bridge = "cannot be combined with hybrid, which has a bridge between tap and switch"
+    cut_off = "cannot be false with hybrid: its bridge forgets addresses at once, so the guest would get no frames"
     return broken(
+        (vif.port and vif.port.flood is False, "$.port.flood", cut_off),
+        *_flag_rules(vif, owner),
         (vif.source.port_owner, "$.source.port_owner", port),
         (vif.source.per_port_bridge, "$.source.per_port_bridge", bridge),
     )
@@ -114,24 +124,35 @@ def _port_problems(vif: VIF, owner: str | None, port_owner: str | None) -> Itera
     if owner == "vifplug":
         yield Problem("$.source.port_owner", "expected vifplug: libvirt creates a port only for its own tap")
     ids = "libvirt creates the port, with its own external_ids; set tap_owner or source.port_owner to vifplug"
+    columns = "libvirt creates the port; set tap_owner or source.port_owner to vifplug"
     made, names = "needs port_owner vifplug: libvirt creates the port", ("isolate", "per_port_bridge")
     yield from broken(
         *((getattr(vif.source, name), f"$.source.{name}", made) for name in names),
         (vif.external_ids, "$.external_ids", ids),
+        *((getattr(vif, name), f"$.{name}", columns) for name in COLUMNS[1:]),
     )
+
+
+def _flag_rules(vif: VIF, owner: str | None) -> Iterator[Rule]:
+    """Yield the rules for the flags of a port that libvirt creates on a Linux bridge."""
+    message = "libvirt creates the port, and has only isolated for it; set tap_owner to vifplug"
+    libvirts = owner == "libvirt" and not vif.source.adopted
+    return ((libvirts, f"$.port.{name}", message) for name in (vif.port.flags if vif.port else ()))
 
 
 def _linux_problems(vif: VIF, owner: str | None) -> Iterator[Problem]:
     midonet = owner == "vifplug" and vif.virtualport is not None and vif.virtualport.type == MIDONET
     hybrid = "needs virtualport openvswitch: a hybrid port joins the two kinds of bridge"
-    columns = "needs virtualport openvswitch: they are columns of its Interface table"
+    columns = "needs virtualport openvswitch: it is in columns of its tables"
     beyond = vif.vlan.beyond_libvirt if vif.vlan else ""
     return broken(
         *((getattr(vif.source, name), f"$.source.{name}", "needs virtualport openvswitch") for name in _OPENVSWITCHS),
         (midonet, "$.virtualport.type", "libvirt binds midonet ports (mm-ctl); set tap_owner to libvirt"),
         (True, "$.virtualport.type", capabilities.profile_problem(vif.virtualport, "bridge")),
         (vif.source.hybrid, "$.source.hybrid", hybrid),
-        (vif.external_ids, "$.external_ids", columns),
+        *((getattr(vif, name), f"$.{name}", columns) for name in COLUMNS),
+        *_flag_rules(vif, owner),
+        queue_rule(vif, owner == "vifplug"),
         (True, "$.vlan", capabilities.vlan_problem(vif.vlan, "bridge", port=vif.virtualport)),
         (beyond, "$.vlan", f"{beyond} needs virtualport openvswitch: a Linux bridge has only lists of VLANs"),
     )
@@ -150,7 +171,8 @@ def _port(vif: VIF, context: Context, owner: str | None) -> Iterator[Resource]:
     if vif.source.given:
         yield LowerDevice(name=vif.device, owner=vif.id, up=None, mtu=vif.mtu, taking="port")
     elif owner == "libvirt":
-        yield LibvirtTap(name=vif.device, owner=vif.id, mac=host_mac(vif.mac), mtu=vif.mtu)
+        mac = host_mac(vif.mac)
+        yield LibvirtTap(name=vif.device, owner=vif.id, mac=mac, mtu=vif.mtu, txqueuelen=vif.txqueuelen)
     if owner == "vifplug" or vif.source.given:
         port = openvswitch.port(vif, context, vif.device)
     else:
@@ -176,13 +198,15 @@ def _linux_desired(vif: VIF, context: Context, ours: bool) -> Iterator[Resource]
 
 
 def _bridge_port(vif: VIF, context: Context, bridge: str) -> BridgePort:
+    asked = vif.port or Port()
     return BridgePort(
         name=vif.device,
         owner=vif.id,
         bridge=bridge,
-        isolated=vif.port.isolated if vif.port and not vif.source.hybrid else None,
-        hairpin=context.options.get("hairpin"),
-        learning=context.options.get("learning"),
+        isolated=None if vif.source.hybrid else asked.isolated,
+        hairpin=context.options.get("hairpin") if asked.hairpin is None else asked.hairpin,
+        learning=context.options.get("learning") if asked.learning is None else asked.learning,
+        flood=asked.flood,
         vlans=None if vif.vlan is None or vif.source.hybrid else bridge_vlans(vif.vlan),
     )
 

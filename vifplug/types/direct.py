@@ -12,8 +12,8 @@ from vifplug.model.source import DirectSource
 from vifplug.model.vif import VIF
 from vifplug.model.virtualport import QBH
 from vifplug.plan.registry import LowerDevice, Macvtap, Resource, VlanLink
-from vifplug.types.base import NO_VF, Context, VIFType, nic_problems, target_problems
-from vifplug.types.ethernet import tap_interface
+from vifplug.types.base import NO_VF, Context, VIFType, broken, nic_problems, target_problems
+from vifplug.types.ethernet import queue_rule, tap_interface
 from vifplug.types.hostdev import vf_vlan_problems, virtual_function
 
 
@@ -30,7 +30,7 @@ class DirectType(VIFType):
     refuses = {
         "mtu": "libvirt sets no MTU on a macvtap, which has the MTU of its device",
         "filterref": "nwfilter cannot see a macvtap",
-        "port": "isolation is a Linux bridge port's",
+        "port": "its settings are those of a bridge's port",
         "external_ids": "it has no Open vSwitch port",
     }
 
@@ -40,6 +40,7 @@ class DirectType(VIFType):
         yield from target_problems(vif, owner)
         yield from _profile_problems(vif, owner)
         yield from vf_vlan_problems(vif)
+        yield from broken(queue_rule(vif, owner == "vifplug"))
         if vif.vf and vif.source.mode != "passthrough":
             yield Problem("$.vf", NO_VF)
         if owner == "vifplug" and vif.source.vlan_device and vif.source.mode == "passthrough":
@@ -73,6 +74,7 @@ class DirectType(VIFType):
                 lower=_device(vif, context),
                 mode=vif.source.mode,
                 mac=vif.mac,
+                txqueuelen=vif.txqueuelen,
                 queues=vif.queues if vif.queues > 1 else None,
                 user=context.settings.tap_user,
             )

@@ -22,7 +22,7 @@ class EthernetType(VIFType):
     refuses = {
         "vlan": "vifplug does not manage the switch that the tap is connected to; set it there, or use type bridge",
         "virtualport": "libvirt has none for it; use type bridge",
-        "port": "isolation is a Linux bridge port's; use type bridge",
+        "port": "its settings are those of a bridge's port; use type bridge",
         "vf": NO_VF,
         "external_ids": "it has no Open vSwitch port",
     }
@@ -31,7 +31,7 @@ class EthernetType(VIFType):
         owner = self.owner(vif, context)
         yield from nic_problems(vif)
         yield from target_problems(vif, owner)
-        yield from broken(host_mac_rule(vif, owner))
+        yield from broken(host_mac_rule(vif, owner), queue_rule(vif, owner == "vifplug"))
 
     def interface(self, vif: VIF, context: Context) -> Interface:
         return tap_interface(vif, self.owner(vif, context), bandwidth=vif.bandwidth)
@@ -47,6 +47,12 @@ def host_mac_rule(vif: VIF, owner: str | None) -> Rule:
     return (owner == "libvirt" and vif.source.host_mac, "$.source.host_mac", message)
 
 
+def queue_rule(vif: VIF, sets: object) -> Rule:
+    """Return the rule that vifplug sets the length of the queue of its own taps only, and of those it waits for."""
+    message = "libvirt creates the tap, with the kernel's length; set tap_owner to vifplug"
+    return (vif.txqueuelen and not sets, "$.txqueuelen", message)
+
+
 def tap(vif: VIF, context: Context) -> Tap:
     """Return the tap of ``vif``, with the settings of all taps that vifplug creates.
 
@@ -58,6 +64,7 @@ def tap(vif: VIF, context: Context) -> Tap:
         owner=vif.id,
         mac=getattr(vif.source, "host_mac", None) or host_mac(vif.mac),  # a key of types ethernet and bridge
         mtu=vif.mtu,
+        txqueuelen=vif.txqueuelen,
         multi_queue=vif.queues > 1,
         user=context.settings.tap_user,
         group=context.settings.tap_group,

@@ -16,7 +16,9 @@ from vifplug.model.virtualport import OPENVSWITCH, QBH
 from vifplug.plan.facts import VirtualFunctionFacts
 from vifplug.plan.registry import PciFunction, Resource, VirtualFunction
 from vifplug.types import openvswitch, representor
-from vifplug.types.base import Context, Rule, VIFType, broken
+from vifplug.types.base import COLUMNS, Context, Rule, VIFType, broken, refused
+
+_PORTLESS = "needs source.bridge: it is a setting of the representor's port"
 
 
 class HostDeviceType(VIFType):
@@ -42,13 +44,10 @@ class HostDeviceType(VIFType):
             yield from _untouched_problems(vif)
         elif vif.source.bridge:
             yield from _switched_problems(vif)
-            yield from openvswitch.external_ids_problems(vif)
+            yield from openvswitch.port_problems(vif)
         else:
             yield from vf_vlan_problems(vif)
-            if vif.external_ids:
-                yield Problem("$.external_ids", "needs source.bridge: they are on the representor's port")
-            if vif.port and vif.port.isolated:
-                yield Problem("$.port", "needs source.bridge: it is the representor's port that is isolated")
+            yield from refused(vif, self.name, dict.fromkeys(("port", "external_ids"), _PORTLESS))
 
     def interface(self, vif: VIF, context: Context) -> Interface:
         own = {} if vif.source.bridge else {"vlan": vif.vlan, "virtualport": vif.virtualport}
@@ -126,5 +125,5 @@ def _untouched_problems(vif: VIF) -> Iterator[Problem]:
     reason = "source.remote: the card's switch sets it" if vif.source.remote else "source.whole: nothing is set on it"
     message = f"not supported with {reason}"
     ours = ("target", "link_state", "trust_guest_rx_filters") if vif.source.whole else ()
-    given = ((key, getattr(vif, key)) for key in ("vlan", "vf", "virtualport", "external_ids", "port", *ours))
+    given = ((key, getattr(vif, key)) for key in ("vlan", "vf", "virtualport", "port", *COLUMNS, *ours))
     return broken(*((value not in (None, FrozenMap(), NOT_ISOLATED), f"$.{key}", message) for key, value in given))

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from vifplug.errors import Problem
 from vifplug.model.bandwidth import Bandwidth, Limit
 from vifplug.model.codec import FrozenMap
-from vifplug.model.nic import NOT_ISOLATED
+from vifplug.model.nic import NOT_ISOLATED, PortOptions
 from vifplug.model.vif import VIF
 from vifplug.model.virtualport import OPENVSWITCH, VirtualPort
 from vifplug.model.vlan import Vlan
 from vifplug.plan.registry import OvsBridge, OvsPolicing, OvsPort, OvsQos, OvsVlan, osvif_qos_id
-from vifplug.types.base import Context
+from vifplug.types.base import COLUMNS, Context
 
 #: Neutron's trunk bridges: its trunk driver reads bridge_name from the ports on them
 _TRUNK_BRIDGE = "tbr-"
@@ -38,6 +38,8 @@ _RESERVED = {
     "ovn-installed": _OVN,
     "ovn-installed-ts": _OVN,
 }
+#: keys of other_config that a document must not set: Neutron's agent (ovs_neutron_agent.py, provision_local_vlan)
+_RESTORED = ("net_uuid", "network_type", "physical_network", "segmentation_id", "tag")
 
 
 def on_openvswitch(vif: VIF) -> bool:
@@ -57,6 +59,7 @@ def bridge(vif: VIF, context: Context) -> OvsBridge:
 
 def port(vif: VIF, context: Context, name: str) -> OvsPort:
     """Return the port ``name`` of ``vif``: VLAN, identity and, if requested, QoS and policing."""
+    options = vif.port_options or PortOptions()
     return OvsPort(
         name=name,
         owner=vif.id,
@@ -65,6 +68,10 @@ def port(vif: VIF, context: Context, name: str) -> OvsPort:
         initial=isolated(vif, context),
         protected=vif.port.isolated if vif.port else None,
         external_ids=external_ids(vif, context, vif.source.bridge),
+        other_config=FrozenMap(options.port),
+        interface_config=FrozenMap(options.interface),
+        ofport_request=vif.ofport_request,
+        awaited=vif.ofport_request is not None,  # else nobody knows which number it got
         qos=qos(vif.bandwidth),
         default_qos=default_qos(context, name),
         policing=policing(vif.bandwidth),
@@ -90,12 +97,14 @@ def isolated(vif: VIF, context: Context) -> OvsVlan | None:
 def own_bridge(vif: VIF, context: Context, tap_port: OvsPort) -> Iterator[OvsBridge | OvsPort]:
     """Yield the tap's port on a bridge of its own, and the patch to the VIF's bridge (os-vif: per_port_bridge).
 
-    Identity and VLAN are on the patch's end on the VIF's bridge; QoS and policing stay with the tap. The port that OVN
-    and Neutron see is ready before the guest's tap.
+    Identity, VLAN and what else is the port's are on the patch's end on the VIF's bridge; QoS, policing and the options
+    of the Interface stay with the tap. The port that OVN and Neutron see is ready before the guest's tap.
     """
     name, here, there = f"pb{vif.id[:12]}", f"pbp{vif.id}", f"ibp{vif.id}"
     yield OvsBridge(name=name, ensure=True, datapath_type=_datapath(vif, context), transient=True)
-    yield tap_port.replace(bridge=name, vlan=None, initial=None, protected=None, external_ids=FrozenMap())
+    moved = ("vlan", "initial", "protected", "external_ids", "other_config", "ofport_request", "awaited")
+    blank = OvsPort(name=tap_port.name, bridge=name)
+    yield tap_port.replace(bridge=name, **{key: getattr(blank, key) for key in moved})
     patch = OvsPort(name=here, owner=vif.id, bridge=name, role="patch", type="patch")
     yield patch.replace(options=FrozenMap({"peer": there}))
     yield patch.replace(
@@ -103,10 +112,7 @@ def own_bridge(vif: VIF, context: Context, tap_port: OvsPort) -> Iterator[OvsBri
         bridge=vif.source.bridge,
         role="integration",
         options=FrozenMap({"peer": here}),
-        vlan=tap_port.vlan,
-        initial=tap_port.initial,
-        protected=tap_port.protected,
-        external_ids=tap_port.external_ids,
+        **{key: getattr(tap_port, key) for key in moved},
     )
 
 
@@ -117,20 +123,30 @@ def _datapath(vif: VIF, context: Context) -> str | None:
 def switched_problems(vif: VIF) -> Iterator[Problem]:
     """Yield what the Open vSwitch port of ``source.bridge`` cannot have. Without a bridge it does not exist."""
     if vif.source.bridge is None:
-        for key in ("vlan", "virtualport", "external_ids", "port"):
+        for key in ("vlan", "virtualport", "port", *COLUMNS):
             if getattr(vif, key) not in (None, FrozenMap(), NOT_ISOLATED):
                 yield Problem(f"$.{key}", "needs source.bridge: without it vifplug manages no switch port")
         return
     if vif.virtualport and not on_openvswitch(vif):
         yield Problem("$.virtualport.type", f"expected openvswitch, got {vif.virtualport.type}")
-    yield from external_ids_problems(vif)
+    yield from port_problems(vif)
 
 
-def external_ids_problems(vif: VIF) -> Iterator[Problem]:
-    """Yield the keys of a document's external_ids that would replace vifplug's own."""
+def port_problems(vif: VIF) -> Iterator[Problem]:
+    """Yield what a port of Open vSwitch cannot have, and the keys that are vifplug's or another program's to set."""
     for key in vif.external_ids:
         if key in _RESERVED:
             yield Problem(f"$.external_ids.{key}", f"cannot be given: {_RESERVED[key]}")
+    for table, options in vars(vif.port_options or PortOptions()).items():
+        for key in options:
+            if key.startswith("vifplug-"):
+                yield Problem(f"$.port_options.{table}.{key}", f"cannot be given: {_MARK}")
+            elif table == "port" and key in _RESTORED:
+                reason = "Neutron's agent sets it, and restores the port's VLAN from it"
+                yield Problem(f"$.port_options.{table}.{key}", f"cannot be given: {reason}")
+    hybrid = getattr(vif.source, "hybrid", False)  # whose tap is on a Linux bridge
+    for name in vif.port.flags if vif.port and not hybrid else ():
+        yield Problem(f"$.port.{name}", "needs a Linux bridge: on Open vSwitch, the flows of the bridge decide it")
 
 
 def external_ids(vif: VIF, context: Context, bridge_name: str) -> FrozenMap[str, str | None]:

@@ -13,7 +13,7 @@ from vifplug.model.source import VhostUserSource
 from vifplug.model.vif import VIF
 from vifplug.plan.registry import OvsPort, Resource, VhostSocket
 from vifplug.types import adopted, openvswitch
-from vifplug.types.base import NO_VF, Context, Option, VIFType, nic_problems
+from vifplug.types.base import COLUMNS, NO_VF, Context, Option, VIFType, nic_problems
 
 #: what a vhost-user VIF without a model gets: it has no other frontend
 _MODEL = "virtio"
@@ -70,7 +70,7 @@ class VhostUserType(VIFType):
 
 
 def _port_problems(vif: VIF) -> Iterator[Problem]:
-    for key in ("virtualport", "external_ids", "port") if vif.source.adopted else ():
+    for key in ("virtualport", "port", *COLUMNS) if vif.source.adopted else ():
         if getattr(vif, key) not in (None, FrozenMap(), NOT_ISOLATED):
             yield Problem(f"$.{key}", "not supported with source.adopted: the ids of the port are its maker's")
     if vif.source.mode == "client" and vif.target not in (None, _basename(vif)):

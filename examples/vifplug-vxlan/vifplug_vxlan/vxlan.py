@@ -10,6 +10,7 @@ from vifplug.errors import Problem
 from vifplug.guest.interface import Interface
 from vifplug.model.codec import Model
 from vifplug.model.names import DeviceName
+from vifplug.model.nic import Port
 from vifplug.model.vif import VIF
 from vifplug.plan.registry import BridgePort, LowerDevice, Resource
 from vifplug.types.base import NO_VF, Context, Option, VIFType, nic_problems, target_problems
@@ -83,5 +84,4 @@ class Vxlan(VIFType):
         )
         yield tunnel
         yield tap(vif, context).replace(mtu=vif.mtu or context.options["mtu"])
-        isolated = vif.port.isolated if vif.port else None
-        yield BridgePort(name=vif.device, owner=vif.id, bridge=tunnel.bridge, isolated=isolated)
+        yield BridgePort(name=vif.device, owner=vif.id, bridge=tunnel.bridge, **vars(vif.port or Port()))

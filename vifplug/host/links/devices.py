@@ -118,7 +118,9 @@ class DeviceBackend(NetlinkBackend):
         user = 0 if after.user is None else after.user
         with tap.opened(after.name, multi_queue=after.multi_queue, user=user, group=after.group) as descriptor:
             sysctls.write(after.name, after.sysctls)
-            whole = LinkChange(alias=mark(after.owner), mac=after.mac, mtu=after.mtu, up=after.up or None)
+            whole = LinkChange(
+                alias=mark(after.owner), mac=after.mac, mtu=after.mtu, up=after.up or None, txqueuelen=after.txqueuelen
+            )
             self._netlink.set([(after.name, whole)])
             tap.persist(descriptor, after.name)
 
@@ -158,7 +160,8 @@ class DeviceBackend(NetlinkBackend):
             case Macvtap():
                 mode = {"IFLA_MACVTAP_MODE": _MODES[after.mode]}
                 lower = self._link(after.lower, after).index
-                return dataclasses.replace(born, link=lower, mac=after.mac, queues=after.queues, data=mode)
+                born = dataclasses.replace(born, mac=after.mac, queues=after.queues, txqueuelen=after.txqueuelen)
+                return dataclasses.replace(born, link=lower, data=mode)
         raise AssertionError(after)
 
     # -- changing -------------------------------------------------------------------------------------------------
@@ -171,7 +174,7 @@ class DeviceBackend(NetlinkBackend):
             group=0 if ours else None,
             kind="bridge" if isinstance(after, LinuxBridge) else None,
             data=_bridge_data(after, cast(LinuxBridge, before)) if isinstance(after, LinuxBridge) else {},
-            **{name: _new(before, after, name) for name in ("mac", "mtu", "up", "promiscuous")},
+            **{name: _new(before, after, name) for name in ("mac", "mtu", "up", "promiscuous", "txqueuelen")},
         )
         if _regains_ipv6(before, after):
             self._netlink.set([(name, LinkChange(mtu=after.mtu, up=False)) for name in after.links])
@@ -281,17 +284,18 @@ def _found(desired: Device, link: Link, links: Mapping[str, Link], others: Mappi
     found: dict[str, Any] = {"mtu": link.mtu, "up": link.up, "sysctls": sysctls.read(link.name, desired.sysctls)}
     match desired:
         case LibvirtTap():
-            found["mac"] = link.mac
+            found |= {"mac": link.mac, "txqueuelen": link.txqueuelen}
         case Tap():
             multi_queue = bool(link.data.get("IFLA_TUN_MULTI_QUEUE"))
             user, group = link.data.get("IFLA_TUN_OWNER"), link.data.get("IFLA_TUN_GROUP")
-            found |= {"mac": link.mac, "multi_queue": multi_queue, "user": user, "group": group}
+            found |= {"mac": link.mac, "txqueuelen": link.txqueuelen}
+            found |= {"multi_queue": multi_queue, "user": user, "group": group}
         case Macvtap():
             mode = _MODE_NAMES.get(link.data.get("IFLA_MACVTAP_MODE", ""), "none")
             # only if it is requested: the node is in a /dev that other network namespaces use as well
             user = None if desired.user is None else devnode.user(link.name, link.index)
-            found |= {"mac": link.mac, "queues": link.queues, "mode": mode, "user": user}
-            found["lower"] = below.name if below else "-"
+            found |= {"mac": link.mac, "txqueuelen": link.txqueuelen}
+            found |= {"queues": link.queues, "mode": mode, "user": user, "lower": below.name if below else "-"}
         case LinuxBridge():
             found |= {name: _bridge_value(link, name) for name in _BRIDGE_DATA}
     return desired.trusted(**found)

@@ -16,7 +16,13 @@ from vifplug.plan.steps import Observed
 
 # linux/if_bridge.h, BRIDGE_VLAN_INFO_*
 PVID, UNTAGGED, RANGE_BEGIN, RANGE_END = 0x2, 0x4, 0x8, 0x10
-_FLAGS = {"isolated": "IFLA_BRPORT_ISOLATED", "hairpin": "IFLA_BRPORT_MODE", "learning": "IFLA_BRPORT_LEARNING"}
+# linux/if_link.h, IFLA_BRPORT_*; broadcast and multicast frames have flags of their own (net/bridge/br_forward.c)
+_FLAGS = {
+    "isolated": "IFLA_BRPORT_ISOLATED",
+    "hairpin": "IFLA_BRPORT_MODE",
+    "learning": "IFLA_BRPORT_LEARNING",
+    "flood": "IFLA_BRPORT_UNICAST_FLOOD",
+}
 
 
 class BridgePortBackend(NetlinkBackend):

@@ -157,6 +157,7 @@ LINK = Table(
     IFLA_LINK=(5, _U32),
     IFLA_QDISC=(6, TEXT),
     IFLA_MASTER=(10, _U32),
+    IFLA_TXQLEN=(13, _U32),
     IFLA_LINKINFO=(18, _INFO),
     IFLA_IFALIAS=(20, TEXT),
     IFLA_VFINFO_LIST=(22, Many(IFLA_VF_INFO=(1, _VF))),
@@ -198,7 +199,12 @@ DATA = {
 }
 #: linux/if_link.h: IFLA_INFO_SLAVE_DATA, by IFLA_INFO_SLAVE_KIND
 PORT_DATA = {
-    "bridge": Table(IFLA_BRPORT_MODE=(4, _U8), IFLA_BRPORT_LEARNING=(8, _U8), IFLA_BRPORT_ISOLATED=(33, _U8)),
+    "bridge": Table(
+        IFLA_BRPORT_MODE=(4, _U8),
+        IFLA_BRPORT_LEARNING=(8, _U8),
+        IFLA_BRPORT_UNICAST_FLOOD=(9, _U8),
+        IFLA_BRPORT_ISOLATED=(33, _U8),
+    ),
 }
 #: linux/if_bridge.h: BRIDGE_VLANDB_*; the range is the last VLAN of several
 _VLAN = Table(BRIDGE_VLANDB_ENTRY_INFO=(1, _record("=HH", "flags vid")), BRIDGE_VLANDB_ENTRY_RANGE=(2, _U16))

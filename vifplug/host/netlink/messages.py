@@ -42,6 +42,7 @@ class Link:
     group: int = 0
     mac: str | None = None
     mtu: int = 0
+    txqueuelen: int = 0
     up: bool = False
     promiscuous: bool = False
     carrier: bool = False
@@ -71,6 +72,7 @@ class LinkChange:
 
     mac: str | None = None
     mtu: int | None = None
+    txqueuelen: int | None = None
     alias: str | None = None
     group: int | None = None
     up: bool | None = None
@@ -120,6 +122,7 @@ class Details(Mapping[str, Any]):
 _PLAIN = {
     "mac": "IFLA_ADDRESS",
     "mtu": "IFLA_MTU",
+    "txqueuelen": "IFLA_TXQLEN",
     "link": "IFLA_LINK",
     "master": "IFLA_MASTER",
     "alias": "IFLA_IFALIAS",

@@ -195,6 +195,8 @@ class _Verification:
             if state.ofport is None:
                 message = f"ovs-vswitchd gave it no OpenFlow port; see its log for bridge {port.subject.bridge}"
                 raise StepFailed(f"{subject}: {message}")
+            if port.subject.ofport_request not in (None, 0, state.ofport):
+                raise StepFailed(f"{subject}: {port.subject.numbered(state.ofport)}")
 
     def _await_flows(self, ports: Sequence[PlugPort]) -> None:
         """Wait for OVN's flows of ports that have a device. For the others it comes when their guests start."""

@@ -310,7 +310,7 @@ _strings = map_of(string, string)
 _COLUMNS: dict[str, Decode] = {
     **dict.fromkeys(("name", "type", "datapath_type"), string),
     **dict.fromkeys(("vlan_mode", "error", "ovs_version"), optional(string)),
-    **dict.fromkeys(("tag", "ofport", "mtu_request"), optional(integer)),
+    **dict.fromkeys(("tag", "ofport", "ofport_request", "mtu_request"), optional(integer)),
     **dict.fromkeys(("ingress_policing_rate", "ingress_policing_burst", "next_cfg"), integer),
     **dict.fromkeys(("external_ids", "other_config", "options"), _strings),
     **dict.fromkeys(("datapath_types", "iface_types"), set_of(string)),
@@ -388,11 +388,13 @@ def port(owner: str, role: str, found: tuple[Row, Row, str], qos: OvsQos) -> Ovs
         external_ids=FrozenMap(without(interface["external_ids"], OWNER, ROLE, *STATUS)),
         options=FrozenMap(interface["options"]),
         other_config=FrozenMap(row["other_config"]),
+        interface_config=FrozenMap(interface["other_config"]),
+        ofport_request=interface["ofport_request"] or 0,
         mtu_request=interface["mtu_request"] or 0,
         qos=qos,
         policing=OvsPolicing(rate=interface["ingress_policing_rate"], burst=interface["ingress_policing_burst"]),
         error=PortState.of(interface).error,
-        opened=interface["ofport"] not in (None, -1),
+        ofport=interface["ofport"],
     )
 
 

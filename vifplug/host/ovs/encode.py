@@ -183,6 +183,8 @@ def _interface_row(port: OvsPort) -> dict[str, Any]:
         "type": port.type,
         "external_ids": operations.as_map({**port.external_ids, **_mark(port)}),
         "options": operations.as_map(port.options),
+        "other_config": operations.as_map(port.interface_config),
+        "ofport_request": operations.as_optional(port.ofport_request or None),
         "mtu_request": operations.as_optional(port.mtu_request or None),
         "ingress_policing_rate": policing.rate,
         "ingress_policing_burst": policing.burst,

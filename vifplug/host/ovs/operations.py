@@ -25,7 +25,7 @@ STATUS = ("ovn-installed", "ovn-installed-ts")
 
 PORT = ["_uuid", "name", "tag", "vlan_mode", "trunks", "cvlans", "protected", "other_config", "qos"]
 INTERFACE = ["_uuid", "name", "type", "external_ids", "options", "mtu_request", "ofport", "error"]
-INTERFACE += ["ingress_policing_rate", "ingress_policing_burst"]
+INTERFACE += ["ingress_policing_rate", "ingress_policing_burst", "other_config", "ofport_request"]
 _STATE = ["name", "ofport", "error", "external_ids"]
 _QOS = ["_uuid", "type", "other_config", "external_ids", "queues"]
 _QUEUE = ["_uuid", "other_config"]

@@ -30,6 +30,8 @@ UserId = Annotated[int, between(0, 2**32 - 1)]
 #: of a VF, in Mbit/s (struct ifla_vf_rate)
 Rate = Annotated[int, between(0, 2**32 - 1)]
 Seconds = Annotated[int, between(0, 2**31 - 1)]
+#: IFLA_TXQLEN, in frames
+QueueLength = Annotated[int, between(0, 2**32 - 1)]
 
 
 @model
@@ -38,6 +40,7 @@ class Tap(Device):
 
     kind = "tap"
     mac: Mac | None = None
+    txqueuelen: QueueLength | None = resettable(1000)  # DEFAULT_TX_QUEUE_LEN: linux/netdevice.h
     multi_queue: bool = immutable(default=False)
     user: UserId | None = immutable(waits=True, default=0)
     group: UserId | None = immutable(waits=True, default=None)
@@ -50,6 +53,7 @@ class LibvirtTap(Device):
     kind = "libvirt-tap"
     ownership = Ownership.EXTERNAL
     mac: Mac | None = None
+    txqueuelen: QueueLength | None = resettable(1000)  # as of a Tap
 
 
 @model
@@ -63,6 +67,7 @@ class Macvtap(Device):
     lower: DeviceName = immutable()
     mode: Literal["vepa", "bridge", "private", "passthrough"] = immutable(default="vepa")
     mac: Mac | None = None
+    txqueuelen: QueueLength | None = resettable(500)  # TUN_READQ_SIZE: linux/if_tun.h
     queues: Annotated[int, between(1, 2**16 - 1)] | None = immutable(default=None)
     user: UserId | None = None
 
@@ -116,6 +121,8 @@ class BridgePort(Resource):
     isolated: bool | None = resettable(False)
     hairpin: bool | None = resettable(False)
     learning: bool | None = resettable(True)
+    #: unicast frames to addresses that the bridge does not know are sent to the port
+    flood: bool | None = resettable(True)
     #: all of the port's VLANs, by id; needs a bridge with vlan_filtering on
     vlans: tuple[BridgeVlan, ...] | None = resettable((BridgeVlan(id=1, pvid=True, untagged=True),))
 
@@ -141,6 +148,11 @@ class BridgePort(Resource):
         elif not bridge.vlan_filtering:
             hint = f"turn it on with 'ip link set dev {self.bridge} type bridge vlan_filtering 1'"
             yield HostNotReady(f"{message}: {hint}, which affects all of its ports")
+
+    def warnings(self, observed: Observation, made: Collection[str]) -> Iterator[str]:
+        if self.learning is False and self.flood is False:
+            message = f"{self} of VIF {self.owner} has neither learning nor flood: its guest gets no unicast frames"
+            yield f"{message} until the bridge has its MAC: run 'bridge fdb add MAC dev {self.name} master static'"
 
 
 @model

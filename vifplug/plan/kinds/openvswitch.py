@@ -139,7 +139,12 @@ class OvsPort(Resource):
     protected: bool | None = resettable(False)
     external_ids: FrozenMap[str, str | None] = FrozenMap()
     options: FrozenMap[str, str | None] = FrozenMap()
+    #: Port.other_config
     other_config: FrozenMap[str, str | None] = FrozenMap()
+    #: Interface.other_config
+    interface_config: FrozenMap[str, str | None] = FrozenMap()
+    #: Interface.ofport_request; 0: none
+    ofport_request: int | None = resettable(0)
     #: Interface.mtu_request, bytes; 0: none
     mtu_request: int | None = resettable(0)
     qos: OvsQos | None = resettable(OvsQos())
@@ -153,14 +158,19 @@ class OvsPort(Resource):
     #: Interface.error, or the meaning of an ofport of -1. Desired: empty, so that an error is a difference; None: the
     #: device may be created later
     error: str | None = ""
-    #: observed only: ovs-vswitchd has opened its device
-    opened: bool = uncompared(default=False, compare=False)
+    #: observed only: Interface.ofport; -1: ovs-vswitchd cannot open its device
+    ofport: int | None = uncompared(default=None, compare=False)
     #: observed only: another program gave the port's rows to another port or interface, as ``ovs-vsctl set`` can
     torn: bool = uncompared(default=False, compare=False)
 
     @property
     def attached_to(self) -> str | None:
         return self.name
+
+    @property
+    def opened(self) -> bool:
+        """Whether ovs-vswitchd has opened its device."""
+        return self.ofport not in (None, -1)
 
     def released(self) -> Resource | None:
         return self.replace(awaited=True)
@@ -181,9 +191,9 @@ class OvsPort(Resource):
             message = f"{self} of VIF {self.owner}: {own.resource.error}"
             yield Conflict(f"{message}: unplug the VIF, and plug it again", vif_id=self.owner, resource=str(self))
         switch = OvsSwitch.of(observed) if self.needs_more else None
-        if switch and self.vlan and self.vlan.cvlans and switch.vlan_limit == 1:
+        if switch and self._sees_one_tag(switch):
             message = f"{self} of VIF {self.owner}: vlan.cvlans need an Open vSwitch that looks at two tags of a frame"
-            hint = "run 'ovs-vsctl set Open_vSwitch . other_config:vlan-limit=2'"
+            hint = "run 'ovs-vsctl set Open_vSwitch . other_config:vlan-limit=2', then 'ovs-appctl revalidator/purge'"
             yield HostNotReady(f"{message}: {hint}", vif_id=self.owner, resource=str(self), path="$.vlan.cvlans")
         offered = switch.interface_types if switch and own is None else ()  # none: ovs-vswitchd has never run
         if offered and self._needs_dpdk and self.type not in offered:
@@ -194,6 +204,33 @@ class OvsPort(Resource):
     def drift(self, observed: Observation) -> Iterator[Difference]:
         if holders := self._holders(observed):
             yield Difference(self.owner, f"iface-id {self.iface_id}", "no other port", joined(holders, "and"))
+        if number := self._other_number(observed):
+            yield Difference(self.owner, f"{self}: ofport", self.ofport_request, number)
+        if (switch := OvsSwitch.of(observed)) and self._sees_one_tag(switch):
+            yield Difference(self.owner, "Open_vSwitch other_config:vlan-limit", 2, 1)
+
+    def warnings(self, observed: Observation, made: Collection[str]) -> Iterator[str]:
+        if number := self._other_number(observed):
+            yield f"{self} of VIF {self.owner}: {self.numbered(number)}"
+
+    def numbered(self, number: int) -> str:
+        """Return what it means that ovs-vswitchd gave it another number than the requested one, and what to do."""
+        return (
+            f"OpenFlow port {self.ofport_request} of bridge {self.bridge} is another port's, which requested it first, "
+            f"and this one got {number}: change ofport_request of one of them"
+        )
+
+    def _other_number(self, observed: Observation) -> int | None:
+        """Return the number that ovs-vswitchd gave it instead of the requested one; None if it gave that, or none."""
+        seen = observed.get(self.identity)
+        found = seen.resource if seen else None
+        if not isinstance(found, OvsPort) or not found.opened or found.ofport_request != self.ofport_request:
+            return None
+        return found.ofport if self.ofport_request not in (None, 0, found.ofport) else None
+
+    def _sees_one_tag(self, switch: OvsSwitch) -> bool:
+        """Return whether a switch looks at one tag of a frame, where the port's VLANs need two."""
+        return bool(self.vlan and self.vlan.cvlans) and switch.vlan_limit == 1
 
     def _holders(self, observed: Observation) -> tuple[str, ...]:
         """Return the ports of others that have the iface-id."""
@@ -212,7 +249,8 @@ class OvsPort(Resource):
 
     @property
     def claims(self) -> tuple[str, ...]:
-        return _claims(self.external_ids)
+        number = (f"OpenFlow port {self.ofport_request} of bridge {self.bridge}",) if self.ofport_request else ()
+        return (*_claims(self.external_ids), *number)
 
     @property
     def shapes(self) -> bool:
