@@ -15,7 +15,7 @@ VIFPLUG_TEST_GUEST ?= $(CURDIR)/.guest
 # The other releases of Debian that `make test-long` runs on.
 RELEASES ?= $(filter-out $(shell . /etc/os-release && echo "$$VERSION_CODENAME"),bookworm trixie)
 
-.PHONY: demo demo-guests test test-long lint types imports unit bench sample-config clean packages-demo packages-test kernel guest
+.PHONY: demo demo-guests test test-long lint types imports unit bench bench-compare sample-config clean packages-demo packages-test kernel guest
 .NOTPARALLEL:
 export PYTHON VIFPLUG_TEST_KERNEL VIFPLUG_TEST_GUEST
 
@@ -28,9 +28,11 @@ test: packages-test lint types imports unit
 unit: packages-test kernel guest $(INSTALLED)
 	$(AS_ROOT) $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup --no-loadscope-reorder $(TESTS)
 
-# What takes too long for every change: the laws on 2000 examples each, and everything on the other releases of Debian.
-test-long: packages-test $(INSTALLED)
+# What takes too long for every change: tests of minutes, the laws on 2000 examples each, and everything on the other
+# releases of Debian.
+test-long: packages-test kernel guest $(INSTALLED)
 	@tools/debian-packages long
+	$(AS_ROOT) VIFPLUG_TEST_LONG=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup -m long
 	$(AS_ROOT) VIFPLUG_TEST_EXAMPLES=2000 $(BIN)/python -m pytest --numprocesses $(JOBS) tests/property
 	@for release in $(RELEASES); do tools/debian-release "$$release" 'make demo && make test' || exit; done
 
@@ -44,8 +46,14 @@ types: $(INSTALLED)
 imports: $(INSTALLED)
 	$(BIN)/lint-imports --no-logo
 
+# The results are those of a machine that does nothing else.
 bench: packages-test $(INSTALLED)
-	@for file in benchmarks/*.py; do $(AS_ROOT) $(BIN)/python "$$file" || exit; done
+	@for name in verbs 'verbs --real --ports 0 --batch' command_start ovs_plug resolve pools; do \
+		$(AS_ROOT) $(BIN)/python benchmarks/$${name%% *}.py $$(echo "$$name " | cut -d' ' -f2-) || exit; done
+
+# make bench-compare REV=HEAD~1
+bench-compare: packages-test $(INSTALLED)
+	@$(AS_ROOT) $(BIN)/python benchmarks/compare.py $(REV)
 
 sample-config: $(INSTALLED)
 	$(BIN)/oslo-config-generator --config-file etc/vifplug/vifplug-config-generator.conf

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from tests.support.places import ROOT
-from tests.support.vm import SHARED, VARIABLE, Hardware, VirtualMachine
+from tests.support.vm import LONG, SHARED, VARIABLE, Hardware, VirtualMachine
 from vifplug.testing import MissingRequirement
 
 #: set inside: where to report to
@@ -154,7 +154,8 @@ class Session:
     def _job(self, nodes: Sequence[str]) -> str:
         option = self._config.option
         words = [f"--tb={option.tbstyle}", *["-v"] * option.verbose, *["--showlocals"] * option.showlocals]
-        environment = {REPORTS: SHARED / "reports", VARIABLE: os.environ.get(VARIABLE, ""), "PYTHONPATH": ROOT}
+        environment = {REPORTS: SHARED / "reports", "PYTHONPATH": ROOT}
+        environment |= {name: os.environ[name] for name in (VARIABLE, LONG) if name in os.environ}
         command = ["env", *(f"{name}={value}" for name, value in environment.items()), sys.executable, "-m", "pytest"]
         command += ["-p", __name__, "-p", "no:cacheprovider", "-o", f"faulthandler_timeout={_PATIENCE // 2}"]
         return f"cd {shlex.quote(str(self._config.rootpath))}\n{shlex.join([*command, *words, *nodes])}\n"

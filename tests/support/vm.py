@@ -23,6 +23,8 @@ from vifplug.testing.needs import require
 from vifplug.testing.scope import Scoped
 
 QEMU = "qemu-system-x86_64"
+#: the environment variable that has tests marked ``long`` run: `make test-long` sets it
+LONG = "VIFPLUG_TEST_LONG"
 VARIABLE = "VIFPLUG_TEST_KERNEL"
 #: where a job finds the directory that it shares with the outside
 SHARED = Path("/mnt")
