@@ -12,15 +12,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
-import socket
 import statistics
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+from standin import fill, instant_vswitchd
 
 from vifplug.host.ovs.backend import OvsBackend
 from vifplug.host.ovs.connection import OvsdbConnection
@@ -137,68 +136,12 @@ def measure(clients: list[Client]) -> dict[tuple[str, str], float]:
     return {key: statistics.median(values) for key, values in times.items()}
 
 
-def fill(ovs: PrivateOvs, count: int) -> None:
-    """Ports that are there already, made by vifplug in one batch."""
-    backend = OvsBackend(OvsSettings(connection=ovs.connection, wait="none", timeout=60), lambda device: None)
-    steps = [Step(None, OvsPort(name=f"f{n}", owner=str(uuid.uuid4()), bridge="br0")) for n in range(count)]
-    begun = time.perf_counter()
-    if steps:
-        backend.apply(steps, [])
-        print(f"{count} ports in one batch: {(time.perf_counter() - begun) * 1000 / count:.3f} ms a port\n")
-    backend.close()
-
-
 def report(count: int, medians: dict[tuple[str, str], float]) -> None:
     print(f"{count} ports there     plug ms  x raw   unplug ms  x raw")
     for name in dict.fromkeys(name for name, _ in medians):
         cells = [(medians[name, verb], medians[name, verb] / medians["raw", verb]) for verb in ("plug", "unplug")]
         print(f"{name:16}" + "".join(f"{each:12.2f} {ratio:6.1f}" for each, ratio in cells))
     print()
-
-
-@contextmanager
-def instant_vswitchd(path: str) -> Iterator[None]:
-    """A stand-in for ovs-vswitchd, in a process of its own: every interface gets ofport 1, cur_cfg follows next_cfg."""
-    process = multiprocessing.get_context("spawn").Process(target=_apply_at_once, args=[path], daemon=True)
-    process.start()
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.join()
-
-
-def _apply_at_once(path: str) -> None:
-    line = socket.socket(socket.AF_UNIX)
-    line.connect(path)
-    watched = {
-        "Open_vSwitch": {"columns": ["next_cfg"], "select": {"initial": True, "modify": True}},
-        "Interface": {
-            "columns": ["name"],
-            "select": {"initial": False, "insert": True, "modify": False, "delete": False},
-        },
-    }
-    line.sendall(json.dumps({"method": "monitor", "params": ["Open_vSwitch", None, watched], "id": 0}).encode())
-    text, decode = "", json.JSONDecoder().raw_decode
-    while data := line.recv(1 << 20).decode():
-        text += data
-        while text:
-            try:
-                message, end = decode(text)
-            except ValueError:
-                break
-            text = text[end:].lstrip()
-            tables = message["params"][1] if "method" in message else message["result"] if message["id"] == 0 else {}
-            if operations := list(_answers(tables)):
-                request = {"method": "transact", "params": ["Open_vSwitch", *operations], "id": 1}
-                line.sendall(json.dumps(request).encode())
-
-
-def _answers(tables: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for row in tables.get("Interface", {}):
-        yield {"op": "update", "table": "Interface", "where": [["_uuid", "==", ["uuid", row]]], "row": {"ofport": 1}}
-    for change in tables.get("Open_vSwitch", {}).values():
-        yield {"op": "update", "table": "Open_vSwitch", "where": [], "row": {"cur_cfg": change["new"]["next_cfg"]}}
 
 
 def main() -> None:
@@ -209,7 +152,7 @@ def main() -> None:
     for count in arguments.ports:
         with PrivateOvs(vswitchd=False) as ovs:
             ovs.ctl("--no-wait", "add-br", "br0")
-            fill(ovs, count)
+            fill(str(ovs.socket), "br0", count)
             with instant_vswitchd(str(ovs.socket)):
                 clients = [make(ovs, arguments.samples) for make in (raw, vifplug, stock, vsctl)]
                 report(count, measure(clients))
