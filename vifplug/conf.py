@@ -23,7 +23,7 @@ from typing import Any
 from oslo_config import cfg
 from oslo_config import types as kinds
 
-from vifplug.errors import InvalidConfig, NotPermitted
+from vifplug.errors import InvalidConfig, NotPermitted, restated
 from vifplug.host.ovs.settings import OvsSettings
 from vifplug.model.codec import FrozenMap, described, joined
 from vifplug.model.names import matching, parse_device, parse_pci
@@ -292,11 +292,14 @@ def load(config_files: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> c
     try:
         conf(arguments(config_files, config_dirs), project=PROJECT, prog=PROJECT)
     except cfg.ConfigFilesPermissionDeniedError as error:
-        raise NotPermitted(f"configuration: {_sentence(error)}; run as a user who may read it") from error
+        message = f"configuration: {_sentence(error)}; run as a user who may read it"
+        raise NotPermitted(message, path=_file_of(error)) from error
     except (cfg.Error, OSError, UnicodeDecodeError) as error:
-        raise InvalidConfig(f"configuration: {_unread(error, config_files, config_dirs)}") from error
+        sentence, path = _unread(error, config_files, config_dirs)
+        raise InvalidConfig(f"configuration: {sentence}", path=path) from error
     except SystemExit as error:  # oslo.config takes [DEFAULT] shell_completion for an argument of the command
-        raise InvalidConfig("configuration: [DEFAULT] shell_completion: remove it, it is for a command line") from error
+        option = "[DEFAULT] shell_completion"
+        raise InvalidConfig(f"configuration: {option}: remove it, it is for a command line", option=option) from error
     register(conf)
     return conf
 
@@ -309,10 +312,10 @@ def register(conf: cfg.ConfigOpts, types: Iterable[Kind] = ()) -> None:
 
 def enabled_types(conf: cfg.ConfigOpts) -> tuple[str, ...] | None:
     """Return the names of the VIF types that may be used; None: all. Raises InvalidConfig."""
-    problems: list[str] = []
+    problems: list[InvalidConfig] = []
     found = _value(conf, OWN, next(each for each in OPTIONS if each.dest == "enabled_types"), problems)
     if problems:
-        raise InvalidConfig(problems[0])
+        raise problems[0]
     return None if found is None else tuple(found)
 
 
@@ -322,12 +325,12 @@ def settings(conf: cfg.ConfigOpts, types: Iterable[Kind] = ()) -> Config:
     Raises:
         InvalidConfig: a value is not allowed; the error names every such option.
     """
-    types, problems = tuple(types), list[str]()
+    types, problems = tuple(types), list[InvalidConfig]()
     own, ovs, *others = [
         {option.dest: _value(conf, group, option, problems) for option in options} for group, options in _groups(types)
     ]
     if problems:
-        raise InvalidConfig("; ".join(problems))
+        raise restated(problems[0], "; ".join(map(str, problems)))
     every = own | ovs
     return Config(
         state_path=own["state_path"],
@@ -379,15 +382,15 @@ def arguments(config_files: Iterable[str], config_dirs: Iterable[str]) -> list[s
     return files + [word for path in config_dirs for word in ("--config-dir", path)]
 
 
-def _unread(error: Exception, config_files: Iterable[str], config_dirs: Iterable[str]) -> str:
-    """Return what is wrong with a configuration that could not be read, with the name of the file."""
+def _unread(error: Exception, config_files: Iterable[str], config_dirs: Iterable[str]) -> tuple[str, str | None]:
+    """Return what is wrong with a configuration that could not be read, with the name of the file; and the file."""
     if isinstance(error, OSError):
-        return f"{error.filename} cannot be read: {error.strerror}"
+        return f"{error.filename} cannot be read: {error.strerror}", error.filename
     if not isinstance(error, UnicodeDecodeError):
-        return _sentence(error)
+        return _sentence(error), _file_of(error)
     paths = [*(config_files or cfg.find_config_files(PROJECT)), *_inside(config_dirs or cfg.find_config_dirs(PROJECT))]
-    wrong = next((path for path in paths if _is_odd(path)), "a file")
-    return f"{wrong} is not UTF-8 text: byte {error.start} is 0x{error.object[error.start]:02x}"
+    wrong = next((path for path in paths if _is_odd(path)), None)
+    return f"{wrong or 'a file'} is not UTF-8 text: byte {error.start} is 0x{error.object[error.start]:02x}", wrong
 
 
 def _is_odd(path: str) -> bool:
@@ -399,6 +402,13 @@ def _is_odd(path: str) -> bool:
     return False
 
 
+def _file_of(error: Exception) -> str | None:
+    """Return the file or directory that could not be read, as oslo.config names it."""
+    files: list[str] = [*getattr(error, "config_files", ())]
+    files += [found for name in ("config_file", "config_dir") if (found := getattr(error, name, None))]
+    return files[0] if files else None
+
+
 def _sentence(error: Exception) -> str:
     return " ".join(str(error).split()).rstrip(".")
 
@@ -406,8 +416,8 @@ def _sentence(error: Exception) -> str:
 # -- values and their problems ------------------------------------------------------------------------------------
 
 
-def _value(conf: cfg.ConfigOpts, group: str, option: cfg.Opt, problems: list[str]) -> Any:
-    """Return the value of an option; if it is not allowed, return None and add a sentence to ``problems``."""
+def _value(conf: cfg.ConfigOpts, group: str, option: cfg.Opt, problems: list[InvalidConfig]) -> Any:
+    """Return the value of an option; if it is not allowed, return None and add the error to ``problems``."""
     try:
         value = conf[group][option.dest]
         if isinstance(value, float) and math.isnan(value):  # which passes every comparison with a bound
@@ -416,24 +426,25 @@ def _value(conf: cfg.ConfigOpts, group: str, option: cfg.Opt, problems: list[str
             raise ValueError(value)
         return value
     except (ValueError, cfg.Error, RecursionError) as error:  # the last two: $name in a value, which may name itself
-        value, place = _as_written(conf, group, option)
+        value, place, path = _as_written(conf, group, option)
         reason = f"expected {allowed(option)}" if isinstance(error, ValueError) else _SUBSTITUTION
-        problems.append(f"[{group}] {option.name}: {reason}, got {described(value)}{place}")
+        name = f"[{group}] {option.name}"
+        problems.append(InvalidConfig(f"{name}: {reason}, got {described(value)}{place}", option=name, path=path))
         return None
 
 
 _SUBSTITUTION = "expected $$ for a dollar sign, or $name with the name of another option that has a value"
 
 
-def _as_written(conf: cfg.ConfigOpts, group: str, option: cfg.Opt) -> tuple[str | None, str]:
-    """Return the string of an option and where it is from. It is parsed again: oslo.config keeps neither."""
+def _as_written(conf: cfg.ConfigOpts, group: str, option: cfg.Opt) -> tuple[str | None, str, str | None]:
+    """Return the string of an option where it is from, in words, and its file. It is parsed again: oslo.config keeps neither."""
     variable = f"OS_{group.upper()}__{option.dest.upper()}"  # as oslo_config.sources names it; it precedes the files
     if variable in os.environ:
-        return os.environ[variable], f" in the environment variable {variable}"
+        return os.environ[variable], f" in the environment variable {variable}", None
     for path in reversed(_files(conf)):
         if values := [each for key, each in _written(path).get(group, {}).items() if _spelt(key) == option.dest]:
-            return values[-1][-1], f" in {path}"
-    return None, ""
+            return values[-1][-1], f" in {path}", path
+    return None, "", None
 
 
 def has_log_options(conf: cfg.ConfigOpts) -> bool:

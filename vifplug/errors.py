@@ -41,7 +41,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeVar
+
+E = TypeVar("E", bound="VifplugError")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -77,9 +79,10 @@ class VifplugError(Exception):
     vif_ids: tuple[str, ...] = ()
     #: the resource or other object that the error is about, such as ``tap tap0`` or ``device eth0``
     resource: str | None = None
-    #: who has it: the id of a VIF or of a guest
+    #: who has it: the id of a VIF or of a guest (of several VIFs all ids, separated by commas); another owner in words,
+    #: such as ``bridge br0``
     holder: str | None = None
-    #: the option of the configuration, such as ``[vifplug] state_path``
+    #: the option of the configuration that is wrong, or with which to avoid the error: ``[vifplug] state_path``
     option: str | None = None
     #: the path in the document, such as ``$.vlan``, or the path of a file
     path: str | None = None
@@ -99,6 +102,10 @@ class VifplugError(Exception):
         self.vif_id, self.vif_ids = vif_id, tuple(vif_ids)
         self.resource, self.holder, self.option, self.path = resource, holder, option, path
         self.retryable = type(self).retryable if retryable is None else retryable
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle any subclass, whatever its ``__init__`` takes: agents pass errors between processes."""
+        return _unpickled, (type(self), self.args), self.__dict__
 
 
 class InvalidRequest(VifplugError):
@@ -257,23 +264,43 @@ def _worded(problems: tuple[Problem, ...]) -> list[str]:
     return [*words, f"{left} more problems"] if left > 0 else words
 
 
+#: what an error can be about, as attributes
+_DATA = ("vif_id", "vif_ids", "resource", "holder", "option", "path")
+
+
 @contextlib.contextmanager
-def about(
-    *, vif_id: str | None = None, vif_ids: Iterable[str] = (), resource: str | None = None, holder: str | None = None
+def about(  # noqa: PLR0913 - one keyword for each attribute
+    *,
+    vif_id: str | None = None,
+    vif_ids: Iterable[str] = (),
+    resource: str | None = None,
+    holder: str | None = None,
+    option: str | None = None,
+    path: str | None = None,
 ) -> Iterator[None]:
     """Say of an error that leaves the ``with`` what it is about, as far as the error itself does not say so."""
     try:
         yield
     except VifplugError as error:
-        fill(error, vif_id=vif_id, resource=resource, holder=holder)
-        error.vif_ids = error.vif_ids or tuple(vif_ids)
+        known = VifplugError(vif_id=vif_id, vif_ids=vif_ids, resource=resource, holder=holder, option=option, path=path)
+        fill(error, known)
         raise
 
 
-def fill(
-    error: VifplugError, *, vif_id: str | None = None, resource: str | None = None, holder: str | None = None
-) -> None:
-    """Say what an error is about, as far as the error itself does not say so."""
-    error.vif_id = error.vif_id or vif_id or None
-    error.resource = error.resource or resource
-    error.holder = error.holder or holder
+def fill(error: E, other: VifplugError) -> E:
+    """Say of an error what ``other`` is about, as far as the error itself does not say so, and return it."""
+    for name in _DATA:
+        if not getattr(error, name) and (value := getattr(other, name)):
+            setattr(error, name, value)
+    return error
+
+
+def restated(error: E, sentence: str) -> E:
+    """Return an error of the same class about the same things, with another sentence."""
+    return fill(type(error)(sentence, retryable=error.retryable), error)
+
+
+def _unpickled(cls: type[VifplugError], args: tuple[object, ...]) -> VifplugError:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    return error

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 
 from stevedore.named import NamedExtensionManager
 
-from vifplug.errors import BrokenPlugin, InvalidConfig, InvalidDocument, Missing, UnknownType, Unsupported
+from vifplug.errors import BrokenPlugin, InvalidConfig, InvalidDocument, Missing, UnknownType, Unsupported, about
 from vifplug.guest import capabilities
 from vifplug.guest.interface import Interface
 from vifplug.host.backend import Backend
@@ -73,20 +73,25 @@ class TypeRegistry:
         """
         found = entry_points(TYPES, "VIF type")
         if missing := sorted(set(enabled or ()) - found.keys()):
-            raise InvalidConfig(f"[vifplug] enabled_types has {joined(missing)}; installed: {joined(found)}")
+            option = "[vifplug] enabled_types"
+            raise InvalidConfig(f"{option} has {joined(missing)}; installed: {joined(found)}", option=option)
         self._found = {name: point for name, point in found.items() if enabled is None or name in enabled}
         self._loaded: dict[str, VIFType] = {}
 
     def get(self, name: str) -> VIFType:
         """Return the type of that name. Raises UnknownType if it is not installed, or cannot be loaded."""
         if name not in self._loaded:
-            if name not in self._found:
-                raise UnknownType(f"type {name!r} is unknown (expected {joined(sorted(self._found))})")
-            try:
-                self._loaded[name] = load_type(self._found[name])
-            except BrokenPlugin as error:
-                raise UnknownType(f"type {name!r} cannot be used: {error}") from error
+            with about(resource=f"type {name}"):
+                self._loaded[name] = self._load(name)
         return self._loaded[name]
+
+    def _load(self, name: str) -> VIFType:
+        if name not in self._found:
+            raise UnknownType(f"type {name!r} is unknown (expected {joined(sorted(self._found))})")
+        try:
+            return load_type(self._found[name])
+        except BrokenPlugin as error:
+            raise UnknownType(f"type {name!r} cannot be used: {error}") from error
 
     def bind(self, vif: VIF) -> tuple[VIFType, VIF]:
         """Return the VIF's type, and the VIF with its ``source`` as the type's own model.
@@ -127,13 +132,15 @@ class FactPlugins:
 
     def __call__(self, name: str, key: str) -> Any:
         """See `vifplug.plan.facts.Facts.look`."""
-        look = self._get(name)
-        try:
-            return look(key)
-        except (Exception, SystemExit) as error:  # a third-party function can raise anything
-            if is_for_the_operator(error):
-                raise
-            raise BrokenPlugin(f"{origin(self._found[name])} could not look up {key!r}: {message(error)}") from error
+        with about(resource=f"look-up {name}"):
+            look = self._get(name)
+            try:
+                return look(key)
+            except (Exception, SystemExit) as error:  # a third-party function can raise anything
+                if is_for_the_operator(error):
+                    raise
+                sentence = f"{origin(self._found[name])} could not look up {key!r}: {message(error)}"
+                raise BrokenPlugin(sentence) from error
 
     def _get(self, name: str) -> Callable[[str], Any]:
         if name not in self._found:
@@ -172,9 +179,8 @@ def entry_points(namespace: str, what: str) -> dict[str, EntryPoint]:
     for point in manager.list_entry_points():
         other = found.setdefault(point.name, point)
         if other.value != point.value:
-            raise InvalidConfig(
-                f"{what} {point.name!r} comes from both {origin(other)} and {origin(point)}: uninstall one of them"
-            )
+            sentence = f"comes from both {origin(other)} and {origin(point)}: uninstall one of them"
+            raise InvalidConfig(f"{what} {point.name!r} {sentence}", resource=f"{what} {point.name}")
     return found
 
 
@@ -245,7 +251,8 @@ def _answer(kind: VIFType, vif: VIF, name: str, ask: Callable[[], T]) -> T:
         if type(kind).__module__.startswith("vifplug.") or is_for_the_operator(error):
             raise  # in a type of vifplug, any other exception is a bug in vifplug
         where = f"{type(kind).__module__}:{type(kind).__qualname__}"
-        raise BrokenPlugin(f"type {kind.name} ({where}) failed in {name} for VIF {vif.id}: {message(error)}") from error
+        sentence = f"type {kind.name} ({where}) failed in {name} for VIF {vif.id}: {message(error)}"
+        raise BrokenPlugin(sentence, vif_id=vif.id, resource=f"type {kind.name}") from error
 
 
 # -- backends -----------------------------------------------------------------------------------------------------
@@ -290,7 +297,7 @@ class BackendFactory:
     def __call__(self) -> Backend:
         """Return the backend. Raises BrokenPlugin if it cannot be used."""
         if self.problem:
-            raise BrokenPlugin(self.problem)
+            raise BrokenPlugin(self.problem, resource=f"resource kind {self._kind}")
         return IsolatedBackend(self._loaded[0], origin(self.point))
 
 

@@ -266,9 +266,22 @@ def test_one_wrong_port_of_a_batch_leaves_nothing(door: OvsBackend, ovs: Private
     before = rows(ovs)
     done: list[Step] = []
     good, bad = port(**FULL), port(vlan=OvsVlan(tag=5000))
-    with pytest.raises(errors.InvalidRequest, match=f"{bad.name}.*5000 is not in the valid range"):
+    with pytest.raises(errors.InvalidRequest, match=f"{bad.name}.*5000 is not in the valid range") as caught:
         door.apply([Step(None, good), Step(None, bad)], done)
+    assert about(caught.value) == (bad.owner, str(bad), None)
     assert done == [] and rows(ovs) == before
+
+
+def test_a_port_that_does_not_work_is_named_among_those_of_its_batch(door: OvsBackend, ovs: PrivateOvs) -> None:
+    before = rows(ovs)
+    good, bad = port(), port(type="nonsense")
+    with pytest.raises(errors.StepFailed, match="on bridge br0 does not work.*; it was rolled back") as caught:
+        door.apply([Step(None, good), Step(None, bad)], [])
+    assert about(caught.value) == (bad.owner, str(bad), None) and rows(ovs) == before
+
+
+def about(error: errors.VifplugError) -> tuple[str | None, str | None, str | None]:
+    return error.vif_id, error.resource, error.holder
 
 
 def test_a_port_gets_another_name(door: OvsBackend) -> None:
@@ -346,8 +359,10 @@ def test_a_bridge_that_is_missing_is_named(door: OvsBackend) -> None:
 def test_a_port_of_another_vif_is_a_conflict_that_names_it(door: OvsBackend) -> None:
     mine, theirs = port("same0"), port("same0", bridge="br1")
     reach(door, theirs)
-    with pytest.raises(errors.Conflict, match=f"same0 for VIF {mine.owner}.*bridge br1.*VIF {theirs.owner}"):
+    match = f"same0 for VIF {mine.owner}.*bridge br1.*VIF {theirs.owner}"
+    with pytest.raises(errors.Conflict, match=match) as caught:
         reach(door, mine)
+    assert about(caught.value) == (mine.owner, str(mine), theirs.owner)
     assert found(door, mine) is None and found(door, theirs) is not None
     unplug(door, theirs)
 

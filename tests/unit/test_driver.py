@@ -360,7 +360,7 @@ def test_every_error_carries_its_data(bench: Bench) -> None:
     third = ID.replace("9c4e", "aaaa")
     failures: list[tuple[list[VIF], tuple[str | None, tuple[str, ...], str | None, str | None]]] = [
         ([vif(), twin], (OTHER, (ID, OTHER), f"iface-id {ID}", ID)),
-        ([vif(), vif(id=third, target="tapgone")], (third, (ID, third), "tap tapgone", None)),
+        ([vif(), vif(id=third, target="tapgone")], (third, (ID, third), "tap tapgone", "somebody's")),
     ]
     for batch, data in failures:
         with pytest.raises(errors.Conflict) as caught:

@@ -133,7 +133,7 @@ def read_bytes(path: str) -> bytes:
         with open(0 if path == STDIN else path, "rb", closefd=path != STDIN) as file:
             content = file.read(_LARGEST + 1)
     except OSError as error:
-        raise InvalidRequest(f"cannot be read: {error.strerror}") from error
+        raise InvalidRequest(f"cannot be read: {error.strerror}", path=path) from error
     if len(content) > _LARGEST:
         raise InvalidRequest(f"not a VIF document: longer than {_LARGEST >> 20} MiB")
     return content

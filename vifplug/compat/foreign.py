@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vifplug import plugins
-from vifplug.errors import BrokenPlugin, Missing, StepFailed
+from vifplug.errors import BrokenPlugin, Missing, StepFailed, about
 from vifplug.host.isolated import message
 from vifplug.model.codec import joined
 
@@ -32,7 +32,7 @@ def load(name: str, config_file: str | None = None) -> Any:
         Missing: the plugin, os-vif or the configuration file does not exist.
         BrokenPlugin: it cannot be loaded.
     """
-    with _loading:
+    with _loading, about(resource=f"os-vif plugin {name}"):
         return _load(name, config_file)
 
 
@@ -62,7 +62,8 @@ def describe(name: str) -> Any:
     try:
         return plugin.describe()
     except Exception as error:  # a third party's plugin can raise anything
-        raise BrokenPlugin(f"os-vif plugin {name} cannot be described: {message(error)}") from error
+        sentence = f"os-vif plugin {name} cannot be described: {message(error)}"
+        raise BrokenPlugin(sentence, resource=f"os-vif plugin {name}") from error
 
 
 def call(plugin: Any, verb: str, vif: Any, instance_info: Any) -> None:
@@ -70,7 +71,8 @@ def call(plugin: Any, verb: str, vif: Any, instance_info: Any) -> None:
     try:
         getattr(plugin, verb)(vif, instance_info)
     except Exception as error:  # a third party's plugin can raise anything
-        raise StepFailed(f"os-vif plugin {vif.plugin} failed to {verb} VIF {vif.id}: {message(error)}") from error
+        sentence = f"os-vif plugin {vif.plugin} failed to {verb} VIF {vif.id}: {message(error)}"
+        raise StepFailed(sentence, vif_id=vif.id, resource=f"os-vif plugin {vif.plugin}") from error
 
 
 def _configure(config_file: str | None) -> None:
@@ -81,5 +83,6 @@ def _configure(config_file: str | None) -> None:
     if config_file is None or "config_file" in cfg.CONF:
         return
     if not Path(config_file).is_file():
-        raise Missing(f"[vifplug_os_vif] config_file: {config_file} does not exist")
+        option = "[vifplug_os_vif] config_file"
+        raise Missing(f"{option}: {config_file} does not exist", option=option, path=config_file)
     cfg.CONF(["--config-file", config_file], project=NAMESPACE)

@@ -58,7 +58,7 @@ def vifplugs(config_files: tuple[str, ...], settings: Mapping[str, Any]) -> cfg.
             theirs = next(each for each, ours in TABLE.items() if ours == name)
             [option] = [each for each in conf.OVS_OPTIONS if each.dest == name]
             message = f"[{GROUP}] {theirs}: expected {conf.allowed(option)}, got {value!r}"
-            raise InvalidConfig(message) from error
+            raise InvalidConfig(message, option=f"[{GROUP}] {theirs}") from error
     return own
 
 

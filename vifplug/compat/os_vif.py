@@ -16,7 +16,7 @@ from os_vif import exception, objects
 
 from vifplug.compat import foreign, leftovers, options, plain, translate
 from vifplug.compat.driver import OsVifDriver
-from vifplug.errors import BrokenPlugin, Busy, Conflict, Held, NotPlugged, PoolExhausted, VifplugError
+from vifplug.errors import BrokenPlugin, Busy, Conflict, Held, NotPlugged, PoolExhausted, VifplugError, about
 from vifplug.model.vif import VIF
 
 __all__ = ["exception", "host_info", "initialize", "objects", "plug", "unplug"]
@@ -189,7 +189,8 @@ def _unplug_foreign(driver: OsVifDriver, vif: Any, info: Any) -> None:
 def _raised_as(kind: Any, verb: str, vif: Any) -> Iterator[None]:
     """Log an error of vifplug, and raise os-vif's instead."""
     try:
-        yield
+        with about(vif_id=getattr(vif, "id", None)):
+            yield
     except VifplugError as error:
         _log.error("failed to %s %s: %s", verb, translate.describe(vif), error)
         raise kind(vif=vif, err=error) from error

@@ -14,11 +14,13 @@ from typing import Any, ClassVar, cast
 
 from vifplug.compat import foreign
 from vifplug.compat.plugin_type import PluggedByOsVif
-from vifplug.errors import InvalidRequest, PartlyDone, StoreFailed, VifplugError
+from vifplug.errors import InvalidRequest, PartlyDone, StoreFailed, VifplugError, fill
 from vifplug.host.netlink.client import Netlink
 from vifplug.host.stepwise import StepwiseBackend
 from vifplug.plan.registry import Identity, Resource
 from vifplug.plan.steps import Observed
+
+_OPTION = "[vifplug_os_vif] run_dir"
 
 
 class PluginBackend(StepwiseBackend):
@@ -45,7 +47,7 @@ class PluginBackend(StepwiseBackend):
             try:
                 self.remove(desired)
             except VifplugError as another:
-                raise PartlyDone(f"{error}; unplugging failed as well: {another}", [left]) from error
+                raise fill(PartlyDone(f"{error}; unplugging failed as well: {another}", [left]), error) from error
             raise
 
     def change(self, before: Resource, after: Resource) -> None:
@@ -104,8 +106,10 @@ def _written(desired: PluggedByOsVif) -> Iterator[None]:
         yield
     except OSError as error:
         raise StoreFailed(
-            f"the mark of VIF {desired.owner} in {desired.run_dir} cannot be used: {error.strerror}: "
-            "see [vifplug_os_vif] run_dir"
+            f"the mark of VIF {desired.owner} in {desired.run_dir} cannot be used: {error.strerror}: see {_OPTION}",
+            vif_id=desired.owner,
+            option=_OPTION,
+            path=desired.run_dir,
         ) from error
 
 

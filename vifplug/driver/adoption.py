@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vifplug.driver.engine import Engine, Job, check_distinct
-from vifplug.errors import Conflict, Missing, Unsupported
+from vifplug.errors import Conflict, Missing, Unsupported, about
 from vifplug.model.vif import VIF
 from vifplug.plan import preconditions, steps
 from vifplug.plan.registry import Identity, Ownership, Resource
-from vifplug.plan.steps import Difference, Observation
+from vifplug.plan.steps import Difference, Observation, Observed
 
 if TYPE_CHECKING:
     from vifplug.host.host import Host
@@ -73,17 +73,22 @@ def adopt(jobs: Sequence[Job], engine: Engine, *, dry_run: bool = False) -> list
 
 
 def _check(job: Job, observed: Observation) -> None:
-    vif_id = job.vif.id
     if job.former and any(each.ownership is Ownership.OWNED for each in job.former.resources):
-        raise Conflict(f"VIF {vif_id} was plugged by vifplug: libvirt has created nothing to adopt")
+        message = f"VIF {job.vif.id} was plugged by vifplug: libvirt has created nothing to adopt"
+        raise Conflict(message, vif_id=job.vif.id, holder="vifplug")
     for resource in job.desired:
-        if resource.ownership is Ownership.OWNED:
-            raise Unsupported((), f"VIF {vif_id} cannot be adopted: vifplug creates {resource}; plug the VIF")
-        seen = observed.get(resource.identity)
-        if seen is None:
-            raise Missing(f"{resource} of VIF {vif_id} does not exist: is the guest running on this host?")
-        if seen.foreign or seen.resource is None:
-            raise Conflict(f"{resource} cannot be adopted for VIF {vif_id}: got {seen.foreign}")
+        with about(vif_id=job.vif.id, resource=str(resource)):
+            _check_found(resource, observed.get(resource.identity), job.vif.id)
+
+
+def _check_found(resource: Resource, seen: Observed | None, vif_id: str) -> None:
+    if resource.ownership is Ownership.OWNED:
+        raise Unsupported((), f"VIF {vif_id} cannot be adopted: vifplug creates {resource}; plug the VIF")
+    if seen is None:
+        raise Missing(f"{resource} of VIF {vif_id} does not exist: is the guest running on this host?")
+    if seen.foreign or seen.resource is None:
+        message = f"{resource} cannot be adopted for VIF {vif_id}: got {seen.foreign}"
+        raise Conflict(message, holder=seen.foreign or None)
 
 
 def _kept(recorded: Mapping[Identity, Resource], observed: Observation) -> dict[Identity, Resource]:

@@ -18,6 +18,8 @@ from vifplug.model.network import Network
 #: every 1 to 10 ms), so it is read again the next time.
 _RACY = 0.1
 
+_OPTION = "[vifplug] networks_dir"
+
 #: the state of a file when it was read: device, inode, size, and times in nanoseconds
 _Stamp = tuple[int, int, int, int, int]
 
@@ -68,7 +70,8 @@ class NetworkDirectory:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise Missing(f"[vifplug] networks_dir, {self.path}, cannot be read: {error.strerror}") from error
+            sentence = f"{_OPTION}, {self.path}, cannot be read: {error.strerror}"
+            raise Missing(sentence, option=_OPTION, path=self.path) from error
         for name in names:
             if name.endswith(".xml") and not name.startswith("."):
                 path = os.path.join(self.path, name)
@@ -99,7 +102,8 @@ class StaticNetworks:
         self._networks = tuple(networks)
         names = [network.name for network in self._networks]
         if repeated := sorted({name for name in names if names.count(name) > 1}):
-            raise InvalidRequest(f"network {joined(repeated, 'and')} is given more than once: expected each name once")
+            message = f"network {joined(repeated, 'and')} is given more than once: expected each name once"
+            raise InvalidRequest(message, resource=f"network {repeated[0]}")
 
     def all(self) -> list[NetworkDefinition]:
         """Return every definition, by name."""
@@ -113,17 +117,18 @@ NetworkDefinitions = NetworkDirectory | StaticNetworks
 
 def get(definitions: NetworkDefinitions, name: str) -> Network:
     """Return the network of that name. Raises UnknownNetwork if its definition does not exist or has problems."""
-    known = definitions.all()
+    known, resource = definitions.all(), f"network {name}"
     named = [each for each in known if name and each.name == name]
     if named and named[0].network:
         return named[0].network
     if named:
-        raise UnknownNetwork(f"network {name} cannot be used: {named[0].place}: {named[0]}")
+        message = f"{resource} cannot be used: {named[0].place}: {named[0]}"
+        raise UnknownNetwork(message, resource=resource, path=named[0].place)
     defined = joined((each.name for each in known if each.network), "and")
-    message = f"network {name} is not defined on this host (defined: {defined})"
+    message = f"{resource} is not defined on this host (defined: {defined})"
     if nameless := [each.place for each in known if not each.name]:
         message += f"; {joined(nameless, 'and')} cannot be read: see `vifplug network validate`"
-    raise UnknownNetwork(message)
+    raise UnknownNetwork(message, resource=resource, path=nameless[0] if nameless else None)
 
 
 def from_text(text: bytes, place: str) -> NetworkDefinition:

@@ -29,6 +29,8 @@ from vifplug.errors import (
     PluginFailed,
     StepFailed,
     VifplugError,
+    about,
+    fill,
 )
 from vifplug.model.vif import VIF, Instance
 from vifplug.plan import preconditions, registry, steps
@@ -189,26 +191,30 @@ class Engine:
         preconditions.raise_unmet(_desired(jobs, settle=settle), observed)
         twins = {} if settle else self.mac_warnings(jobs)
         for job in jobs:
-            former, recorded = (job.former.resources, job.former.originals) if job.former else ((), {})
-            dropped = job.dropped()
-            job.warnings = (*preconditions.warnings(lasting(job.desired), observed), *twins.get(job.vif.id, ()))
-            shared = self._shared([*dropped, *preconditions.required(job.desired)])
-            job.desired = with_defaults(job.desired, observed, {each.name for each in shared})
-            stays = {each.name for each in shared if each.vif_id != job.vif.id} | _shares(job.desired)
-            _refuse_held(lasting(dropped), observed, job.vif.id)
-            job.originals = {**steps.originals(lasting(job.desired), observed), **recorded}
-            full = steps.with_former(job.desired, former, recorded)
-            job.intent = [*full, *dropped]
-            _refuse_other_mac(job, observed)
-            planned, kept = with_guests_mtu(full if settle else lasting(full), observed)
-            job.warnings += kept
-            job.plan = make_plan(
-                with_bridges_mtu(planned, observed),
-                lasting(former),
-                _left_to(stays, observed),
-                recorded,
-                interrupted=job.former is not None and job.former.is_interrupted,
-            )
+            with about(vif_id=job.vif.id):
+                self._plan(job, observed, twins.get(job.vif.id, ()), settle=settle)
+
+    def _plan(self, job: Job, observed: Observation, warnings: Iterable[str], *, settle: bool) -> None:
+        former, recorded = (job.former.resources, job.former.originals) if job.former else ((), {})
+        dropped = job.dropped()
+        job.warnings = (*preconditions.warnings(lasting(job.desired), observed), *warnings)
+        shared = self._shared([*dropped, *preconditions.required(job.desired)])
+        job.desired = with_defaults(job.desired, observed, {each.name for each in shared})
+        stays = {each.name for each in shared if each.vif_id != job.vif.id} | _shares(job.desired)
+        _refuse_held(lasting(dropped), observed, job.vif.id)
+        job.originals = {**steps.originals(lasting(job.desired), observed), **recorded}
+        full = steps.with_former(job.desired, former, recorded)
+        job.intent = [*full, *dropped]
+        _refuse_other_mac(job, observed)
+        planned, kept = with_guests_mtu(full if settle else lasting(full), observed)
+        job.warnings += kept
+        job.plan = make_plan(
+            with_bridges_mtu(planned, observed),
+            lasting(former),
+            _left_to(stays, observed),
+            recorded,
+            interrupted=job.former is not None and job.former.is_interrupted,
+        )
 
     def _shared(self, resources: Iterable[Resource]) -> list[Holding]:
         """Return which VIFs have what the resources share with others."""
@@ -362,10 +368,10 @@ class Engine:
             message = (
                 f"{str(error) or 'interrupted'}; not rolled back: {'; '.join(left)}; plug or unplug again to repair it"
             )
-            raise PartlyDone(message, left, vif_id=getattr(error, "vif_id", None)) from error
+            outcome = PartlyDone(message, left)
+            raise (fill(outcome, error) if isinstance(error, VifplugError) else outcome) from error
         if isinstance(error, VifplugError) and not isinstance(error, (Conflict, HostNotReady, StepFailed)):
-            message = f"{error}; all changes were rolled back"
-            raise StepFailed(message, vif_id=error.vif_id, resource=error.resource, holder=error.holder) from error
+            raise fill(StepFailed(f"{error}; all changes were rolled back"), error) from error
 
     def _attempt_cut_short(self, planned: Iterable[Step]) -> list[str]:
         """Undo steps that may have been taken in part; return what could not be undone."""
@@ -386,10 +392,10 @@ class Engine:
         done: list[Step] = []
         try:
             self._host.apply(taken, done)
-        except VifplugError:
+        except VifplugError as error:
             if left := self._attempt(step for step in taken if step not in done):
                 message = f"VIF {vif_id} is not completely unplugged: {'; '.join(left)}; unplug it again"
-                raise PartlyDone(message, left, vif_id=vif_id) from None
+                raise fill(PartlyDone(message, left, vif_id=vif_id), error) from None
 
     def _attempt(self, taken: Iterable[Step]) -> list[str]:
         """Take each step, whether or not others fail; return a phrase for each that failed."""
@@ -458,12 +464,14 @@ def check_distinct(jobs: Sequence[Job]) -> None:
     owners: dict[Identity, str] = {}
     for job in jobs:
         if job.vif.id in ids:
-            raise InvalidRequest(f"VIF {job.vif.id} appears more than once in one batch: give each VIF once")
+            message = f"VIF {job.vif.id} appears more than once in one batch: give each VIF once"
+            raise InvalidRequest(message, vif_id=job.vif.id)
         ids.add(job.vif.id)
         for resource in job.desired:
             owner = owners.setdefault(resource.identity, job.vif.id)
             if resource.ownership is Ownership.OWNED and owner != job.vif.id:
-                raise InvalidRequest(f"{resource} is requested by both VIF {owner} and VIF {job.vif.id}")
+                message = f"{resource} is requested by both VIF {owner} and VIF {job.vif.id}"
+                raise InvalidRequest(message, vif_id=job.vif.id, resource=str(resource), holder=owner)
 
 
 def _refuse_held(resources: Iterable[Resource], observed: Observation, vif_id: str) -> None:

@@ -153,6 +153,10 @@ class JobFactory:
         return stored and stored.validate()
 
     def _job(self, request: Request, actual: VIF) -> Job:
+        with about(vif_id=request.vif.id):
+            return self._made(request, actual)
+
+    def _made(self, request: Request, actual: VIF) -> Job:
         unchanged = actual is request.vif and request.guest == request.instance
         known = request.validated if unchanged else None
         kind, bound, context = known or self._validate(actual, request.guest)

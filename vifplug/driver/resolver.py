@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from vifplug.driver import definitions, own_names
 from vifplug.driver.definitions import NetworkDefinition, NetworkDefinitions
 from vifplug.driver.records import StoredVif, guest_name
-from vifplug.errors import PoolExhausted, VifplugError
+from vifplug.errors import PoolExhausted, VifplugError, about
 from vifplug.model.names import default_target
 from vifplug.model.network import Network
 from vifplug.model.vif import VIF
@@ -79,6 +79,10 @@ class Resolver:
         """
         if vif.type != "network":
             return still_adopted(vif, former)
+        with about(vif_id=vif.id, resource=f"network {vif.source.network}"):
+            return self._begin(vif, former, refresh=refresh)
+
+    def _begin(self, vif: VIF, former: StoredVif | None, *, refresh: bool) -> VIF | PoolChoice:
         recorded = former.actual if former and former.is_of_network(vif.source.network) else None
         held = device_of(recorded) if recorded else None
         if held is not None and not self._host.has_device(held):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -180,11 +181,12 @@ class VIFDriver:
         Returns:
             The outcome for each VIF, in the given order.
         """
-        requests = [self._jobs.request(vif, instance, take_over=take_over, hook=hook) for vif, instance in pairs]
-        ids = [each.vif.id for each in requests]
-        with about(vif_id=_only(ids), vif_ids=ids), self._store.lock(ids, self._settings.lock_timeout):
-            jobs = self._prepared(requests)
-            self._engine.apply(jobs, "plugging", progress)
+        pairs = tuple(pairs)
+        with _about([vif for vif, _ in pairs]) as ids:
+            requests = [self._jobs.request(vif, instance, take_over=take_over, hook=hook) for vif, instance in pairs]
+            with self._store.lock(ids, self._settings.lock_timeout):
+                jobs = self._prepared(requests)
+                self._engine.apply(jobs, "plugging", progress)
         return [_plugged(job) for job in jobs]
 
     def update(self, vif: VIF, instance: Instance | None = None, *, take_over: bool = False) -> Plugged:
@@ -202,11 +204,12 @@ class VIFDriver:
             Held: a device would have to be recreated while a guest uses it.
             DamagedRecord: the record of the VIF cannot be read.
         """
-        request = self._jobs.request(vif, instance, take_over=take_over)
-        with self._store.lock([vif.id], self._settings.lock_timeout):
-            self._recorded(vif.id)
-            [job] = self._prepared([request], refresh=True)
-            self._engine.apply([job], "updating")
+        with _about([vif]) as ids:
+            request = self._jobs.request(vif, instance, take_over=take_over)
+            with self._store.lock(ids, self._settings.lock_timeout):
+                self._recorded(vif.id)
+                [job] = self._prepared([request], refresh=True)
+                self._engine.apply([job], "updating")
         return _plugged(job)
 
     def update_network(self, name: str) -> Sequence[Plugged]:
@@ -218,8 +221,7 @@ class VIFDriver:
             UnknownNetwork: this host does not define the network. See also `update`.
         """
         definitions.get(self.networks, name)
-        ids = {vif.id for vif in self._plugged_into(name)}
-        with self._store.lock(ids, self._settings.lock_timeout):
+        with _about(list(self._plugged_into(name))) as ids, self._store.lock(ids, self._settings.lock_timeout):
             requests = [self._jobs.request(vif) for vif in self._plugged_into(name) if vif.id in ids]
             jobs = self._prepared(requests, refresh=True)
             self._engine.apply(jobs, "updating")
@@ -259,18 +261,20 @@ class VIFDriver:
         """
         from vifplug.driver import adoption
 
-        found = [(adoption.in_place(vif, self._host), instance) for vif, instance in pairs]
-        for vif, instance in found:
-            self._jobs.request(vif, instance)
-        defined = {each.name for each in self.networks.all() if each.network} if requested else set()
-        known = {vif_id: vif for vif_id, vif in requested.items() if vif.source.network in defined}
-        with self._store.lock([vif.id for vif, _ in found], self._settings.lock_timeout):
-            requests = [
-                Request(known.get(vif.id, vif), instance, self._jobs.former(vif), take_over=take_over)
-                for vif, instance in found
-            ]
-            jobs = [self._jobs.of(request, vif) for request, (vif, _) in zip(requests, found, strict=True)]
-            return adoption.adopt(jobs, self._engine, dry_run=dry_run)
+        pairs = tuple(pairs)
+        with _about([vif for vif, _ in pairs]) as ids:
+            found = [(adoption.in_place(vif, self._host), instance) for vif, instance in pairs]
+            for vif, instance in found:
+                self._jobs.request(vif, instance)
+            defined = {each.name for each in self.networks.all() if each.network} if requested else set()
+            known = {vif_id: vif for vif_id, vif in requested.items() if vif.source.network in defined}
+            with self._store.lock(ids, self._settings.lock_timeout):
+                requests = [
+                    Request(known.get(vif.id, vif), instance, self._jobs.former(vif), take_over=take_over)
+                    for vif, instance in found
+                ]
+                jobs = [self._jobs.of(request, vif) for request, (vif, _) in zip(requests, found, strict=True)]
+                return adoption.adopt(jobs, self._engine, dry_run=dry_run)
 
     def settle(self, vif_id: str, instance: Instance | None = None) -> tuple[Step, ...]:
         """Restore what libvirt resets when a guest starts: the QoS of the tap, the settings of a VF.
@@ -332,9 +336,11 @@ class VIFDriver:
         self, pairs: Iterable[tuple[VIF, Instance | None]], *, take_over: bool = False, hook: str = ""
     ) -> list[Plugged]:
         """Return what `plug_many` would do now, without changing anything."""
-        requests = [self._jobs.request(vif, instance, take_over=take_over, hook=hook) for vif, instance in pairs]
-        jobs = self._jobs.make(requests, dry_run=True)
-        self._engine.prepare(jobs)
+        pairs = tuple(pairs)
+        with _about([vif for vif, _ in pairs]):
+            requests = [self._jobs.request(vif, instance, take_over=take_over, hook=hook) for vif, instance in pairs]
+            jobs = self._jobs.make(requests, dry_run=True)
+            self._engine.prepare(jobs)
         return [_plugged(job) for job in jobs]
 
     def check(self, vif_id: str | None = None) -> list[Difference]:
@@ -452,7 +458,9 @@ class VIFDriver:
             if all(port.iface_id is None for port in own):
                 raise InvalidRequest(
                     f"VIF {job.vif.id}: OVN looks for none of its ports, so there are no flows to wait for: plug it "
-                    f"without wait {FLOWS}"
+                    f"without wait {FLOWS}",
+                    vif_id=job.vif.id,
+                    option="[vifplug_ovs] wait",
                 )
         self._engine.prepare(jobs, settle=settle)
         changing = {step.subject.identity for job in jobs for step in job.plan.steps}
@@ -475,12 +483,15 @@ class VIFDriver:
         except ValueError as error:
             if self._records.get(text):
                 return text
-            raise InvalidRequest(f"the id of a VIF: {error}") from None
+            raise InvalidRequest(f"the id of a VIF: {error}", vif_id=str(text)) from None
 
 
-def _only(ids: Sequence[str]) -> str | None:
-    """Return the id of a batch of one VIF."""
-    return ids[0] if len(ids) == 1 else None
+@contextlib.contextmanager
+def _about(vifs: Iterable[VIF]) -> Iterator[Collection[str]]:
+    """Yield the ids of a batch, and say of an error which VIFs were in it."""
+    ids = list(dict.fromkeys(vif.id for vif in vifs if isinstance(vif, VIF)))
+    with about(vif_id=ids[0] if len(ids) == 1 else None, vif_ids=ids):
+        yield ids
 
 
 def _plugged(job: Job) -> Plugged:

@@ -119,7 +119,8 @@ class Host:
             known = ", ".join(sorted(self._factories))
             raise BrokenPlugin(
                 f"resource kind {kind!r} has no backend (expected one of: {known}): install the package that provides "
-                "it, or fix the plugin that uses this kind (`vifplug types` shows the plugins that cannot be used)"
+                "it, or fix the plugin that uses this kind (`vifplug types` shows the plugins that cannot be used)",
+                resource=f"resource kind {kind}",
             )
         factory = self._factories[kind]
         with self._making:

@@ -31,7 +31,7 @@ class IsolatedBackend:
         with self._named(BrokenPlugin, failed):
             seen = self._backend.observe(desired)
         if problem := _wrong_answer(desired, seen):
-            raise BrokenPlugin(f"{self._whose} {failed}: {problem}")
+            raise BrokenPlugin(f"{self._whose} {failed}: {problem}", resource=str(self._whose))
         return seen
 
     def apply(self, steps: Sequence[Step], done: list[Step]) -> None:
@@ -54,7 +54,8 @@ class IsolatedBackend:
         except (Exception, SystemExit) as error:  # third-party code can raise anything
             if is_for_the_operator(error):
                 raise
-            raise kind(f"{self._whose} {failed}: {message(error)}") from error
+            package = str(self._whose) if kind is BrokenPlugin else None  # of a step, its subject says more
+            raise kind(f"{self._whose} {failed}: {message(error)}", resource=package) from error
 
 
 def is_for_the_operator(error: BaseException) -> bool:

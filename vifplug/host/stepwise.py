@@ -83,4 +83,5 @@ class StepwiseBackend(abc.ABC):
             message = str(error)
         if message:
             sentence = f"{cause}; and it could not be restored: {message}"
-            raise errors.PartlyDone(sentence, [f"{step.subject} of VIF {step.subject.owner}"]) from cause
+            left = [f"{step.subject} of VIF {step.subject.owner}"]
+            raise errors.fill(errors.PartlyDone(sentence, left), cause) from cause

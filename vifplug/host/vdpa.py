@@ -50,6 +50,10 @@ class VdpaSysfs:
 
     def find(self, key: str) -> VdpaFacts:
         """See `look_up`."""
+        with errors.about(resource=f"vdpa device {key}"):
+            return self._find(key)
+
+    def _find(self, key: str) -> VdpaFacts:
         found = self._matching(key)
         if not found:
             raise errors.Missing(_lacking(key))

@@ -225,8 +225,8 @@ def _wait_for_rights(desired: VhostSocket) -> None:
 
 
 def _demand_rights(found: VhostSocket, desired: VhostSocket) -> None:
-    if message := desired.refusal(found):
-        raise errors.HostNotReady(message)
+    if refused := desired.refused(found):
+        raise refused
 
 
 def _remove_stale(before: VhostSocket) -> None:
@@ -251,8 +251,9 @@ def _remove_directories(created: Sequence[str], desired: VhostSocket) -> None:
 def _explained(error: OSError, resource: Resource, doing: str) -> errors.VifplugError:
     message = f"{resource}: could not {doing}: {error.strerror}"
     if not isinstance(error, PermissionError):
-        return errors.StepFailed(message)
+        return errors.StepFailed(message, path=resource.name)
     return errors.NotPermitted(
         f"{message}; giving it to another user requires CAP_CHOWN and CAP_FOWNER, and writing to another user's "
-        "directory CAP_DAC_OVERRIDE"
+        "directory CAP_DAC_OVERRIDE",
+        path=resource.name,
     )

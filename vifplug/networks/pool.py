@@ -65,7 +65,9 @@ def pick(what: str, devices: Sequence[PoolDevice], vif_id: str, *, exclusive: bo
         return best[1]
     message = f"{what} has no device for VIF {vif_id}: {'; '.join(reasons) or 'its pool is empty'}"
     if any(device.holders and not device.problem for device in devices):
-        raise PoolExhausted(f"{message}; unplug one of these, or add a device to the network")
+        holders = dict.fromkeys(holder.vif_id for device in devices for holder in device.holders)
+        hint = "unplug one of these, or add a device to the network"
+        raise PoolExhausted(f"{message}; {hint}", holder=", ".join(each for each in holders if each != vif_id))
     raise Missing(f"{message}; fix one of these, or add a device to the network")
 
 

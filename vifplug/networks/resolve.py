@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from vifplug.errors import InvalidDocument, InvalidRequest, Problem, UnknownPortGroup, Unsupported
+from vifplug.errors import InvalidDocument, InvalidRequest, Problem, UnknownPortGroup, Unsupported, about
 from vifplug.guest import capabilities
 from vifplug.model.codec import joined
 from vifplug.model.names import default_target, is_pci
@@ -55,7 +55,15 @@ def resolve(
     """
     if vif.type != "network" or vif.source.network != network.name:
         asked = f"network {vif.source.network}" if vif.type == "network" else f"type {vif.type}"
-        raise InvalidRequest(f"VIF {vif.id} is of {asked}: expected one of network {network.name}")
+        message = f"VIF {vif.id} is of {asked}: expected one of network {network.name}"
+        raise InvalidRequest(message, vif_id=vif.id, resource=f"network {network.name}")
+    with about(vif_id=vif.id, resource=f"network {network.name}"):
+        return _resolved(vif, network, devices, held, default_bridge)
+
+
+def _resolved(
+    vif: VIF, network: Network, devices: Iterable[PoolDevice | str] | None, held: str | None, default_bridge: str
+) -> VIF:
     group = _portgroup(vif, network)
     vlan = _first(vif.vlan, group.vlan, network.vlan)
     said = (("the VIF", vif), (f"network {network.name}", network), (f"portgroup {group.name}", group))

@@ -39,8 +39,7 @@ def unmet(desired: Sequence[Resource], observed: Observation) -> Iterator[Vifplu
             if need.name not in made:
                 yield from _obstacle(need, observed)
         for error in resource.unmet(observed, made):
-            fill(error, vif_id=resource.owner, resource=str(resource))
-            yield error
+            yield fill(error, VifplugError(vif_id=resource.owner, resource=str(resource)))
     for need in required(desired):
         yield from need.unmet(observed, made)
 
@@ -81,7 +80,8 @@ def without_uplink(desired: Sequence[Resource], observed: Observation, vif_id: s
     for bridge in desired:
         if isinstance(bridge, OvsBridge) and bridge.ensure and not bridge.transient and bridge.identity not in observed:
             message = f"{bridge.described} does not exist on this host, and VIF {vif_id} needs it"
-            yield Missing(f"{message}: a bridge that plugging creates has no uplink")
+            sentence = f"{message}: a bridge that plugging creates has no uplink"
+            yield Missing(sentence, vif_id=vif_id, resource=bridge.described)
 
 
 def _obstacle(desired: Resource, observed: Observation) -> Iterator[VifplugError]:

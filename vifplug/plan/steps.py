@@ -200,9 +200,11 @@ def _toward(desired: Resource, seen: Observed | None) -> list[Step]:
         if borrowed:
             raise Missing(f"VIF {desired.owner} needs {desired.described}, got {seen.foreign}")
         if desired.ownership is Ownership.SHARED:  # a bridge has no owner
-            raise Conflict(f"{desired.described} is taken: got {seen.foreign}; correct the VIF's source")
+            message = f"{desired.described} is taken: got {seen.foreign}; correct the VIF's source"
+            raise Conflict(message, holder=seen.foreign or None)
         hint = "choose another target, or have its owner remove it"
-        raise Conflict(f"{desired.described} for VIF {desired.owner} is taken: got {seen.foreign}; {hint}")
+        message = f"{desired.described} for VIF {desired.owner} is taken: got {seen.foreign}; {hint}"
+        raise Conflict(message, holder=seen.foreign or None)
     if seen.held:
         desired = _without_what_waits(desired, seen.resource)
     changes = list(compare(desired, seen.resource))

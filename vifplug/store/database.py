@@ -17,6 +17,8 @@ from vifplug.errors import StoreFailed
 #: How long SQLite waits for the transactions of others, in seconds; one takes milliseconds.
 _TIMEOUT = 30.0
 
+_OPTION = "[vifplug] state_path"
+
 #: Begin a transaction that excludes other writers; wait for their transactions to end.
 BEGIN = "BEGIN IMMEDIATE"
 
@@ -117,7 +119,8 @@ def make(directory: Path) -> None:
         reason = f"has mode {mode:04o}, so other users may read or change the record: `chmod 0700 {directory}`"
     else:
         return
-    raise StoreFailed(f"the directory of the record of plugged VIFs, {directory}, {reason}")
+    message = f"the directory of the record of plugged VIFs, {directory}, {reason}"
+    raise StoreFailed(message, option=_OPTION, path=str(directory))
 
 
 @contextlib.contextmanager
@@ -137,7 +140,8 @@ def _migrate(database: sqlite3.Connection, path: Path) -> None:
     if found > len(MIGRATIONS):
         raise StoreFailed(
             f"{path} has schema {found} and this vifplug supports schemas up to {len(MIGRATIONS)}: "
-            "install the vifplug that wrote it, or a later one"
+            "install the vifplug that wrote it, or a later one",
+            path=str(path),
         )
     if found < len(MIGRATIONS):
         with database:  # which commits, or rolls back after an error
@@ -175,7 +179,8 @@ def failures(path: Path) -> Iterator[None]:
     except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
         remedy = "run as root, or " if os.geteuid() else ""
         reason = _reason(error, path).format(user=os.geteuid(), directory=path.parent, remedy=remedy)
-        raise StoreFailed(f"the record of plugged VIFs, {path}, cannot be used: {reason}") from error
+        message = f"the record of plugged VIFs, {path}, cannot be used: {reason}"
+        raise StoreFailed(message, option=_OPTION, path=str(path)) from error
 
 
 def _reason(error: Exception, path: Path) -> str:

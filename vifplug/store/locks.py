@@ -40,7 +40,8 @@ def locked(descriptor: int, vif_ids: Iterable[str], timeout: float) -> Iterator[
         for offset, vif_id in sorted((_offset(each), each) for each in vif_ids):
             if not _taken(descriptor, offset, deadline):
                 holder = _holder(descriptor, offset)
-                raise Busy(f"VIF {vif_id} is being worked on by {holder}; try again when it is done", vif_id=vif_id)
+                message = f"VIF {vif_id} is being worked on by {holder}; try again when it is done"
+                raise Busy(message, vif_id=vif_id, holder=holder, option="[vifplug] lock_timeout")
         yield
     finally:  # closing is not enough: a child forked meanwhile has the same open file description
         _set(descriptor, fcntl.F_UNLCK, 0, 0)

@@ -61,7 +61,8 @@ class MemoryBackend:
         """See `vifplug.host.backend.Backend.apply`."""
         for step in steps:
             if self.fail_on(step) if callable(self.fail_on) else step.subject.identity in self.fail_on:
-                raise errors.StepFailed(f"{step.subject}: failed on request of the test")
+                message = f"{step.subject}: failed on request of the test"
+                raise errors.StepFailed(message, vif_id=step.subject.owner, resource=str(step.subject))
             with self._lock:
                 self._write(step)
             done.append(step)

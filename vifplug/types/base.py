@@ -76,16 +76,16 @@ class NoFacts:
     """The facts without a host. Queries that only a host can answer raise Missing."""
 
     def virtual_function(self, address: str) -> VirtualFunctionFacts:
-        raise Missing(f"no VF {address}: no host to query")
+        raise Missing(f"no VF {address}: no host to query", resource=f"VF {address}")
 
     def physical_function(self, address: str) -> tuple[str, int]:
-        raise Missing(f"no VF {address}: no host to query")
+        raise Missing(f"no VF {address}: no host to query", resource=f"VF {address}")
 
     def function_of(self, device: str) -> str | None:
         return None
 
     def look(self, name: str, key: str) -> Any:
-        raise Missing(f"no {name} {key}: no host to query")
+        raise Missing(f"no {name} {key}: no host to query", resource=f"{name} {key}")
 
 
 @dataclass(frozen=True, kw_only=True)

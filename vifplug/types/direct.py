@@ -94,7 +94,7 @@ def _device(vif: VIF, context: Context) -> str:
     function = context.facts.virtual_function(vif.source.address)
     if function.device is None:
         message = f"VF {function.address} has no network device, and VIF {vif.id} requests a macvtap on it"
-        raise Missing(f"{message}: bind the function to its network driver")
+        raise Missing(f"{message}: bind the function to its network driver", resource=f"VF {function.address}")
     return function.device
 
 
@@ -121,5 +121,6 @@ def _lower_device(vif: VIF, context: Context, ours: bool) -> Resource:
 def _virtual_function(vif: VIF, context: Context, ours: bool) -> Resource:
     address = vif.source.address or context.facts.function_of(vif.source.dev)
     if address is None:
-        raise Missing(f"device {vif.source.dev} is no virtual function: vlan and vf of VIF {vif.id} need one")
+        device = f"device {vif.source.dev}"
+        raise Missing(f"{device} is no virtual function: vlan and vf of VIF {vif.id} need one", resource=device)
     return virtual_function(vif, context.facts.virtual_function(address), mac=None, with_vlan=ours)

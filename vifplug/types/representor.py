@@ -28,6 +28,7 @@ def _name(vif: VIF, facts: VirtualFunctionFacts) -> str:
     if facts.representor is None:
         raise Missing(
             f"VF {facts.address} has no representor to plug into bridge {vif.source.bridge}: "
-            f"put the eswitch of {facts.pf} into switchdev mode, or leave source.bridge out"
+            f"put the eswitch of {facts.pf} into switchdev mode, or leave source.bridge out",
+            resource=f"VF {facts.address}",
         )
     return facts.representor

@@ -114,5 +114,6 @@ def _found(vif: VIF, context: Context) -> VdpaFacts:
 def _function(vif: VIF, found: VdpaFacts) -> str:
     if found.function is None:
         message = f"vdpa device {found.name} is on no PCI function, and so has no representor"
-        raise Missing(f"{message} to plug into bridge {vif.source.bridge}: leave source.bridge out")
+        resource = f"vdpa device {found.name}"
+        raise Missing(f"{message} to plug into bridge {vif.source.bridge}: leave source.bridge out", resource=resource)
     return found.function

@@ -110,7 +110,7 @@ def read_files(paths: Iterable[str]) -> Iterator[NetworkDefinition]:
         try:
             yield definitions.from_text(Path(path).read_bytes(), path)
         except OSError as error:
-            raise InvalidRequest(f"{path}: cannot be read: {error.strerror}") from error
+            raise InvalidRequest(f"{path}: cannot be read: {error.strerror}", path=path) from error
 
 
 def networks(paths: Iterable[str]) -> list[Network]:

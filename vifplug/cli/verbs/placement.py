@@ -142,9 +142,9 @@ def _hosts(paths: Iterable[str]) -> Iterator[tuple[str, Any]]:
         try:
             content = json.loads(Path(path).read_bytes())
         except OSError as error:
-            raise InvalidRequest(f"{path}: cannot be read: {error.strerror}") from error
+            raise InvalidRequest(f"{path}: cannot be read: {error.strerror}", path=path) from error
         except (ValueError, RecursionError) as error:
-            raise InvalidRequest(f"{path}: not JSON: {error}") from error
+            raise InvalidRequest(f"{path}: not JSON: {error}", path=path) from error
         for info in content if isinstance(content, list) else [content]:
             if not isinstance(info, dict) or not isinstance(info.get("host"), str):
                 raise InvalidRequest(

@@ -99,7 +99,7 @@ def replace(path: str, content: bytes) -> None:
                 os.unlink(beside)
             raise
     except OSError as error:
-        raise HostNotReady(f"{path} could not be replaced, and is unchanged: {error.strerror}") from error
+        raise HostNotReady(f"{path} could not be replaced, and is unchanged: {error.strerror}", path=path) from error
     with contextlib.suppress(OSError):  # it is replaced; not every file system can make that last at once
         _sync_directory(os.path.dirname(path))
 

@@ -32,19 +32,22 @@ def give(device: str, index: int, uid: int) -> None:
     """
     node = Path(f"/dev/tap{index}")
     if not node.exists():
-        raise errors.Missing(f"macvtap {device}: expected {node} to belong to user {uid}, got no such node")
+        message = f"macvtap {device}: expected {node} to belong to user {uid}, got no such node"
+        raise errors.Missing(message, path=str(node))
     if node.stat().st_uid == uid:
         return
     if _number(device, index) != node.stat().st_rdev:
         raise errors.Conflict(
             f"macvtap {device}: expected {node} to belong to user {uid}, got a node that is not known to be this "
-            "macvtap's (a macvtap of another network namespace may have taken it, or /sys is another namespace's)"
+            "macvtap's (a macvtap of another network namespace may have taken it, or /sys is another namespace's)",
+            path=str(node),
         )
     try:
         os.chown(node, uid, -1)
     except OSError as error:
         raise errors.NotPermitted(
-            f"macvtap {device}: could not give {node} to user {uid}: {error.strerror}; run with CAP_CHOWN"
+            f"macvtap {device}: could not give {node} to user {uid}: {error.strerror}; run with CAP_CHOWN",
+            path=str(node),
         ) from error
 
 

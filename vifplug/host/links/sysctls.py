@@ -36,6 +36,11 @@ def write(device: str, values: Mapping[str, str]) -> None:
 
 def _write(device: str, key: str, value: str) -> None:
     path = _path(device, key)
+    with errors.about(path=str(path)):
+        _write_file(device, path, value)
+
+
+def _write_file(device: str, path: Path, value: str) -> None:
     try:
         # open without O_CREAT: writing a key that does not exist must not create a file
         with path.open("r+") as file:

@@ -51,12 +51,14 @@ def _open(name: str) -> int:
     except PermissionError as error:
         raise errors.NotPermitted(
             f"tap {name}: could not open {_DEVICE}: {error.strerror}; allow this user to read and write it, or, if a "
-            "container's device cgroup forbids it, allow device 10:200 there"
+            "container's device cgroup forbids it, allow device 10:200 there",
+            path=_DEVICE,
         ) from error
     except OSError as error:
         raise errors.KernelLacks(
             f"tap {name}: could not open {_DEVICE}: {error.strerror}; load the module tun, or make the device "
-            "available in this container"
+            "available in this container",
+            path=_DEVICE,
         ) from error
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from vifplug.errors import Busy, PartlyDone, StepFailed, Unavailable, VifplugError
+from vifplug.errors import Busy, PartlyDone, StepFailed, Unavailable, VifplugError, about, fill, restated
 from vifplug.host.ovs import operations, ovn
 from vifplug.host.ovs.adopted import SetPort
 from vifplug.host.ovs.commands import DropBridge, EnsureBridge, PlugPort, SetQos, UnplugPort
@@ -58,12 +59,18 @@ def commit(pool: Pool, commands: Sequence[Command[Any]], deadline: float) -> int
 
     Raises a VifplugError when nothing was changed, PartlyDone when that is not known.
     """
+    with _about(*commands):
+        return _commit(pool, commands, deadline)
+
+
+def _commit(pool: Pool, commands: Sequence[Command[Any]], deadline: float) -> int:
     transaction = OvsdbTransaction(pool, deadline)
     transaction.extend(commands)
     try:
         transaction.commit()
     except CommandRefused as refused:
-        raise explained(pool, refused) from refused
+        with _about(*filter(None, [refused.command])):
+            raise explained(pool, refused) from refused
     except Undecided as undecided:
         raise PartlyDone(
             f"it is not known whether the Open vSwitch database executed {_describe(commands)}: {undecided}; "
@@ -152,13 +159,11 @@ class _Verification:
         """Raise the error for what is not as it was written, or does not work."""
         ports = [command for command in self.commands if isinstance(command, PlugPort)]
         for command in self.commands:
-            if isinstance(command, (PlugPort, SetPort)) and command.differences:
-                wrong = joined(command.differences, "and")
-                if command.wrote:
-                    raise StepFailed(f"{command} was not stored as it was written: {wrong}")
-                raise Busy(f"{command} was as desired, and another process is changing it: {wrong}")
+            with _about(command):
+                _check_stored(command)
         if self.wait != "none" or any(command.awaited for command in self.commands):
-            self._await_vswitchd(number)
+            with _about(*self.commands):
+                self._await_vswitchd(number)
             self._check_bridges()
             self._check_states(ports, number)
         if self.wait == "ovn-installed":
@@ -183,20 +188,14 @@ class _Verification:
         for bridge, found in zip(made, states, strict=True):
             if found and (error := PortState.of(found[0]).error):
                 message = f"{bridge} does not work: ovs-vswitchd says: {error}"
-                raise StepFailed(f"{message}; is there another device of that name?")
+                raise StepFailed(f"{message}; is there another device of that name?", resource=str(bridge))
 
     def _check_states(self, ports: Sequence[PlugPort], number: int) -> None:
         for port, state in self._final(ports, number):
             if port.subject.error or _waits(port, state):
                 continue  # it is the undo of a repair: the error is what there was before; or its device comes later
-            subject = f"{port.subject} on bridge {port.subject.bridge} does not work"
-            if state.error:
-                raise StepFailed(f"{subject}: ovs-vswitchd says: {state.error}")
-            if state.ofport is None:
-                message = f"ovs-vswitchd gave it no OpenFlow port; see its log for bridge {port.subject.bridge}"
-                raise StepFailed(f"{subject}: {message}")
-            if port.subject.ofport_request not in (None, 0, state.ofport):
-                raise StepFailed(f"{subject}: {port.subject.numbered(state.ofport)}")
+            with _about(port):
+                _check_works(port.subject, state)
 
     def _await_flows(self, ports: Sequence[PlugPort]) -> None:
         """Wait for OVN's flows of ports that have a device. For the others it comes when their guests start."""
@@ -211,8 +210,10 @@ class _Verification:
         while lacking := [port for port, state in self._states(sought) if not state.installed]:
             if time.monotonic() >= self.deadline:
                 first, timeout = lacking[0].subject, f"{self.pool.settings.timeout:g} s"
-                why = ovn.lacking(first, self.pool.select(*ovn.read(first)))
-                raise Unavailable(f"{_describe(lacking)} got no ovn-installed=true from OVN within {timeout}: {why}")
+                with _about(lacking[0]):
+                    why = ovn.lacking(first, self.pool.select(*ovn.read(first)))
+                    message = f"{_describe(lacking)} got no ovn-installed=true from OVN within {timeout}: {why}"
+                    raise Unavailable(message)
             time.sleep(_POLL)
 
     def _final(self, ports: Sequence[PlugPort], number: int) -> list[tuple[PlugPort, PortState]]:
@@ -232,8 +233,38 @@ class _Verification:
         found = self.pool.select(*(operations.read_state(port.subject) for port in ports))
         for port, interfaces in zip(ports, found, strict=True):
             if not interfaces:
-                raise Busy(f"{port.subject} was removed by another process right after it was created")
+                with _about(port):
+                    raise Busy(f"{port.subject} was removed by another process right after it was created")
         return [(port, PortState.of(interface)) for port, [interface] in zip(ports, found, strict=True)]
+
+
+def _check_works(port: OvsPort, state: PortState) -> None:
+    subject = f"{port} on bridge {port.bridge} does not work"
+    if state.error:
+        raise StepFailed(f"{subject}: ovs-vswitchd says: {state.error}")
+    if state.ofport is None:
+        message = f"ovs-vswitchd gave it no OpenFlow port; see its log for bridge {port.bridge}"
+        raise StepFailed(f"{subject}: {message}")
+    if port.ofport_request not in (None, 0, state.ofport):
+        raise StepFailed(f"{subject}: {port.numbered(state.ofport)}")
+
+
+def _check_stored(command: Command[Any]) -> None:
+    """Raise an error if a port is not stored as it was written."""
+    if isinstance(command, (PlugPort, SetPort)) and command.differences:
+        wrong = joined(command.differences, "and")
+        if command.wrote:
+            raise StepFailed(f"{command} was not stored as it was written: {wrong}")
+        raise Busy(f"{command} was as desired, and another process is changing it: {wrong}")
+
+
+def _about(*commands: Command[Any]) -> contextlib.AbstractContextManager[None]:
+    """Say of an error what the command changes, and for which VIF, if it is about one."""
+    subjects = [command.subject for command in commands]
+    owners = {owner for each in subjects if (owner := getattr(each, "owner", ""))}
+    return about(
+        vif_id=owners.pop() if len(owners) == 1 else None, resource=str(subjects[0]) if len(subjects) == 1 else None
+    )
 
 
 def _waits(port: PlugPort, state: PortState) -> bool:
@@ -248,12 +279,13 @@ def _roll_back(pool: Pool, commands: Sequence[Command[Any]], error: VifplugError
     """Undo what the commands wrote, and raise ``error`` with what became of it."""
     wrote = [command for command in commands if command.wrote]
     if not wrote:
-        raise type(error)(f"{error}; this call changed nothing")
+        raise restated(error, f"{error}; this call changed nothing")
     try:
         commit(pool, [command.inverse() for command in reversed(wrote)], pool.deadline())
     except VifplugError as failure:
-        raise PartlyDone(f"{error}; and it could not be rolled back: {failure}", [_describe(wrote)]) from error
-    raise type(error)(f"{error}; it was rolled back")
+        sentence = f"{error}; and it could not be rolled back: {failure}"
+        raise fill(PartlyDone(sentence, [_describe(wrote)]), error) from error
+    raise restated(error, f"{error}; it was rolled back")
 
 
 def _roll_back_phases(pool: Pool, finished: Sequence[Command[Any]], error: VifplugError) -> None:
@@ -265,7 +297,7 @@ def _roll_back_phases(pool: Pool, finished: Sequence[Command[Any]], error: Vifpl
         apply(pool, inverse, wait="none", deadline=pool.deadline())
     except VifplugError as failure:
         message = f"{error}; and earlier changes could not be rolled back: {failure}"
-        raise PartlyDone(message, [str(command) for command in finished]) from error
+        raise fill(PartlyDone(message, [str(command) for command in finished]), error) from error
 
 
 def _describe(commands: Iterable[Command[Any]]) -> str:

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
-from vifplug.errors import HostNotReady, Missing, PartlyDone, StepFailed, VifplugError
+from vifplug.errors import HostNotReady, Missing, PartlyDone, StepFailed, VifplugError, fill
 from vifplug.host.ovs import adopted, commands, decode, errors, operations, survey, takeover
 from vifplug.host.ovs.apply import apply, apply_steps, commit
 from vifplug.host.ovs.connection import OutcomeUnknown
@@ -212,7 +212,8 @@ class OvsBackend:
         except VifplugError as error:
             if not self._is_shaped(qdisc):
                 message = f"{qdisc}: its QoS was switched off and could not be switched on again: {error}"
-                raise PartlyDone(f"{message}; update the VIF", [f"{qdisc} without its QoS"]) from error
+                left = [f"{qdisc} without its QoS"]
+                raise fill(PartlyDone(f"{message}; update the VIF", left), error) from error
             raise
         if (found := self._root_qdisc(qdisc.name)) != qdisc.root:
             raise StepFailed(f"{qdisc} is {found or 'none'} after ovs-vswitchd rebuilt it; expected {qdisc.root}")

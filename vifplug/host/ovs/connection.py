@@ -15,11 +15,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from vifplug.errors import HostNotReady, InvalidRequest, Unavailable
+from vifplug.errors import HostNotReady, InvalidRequest, Unavailable, about
 from vifplug.host.ovs import decode, transport
 from vifplug.host.ovs.decode import Kinds, NotUnderstood, OvsdbRefused, Reply, own_kinds
 from vifplug.host.ovs.operations import DATABASE, Operation
-from vifplug.host.ovs.settings import OvsSettings
+from vifplug.host.ovs.settings import CONNECTION, OvsSettings
 
 T = TypeVar("T")
 
@@ -84,8 +84,8 @@ class OvsdbConnection:
         except OvsdbRefused as refused:
             if method == "transact":
                 raise
-            database = f"the Open vSwitch database at {self._settings.connection}"
-            raise Unavailable(f"{database} refused {method}: {refused}") from refused
+            database = f"Open vSwitch database at {self._settings.connection}"
+            raise Unavailable(f"the {database} refused {method}: {refused}", resource=database) from refused
         self.used = time.monotonic()
         return result
 
@@ -120,12 +120,14 @@ class OvsdbConnection:
         for tried, address in enumerate(remotes):
             share = (deadline - time.monotonic()) / (len(remotes) - tried)
             try:
-                return self._open(address, time.monotonic() + max(share, 0.01))
+                with about(resource=f"Open vSwitch database at {address}", option=CONNECTION):
+                    return self._open(address, time.monotonic() + max(share, 0.01))
             except HostNotReady as failure:
                 failures.append(failure)
         if len(failures) == 1:
             raise failures[0]
-        raise Unavailable("; ".join(map(str, failures)))
+        sentence, database = "; ".join(map(str, failures)), f"Open vSwitch database at {self._settings.connection}"
+        raise Unavailable(sentence, resource=database, option=CONNECTION)
 
     def _open(self, address: str, deadline: float) -> None:
         try:

@@ -39,18 +39,21 @@ def _taken(pool: Pool, name: str, rows: Sequence[str], subject: object) -> Confl
         return Conflict(
             f"{desired} cannot be created: two ports of one request, or a port of another client, have the name {name}"
         )
-    return Conflict(f"{desired} cannot be created: {found[0]}; choose another name, or have its owner remove it")
+    message, whose = found[0]
+    hint = "choose another name, or have its owner remove it"
+    return Conflict(f"{desired} cannot be created: {message}; {hint}", holder=whose)
 
 
-def _holder(pool: Pool, name: str, row: str) -> str | None:
-    """Return what has the name, verified: the interface, its port, its bridge and its owner."""
+def _holder(pool: Pool, name: str, row: str) -> tuple[str, str] | None:
+    """Return what has the name, verified: the interface, its port, its bridge and its owner; and the owner."""
     [interfaces] = pool.select(select("Interface", is_row(row), ["name", "external_ids"]))
     if not interfaces or interfaces[0]["name"] != name:
         return None
     [ports] = pool.select(select("Port", refers("interfaces", row), ["_uuid"]))
     [bridges] = pool.select(read_bridge_of(ports[0]["_uuid"])) if ports else [[]]
     on = f"bridge {bridges[0]['name']}" if bridges else "no bridge"
-    return f"a port {name} is on {on} and {owner(interfaces[0]['external_ids'])}"
+    ids = interfaces[0]["external_ids"]
+    return f"a port {name} is on {on} and {owner(ids)}", ids.get(OWNER) or f"port {name} on {on}"
 
 
 def owner(external_ids: Mapping[str, str]) -> str:

@@ -71,8 +71,8 @@ class Pool:
         except OutcomeUnknown as unknown:
             raise self.unanswered(unknown) from unknown
         except OvsdbRefused as refused:
-            database = f"the Open vSwitch database at {self.settings.connection}"
-            raise Unavailable(f"{database} refused to be read: {refused}") from refused
+            database = f"Open vSwitch database at {self.settings.connection}"
+            raise Unavailable(f"the {database} refused to be read: {refused}", resource=database) from refused
         return [reply.rows for reply in replies]
 
     def deadline(self) -> float:
@@ -80,11 +80,11 @@ class Pool:
 
     def unanswered(self, unknown: Exception) -> Unavailable:
         """Return the error for a question that was delivered, and got no answer that can be understood."""
-        database = f"the Open vSwitch database at {self.settings.connection}"
+        database = f"Open vSwitch database at {self.settings.connection}"
+        message = f"the {database} did not answer within {self.settings.timeout:g} s: {unknown}"
         if isinstance(unknown, AnswerNotUnderstood):
-            return Unavailable(f"{database} is broken, or another server: {unknown}")
-        within = f"{self.settings.timeout:g} s"
-        return Unavailable(f"{database} did not answer within {within}: {unknown}; ovsdb-server hangs or was stopped")
+            return Unavailable(f"the {database} is broken, or another server: {unknown}", resource=database)
+        return Unavailable(f"{message}; ovsdb-server hangs or was stopped", resource=database)
 
     @contextmanager
     def connection(self, deadline: float | None = None) -> Iterator[OvsdbConnection]:

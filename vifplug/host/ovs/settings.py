@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vifplug.errors import InvalidConfig
+from vifplug.errors import InvalidConfig, about
 from vifplug.model.codec import joined
 from vifplug.model.names import SOCKET_PATH_BYTES
 
 WAITS = ("none", "ofport", "ovn-installed")
 #: ovs-vswitchd.8, "active" connection methods: unix:FILE, tcp:HOST:PORT, ssl:HOST:PORT
 METHODS = ("unix", "tcp", "ssl")
+#: the option that says where Open vSwitch is
+CONNECTION = "[vifplug_ovs] connection"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +37,14 @@ class OvsSettings:
 
     def __post_init__(self) -> None:
         if self.wait not in WAITS:
-            raise InvalidConfig(f"the Open vSwitch option wait is {self.wait!r}; expected {joined(WAITS)}")
+            message = f"the Open vSwitch option wait is {self.wait!r}; expected {joined(WAITS)}"
+            raise InvalidConfig(message, option="[vifplug_ovs] wait")
         if not self.timeout > 0:
-            raise InvalidConfig(f"the Open vSwitch option timeout is {self.timeout}; expected more than 0 seconds")
-        for remote in self.remotes:
-            self._validate(remote)
+            message = f"the Open vSwitch option timeout is {self.timeout}; expected more than 0 seconds"
+            raise InvalidConfig(message, option="[vifplug_ovs] timeout")
+        with about(option=CONNECTION):
+            for remote in self.remotes:
+                self._validate(remote)
 
     @property
     def remotes(self) -> tuple[str, ...]:
@@ -56,4 +61,6 @@ class OvsSettings:
         if method != "unix" and not (host and port.isdecimal() and 0 < int(port) < 65536):
             raise InvalidConfig(f"{message}; expected HOST:PORT after {method}:")
         if method == "ssl" and not (self.ssl_ca and self.ssl_certificate and self.ssl_key):
-            raise InvalidConfig(f"{message}; an ssl remote needs the options ssl_ca, ssl_certificate and ssl_key")
+            lacking = next(each for each in ("ssl_ca", "ssl_certificate", "ssl_key") if not getattr(self, each))
+            sentence = f"{message}; an ssl remote needs the options ssl_ca, ssl_certificate and ssl_key"
+            raise InvalidConfig(sentence, option=f"[vifplug_ovs] {lacking}")

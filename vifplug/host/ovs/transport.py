@@ -12,8 +12,8 @@ import ssl
 import stat
 import time
 
-from vifplug.errors import Absent, HostNotReady, NotPermitted, Unavailable
-from vifplug.host.ovs.settings import OvsSettings
+from vifplug.errors import Absent, HostNotReady, NotPermitted, Unavailable, VifplugError, fill
+from vifplug.host.ovs.settings import CONNECTION, OvsSettings
 from vifplug.model.codec import shortened
 
 LOG = logging.getLogger(__name__)
@@ -85,6 +85,14 @@ def _warn_of_tcp(remote: str) -> None:
 
 def unreachable(remote: str, error: OSError, timeout: float) -> HostNotReady:
     """Return the error for a remote that could not be connected to."""
+    method, _, address = remote.partition(":")
+    known = VifplugError(
+        resource=f"Open vSwitch database at {remote}", option=CONNECTION, path=address if method == "unix" else None
+    )
+    return fill(_unreachable(remote, error, timeout), known)
+
+
+def _unreachable(remote: str, error: OSError, timeout: float) -> HostNotReady:
     message = f"the Open vSwitch database at {remote} cannot be reached"
     if isinstance(error, PermissionError):
         remedy = "run as root or with access to that socket" if os.geteuid() else "run with access to that socket"
@@ -95,7 +103,8 @@ def unreachable(remote: str, error: OSError, timeout: float) -> HostNotReady:
         return Unavailable(f"{message}: no server listens there; start ovsdb-server, or correct the option connection")
     if isinstance(error, ssl.SSLCertVerificationError):
         hint = "set [vifplug_ovs] ssl_server_name to a name in its certificate, or correct ssl_ca"
-        return Unavailable(f"{message}: {error.verify_message}: {hint}")
+        sentence = f"{message}: {error.verify_message}: {hint}"
+        return Unavailable(sentence, option="[vifplug_ovs] ssl_server_name")
     if isinstance(error, TimeoutError) or error.errno == errno.EAGAIN:
         return Unavailable(f"{message}: no answer within {timeout:g} s; ovsdb-server or the network to it hangs")
     return Unavailable(f"{message}: {error.strerror or error}; correct the option connection, or repair that server")

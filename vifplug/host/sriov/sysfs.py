@@ -87,9 +87,10 @@ class Sysfs:
 
     def virtual_function(self, address: str) -> VirtualFunctionFacts:
         """Return the VF at a PCI address. Raises Missing if it does not exist, or if its PF has no netdev."""
-        device, physical = self._pci / address, self._physical(address)
-        pf = self._pf_device(physical, address)
-        number = _number_of(physical, device.resolve())
+        with errors.about(resource=f"VF {address}"):
+            device, physical = self._pci / address, self._physical(address)
+            pf = self._pf_device(physical, address)
+            number = _number_of(physical, device.resolve())
         return VirtualFunctionFacts(
             address=address,
             pf=pf,
@@ -100,8 +101,9 @@ class Sysfs:
 
     def physical_function(self, address: str) -> tuple[str, int]:
         """Return the PCI address of a VF's PF, and the VF's number. Raises Missing if the VF does not exist."""
-        physical = self._physical(address)
-        return physical.name, _number_of(physical, (self._pci / address).resolve())
+        with errors.about(resource=f"VF {address}"):
+            physical = self._physical(address)
+            return physical.name, _number_of(physical, (self._pci / address).resolve())
 
     def function_of(self, device: str) -> str | None:
         """Return the PCI address of the VF that a netdev belongs to; None if it is not a VF's."""

@@ -7,7 +7,7 @@ import posixpath
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Annotated, Literal
 
-from vifplug.errors import HostNotReady, InvalidDocument, KernelLacks, Problem, VifplugError
+from vifplug.errors import HostNotReady, InvalidDocument, KernelLacks, Problem, VifplugError, fill
 from vifplug.model.codec import FrozenMap, Model, joined, model
 from vifplug.model.names import AnyMac, DeviceName, Mac, Mtu, PciAddress, SocketPath, SysctlKey, Word, between
 from vifplug.plan.condition import Condition, Defect, defects, too_narrow
@@ -401,7 +401,11 @@ class VhostSocket(Resource):
     def unmet(self, observed: Observation, made: Collection[str]) -> Iterator[VifplugError]:
         if self.base is None:
             message = f"expected a socket below {joined(self.socket_dirs)} ([vifplug] socket_dirs), got {self.name}"
-            yield InvalidDocument([Problem("$.source.path", message)], f"VIF {self.owner}")
+            error = InvalidDocument([Problem("$.source.path", message)], f"VIF {self.owner}")
+            yield fill(error, VifplugError(option="[vifplug] socket_dirs"))
+        seen = observed.get(self.identity)
+        if seen and seen.resource and (refused := self.refused(seen.resource)):
+            yield refused
 
     @property
     def shares(self) -> tuple[str, ...]:
@@ -416,15 +420,22 @@ class VhostSocket(Resource):
         return (f"socket {self.name}",)
 
     def refusal(self, found: Resource) -> str:
+        return str(self.refused(found) or "")
+
+    def refused(self, found: Resource) -> HostNotReady | None:
+        """Return the error if the directory has other rights than requested."""
         requested = {name: getattr(self, name) for name in ("mode", "user", "group")}
         have = {name: getattr(found, name) for name, value in requested.items() if value is not None}
         wrong = [name for name, value in have.items() if value != requested[name]]
         if not wrong:
-            return ""
-        options = joined((f"socket_dir_{name}" for name in wrong), "and")
-        return (
-            f"directory {posixpath.dirname(self.name)} has {_rights(have, wrong)}, and VIF {self.owner} requires "
-            f"{_rights(requested, wrong)}: change it, or [vifplug_vhostuser] {options}"
+            return None
+        directory, options = posixpath.dirname(self.name), joined((f"socket_dir_{name}" for name in wrong), "and")
+        return HostNotReady(
+            f"directory {directory} has {_rights(have, wrong)}, and VIF {self.owner} requires "
+            f"{_rights(requested, wrong)}: change it, or [vifplug_vhostuser] {options}",
+            resource=f"directory {directory}",
+            option=f"[vifplug_vhostuser] socket_dir_{wrong[0]}",
+            path=directory,
         )
 
 

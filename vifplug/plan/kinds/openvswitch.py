@@ -76,7 +76,7 @@ class OvsBridge(Resource):
         create = f"create it with 'ovs-vsctl add-br {self.name}'"
         allow = "have vifplug create it (source.ensure, or [vifplug_ovs] ensure_bridge)"
         message = f"{self.described} does not exist on this host: {hint}, {create}, or {allow}"
-        yield Missing(message, resource=self.described)
+        yield Missing(message, resource=self.described, option="[vifplug_ovs] ensure_bridge")
 
 
 @model
@@ -185,7 +185,8 @@ class OvsPort(Resource):
             message = f"iface-id {self.iface_id} of VIF {self.owner} is taken: {joined(holders, 'and')}"
             remove = "unplug that one" if "belongs to VIF" in message else "remove it (ovs-vsctl del-port)"
             message = f"{message}: {remove}, or change virtualport.interfaceid"
-            yield Conflict(message, vif_id=self.owner, resource=f"iface-id {self.iface_id}")
+            resource, holder = f"iface-id {self.iface_id}", joined(holders, "and")
+            yield Conflict(message, vif_id=self.owner, resource=resource, holder=holder)
         own = observed.get(self.identity)
         if own and isinstance(own.resource, OvsPort) and own.resource.torn:
             message = f"{self} of VIF {self.owner}: {own.resource.error}"
