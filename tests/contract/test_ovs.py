@@ -275,7 +275,7 @@ def test_one_wrong_port_of_a_batch_leaves_nothing(door: OvsBackend, ovs: Private
 def test_a_port_that_does_not_work_is_named_among_those_of_its_batch(door: OvsBackend, ovs: PrivateOvs) -> None:
     before = rows(ovs)
     good, bad = port(), port(type="nonsense")
-    with pytest.raises(errors.StepFailed, match="on bridge br0 does not work.*; it was rolled back") as caught:
+    with pytest.raises(errors.StepFailed, match=r"on bridge br0 does not work.*; it was rolled back") as caught:
         door.apply([Step(None, good), Step(None, bad)], [])
     assert about(caught.value) == (bad.owner, str(bad), None) and rows(ovs) == before
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import pickle
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ import pytest
 from tests.support.memory import Bench
 from vifplug import VIF, Instance, VIFDriver, errors
 from vifplug.plan import registry
+from vifplug.plan.condition import Condition, Uplink
 from vifplug.plan.registry import LowerDevice, OvsPort, Tap, VirtualFunction
-from vifplug.plan.steps import Difference, Step
+from vifplug.plan.steps import Difference, Observed, Step
 
 ID = "9c4e2f10-6a1b-4c2d-9e3f-7a8b9c0d1e2f"
 OTHER = "1b2c3d4e-6a1b-4c2d-9e3f-7a8b9c0d1e2f"
@@ -311,6 +313,63 @@ def test_warnings_are_in_every_answer_and_drift_is_in_check(bench: Bench, monkey
     for verb in (bench.driver.plan, bench.driver.plug, bench.driver.update):
         assert verb(vif()).warnings == (f"{TAP} is risky",)
     assert bench.driver.check() == [drift]
+
+
+def linux(**keys: Any) -> VIF:
+    return VIF.from_json({"id": ID, "type": "bridge", "mac": "52:54:00:12:34:56", "source": {"bridge": "br0"}, **keys})
+
+
+NARROW = Condition(up=True, uplinks=(Uplink(name="eth0", mtu=1400, passing=True),))
+LINUX = LowerDevice(name="br0", link_kind="bridge", vlan_filtering=True)
+#: what came after the plug: the VIF, another document of it, what is on the host now, and the difference
+LATER: list[tuple[VIF, VIF, Observed, tuple[str, str]]] = [
+    (
+        vif(),
+        vif(vlan=7),
+        Observed(resource=registry.OvsIfaceId(name=ID, holders=("port vnet7 has it and is not vifplug's",))),
+        (f"iface-id {ID}", "no other port"),
+    ),
+    (
+        linux(vlan=5),
+        linux(vlan=6),
+        Observed(resource=LINUX.replace(vlan_filtering=False)),
+        ("bridge br0 vlan_filtering", "1"),
+    ),
+    (
+        linux(mtu=1500),
+        linux(mtu=1600),
+        Observed(resource=LINUX, condition=NARROW),
+        ("device eth0 mtu", "at least 1500"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("plugged", "other", "later", "difference"), LATER, ids=["iface-id", "vlans", "mtu"])
+def test_what_came_after_a_plug_does_not_keep_the_vif_from_its_repair(
+    bench: Bench, plugged: VIF, other: VIF, later: Observed, difference: tuple[str, str]
+) -> None:
+    """Refusing mends nothing: it is a warning of every answer, and a difference. A change is refused, as a plug is."""
+    bench.memory.place(LINUX)
+    assert not bench.driver.plug(plugged).warnings
+    with bench.memory._lock:
+        bench.memory._there[later.resource.identity] = later  # type: ignore[union-attr]
+
+    def lose_the_tap() -> None:
+        for kind in ("tap", "bridge-port"):
+            bench.memory._there.pop((kind, TAP), None)
+
+    lose_the_tap()
+    [sentence] = bench.driver.plan(plugged).warnings
+    assert list(bench.driver.plug(plugged).warnings) == [sentence] and ("tap", TAP) in bench.memory.there
+    lose_the_tap()
+    assert bench.driver.settle(ID) and ("tap", TAP) in bench.memory.there
+    assert bench.driver.can_plug([plugged]).warnings == ((plugged, sentence),)
+    assert [(each.path, each.wanted) for each in bench.driver.check()] == [difference]
+    with pytest.raises((errors.Conflict, errors.HostNotReady)):
+        bench.driver.plug(other)
+    bench.driver.unplug(ID)
+    with pytest.raises((errors.Conflict, errors.HostNotReady), match=re.escape(sentence)):
+        bench.driver.plug(plugged)
 
 
 FIRST, SECOND = (Instance(uuid=f"{number}0000000-2222-4333-8444-555555555555", name="web") for number in (1, 2))

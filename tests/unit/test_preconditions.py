@@ -117,9 +117,9 @@ def test_what_else_uses_a_device_keeps_a_vif_from_it(taking: Any, uses: tuple[Us
 
 
 def test_a_record_does_not_keep_what_is_asked_before_the_first_step() -> None:
-    for each in (LOWER, PciFunction(name="0000:81:02.3", owner=VIF, taking="function"), ENSURED.replace(carries=9000)):
+    for each in (LOWER, PciFunction(name="0000:81:02.3", owner=VIF, taking="function")):
         [read] = registry.from_json(registry.to_json([each]))
-        assert read == each and not {"taking", "guest_mac", "carries"} & read.to_data().keys()
+        assert read == each and not {"taking", "guest_mac"} & read.to_data().keys()
 
 
 # -- the bridge ---------------------------------------------------------------------------------------------------

@@ -63,7 +63,11 @@ def adopt(jobs: Sequence[Job], engine: Engine, *, dry_run: bool = False) -> list
             interface_xml=job.interface_xml,
             changed=not job.is_recorded(),
             differences=tuple(steps.differences(job.desired, observed)),
-            warnings=(*preconditions.warnings(job.desired, observed), *shared.get(job.vif.id, ())),
+            warnings=(
+                *preconditions.warnings(job.desired, observed),
+                *map(str, preconditions.objections(job.desired, observed)),  # the guest runs: it is too late to refuse
+                *shared.get(job.vif.id, ()),
+            ),
         )
         for job in jobs
     ]

@@ -103,6 +103,12 @@ class Job:
         """The names of the VIF's MAC where it is: see `vifplug.driver.macs`."""
         return macs.names(self.vif, self.actual)
 
+    @property
+    def stands(self) -> bool:
+        """Whether the VIF is plugged already, and requested as it is: the job repairs it."""
+        former = self.former
+        return former is not None and not former.is_interrupted and former.actual == self.actual
+
     def dropped(self) -> list[Resource]:
         """Return the recorded resources that are no longer desired."""
         return steps.dropped(self.desired, self.former.resources) if self.former else []
@@ -188,7 +194,8 @@ class Engine:
 
     def plan(self, jobs: Sequence[Job], observed: Observation, *, settle: bool = False) -> None:
         """Plan the steps of each job from what `observe` returned; see `prepare`."""
-        preconditions.raise_unmet(_desired(jobs, settle=settle), observed)
+        standing = [job.vif.id for job in jobs if job.stands]
+        preconditions.raise_unmet(_desired(jobs, settle=settle), observed, standing)
         twins = {} if settle else self.mac_warnings(jobs)
         for job in jobs:
             with about(vif_id=job.vif.id):
@@ -197,7 +204,8 @@ class Engine:
     def _plan(self, job: Job, observed: Observation, warnings: Iterable[str], *, settle: bool) -> None:
         former, recorded = (job.former.resources, job.former.originals) if job.former else ((), {})
         dropped = job.dropped()
-        job.warnings = (*preconditions.warnings(lasting(job.desired), observed), *warnings)
+        said = preconditions.objections(lasting(job.desired), observed) if job.stands else ()
+        job.warnings = (*preconditions.warnings(lasting(job.desired), observed), *map(str, said), *warnings)
         shared = self._shared([*dropped, *preconditions.required(job.desired)])
         job.desired = with_defaults(job.desired, observed, {each.name for each in shared})
         stays = {each.name for each in shared if each.vif_id != job.vif.id} | _shares(job.desired)

@@ -70,10 +70,13 @@ def defects(name: str, found: Condition, *, linux: bool) -> Iterator[Defect]:
         )
 
 
-def too_narrow(bridge: str, mtu: int, found: Condition) -> str:
-    """Return why frames of ``mtu`` bytes do not leave a Linux bridge, and what to do; empty if they do."""
+def narrow(found: Condition, mtu: int) -> Uplink | None:
+    """Return the uplink through which frames of ``mtu`` bytes do not leave a Linux bridge; None if there is none."""
     narrowest = min(found.uplinks, key=lambda uplink: uplink.mtu, default=None)
-    if narrowest is None or narrowest.mtu >= mtu:
-        return ""
+    return narrowest if narrowest and narrowest.mtu < mtu else None
+
+
+def too_narrow(bridge: str, mtu: int, narrowest: Uplink) -> str:
+    """Return why frames of ``mtu`` bytes do not leave a Linux bridge by that uplink, and what to do."""
     message = f"a device that leads out of bridge {bridge} has {narrowest.mtu} ({narrowest.name})"
     return f"{message}: lower the VIF's mtu, or set it with 'ip link set dev {narrowest.name} mtu {mtu}'"

@@ -6,7 +6,7 @@ resources, so a precondition costs no request of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from vifplug.errors import Missing, VifplugError, fill
 from vifplug.plan.kinds.openvswitch import OvsBridge
@@ -26,12 +26,13 @@ def required(desired: Sequence[Resource]) -> list[Resource]:
     return found[len(desired) :]
 
 
-def unmet(desired: Sequence[Resource], observed: Observation) -> Iterator[VifplugError]:
+def unmet(desired: Sequence[Resource], observed: Observation, standing: Collection[str] = ()) -> Iterator[VifplugError]:
     """Yield an error for each precondition of ``desired`` that does not hold.
 
     Args:
         desired: all resources of one plan; what one of them makes meets the precondition of another.
         observed: the host as it is, with what `required` names.
+        standing: the ids of VIFs that are plugged as they are requested: what is only objected to is no error.
     """
     made = _made(desired)
     for resource in desired:
@@ -42,6 +43,15 @@ def unmet(desired: Sequence[Resource], observed: Observation) -> Iterator[Vifplu
             yield fill(error, VifplugError(vif_id=resource.owner, resource=str(resource)))
     for need in required(desired):
         yield from need.unmet(observed, made)
+    yield from objections([each for each in desired if each.owner not in standing], observed)
+
+
+def objections(desired: Sequence[Resource], observed: Observation) -> Iterator[VifplugError]:
+    """Yield what a plug of ``desired`` is refused for although its steps would succeed: see `Resource.objections`."""
+    made = _made(desired)
+    for resource in (*desired, *required(desired)):
+        for error in resource.objections(observed, made):
+            yield fill(error, VifplugError(vif_id=resource.owner, resource=str(resource)))
 
 
 def _made(desired: Sequence[Resource]) -> set[str]:
@@ -50,9 +60,9 @@ def _made(desired: Sequence[Resource]) -> set[str]:
     return bridges.union(*(resource.links for resource in desired))
 
 
-def raise_unmet(desired: Sequence[Resource], observed: Observation) -> None:
+def raise_unmet(desired: Sequence[Resource], observed: Observation, standing: Collection[str] = ()) -> None:
     """Raise the first of `unmet`: Missing, HostNotReady or Conflict."""
-    for error in unmet(desired, observed):
+    for error in unmet(desired, observed, standing):
         raise error
 
 

@@ -152,6 +152,18 @@ class Resource(Model):
         """
         return iter(())
 
+    def objections(self, observed: Observation, made: Collection[str]) -> Iterator[VifplugError]:
+        """Yield what a plug is refused for although its steps would succeed.
+
+        To refuse a VIF that is plugged already mends nothing, and keeps its guest from being repaired: repeating its
+        plug, and settling it, makes a warning of the sentence. `drift` says the same to `check`.
+
+        Args:
+            observed: as of `unmet`.
+            made: as of `unmet`.
+        """
+        return iter(())
+
     def warnings(self, observed: Observation, made: Collection[str]) -> Iterator[str]:
         """Yield a sentence for each thing that lets the VIF be plugged, and will not work well or is risky.
 

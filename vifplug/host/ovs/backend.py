@@ -254,12 +254,16 @@ def _holders(ids: Sequence[OvsIfaceId], found: Iterable[Sequence[Row]]) -> dict[
         named.setdefault(row["external_ids"].get("iface-id", ""), []).append(row)
     observed: dict[Identity, Observed] = {}
     for each in ids:
-        others = [row for row in named.get(each.name, ()) if row["external_ids"].get(OWNER) != each.owner]
+        others = [row for row in named.get(each.name, ()) if not _is_own(row, each)]
         if others:
             whose = (errors.owner(decode.without(row["external_ids"], "iface-id")) for row in others)
             holders = tuple(f"port {row['name']} has it and {owner}" for row, owner in zip(others, whose, strict=True))
             observed[each.identity] = Observed(resource=each.trusted(holders=holders))
     return observed
+
+
+def _is_own(row: Row, desired: OvsIfaceId) -> bool:
+    return bool(row["external_ids"].get(OWNER) == desired.owner or row["name"] == desired.port)
 
 
 def _offers(switch: OvsSwitch, row: Row | None, bridges: Iterable[Row]) -> OvsSwitch:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from vifplug.errors import HostNotReady, InvalidDocument, KernelLacks, Problem, VifplugError, fill
 from vifplug.model.codec import FrozenMap, Model, joined, model
 from vifplug.model.names import AnyMac, DeviceName, Mac, Mtu, PciAddress, SocketPath, SysctlKey, Word, between
-from vifplug.plan.condition import Condition, Defect, defects, too_narrow
+from vifplug.plan.condition import Condition, Defect, Uplink, defects, narrow, too_narrow
 from vifplug.plan.resource import (
     Device,
     Difference,
@@ -134,20 +134,38 @@ class BridgePort(Resource):
     def requires(self) -> tuple[Resource, ...]:
         return (LowerDevice(name=self.bridge, owner=self.owner, up=None, link_kind="bridge"),)
 
+    @property
+    def _unfiltered(self) -> str:
+        return f"bridge {self.bridge} does not filter VLANs, and VIF {self.owner} has VLANs"
+
     def unmet(self, observed: Observation, made: Collection[str]) -> Iterator[VifplugError]:
-        seen = observed.get((LowerDevice.kind, self.bridge))
-        bridge = seen.resource if seen else None
+        seen, bridge = self._seen(observed)
         if not self.vlans or (bridge is None and (seen or self.bridge not in made)):
             return
-        message = f"bridge {self.bridge} does not filter VLANs, and VIF {self.owner} has VLANs"
-        if not isinstance(bridge, LowerDevice):
+        if bridge is None:
             hint = f"create it beforehand with 'ip link add {self.bridge} type bridge vlan_filtering 1'"
-            yield HostNotReady(f"{message}: {hint}")
+            yield HostNotReady(f"{self._unfiltered}: {hint}")
         elif bridge.vlan_filtering is None:
-            yield KernelLacks(f"{message}: this kernel has no bridge VLAN filtering")
-        elif not bridge.vlan_filtering:
+            yield KernelLacks(f"{self._unfiltered}: this kernel has no bridge VLAN filtering")
+
+    def objections(self, observed: Observation, made: Collection[str]) -> Iterator[VifplugError]:
+        if self._passes_all(observed):
             hint = f"turn it on with 'ip link set dev {self.bridge} type bridge vlan_filtering 1'"
-            yield HostNotReady(f"{message}: {hint}, which affects all of its ports")
+            yield HostNotReady(f"{self._unfiltered}: {hint}, which affects all of its ports")
+
+    def drift(self, observed: Observation) -> Iterator[Difference]:
+        if self._passes_all(observed):
+            yield Difference(self.owner, f"bridge {self.bridge} vlan_filtering", "1", "0")
+
+    def _passes_all(self, observed: Observation) -> bool:
+        """Return whether the VIF has VLANs, and the bridge passes the frames of all."""
+        _, bridge = self._seen(observed)
+        return bool(self.vlans) and bridge is not None and bridge.vlan_filtering is False
+
+    def _seen(self, observed: Observation) -> tuple[bool, LowerDevice | None]:
+        """Return whether something has the bridge's name, and the bridge."""
+        seen = observed.get((LowerDevice.kind, self.bridge))
+        return seen is not None, seen.resource if seen and isinstance(seen.resource, LowerDevice) else None
 
     def warnings(self, observed: Observation, made: Collection[str]) -> Iterator[str]:
         if self.learning is False and self.flood is False:
@@ -175,10 +193,6 @@ class SharedBridge(SharedLink):
     kind = "shared-bridge"
     #: as in `LowerDevice`
     carries: Mtu | None = uncompared(default=None, compare=False)
-
-    @property
-    def recorded(self) -> Resource:
-        return self.trusted(carries=None)
 
     @property
     def related(self) -> tuple[Resource, ...]:
@@ -264,7 +278,7 @@ class LowerDevice(Resource):
 
     @property
     def recorded(self) -> Resource:
-        return self.trusted(taking=None, guest_mac=None, carries=None)
+        return self.trusted(taking=None, guest_mac=None)
 
     @property
     def claims(self) -> tuple[str, ...]:
@@ -278,12 +292,17 @@ class LowerDevice(Resource):
     def _names(self) -> tuple[str, ...]:
         return names_of(self.name, self.function)
 
-    def unmet(self, observed: Observation, made: Collection[str]) -> Iterator[VifplugError]:
-        yield from _unmet(self, self.taking, observed)
-        found = self._condition(observed)
-        if found and self.carries and (reason := too_narrow(self.name, self.carries, found)):
+    def objections(self, observed: Observation, made: Collection[str]) -> Iterator[VifplugError]:
+        yield from _taken(self, self.taking, observed)
+        if (uplink := self._narrow(observed)) and self.carries:
+            reason = too_narrow(self.name, self.carries, uplink)
             message = f"VIF {self.owner} requests an MTU of {self.carries}, and {reason}"
             yield HostNotReady(message, vif_id=self.owner or None, resource=self.described)
+
+    def _narrow(self, observed: Observation) -> Uplink | None:
+        """Return the uplink that cannot carry frames of the VIF's size, if one cannot."""
+        found = self._condition(observed)
+        return narrow(found, self.carries) if found and self.carries else None
 
     def warnings(self, observed: Observation, made: Collection[str]) -> Iterator[str]:
         return (defect.sentence for defect in self._defects(observed))
@@ -291,6 +310,8 @@ class LowerDevice(Resource):
     def drift(self, observed: Observation) -> Iterator[Difference]:
         for defect in self._defects(observed):
             yield Difference(self.owner, defect.path, defect.expected, defect.found)
+        if uplink := self._narrow(observed):
+            yield Difference(self.owner, f"device {uplink.name} mtu", f"at least {self.carries}", uplink.mtu)
 
     def _condition(self, observed: Observation) -> Condition | None:
         seen = observed.get(self.identity)
@@ -324,8 +345,8 @@ class PciFunction(Resource):
     def claims(self) -> tuple[str, ...]:
         return names_of(None, self.name)
 
-    def unmet(self, observed: Observation, made: Collection[str]) -> Iterator[VifplugError]:
-        return _unmet(self, self.taking, observed)
+    def objections(self, observed: Observation, made: Collection[str]) -> Iterator[VifplugError]:
+        return _taken(self, self.taking, observed)
 
 
 @model
@@ -439,7 +460,7 @@ class VhostSocket(Resource):
         )
 
 
-def _unmet(device: Resource, taking: Taking | None, observed: Observation) -> Iterator[VifplugError]:
+def _taken(device: Resource, taking: Taking | None, observed: Observation) -> Iterator[VifplugError]:
     """Yield why a VIF cannot have a device that something else uses."""
     seen = observed.get(device.identity)
     if seen and taking:

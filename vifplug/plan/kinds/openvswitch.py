@@ -117,8 +117,25 @@ class OvsIfaceId(Resource):
     kind = "iface-id"
     ownership = Ownership.EXTERNAL
     batched = True
+    #: the port that has it, if vifplug did not make and mark the port
+    port: str | None = uncompared(default=None)
     #: observed only: the ports of others that have it, each as a part of a sentence
     holders: tuple[str, ...] = uncompared(default=())
+
+    def objections(self, observed: Observation, made: Collection[str]) -> Iterator[VifplugError]:
+        if holders := self._holders(observed):
+            message = f"{self} of VIF {self.owner} is taken: {holders}"
+            remove = "unplug that one" if "belongs to VIF" in message else "remove it (ovs-vsctl del-port)"
+            yield Conflict(f"{message}: {remove}, or change virtualport.interfaceid", holder=holders)
+
+    def drift(self, observed: Observation) -> Iterator[Difference]:
+        if holders := self._holders(observed):
+            yield Difference(self.owner, str(self), "no other port", holders)
+
+    def _holders(self, observed: Observation) -> str:
+        """Return the ports of others that have it; empty if none has."""
+        seen = observed.get(self.identity)
+        return joined(seen.resource.holders, "and") if seen and isinstance(seen.resource, OvsIfaceId) else ""
 
 
 @model
@@ -181,30 +198,24 @@ class OvsPort(Resource):
         return (*iface_id, OvsSwitch()) if self.needs_more else iface_id
 
     def unmet(self, observed: Observation, made: Collection[str]) -> Iterator[VifplugError]:
-        if holders := self._holders(observed):
-            message = f"iface-id {self.iface_id} of VIF {self.owner} is taken: {joined(holders, 'and')}"
-            remove = "unplug that one" if "belongs to VIF" in message else "remove it (ovs-vsctl del-port)"
-            message = f"{message}: {remove}, or change virtualport.interfaceid"
-            resource, holder = f"iface-id {self.iface_id}", joined(holders, "and")
-            yield Conflict(message, vif_id=self.owner, resource=resource, holder=holder)
         own = observed.get(self.identity)
         if own and isinstance(own.resource, OvsPort) and own.resource.torn:
             message = f"{self} of VIF {self.owner}: {own.resource.error}"
             yield Conflict(f"{message}: unplug the VIF, and plug it again", vif_id=self.owner, resource=str(self))
         switch = OvsSwitch.of(observed) if self.needs_more else None
-        if switch and self._sees_one_tag(switch):
-            message = f"{self} of VIF {self.owner}: vlan.cvlans need an Open vSwitch that looks at two tags of a frame"
-            hint = "run 'ovs-vsctl set Open_vSwitch . other_config:vlan-limit=2', then 'ovs-appctl revalidator/purge'"
-            yield HostNotReady(f"{message}: {hint}", vif_id=self.owner, resource=str(self), path="$.vlan.cvlans")
         offered = switch.interface_types if switch and own is None else ()  # none: ovs-vswitchd has never run
         if offered and self._needs_dpdk and self.type not in offered:
             message = f"{self} of VIF {self.owner}: this host's Open vSwitch has no interfaces of type {self.type}"
             hint = "start an ovs-vswitchd with DPDK, and set other_config:dpdk-init=true"
             yield HostNotReady(f"{message}: {hint}", vif_id=self.owner, resource=str(self))
 
+    def objections(self, observed: Observation, made: Collection[str]) -> Iterator[VifplugError]:
+        if (switch := OvsSwitch.of(observed)) and self._sees_one_tag(switch):
+            message = f"{self} of VIF {self.owner}: vlan.cvlans need an Open vSwitch that looks at two tags of a frame"
+            hint = "run 'ovs-vsctl set Open_vSwitch . other_config:vlan-limit=2', then 'ovs-appctl revalidator/purge'"
+            yield HostNotReady(f"{message}: {hint}", path="$.vlan.cvlans")
+
     def drift(self, observed: Observation) -> Iterator[Difference]:
-        if holders := self._holders(observed):
-            yield Difference(self.owner, f"iface-id {self.iface_id}", "no other port", joined(holders, "and"))
         if number := self._other_number(observed):
             yield Difference(self.owner, f"{self}: ofport", self.ofport_request, number)
         if (switch := OvsSwitch.of(observed)) and self._sees_one_tag(switch):
@@ -232,11 +243,6 @@ class OvsPort(Resource):
     def _sees_one_tag(self, switch: OvsSwitch) -> bool:
         """Return whether a switch looks at one tag of a frame, where the port's VLANs need two."""
         return bool(self.vlan and self.vlan.cvlans) and switch.vlan_limit == 1
-
-    def _holders(self, observed: Observation) -> tuple[str, ...]:
-        """Return the ports of others that have the iface-id."""
-        seen = observed.get((OvsIfaceId.kind, self.iface_id or ""))
-        return seen.resource.holders if seen and isinstance(seen.resource, OvsIfaceId) else ()
 
     @property
     def needs_more(self) -> bool:
@@ -287,7 +293,9 @@ class AdoptedPort(Resource):
 
     @property
     def requires(self) -> tuple[Resource, ...]:
-        return (OvsBridge(name=self.bridge, owner=self.owner),)
+        iface_id = self.external_ids.get("iface-id")
+        alone = (OvsIfaceId(name=iface_id, owner=self.owner, port=self.name),) if iface_id else ()
+        return (OvsBridge(name=self.bridge, owner=self.owner), *alone)
 
     @property
     def claims(self) -> tuple[str, ...]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from vifplug.errors import VifplugError
 from vifplug.model.codec import model
 from vifplug.model.names import PciAddress
 from vifplug.plan.registry import Ownership, PciFunction, Resource, names_of, uncompared
-from vifplug.plan.steps import Observation
 
 #: the look-up's name, and the kind of the resource
 VDPA_DEVICE = "vdpa-device"
@@ -59,9 +57,6 @@ class VdpaDevice(Resource):
     @property
     def related(self) -> tuple[Resource, ...]:
         return (PciFunction(name=self.function, owner=self.owner, taking="function"),) if self.function else ()
-
-    def unmet(self, observed: Observation, made: Collection[str]) -> Iterator[VifplugError]:
-        return (error for function in self.related for error in function.unmet(observed, made))
 
     def refusal(self, found: Resource) -> str:
         assert isinstance(found, VdpaDevice)
