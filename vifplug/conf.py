@@ -437,7 +437,7 @@ _SUBSTITUTION = "expected $$ for a dollar sign, or $name with the name of anothe
 
 
 def _as_written(conf: cfg.ConfigOpts, group: str, option: cfg.Opt) -> tuple[str | None, str, str | None]:
-    """Return the string of an option where it is from, in words, and its file. It is parsed again: oslo.config keeps neither."""
+    """Return the string of an option, its place in words, and its file. oslo.config keeps none of them."""
     variable = f"OS_{group.upper()}__{option.dest.upper()}"  # as oslo_config.sources names it; it precedes the files
     if variable in os.environ:
         return os.environ[variable], f" in the environment variable {variable}", None
