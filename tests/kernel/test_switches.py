@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -48,6 +49,22 @@ def test_guests_of_one_vlan_reach_each_other_and_no_others(host: PrivateHost, sw
         host.driver.update(vif(3, vlan=10, **switch))
         assert reaches(first, "10.0.0.3")
         assert host.driver.check() == []
+
+
+def test_a_vlan_replaces_the_one_that_the_bridge_gives_new_ports_which_comes_back(host: PrivateHost) -> None:
+    bridges.add(host, "br1", "vlan_filtering", "1")  # and vlan_default_pvid 1, the kernel's own; br0 has none
+    for bridge, default in (("br0", set[int]()), ("br1", {1})):
+        for vlan, expected in ((10, {10}), (None, default), ("20,30", {20, 30})):
+            host.driver.plug(vif(1, vlan=vlan, source={"bridge": bridge}))
+            assert vlans("tap1", host.namespace) == expected and host.driver.check() == []
+    host.driver.unplug(vif(1, **LINUX).id)
+    host.ip("link", "delete", "br1")
+
+
+def vlans(port: str, namespace: str) -> set[int]:
+    """What iproute2 says of the VLANs of a port."""
+    found = json.loads(netns.run("bridge", "-n", namespace, "-json", "vlan", "show", "dev", port))
+    return {each["vlan"] for entry in found for each in entry.get("vlans", ())}
 
 
 @pytest.mark.parametrize("switch", [OPENVSWITCH, LINUX], ids=["Open vSwitch", "Linux bridge"])

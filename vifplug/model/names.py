@@ -22,7 +22,7 @@ PROFILE_ID_BYTES = 39  # LIBVIRT_IFLA_VF_PORT_PROFILE_MAX - 1
 _UUID = re.compile(r"[0-9a-f]{2}(-?[0-9a-f]{2}){15}")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 #: names that the kernel refuses, and the directories of /proc/sys/net/*/conf that are not devices
-_NO_DEVICES = (".", "..", "all", "default")
+_NO_DEVICES = (".", "..")
 _DEVICE = re.compile(r"[A-Za-z0-9_.\-+@]+")
 _PCI = re.compile(r"(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}):([01][0-9a-f])\.([0-7])")
 _C_NUMBER = re.compile(r"0x[0-9a-f]{1,8}|0[0-7]{0,11}|[1-9][0-9]{0,9}", re.IGNORECASE)
@@ -61,6 +61,8 @@ def parse_uuid(text: str) -> str:
 
 def parse_device(text: str) -> str:
     """Return the name of a network device: 1 to 15 bytes (linux/net/core/dev.c, dev_valid_name), and ASCII only."""
+    if text in ("all", "default"):
+        raise ValueError(f"expected a device name, got {described(text)}, which stands for all devices in sysctl")
     if not _DEVICE.fullmatch(text) or text in _NO_DEVICES:
         raise ValueError(f"expected a device name of letters, digits and _ . - + @, got {described(text)}")
     if (size := len(text)) > IFNAME_BYTES:

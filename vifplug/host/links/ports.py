@@ -68,7 +68,7 @@ class BridgePortBackend(NetlinkBackend):
                 if flags := _flags(after, before):
                     self._netlink.set([(after.name, LinkChange(port=flags))])
                 if after.vlans is not None and after.vlans != before.vlans:
-                    self._set_vlans(after, link)
+                    self._set_vlans(after, link, bridge)
 
     def remove(self, before: Resource) -> None:
         """Take the device out of that bridge. Equivalent to: ip link set dev NAME nomaster"""
@@ -96,7 +96,7 @@ class BridgePortBackend(NetlinkBackend):
         if not bridge.data.get("IFLA_BR_VLAN_FILTERING"):
             return ()
         found = tuple(sorted(map(_vlan, self._vlans(port, link)), key=lambda vlan: vlan.id))
-        return port.vlans if port.vlans is not None and set(port.vlans) == set(found) else found
+        return port.vlans if port.vlans is not None and set(_full(port, bridge)) == set(found) else found
 
     def _vlans(self, port: BridgePort, link: Link) -> list[tuple[int, int]]:
         with explaining(port, "read its VLANs"):
@@ -111,13 +111,12 @@ class BridgePortBackend(NetlinkBackend):
         changes = [LinkChange(master=bridge.index), *([LinkChange(port=flags)] if flags else ())]
         self._netlink.set([(after.name, each) for each in changes])
         if after.vlans is not None:
-            self._set_vlans(after, link)
+            self._set_vlans(after, link, bridge)
 
-    def _set_vlans(self, after: BridgePort, link: Link) -> None:
-        assert after.vlans is not None
-        found = set(map(_vlan, self._vlans(after, link)))
-        drop = {vlan.id for vlan in found} - {vlan.id for vlan in after.vlans}
-        add = set(after.vlans) - found
+    def _set_vlans(self, after: BridgePort, link: Link, bridge: Link) -> None:
+        desired, found = set(_full(after, bridge)), set(map(_vlan, self._vlans(after, link)))
+        drop = {vlan.id for vlan in found} - {vlan.id for vlan in desired}
+        add = desired - found
         self._netlink.set_vlans(link.index, ranges((vid, 0) for vid in drop), ranges(map(_bits, add)))
 
     def _bridge(self, port: BridgePort) -> Link:
@@ -125,6 +124,14 @@ class BridgePortBackend(NetlinkBackend):
         if bridge is None or bridge.kind != "bridge":
             raise errors.Missing(f"{port} of VIF {port.owner}: bridge {port.bridge} does not exist on this host")
         return bridge
+
+
+def _full(port: BridgePort, bridge: Link) -> tuple[BridgeVlan, ...]:
+    """Return the VLANs that a port desires; without any, those that the bridge gives new ports (vlan_default_pvid)."""
+    default = bridge.data.get("IFLA_BR_VLAN_DEFAULT_PVID")
+    if port.vlans or not default or isinstance(port, AdoptedBridgePort):
+        return port.vlans or ()
+    return (BridgeVlan(id=default, pvid=True, untagged=True),)
 
 
 def ranges(vlans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:

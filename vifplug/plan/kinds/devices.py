@@ -123,8 +123,8 @@ class BridgePort(Resource):
     learning: bool | None = resettable(True)
     #: unicast frames to addresses that the bridge does not know are sent to the port
     flood: bool | None = resettable(True)
-    #: all of the port's VLANs, by id; needs a bridge with vlan_filtering on
-    vlans: tuple[BridgeVlan, ...] | None = resettable((BridgeVlan(id=1, pvid=True, untagged=True),))
+    #: all of the port's VLANs, by id; needs a bridge with vlan_filtering on. Empty: what the bridge gives new ports
+    vlans: tuple[BridgeVlan, ...] | None = resettable(())
 
     @property
     def attached_to(self) -> str | None:
