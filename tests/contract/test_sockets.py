@@ -345,7 +345,7 @@ def test_a_bound_socket_of_another_kind_is_live(path: Path, kind: int) -> None:
 @pytest.fixture
 def restarted(tmp_path: Path) -> Callable[[], VIFDriver]:
     """A driver of the same record, as after a restart of the agent."""
-    (tmp_path / "vifplug.conf").write_text(f"[vifplug]\nstate_path={tmp_path}/state\nsocket_dirs={tmp_path}/base\n")
+    (tmp_path / "vifplug.conf").write_text(f"[vifplug]\nstate_path={tmp_path}/state\nsocket_dirs={tmp_path}/base")
     return lambda: VIFDriver(conf.load([f"{tmp_path}/vifplug.conf"]))
 
 
@@ -399,3 +399,44 @@ def test_a_socket_elsewhere_is_refused(tmp_path: Path, restarted: Callable[[], V
             driver.plug(vif)
         assert [message for _, message in driver.can_plug([vif])] and driver.list() == []
     assert not (tmp_path / place).parent.exists() or place == "s.sock"
+
+
+def test_who_removes_a_directory_and_who_begins_to_use_it_see_one_another(
+    tmp_path: Path, restarted: Callable[[], VIFDriver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second plug ends while the first VIF's unplug is on its way, or its unplug while the plug is."""
+    first, second = (vhost(number, tmp_path / "base" / "a" / f"{number}.sock") for number in (1, 2))
+    with restarted() as one, restarted() as another:
+        for verb, late in (
+            (lambda: one.unplug(first.id), lambda: another.plug(second)),
+            (lambda: one.plug(second), lambda: another.unplug(first.id)),
+        ):
+            one.plug(first)
+            observe, pending = one._host.observe, [late]
+
+            def then(resources: Any, observe: Any = observe, pending: Any = pending) -> Any:
+                found = observe(resources)
+                if pending:
+                    pending.pop()()
+                return found
+
+            monkeypatch.setattr(one._host, "observe", then)
+            verb()
+            monkeypatch.setattr(one._host, "observe", observe)
+            assert pending == [] and (tmp_path / "base" / "a").is_dir() and one.check() == []
+            one.unplug(second.id)
+
+
+def test_one_socket_is_one_claim_whatever_its_directory_is_called(
+    tmp_path: Path, restarted: Callable[[], VIFDriver]
+) -> None:
+    """/var/run is a link to /run on most hosts."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "base").symlink_to("run")
+    with (tmp_path / "vifplug.conf").open("a") as file:
+        file.write(f",{tmp_path}/run\n")
+    first, second = (vhost(number, tmp_path / name / "s.sock") for number, name in ((1, "base"), (2, "run")))
+    with restarted() as driver:
+        assert driver.plug(first).actual == first
+        with pytest.raises(errors.Conflict, match=rf"socket {tmp_path}/run/s.sock is requested by VIF {second.id}"):
+            driver.plug(second)

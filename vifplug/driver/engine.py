@@ -36,7 +36,7 @@ from vifplug.model.vif import VIF, Instance
 from vifplug.plan import preconditions, registry, steps
 from vifplug.plan.defaults import with_defaults
 from vifplug.plan.plan import Plan, make_plan, with_bridges_mtu, with_guests_mtu
-from vifplug.plan.registry import Device, Identity, OvsBridge, Ownership, Resource
+from vifplug.plan.registry import Device, Identity, OvsBridge, Ownership, Resource, VhostSocket
 from vifplug.plan.steps import Difference, Observation, Observed, Step
 from vifplug.store.store import Holding, Record, State, Store
 
@@ -108,6 +108,11 @@ class Job:
         """Whether the VIF is plugged already, and requested as it is: the job repairs it."""
         former = self.former
         return former is not None and not former.is_interrupted and former.actual == self.actual
+
+    @property
+    def shares_early(self) -> bool:
+        """Whether what the VIF shares is recorded before it is observed, so that nobody removes it in between."""
+        return any(isinstance(each, VhostSocket) for each in self.desired)
 
     def dropped(self) -> list[Resource]:
         """Return the recorded resources that are no longer desired."""
@@ -274,7 +279,7 @@ class Engine:
         done: list[Step] = []
         try:
             self._host.apply(releases, done)
-            self._host.apply([*removals, *additions], done, progress)
+            self._apply([*removals, *additions], done, progress)
             self._store.put([job.record("plugged", record) for job, record in zip(pending, begun, strict=True)])
         except BaseException as error:
             self._undo(pending, [*releases, *removals, *additions], done, error)
@@ -399,18 +404,34 @@ class Engine:
         """Take the steps, together if possible; after a failure take each remaining step by itself."""
         done: list[Step] = []
         try:
-            self._host.apply(taken, done)
+            self._apply(taken, done)
         except VifplugError as error:
             if left := self._attempt(step for step in taken if step not in done):
                 message = f"VIF {vif_id} is not completely unplugged: {'; '.join(left)}; unplug it again"
                 raise fill(PartlyDone(message, left, vif_id=vif_id), error) from None
+
+    def _apply(self, taken: Sequence[Step], done: list[Step], progress: Progress | None = None) -> None:
+        """Take the steps. What other VIFs may have begun to use is removed last, and only while none is recorded.
+
+        A plug records what it shares before it observes; in a transaction of the store, either it is seen here, or it
+        observes what is removed here as missing.
+        """
+        shared = [step for step in taken if step.after is None and step.subject.shares]
+        self._host.apply([step for step in taken if step not in shared], done, progress)
+        for step in shared:
+            with self._store.transaction() as transaction:
+                names, owner = step.subject.shares, step.subject.owner
+                others = {each.name for each in transaction.holdings(names) if each.vif_id != owner}
+                left = step.subject.left_to(others)
+                self._host.apply([step if left == step.subject else Step(left, None)], [])
+            done.append(step)
 
     def _attempt(self, taken: Iterable[Step]) -> list[str]:
         """Take each step, whether or not others fail; return a phrase for each that failed."""
         left = []
         for step in taken:
             try:
-                self._host.apply([step], [])
+                self._apply([step], [])
             except VifplugError as error:
                 left.append(f"{step} ({error})")
         return left

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -132,7 +133,7 @@ class JobFactory:
         begun = [self._resolver.begin(each.vif, each.former, refresh=refresh) for each in requests]
         choices = {number: each for number, each in enumerate(begun) if isinstance(each, PoolChoice)}
         jobs = {number: self._job(requests[number], each) for number, each in enumerate(begun) if isinstance(each, VIF)}
-        if choices or dry_run:
+        if choices or dry_run or any(job.shares_early for job in jobs.values()):
             with self._records.store.transaction(dry_run=dry_run) as transaction:
                 for job in jobs.values():  # a device that is named comes before one that is chosen
                     _reserve(job, transaction)
@@ -166,7 +167,7 @@ class JobFactory:
             actual=actual,
             instance=request.guest,
             interface_xml=write.element(plugins.interface(kind, actual, context)),
-            desired=plugins.desired(kind, actual, context),
+            desired=own_names.with_real_paths(plugins.desired(kind, actual, context), os.path.realpath),
             former=request.former,
             marks=request.marks,
             exclusive_mac=self._settings.duplicate_mac == "refuse",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from vifplug.errors import Problem, Unsupported
@@ -16,7 +16,7 @@ from vifplug.model.codec import Model
 from vifplug.model.names import DeviceName
 from vifplug.model.vif import VIF
 from vifplug.model.vlan import Vlan
-from vifplug.plan.registry import OvsBridge
+from vifplug.plan.registry import OvsBridge, Resource, VhostSocket
 
 
 def with_own_names(vif: VIF, own_name: Callable[[str], str]) -> VIF:
@@ -33,6 +33,14 @@ def with_own_names(vif: VIF, own_name: Callable[[str], str]) -> VIF:
     if exists and vif.target and (target := own_name(vif.target)) != vif.target:
         changes["target"] = target
     return vif.replace(**changes) if changes else vif
+
+
+def with_real_paths(desired: Iterable[Resource], real_path: Callable[[str], str]) -> list[Resource]:
+    """Return ``desired`` with each vhost-user socket below a directory that is named without symbolic links."""
+    return [
+        each.replace(real_base=real_path(each.base)) if isinstance(each, VhostSocket) and each.base else each
+        for each in desired
+    ]
 
 
 def on_parent_bridge(vif: VIF, bridge: OvsBridge) -> VIF:

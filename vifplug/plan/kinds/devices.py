@@ -400,6 +400,8 @@ class VhostSocket(Resource):
     stale: bool = False
     #: the directories below which a socket may be; empty: anywhere, in a directory that is trusted
     socket_dirs: tuple[str, ...] = uncompared(default=())
+    #: ``base`` without symbolic links, such as /run for /var/run: one socket is claimed under one name
+    real_base: str | None = uncompared(default=None)
     #: the directories that were created for the socket, outermost first; removed with it when they are empty
     made: tuple[SocketPath, ...] = uncompared(default=())
 
@@ -430,15 +432,31 @@ class VhostSocket(Resource):
 
     @property
     def shares(self) -> tuple[str, ...]:
-        return tuple(name for each in self.made for name in SocketDirectory(name=each, base=each).shares)
+        """What keeps others from removing a directory: that it was created for the socket, or that the socket is in it.
+
+        The latter is recorded before anything is observed, so who removes the directory knows of a plug that relies on
+        it.
+        """
+        created = [name for each in self.made for name in SocketDirectory(name=each, base=each).shares]
+        return (*created, *(f"socket in {self._real(each)}" for each in self._directories))
 
     def left_to(self, others: Collection[str]) -> VhostSocket:
-        mine = [each for each, name in zip(self.made, self.shares, strict=True) if name not in others]
-        return self.replace(made=tuple(mine))
+        free = (each for each in self.made if not {f"directory {each}", f"socket in {self._real(each)}"} & {*others})
+        return self.replace(made=tuple(free))
 
     @property
     def claims(self) -> tuple[str, ...]:
-        return (f"socket {self.name}",)
+        return (f"socket {self._real(self.name)}",)
+
+    @property
+    def _directories(self) -> list[str]:
+        """The directories that it is in, from ``base`` on."""
+        names = itertools.accumulate(self.name.split("/")[1:-1], "{}/{}".format, initial="")
+        return [each for each in names if self.base and f"{each}/".startswith(self.base.rstrip("/") + "/")]
+
+    def _real(self, path: str) -> str:
+        """Return a path of the socket or its directories by which one of them has one name: see ``real_base``."""
+        return path if self.real_base is None else self.real_base + path.removeprefix(self.base or "")
 
     def refusal(self, found: Resource) -> str:
         return str(self.refused(found) or "")
