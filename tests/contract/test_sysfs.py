@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -116,6 +118,39 @@ def test_functions_that_can_have_vfs_are_listed(tree: Tree) -> None:
 
 def test_a_machine_without_pci_has_none(tmp_path: Path) -> None:
     assert Sysfs(tmp_path).physical_functions() == []
+
+
+@pytest.mark.parametrize("content", ["", "many", "-1", "9" * 99, "\N{ARABIC-INDIC DIGIT THREE}", "\x1b[2J"])
+def test_an_attribute_that_is_no_number_counts_as_none(tree: Tree, content: str) -> None:
+    for name in ("sriov_totalvfs", "sriov_numvfs"):
+        (tree.root / "bus/pci/devices" / PF / name).write_text(content)
+    [found] = Sysfs(tree.root).physical_functions()
+    assert (found.total_vfs, found.vfs) == (0, 0)
+
+
+def test_a_port_name_of_another_kind_is_no_representor(tree: Tree) -> None:
+    tree.netdev("ens1f0", PF, phys_switch_id=SWITCH, phys_port_name="p0")
+    tree.netdev("long", PF, phys_switch_id=SWITCH, phys_port_name="pf0vf" + "9" * 5000)
+    tree.netdev("odd", PF, phys_switch_id=SWITCH)
+    (tree.root / "class/net/odd/phys_port_name").write_bytes(b"pf0vf0\xff")
+    assert Sysfs(tree.root).virtual_function("0000:81:02.0").representor is None
+
+
+def test_what_is_removed_while_it_is_read_is_not_there(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by `echo 0 > sriov_numvfs` on another terminal: the directory is listed, and then it is gone."""
+    tree.netdev("ens1f0", PF)
+    (tree.root / "bus/pci/devices" / PF / "virtfnX").symlink_to("nowhere")
+    assert [address for address, _ in Sysfs(tree.root).functions_of("ens1f0")] == ["0000:81:02.0", "0000:81:03.3"]
+
+    def gone(path: object = ".") -> list[str]:
+        raise OSError(errno.ENODEV, "No such device")
+
+    monkeypatch.setattr(os, "listdir", gone)
+    monkeypatch.setattr(os, "scandir", gone)
+    assert Sysfs(tree.root).devices_of(PF) == Sysfs(tree.root).functions_of("ens1f0") == []
+    assert Sysfs(tree.root).physical_functions() == []
+    with pytest.raises(errors.Missing):
+        Sysfs(tree.root).virtual_function("0000:81:02.0")
 
 
 def test_this_machine_can_be_asked() -> None:

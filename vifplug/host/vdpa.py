@@ -12,6 +12,7 @@ from typing import ClassVar
 from vifplug import errors
 from vifplug.host.netlink.generic import Genetlink, number
 from vifplug.host.netlink.socket import NetlinkRefused
+from vifplug.host.sriov.sysfs import names_in
 from vifplug.host.stepwise import StepwiseBackend
 from vifplug.model.names import is_pci
 from vifplug.plan.kinds.vdpa import VdpaDevice, VdpaFacts, unbound
@@ -82,8 +83,7 @@ class VdpaSysfs:
 
     def all(self) -> list[VdpaFacts]:
         """Return every vdpa device, sorted by name."""
-        names = sorted(path.name for path in self._devices.iterdir()) if self._devices.is_dir() else []
-        return [each for each in map(self.device, names) if each]
+        return [each for each in map(self.device, names_in(self._devices)) if each]
 
     def _matching(self, key: str) -> list[VdpaFacts]:
         if key.startswith("/"):

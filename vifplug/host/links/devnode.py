@@ -55,6 +55,6 @@ def _number(device: str, index: int) -> int | None:
     """Return the macvtap's device number, from /sys of this network namespace; None if /sys does not have it."""
     try:
         major, minor = Path(f"/sys/class/net/{device}/tap{index}/dev").read_text().split(":")
-    except OSError:
+        return os.makedev(int(major), int(minor))
+    except (OSError, ValueError):
         return None
-    return os.makedev(int(major), int(minor))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -33,10 +34,11 @@ class PhysicalFunction:
 #: What drivers call the port of a VF (Documentation/networking/devlink/devlink-port.rst; nfp and mlx5 before 4.19).
 #: Matched as a whole: c1pf0vf5 is a VF of another host, behind a controller of the SmartNIC.
 _VF_PORTS = (
-    re.compile(r"pf(?P<pf>\d+)vf(?P<vf>\d+)", re.IGNORECASE),
-    re.compile(r"vf(?P<vf>\d+)@pf(?P<pf>\d+)", re.IGNORECASE),
-    re.compile(r"(?P<vf>\d+)(?P<pf>)"),
+    re.compile(r"pf(?P<pf>[0-9]{1,9})vf(?P<vf>[0-9]{1,9})", re.IGNORECASE),
+    re.compile(r"vf(?P<vf>[0-9]{1,9})@pf(?P<pf>[0-9]{1,9})", re.IGNORECASE),
+    re.compile(r"(?P<vf>[0-9]{1,9})(?P<pf>)"),
 )
+_VIRTFN = re.compile(r"virtfn([0-9]{1,9})")
 _UPLINK_PORT = re.compile(r"p\d+", re.IGNORECASE)
 
 
@@ -112,8 +114,7 @@ class Sysfs:
 
     def functions_of(self, device: str) -> list[tuple[str, str | None]]:
         """Return the address and netdev of each VF, in order of number, of the PF with this netdev."""
-        links = (self._net / device / "device").glob("virtfn*")
-        functions = [link.resolve() for link in sorted(links, key=lambda link: int(link.name.removeprefix("virtfn")))]
+        functions = [function for _, function in _functions(self._net / device / "device")]
         return [(function.name, next(iter(_netdevs(function)), None)) for function in functions]
 
     def device_of(self, address: str) -> str | None:
@@ -134,15 +135,15 @@ class Sysfs:
 
     def physical_functions(self) -> list[PhysicalFunction]:
         """Return every PCI function that can have VFs, sorted by address."""
-        found = sorted(self._pci.glob("*/sriov_totalvfs"))
         return [
             PhysicalFunction(
-                address=path.parent.name,
-                devices=tuple(_netdevs(path.parent)),
-                total_vfs=int(_text(path) or 0),
-                vfs=int(_text(path.parent / "sriov_numvfs") or 0),
+                address=address,
+                devices=tuple(_netdevs(self._pci / address)),
+                total_vfs=_count(self._pci / address / "sriov_totalvfs"),
+                vfs=_count(self._pci / address / "sriov_numvfs"),
             )
-            for path in found
+            for address in names_in(self._pci)
+            if (self._pci / address / "sriov_totalvfs").exists()
         ]
 
     def netdev(self, name: str) -> NetdevInfo:
@@ -173,26 +174,45 @@ class Sysfs:
         if not switch:
             return None
         function = int(physical.name.rpartition(".")[2], 16)
-        for names in (_netdevs(physical), sorted(path.name for path in self._net.iterdir())):
+        for names in (_netdevs(physical), names_in(self._net)):
             if found := representor_of_vf(function, number, switch, map(self.netdev, names)):
                 return found
         return None
 
 
 def _netdevs(device: Path) -> list[str]:
-    return sorted(path.name for path in (device / "net").iterdir()) if (device / "net").is_dir() else []
+    return names_in(device / "net")
+
+
+def names_in(directory: Path) -> list[str]:
+    """Return the names in a directory, sorted; none if it does not exist, or its device is removed meanwhile."""
+    try:
+        return sorted(os.listdir(directory))
+    except OSError:
+        return []
+
+
+def _functions(physical: Path) -> list[tuple[int, Path]]:
+    """Return the number and the directory of each VF, in order of number."""
+    found = [(int(match[1]), name) for name in names_in(physical) if (match := _VIRTFN.fullmatch(name))]
+    return [(number, (physical / name).resolve()) for number, name in sorted(found)]
 
 
 def _number_of(physical: Path, device: Path) -> int:
-    for link in physical.glob("virtfn*"):
-        if link.resolve() == device:
-            return int(link.name.removeprefix("virtfn"))
+    for number, function in _functions(physical):
+        if function == device:
+            return number
     raise errors.Missing(f"VF {device.name}: not among the VFs of {physical.name}")
 
 
 def _text(path: Path) -> str:
     """Return the content of an attribute; empty if it does not exist or the driver does not report it (EOPNOTSUPP)."""
     try:
-        return path.read_text().strip()
+        return path.read_text(errors="replace").strip()
     except OSError:
         return ""
+
+
+def _count(path: Path) -> int:
+    text = _text(path)
+    return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else 0
