@@ -34,7 +34,8 @@ def host() -> Iterator[PrivateHost]:
     """A host with a bridge of each kind, and a device for macvtaps; its ports learn nothing unless a VIF says so."""
     with PrivateHost(extra="[vifplug_bridge]\nlearning = false") as host:
         bridges.add(host, "br0")
-        host.ip("link", "add", "low0", "type", "veth", "peer", "name", "low1")
+        host.ip("link", "add", "low0", "up", "type", "veth", "peer", "name", "low1")
+        host.ip("link", "set", "low1", "up")
         host.ovs.ctl("add-br", "br-ex", "--", "set", "bridge", "br-ex", "datapath_type=netdev")
         yield host
 
@@ -165,3 +166,33 @@ def test_a_number_that_another_port_has_requested(plugged: PrivateHost) -> None:
     assert "OpenFlow port 703" in host.driver.plug(vif(**OVS, ofport_request=703)).warnings[0]
     host.ovs.ctl("del-port", "low1")
     assert host.driver.check() == [] and host.port(TAP, "ofport") == "703"
+
+
+def test_an_uplink_of_a_switch_that_is_down_is_told_by_check_and_can_plug(plugged: PrivateHost) -> None:
+    """A plug does not ask: it would have to read every port of the bridge."""
+    host, asked = plugged, vif(**OVS)
+    for name in ("nic0", "guest0"):
+        host.ip("link", "add", name, "up", "type", "veth", "peer", "name", f"{name}-far")
+    host.ip("link", "set", "guest0-far", "up")
+    guests = ("--", "set", "Interface", "guest0", "external_ids:iface-id=x")
+    host.ovs.ctl("add-port", "br-ex", "nic0", "--", "add-port", "br-ex", "guest0", *guests)
+    assert host.driver.plug(asked).warnings == ()
+
+    def told() -> tuple[list[str], list[str]]:
+        answer = host.driver.can_plug([asked])
+        assert answer
+        return [each.path for each in host.driver.check()], [sentence for _, sentence in answer.warnings]
+
+    paths, [sentence] = told()
+    assert paths == ["device nic0 state"]
+    assert sentence.startswith("device nic0 is down, and nothing else leads out of bridge br-ex: connect it")
+    patch = ("--", "set", "Interface", "patch0", "type=patch", "options:peer=patch1")
+    host.ovs.ctl("add-port", "br-ex", "patch0", *patch)
+    assert told() == ([], []), "the patch leads out"
+    host.ovs.ctl("del-port", "patch0")
+    host.ip("link", "set", "nic0-far", "up")
+    assert told() == ([], [])
+    assert not host.driver.can_plug([vif(**OVS, mtu=9000)]), "and so is its MTU"
+    host.ovs.ctl("del-port", "nic0", "--", "del-port", "guest0")
+    for name in ("nic0", "guest0"):
+        host.ip("link", "delete", name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Iterator
@@ -13,11 +14,13 @@ from vifplug.driver.engine import Engine, Job, lasting
 from vifplug.driver.jobs import Request
 from vifplug.driver.records import StoredVif
 from vifplug.driver.resolver import PoolChoice, Resolver
-from vifplug.errors import UnknownPortGroup, VifplugError, sentences
+from vifplug.errors import HostNotReady, UnknownPortGroup, VifplugError, sentences
 from vifplug.model.vif import VIF
 from vifplug.networks.resolve import mtu_problem
 from vifplug.plan import preconditions
+from vifplug.plan.condition import cut_off
 from vifplug.plan.facts import BridgeFacts
+from vifplug.plan.registry import OvsBridge
 from vifplug.store.store import Holding, taken
 
 if TYPE_CHECKING:
@@ -69,11 +72,12 @@ class Admission:
             return list(dict.fromkeys([str(error), *rest])), warnings
         except VifplugError as error:
             return sentences(error), ()
-        checks = (self._conflicts(job), self._unready(job), self._too_small(job.actual))
+        checks = (self._conflicts(job), self._unready(job), self._too_small(job))
         found = [sentence for check in checks for sentence in _with_obstacles(check)]
         same = macs.Neighbours(self._taken).warnings(vif.id, job.macs) if self._engine.reports_macs else ()
         self._taken += job.record("plugged").holdings
-        return list(dict.fromkeys(found)), (*job.warnings, *same)
+        down = () if found else tuple(self._cut_off(job))
+        return list(dict.fromkeys(found)), (*job.warnings, *same, *down)
 
     def _actual(self, vif: VIF, former: StoredVif | None) -> VIF:
         begun = self._resolver.begin(vif, former, refresh=False)
@@ -100,11 +104,22 @@ class Admission:
             for error in (*preconditions.reasons(lasting(job.desired), observed), first):
                 yield from sentences(error)
 
-    def _too_small(self, actual: VIF) -> Iterator[str]:
-        name = getattr(actual.source, "bridge", None)
-        bridge = self._bridges.get(name) if name and actual.mtu else None
-        if bridge and bridge.openvswitch and (message := mtu_problem(actual, bridge.name, bridge.mtu)):
+    def _too_small(self, job: Job) -> Iterator[str]:
+        bridge = self._switch_of(job) if job.actual.mtu else None
+        if bridge and (message := mtu_problem(job.actual, bridge.name, bridge.mtu)):
             yield message
+
+    def _cut_off(self, job: Job) -> Iterator[str]:
+        """Yield a sentence for each device that should lead out of the VIF's Open vSwitch bridge and is down."""
+        with contextlib.suppress(HostNotReady):
+            if bridge := self._switch_of(job):
+                yield from (each.sentence for each in cut_off(bridge.name, bridge.uplinks))
+
+    def _switch_of(self, job: Job) -> BridgeFacts | None:
+        """Return the VIF's bridge, if it is one of Open vSwitch, with what only a look at all ports tells."""
+        name = getattr(job.actual.source, "bridge", None)
+        on_switch = any(isinstance(each, OvsBridge) and each.name == name for each in job.desired)
+        return self._bridges.get(name) if name and on_switch else None
 
     @functools.cached_property
     def _bridges(self) -> dict[str, BridgeFacts]:

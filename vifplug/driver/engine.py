@@ -36,7 +36,16 @@ from vifplug.model.vif import VIF, Instance
 from vifplug.plan import preconditions, registry, steps
 from vifplug.plan.defaults import with_defaults
 from vifplug.plan.plan import Plan, make_plan, with_bridges_mtu, with_guests_mtu
-from vifplug.plan.registry import Device, Identity, OvsBridge, Ownership, Resource, VhostSocket
+from vifplug.plan.registry import (
+    AdoptedPort,
+    Device,
+    Identity,
+    OvsBridge,
+    OvsSwitch,
+    Ownership,
+    Resource,
+    VhostSocket,
+)
 from vifplug.plan.steps import Difference, Observation, Observed, Step
 from vifplug.store.store import Holding, Record, State, Store
 
@@ -333,7 +342,11 @@ class Engine:
                 found.append(Difference(stored.id, "record", "a readable record", str(error)))
             except Missing as error:
                 found.append(Difference(stored.id, "resources", "known kinds", str(error)))
-        observed, failed = self._observed(readable)
+        switched = {each.id: _switches(each.resources) for each in readable}
+        bridges = set(itertools.chain.from_iterable(switched.values()))
+        observed, failed = self._observed(readable, [OvsSwitch(examined=True)] if bridges else [])
+        switch = OvsSwitch.of(observed)
+        cut_off = self._host.cut_off(bridges) if switch and switch.nic_down else {}
         named = {each.id: macs.names(each.vif, each.actual) for each in readable} if self.reports_macs else {}
         neighbours = macs.Neighbours(self._store.holdings(set(itertools.chain.from_iterable(named.values()))))
         found += failed.values()
@@ -348,13 +361,17 @@ class Engine:
             differences = (*steps.differences(required, observed), *preconditions.drift(required, observed))
             found += [dataclasses.replace(one, vif_id=stored.id) for one in differences]  # a bridge has no owner
             found += neighbours.differences(stored.id, named.get(stored.id, ()))
+            defects = (each for name in switched[stored.id] for each in cut_off.get(name, ()))
+            found += [Difference(stored.id, each.path, each.expected, each.found) for each in defects]
         return found
 
-    def _observed(self, records: Sequence[StoredVif]) -> tuple[Observation, dict[str, Difference]]:
+    def _observed(
+        self, records: Sequence[StoredVif], besides: Sequence[Resource]
+    ) -> tuple[Observation, dict[str, Difference]]:
         """Observe the resources of all VIFs at once; return also the VIFs whose plugin fails to observe them."""
         recorded = list(itertools.chain.from_iterable(each.resources for each in records))
         try:
-            return self._host.observe([*recorded, *preconditions.required(recorded)]), {}
+            return self._host.observe([*besides, *recorded, *preconditions.required(recorded)]), {}
         except BrokenPlugin:
             observed: dict[Identity, Observed] = {}
             failed: dict[str, Difference] = {}
@@ -501,6 +518,12 @@ def check_distinct(jobs: Sequence[Job]) -> None:
             if resource.ownership is Ownership.OWNED and owner != job.vif.id:
                 message = f"{resource} is requested by both VIF {owner} and VIF {job.vif.id}"
                 raise InvalidRequest(message, vif_id=job.vif.id, resource=str(resource), holder=owner)
+
+
+def _switches(resources: Iterable[Resource]) -> set[str]:
+    """Return the names of the Open vSwitch bridges that a VIF is on."""
+    switched = (each for each in resources if isinstance(each, (OvsBridge, AdoptedPort)))
+    return {each.bridge if isinstance(each, AdoptedPort) else each.name for each in switched}
 
 
 def _refuse_held(resources: Iterable[Resource], observed: Observation, vif_id: str) -> None:

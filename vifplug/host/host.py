@@ -17,7 +17,8 @@ from vifplug.host.sriov import pools
 from vifplug.host.sriov.sysfs import Sysfs
 from vifplug.model.names import is_pci
 from vifplug.model.network import Network
-from vifplug.plan import registry
+from vifplug.plan import condition, registry
+from vifplug.plan.condition import Defect
 from vifplug.plan.facts import BridgeFacts, PoolDeviceFacts, VirtualFunctionFacts
 from vifplug.plan.registry import Identity, LowerDevice, OvsBridge, Resource
 from vifplug.plan.steps import Observed, Step
@@ -227,6 +228,11 @@ class Host:
         with contextlib.suppress(HostNotReady):
             return self.ovs.place_of(device)
         return None
+
+    def cut_off(self, bridges: Collection[str]) -> dict[str, list[Defect]]:
+        """Return the defects of those Open vSwitch bridges out of which nothing leads that is up. Reads all ports."""
+        found = (each for each in self.bridges() if each.openvswitch and each.name in bridges)
+        return {each.name: list(condition.cut_off(each.name, each.uplinks)) for each in found}
 
     def find(self, owner: str) -> list[Resource]:
         """Return everything on this host that carries the mark of VIF ``owner``, in the order in which it is made."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from vifplug.host.netlink.messages import Link
+from vifplug.plan.condition import Uplink
 from vifplug.plan.facts import BridgeFacts, BridgePortFacts
 from vifplug.plan.registry import marked_for
 
@@ -19,8 +20,9 @@ def bridges(links: Sequence[Link], switched: Iterable[BridgeFacts]) -> list[Brid
     by_name = {link.name: link for link in links}
     found = [_linux(link, links) for link in links if link.kind == "bridge"]
     for bridge in switched:
-        wired = (by_name[port.name] for port in bridge.ports if port.name in by_name)
-        found.append(replace(bridge, mtu=_mtu(wired)))
+        wired = [by_name[each.name] for each in bridge.uplinks if each.name in by_name]
+        outer = [*(each for each in bridge.uplinks if not each.kernel), *(map(uplink, filter(is_outer, wired)))]
+        found.append(replace(bridge, mtu=_mtu(wired), uplinks=tuple(outer)))
     return sorted(found, key=lambda bridge: bridge.name)
 
 
@@ -39,6 +41,11 @@ def _linux(bridge: Link, links: Iterable[Link]) -> BridgeFacts:
 def _mtu(ports: Iterable[Link]) -> int | None:
     """Return the smallest MTU of the ports that are not a guest's: frames that leave the host must fit through them."""
     return min((port.mtu for port in ports if is_outer(port)), default=None)
+
+
+def uplink(link: Link) -> Uplink:
+    """Return what a device that leads out of a bridge is like."""
+    return Uplink(name=link.name, mtu=link.mtu, passing=link.up and link.carrier, veth=link.kind == "veth")
 
 
 def is_outer(link: Link) -> bool:

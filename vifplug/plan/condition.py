@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
 class Uplink:
-    """A port of a Linux bridge that leads out of it to something else than a guest."""
+    """A port of a bridge that leads out of it to something else than a guest."""
 
     name: str
     #: bytes
@@ -17,6 +17,8 @@ class Uplink:
     passing: bool
     #: one end of a veth pair, which may lead to a container
     veth: bool = False
+    #: whether it is a device of the kernel; on Open vSwitch it may be a tunnel, a patch or a device of DPDK
+    kernel: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,12 +55,7 @@ def defects(name: str, found: Condition, *, linux: bool) -> Iterator[Defect]:
     if linux and not found.up:
         sentence = f"bridge {name} is down, and passes no frames: set it up with 'ip link set dev {name} up'"
         yield Defect(path=f"bridge {name} state", expected="up", found="down", sentence=sentence)
-    # a veth pair to a container is no way out of a bridge that has a NIC
-    wired = [each for each in found.uplinks if not each.veth] or found.uplinks
-    for uplink in () if any(each.passing for each in wired) else wired:
-        message = f"device {uplink.name} is down, and nothing else leads out of bridge {name}"
-        remedy = f"connect it, and set it up with 'ip link set dev {uplink.name} up'"
-        yield Defect(path=f"device {uplink.name} state", expected="up", found="down", sentence=f"{message}: {remedy}")
+    yield from cut_off(name, found.uplinks)
     if found.accept_ra and (linux or found.up):
         key = f"net/ipv6/conf/{name}/accept_ra" if "." in name else f"net.ipv6.conf.{name}.accept_ra"
         message = f"bridge {name} accepts router advertisements: a guest on it can give this host addresses and routes"
@@ -68,6 +65,16 @@ def defects(name: str, found: Condition, *, linux: bool) -> Iterator[Defect]:
             found=str(found.accept_ra),
             sentence=f"{message}; end it with 'sysctl -w {key}=0'",
         )
+
+
+def cut_off(name: str, uplinks: Sequence[Uplink]) -> Iterator[Defect]:
+    """Yield a defect for each device that leads out of a bridge, if none of them passes frames."""
+    # a veth pair to a container is no way out of a bridge that has a NIC
+    wired = [each for each in uplinks if not each.veth] or uplinks
+    for uplink in () if any(each.passing for each in wired) else wired:
+        message = f"device {uplink.name} is down, and nothing else leads out of bridge {name}"
+        remedy = f"connect it, and set it up with 'ip link set dev {uplink.name} up'" if uplink.kernel else "connect it"
+        yield Defect(path=f"device {uplink.name} state", expected="up", found="down", sentence=f"{message}: {remedy}")
 
 
 def narrow(found: Condition, mtu: int) -> Uplink | None:

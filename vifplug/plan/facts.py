@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from vifplug.model.vlan import Vlan
+from vifplug.plan.condition import Uplink
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +63,8 @@ class BridgeFacts:
     ports: tuple[BridgePortFacts, ...] = ()
     #: Open vSwitch's VLAN bridges on it (``ovs-vsctl add-br NAME PARENT VLAN``)
     vlan_bridges: tuple[str, ...] = ()
+    #: only of a bridge of Open vSwitch: what leads out of it
+    uplinks: tuple[Uplink, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vifplug.host.netlink.client import Netlink
 from vifplug.host.netlink.messages import Link
-from vifplug.host.survey import is_outer
+from vifplug.host.survey import is_outer, uplink
 from vifplug.plan.condition import Uplink
 
 _NET = "/sys/class/net"
@@ -21,11 +21,7 @@ def uplinks(netlink: Netlink, bridge: Link) -> tuple[Uplink, ...]:
     """
     names = _without_taps(bridge)
     ports = netlink.ports_of(bridge.index, without="tun") if names is None else netlink.links(names).values()
-    outer = sorted((port for port in ports if is_outer(port)), key=lambda port: port.name)
-    return tuple(
-        Uplink(name=port.name, mtu=port.mtu, passing=port.up and port.carrier, veth=port.kind == "veth")
-        for port in outer
-    )
+    return tuple(map(uplink, sorted((port for port in ports if is_outer(port)), key=lambda port: port.name)))
 
 
 def _without_taps(bridge: Link) -> list[str] | None:

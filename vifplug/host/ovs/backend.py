@@ -70,16 +70,20 @@ class OvsBackend:
         queries = [*(operations.read_bridge(bridge.name) for bridge in bridges), *operations.read_iface_ids(ids)]
         if more := switches and any(port.needs_more for port in ports):
             queries.append(select(DATABASE, [], ["iface_types", "other_config"]))
+        if examined := any(switch.examined for switch in switches):
+            queries.append(survey.DOWN)
         seen, rows = commands.look(self._pool, [(port.owner, port.role) for port in ports], *queries)
         found = adopted.observe(self._pool, [each for each in desired if isinstance(each, AdoptedPort)])
         for port, stored in zip(ports, seen, strict=True):
             # Under the VIF's row there may be a port of another name: that is not the desired one.
             if stored.port is not None and stored.port.name == port.name:
                 found[port.identity] = Observed(resource=stored.port)
+        nic_down = examined and any(map(survey.is_nic, rows.pop()))
+        offered = rows.pop()[0] if more else None
         missing = [bridge.name for bridge, row in zip(bridges, rows, strict=False) if not row]
-        for switch in switches if missing or more else ():
+        for switch in switches[:1] if missing or more or examined else ():
             names = self._pool.select(select("Bridge", [], ["name"]))[0] if missing else ()
-            found[switch.identity] = Observed(resource=_offers(switch, rows.pop()[0] if more else None, names))
+            found[switch.identity] = Observed(resource=_offers(switch.trusted(nic_down=nic_down), offered, names))
         for bridge, row in zip(bridges, rows, strict=False):
             if row:
                 datapath = row[0]["datapath_type"] or None

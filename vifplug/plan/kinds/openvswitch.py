@@ -27,6 +27,10 @@ class OvsSwitch(Resource):
     bridges: tuple[str, ...] | None = uncompared(default=None)
     #: Open_vSwitch.iface_types
     interface_types: tuple[str, ...] = uncompared(default=())
+    #: look for NICs on its bridges that are down: for check, which may read all ports then
+    examined: bool = uncompared(default=False)
+    #: observed only: whether there may be one
+    nic_down: bool = uncompared(default=False)
     #: how many tags of a frame it looks at (Open_vSwitch.other_config:vlan-limit); 0: any number
     vlan_limit: int = uncompared(default=1)
 
