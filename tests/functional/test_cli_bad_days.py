@@ -152,6 +152,7 @@ def test_standard_input_is_called_so() -> None:
         ((), "no command given (`vifplug --help` lists them)"),
         (("plgu", "x"), "plgu: unknown command: did you mean plug? (`vifplug --help` lists all)"),
         (("nonsense", "--help"), "nonsense: unknown command"),
+        (("a" * 100_000,), "aaa...: unknown command (`vifplug --help` lists all)"),
         (("--bogus", "list"), "--bogus: unknown option"),
         (("plug",), "the following arguments are required: FILE; see `vifplug plug --help`"),
         (("list", "--bogus"), "unrecognized arguments: --bogus; see `vifplug list --help`"),

@@ -439,6 +439,10 @@ WRONG: list[tuple[Callable[[VIFDriver], object], str]] = [
     (lambda driver: VIFDriver("x.conf"), "conf: expected an oslo.config ConfigOpts, got 'x.conf': "),  # type: ignore[arg-type]
     (lambda driver: driver.plug("text"), "vif: expected a VIF, got 'text': "),  # type: ignore[arg-type]
     (lambda driver: driver.update({}), "vif: expected a VIF, got an object: "),  # type: ignore[arg-type]
+    (lambda driver: driver.show(None), "the id of a VIF: expected a string, got null"),  # type: ignore[arg-type]
+    (lambda driver: driver.unplug(5), "the id of a VIF: expected a string, got 5"),  # type: ignore[arg-type]
+    (lambda driver: driver.check("\udcff"), r"'\udcff': is not text in UTF-8"),
+    (lambda driver: driver.hooked("\udcff", None), r"'hook of guest \udcff': is not text in UTF-8"),
     (lambda driver: driver.plug(vif(), "web"), "instance: expected an Instance or None, got 'web'"),  # type: ignore[arg-type]
 ]
 

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from vifplug.types.base import VIFType
 
 BUG, INTERRUPTED, READER_GONE = 70, 130, 141
+#: longer than any verb
+_LONGEST_WORD = 80
 
 DESCRIPTION = (
     "Connect virtual machines to networks: print the guest's libvirt element, and create and check the host state."
@@ -227,6 +229,8 @@ class App(app.App):
             return InvalidRequest(f"{word}: unknown option (`vifplug --help` lists those that precede the command)")
         if parts := [name for name, _ in self.command_manager if name.startswith(f"{word} ")]:
             return InvalidRequest(f"{word}: incomplete command (expected {joined(sorted(parts))})")
+        if len(word) > _LONGEST_WORD:  # cliff compares it with each verb, in the product of their lengths
+            return InvalidRequest(f"{word[:_LONGEST_WORD]}...: unknown command (`vifplug --help` lists all)")
         near = joined(self.get_fuzzy_matches(word)[:3])
         return InvalidRequest(f"{word}: unknown command: did you mean {near}? (`vifplug --help` lists all)")
 

@@ -478,6 +478,8 @@ class VIFDriver:
 
     def _id(self, text: str) -> str:
         """Return a VIF's id in its normal form; as it is if a damaged record has it."""
+        if not isinstance(text, str):
+            raise InvalidRequest(f"the id of a VIF: expected a string, got {described(text)}")
         try:
             return parse_uuid(text)
         except ValueError as error:

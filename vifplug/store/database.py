@@ -12,7 +12,7 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from vifplug.errors import StoreFailed
+from vifplug.errors import InvalidRequest, StoreFailed
 
 #: How long SQLite waits for the transactions of others, in seconds; one takes milliseconds.
 _TIMEOUT = 30.0
@@ -176,6 +176,8 @@ _REASONS: dict[str | int, str] = {
 def failures(path: Path) -> Iterator[None]:
     try:
         yield
+    except UnicodeEncodeError as error:  # of a name in a command line that is not UTF-8: no record has it
+        raise InvalidRequest(f"{error.object[:80]!r}: is not text in UTF-8") from None
     except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
         remedy = "run as root, or " if os.geteuid() else ""
         reason = _reason(error, path).format(user=os.geteuid(), directory=path.parent, remedy=remedy)
