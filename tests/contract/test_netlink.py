@@ -369,7 +369,7 @@ def test_no_damage_to_an_answer_is_more_than_a_sentence(data: st.DataObject) -> 
 
 
 def sample(kind: str, data: bytes) -> bytes:
-    port = attributes.PORT_DATA["bridge"].pack([("IFLA_BRPORT_ISOLATED", 1), ("IFLA_BRPORT_LEARNING", 0)])
+    port = attributes.DATA["bridge_slave"].pack([("IFLA_BRPORT_ISOLATED", 1), ("IFLA_BRPORT_LEARNING", 0)])
     info = [("IFLA_INFO_KIND", kind), ("IFLA_INFO_DATA", data), ("IFLA_INFO_SLAVE_KIND", "bridge")]
     vf = [*VF.items(), ("IFLA_VF_VLAN_LIST", [("IFLA_VF_VLAN_INFO", {"vf": 3, "vlan": 7, "qos": 5, "proto": 0x88A8})])]
     values = [

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Any, NamedTuple
 
 _ATTRIBUTE = struct.Struct("=HH")  # struct nlattr: length, type
@@ -21,15 +21,17 @@ def attribute(number: int, value: bytes) -> bytes:
     return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), number) + value + b"\0" * (-len(value) % 4)
 
 
-def attribute_list(data: bytes, offset: int = 0) -> list[tuple[int, bytes]]:
-    """Return (number, value) of consecutive attributes; without what follows one that is cut short."""
+def attribute_list(data: bytes, offset: int = 0, only: Container[int] | None = None) -> list[tuple[int, bytes]]:
+    """Return (number, value) of consecutive attributes, or ``only`` of these; without what follows one cut short."""
     found: list[tuple[int, bytes]] = []
-    end = len(data)
-    while offset + _ATTRIBUTE.size <= end:
-        length, number = _ATTRIBUTE.unpack_from(data, offset)
-        if not _ATTRIBUTE.size <= length <= end - offset:
+    end, header = len(data), _ATTRIBUTE.unpack_from
+    while offset + 4 <= end:
+        length, number = header(data, offset)
+        if not 4 <= length <= end - offset:
             break
-        found.append((number & _TYPE_MASK, data[offset + _ATTRIBUTE.size : offset + length]))
+        number &= _TYPE_MASK
+        if only is None or number in only:
+            found.append((number, data[offset + 4 : offset + length]))
         offset += (length + 3) & ~3
     return found
 
@@ -62,13 +64,12 @@ class Table:
     def pairs(self, data: bytes, offset: int = 0) -> list[tuple[str, Any]]:
         """Return the attributes of this table that are in ``data``."""
         found: list[tuple[str, Any]] = []
-        for number, value in attribute_list(data, offset):
-            if number in self._readers:
-                name, unpack = self._readers[number]
-                try:
-                    found.append((name, unpack(value)))
-                except (struct.error, ValueError):
-                    continue
+        for number, value in attribute_list(data, offset, self._readers):
+            name, unpack = self._readers[number]
+            try:
+                found.append((name, unpack(value)))
+            except (struct.error, ValueError):
+                continue
         return found
 
     def unpack(self, data: bytes, offset: int = 0) -> dict[str, Any]:
@@ -145,9 +146,9 @@ _VF = Table(
 )
 _INFO = Table(
     IFLA_INFO_KIND=(1, TEXT),
-    IFLA_INFO_DATA=(2, _BYTES),  # in `DATA`, by kind
+    IFLA_INFO_DATA=(2, _BYTES),  # by kind in `DATA`
     IFLA_INFO_SLAVE_KIND=(4, TEXT),
-    IFLA_INFO_SLAVE_DATA=(5, _BYTES),  # in `PORT_DATA`, by kind
+    IFLA_INFO_SLAVE_DATA=(5, _BYTES),  # by kind in `DATA`
 )
 #: linux/if_link.h: IFLA_*
 LINK = Table(
@@ -196,10 +197,8 @@ DATA = {
     ),
     "veth": Table(VETH_INFO_PEER=(1, Format(lambda peer: bytes(IFINFOMSG.size) + LINK.pack(peer), _BYTES.unpack))),
     "vlan": Table(IFLA_VLAN_ID=(1, _U16)),
-}
-#: linux/if_link.h: IFLA_INFO_SLAVE_DATA, by IFLA_INFO_SLAVE_KIND
-PORT_DATA = {
-    "bridge": Table(
+    # IFLA_INFO_SLAVE_DATA of the IFLA_INFO_SLAVE_KIND before _slave
+    "bridge_slave": Table(
         IFLA_BRPORT_MODE=(4, _U8),
         IFLA_BRPORT_LEARNING=(8, _U8),
         IFLA_BRPORT_UNICAST_FLOOD=(9, _U8),

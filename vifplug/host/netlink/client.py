@@ -44,16 +44,17 @@ class Netlink:
         """Return every link with this alias, or without an alias and in this group. Scans all links."""
         return [link for link in self.all() if link.alias == alias or (not link.alias and link.group == group)]
 
-    def all(self) -> list[Link]:
-        """Return every link.
+    def all(self, attributes: Sequence[tuple[str, Any]] = ()) -> list[Link]:
+        """Return every link, or those with these attributes. The kernel can filter by IFLA_MASTER and IFLA_INFO_KIND.
 
         Equivalent to: ip -details link show
         """
-        return self._listed()
+        request = encoded(messages.RTM_GETLINK, socket.NLM_F_DUMP, [*attributes, _MASK])
+        return list(map(messages.parsed, self._socket.dump(request)))
 
     def ports_of(self, index: int, *, without: str) -> list[Link]:
         """Return the ports of a bridge, without those of a kind. Equivalent to: ip link show master NAME"""
-        return [link for link in self._listed([("IFLA_MASTER", index)]) if link.kind != without]
+        return [link for link in self.all([("IFLA_MASTER", index)]) if link.kind != without]
 
     def stacked_on(self, index: int, kinds: Iterable[str]) -> list[Link]:
         """Return the links of these kinds on a device. Equivalent to: ip -details link show type KIND, for each kind
@@ -63,7 +64,7 @@ class Netlink:
         """
         kinds, found = tuple(kinds), dict[int, Link]()
         for kind in kinds:
-            listed = self._listed([("IFLA_LINKINFO", [("IFLA_INFO_KIND", kind)])])
+            listed = self.all([("IFLA_LINKINFO", [("IFLA_INFO_KIND", kind)])])
             found |= {link.index: link for link in listed if link.link == index and link.kind in kinds}
             if any(link.kind != kind for link in listed):
                 break
@@ -74,25 +75,19 @@ class Netlink:
 
         Equivalent to: ip address show dev NAME
         """
-        request = (messages.RTM_GETADDR, socket.NLM_F_DUMP, IFADDRMSG.pack(0, 0, 0, 0, index))
-        return self._texts(request, messages.parsed_address)
+        return self._texts(messages.RTM_GETADDR, IFADDRMSG.pack(0, 0, 0, 0, index), messages.parsed_address)
 
     def routes(self, index: int) -> list[str]:
         """Return the destinations of the routes through a device (``default`` is one), without those of its addresses.
 
         Equivalent to: ip route show table all dev NAME; ip -6 route show table all dev NAME
         """
-        request = (messages.RTM_GETROUTE, socket.NLM_F_DUMP, bytes(RTMSG.size) + ROUTE.pack([("RTA_OIF", index)]))
-        return self._texts(request, messages.parsed_route)
+        body = bytes(RTMSG.size) + ROUTE.pack([("RTA_OIF", index)])
+        return self._texts(messages.RTM_GETROUTE, body, messages.parsed_route)
 
-    def _listed(self, attributes: Sequence[tuple[str, Any]] = ()) -> list[Link]:
-        """Return the links that match the attributes, or all of them."""
-        request = encoded(messages.RTM_GETLINK, socket.NLM_F_DUMP, [*attributes, _MASK])
-        return list(map(messages.parsed, self._socket.dump(request)))
-
-    def _texts(self, request: Request, parsed: Callable[[bytes], str | None]) -> list[str]:
+    def _texts(self, kind: int, body: bytes, parsed: Callable[[bytes], str | None]) -> list[str]:
         try:
-            found = map(parsed, self._socket.dump(request))
+            found = map(parsed, self._socket.dump((kind, socket.NLM_F_DUMP, body)))
         except NetlinkRefused as refused:
             raise socket.explained(refused, "network devices", "read their addresses and routes") from refused
         return sorted({text for text in found if text})

@@ -10,24 +10,22 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from vifplug.host.netlink.attributes import IFINFOMSG, LINK
 from vifplug.host.netlink.socket import HEADER
 
-_NAMES = {False: ("IFLA_INFO_KIND", "IFLA_INFO_DATA"), True: ("IFLA_INFO_SLAVE_KIND", "IFLA_INFO_SLAVE_DATA")}
 
-
-def packed(kind: str, values: Mapping[str, Any], *, port: bool) -> bytes:
-    """Return IFLA_INFO_DATA with these values; IFLA_INFO_SLAVE_DATA if they are those of a ``port``."""
-    named, inside = _NAMES[port]
+def packed(kind: str, values: Mapping[str, Any]) -> bytes:
+    """Return the IFLA_INFO_DATA of a kind, or the IFLA_INFO_SLAVE_DATA of a port (``bridge_slave``)."""
+    named, name, inside = _attributes(kind)
     message = ifinfmsg()
-    info = [[named, kind], [inside, {"attrs": [list(each) for each in values.items()]}]]
+    info = [[named, name], [inside, {"attrs": [list(each) for each in values.items()]}]]
     message["attrs"] = [["IFLA_LINKINFO", {"attrs": info}]]
     message.encode()
     data: bytes = LINK.unpack(bytes(message.data), HEADER.size + IFINFOMSG.size)["IFLA_LINKINFO"][inside]
     return data
 
 
-def unpacked(kind: str, data: bytes, *, port: bool) -> dict[str, Any]:
-    """Return what is in IFLA_INFO_DATA or IFLA_INFO_SLAVE_DATA; nothing if pyroute2 cannot tell."""
-    named, inside = _NAMES[port]
-    body = bytes(IFINFOMSG.size) + LINK.pack([("IFLA_LINKINFO", [(named, kind), (inside, data)])])
+def unpacked(kind: str, data: bytes) -> dict[str, Any]:
+    """Return what is in the data that `packed` makes; nothing if pyroute2 cannot tell."""
+    named, name, inside = _attributes(kind)
+    body = bytes(IFINFOMSG.size) + LINK.pack([("IFLA_LINKINFO", [(named, name), (inside, data)])])
     message = ifinfmsg(HEADER.pack(HEADER.size + len(body), 0, 0, 0, 0) + body)
     try:
         message.decode()
@@ -35,3 +33,9 @@ def unpacked(kind: str, data: bytes, *, port: bool) -> dict[str, Any]:
         return dict(found["attrs"])
     except Exception:  # noqa: BLE001 - what it raises for bytes that it does not expect is not in its interface
         return {}
+
+
+def _attributes(kind: str) -> tuple[str, str, str]:
+    """Return the attribute with the name of the kind, that name, and the attribute with the data."""
+    infix, name = ("SLAVE_", kind.removesuffix("_slave")) if kind.endswith("_slave") else ("", kind)
+    return f"IFLA_INFO_{infix}KIND", name, f"IFLA_INFO_{infix}DATA"

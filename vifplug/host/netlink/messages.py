@@ -11,7 +11,7 @@ from typing import Any
 
 from vifplug import errors
 from vifplug.host.netlink import attributes as tables
-from vifplug.host.netlink.attributes import BR_VLAN_MSG, DATA, IFADDRMSG, IFINFOMSG, LINK, PORT_DATA, RTMSG, Table
+from vifplug.host.netlink.attributes import BR_VLAN_MSG, DATA, IFADDRMSG, IFINFOMSG, LINK, RTMSG
 from vifplug.host.netlink.socket import HEADER, NLM_F_ACK, Request, cut_short
 
 # linux/rtnetlink.h
@@ -87,14 +87,13 @@ class LinkChange:
 
 
 class Details(Mapping[str, Any]):
-    """IFLA_INFO_DATA of a link, or IFLA_INFO_SLAVE_DATA of a port, of which ``formats`` has the formats.
+    """What a link has as one of its kind, IFLA_INFO_DATA; or as a port, IFLA_INFO_SLAVE_DATA. ``kind``: see `DATA`.
 
     What is in no table is read with pyroute2's formats, which are imported when somebody asks for it.
     """
 
-    def __init__(self, kind: str, data: bytes, formats: Mapping[str, Table]) -> None:
-        self._kind, self._data, self._formats = kind, data, formats
-        self._own = formats[kind].unpack(data) if kind in formats else {}
+    def __init__(self, kind: str, data: bytes) -> None:
+        self._kind, self._data = kind, data
 
     def __getitem__(self, name: str) -> Any:
         return self._own[name] if name in self._own or self._is_known(name) else self._all[name]
@@ -106,14 +105,18 @@ class Details(Mapping[str, Any]):
         return len(self._all)
 
     @cached_property
+    def _own(self) -> dict[str, Any]:
+        return DATA[self._kind].unpack(self._data) if self._kind in DATA else {}
+
+    @cached_property
     def _all(self) -> Mapping[str, Any]:
         from vifplug.host.netlink import foreign
 
-        found = foreign.unpacked(self._kind, self._data, port=self._formats is PORT_DATA)
+        found = foreign.unpacked(self._kind, self._data)
         return {name: value for name, value in found.items() if not self._is_known(name)} | self._own
 
     def _is_known(self, name: str) -> bool:
-        return any(name in table for table in self._formats.values())
+        return any(name in table for table in DATA.values())
 
 
 # -- requests ---------------------------------------------------------------------------------------------------------
@@ -174,20 +177,19 @@ def _info(settings: LinkChange) -> list[tuple[str, Any]]:
         both = LinkChange(mtu=settings.mtu, group=settings.group)
         data["VETH_INFO_PEER"] = [("IFLA_IFNAME", settings.peer), *_attributes(both)]
     if data:
-        info.append(("IFLA_INFO_DATA", _packed(settings.kind or "", data, DATA)))
+        info.append(("IFLA_INFO_DATA", _packed(settings.kind or "", data)))
     if settings.port:
-        port = _packed("bridge", settings.port, PORT_DATA)
+        port = _packed("bridge_slave", settings.port)
         info += [("IFLA_INFO_SLAVE_KIND", "bridge"), ("IFLA_INFO_SLAVE_DATA", port)]
     return info
 
 
-def _packed(kind: str, values: Mapping[str, Any], formats: Mapping[str, Table]) -> bytes:
-    table = formats.get(kind)
-    if table is not None and all(name in table for name in values):
-        return table.pack(values.items())
+def _packed(kind: str, values: Mapping[str, Any]) -> bytes:
+    if kind in DATA and all(name in DATA[kind] for name in values):
+        return DATA[kind].pack(values.items())
     from vifplug.host.netlink import foreign
 
-    return foreign.packed(kind, values, port=formats is PORT_DATA)
+    return foreign.packed(kind, values)
 
 
 # -- answers ----------------------------------------------------------------------------------------------------------
@@ -257,7 +259,7 @@ def parsed(reply: bytes) -> Link:
     if "IFLA_LINK_NETNSID" in found:
         found.pop("IFLA_LINK", None)  # an index in another network namespace
     info = found.get("IFLA_LINKINFO", {})
-    kind, port = info.get("IFLA_INFO_KIND", ""), info.get("IFLA_INFO_SLAVE_DATA")
+    kind, data, port = info.get("IFLA_INFO_KIND", ""), info.get("IFLA_INFO_DATA"), info.get("IFLA_INFO_SLAVE_DATA")
     names = (*found.get("IFLA_PROP_LIST", ()), found.get("IFLA_PARENT_DEV_NAME"))
     return Link(
         index=index,
@@ -268,8 +270,8 @@ def parsed(reply: bytes) -> Link:
         aliases=tuple(filter(None, names)),
         accept_ra=_accept_ra(found.get("IFLA_AF_SPEC", {}).get("AF_INET6", {}).get("IFLA_INET6_CONF")),
         kind=kind,
-        data=Details(kind, info["IFLA_INFO_DATA"], DATA) if "IFLA_INFO_DATA" in info else {},
-        port=Details(info.get("IFLA_INFO_SLAVE_KIND", ""), port, PORT_DATA) if port else {},
+        data=Details(kind, data) if data else {},
+        port=Details(f"{info.get('IFLA_INFO_SLAVE_KIND')}_slave", port) if port else {},
         vfs=dict(filter(None, map(_vf, found.get("IFLA_VFINFO_LIST", ())))),
         **{name: found[attribute] for name, attribute in _READ.items() if attribute in found},
     )

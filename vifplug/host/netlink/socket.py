@@ -33,7 +33,9 @@ _SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK = 270,
 
 HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence number, port
 _CODE = struct.Struct("=i")  # struct nlmsgerr: the negative errno, before the header of the request
-_RECEIVE_BYTES = 1 << 18  # a PF with 128 VFs answers with some 30 kB
+#: A PF with 128 VFs answers with some 30 kB, and no attribute is larger than 64 KiB. malloc(3) would map and unmap a
+#: buffer of 128 KiB for each answer, which takes longer than the answer itself.
+_RECEIVE_BYTES = 96 << 10
 _PIPELINED = 16  # requests of one send, so that the answers fit the default receive buffer
 _TIMEOUT = 10  # seconds; the kernel answers inside send(), so waiting longer means that it never will
 _DUMP_TRIES = 5
