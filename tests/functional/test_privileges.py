@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.command import vifplug
+from tests.support.command import having, vifplug
 from vifplug.testing.host import PrivateHost
 
 pytestmark = pytest.mark.needs("root", "setpriv")
@@ -39,12 +39,6 @@ def wired(host: PrivateHost) -> Iterator[PrivateHost]:
     for name in ("br0", "eno1", "br9"):
         if name in host.links():
             host.ip("link", "delete", "dev", name)
-
-
-def having(*capabilities: str) -> tuple[str, ...]:
-    """Root with these capabilities and no others."""
-    names = "".join(f",+{each}" for each in capabilities)
-    return ("setpriv", f"--bounding-set=-all{names}", f"--inh-caps=-all{names}")
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.kernel.nic import DEVICES, FUNCTIONS, Nic
 from tests.kernel.wire import is_cut_off, link, reaches, until
+from tests.support.command import Answer, having, vifplug
 from tests.support.loaded import loaded
 from vifplug import VIF, errors
 from vifplug.testing.host import PrivateHost
@@ -234,3 +237,21 @@ def wants(number: int) -> VIF:
         {"id": f"4e0b62d3-6c8f-4f0a-9d3b-00000000000{number}", "type": "network", "mac": f"52:54:00:aa:00:1{number}",
          "source": {"network": "fast"}, "target": None}
     )  # fmt: skip
+
+
+# -- privileges ----------------------------------------------------------------------------------------------------
+
+
+def test_its_settings_need_net_admin_alone(machine_host: PrivateHost, nic: Nic) -> None:
+    file = machine_host.directory / "vif.json"
+    file.write_text(json.dumps(vif(nic, vlan=10, vf={"trust": True}).to_data()))
+    in_machine = ("ip", "netns", "exec", machine_host.namespace)
+
+    def answer(*verb: str | Path, capabilities: tuple[str, ...]) -> Answer:
+        return vifplug(*verb, config=machine_host.config, under=(*in_machine, *having(*capabilities)))
+
+    refused = answer("plug", file, capabilities=())
+    assert refused.code == 3 and "CAP_NET_ADMIN" in refused.err, refused
+    for verb in (("plug", file), ("settle", ID), ("update", file), ("check",), ("unplug", ID)):
+        done = answer(*verb, capabilities=("net_admin",))
+        assert done.code == 0, (verb, done)

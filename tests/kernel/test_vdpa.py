@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.command import having, vifplug
 from vifplug import VIF, VIFDriver, conf, errors
 from vifplug.testing.netns import run
 
@@ -109,3 +111,12 @@ def test_unplugging_takes_nothing_from_the_device(driver: VIFDriver) -> None:
     driver.plug(vif(source={"name": "vdpa0"}))
     assert list(driver.unplug(ID)) == [] and driver.list() == []
     assert (run("vdpa", "dev", "show"), run("vdpa", "dev", "config", "show")) == before
+
+
+def test_it_needs_no_capability(devices: None, tmp_path: Path) -> None:
+    config, file = tmp_path / "vifplug.conf", tmp_path / "vif.json"
+    config.write_text(f"[vifplug]\nstate_path = {tmp_path}/state\n")
+    file.write_text(json.dumps(vif(source={"name": "vdpa0"}).to_data()))
+    for verb in (("can-plug", file), ("plug", file), ("settle", ID), ("update", file), ("check",), ("unplug", ID)):
+        answer = vifplug(*verb, config=config, under=having())
+        assert answer.code == 0, (verb, answer)

@@ -11,8 +11,15 @@ from typing import Any
 
 VIFPLUG = str(Path(sys.executable).with_name("vifplug"))
 
+
+def having(*capabilities: str) -> tuple[str, ...]:
+    """Return what runs a command as root with these capabilities and no others."""
+    names = "".join(f",+{each}" for each in capabilities)
+    return ("setpriv", f"--bounding-set=-all{names}", f"--inh-caps=-all{names}")
+
+
 #: root without any capability: what CAP_NET_ADMIN, CAP_DAC_OVERRIDE and the like allow is refused
-WITHOUT_CAPABILITIES = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
+WITHOUT_CAPABILITIES = having()
 
 
 class Answer:

@@ -17,9 +17,11 @@ from tests.support.memory import Bench
 from vifplug import VIF, Instance, Network, VIFDriver, conf, errors, resolve
 from vifplug.host.host import Host
 from vifplug.host.isolated import IsolatedBackend
-from vifplug.host.links import sysctls
+from vifplug.host.links import sysctls, tap
 from vifplug.host.ovs.settings import OvsSettings
+from vifplug.host.ovs.transport import unreachable
 from vifplug.networks.pool import Holder, PoolDevice
+from vifplug.neutron import vif_from_binding
 from vifplug.plan.registry import Tap
 from vifplug.plan.steps import Observed, Step
 
@@ -304,3 +306,42 @@ def test_a_sentence_that_names_an_option_is_of_an_error_that_has_it() -> None:
             if name in names and re.search(r"\[vifplug", ast.unparse(call)):
                 missing += [] if any(each.arg == "option" for each in call.keywords) else [f"{path}:{call.lineno}"]
     assert missing == []
+
+
+def as_nobody(call: Callable[[], object]) -> object:
+    os.seteuid(65534)
+    try:
+        return call()
+    finally:
+        os.seteuid(0)
+
+
+def forbidden_socket() -> None:
+    raise unreachable("unix:/run/db.sock", PermissionError(), 1)
+
+
+def a_tap() -> None:
+    with tap.opened("tap0", multi_queue=False, user=0, group=None):
+        pass
+
+
+def of_neutron() -> None:
+    vif_from_binding({"id": ID, "mac_address": "52:54:00:12:34:56", "binding:vif_type": {"a": 1}})
+
+
+#: what raises it, what the sentence says to do, and what it must not say
+SENTENCES: list[tuple[Callable[[], object], str, str]] = [
+    (lambda: as_nobody(a_tap), "CAP_NET_ADMIN in this network namespace", "run as root"),
+    (forbidden_socket, "run with access to that socket", "run as root"),
+    (lambda: as_nobody(forbidden_socket), "run as root or with access to that socket", "Errno"),
+    (of_neutron, "$.port.binding:vif_type: ", "{"),
+    (lambda: vif(vlan={"tags": [{"id": "x" * 500}]}), "$.vlan.tags[0].id", "FrozenMap"),
+]
+
+
+@pytest.mark.parametrize(("call", "said", "unsaid"), SENTENCES)
+def test_a_sentence_has_its_remedy_and_nothing_false(call: Callable[[], object], said: str, unsaid: str) -> None:
+    with pytest.raises(errors.VifplugError) as caught:
+        call()
+    sentence = str(caught.value)
+    assert said in sentence and unsaid not in sentence and "\n" not in sentence and len(sentence) < 500

@@ -42,7 +42,8 @@ def of(vif: Any) -> Leftovers:
     bridges = dict.fromkeys([qbr, *_name(vif, "bridge_name")])
     devices: list[Resource] = [
         *(Tap(name=name, owner=owner) for name in named),
-        # a Linux bridge whose name makes it one VIF's own, so that no other VIF uses it
+        # a Linux bridge whose name makes it one VIF's own, so that no other VIF uses it: os-vif's names have the first
+        # 11 characters of every id, also of a UUIDv7, of which vifplug's own names have the end
         *(LinuxBridge(name=name, owner=owner) for name in bridges if vif.id[:11] in name),
         VethPair(name=qvo, peer=qvb, owner=owner),
     ]
