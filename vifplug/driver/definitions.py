@@ -124,10 +124,13 @@ def get(definitions: NetworkDefinitions, name: str) -> Network:
     if named:
         message = f"{resource} cannot be used: {named[0].place}: {named[0]}"
         raise UnknownNetwork(message, resource=resource, path=named[0].place)
-    defined = joined((each.name for each in known if each.network), "and")
-    message = f"{resource} is not defined on this host (defined: {defined})"
+    names = [each.name for each in known if each.network]
+    defined = f"defined: {joined(names, 'and')}" if names else "no networks are defined"
+    message = f"{resource} is not defined on this host ({defined})"
     if nameless := [each.place for each in known if not each.name]:
         message += f"; {joined(nameless, 'and')} cannot be read: see `vifplug network validate`"
+    else:
+        message += ": correct the VIF's source, or define it with a file in [vifplug] networks_dir"
     raise UnknownNetwork(message, resource=resource, path=nameless[0] if nameless else None)
 
 
