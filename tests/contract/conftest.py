@@ -10,7 +10,7 @@ import pytest
 from vifplug.host.backend import Backend
 from vifplug.host.host import Host
 from vifplug.host.ovs.settings import OvsSettings
-from vifplug.plan import preconditions
+from vifplug.plan.preconditions import Preconditions
 from vifplug.plan.registry import Resource
 from vifplug.plan.steps import Observed, Step, steps_toward
 from vifplug.testing import needs, netns
@@ -37,7 +37,10 @@ class BackendUnderTest:
 
     def check(self, *wanted: Resource) -> None:
         """Raise the first precondition that does not hold, as the engine does before it plans."""
-        preconditions.raise_unmet(wanted, self.backend.observe([*wanted, *preconditions.required(wanted)]))
+        needs = Preconditions(wanted)
+        observed = self.backend.observe([*needs.desired, *needs.required])
+        for error in (*needs.unmet(observed), *needs.objections(observed)):
+            raise error
 
     def apply(self, *steps: Step) -> None:
         self.backend.apply(steps, self.done)

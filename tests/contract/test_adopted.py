@@ -10,7 +10,7 @@ import pytest
 from tests.support.ovs import backend, found, reach, rows, undo
 from vifplug import errors
 from vifplug.host.ovs.backend import OvsBackend
-from vifplug.plan.preconditions import drift, objections, required
+from vifplug.plan.preconditions import Preconditions
 from vifplug.plan.registry import AdoptedPort, OvsBridge, OvsIfaceId, OvsVlan
 from vifplug.plan.steps import Observation, Step, compare, originals, removal, steps_toward
 from vifplug.testing.ovs import PrivateOvs
@@ -88,16 +88,17 @@ def test_taken_back_is_what_was_changed_and_no_more(door: OvsBackend, ovs: Priva
 
 
 def test_a_second_port_with_its_iface_id_is_a_difference(door: OvsBackend, ovs: PrivateOvs) -> None:
-    assert not list(drift([WANTED], _observed(door)))
+    assert not list(Preconditions([WANTED]).drift(_observed(door)))
     ovs.ctl("add-port", "br0", "vnet7", "--", "set", "Interface", "vnet7", "external_ids:iface-id=i")
-    [difference], [error] = (list(each([WANTED], _observed(door))) for each in (drift, objections))
+    needs, observed = Preconditions([WANTED]), _observed(door)
+    [difference], [error] = needs.drift(observed), needs.objections(observed)
     assert (difference.path, difference.found) == ("iface-id i", "port vnet7 has it and is not vifplug's")
     assert str(error).startswith(f"iface-id i of VIF {WANTED.owner} is taken: port vnet7 has it")
     ovs.ctl("del-port", "vnet7")
 
 
 def _observed(door: OvsBackend) -> Observation:
-    ours = [each for each in required([WANTED]) if isinstance(each, OvsBridge | OvsIfaceId)]
+    ours = [each for each in Preconditions([WANTED]).required if isinstance(each, OvsBridge | OvsIfaceId)]
     return door.observe([WANTED, *ours])
 
 

@@ -21,7 +21,7 @@ from vifplug.host.ovs.backend import OvsBackend
 from vifplug.host.ovs.connection import OvsdbConnection
 from vifplug.host.ovs.pool import Pool
 from vifplug.host.ovs.settings import OvsSettings
-from vifplug.plan.preconditions import required, unmet
+from vifplug.plan.preconditions import Preconditions
 from vifplug.plan.registry import OvsBridge, OvsPolicing, OvsPort, OvsQos, OvsVlan, ovs_uuid
 from vifplug.plan.steps import Step, compare, differences, steps_toward
 from vifplug.testing.ovs import PrivateOvs
@@ -379,21 +379,27 @@ def test_a_port_of_somebody_else_is_a_conflict_that_names_its_bridge(
     ovs.ctl("del-port", "theirs0")
 
 
+def refused(door: OvsBackend, *desired: OvsPort) -> list[errors.VifplugError]:
+    needs = Preconditions(desired)
+    observed = door.observe([*needs.desired, *needs.required])
+    return [*needs.unmet(observed), *needs.objections(observed)]
+
+
 def test_a_foreign_port_with_the_same_iface_id_is_named(door: OvsBackend, ovs: PrivateOvs) -> None:
     """Of some ports, and of so many that the table is read instead; a VIF's own port is none of them."""
     first = port(external_ids={"iface-id": new_id()})
     others = [port(external_ids={"iface-id": new_id()}) for _ in range(130)]
-    assert not list(unmet([first], door.observe([first, *required([first])])))
+    assert refused(door, first) == []
     reach(door, first)
-    assert not list(unmet([first], door.observe([first, *required([first])])))
+    assert refused(door, first) == []
     ovs.ctl("add-port", "br0", "vnet77", "--", "set", "Interface", "vnet77", f"external_ids:iface-id={first.iface_id}")
     for desired in ([first], [first, *others]):
-        [error] = unmet(desired, door.observe([*desired, *required(desired)]))
+        [error] = refused(door, *desired)
         assert isinstance(error, errors.Conflict)
         message = f"iface-id {first.iface_id} of VIF {first.owner} is taken: port vnet77 has it and is not vifplug's"
         assert str(error).startswith(message)
     second = port(external_ids={"iface-id": first.iface_id})
-    [error] = unmet([second], door.observe([second, *required([second])]))
+    [error] = refused(door, second)
     assert f"port {first.name} has it and belongs to VIF {first.owner} and port vnet77" in str(error)
     unplug(door, first)
     ovs.ctl("del-port", "vnet77")
@@ -412,7 +418,7 @@ def test_a_port_whose_rows_were_parted_is_told_and_goes(door: OvsBackend, ovs: P
         ovs.ctl("--", "--id=@p", "create", "port", "name=y", f"interfaces={interface}", *leave, row, *join, "@p")
     observed = door.observe([mine])
     assert any("another program parted its rows" in str(each) for each in differences([mine], observed))
-    [error] = unmet([mine], observed)
+    [error] = refused(door, mine)
     assert isinstance(error, errors.Conflict)
     if parted == "interface":
         unplug(door, mine)

@@ -17,7 +17,7 @@ from vifplug import conf, errors
 from vifplug.driver.verbs import VIFDriver
 from vifplug.host.vhost_sockets import SocketBackend
 from vifplug.model.vif import VIF
-from vifplug.plan import preconditions
+from vifplug.plan.preconditions import Preconditions
 from vifplug.plan.registry import VhostSocket
 from vifplug.plan.steps import Step, differences, removal, steps_toward
 
@@ -286,7 +286,7 @@ def test_a_symbolic_link_below_the_base_is_never_followed(tmp_path: Path, throug
     (base / through).symlink_to(elsewhere)
     for resource in (below(base, through, "a.sock"), below(base, through, "new", "a.sock")):
         with pytest.raises(errors.Conflict, match=rf"directory {base / through} .* got a symbolic link or a file"):
-            preconditions.raise_unmet([resource], backend.observe([resource, *resource.requires]))
+            raise next(Preconditions([resource]).unmet(backend.observe([resource, *resource.requires])))
         assert resource.identity not in backend.observe([resource])
         with pytest.raises(errors.StepFailed, match="Not a directory"):
             backend.apply([Step(None, resource)], [])

@@ -15,6 +15,7 @@ UNSAID = 0xFFFFFFFF
 _CHANGE = {
     "mac": "IFLA_ADDRESS",
     "mtu": "IFLA_MTU",
+    "txqueuelen": "IFLA_TXQLEN",
     "link": "IFLA_LINK",
     "master": "IFLA_MASTER",
     "alias": "IFLA_IFALIAS",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from vifplug.errors import Conflict, HostNotReady, KernelLacks, Missing, VifplugError
-from vifplug.plan import preconditions, registry
+from vifplug.plan import registry
 from vifplug.plan.condition import Condition, Uplink
+from vifplug.plan.preconditions import Preconditions
 from vifplug.plan.registry import (
     BridgePort,
     BridgeVlan,
@@ -22,7 +24,7 @@ from vifplug.plan.registry import (
     Tap,
     VlanLink,
 )
-from vifplug.plan.steps import Observed
+from vifplug.plan.steps import Observation, Observed
 from vifplug.plan.uses import Use
 
 VIF = "0a1b2c3d-1111-4222-8333-444455556666"
@@ -34,12 +36,17 @@ ENSURED = SharedBridge(name="br0", owner=VIF)
 
 
 def unmet(*desired: Resource, found: tuple[Resource, ...] = ()) -> list[VifplugError]:
-    return list(preconditions.unmet(desired, {each.identity: Observed(resource=each) for each in found}))
+    return refused(desired, {each.identity: Observed(resource=each) for each in found})
+
+
+def refused(desired: Sequence[Resource], observed: Observation) -> list[VifplugError]:
+    needs = Preconditions(desired)
+    return [*needs.unmet(observed), *needs.objections(observed)]
 
 
 def test_what_is_desired_already_is_not_observed_twice() -> None:
-    assert preconditions.required([BRIDGE, TAP, PORT]) == []
-    assert preconditions.required([TAP, PORT, PORT.replace(name="tap1")]) == [BRIDGE]
+    assert Preconditions([BRIDGE, TAP, PORT]).required == []
+    assert Preconditions([TAP, PORT, PORT.replace(name="tap1")]).required == [BRIDGE]
 
 
 def test_a_missing_bridge_is_one_reason_however_many_resources_need_it() -> None:
@@ -48,7 +55,7 @@ def test_a_missing_bridge_is_one_reason_however_many_resources_need_it() -> None
     assert str(error) == (
         f"bridge br0 does not exist on this host, and VIF {VIF} needs it: create it, or correct the VIF's source"
     )
-    sentences = [str(each) for each in preconditions.reasons([BRIDGE, TAP, PORT], {})]
+    sentences = [str(each) for each in Preconditions([BRIDGE, TAP, PORT]).reasons({})]
     assert sentences == [str(error)] * 2
 
 
@@ -108,7 +115,7 @@ LOOPBACK = Use(kind="not Ethernet", by="a loopback device")
 )
 def test_what_else_uses_a_device_keeps_a_vif_from_it(taking: Any, uses: tuple[Use, ...], reasons: list[str]) -> None:
     lower = LOWER.replace(taking=taking)
-    found = list(preconditions.unmet([lower], {lower.identity: Observed(resource=lower, uses=uses)}))
+    found = refused([lower], {lower.identity: Observed(resource=lower, uses=uses)})
     assert len(found) == len(reasons)
     for error, reason in zip(found, reasons, strict=True):
         assert str(error).startswith(f"device eth0 {reason}")
@@ -150,26 +157,26 @@ def test_a_bridge_that_will_not_work_well_is_told(
     observed: dict[tuple[str, str], Observed], paths: list[str], port: bool
 ) -> None:
     desired = [TAP, PORT] if port else [BRIDGE]
-    found = [*preconditions.drift(desired, observed), *(each for one in desired for each in one.drift(observed))]
+    found = [*Preconditions(desired).drift(observed), *(each for one in desired for each in one.drift(observed))]
     assert [each.path for each in found] == paths
-    assert len(preconditions.warnings(desired, observed)) == len(paths)
+    assert len(Preconditions(desired).warnings(observed)) == len(paths)
 
 
 def test_the_local_port_of_open_vswitch_is_told_of_while_it_is_up() -> None:
     bridge = OvsBridge(name="br-int", ensure=True)
-    [local] = preconditions.required([bridge])
+    [local] = Preconditions([bridge]).required
     for up, count in ((True, 1), (False, 0)):
         seen = {local.identity: Observed(resource=local, condition=Condition(up=up, accept_ra=1))}
-        assert len(preconditions.warnings([bridge], seen)) == count
-        assert len(list(preconditions.drift([bridge], seen))) == count
+        assert len(Preconditions([bridge]).warnings(seen)) == count
+        assert len(list(Preconditions([bridge]).drift(seen))) == count
 
 
 def test_the_uplinks_have_to_carry_the_mtu() -> None:
     wide = BRIDGE.replace(carries=9000)
-    [error] = preconditions.unmet([wide, PORT], bridge_with(NIC, DOWN))
+    [error] = refused([wide, PORT], bridge_with(NIC, DOWN))
     assert str(error).startswith(
         f"VIF {VIF} requests an MTU of 9000, and a device that leads out of bridge br0 has 1500 (eth0): lower"
     )
-    assert list(preconditions.unmet([wide], bridge_with(DOWN))) == []
-    [ensured] = preconditions.unmet([ENSURED.replace(carries=1501), PORT], bridge_with(NIC))
+    assert refused([wide], bridge_with(DOWN)) == []
+    [ensured] = refused([ENSURED.replace(carries=1501), PORT], bridge_with(NIC))
     assert "an MTU of 1501" in str(ensured)

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vifplug.driver import macs
-from vifplug.driver.engine import Engine, Job, lasting
+from vifplug.driver.engine import Engine, Job
 from vifplug.driver.jobs import Request
 from vifplug.driver.records import StoredVif
 from vifplug.driver.resolver import PoolChoice, Resolver
 from vifplug.errors import HostNotReady, UnknownPortGroup, VifplugError, sentences
 from vifplug.model.vif import VIF
 from vifplug.networks.resolve import mtu_problem
-from vifplug.plan import preconditions
 from vifplug.plan.condition import cut_off
 from vifplug.plan.facts import BridgeFacts
+from vifplug.plan.preconditions import without_uplink
 from vifplug.plan.registry import OvsBridge
 from vifplug.store.store import Holding, taken
 
@@ -96,12 +96,12 @@ class Admission:
 
     def _unready(self, job: Job) -> Iterator[str]:
         """Yield what is missing on the host or belongs to another owner."""
-        observed = self._engine.observe([job])
-        yield from map(str, preconditions.without_uplink(job.desired, observed, job.vif.id))
+        look = self._engine.observe([job])
+        yield from map(str, without_uplink(job.desired, look.observed, job.vif.id))
         try:
-            self._engine.plan([job], observed)
+            self._engine.plan([job], look)
         except VifplugError as first:
-            for error in (*preconditions.reasons(lasting(job.desired), observed), first):
+            for error in (*look.whole.reasons(look.observed), first):
                 yield from sentences(error)
 
     def _too_small(self, job: Job) -> Iterator[str]:

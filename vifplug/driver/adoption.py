@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from vifplug.driver.engine import Engine, Job, check_distinct
 from vifplug.errors import Conflict, Missing, Unsupported, about
 from vifplug.model.vif import VIF
-from vifplug.plan import preconditions, steps
+from vifplug.plan import steps
 from vifplug.plan.registry import Identity, Ownership, Resource
 from vifplug.plan.steps import Difference, Observation, Observed
 
@@ -50,7 +50,8 @@ def adopt(jobs: Sequence[Job], engine: Engine, *, dry_run: bool = False) -> list
         Unsupported: vifplug would have to make a resource.
     """
     check_distinct(jobs)
-    observed = engine.observe(jobs, settle=True)
+    look = engine.observe(jobs, settle=True)
+    observed = look.observed
     for job in jobs:
         _check(job, observed)
         recorded = job.former.originals if job.former else {}
@@ -64,12 +65,12 @@ def adopt(jobs: Sequence[Job], engine: Engine, *, dry_run: bool = False) -> list
             changed=not job.is_recorded(),
             differences=tuple(steps.differences(job.desired, observed)),
             warnings=(
-                *preconditions.warnings(job.desired, observed),
-                *map(str, preconditions.objections(job.desired, observed)),  # the guest runs: it is too late to refuse
+                *needs.warnings(observed),
+                *map(str, needs.objections(observed)),  # the guest runs: it is too late to refuse
                 *shared.get(job.vif.id, ()),
             ),
         )
-        for job in jobs
+        for job, needs in zip(jobs, look.needs, strict=True)
     ]
     if not dry_run:
         engine.apply(jobs, "plugging")  # which takes no steps: nothing is planned

@@ -33,9 +33,10 @@ from vifplug.errors import (
     fill,
 )
 from vifplug.model.vif import VIF, Instance
-from vifplug.plan import preconditions, registry, steps
+from vifplug.plan import registry, steps
 from vifplug.plan.defaults import with_defaults
 from vifplug.plan.plan import Plan, make_plan, with_bridges_mtu, with_guests_mtu
+from vifplug.plan.preconditions import Preconditions
 from vifplug.plan.registry import (
     AdoptedPort,
     Device,
@@ -175,6 +176,24 @@ class Job:
         )
 
 
+@dataclass(frozen=True)
+class Look:
+    """What one look at the host found for some jobs."""
+
+    observed: Observation
+    #: of all jobs together
+    whole: Preconditions
+    #: of each job
+    needs: Sequence[Preconditions]
+
+    def of(self, job: Job, needs: Preconditions) -> Observation:
+        """Return what concerns one of the jobs: planning takes as long as there is observed."""
+        if len(self.needs) == 1:
+            return self.observed
+        own = itertools.chain(needs.desired, needs.required, job.desired, job.dropped())
+        return {each.identity: self.observed[each.identity] for each in own if each.identity in self.observed}
+
+
 class Engine:
     """Brings a host to what jobs desire. Callers hold the locks of the VIFs. Thread-safe."""
 
@@ -193,34 +212,39 @@ class Engine:
         check_distinct(jobs)
         self.plan(jobs, self.observe(jobs, settle=settle), settle=settle)
 
-    def observe(self, jobs: Sequence[Job], *, settle: bool = False) -> Observation:
+    def observe(self, jobs: Sequence[Job], *, settle: bool = False) -> Look:
         """Observe what the jobs desire, what their plans require, and what they no longer desire.
 
         A job on a VLAN bridge becomes the job on the bridge's parent.
         """
-        desired = _desired(jobs, settle=settle)
+        needs = [Preconditions(job.desired if settle else lasting(job.desired)) for job in jobs]
+        whole = Preconditions.of_all(needs)
         leaving = lasting(itertools.chain.from_iterable(map(Job.dropped, jobs)))
-        observed = self._host.observe([*desired, *leaving, *preconditions.required(desired)])
+        observed = self._host.observe([*whole.desired, *leaving, *whole.required])
         moved = [(job, other) for job in jobs if (other := job.on_parent_bridge(observed))]
         for job, other in moved:
             job.actual, job.interface_xml, job.desired = other.actual, other.interface_xml, other.desired
-        return self.observe(jobs, settle=settle) if moved else observed
+        return self.observe(jobs, settle=settle) if moved else Look(observed, whole, needs)
 
-    def plan(self, jobs: Sequence[Job], observed: Observation, *, settle: bool = False) -> None:
+    def plan(self, jobs: Sequence[Job], look: Look, *, settle: bool = False) -> None:
         """Plan the steps of each job from what `observe` returned; see `prepare`."""
-        standing = [job.vif.id for job in jobs if job.stands]
-        preconditions.raise_unmet(_desired(jobs, settle=settle), observed, standing)
+        new = (needs for job, needs in zip(jobs, look.needs, strict=True) if not job.stands)
+        objections = (needs.objections(look.observed, look.whole.made) for needs in new)
+        for error in itertools.chain(look.whole.unmet(look.observed), *objections):
+            raise error
         twins = {} if settle else self.mac_warnings(jobs)
-        for job in jobs:
+        for job, needs in zip(jobs, look.needs, strict=True):
             with about(vif_id=job.vif.id):
-                self._plan(job, observed, twins.get(job.vif.id, ()), settle=settle)
+                self._plan(job, needs, look.of(job, needs), twins.get(job.vif.id, ()), settle=settle)
 
-    def _plan(self, job: Job, observed: Observation, warnings: Iterable[str], *, settle: bool) -> None:
+    def _plan(
+        self, job: Job, needs: Preconditions, observed: Observation, warnings: Iterable[str], *, settle: bool
+    ) -> None:
         former, recorded = (job.former.resources, job.former.originals) if job.former else ((), {})
         dropped = job.dropped()
-        said = preconditions.objections(lasting(job.desired), observed) if job.stands else ()
-        job.warnings = (*preconditions.warnings(lasting(job.desired), observed), *map(str, said), *warnings)
-        shared = self._shared([*dropped, *preconditions.required(job.desired)])
+        said = needs.objections(observed) if job.stands else ()
+        job.warnings = (*needs.warnings(observed), *map(str, said), *warnings)
+        shared = self._shared([*dropped, *needs.required])
         job.desired = with_defaults(job.desired, observed, {each.name for each in shared})
         stays = {each.name for each in shared if each.vif_id != job.vif.id} | _shares(job.desired)
         _refuse_held(lasting(dropped), observed, job.vif.id)
@@ -342,9 +366,10 @@ class Engine:
                 found.append(Difference(stored.id, "record", "a readable record", str(error)))
             except Missing as error:
                 found.append(Difference(stored.id, "resources", "known kinds", str(error)))
+        needs = {stored.id: Preconditions(stored.resources) for stored in readable}
         switched = {each.id: _switches(each.resources) for each in readable}
         bridges = set(itertools.chain.from_iterable(switched.values()))
-        observed, failed = self._observed(readable, [OvsSwitch(examined=True)] if bridges else [])
+        observed, failed = self._observed(needs, [OvsSwitch(examined=True)] if bridges else [])
         switch = OvsSwitch.of(observed)
         cut_off = self._host.cut_off(bridges) if switch and switch.nic_down else {}
         named = {each.id: macs.names(each.vif, each.actual) for each in readable} if self.reports_macs else {}
@@ -358,7 +383,7 @@ class Engine:
             desired = stored.resources
             running = any(seen.held for each in desired if (seen := observed.get(each.identity)))
             required = desired if running else lasting(desired)
-            differences = (*steps.differences(required, observed), *preconditions.drift(required, observed))
+            differences = (*steps.differences(required, observed), *needs[stored.id].drift(observed))
             found += [dataclasses.replace(one, vif_id=stored.id) for one in differences]  # a bridge has no owner
             found += neighbours.differences(stored.id, named.get(stored.id, ()))
             defects = (each for name in switched[stored.id] for each in cut_off.get(name, ()))
@@ -366,18 +391,18 @@ class Engine:
         return found
 
     def _observed(
-        self, records: Sequence[StoredVif], besides: Sequence[Resource]
+        self, needs: Mapping[str, Preconditions], besides: Sequence[Resource]
     ) -> tuple[Observation, dict[str, Difference]]:
         """Observe the resources of all VIFs at once; return also the VIFs whose plugin fails to observe them."""
-        recorded = list(itertools.chain.from_iterable(each.resources for each in records))
+        whole = Preconditions.of_all(tuple(needs.values()))
         try:
-            return self._host.observe([*besides, *recorded, *preconditions.required(recorded)]), {}
+            return self._host.observe([*besides, *whole.desired, *whole.required]), {}
         except BrokenPlugin:
             observed: dict[Identity, Observed] = {}
             failed: dict[str, Difference] = {}
-            for vif_id, each in ((stored.id, stored.resources) for stored in records):
+            for vif_id, each in needs.items():
                 try:
-                    observed |= self._host.observe([*each, *preconditions.required(each)])
+                    observed |= self._host.observe([*each.desired, *each.required])
                 except BrokenPlugin as error:
                     failed[vif_id] = Difference(vif_id, "resources", "an answer of their plugin", str(error))
             return observed, failed

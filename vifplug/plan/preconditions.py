@@ -6,83 +6,94 @@ resources, so a precondition costs no request of its own.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+import itertools
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from vifplug.errors import Missing, VifplugError, fill
 from vifplug.plan.kinds.openvswitch import OvsBridge
-from vifplug.plan.resource import Difference, Observation, Resource
+from vifplug.plan.resource import Difference, Identity, Observation, Resource
 from vifplug.plan.steps import steps_toward
 
 
-def required(desired: Sequence[Resource]) -> list[Resource]:
-    """Return what to observe besides ``desired``, each resource once: what it requires, and what is related to it."""
-    known = {resource.identity: resource for resource in desired}
-    found = list(desired)
-    for resource in found:  # which grows
-        for need in (*resource.related, *resource.requires):
-            if need.identity not in known:
-                known[need.identity] = need
-                found.append(need)
-    return found[len(desired) :]
-
-
-def unmet(desired: Sequence[Resource], observed: Observation, standing: Collection[str] = ()) -> Iterator[VifplugError]:
-    """Yield an error for each precondition of ``desired`` that does not hold.
+class Preconditions:
+    """What must hold before some resources can be as desired. Each is asked once for what it requires.
 
     Args:
         desired: all resources of one plan; what one of them makes meets the precondition of another.
-        observed: the host as it is, with what `required` names.
-        standing: the ids of VIFs that are plugged as they are requested: what is only objected to is no error.
     """
-    made = _made(desired)
-    for resource in desired:
-        for need in resource.requires:
-            if need.name not in made:
+
+    def __init__(self, desired: Iterable[Resource]) -> None:
+        self.desired = tuple(desired)
+        #: what to observe besides ``desired``, each resource once: what it requires, and what is related to it
+        self.required: list[Resource] = []
+        #: what each desired resource requires itself
+        self._needs: list[Resource] = []
+        known: set[Identity] = {resource.identity for resource in self.desired}
+        for number, resource in enumerate(itertools.chain(self.desired, self.required)):  # which grows
+            needs = resource.requires
+            if number < len(self.desired):
+                self._needs += needs
+            for need in (*resource.related, *needs):
+                if need.identity not in known:
+                    known.add(need.identity)
+                    self.required.append(need)
+        #: the names of the links and Open vSwitch bridges that the plan creates if they do not exist
+        self.made = {each.name for each in self.desired if isinstance(each, OvsBridge) and each.ensure}
+        self.made.update(*(resource.links for resource in self.desired))
+
+    @classmethod
+    def of_all(cls, parts: Sequence[Preconditions]) -> Preconditions:
+        """Return the preconditions of one plan for the resources of all parts."""
+        if len(parts) == 1:
+            return parts[0]
+        whole = cls(())
+        whole.desired = tuple(itertools.chain.from_iterable(part.desired for part in parts))
+        whole._needs = list(itertools.chain.from_iterable(part._needs for part in parts))
+        whole.made = set().union(*(part.made for part in parts))
+        known = {resource.identity: resource for resource in whole.desired}
+        for need in itertools.chain.from_iterable(part.required for part in parts):
+            if known.setdefault(need.identity, need) is need:
+                whole.required.append(need)
+        return whole
+
+    def unmet(self, observed: Observation) -> Iterator[VifplugError]:
+        """Yield Missing, HostNotReady or Conflict for each precondition that does not hold in ``observed``."""
+        for need in self._needs:
+            if need.name not in self.made:
                 yield from _obstacle(need, observed)
-        for error in resource.unmet(observed, made):
-            yield fill(error, VifplugError(vif_id=resource.owner, resource=str(resource)))
-    for need in required(desired):
-        yield from need.unmet(observed, made)
-    yield from objections([each for each in desired if each.owner not in standing], observed)
+        for resource in self.desired:
+            for error in resource.unmet(observed, self.made):
+                yield fill(error, VifplugError(vif_id=resource.owner, resource=str(resource)))
+        for need in self.required:
+            yield from need.unmet(observed, self.made)
 
+    def objections(self, observed: Observation, made: Collection[str] = ()) -> Iterator[VifplugError]:
+        """Yield what a plug is refused for although its steps would succeed: see `Resource.objections`.
 
-def objections(desired: Sequence[Resource], observed: Observation) -> Iterator[VifplugError]:
-    """Yield what a plug of ``desired`` is refused for although its steps would succeed: see `Resource.objections`."""
-    made = _made(desired)
-    for resource in (*desired, *required(desired)):
-        for error in resource.objections(observed, made):
-            yield fill(error, VifplugError(vif_id=resource.owner, resource=str(resource)))
+        Args:
+            observed: the host as it is.
+            made: what other resources of the same plan make.
+        """
+        for resource in itertools.chain(self.desired, self.required):
+            for error in resource.objections(observed, self.made.union(made)):
+                yield fill(error, VifplugError(vif_id=resource.owner, resource=str(resource)))
 
+    def reasons(self, observed: Observation) -> Iterator[VifplugError]:
+        """Yield every reason why a plug would be refused: what does not hold, what is objected to, what has no step."""
+        yield from self.unmet(observed)
+        yield from self.objections(observed)
+        for resource in self.desired:
+            yield from _obstacle(resource, observed)
 
-def _made(desired: Sequence[Resource]) -> set[str]:
-    """Return the names of the links and Open vSwitch bridges that the plan creates if they do not exist."""
-    bridges = {each.name for each in desired if isinstance(each, OvsBridge) and each.ensure}
-    return bridges.union(*(resource.links for resource in desired))
+    def warnings(self, observed: Observation) -> tuple[str, ...]:
+        """Return what lets the plan be made, and will not work well or is risky: each sentence once."""
+        everything = itertools.chain(self.desired, self.required)
+        return tuple(dict.fromkeys(each for one in everything for each in one.warnings(observed, self.made)))
 
-
-def raise_unmet(desired: Sequence[Resource], observed: Observation, standing: Collection[str] = ()) -> None:
-    """Raise the first of `unmet`: Missing, HostNotReady or Conflict."""
-    for error in unmet(desired, observed, standing):
-        raise error
-
-
-def reasons(desired: Sequence[Resource], observed: Observation) -> Iterator[VifplugError]:
-    """Yield every reason why ``desired`` cannot be reached: unmet preconditions, and what planning raises."""
-    yield from unmet(desired, observed)
-    for resource in desired:
-        yield from _obstacle(resource, observed)
-
-
-def warnings(desired: Sequence[Resource], observed: Observation) -> tuple[str, ...]:
-    """Return what lets ``desired`` be reached, and will not work well or is risky: each sentence once."""
-    made, everything = _made(desired), (*desired, *required(desired))
-    return tuple(dict.fromkeys(each for resource in everything for each in resource.warnings(observed, made)))
-
-
-def drift(desired: Sequence[Resource], observed: Observation) -> Iterator[Difference]:
-    """Yield the differences in what ``desired`` requires, and in what is related to it."""
-    for need in required(desired):
-        yield from need.drift(observed)
+    def drift(self, observed: Observation) -> Iterator[Difference]:
+        """Yield the differences in what is required, and in what is related to it."""
+        for need in self.required:
+            yield from need.drift(observed)
 
 
 def without_uplink(desired: Sequence[Resource], observed: Observation, vif_id: str) -> Iterator[VifplugError]:

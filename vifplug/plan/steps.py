@@ -8,7 +8,8 @@ reverse order.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,16 +54,16 @@ class Step:
 
 def compare(desired: Resource, found: Resource) -> Iterator[Difference]:
     """Yield each requested field (``mtu``) or key (``options.a``) of ``desired`` that ``found`` does not have."""
-    for field in dataclasses.fields(desired):
-        want, have = getattr(desired, field.name), getattr(found, field.name)
-        if field.name == "name" or not field.metadata.get("compared", True) or want is None:
+    for name in _compared(type(desired)):
+        want, have = getattr(desired, name), getattr(found, name)
+        if want is None or want == have:
             continue
         if isinstance(want, FrozenMap):
             for key, value in want.items():
                 if have.get(key) != value:
-                    yield Difference(desired.owner, f"{field.name}.{key}", value, have.get(key))
-        elif want != have:
-            yield Difference(desired.owner, field.name, want, have)
+                    yield Difference(desired.owner, f"{name}.{key}", value, have.get(key))
+        else:
+            yield Difference(desired.owner, name, want, have)
 
 
 def _absent_keys(before: Resource, after: Resource) -> Iterator[Difference]:
@@ -212,7 +213,7 @@ def _toward(desired: Resource, seen: Observed | None) -> list[Step]:
         return []
     if message := desired.refusal(seen.resource):
         raise HostNotReady(message)
-    if _fields(desired, "immutable") & {change.path.partition(".")[0] for change in changes}:
+    if _fields(type(desired), "immutable") & {change.path.partition(".")[0] for change in changes}:
         if seen.held:
             message = "; ".join(map(str, changes))
             subject = f"{desired} of VIF {desired.owner}"
@@ -225,23 +226,34 @@ def _toward(desired: Resource, seen: Observed | None) -> list[Step]:
 
 def _without_what_waits(desired: Resource, found: Resource) -> Resource:
     """Return ``desired`` without the changes that can wait until the guest closes it."""
-    return desired.trusted(**{name: getattr(found, name) for name in _fields(desired, "waits")})
+    return desired.trusted(**{name: getattr(found, name) for name in _fields(type(desired), "waits")})
 
 
-def _fields(resource: Resource, key: str) -> set[str]:
-    return {field.name for field in dataclasses.fields(resource) if field.metadata.get(key)}
+def _make_fields(kind: Any, key: str) -> frozenset[str]:
+    return frozenset(field.name for field in dataclasses.fields(kind) if field.metadata.get(key))
+
+
+def _make_compared(kind: Any) -> tuple[str, ...]:
+    fields = (field for field in dataclasses.fields(kind) if field.metadata.get("compared", True))
+    return tuple(field.name for field in fields if field.name != "name")
+
+
+#: the names of a class's fields that have a mark
+_fields: Callable[[Any, str], frozenset[str]] = functools.cache(_make_fields)
+#: the names of a class's fields whose observed value should be the desired one
+_compared: Callable[[Any], tuple[str, ...]] = functools.cache(_make_compared)
 
 
 def _merged(desired: Resource, found: Resource | None) -> Resource:
     """Return the whole state after the step: ``desired``, and from ``found`` what it does not request."""
     changes: dict[str, Any] = {}
-    for field in dataclasses.fields(desired):
-        want, have = getattr(desired, field.name), getattr(found, field.name, None)
+    for name, want in vars(desired).items():
+        have = getattr(found, name, None)
         if isinstance(want, FrozenMap):
             both = {**(have or {}), **want}
-            changes[field.name] = FrozenMap({key: value for key, value in both.items() if value is not None})
+            changes[name] = FrozenMap({key: value for key, value in both.items() if value is not None})
         elif want is None:
-            changes[field.name] = have
+            changes[name] = have
     return desired.trusted(**changes)
 
 
