@@ -167,9 +167,10 @@ choices = {
     "macvtap": {"IFLA_MACVTAP_MODE": st.sampled_from(["private", "vepa", "bridge", "passthru", "source"])},
     "vlan": {"IFLA_VLAN_ID": st.integers(0, 65535)},
 }
-ports = {name: st.integers(0, 255) for name in ("IFLA_BRPORT_ISOLATED", "IFLA_BRPORT_MODE", "IFLA_BRPORT_LEARNING")}
+flags = ("IFLA_BRPORT_ISOLATED", "IFLA_BRPORT_MODE", "IFLA_BRPORT_LEARNING", "IFLA_BRPORT_UNICAST_FLOOD")
+ports = dict.fromkeys(flags, st.integers(0, 255))
 plain: dict[str, Any] = {
-    **dict.fromkeys(("mtu", "group", "master", "link", "queues"), st.none() | numbers),
+    **dict.fromkeys(("mtu", "txqueuelen", "group", "master", "link", "queues"), st.none() | numbers),
     **dict.fromkeys(("up", "promiscuous"), st.none() | st.booleans()),
     "mac": st.none() | macs,
     "alias": st.none() | names,
