@@ -38,8 +38,7 @@ agent, and what it is about (``vif_id``, ``resource``, ``holder`` ...). Callers 
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
@@ -268,23 +267,41 @@ def _worded(problems: tuple[Problem, ...]) -> list[str]:
 _DATA = ("vif_id", "vif_ids", "resource", "holder", "option", "path")
 
 
-@contextlib.contextmanager
-def about(  # noqa: PLR0913 - one keyword for each attribute
-    *,
-    vif_id: str | None = None,
-    vif_ids: Iterable[str] = (),
-    resource: str | None = None,
-    holder: str | None = None,
-    option: str | None = None,
-    path: str | None = None,
-) -> Iterator[None]:
-    """Say of an error that leaves the ``with`` what it is about, as far as the error itself does not say so."""
-    try:
-        yield
-    except VifplugError as error:
-        known = VifplugError(vif_id=vif_id, vif_ids=vif_ids, resource=resource, holder=holder, option=option, path=path)
-        fill(error, known)
-        raise
+class about:
+    """Say of an error that leaves the ``with`` what it is about, as far as the error itself does not say so.
+
+    ``resource`` is put into words when there is an error.
+    """
+
+    __slots__ = ("_holder", "_option", "_path", "_resource", "_vif_id", "_vif_ids")
+
+    def __init__(  # noqa: PLR0913 - one keyword for each attribute
+        self,
+        *,
+        vif_id: str | None = None,
+        vif_ids: Iterable[str] = (),
+        resource: object = None,
+        holder: str | None = None,
+        option: str | None = None,
+        path: str | None = None,
+    ) -> None:
+        self._vif_id, self._vif_ids, self._resource = vif_id, vif_ids, resource
+        self._holder, self._option, self._path = holder, option, path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, VifplugError):
+            known = VifplugError(
+                vif_id=self._vif_id,
+                vif_ids=self._vif_ids,
+                resource=None if self._resource is None else str(self._resource),
+                holder=self._holder,
+                option=self._option,
+                path=self._path,
+            )
+            fill(error, known)
 
 
 def fill(error: E, other: VifplugError) -> E:

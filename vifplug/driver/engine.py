@@ -147,7 +147,7 @@ class Job:
             actual=actual,
             instance=json.dumps(self.instance.to_data()) if self.instance else None,
             interface_xml=self.interface_xml,
-            wanted=registry.to_json(desired),
+            wanted=begun.wanted if begun and _same(desired, self.intent) else registry.to_json(desired),
             originals=registry.to_json(_kept(self.originals, desired).values()),
             claims=_once(had.claims if had else (), claimed, *map(operator.attrgetter("claims"), desired)),
             shares=_once(had.shares if had else (), shared, *map(operator.attrgetter("shares"), desired)),
@@ -580,6 +580,10 @@ def _refuse_other_mac(job: Job, observed: Observation) -> None:
 def _is_lost(resource: Resource, observed: Observation) -> bool:
     """Return whether a device that vifplug created no longer exists under its name."""
     return isinstance(resource, Device) and resource.ownership is Ownership.OWNED and resource.identity not in observed
+
+
+def _same(some: Sequence[Resource], others: Sequence[Resource]) -> bool:
+    return len(some) == len(others) and all(map(operator.is_, some, others))
 
 
 def _once(*names: Iterable[str]) -> tuple[str, ...]:

@@ -109,7 +109,7 @@ class Host:
         """
         for backend, some in self._runs(steps):
             alone = some[0].subject if len(some) == 1 else None
-            with about(vif_id=alone.owner if alone else None, resource=str(alone) if alone else None):
+            with about(vif_id=alone.owner if alone else None, resource=alone):
                 backend.apply(some, done)
             if progress:
                 progress(len(done), len(steps))

@@ -64,11 +64,11 @@ class Model:
             InvalidDocument: a field is invalid; the error has every problem.
             TypeError: a field is missing or unknown.
         """
-        schema = _schema(type(self))
-        if unknown := fields.keys() - schema.converters.keys():
+        schema, given = _schema(type(self)), fields.keys()
+        if unknown := given - schema.converters.keys():
             raise TypeError(f"{type(self).__name__} has no field {joined(sorted(unknown))}")
-        if missing := [name for name in schema.required if name not in fields]:
-            raise TypeError(f"{type(self).__name__} requires {joined(missing, 'and')}")
+        if not given >= schema.required:
+            raise TypeError(f"{type(self).__name__} requires {joined(sorted(schema.required - given), 'and')}")
         self.__dict__.update(schema.defaults)
         self.__dict__.update(fields)
         _validate(self, fields, [])
@@ -117,7 +117,7 @@ class Model:
         Raises:
             InvalidDocument: the data is invalid; the error has every problem.
         """
-        mapping = data if isinstance(data, Mapping) else _abbreviated(cls, data)
+        mapping = data if isinstance(data, (dict, Mapping)) else _abbreviated(cls, data)
         schema = _schema(cls)
         problems = list(map(schema.unknown_key, itertools.filterfalse(schema.converters.__contains__, mapping)))
         problems += map(_missing, itertools.filterfalse(mapping.__contains__, schema.required))
@@ -187,7 +187,7 @@ class _Schema:
     #: of each field, the types whose values need no conversion
     sound: Mapping[str, frozenset[type]]
     #: the fields that have no default
-    required: tuple[str, ...]
+    required: frozenset[str]
     #: the default of each other field, converted
     defaults: Mapping[str, Any]
     #: every field, with its default as the class has it
@@ -212,7 +212,7 @@ def _make_schema(cls: Any) -> _Schema:
     return _Schema(
         converters=converters,
         sound={name: _sound(hints[name]) for name in converters},
-        required=tuple(name for name in converters if defaults[name] is dataclasses.MISSING),
+        required=frozenset(name for name in converters if defaults[name] is dataclasses.MISSING),
         defaults={
             name: converters[name](value, f"the default of {name}", problems) if name in converters else value
             for name, value in defaults.items()
@@ -350,7 +350,7 @@ def _map(key: Any, item: Any) -> Convert:
     convert_key, convert_item, keys, items = _converter(key), _converter(item), _sound(key), _sound(item)
 
     def run(value: Any, path: str, problems: list[Problem]) -> Any:
-        if not isinstance(value, Mapping):
+        if not isinstance(value, (dict, Mapping)):
             problems.append(Problem(path, f"expected an object, got {described(value)}"))
             return value
         if keys.issuperset(map(type, value)) and items.issuperset(map(type, value.values())):
@@ -427,6 +427,17 @@ def bounded(data: T, what: str) -> T:
     raise InvalidDocument([Problem("$", f"is nested too deeply for a {what} (expected at most {MAX_DEPTH} levels)")])
 
 
+def _is_bounded(text: str | bytes) -> bool:
+    """Whether the data of a JSON text is within the limits of `bounded`, as far as it shows in the text: mostly."""
+    return (
+        isinstance(text, str)
+        and text.isascii()
+        and "\\u" not in text
+        and text.count("[") + text.count("{") <= MAX_DEPTH
+        and text.count(",") < MAX_VALUES
+    )
+
+
 def _not_json(value: object) -> str:
     """Return what the value is, if no JSON text that other programs read has it; its children are not looked at."""
     if value is None or isinstance(value, (list, tuple, Model)):
@@ -494,7 +505,8 @@ def _json(text: str | bytes, what: str, kind: type[T], expected: str) -> T:
         ) from None
     except ValueError as error:
         raise InvalidDocument([Problem("$", f"is not JSON: {error}")]) from None
-    bounded(data, what)
+    if not _is_bounded(text):
+        bounded(data, what)
     if not isinstance(data, kind):
         raise InvalidDocument([Problem("$", f"expected {expected}, got {described(data)}")])
     return data

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vifplug.errors import Conflict, Held, HostNotReady, Missing, about
+from vifplug.errors import Conflict, Held, HostNotReady, Missing, VifplugError, fill
 from vifplug.model.codec import FrozenMap
 from vifplug.plan.registry import Identity, Ownership, Resource
 from vifplug.plan.resource import Difference as Difference
@@ -68,7 +68,7 @@ def compare(desired: Resource, found: Resource) -> Iterator[Difference]:
 
 def _absent_keys(before: Resource, after: Resource) -> Iterator[Difference]:
     """Yield the keys of ``before``'s maps that ``after`` no longer has."""
-    for field in dataclasses.fields(before):
+    for field in _every(type(before)):
         had, has = getattr(before, field.name), getattr(after, field.name)
         if isinstance(had, FrozenMap):
             for key in had.keys() - has.keys():
@@ -112,8 +112,11 @@ def steps_toward(desired: Sequence[Resource], observed: Observation) -> list[Ste
     """
     steps: list[Step] = []
     for resource in desired:
-        with about(vif_id=resource.owner, resource=str(resource)):
+        try:
             steps += _toward(resource, observed.get(resource.identity))
+        except VifplugError as error:
+            fill(error, VifplugError(vif_id=resource.owner, resource=str(resource)))
+            raise
     return steps
 
 
@@ -238,6 +241,7 @@ def _make_compared(kind: Any) -> tuple[str, ...]:
     return tuple(field.name for field in fields if field.name != "name")
 
 
+_every: Callable[[Any], tuple[dataclasses.Field[Any], ...]] = functools.cache(dataclasses.fields)
 #: the names of a class's fields that have a mark
 _fields: Callable[[Any, str], frozenset[str]] = functools.cache(_make_fields)
 #: the names of a class's fields whose observed value should be the desired one
@@ -260,7 +264,7 @@ def _merged(desired: Resource, found: Resource | None) -> Resource:
 def _restored(desired: Resource, found: Resource, original: Resource, *, interrupted: bool) -> Resource:
     """Return ``found`` with the original value of each field that still has the value that vifplug gave it."""
     changes: dict[str, Any] = {}
-    for field in dataclasses.fields(desired):
+    for field in _every(type(desired)):
         ours, was = getattr(desired, field.name), getattr(original, field.name)
         if ours is None or field.metadata.get("kept") or not field.metadata.get("compared", True):
             continue
@@ -271,7 +275,7 @@ def _restored(desired: Resource, found: Resource, original: Resource, *, interru
 
 def _reset(desired: Resource, former: Resource, original: Resource | None) -> Resource:
     changes: dict[str, Any] = {}
-    for field in dataclasses.fields(desired):
+    for field in _every(type(desired)):
         want, had = getattr(desired, field.name), getattr(former, field.name)
         if field.metadata.get("kept"):
             continue

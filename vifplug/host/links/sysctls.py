@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Mapping
-from pathlib import Path
 
 from vifplug import errors
 from vifplug.model.codec import FrozenMap
 
-_NET = Path("/proc/sys/net")
+_NET = "/proc/sys/net"
+_LONGEST = 4096  # bytes of a value
 
 
 def read(device: str, desired: Mapping[str, str]) -> FrozenMap[str, str]:
@@ -20,7 +21,7 @@ def read(device: str, desired: Mapping[str, str]) -> FrozenMap[str, str]:
     found: dict[str, str] = {}
     for key, value in desired.items():
         with contextlib.suppress(FileNotFoundError):
-            found[key] = value if _moot(device, key) else _path(device, key).read_text().strip()
+            found[key] = value if _moot(device, key) else _read(_path(device, key))
     return FrozenMap(found)
 
 
@@ -34,17 +35,27 @@ def write(device: str, values: Mapping[str, str]) -> None:
             _write(device, key, value)
 
 
+def _read(path: str) -> str:
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(file, _LONGEST).decode().strip()
+    finally:
+        os.close(file)
+
+
 def _write(device: str, key: str, value: str) -> None:
     path = _path(device, key)
-    with errors.about(path=str(path)):
+    with errors.about(path=path):
         _write_file(device, path, value)
 
 
-def _write_file(device: str, path: Path, value: str) -> None:
+def _write_file(device: str, path: str, value: str) -> None:
     try:
-        # open without O_CREAT: writing a key that does not exist must not create a file
-        with path.open("r+") as file:
-            file.write(value)
+        file = os.open(path, os.O_WRONLY | os.O_CLOEXEC)  # without O_CREAT: no key that does not exist is made
+        try:
+            os.write(file, value.encode())
+        finally:
+            os.close(file)
     except PermissionError:
         raise errors.NotPermitted(f"{device}: could not write {value} to {path}; run with CAP_NET_ADMIN") from None
     except FileNotFoundError:
@@ -53,11 +64,11 @@ def _write_file(device: str, path: Path, value: str) -> None:
         raise errors.StepFailed(f"{device}: could not write {value} to {path}: {error.strerror}") from error
 
 
-def _path(device: str, key: str) -> Path:
+def _path(device: str, key: str) -> str:
     family, _, name = key.partition("/")
-    return _NET / family / "conf" / device / name
+    return f"{_NET}/{family}/conf/{device}/{name}"
 
 
 def _moot(device: str, key: str) -> bool:
     """Return whether a device has no IPv6: the kernel has none, or the MTU is under 1280 (net/ipv6/addrconf.c)."""
-    return key.startswith("ipv6/") and not (_NET / "ipv6/conf" / device).exists()
+    return key.startswith("ipv6/") and not os.path.exists(f"{_NET}/ipv6/conf/{device}")
