@@ -299,6 +299,14 @@ def _record(vif_id: str) -> Record:
     )
 
 
+@pytest.mark.parametrize("site", ["pool"], indirect=True)
+def test_a_resolved_vif_of_an_unknown_type_without_a_source_is_a_difference(site: Site) -> None:
+    actual = json.loads(site.row["actual"]) | {"type": "acme"}
+    del actual["source"]
+    site.alter("actual", json.dumps(actual))
+    assert [each.vif_id for each in site.driver.check(ID)]
+
+
 @pytest.mark.parametrize("changes", [{"source": {"bridge": "adopted"}}, {"external_ids": {"adopted": "adopted"}}])
 def test_only_an_adopted_vif_counts_as_adopted_whatever_its_names_are(site: Site, changes: dict[str, Any]) -> None:
     site.memory.place(OvsBridge(name="adopted"))

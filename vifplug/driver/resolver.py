@@ -115,7 +115,7 @@ class Resolver:
             return
         was = stored.actual.to_data()
         if isinstance(now, PoolChoice):
-            yield Difference(vif.id, f"{path}: source", f"a device of {now.network.mode}", was["source"])
+            yield Difference(vif.id, f"{path}: source", f"a device of {now.network.mode}", was.get("source"))
             return
         says = now.to_data()
         for key in says.keys() | was.keys():

@@ -177,7 +177,8 @@ class _Reader:
         ]
         first = forward.get("dev")
         if first and devices and devices[0].get("dev") != first:
-            self._wrong("$.devices[0]", f"expected {first}, as in <forward dev='{first}'>, got {devices[0].get('dev')}")
+            name, got = shortened(first), shortened(devices[0].get("dev") or "no device")
+            self._wrong("$.devices[0]", f"expected {name}, as in <forward dev='{name}'>, got {got}")
         return devices or ([{"dev": first}] if first else [])
 
     def _pf(self, forward: _Element) -> str | None:
@@ -220,7 +221,9 @@ class _Reader:
                 tag = str(child.tag).rpartition("}")[2]
                 message = f"<{tag}> {why}, which belongs to the host: remove it"
                 if bridge is None:
-                    message = f"libvirt has no <{tag}> with forward mode {forward.get('mode')}: remove it"
+                    message = (
+                        f"libvirt has no <{tag}> with forward mode {shortened(forward.get('mode') or 'nat')}: remove it"
+                    )
                 self._problems.append((_line(child), Problem("$", message)))
         if bridge is not None:
             if given := [each for each in _OF_LIBVIRTS_BRIDGE if bridge.get(each) is not None]:
