@@ -442,7 +442,8 @@ def _as_written(conf: cfg.ConfigOpts, group: str, option: cfg.Opt) -> tuple[str 
     if variable in os.environ:
         return os.environ[variable], f" in the environment variable {variable}", None
     for path in reversed(_files(conf)):
-        if values := [each for key, each in _written(path).get(group, {}).items() if _spelt(key) == option.dest]:
+        sections = [keys for name, keys in _written(path).items() if name.lower() == group]  # as oslo.config takes them
+        if values := [each for keys in sections for key, each in keys.items() if _spelt(key) == option.dest]:
             return values[-1][-1], f" in {path}", path
     return None, "", None
 
@@ -465,10 +466,10 @@ def misspelt(conf: cfg.ConfigOpts, known: Mapping[str, Iterable[str]]) -> list[s
     """
     found = [(path, group, keys) for path in _files(conf) for group, keys in _written(path).items()]
     sentences = [
-        f"[{group}] {name}: unknown option in {path}{_nearest(name, known[group], 0.6)}"
+        f"[{group}] {name}: unknown option in {path}{_nearest(name, known[group.lower()], 0.6)}"
         for path, group, keys in found
-        for name in (keys if group in known else ())
-        if _spelt(name) not in known[group]
+        for name in (keys if group.lower() in known else ())
+        if _spelt(name) not in known[group.lower()]
     ]
     sentences += [
         f"[{group}]: unknown group in {path}{near}"

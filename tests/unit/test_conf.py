@@ -208,6 +208,17 @@ def test_a_wrong_value_of_the_environment_is_told_as_such(load: Load, monkeypatc
         options.settings(load("[vifplug]\ntap_owner = libvirt\n"))
 
 
+def test_a_group_in_capitals_is_the_same_group(load: Load) -> None:
+    """oslo.config takes it so."""
+    loaded = load("[Vifplug]\ntap_owner = x\nstate_pth = /x\n")
+    with pytest.raises(
+        InvalidConfig, match=r"\[vifplug\] tap_owner: expected vifplug or libvirt, got 'x' in .*t\.conf"
+    ):
+        options.settings(loaded)
+    [sentence] = options.misspelt(loaded, options.names())
+    assert sentence.startswith("[Vifplug] state_pth: unknown option") and sentence.endswith("did you mean state_path?")
+
+
 def test_a_directory_that_cannot_be_is_no_bug(load: Load) -> None:
     assert options.misspelt(load(f"[DEFAULT]\nconfig_dir = /{'9' * 5000}\n"), options.names()) == []
 
