@@ -470,7 +470,7 @@ def _says(entry: StoredVif, id: str, ask: Ask) -> bool:
 def test_whatever_happens_the_record_says_who_has_which_device() -> None:
     Pools.counts.clear()
     few = settings(
-        max_examples=35,
+        max_examples=20,
         stateful_step_count=40,
         deadline=None,
         suppress_health_check=list(HealthCheck),

@@ -14,7 +14,7 @@ from tests.support.places import ROOT
 from tests.support.vm import VARIABLE, Hardware, VirtualMachine
 from vifplug.testing.kernel import Kernel
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("machines")]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.xdist_group("machines")]
 
 TESTS = """
 import os

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 settings.register_profile(
     "vifplug",
     deadline=None,
-    max_examples=int(os.environ.get("VIFPLUG_TEST_EXAMPLES", "100")),  # 100 is hypothesis's own default
+    max_examples=int(os.environ.get("VIFPLUG_TEST_EXAMPLES", "40")),
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("vifplug")
