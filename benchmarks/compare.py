@@ -33,7 +33,7 @@ def checkout(revision: str) -> Iterator[Path]:
 
 def calls(worker: Worker, form: str) -> dict[str, Counter[str]]:
     worker.ask(form, 2)
-    found = worker.ask(form, CALLED, calls=True)
+    found = worker.ask(form, CALLED, measure="calls")
     return {
         verb: Counter({room: round(number / CALLED) for room, number in each.items()}) for verb, each in found.items()
     }

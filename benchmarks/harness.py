@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,23 +30,19 @@ class Client:
 
 
 class Worker:
-    def __init__(self, client: Client, ports: int, *, real: bool) -> None:
-        words = [
-            sys.executable,
-            str(ROOT / "benchmarks/worker.py"),
-            client.kind,
-            str(ports),
-            "real" if real else "instant",
-        ]
+    def __init__(self, client: Client, ports: int, *, real: bool = False, under: Sequence[str] = ()) -> None:
+        arguments = (client.kind, str(ports), "real" if real else "instant")
+        words = [*under, sys.executable, str(ROOT / "benchmarks/worker.py"), *arguments]
         environment = {**os.environ, "PYTHONPATH": str(client.tree)}
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the worker
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self._errors}
         self._process = subprocess.Popen(words, text=True, cwd=tempfile.gettempdir(), env=environment, **pipes)
         self._answer()
 
-    def ask(self, form: str, count: int, *, batch: bool = False, calls: bool = False) -> dict[str, dict[str, Any]]:
+    def ask(self, form: str, count: int, *, batch: bool = False, measure: str = "time") -> dict[str, dict[str, Any]]:
         """Return, for each verb, what it cost for all VIFs. Raises RuntimeError with what the worker printed."""
-        print(json.dumps({"form": form, "count": count, "batch": batch, "calls": calls}), file=self._stdin, flush=True)
+        request = {"form": form, "count": count, "batch": batch, "measure": measure}
+        print(json.dumps(request), file=self._stdin, flush=True)
         return self._answer()
 
     def close(self) -> None:
@@ -76,6 +73,35 @@ def workers(clients: Iterable[Client], ports: int, *, real: bool) -> Iterator[di
     finally:
         for each in started.values():
             each.close()
+
+
+def own_calls(worker: Worker, form: str, count: int, *, batch: bool = False) -> dict[str, float]:
+    """Return the calls of vifplug's own functions for one VIF, by verb."""
+    found = worker.ask(form, count, batch=batch, measure="calls")
+    return {verb: (sum(rooms.values()) - rooms.get("outside", 0)) / count for verb, rooms in found.items()}
+
+
+def system_calls(form: str, count: int, *, batch: bool = False) -> dict[str, float]:
+    """Return the system calls for one VIF, by verb, as strace(1) sees them."""
+    with tempfile.NamedTemporaryFile("r") as trace:
+        worker = Worker(Client("traced"), 0, under=("strace", "-f", "-qq", "-o", trace.name))
+        try:
+            worker.ask(form, count, batch=batch)
+            worker.ask(form, count, batch=batch, measure="marks")
+        finally:
+            worker.close()
+        return {verb: number / count for verb, number in _between_marks(trace).items()}
+
+
+def _between_marks(lines: Iterable[str]) -> Counter[str]:
+    found: Counter[str] = Counter()
+    verb = ""
+    for line in lines:
+        if "/vifplug-" in line:
+            verb = line.partition("/vifplug-begin/")[2].partition('"')[0]
+        elif verb and "resumed>" not in line and "--- SIG" not in line:
+            found[verb] += 1
+    return found
 
 
 def in_turns(

@@ -2,8 +2,9 @@
 
     python worker.py CLIENT PORTS REAL
 
-A line is a JSON object: {"form": "ovs", "count": 20, "batch": false, "calls": false}. The answer has, for each verb,
-the milliseconds of processor time and of wall time of all VIFs; or the calls of Python functions by room.
+A line is a JSON object: {"form": "ovs", "count": 20, "batch": false, "measure": "time"}. The answer has, for each verb,
+the milliseconds of processor time and of wall time of all VIFs; with "calls", the calls of Python functions by room;
+with "marks", nothing, but who traces the system calls sees the verb's name before and after.
 """
 
 from __future__ import annotations
@@ -201,14 +202,14 @@ def processor() -> float:
     return sum(each.ru_utime + each.ru_stime for each in used)
 
 
-def timed(work: Work) -> dict[str, float]:
+def timed(verb: str, work: Work) -> dict[str, float]:
     gc.collect()
     used, begun = processor(), time.perf_counter()
     work()
     return {"cpu": (processor() - used) * 1000, "wall": (time.perf_counter() - begun) * 1000}
 
 
-def called(work: Work) -> dict[str, int]:
+def called(verb: str, work: Work) -> dict[str, int]:
     """Count the calls of Python functions by room of vifplug; those of others are ``outside``."""
     counts: Counter[str] = Counter()
     rooms: dict[str, str] = {}
@@ -226,9 +227,20 @@ def called(work: Work) -> dict[str, int]:
     return dict(counts)
 
 
+def marked(verb: str, work: Work) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.stat(f"/vifplug-begin/{verb}")
+    work()
+    with contextlib.suppress(FileNotFoundError):
+        os.stat(f"/vifplug-end/{verb}")
+
+
 def _room(file: str) -> str:
     inside = file.rpartition("/vifplug/")[2].split("/") if "/vifplug/" in file and "-packages" not in file else []
     return "/".join(inside[:-1][:2]) or ("vifplug" if inside else "outside")
+
+
+MEASURES: dict[str, Callable[[str, Work], Any]] = {"time": timed, "calls": called, "marks": marked}
 
 
 @contextlib.contextmanager
@@ -255,10 +267,10 @@ def main() -> None:
         print("{}", file=answers, flush=True)
         for line in sys.stdin:
             request = json.loads(line)
-            measure = called if request["calls"] else timed
+            measure = MEASURES[request["measure"]]
             some = list(itertools.islice(numbers, request["count"]))
             works = asked.verbs(request["form"], some, batch=request["batch"])
-            print(json.dumps({verb: measure(work) for verb, work in works}), file=answers, flush=True)
+            print(json.dumps({verb: measure(verb, work) for verb, work in works}), file=answers, flush=True)
 
 
 if __name__ == "__main__":
