@@ -332,6 +332,37 @@ def test_an_answer_that_cannot_be_is_one_sentence(reply: bytes, read: Any, sente
         read(reply)
 
 
+@pytest.mark.parametrize("kind", [2, 3], ids=["refused at once", "and at the end"])
+def test_a_listing_that_the_kernel_refuses_is_no_short_listing(monkeypatch: pytest.MonkeyPatch, kind: int) -> None:
+    """NLMSG_DONE has the errno of a listing that could not be finished."""
+    end = answer(kind=kind, body=struct.pack("=i16x", -95))
+    monkeypatch.setattr(socket, "_opened", lambda protocol: Lying(answer(NAME) + end))
+    with pytest.raises(errors.KernelLacks, match=r"^network links: could not list them: Operation not supported"):
+        Netlink().all()
+    with pytest.raises(errors.KernelLacks, match=r"^network devices: could not read their addresses and routes"):
+        Netlink().addresses(1)
+
+
+def test_a_name_ends_where_the_kernels_does() -> None:
+    assert messages.parsed(answer(attributes.attribute(3, b"t0\0x\0"))).name == "t0"
+
+
+class Lying:
+    """A socket that answers each request with these bytes, in its number."""
+
+    def __init__(self, reply: bytes) -> None:
+        self._reply, self._number = reply, b""
+
+    def send(self, request: bytes) -> None:
+        self._number = request[8:12]
+
+    def recv(self, size: int) -> bytes:
+        return b"".join(data[:8] + self._number + data[12:] for *_, data in socket._split(self._reply) if data)
+
+    def close(self) -> None:
+        pass
+
+
 def test_an_attribute_of_another_size_is_left_out() -> None:
     """Beside it all is read; a VF without a number is none."""
     wrong = [attributes.attribute(number, b"\1\2\3") for number in (1, 4, 5, 10, 27, 32, 37, 51)]

@@ -117,7 +117,9 @@ _BYTES = Format(bytes, bytes)
 _U8, _U16, _U32 = _number("=B"), _number("=H"), _number("=I")
 _BE16 = Format(lambda number: struct.pack(">H", number), lambda value: struct.unpack(">H", value)[0])
 #: a value that is not UTF-8, which the kernel takes as a name, is shown with escapes
-TEXT = Format(lambda text: text.encode() + b"\0", lambda value: value.strip(b"\0").decode(errors="backslashreplace"))
+TEXT = Format(
+    lambda text: text.encode() + b"\0", lambda value: value.partition(b"\0")[0].decode(errors="backslashreplace")
+)
 #: InfiniBand's address, and the field of a VF's, are longer
 _MAC = Format(lambda mac: bytes.fromhex(mac.replace(":", "")), lambda mac: struct.unpack_from("6s", mac)[0].hex(":"))
 _MACVLAN_MODE = _choice({1: "private", 2: "vepa", 4: "bridge", 8: "passthru", 16: "source"})  # MACVLAN_MODE_*

@@ -50,7 +50,8 @@ class Netlink:
         Equivalent to: ip -details link show
         """
         request = encoded(messages.RTM_GETLINK, socket.NLM_F_DUMP, [*attributes, _MASK])
-        return list(map(messages.parsed, self._socket.dump(request)))
+        with socket.explaining("network links", "list them"):
+            return list(map(messages.parsed, self._socket.dump(request)))
 
     def ports_of(self, index: int, *, without: str) -> list[Link]:
         """Return the ports of a bridge, without those of a kind. Equivalent to: ip link show master NAME"""
@@ -86,10 +87,8 @@ class Netlink:
         return self._texts(messages.RTM_GETROUTE, body, messages.parsed_route)
 
     def _texts(self, kind: int, body: bytes, parsed: Callable[[bytes], str | None]) -> list[str]:
-        try:
+        with socket.explaining("network devices", "read their addresses and routes"):
             found = map(parsed, self._socket.dump((kind, socket.NLM_F_DUMP, body)))
-        except NetlinkRefused as refused:
-            raise socket.explained(refused, "network devices", "read their addresses and routes") from refused
         return sorted({text for text in found if text})
 
     def create(self, name: str, settings: LinkChange) -> None:

@@ -128,7 +128,12 @@ class RtSocket:
             return [answers[number] for number in numbers]
 
     def dump(self, message: Request) -> list[bytes]:
-        """Return every message of a listing (NLM_F_DUMP). Raises Unavailable if changes interrupt each attempt."""
+        """Return every message of a listing (NLM_F_DUMP).
+
+        Raises:
+            NetlinkRefused: the kernel refused the listing, or could not finish it.
+            Unavailable: changes interrupt each attempt.
+        """
         for _ in range(_DUMP_TRIES):
             replies = self._scan(message)
             if replies is not None:
@@ -147,10 +152,10 @@ class RtSocket:
                     if answered != number:
                         continue
                     interrupted |= bool(flags & _NLM_F_DUMP_INTR)
-                    if kind == _NLMSG_DONE:
+                    if kind in (_NLMSG_DONE, _NLMSG_ERROR):
+                        if refusal := _refusal(payload):  # of all of it, or of the rest (net/netlink, netlink_dump)
+                            raise refusal
                         return None if interrupted else replies
-                    if kind == _NLMSG_ERROR:
-                        raise _refusal(payload) or NetlinkRefused(errno.EPROTO)
                     replies.append(payload)
 
     # -- the sockets ----------------------------------------------------------------------------------------------
@@ -250,8 +255,8 @@ def cut_short(expected: int, got: int) -> errors.Unavailable:
 
 
 def _refusal(message: bytes) -> NetlinkRefused | None:
-    """Return the refusal in an NLMSG_ERROR; None if it is an acknowledgement."""
-    code: int = _CODE.unpack_from(message, HEADER.size)[0]
+    """Return the refusal in an NLMSG_ERROR or NLMSG_DONE; None if it is an acknowledgement, or the end."""
+    code: int = _CODE.unpack_from(message, HEADER.size)[0] if len(message) >= HEADER.size + _CODE.size else 0
     if code == 0:
         return None
     flags = HEADER.unpack_from(message)[2]
