@@ -42,6 +42,8 @@ def dial(remote: str, settings: OvsSettings, deadline: float) -> socket.socket:
         connected = socket.create_connection((host, int(port)), left)
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return _encrypted(connected, host, settings) if method == "ssl" else connected
+    except OSError:  # a certificate that is refused is a ValueError as well
+        raise
     except ValueError as error:  # Python's, of what no host can be called: IDNA has rules
         name = settings.ssl_server_name if method == "ssl" and settings.ssl_server_name else host
         option = "[vifplug_ovs] " + ("connection" if name == host else "ssl_server_name")
