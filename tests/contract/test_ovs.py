@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from typing import Any
@@ -21,6 +21,7 @@ from vifplug.host.ovs.backend import OvsBackend
 from vifplug.host.ovs.connection import OvsdbConnection
 from vifplug.host.ovs.pool import Pool
 from vifplug.host.ovs.settings import OvsSettings
+from vifplug.host.ovs.transport import Line
 from vifplug.plan.preconditions import Preconditions
 from vifplug.plan.registry import OvsBridge, OvsPolicing, OvsPort, OvsQos, OvsVlan, ovs_uuid
 from vifplug.plan.steps import Step, compare, differences, steps_toward
@@ -626,6 +627,32 @@ def test_the_cost_of_a_plug_does_not_grow_with_the_ports(ovs: PrivateOvs, monkey
         door.apply([Step(each, None) for each in crowd], [])
     assert many[0] == few[0]
     assert abs(many[1] - few[1]) < 60, "but for the digits of next_cfg and of an ofport"
+
+
+def test_a_verb_says_no_more_to_the_database_than_it_needs(ovs: PrivateOvs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Messages, of which one may be two requests. At best of five: a switch that is busy is asked once more."""
+    sent: list[bytes] = []
+    send = Line.send
+    monkeypatch.setattr(Line, "send", lambda line, data, deadline: [sent.append(data), send(line, data, deadline)])
+
+    def count(work: Callable[..., object], *resources: OvsPort) -> tuple[int, int]:
+        sent.clear()
+        work(door, *resources)
+        return len(sent), b"".join(sent).count(b'"method":"transact"')
+
+    def verbs() -> list[tuple[int, int]]:
+        wanted = port(type="internal", vlan=OvsVlan(tag=7))
+        changed = wanted.replace(vlan=OvsVlan(tag=8))
+        verbs = [(reach, wanted), (reach, wanted), (found, wanted), (reach, changed), (unplug, wanted)]
+        return [count(*verb) for verb in verbs]
+
+    with backend(ovs) as door:
+        found(door, port())
+        counts = [verbs() for _ in range(5)]
+        many = [port(type="internal") for _ in range(40)]
+        batch = [count(reach, *many)[0], count(unplug, *many)[0]]
+    assert list(map(min, zip(*counts, strict=True))) == [(2, 3), (1, 1), (1, 1), (3, 3), (2, 2)]
+    assert batch[0] <= 3 and batch[1] == 2
 
 
 def test_a_pool_reuses_its_connection(ovs: PrivateOvs) -> None:

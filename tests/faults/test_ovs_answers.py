@@ -176,21 +176,22 @@ def _is_map(message: Any, path: tuple[Any, ...]) -> bool:
 
 
 class Proxy:
-    """Passes on what vifplug and the server say; the server's ``number``-th message since `arm` is altered."""
+    """Passes on what vifplug and the server say; one message of the server is altered: see `arm`."""
 
     def __init__(self, path: Path, server: str) -> None:
         self.connection = f"unix:{path}"
         self.messages: list[Any] = []
         self._server = server.removeprefix("unix:")
-        self._number, self._alteration = -1, WHOLE[0]
+        self._number: int | Callable[[Any], bool] = -1
+        self._alteration = WHOLE[0]
         self._lines: list[socket.socket] = []
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(path))
         self._listener.listen()
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def arm(self, number: int = -1, alteration: Alteration = WHOLE[0]) -> None:
-        """Begin to count, with all connections ended."""
+    def arm(self, number: int | Callable[[Any], bool] = -1, alteration: Alteration = WHOLE[0]) -> None:
+        """Begin to count, with all connections ended; ``number`` may also say of a message whether it is altered."""
         for line in self._lines:
             with contextlib.suppress(OSError):
                 line.shutdown(socket.SHUT_RDWR)
@@ -236,7 +237,8 @@ class Proxy:
 
     def _send(self, client: socket.socket, message: Any) -> None:
         self.messages.append(message)
-        if len(self.messages) - 1 != self._number:
+        number = self._number
+        if not (len(self.messages) - 1 == number if isinstance(number, int) else number(message)):
             return client.sendall(compact(message))
         client.sendall(self._alteration.alter(message))
         if self._alteration.ends:
@@ -436,6 +438,29 @@ def test_a_port_with_a_row_left_out_is_refused_as_an_answer(bench: Bench, name: 
 def _has_rows(message: Any) -> bool:
     results = message.get("result")
     return isinstance(results, list) and len(results) > 3 and all(each.get("rows") for each in results[:3])
+
+
+def test_what_became_of_a_new_port_is_asked_again_unless_it_was_answered(bench: Bench) -> None:
+    """The question is sent with the port. Whatever is said to it, the plug succeeds, and writes once."""
+    verb, wrong = VERBS["plug"], []
+    config = bench.host.directory / "patient.conf"
+    config.write_text(bench.host.configuration(connection=bench.proxy.connection, timeout=3))
+    with OsVifDriver(conf.load([str(config)])) as driver:
+        for alteration in WHOLE:
+            bench.begin(verb)
+            bench.proxy.arm(_is_the_answer, alteration)
+            verb.run(driver)
+            results = [each["result"] for each in bench.proxy.messages if isinstance(each.get("result"), list)]
+            times = sum({"uuid"} in map(set, each) for each in results)
+            answers = sum(map(_is_the_answer, bench.proxy.messages))
+            if not (times == answers == 1 and verb.holds(bench.truth, None)):
+                wrong.append(f"{alteration.name}: {times} times written, {answers} times answered")
+    assert not wrong
+
+
+def _is_the_answer(message: Any) -> bool:
+    results = message.get("result")
+    return isinstance(results, list) and any("cur_cfg" in row for each in results for row in each.get("rows", ()))
 
 
 @pytest.mark.parametrize("alteration", WHOLE, ids=lambda alteration: alteration.name)

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import select
 import socket
 import subprocess
 import threading
@@ -23,6 +25,7 @@ from vifplug.host.ovs import operations
 from vifplug.host.ovs.backend import OvsBackend
 from vifplug.host.ovs.connection import OutcomeUnknown
 from vifplug.host.ovs.settings import OvsSettings
+from vifplug.host.ovs.transport import Line
 from vifplug.plan.registry import OvsBridge, OvsPort, OvsQos, OvsVlan
 from vifplug.plan.steps import Step
 from vifplug.testing.ovs import PrivateOvs
@@ -316,6 +319,37 @@ def test_the_servers_own_echo_is_answered_in_the_middle_of_a_request(tmp_path: P
     assert server.heard[2] == '{"id":"e","result":["x"],"error":null}'
 
 
+@pytest.mark.parametrize("polls", [True, False], ids=["poll", "eventlet takes poll away"])
+def test_a_line_keeps_to_its_deadlines_and_sends_all_of_a_large_request(
+    polls: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not polls:
+        monkeypatch.delattr(select, "poll")
+    ours, theirs = socket.socketpair()
+    line, request, heard = Line(ours), b"x" * 3_000_000, bytearray()
+    with theirs:
+        with pytest.raises(TimeoutError):
+            line.send(request, time.monotonic() + 0.1)
+        theirs.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while theirs.recv(1 << 20):
+                pass
+        theirs.setblocking(True)
+        reader = threading.Thread(
+            target=lambda: [heard.extend(theirs.recv(1 << 16)) for _ in iter(lambda: len(heard) < len(request), False)]
+        )
+        reader.start()
+        line.send(request, time.monotonic() + 10)
+        reader.join()
+        assert bytes(heard) == request and not line.readable()
+        with pytest.raises(TimeoutError):
+            line.receive(time.monotonic() + 0.05)
+        theirs.sendall(b"{}")
+        assert line.readable() and line.receive(time.monotonic() + 10) == b"{}"
+    assert line.readable() and line.receive(time.monotonic() + 10) == b""
+    line.close()
+
+
 def test_a_database_that_was_never_initialized_is_named(tmp_path: Path) -> None:
     Scripted(tmp_path / "s.sock", [['{"id":"cur_cfg","error":null,"result":{}}']])
     message = failing(errors.Unavailable, lambda: found(at(f"unix:{tmp_path}/s.sock"), port()))
@@ -326,8 +360,8 @@ def test_an_answer_that_is_not_understood_names_the_request_and_what_is_wrong(tm
     reply = '{"id":1,"error":null,"result":[{"rows":[{"name":"br0","datapath_type":7}]}]}'
     Scripted(tmp_path / "s.sock", [[MONITORED], [reply]])
     door = at(f"unix:{tmp_path}/s.sock")
-    with door._pool.connection() as connection, pytest.raises(OutcomeUnknown) as raised:
-        connection.transact([operations.read_bridge("br0")], time.monotonic() + 5)
+    with pytest.raises(OutcomeUnknown) as raised:
+        door._pool.transact([operations.read_bridge("br0")])
     expected = (
         "its answer to transact (select Bridge) cannot be understood: Bridge.datapath_type: expected a string, got 7"
     )

@@ -13,7 +13,7 @@ from vifplug.host.ovs.pool import Pool
 from vifplug.host.ovs.transaction import Command, not_written
 from vifplug.model.codec import FrozenMap
 from vifplug.plan.registry import AdoptedPort, Identity
-from vifplug.plan.steps import Difference, Observed
+from vifplug.plan.steps import Observed
 
 _PORT = ["_uuid", "name", "tag", "vlan_mode", "trunks", "cvlans"]
 _INTERFACE = ["_uuid", "name", "external_ids", "ofport", "error"]
@@ -53,9 +53,6 @@ def vhost_port(pool: Pool, path: str) -> tuple[str, str] | None:
 
 class SetPort(Command[AdoptedPort]):
     """Change a port that others made. Equivalent to: ovs-vsctl set Port NAME tag=... -- set Interface NAME ..."""
-
-    #: what is not as it was written
-    differences: Sequence[Difference] = ()
 
     def __init__(self, pool: Pool, before: AdoptedPort, after: AdoptedPort) -> None:
         super().__init__(pool, after)

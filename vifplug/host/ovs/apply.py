@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from vifplug.errors import Busy, PartlyDone, StepFailed, Unavailable, VifplugError, about, fill, restated
+from vifplug.errors import Busy, PartlyDone, StepFailed, Unavailable, VifplugError, fill, restated
 from vifplug.host.ovs import operations, ovn
 from vifplug.host.ovs.adopted import SetPort
 from vifplug.host.ovs.commands import DropBridge, EnsureBridge, PlugPort, SetQos, UnplugPort
@@ -26,6 +25,8 @@ LOG = logging.getLogger(__name__)
 
 #: ovn-controller takes some milliseconds, or seconds; vifplug looks for its answer this often. Seconds.
 _POLL = 0.01
+#: For so many seconds the question waits that is sent with new ports; with more ports it would not be a small one.
+_PATIENCE, _FEW = 0.5, 32
 _NO_DEVICE = "%s has no device until its guest runs: OVN's flows were not awaited; settle VIF %s with a wait"
 
 
@@ -47,29 +48,34 @@ def apply_steps(pool: Pool, steps: Sequence[Step], wait: str) -> None:
 
 def apply(pool: Pool, commands: Sequence[Command[Any]], *, wait: str, deadline: float) -> None:
     """Commit commands as one transaction, and see that they work. Raises as `apply_steps`."""
-    number = commit(pool, commands, deadline)
+    transaction = commit(pool, commands, deadline, _new_ports(commands) if wait != "none" else ())
     try:
-        _Verification(pool, commands, wait, deadline).verify(number)
+        _Verification(pool, commands, wait, deadline).verify(transaction)
     except VifplugError as error:
         _roll_back(pool, commands, error)
 
 
-def commit(pool: Pool, commands: Sequence[Command[Any]], deadline: float) -> int:
-    """Commit commands as one transaction; the number of the configuration that ovs-vswitchd has to reach.
+def commit(
+    pool: Pool, commands: Sequence[Command[Any]], deadline: float, new: Sequence[OvsPort] = ()
+) -> OvsdbTransaction:
+    """Commit commands as one transaction, and return it; what becomes of ``new`` ports is asked in the same message.
 
     Raises a VifplugError when nothing was changed, PartlyDone when that is not known.
     """
-    with _about(*commands):
-        return _commit(pool, commands, deadline)
+    with _About(*commands):
+        return _commit(pool, commands, deadline, new)
 
 
-def _commit(pool: Pool, commands: Sequence[Command[Any]], deadline: float) -> int:
-    transaction = OvsdbTransaction(pool, deadline)
-    transaction.extend(commands)
+def _commit(pool: Pool, commands: Sequence[Command[Any]], deadline: float, new: Sequence[OvsPort]) -> OvsdbTransaction:
+    patience = min(_PATIENCE, pool.settings.timeout / 8)
+    question = operations.ask_ofport(new, patience) if new else ()
+    transaction = OvsdbTransaction(pool, deadline, question, 2 * patience)
+    for command in commands:
+        transaction.add(command)
     try:
         transaction.commit()
     except CommandRefused as refused:
-        with _about(*filter(None, [refused.command])):
+        with _About(*filter(None, [refused.command])):
             raise explained(pool, refused) from refused
     except Undecided as undecided:
         raise PartlyDone(
@@ -79,7 +85,13 @@ def _commit(pool: Pool, commands: Sequence[Command[Any]], deadline: float) -> in
         ) from undecided
     except TimedOut as late:
         raise Busy(f"{_describe(commands)} failed each time: {late}; try again") from late
-    return transaction.next_cfg
+    return transaction
+
+
+def _new_ports(commands: Sequence[Command[Any]]) -> list[OvsPort]:
+    """Return the ports that commands make if they make nothing else, and not so many that the question is long."""
+    made = [each.subject for each in commands if isinstance(each, PlugPort) and each.origin.port is None]
+    return made if len(made) == len(commands) <= _FEW else []
 
 
 # -- steps as commands --------------------------------------------------------------------------------------------
@@ -155,17 +167,20 @@ class _Verification:
     wait: str
     deadline: float
 
-    def verify(self, number: int) -> None:
+    def verify(self, transaction: OvsdbTransaction) -> None:
         """Raise the error for what is not as it was written, or does not work."""
         ports = [command for command in self.commands if isinstance(command, PlugPort)]
         for command in self.commands:
-            with _about(command):
-                _check_stored(command)
-        if self.wait != "none" or any(command.awaited for command in self.commands):
-            with _about(*self.commands):
-                self._await_vswitchd(number)
+            if command.differences:
+                with _About(command):
+                    _refuse_stored(command)
+        if states := _answered(ports, transaction):
+            _check_states(states)
+        elif self.wait != "none" or any(command.awaited for command in self.commands):
+            with _About(*self.commands):
+                self._await_vswitchd(transaction.next_cfg)
             self._check_bridges()
-            self._check_states(ports, number)
+            _check_states(self._final(ports, transaction.next_cfg))
         if self.wait == "ovn-installed":
             self._await_flows(ports)
 
@@ -190,13 +205,6 @@ class _Verification:
                 message = f"{bridge} does not work: ovs-vswitchd says: {error}"
                 raise StepFailed(f"{message}; is there another device of that name?", resource=str(bridge))
 
-    def _check_states(self, ports: Sequence[PlugPort], number: int) -> None:
-        for port, state in self._final(ports, number):
-            if port.subject.error or _waits(port, state):
-                continue  # it is the undo of a repair: the error is what there was before; or its device comes later
-            with _about(port):
-                _check_works(port.subject, state)
-
     def _await_flows(self, ports: Sequence[PlugPort]) -> None:
         """Wait for OVN's flows of ports that have a device. For the others it comes when their guests start."""
         found = self._states([port for port in ports if port.subject.iface_id is not None])
@@ -210,7 +218,7 @@ class _Verification:
         while lacking := [port for port, state in self._states(sought) if not state.installed]:
             if time.monotonic() >= self.deadline:
                 first, timeout = lacking[0].subject, f"{self.pool.settings.timeout:g} s"
-                with _about(lacking[0]):
+                with _About(lacking[0]):
                     why = ovn.lacking(first, self.pool.select(*ovn.read(first)))
                     message = f"{_describe(lacking)} got no ovn-installed=true from OVN within {timeout}: {why}"
                     raise Unavailable(message)
@@ -233,9 +241,26 @@ class _Verification:
         found = self.pool.select(*(operations.read_state(port.subject) for port in ports))
         for port, interfaces in zip(ports, found, strict=True):
             if not interfaces:
-                with _about(port):
+                with _About(port):
                     raise Busy(f"{port.subject} was removed by another process right after it was created")
         return [(port, PortState.of(interface)) for port, [interface] in zip(ports, found, strict=True)]
+
+
+def _answered(ports: Sequence[PlugPort], transaction: OvsdbTransaction) -> list[tuple[PlugPort, PortState]]:
+    """Return the final states, if the question that was sent with new ports has them; otherwise nothing."""
+    if transaction.answer is None or transaction.answer[1].rows[0]["cur_cfg"] < transaction.next_cfg:
+        return []
+    states = [PortState.of(row) for reply in transaction.answer[2:] for row in reply.rows]
+    found = len(states) == len(ports) and all(state.ofport is not None for state in states)
+    return list(zip(ports, states, strict=True)) if found else []
+
+
+def _check_states(found: Sequence[tuple[PlugPort, PortState]]) -> None:
+    for port, state in found:
+        if port.subject.error or _waits(port, state):
+            continue  # it is the undo of a repair: the error is what there was before; or its device comes later
+        with _About(port):
+            _check_works(port.subject, state)
 
 
 def _check_works(port: OvsPort, state: PortState) -> None:
@@ -249,22 +274,29 @@ def _check_works(port: OvsPort, state: PortState) -> None:
         raise StepFailed(f"{subject}: {port.numbered(state.ofport)}")
 
 
-def _check_stored(command: Command[Any]) -> None:
-    """Raise an error if a port is not stored as it was written."""
-    if isinstance(command, (PlugPort, SetPort)) and command.differences:
-        wrong = joined(command.differences, "and")
-        if command.wrote:
-            raise StepFailed(f"{command} was not stored as it was written: {wrong}")
-        raise Busy(f"{command} was as desired, and another process is changing it: {wrong}")
+def _refuse_stored(command: Command[Any]) -> NoReturn:
+    """Raise the error for a port that is not stored as it was written."""
+    wrong = joined(command.differences, "and")
+    if command.wrote:
+        raise StepFailed(f"{command} was not stored as it was written: {wrong}")
+    raise Busy(f"{command} was as desired, and another process is changing it: {wrong}")
 
 
-def _about(*commands: Command[Any]) -> contextlib.AbstractContextManager[None]:
-    """Say of an error what the command changes, and for which VIF, if it is about one."""
-    subjects = [command.subject for command in commands]
-    owners = {owner for each in subjects if (owner := getattr(each, "owner", ""))}
-    return about(
-        vif_id=owners.pop() if len(owners) == 1 else None, resource=str(subjects[0]) if len(subjects) == 1 else None
-    )
+class _About:
+    """Says of an error that leaves the ``with`` what commands change, and for which VIF, if they are about one."""
+
+    def __init__(self, *commands: Command[Any]) -> None:
+        self._commands = commands
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, VifplugError):
+            subjects = [command.subject for command in self._commands]
+            owners = {owner for each in subjects if (owner := getattr(each, "owner", ""))}
+            vif_id = owners.pop() if len(owners) == 1 else None
+            fill(error, VifplugError(vif_id=vif_id, resource=str(subjects[0]) if len(subjects) == 1 else None))
 
 
 def _waits(port: PlugPort, state: PortState) -> bool:

@@ -126,8 +126,8 @@ class OvsBackend:
         """
         try:
             [[found]] = self._pool.select(select(DATABASE, [], ["ovs_version", *_OFFERS]))
-            with self._pool.connection() as connection:
-                running = is_running(connection, self._pool.deadline())
+            until = self._pool.deadline()
+            running = self._pool.run(lambda connection: is_running(connection, until), until)
         except (HostNotReady, OutcomeUnknown) as error:
             return {"reachable": False, "reason": str(error)}
         offers = {name: sorted(found[column]) for column, name in _OFFERS.items()}

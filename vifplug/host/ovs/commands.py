@@ -17,7 +17,6 @@ from vifplug.host.ovs.operations import Keys, Operation, is_row, read_bridge, se
 from vifplug.host.ovs.pool import Pool
 from vifplug.host.ovs.transaction import Command, not_written
 from vifplug.plan.registry import OvsBridge, OvsPort, OvsQdisc, OvsQos
-from vifplug.plan.steps import Difference
 
 
 class PlugPort(Command[OvsPort]):
@@ -25,9 +24,6 @@ class PlugPort(Command[OvsPort]):
 
     Equivalent to: ovs-vsctl --may-exist add-port BRIDGE NAME -- set Port NAME tag=... -- set Interface NAME ...
     """
-
-    #: what is not as it was written
-    differences: Sequence[Difference] = ()
 
     def __init__(self, pool: Pool, before: OvsPort | None, after: OvsPort) -> None:
         super().__init__(pool, after)

@@ -1,4 +1,4 @@
-"""JSON-RPC to an OVSDB server (RFC 7047): one connection, one request at a time, no replica and no thread.
+"""JSON-RPC to an OVSDB server (RFC 7047): one connection, used by one thread at a time, without a replica.
 
 The only thing that is monitored is one number, Open_vSwitch.cur_cfg: what ovs-vswitchd has applied. A request can fail
 in three ways. It was not delivered (`Unavailable`, `NotDelivered`): nothing happened. It was refused (`OvsdbRefused`):
@@ -8,11 +8,9 @@ nothing happened, and the server says why. It was delivered and no reply came th
 
 from __future__ import annotations
 
-import contextlib
 import json
-import select
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from vifplug.errors import HostNotReady, InvalidRequest, Unavailable, about
@@ -25,7 +23,6 @@ T = TypeVar("T")
 
 _MONITOR = "cur_cfg"
 _MONITORED = [DATABASE, _MONITOR, {DATABASE: {"columns": ["cur_cfg"]}}]
-_RECEIVE = 1 << 18
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
@@ -56,13 +53,15 @@ class OvsdbConnection:
         """Connect to the first remote that answers. Raises Unavailable or NotPermitted."""
         self.cur_cfg = -1
         self.used = 0.0
+        self.is_open = True
         self._settings = settings
         self._number = 0
         self._buffer = b""
         self._connect(time.monotonic() + settings.timeout)
 
     def close(self) -> None:
-        self._socket.close()
+        self.is_open = False
+        self._line.close()
 
     def transact(self, operations: Sequence[Operation], deadline: float, kinds: Kinds = own_kinds) -> list[Reply]:
         """Run one transaction; the reply of each operation.
@@ -70,24 +69,43 @@ class OvsdbConnection:
         Raises OvsdbRefused, OutcomeUnknown, NotDelivered. ``kinds`` are those of the columns that are read.
         """
         params = [DATABASE, *operations]
-        return self.call("transact", params, deadline, lambda found: decode.replies(operations, found, kinds))
+        return self.call("transact", params, deadline, _replies_to(operations, kinds))
+
+    def transact_both(
+        self, operations: Sequence[Operation], question: Sequence[Operation], deadline: float, patience: float
+    ) -> tuple[list[Reply], list[Reply] | None]:
+        """Run a transaction and, sent with it, one that asks what became of it. Raises as `transact`, for the first.
+
+        Args:
+            operations: the first transaction.
+            question: the second, which only reads. It has to be small: the server receives no more while its reply to
+                the first has not been read.
+            deadline: of the first.
+            patience: how many seconds the reply to the second may take after that to the first.
+
+        Returns:
+            The replies to both; None for the second when it was refused, or has no reply.
+        """
+        number = self._ask([("transact", [DATABASE, *operations]), ("transact", [DATABASE, *question])], deadline)
+        try:
+            replies = self._answer(number, "transact", operations, deadline, _replies_to(operations))
+        except OvsdbRefused:
+            self.close()  # nobody will read the second reply
+            raise
+        try:
+            until = min(deadline, time.monotonic() + patience)
+            return replies, self._answer(number + 1, "transact", question, until, _replies_to(question))
+        except OvsdbRefused:
+            return replies, None
+        except OutcomeUnknown:
+            self.close()
+            return replies, None
 
     def call(self, method: str, params: list[Any], deadline: float, read: Callable[[Any], T]) -> T:
         """Send one request, and ``read`` the result of its reply. Raises as `transact`."""
-        if time.monotonic() >= deadline:
-            raise NotDelivered(f"no time was left to ask the Open vSwitch database at {self._settings.connection}")
-        self._number += 1
-        self._send({"method": method, "params": params, "id": self._number}, deadline)
-        try:
-            with self._understanding(method, params):
-                result = read(self._result(self._number, deadline))
-        except OvsdbRefused as refused:
-            if method == "transact":
-                raise
-            database = f"Open vSwitch database at {self._settings.connection}"
-            raise Unavailable(f"the {database} refused {method}: {refused}", resource=database) from refused
-        self.used = time.monotonic()
-        return result
+        number = self._ask([(method, params)], deadline)
+        operations = params[1:] if method == "transact" else ()
+        return self._answer(number, method, operations, deadline, read)
 
     def wait_cfg(self, number: int, until: float) -> bool:
         """Wait for ovs-vswitchd to have applied configuration ``number``; False when the time ran out.
@@ -106,7 +124,7 @@ class OvsdbConnection:
     def alive(self) -> bool:
         """Take in what has arrived meanwhile; False when the server has ended the connection."""
         try:
-            while self._readable():
+            while self._buffer or self._line.readable():
                 self._note_next(time.monotonic() + 1)
         except OutcomeUnknown:
             return False
@@ -131,13 +149,15 @@ class OvsdbConnection:
 
     def _open(self, address: str, deadline: float) -> None:
         try:
-            self._socket = transport.dial(address, self._settings, deadline)
+            self._line = transport.Line(transport.dial(address, self._settings, deadline))
         except OSError as error:
             raise transport.unreachable(address, error, self._settings.timeout) from error
         try:
-            self._send({"method": "monitor", "params": _MONITORED, "id": _MONITOR}, deadline)
-            with self._understanding("monitor"):
+            self._send([{"method": "monitor", "params": _MONITORED, "id": _MONITOR}], deadline)
+            try:
                 self.cur_cfg = decode.first_cur_cfg(self._result(_MONITOR, deadline))
+            except NotUnderstood as wrong:
+                raise self._misunderstood(wrong, "monitor") from wrong
         except (OutcomeUnknown, OvsdbRefused, Unavailable) as error:
             self.close()
             understood = not isinstance(error, AnswerNotUnderstood)
@@ -149,15 +169,40 @@ class OvsdbConnection:
 
     # -- messages -------------------------------------------------------------------------------------------------
 
-    def _send(self, message: dict[str, Any], deadline: float) -> None:
-        text = _encode(message)
-        if "\\u" in text and (string := decode.unsendable(message)):
+    def _ask(self, requests: Sequence[tuple[str, list[Any]]], deadline: float) -> int:
+        """Send requests, each a method and its params, together; the number of the first."""
+        if time.monotonic() >= deadline:
+            raise NotDelivered(f"no time was left to ask the Open vSwitch database at {self._settings.connection}")
+        first = self._number + 1
+        self._number += len(requests)
+        numbered = enumerate(requests, first)
+        self._send([{"method": method, "params": params, "id": id} for id, (method, params) in numbered], deadline)
+        return first
+
+    def _answer(
+        self, number: int, method: str, operations: Sequence[Any], deadline: float, read: Callable[[Any], T]
+    ) -> T:
+        """``read`` the result in the reply to request ``number``; ``operations`` are those of a transaction."""
+        try:
+            result = read(self._result(number, deadline))
+        except NotUnderstood as error:
+            raise self._misunderstood(error, method, operations) from error
+        except OvsdbRefused as refused:
+            if method == "transact":
+                raise
+            database = f"Open vSwitch database at {self._settings.connection}"
+            raise Unavailable(f"the {database} refused {method}: {refused}", resource=database) from refused
+        self.used = time.monotonic()
+        return result
+
+    def _send(self, messages: Sequence[dict[str, Any]], deadline: float) -> None:
+        text = "".join(map(_encode, messages))
+        if "\\u" in text and (string := decode.unsendable(messages)):
             raise InvalidRequest(
                 f"the string {string!r} cannot be stored in Open vSwitch: it contains NUL or half of a surrogate pair"
             )
         try:
-            self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
-            self._socket.sendall(text.encode())
+            self._line.send(text.encode(), deadline)
         except OSError as error:
             self.close()
             raise NotDelivered(
@@ -173,6 +218,7 @@ class OvsdbConnection:
 
     def _receive(self, deadline: float) -> dict[str, Any]:
         """Return the next message, of whatever kind."""
+        self._buffer = self._buffer or self._read(deadline)
         while (found := decode.next_message(self._buffer)) is None:
             self._buffer += self._read(deadline)
         message, self._buffer = found
@@ -180,11 +226,7 @@ class OvsdbConnection:
 
     def _read(self, deadline: float) -> bytes:
         try:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise TimeoutError
-            self._socket.settimeout(left)
-            data = self._socket.recv(_RECEIVE)
+            data = self._line.receive(deadline)
         except TimeoutError:
             partly = f", but {len(self._buffer)} bytes that are no whole message" if self._buffer else ""
             raise OutcomeUnknown(f"no answer{partly}", lost=False) from None
@@ -196,19 +238,19 @@ class OvsdbConnection:
             raise OutcomeUnknown("the server closed the connection", lost=True)
         return data
 
-    @contextlib.contextmanager
-    def _understanding(self, method: str = "", params: Sequence[Any] = ()) -> Iterator[None]:
+    def _misunderstood(
+        self, error: NotUnderstood, method: str = "", operations: Sequence[Operation] = ()
+    ) -> AnswerNotUnderstood:
         """After a message that is not understood nothing on the connection can be trusted."""
-        try:
-            yield
-        except NotUnderstood as error:
-            self.close()
-            what = f"its answer to {_request(method, params)}" if method else "its message"
-            raise AnswerNotUnderstood(f"{what} cannot be understood: {error}", lost=True) from error
+        self.close()
+        what = f"its answer to {_request(method, operations)}" if method else "its message"
+        return AnswerNotUnderstood(f"{what} cannot be understood: {error}", lost=True)
 
     def _note_next(self, deadline: float) -> None:
-        with self._understanding():
+        try:
             self._note(self._receive(deadline))
+        except NotUnderstood as error:
+            raise self._misunderstood(error) from error
 
     def _note(self, message: dict[str, Any]) -> None:
         """Take in what is not the reply to a request: an update of cur_cfg, the server's own echo request."""
@@ -226,23 +268,20 @@ class OvsdbConnection:
     def _echo(self, message: dict[str, Any]) -> None:
         reply = {"id": message.get("id"), "result": message.get("params"), "error": None}
         try:
-            self._send(reply, time.monotonic() + self._settings.timeout)
+            self._send([reply], time.monotonic() + self._settings.timeout)
         except NotDelivered as error:  # a request of ours may be under way: it is not this that was not delivered
             raise OutcomeUnknown(str(error), lost=True) from error
         except RecursionError:
             raise NotUnderstood("its JSON is nested too deeply") from None
 
-    def _readable(self) -> bool:
-        if not hasattr(select, "poll"):  # eventlet.monkey_patch takes it away; its own select has no limit of 1024
-            return bool(self._buffer or select.select([self._socket], [], [], 0)[0])
-        poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
-        return bool(self._buffer or poll.poll(0))
+
+def _replies_to(operations: Sequence[Operation], kinds: Kinds = own_kinds) -> Callable[[Any], list[Reply]]:
+    return lambda found: decode.replies(operations, found, kinds)
 
 
-def _request(method: str, params: Sequence[Any]) -> str:
+def _request(method: str, operations: Sequence[Operation]) -> str:
     """Return a request in a few words: what it does, and to which tables."""
     if method != "transact":
         return method
-    parts = list(dict.fromkeys(f"{operation['op']} {operation['table']}" for operation in params[1:]))
+    parts = list(dict.fromkeys(f"{operation['op']} {operation['table']}" for operation in operations))
     return f"transact ({', '.join(parts[:3])}{', ...' if len(parts) > 3 else ''})"

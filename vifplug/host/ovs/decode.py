@@ -73,14 +73,16 @@ class OvsdbRefused(Exception):
 def next_message(buffer: bytes) -> tuple[dict[str, Any], bytes] | None:
     """Return the first message of a stream and the rest of it; None while the message is not complete.
 
-    JSON-RPC over a stream has no framing. Every message is an object, and half of one seldom ends in a brace.
+    JSON-RPC over a stream has no framing. Every message is an object, and half of one seldom ends in a brace, or has
+    one that ends before another begins.
     """
     if buffer[:1] not in (b"{", b""):
         raise NotUnderstood(f"expected a JSON object, got {_shown(buffer)}")
-    if not buffer.endswith(b"}"):
+    if not buffer.endswith(b"}") and b"}{" not in buffer:
         return None
+    whole = buffer[: buffer.rindex(b"}") + 1]
     try:
-        text = buffer.decode()
+        text = whole.decode()
     except UnicodeDecodeError as error:
         raise NotUnderstood(f"it is not UTF-8 ({error.reason} at byte {error.start})") from None
     try:
@@ -92,7 +94,7 @@ def next_message(buffer: bytes) -> tuple[dict[str, Any], bytes] | None:
         raise NotUnderstood("its JSON is nested too deeply") from None
     if has_half:
         raise NotUnderstood("a string contains NUL or half of a surrogate pair")
-    return message, text[end:].lstrip().encode()
+    return message, text[end:].lstrip().encode() + buffer[len(whole) :]
 
 
 def result(message: Mapping[str, Any], number: int | str) -> Any:
@@ -150,12 +152,15 @@ def unsendable(value: Any) -> str | None:
 # -- results of a transaction (RFC 7047, section 5.2) -------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reply:
     """The result of one operation: the rows of a select, how many rows a change met."""
 
     rows: Sequence[Row] = ()
     count: int = 0
+
+
+_DONE = Reply()
 
 
 def replies(operations: Sequence[Operation], answer: Any, kinds: Kinds) -> list[Reply]:
@@ -184,19 +189,21 @@ def _reply(operation: Operation, result: Any, kinds: Kinds) -> Reply:
             row = row_id(found)
             if row != operation.get("uuid", row):
                 raise NotUnderstood(f"expected row {operation['uuid']} to be inserted, got {row}")
-            return Reply()
+            return _DONE
         case "update" | "mutate" | "delete", {"count": count}:
             at_most = 1 if operation["where"] and operation["where"][0][0] == "_uuid" else sys.maxsize
             if type(count) is not int or not 0 <= count <= at_most:
                 raise NotUnderstood(f"{operation['table']}: expected a count of rows, got {_shown(count)}")
             return Reply(count=count)
         case "wait" | "assert" | "comment", dict():
-            return Reply()
+            return _DONE
     raise _wrong(f"the result of {operation['op']}", result)
 
 
 def _rows(operation: Operation, found: Sequence[Any], kinds: Kinds) -> list[Row]:
     table, where = operation["table"], operation["where"]
+    if not found and table != DATABASE:
+        return []
     rows = list(map(functools.partial(_row, table, operation.get("columns"), kinds(table)), found))
     if table == DATABASE and not where and len(rows) != 1:
         raise NotUnderstood(f"expected one row of the table {table}, got {len(rows)}")
@@ -248,6 +255,9 @@ def row_id(value: Any) -> str:
     raise _wrong("a reference to a row", value)
 
 
+_NONE = ["set", []]
+
+
 def set_of(member: Decode) -> Decode:
     """Return what decodes a set; one member stands for a set of one."""
 
@@ -268,6 +278,8 @@ def optional(member: Decode) -> Decode:
     def decode(value: Any) -> Any:
         if type(value) is _ATOMS.get(member):
             return value
+        if value == _NONE:
+            return None
         found = members(value)
         if len(found) > 1:
             raise _wrong("at most one value", value)
@@ -311,7 +323,7 @@ _COLUMNS: dict[str, Decode] = {
     **dict.fromkeys(("name", "type", "datapath_type"), string),
     **dict.fromkeys(("vlan_mode", "error", "ovs_version", "link_state"), optional(string)),
     **dict.fromkeys(("tag", "ofport", "ofport_request", "mtu_request"), optional(integer)),
-    **dict.fromkeys(("ingress_policing_rate", "ingress_policing_burst", "next_cfg"), integer),
+    **dict.fromkeys(("ingress_policing_rate", "ingress_policing_burst", "next_cfg", "cur_cfg"), integer),
     **dict.fromkeys(("external_ids", "other_config", "options"), _strings),
     **dict.fromkeys(("datapath_types", "iface_types"), set_of(string)),
     **dict.fromkeys(("ports", "interfaces"), set_of(row_id)),
@@ -392,7 +404,7 @@ def port(owner: str, role: str, found: tuple[Row, Row, str], qos: OvsQos) -> Ovs
         ofport_request=interface["ofport_request"] or 0,
         mtu_request=interface["mtu_request"] or 0,
         qos=qos,
-        policing=OvsPolicing(rate=interface["ingress_policing_rate"], burst=interface["ingress_policing_burst"]),
+        policing=_policing(interface["ingress_policing_rate"], interface["ingress_policing_burst"]),
         error=PortState.of(interface).error,
         ofport=interface["ofport"],
     )
@@ -400,7 +412,18 @@ def port(owner: str, role: str, found: tuple[Row, Row, str], qos: OvsQos) -> Ovs
 
 def vlan(port: Row) -> OvsVlan:
     """Return the VLAN columns of a Port row."""
-    return OvsVlan(mode=port["vlan_mode"], tag=port["tag"], trunks=port["trunks"], cvlans=port["cvlans"])
+    return _vlan(port["vlan_mode"], port["tag"], port["trunks"], port["cvlans"])
+
+
+#: a host has few of them, and many ports: to make one takes longer than to find it
+@functools.lru_cache(maxsize=1024)
+def _vlan(mode: str | None, tag: int | None, trunks: tuple[int, ...], cvlans: tuple[int, ...]) -> OvsVlan:
+    return OvsVlan(mode=mode, tag=tag, trunks=trunks, cvlans=cvlans)
+
+
+@functools.lru_cache(maxsize=1024)
+def _policing(rate: int, burst: int) -> OvsPolicing:
+    return OvsPolicing(rate=rate, burst=burst)
 
 
 def foreign_qos(owner: str, role: str, rows: Rows) -> str | None:

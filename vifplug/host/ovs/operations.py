@@ -142,6 +142,17 @@ def read_state(port: OvsPort) -> Operation:
     return select("Interface", is_row(Keys.of(port.owner, port.role).interface), _STATE)
 
 
+def ask_ofport(ports: Sequence[OvsPort], patience: float) -> list[Operation]:
+    """Wait for the last of some new ports to get its OpenFlow port, which ovs-vswitchd gives to all at once.
+
+    Then select cur_cfg, which it writes in the same transaction, and the state of each port. Refused (``timed out``)
+    after ``patience`` seconds.
+    """
+    new = {"op": "wait", "timeout": int(patience * 1000), "table": "Interface", "columns": ["ofport"], "until": "!="}
+    new |= {"where": is_row(Keys.of(ports[-1].owner, ports[-1].role).interface), "rows": [{"ofport": ["set", []]}]}
+    return [new, select(DATABASE, [], ["cur_cfg"]), *map(read_state, ports)]
+
+
 def read_bridge_state(name: str) -> Operation:
     """Select what ovs-vswitchd says of the local port of a bridge that vifplug made; other bridges have no such row."""
     return select("Interface", is_row(ovs_uuid("bridge-interface", name)), _STATE)

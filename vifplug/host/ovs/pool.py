@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from vifplug.errors import Unavailable
@@ -42,13 +41,19 @@ class Pool:
         ``kinds`` are those of the columns read. Raises OvsdbRefused, OutcomeUnknown, Unavailable, NotPermitted.
         """
         until = self.deadline() if deadline is None else deadline
-        return self._run(lambda connection: connection.transact(operations, until, kinds), until)
+        return self.run(lambda connection: connection.transact(operations, until, kinds), until)
+
+    def transact_both(
+        self, operations: Sequence[Operation], question: Sequence[Operation], deadline: float, patience: float
+    ) -> tuple[list[Reply], list[Reply] | None]:
+        """Run a transaction and, sent with it, one that asks what became of it: `OvsdbConnection.transact_both`."""
+        return self.run(lambda line: line.transact_both(operations, question, deadline, patience), deadline)
 
     def call(self, method: str, params: list[Any], read: Callable[[Any], T]) -> T:
         """Send one request of any method, and ``read`` its result. Raises HostNotReady."""
         until = self.deadline()
         try:
-            return self._run(lambda connection: connection.call(method, params, until, read), until)
+            return self.run(lambda connection: connection.call(method, params, until, read), until)
         except OutcomeUnknown as unknown:
             raise self.unanswered(unknown) from unknown
 
@@ -86,28 +91,30 @@ class Pool:
             return Unavailable(f"the {database} is broken, or another server: {unknown}", resource=database)
         return Unavailable(f"{message}; ovsdb-server hangs or was stopped", resource=database)
 
-    @contextmanager
-    def connection(self, deadline: float | None = None) -> Iterator[OvsdbConnection]:
-        """Yield a connection for one request or more; it goes back to the pool unless it failed."""
-        connection = self._take(self.deadline() if deadline is None else deadline) or OvsdbConnection(self.settings)
-        try:
-            yield connection
-        except OvsdbRefused:  # the server's refusal is no failure of the connection
-            self._free.append(connection)
-            raise
-        except BaseException:
-            connection.close()
-            raise
-        self._free.append(connection)
-
-    def _run(self, work: Callable[[OvsdbConnection], T], deadline: float) -> T:
+    def run(self, work: Callable[[OvsdbConnection], T], deadline: float) -> T:
+        """Return what ``work`` makes of a connection, which goes back to the pool unless it failed."""
         while True:
+            connection = self._take(deadline) or OvsdbConnection(self.settings)
             try:
-                with self.connection(deadline) as connection:
-                    return work(connection)
-            except NotDelivered:  # of a used connection: it went stale between the look and the request
+                found = work(connection)
+            except OvsdbRefused:  # the server's refusal is no failure of the connection
+                self._give_back(connection)
+                raise
+            except NotDelivered:
+                connection.close()
                 if not connection.used:
                     raise
+                # it went stale between the look and the request
+            except BaseException:
+                connection.close()
+                raise
+            else:
+                self._give_back(connection)
+                return found
+
+    def _give_back(self, connection: OvsdbConnection) -> None:
+        if connection.is_open:
+            self._free.append(connection)
 
     def _take(self, deadline: float) -> OvsdbConnection | None:
         if self._process != os.getpid():
@@ -118,14 +125,13 @@ class Pool:
                 connection = self._free.pop()
             except IndexError:
                 return None
-            if connection.alive() and self._answers(connection, deadline):
+            recent = time.monotonic() - connection.used < _IDLE
+            if connection.alive() and (recent or self._answers(connection, deadline)):
                 return connection
             connection.close()
         return None
 
     def _answers(self, connection: OvsdbConnection, deadline: float) -> bool:
-        if time.monotonic() - connection.used < _IDLE:
-            return True
         try:
             connection.call("echo", [], deadline, lambda found: found)
         except NotDelivered:

@@ -57,6 +57,8 @@ class Command(ovsdbapp.Command, Generic[S]):  # type: ignore[misc]
     undecided = False
     #: Done means that ovs-vswitchd has applied it; what is removed is done once the database no longer has it.
     needs_vswitchd = True
+    #: What is not as it was written; known once it was committed.
+    differences: Sequence[Difference] = ()
     #: Done means so whatever the operator chose to wait for.
     awaited = False
 
@@ -93,11 +95,14 @@ class Command(ovsdbapp.Command, Generic[S]):  # type: ignore[misc]
 class OvsdbTransaction(ovsdbapp.Transaction):  # type: ignore[misc]
     """Commands that happen together or not at all: one message to the server, one reply."""
 
-    def __init__(self, pool: Pool, deadline: float) -> None:
+    def __init__(self, pool: Pool, deadline: float, question: Sequence[Operation] = (), patience: float = 0) -> None:
+        """``question`` and ``patience`` are those of `OvsdbConnection.transact_both`."""
         self.pool = pool
         self.commands: list[Command[Any]] = []
         self.next_cfg = -1  #: what ovs-vswitchd has to reach; set by commit
         self.wrote = False  #: commit has changed something
+        self.answer: list[Reply] | None = None  #: to the question, if there is one; set by commit
+        self._question, self._patience = question, patience
         self._deadline = deadline
         self._composed: list[list[Operation]] = []
 
@@ -115,7 +120,7 @@ class OvsdbTransaction(ovsdbapp.Transaction):  # type: ignore[misc]
                 return [command.result for command in self.commands]
             self.wrote = any(operation["op"] not in ("select", "wait") for operation in sent)
             try:
-                self._finish(self.pool.transact([*sent, *_bump(self.wrote)], self._deadline))
+                self._finish(self._send([*sent, *_bump(self.wrote)]))
                 return [command.result for command in self.commands]
             except OvsdbRefused as refused:
                 if not self._again(refused):
@@ -128,6 +133,13 @@ class OvsdbTransaction(ovsdbapp.Transaction):  # type: ignore[misc]
                     raise
                 self._settle(lost)  # this try was not delivered, and an earlier one may have been executed
         raise TimedOut(cause="other clients wrote the same rows at the same time")
+
+    def _send(self, operations: Sequence[Operation]) -> Sequence[Reply]:
+        question, self._question = self._question, ()  # another try knows less of what it will change
+        if not question:
+            return self.pool.transact(operations, self._deadline)
+        replies, self.answer = self.pool.transact_both(operations, question, self._deadline, self._patience)
+        return replies
 
     def _compose(self) -> list[list[Operation]]:
         """Return the operations of each command."""

@@ -1,4 +1,4 @@
-"""A connected socket to a remote, or the error that says why there is none."""
+"""A line to a remote, or the error that says why there is none."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import errno
 import functools
 import ipaddress
 import logging
+import math
 import os
+import select
 import socket
 import ssl
 import stat
@@ -17,6 +19,62 @@ from vifplug.host.ovs.settings import CONNECTION, OvsSettings
 from vifplug.model.codec import shortened
 
 LOG = logging.getLogger(__name__)
+
+_RECEIVE = 1 << 18
+#: The longest wait that poll(2) takes in milliseconds is some 24 days. Seconds.
+_LONGEST = 86_400.0
+
+
+class Line:
+    """A connected socket. Each call has a ``deadline``, on time.monotonic()'s clock, and raises OSError.
+
+    With a time limit of its own a socket makes six system calls of a request's three: each call has to set the limit,
+    and to wait before it tries. So a plain one has none, and waits only for an answer. TLS may hold in its buffer what
+    was received, and eventlet.monkey_patch takes poll away: such sockets have a limit.
+    """
+
+    def __init__(self, connected: socket.socket) -> None:
+        self._socket = connected
+        self._poll = select.poll() if hasattr(select, "poll") else None
+        if self._poll:
+            self._poll.register(connected, select.POLLIN)
+        self._limited = self._poll is None or type(connected) is not socket.socket
+        if not self._limited:
+            connected.settimeout(None)
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def send(self, data: bytes, deadline: float) -> None:
+        if not self._limited:
+            try:
+                sent = self._socket.send(data, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                sent = 0
+            if sent == len(data):
+                return
+            data = data[sent:]
+        self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
+        self._socket.sendall(data)
+        if not self._limited:
+            self._socket.settimeout(None)
+
+    def receive(self, deadline: float) -> bytes:
+        """Return what arrives next; nothing when the server has ended the connection."""
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        if self._limited:
+            self._socket.settimeout(left)
+        elif self._poll and not self._poll.poll(math.ceil(min(left, _LONGEST) * 1000)):
+            raise TimeoutError
+        return self._socket.recv(_RECEIVE)
+
+    def readable(self) -> bool:
+        """Return whether something has arrived, be it the end of the connection."""
+        if self._poll is None:  # eventlet's own select has no limit of 1024
+            return bool(select.select([self._socket], [], [], 0)[0])
+        return bool(self._poll.poll(0))
 
 
 def dial(remote: str, settings: OvsSettings, deadline: float) -> socket.socket:

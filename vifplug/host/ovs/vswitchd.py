@@ -28,8 +28,7 @@ def applied(pool: Pool, number: int, deadline: float) -> str | None:
     """
     while True:
         try:
-            with pool.connection(deadline) as connection:
-                return _wait(connection, number, deadline)
+            return pool.run(lambda connection: _wait(connection, number, deadline), deadline)
         except (OutcomeUnknown, Unavailable) as error:
             if time.monotonic() + _PAUSE >= deadline:
                 raise pool.unanswered(error) from error
