@@ -437,6 +437,8 @@ def test_what_a_kept_element_says_survives_escaping() -> None:
         "<!DOCTYPE rom [<!ENTITY a 'b'>]><rom bar='&a;'/>",
         "<rom bar='off'/><!-- c -->",
         "<tune>x<sndbuf>1</sndbuf></tune>",
+        "<address type='pci' slot='0x07:'/>",
+        "<address type='pci' bus='1e999' slot='1'/>",
         "<tune>" + "<a>" * 600 + "</a>" * 600 + "</tune>",
     ],
 )

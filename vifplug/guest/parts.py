@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from vifplug.model.codec import described, joined
-from vifplug.model.names import parse_c_number
+from vifplug.model.names import parse_pci_attributes
 from vifplug.model.virtualport import MIDONET
 
 if TYPE_CHECKING:
@@ -80,14 +80,11 @@ def word(value: str | None, words: Mapping[str, bool], path: str, wrong: Wrong) 
 
 def pci(element: _Element, path: str, wrong: Wrong) -> str | None:
     """Return the PCI address of ``<address>``. Its numbers are in any base of C; a missing number is 0."""
-    limits = {"domain": 0xFFFFFFFF, "bus": 0xFF, "slot": 0x1F, "function": 7}
-    values: list[int] = []
-    for name, limit in limits.items():
-        if (value := _c_number(element.get(name, "0"))) is None or value > limit:
-            wrong(path, f"expected {name} of 0 to {limit:#x} in <address>, got {described(element.get(name))}")
-            return None
-        values.append(value)
-    return "{:04x}:{:02x}:{:02x}.{:x}".format(*values)
+    try:
+        return parse_pci_attributes({str(name): str(value) for name, value in element.attrib.items()})
+    except ValueError as error:
+        wrong(path, str(error))
+        return None
 
 
 def pci_attributes(address: str) -> dict[str, str]:
@@ -112,10 +109,3 @@ def _limit(element: _Element) -> dict[str, Any] | None:
     rates = {str(name): value for name, value in found.items() if value != 0}
     nothing = "average" in found and "average" not in rates and "floor" not in rates
     return None if nothing else rates
-
-
-def _c_number(text: str) -> int | None:
-    try:
-        return parse_c_number(text)
-    except ValueError:
-        return None

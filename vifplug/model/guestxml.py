@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 from vifplug.errors import Problem
 from vifplug.model.codec import described, joined
+from vifplug.model.names import parse_pci_attributes
 
 #: namespace of vifplug's element in a guest's <metadata>; libvirt keeps one element per namespace
 NAMESPACE = "urn:vifplug:libvirt:domain:1"
@@ -116,6 +117,8 @@ def parse_guest_element(text: str) -> str:
         raise ValueError(f"expected one element such as <rom bar='off'/>, got invalid XML: {error}") from None
     if element.tag not in TAGS:
         raise ValueError(f"expected one of {joined(TAGS)}, got {element.tag}")
+    if element.tag == "address" and element.get("type") == "pci":
+        parse_pci_attributes(element.attrib)
     return printed(element)
 
 

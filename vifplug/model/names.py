@@ -9,7 +9,7 @@ from __future__ import annotations
 import posixpath
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated
 
 from vifplug.model.codec import described
@@ -121,6 +121,21 @@ def parse_c_number(text: str) -> int:
     if not _C_NUMBER.fullmatch(text):
         raise ValueError(f"expected an integer, got {described(text)}")
     return int(text, 8 if text.startswith("0") and text.isdigit() else 0)
+
+
+#: largest numbers of a PCI address in XML (libvirt's domaincommon.rng; PCI-SIG: 8, 5 and 3 bits)
+_PCI_LIMITS = {"domain": 0xFFFFFFFF, "bus": 0xFF, "slot": 0x1F, "function": 7}
+
+
+def parse_pci_attributes(attributes: Mapping[str, str]) -> str:
+    """Return the PCI address in the attributes of ``<address>``, numbers in C's notation; a missing one is 0."""
+    values: list[int] = []
+    for name, limit in _PCI_LIMITS.items():
+        text = attributes.get(name, "0")
+        if not _C_NUMBER.fullmatch(text) or (value := parse_c_number(text)) > limit:
+            raise ValueError(f"expected {name} of 0 to {limit:#x} in <address>, got {described(text)}")
+        values.append(value)
+    return "{:04x}:{:02x}:{:02x}.{:x}".format(*values)
 
 
 def between(low: int, high: int, unit: str = "") -> Callable[[int], int]:
