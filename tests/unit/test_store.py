@@ -207,6 +207,31 @@ def test_what_fails_inside_a_transaction_is_no_failure_of_the_store(store: Store
     store.put([record("b", claims=("x",))])
 
 
+# -- costs --------------------------------------------------------------------------------------------------------
+
+
+def test_a_change_takes_few_statements_and_pages(store: Store, tmp_path: Path) -> None:
+    """The intent, the record and its end, of a VIF that has two names: SQLite writes each changed page to the log."""
+    store.put([record(str(number), wanted="x" * 900, claims=(f"iface-id {number}",)) for number in range(101)])
+    new = record("new", state="plugging", wanted="x" * 900, claims=("iface-id new",), shares=("MAC new",))
+    changes: tuple[tuple[Callable[[], None], int, int], ...] = (
+        (lambda: store.put([new]), 6, 5),
+        (lambda: store.put([dataclasses.replace(new, state="plugged")]), 4, 1),
+        (lambda: store.put([dataclasses.replace(new, state="unplugging")]), 4, 1),
+        (lambda: store.delete(["new"]), 4, 7),
+    )
+    statements: list[str] = []
+    with store.transaction() as transaction:
+        transaction.connection.set_trace_callback(statements.append)
+    log = tmp_path / "state" / "vifplug.db-wal"
+    for change, most_statements, most_pages in changes:
+        statements.clear()
+        before = log.stat().st_size
+        change()
+        pages = (log.stat().st_size - before) // (24 + 4096)  # fileformat2.html, section 4.1
+        assert (len(statements) <= most_statements, pages <= most_pages) == (True, True), (statements, pages)
+
+
 # -- threads, processes, forks ------------------------------------------------------------------------------------
 
 
@@ -317,6 +342,61 @@ def test_the_first_releases_database_is_read(tmp_path: Path) -> None:
         store.put([record("b", shares=("x",))])
 
 
+#: The database of schema 2, as it was: this text never changes. Its rows have what damage leaves.
+SCHEMA_2 = """
+    CREATE TABLE vif (vif_id TEXT PRIMARY KEY,
+        state TEXT NOT NULL CHECK (state IN ('plugging', 'plugged', 'updating', 'unplugging')), asked TEXT NOT NULL,
+        actual TEXT NOT NULL, instance TEXT, interface_xml TEXT NOT NULL, wanted TEXT NOT NULL, originals TEXT NOT NULL,
+        claims TEXT NOT NULL, changed_at REAL NOT NULL, shares TEXT NOT NULL DEFAULT '[]') WITHOUT ROWID;
+    CREATE TABLE claim (name TEXT NOT NULL, vif_id TEXT NOT NULL, alone INTEGER NOT NULL, PRIMARY KEY (name, vif_id))
+        WITHOUT ROWID;
+    CREATE INDEX claim_of_vif ON claim (vif_id);
+    PRAGMA ignore_check_constraints = ON;
+    INSERT INTO vif VALUES ('a', 'plugged', '{}', '{}', '{"uuid": "u"}', '<i/>', '[]', '[]', '["x"]', 1.5, '["y"]');
+    INSERT INTO vif VALUES ('b', 'gone', x'00ff', '{', NULL, 'é', CAST(x'ff' AS TEXT), 7, '["y"', 'soon', x'');
+    INSERT INTO vif VALUES (x'63', '', '', '', '', '', '', '', '', 1e308, '["z"]');
+    INSERT INTO claim VALUES ('x', 'a', 1), ('y', 'a', 0), ('y', 'b', 0), ('z', 'nobody', 1);
+    PRAGMA writable_schema = ON;
+    UPDATE sqlite_schema SET sql = replace(sql, 'NOT NULL', '') WHERE name = 'vif';
+    PRAGMA user_version = 2;
+"""
+LOST = "INSERT INTO vif VALUES ('d', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)"
+
+
+def test_a_database_without_rowids_keeps_its_rows_whatever_they_have(tmp_path: Path) -> None:
+    columns = [field.name for field in dataclasses.fields(Record)]
+    rows = (
+        "SELECT " + ", ".join(f"hex(quote(ifnull({each}, '')))" for each in columns if each != "instance") + " FROM vif"
+    )
+    queries = (rows, "SELECT hex(vif_id), instance FROM vif", "SELECT * FROM claim")
+    with contextlib.closing(sqlite3.connect(tmp_path / "vifplug.db")) as raw:
+        raw.executescript(SCHEMA_2)
+    with contextlib.closing(sqlite3.connect(tmp_path / "vifplug.db", isolation_level=None)) as raw:
+        raw.execute("PRAGMA ignore_check_constraints = ON")
+        raw.execute(LOST)
+        before = [set(raw.execute(query)) for query in queries]
+        store = Store(tmp_path)
+        assert len(store.all()) == 4  # an earlier vifplug that has the database open writes what this one reads
+        raw.execute("INSERT OR REPLACE INTO vif SELECT * FROM vif WHERE vif_id = 'a'")
+        assert [set(raw.execute(query)) for query in queries] == before
+        assert raw.execute("SELECT rowid FROM vif WHERE vif_id = 'd'").fetchone()
+    has = {"asked": "{}", "interface_xml": "<i/>", "claims": ("x",), "shares": ("y",), "changed_at": 1.5}
+    assert store.get("a") == record("a", instance='{"uuid": "u"}', **has)
+    with pytest.raises(StoreFailed):
+        store.put([record("e", state="gone")])
+    store.put([record(each, claims=(each,)) for each in "bd"])
+    store.delete(["a"])
+    assert {each.vif_id for each in store.all()} == {"b", "d", b"c"}
+    assert [(each.name, each.vif_id) for each in all_holdings(store)] == [("b", "b"), ("d", "d")]
+
+
+def test_an_earlier_vifplug_refuses_a_database_with_rowids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Store(tmp_path).put([record("new")])
+    monkeypatch.setattr(module, "MIGRATIONS", module.MIGRATIONS[:2])
+    with pytest.raises(StoreFailed, match=r"schema 3 and this vifplug supports schemas up to 2: install the vifplug"):
+        Store(tmp_path).all()
+
+
 def test_a_failing_migration_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Store(tmp_path).put([record("old")])
 
@@ -335,7 +415,7 @@ def test_a_later_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
     Store(tmp_path).put([record("new")])
     with contextlib.closing(sqlite3.connect(tmp_path / "vifplug.db")) as raw:
         raw.execute("PRAGMA user_version = 99")
-    with pytest.raises(StoreFailed, match=r"schema 99 and this vifplug supports schemas up to 2: install"):
+    with pytest.raises(StoreFailed, match=r"schema 99 and this vifplug supports schemas up to 3: install"):
         Store(tmp_path).put([record("mine")])
     with contextlib.closing(sqlite3.connect(tmp_path / "vifplug.db")) as raw:
         assert raw.execute("SELECT vif_id FROM vif").fetchall() == [("new",)]

@@ -64,8 +64,44 @@ def _shares(database: sqlite3.Connection) -> None:
     database.execute("DROP TABLE old_claim")
 
 
+def _rowids(database: sqlite3.Connection) -> None:
+    """Keep each VIF's row in one page, where an UPDATE replaces it.
+
+    A row of a table WITHOUT ROWID has further pages if it is larger than a quarter of one (fileformat2.html, section
+    1.6). Values are kept whatever they are: a damaged row must not hide the others.
+    """
+    database.execute("ALTER TABLE vif RENAME TO old_vif")
+    database.execute(
+        """
+        CREATE TABLE vif (
+            vif_id TEXT PRIMARY KEY NOT NULL,
+            state TEXT NOT NULL CHECK (state IN ('plugging', 'plugged', 'updating', 'unplugging')),
+            asked TEXT NOT NULL,
+            actual TEXT NOT NULL,
+            instance TEXT,
+            interface_xml TEXT NOT NULL,
+            wanted TEXT NOT NULL,
+            originals TEXT NOT NULL,
+            claims TEXT NOT NULL,
+            changed_at REAL NOT NULL,
+            shares TEXT NOT NULL
+        )
+        """
+    )
+    database.execute("PRAGMA ignore_check_constraints = ON")
+    database.execute(
+        """
+        INSERT INTO vif SELECT vif_id, ifnull(state, ''), ifnull(asked, ''), ifnull(actual, ''), instance,
+            ifnull(interface_xml, ''), ifnull(wanted, ''), ifnull(originals, ''), ifnull(claims, ''),
+            ifnull(changed_at, ''), ifnull(shares, '') FROM old_vif
+        """
+    )
+    database.execute("PRAGMA ignore_check_constraints = OFF")
+    database.execute("DROP TABLE old_vif")
+
+
 #: ``MIGRATIONS[n]`` migrates schema n (PRAGMA user_version) to n + 1. A released migration is never changed.
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first_schema, _shares)
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first_schema, _shares, _rowids)
 
 
 class DatabaseConnection(sqlite3.Connection):
@@ -107,9 +143,14 @@ def make(directory: Path) -> None:
 
     Records are believed: whoever writes one decides what root restores on the host.
     """
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = directory.lstat()
+    try:
+        found = directory.lstat()
+    except FileNotFoundError:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = directory.lstat()
     user, mode = os.geteuid(), stat.S_IMODE(found.st_mode)
+    if not stat.S_ISDIR(found.st_mode) and not directory.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
     if stat.S_ISLNK(found.st_mode):
         reason = f"is a symbolic link: set [vifplug] state_path to {directory.resolve()}"
     elif found.st_uid != user:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import operator
 import os
 import sqlite3
 import threading
@@ -53,12 +54,16 @@ class Record:
     changed_at: float
 
     @property
+    def names(self) -> dict[str, bool]:
+        """The names of what the VIF has; whether no other VIF may have it."""
+        return dict.fromkeys(self.shares, False) | dict.fromkeys(self.claims, True)
+
+    @property
     def holdings(self) -> list[Holding]:
         """What the VIF has."""
-        names = dict.fromkeys(self.claims, True) | {name: False for name in self.shares if name not in self.claims}
         return [
             Holding(name=name, vif_id=self.vif_id, exclusive=exclusive, instance=self.instance)
-            for name, exclusive in names.items()
+            for name, exclusive in self.names.items()
         ]
 
 
@@ -76,11 +81,20 @@ class Holding:
 
 _COLUMNS = tuple(field.name for field in dataclasses.fields(Record))
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM vif"
-_PUT = f"INSERT OR REPLACE INTO vif ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
+#: a row that exists is changed where it is: without a further page, and without a change of the index
+_PUT = (
+    f"INSERT INTO vif ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
+    f" ON CONFLICT (vif_id) DO UPDATE SET {', '.join(f'{each} = excluded.{each}' for each in _COLUMNS[1:])}"
+)
 
 _TUPLES = ("claims", "shares")
+_values = operator.attrgetter(*_COLUMNS)
 
-_RELEASE = "DELETE FROM claim WHERE vif_id = ?"
+_HELD = "SELECT name, vif_id, alone FROM claim WHERE vif_id IN"
+_RELEASE = "DELETE FROM claim WHERE name = ? AND vif_id = ?"
+#: what keeps a VIF (?2) from having a name (?1), alone (?3) or with others
+_OTHER = "SELECT vif_id FROM claim WHERE name = ?1 AND vif_id != ?2 AND (?3 OR alone) LIMIT 1"
+_HOLD = f"INSERT OR REPLACE INTO claim SELECT ?1, ?2, ?3 WHERE NOT EXISTS ({_OTHER})"
 _HOLDINGS = "SELECT name, vif_id, alone, instance FROM claim JOIN vif USING (vif_id)"
 
 #: variables in one statement: SQLite 3.32 takes 32,766 (SQLITE_MAX_VARIABLE_NUMBER)
@@ -216,17 +230,20 @@ class StoreTransaction:
         records = tuple(records)
         with database.failures(self._path):
             self.connection.executemany(_PUT, map(_to_row, records))
-            self.connection.executemany(_RELEASE, [(record.vif_id,) for record in records])
-            for record in records:
-                for holding in record.holdings:
-                    _hold(self.connection, holding)
+            had = set(_rows(self.connection, _HELD, [record.vif_id for record in records]))
+            has = [(name, each.vif_id, alone) for each in records for name, alone in each.names.items()]
+            if released := had.difference(has):
+                self.connection.executemany(_RELEASE, [row[:2] for row in released])
+            for row in has:
+                if row not in had:
+                    _hold(self.connection, row)
 
     def delete(self, ids: Iterable[str]) -> None:
         """See `Store.delete`."""
         keys = [(each,) for each in ids]
         with database.failures(self._path):
             self.connection.executemany("DELETE FROM vif WHERE vif_id = ?", keys)
-            self.connection.executemany(_RELEASE, keys)
+            self.connection.executemany("DELETE FROM claim WHERE vif_id = ?", keys)
 
 
 #: The process, how often the store was closed before, and the database's inode
@@ -246,8 +263,8 @@ def _inode(path: Path) -> tuple[int, int] | None:
 
 
 def _to_row(record: Record) -> tuple[Any, ...]:
-    values = {column: getattr(record, column) for column in _COLUMNS}
-    return tuple((values | {name: json.dumps(values[name]) for name in _TUPLES}).values())
+    values = zip(_COLUMNS, _values(record), strict=True)
+    return tuple(json.dumps(value) if column in _TUPLES else value for column, value in values)
 
 
 def _to_record(row: Sequence[Any]) -> Record:
@@ -268,24 +285,23 @@ def taken(name: str, vif_id: str, holder: str) -> str:
     return f"{name} is requested by VIF {vif_id} and in use by VIF {holder}: unplug that one first"
 
 
-def _hold(connection: sqlite3.Connection, holding: Holding) -> None:
+def _hold(connection: sqlite3.Connection, row: tuple[str, str, bool]) -> None:
     """Record that a VIF has something, unless another VIF has it and one of the two claims it."""
-    others = "SELECT vif_id FROM claim WHERE name = ? AND vif_id != ? AND (? OR alone) LIMIT 1"
-    row = (holding.name, holding.vif_id, holding.exclusive)
-    if holder := connection.execute(others, row).fetchone():
-        message = taken(holding.name, holding.vif_id, holder[0])
-        raise Conflict(message, vif_id=holding.vif_id, resource=holding.name, holder=holder[0])
-    connection.execute("INSERT OR REPLACE INTO claim VALUES (?, ?, ?)", row)
+    if connection.execute(_HOLD, row).rowcount == 0:
+        name, vif_id, _ = row
+        [holder] = connection.execute(_OTHER, row).fetchone()
+        raise Conflict(taken(name, vif_id, holder), vif_id=vif_id, resource=name, holder=holder)
 
 
 def _holdings(connection: sqlite3.Connection, names: Iterable[str]) -> list[Holding]:
-    names, found = sorted(set(names)), list[Holding]()
-    for start in range(0, len(names), _VARIABLES):
-        some = names[start : start + _VARIABLES]
-        places = ", ".join("?" * len(some))
-        rows = connection.execute(f"{_HOLDINGS} WHERE name IN ({places}) ORDER BY name, vif_id", some)
-        found += [
-            Holding(name=name, vif_id=vif_id, exclusive=bool(alone), instance=instance)
-            for name, vif_id, alone, instance in rows
-        ]
-    return found
+    return [
+        Holding(name=name, vif_id=vif_id, exclusive=bool(alone), instance=instance)
+        for name, vif_id, alone, instance in _rows(connection, f"{_HOLDINGS} WHERE name IN", sorted(set(names)))
+    ]
+
+
+def _rows(connection: sqlite3.Connection, query: str, values: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """Yield what a query that ends with IN finds for any number of values, by name and VIF."""
+    for start in range(0, len(values), _VARIABLES):
+        some = values[start : start + _VARIABLES]
+        yield from connection.execute(f"{query} ({', '.join('?' * len(some))}) ORDER BY name, vif_id", some)
