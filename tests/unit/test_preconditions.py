@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
+from typing import Any, NoReturn
 
 import pytest
 
@@ -18,6 +18,7 @@ from vifplug.plan.registry import (
     LowerDevice,
     Macvtap,
     OvsBridge,
+    OvsPort,
     PciFunction,
     Resource,
     SharedBridge,
@@ -180,3 +181,21 @@ def test_the_uplinks_have_to_carry_the_mtu() -> None:
     assert refused([wide], bridge_with(DOWN)) == []
     [ensured] = refused([ENSURED.replace(carries=1501), PORT], bridge_with(NIC))
     assert "an MTU of 1501" in str(ensured)
+
+
+class Uncopied(Collection[str]):
+    """The names that a plan for thousands of VIFs makes: what each of them copies takes time with their square."""
+
+    def __len__(self) -> int:
+        return 2
+
+    def __contains__(self, name: object) -> bool:
+        return name in ("tap0", "br0")
+
+    def __iter__(self) -> NoReturn:
+        raise AssertionError("the names that all VIFs of the plan make were copied, or searched")
+
+
+def test_what_the_others_of_a_plan_make_is_only_looked_up() -> None:
+    needs = Preconditions([TAP, PORT, VLANS, ENSURED, OvsPort(name="tap0", owner=VIF, bridge="br0")])
+    assert list(needs.objections({}, Uncopied())) == []

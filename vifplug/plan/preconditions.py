@@ -72,10 +72,10 @@ class Preconditions:
 
         Args:
             observed: the host as it is.
-            made: what other resources of the same plan make.
+            made: what all resources of the same plan make, these included; by default what these do.
         """
         for resource in itertools.chain(self.desired, self.required):
-            for error in resource.objections(observed, self.made.union(made)):
+            for error in resource.objections(observed, made or self.made):
                 yield fill(error, VifplugError(vif_id=resource.owner, resource=str(resource)))
 
     def reasons(self, observed: Observation) -> Iterator[VifplugError]:
