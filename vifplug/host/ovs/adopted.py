@@ -24,6 +24,8 @@ _SOCKET_TYPE = "dpdkvhostuser"
 
 def observe(pool: Pool, desired: Sequence[AdoptedPort]) -> dict[Identity, Observed]:
     """Observe adopted ports: one transaction for all, and one more for the bridges that they are on."""
+    if not desired:
+        return {}
     answers = iter(pool.select(*(each for port in desired for each in _read(port.name))))
     pairs = [(port, next(answers), next(answers)) for port in desired]
     found = [(port, ports[0], interfaces[0]) for port, ports, interfaces in pairs if ports and interfaces]

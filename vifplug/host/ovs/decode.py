@@ -160,7 +160,8 @@ class Reply:
     count: int = 0
 
 
-_DONE = Reply()
+#: two that nearly all operations have, made once
+_DONE, _MET = Reply(), Reply(count=1)
 
 
 def replies(operations: Sequence[Operation], answer: Any, kinds: Kinds) -> list[Reply]:
@@ -184,17 +185,17 @@ def _refusal(found: Mapping[str, Any], index: int | None) -> OvsdbRefused:
 def _reply(operation: Operation, result: Any, kinds: Kinds) -> Reply:
     match operation["op"], result:
         case "select", {"rows": list(rows)}:
-            return Reply(rows=_rows(operation, rows, kinds))
+            found = _rows(operation, rows, kinds)
+            return Reply(rows=found) if found else _DONE
         case "insert", {"uuid": found}:
-            row = row_id(found)
-            if row != operation.get("uuid", row):
+            if (row := row_id(found)) != operation.get("uuid", row):
                 raise NotUnderstood(f"expected row {operation['uuid']} to be inserted, got {row}")
             return _DONE
         case "update" | "mutate" | "delete", {"count": count}:
             at_most = 1 if operation["where"] and operation["where"][0][0] == "_uuid" else sys.maxsize
             if type(count) is not int or not 0 <= count <= at_most:
                 raise NotUnderstood(f"{operation['table']}: expected a count of rows, got {_shown(count)}")
-            return Reply(count=count)
+            return _MET if count == 1 else Reply(count=count)
         case "wait" | "assert" | "comment", dict():
             return _DONE
     raise _wrong(f"the result of {operation['op']}", result)
@@ -386,10 +387,13 @@ def seen(owner: str, role: str, rows: Rows, foreign: OvsQos | None = None) -> Se
     return Seen(found, bool(qos), bool(queues), foreign_qos(owner, role, rows) or "")
 
 
+_PORT = OvsPort(name="", bridge="")
+
+
 def port(owner: str, role: str, found: tuple[Row, Row, str], qos: OvsQos) -> OvsPort:
     """Return the port of the rows of Port and Interface, and the bridge's name."""
     row, interface, bridge = found
-    return OvsPort(
+    return _PORT.trusted(  # each value was checked when its row was decoded
         name=row["name"],
         owner=owner,
         role=role,
