@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 from vifplug.errors import Problem
-from vifplug.model.codec import described, joined
+from vifplug.model.codec import described, joined, shortened
 from vifplug.model.names import parse_pci_attributes
 
 #: namespace of vifplug's element in a guest's <metadata>; libvirt keeps one element per namespace
@@ -87,7 +87,9 @@ def printed(element: Any, indent: str = "", *, attributes: Mapping[str, str] | N
     name = element.tag
     given = element.attrib if attributes is None else attributes
     if not isinstance(name, str) or not all(map(_NAME.fullmatch, (name, *given))):
-        raise ValueError(f"expected an element of libvirt's <interface>, got {name} with a namespace or odd name")
+        raise ValueError(
+            f"expected an element of libvirt's <interface>, got {shortened(str(name))} with a namespace or odd name"
+        )
     if len(indent) > 2 * _DEPTH:
         raise ValueError(f"expected at most {_DEPTH} levels of elements, got more")
     start = indent + "<" + name
@@ -116,7 +118,7 @@ def parse_guest_element(text: str) -> str:
     except (ElementTree.ParseError, ValueError) as error:
         raise ValueError(f"expected one element such as <rom bar='off'/>, got invalid XML: {error}") from None
     if element.tag not in TAGS:
-        raise ValueError(f"expected one of {joined(TAGS)}, got {element.tag}")
+        raise ValueError(f"expected one of {joined(TAGS)}, got {shortened(str(element.tag))}")
     if element.tag == "address" and element.get("type") == "pci":
         parse_pci_attributes(element.attrib)
     return printed(element)
@@ -146,7 +148,7 @@ def _root(text: str) -> str:
     for name, value in element.attrib.items() if allowed else ():
         if name not in allowed or allowed[name] not in ("", value):
             expected = f" (expected {allowed[name]})" if allowed.get(name) else ""
-            found = f"{name}='{value}' of <{element.tag}> is not accepted in a document{expected}"
+            found = f"{shortened(name)}='{shortened(value)}' of <{element.tag}> is not accepted in a document{expected}"
             return f"{found}, because it opens a file as root"
     return ""
 

@@ -43,6 +43,7 @@ PACKAGES: Mapping[str, str] = {
     "mount": "mount",
     "ping": "iputils-ping",
     "qemu-system-x86_64": "qemu-system-x86",
+    "strace": "strace",
     "tcpdump": "tcpdump",
     "virsh": "libvirt-clients",
     "zstd": "zstd",
