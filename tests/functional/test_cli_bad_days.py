@@ -413,11 +413,26 @@ def test_xml_honours_the_options_of_a_third_partys_type(site: Site, config: Path
     assert refused.code == 2 and "[vifplug_queued] queues: expected an integer, got 'many'" in refused.err, refused
 
 
-def test_xml_touches_nothing_and_loads_no_driver(config: Path, web: Path, tmp_path: Path) -> None:
+SLOW = {"lxml", "ovs", "ovsdbapp", "pyroute2", "oslo_log.log", "cmd2", "tenacity", "vifplug.cli.demo.stage"}
+DRIVER = {"sqlite3", "vifplug.driver.verbs", "vifplug.store.store"}
+CONFIGURATION = {"oslo_config.cfg", "vifplug.conf", "vifplug.model.vif"}
+
+
+@pytest.mark.parametrize(
+    ("verb", "not_needed"),
+    [
+        (("--help",), SLOW | DRIVER | CONFIGURATION),
+        (("xml", "web"), SLOW | DRIVER),
+        (("libvirt-hook", "web", "started", "begin", "-"), SLOW | DRIVER | CONFIGURATION),
+        (("list",), SLOW | {"vifplug.host.netlink.socket", "vifplug.host.ovs.backend", "vifplug.cli.verbs.topology"}),
+    ],
+)
+def test_a_verb_loads_what_it_needs(
+    config: Path, web: Path, tmp_path: Path, verb: tuple[str, ...], not_needed: set[str]
+) -> None:
     code = "import sys; from vifplug.cli.main import main; assert main() == 0; print(*sys.modules)"
-    command = [sys.executable, "-c", code, "--config-file", str(config), "xml", str(web)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    loaded = set(done.stdout.splitlines()[-1].split())
-    assert not loaded & {"lxml", "ovs", "ovsdbapp", "pyroute2", "sqlite3", "oslo_log.log", "cmd2", "tenacity"}
-    assert not loaded & {"vifplug.driver.verbs", "vifplug.store.store", "vifplug.cli.demo.stage"}
-    assert not (tmp_path / "state").exists()
+    words = [str(web) if word == "web" else word for word in verb]
+    command = [sys.executable, "-c", code, "--config-file", str(config), *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, input="<domain/>")
+    assert set(done.stdout.splitlines()[-1].split()) & not_needed == set()
+    assert (tmp_path / "state").exists() is (verb == ("list",))

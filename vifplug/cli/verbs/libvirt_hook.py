@@ -28,10 +28,12 @@ class LibvirtHook(Verb):
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         text = sys.stdin.buffer.read()
+        if parsed_args.operation != "release" and NAMESPACE.encode() not in text:
+            return 0
         from vifplug.compat import libvirt_hook
 
         operation = libvirt_hook.OPERATIONS.get((parsed_args.operation, parsed_args.sub))
-        if operation is None or (operation != "release" and NAMESPACE.encode() not in text):
+        if operation is None:
             return 0
         code = self.app.guard(lambda: self._run(operation, parsed_args.name, text))
         return 0 if operation in libvirt_hook.HARMLESS else code
