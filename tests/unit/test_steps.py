@@ -14,12 +14,14 @@ from vifplug.plan.plan import make_plan
 from vifplug.plan.registry import (
     HARDENED,
     BridgePort,
+    LinuxBridge,
     LowerDevice,
     OvsBridge,
     OvsPort,
     OvsVlan,
     Ownership,
     Resource,
+    SharedBridge,
     Tap,
     VirtualFunction,
     ovs_uuid,
@@ -283,6 +285,24 @@ class Tunnel(Resource):
     @property
     def remove_when_unused(self) -> bool:
         return True
+
+
+def test_devices_of_several_vifs_are_removed_next_to_one_another_and_each_vif_in_its_order() -> None:
+    def gone(number: int, *kinds: type[Resource]) -> list[Step]:
+        return [Step(kind(name=f"{kind.kind}{number}", owner=VIF), None) for kind in kinds]
+
+    back = Step(LOWER, LOWER.replace(mtu=1500))
+    hybrid = [*gone(1, Tap), *gone(1, SharedBridge), *gone(1, LinuxBridge)]
+    taken = steps.together([[Step(PORT, None), *hybrid], [*gone(2, SharedBridge, Tap), back], [back]])
+    assert [step.subject.name for step in taken] == [
+        "tap0",
+        "shared-bridge2",
+        "ens1",
+        "tap1",
+        "tap2",
+        "shared-bridge1",
+        "bridge1",
+    ]
 
 
 def test_what_is_shared_is_taken_back_after_its_user_has_moved_away() -> None:

@@ -162,12 +162,14 @@ class Host:
         return found
 
     def _runs(self, steps: Sequence[Step]) -> Iterable[tuple[Backend, list[Step]]]:
-        """Group consecutive steps of a transactional backend; each other step is a group of its own."""
+        """Group consecutive steps of a transactional backend, and removals of devices; each other step is by itself."""
         runs: list[tuple[Backend, list[Step]]] = []
         for step in steps:
             backend = self.backend(step.subject.kind)
-            if runs and step.subject.batched and runs[-1][0] is backend:
-                runs[-1][1].append(step)
+            previous = runs[-1] if runs else None
+            joins = step.subject.batched or (step.removes_device and previous and previous[1][-1].removes_device)
+            if previous and joins and previous[0] is backend:
+                previous[1].append(step)
             else:
                 runs.append((backend, [step]))
         return runs

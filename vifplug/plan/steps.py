@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from vifplug.errors import Conflict, Held, HostNotReady, Missing, VifplugError, fill
 from vifplug.model.codec import FrozenMap
-from vifplug.plan.registry import Identity, Ownership, Resource
+from vifplug.plan.registry import Device, Identity, Ownership, Resource
 from vifplug.plan.resource import Difference as Difference
 from vifplug.plan.resource import Observation as Observation
 from vifplug.plan.resource import Observed as Observed
@@ -37,6 +38,11 @@ class Step:
         resource = self.after or self.before
         assert resource is not None
         return resource
+
+    @property
+    def removes_device(self) -> bool:
+        """Whether a kernel link of vifplug's is removed; the kernel can remove many at once."""
+        return self.after is None and isinstance(self.before, Device)
 
     def undo(self) -> Step:
         """Return the reversed step."""
@@ -191,6 +197,27 @@ def batched_last(taken: Iterable[Step]) -> list[Step]:
 def batched_first(taken: Iterable[Step]) -> list[Step]:
     """Return the same for a removal: a port is removed from its switch before its device is removed."""
     return sorted(dict.fromkeys(taken), key=lambda step: not step.subject.batched)
+
+
+def together(removals: Iterable[Iterable[Step]]) -> list[Step]:
+    """Return the removals of several VIFs, each in its order: what can be taken together comes together.
+
+    First the steps that are one transaction; then by turns what precedes the devices of each VIF, and the devices.
+    """
+    whole = [list(each) for each in removals]
+    batched = (step for each in whole for step in each if step.subject.batched)
+    turns = itertools.zip_longest(*map(_runs, whole), fillvalue=())
+    return list(dict.fromkeys(itertools.chain(batched, *itertools.chain.from_iterable(turns))))
+
+
+def _runs(taken: Iterable[Step]) -> list[list[Step]]:
+    """Return the steps that are no transaction in runs, which by turns remove no devices and only devices."""
+    runs: list[list[Step]] = [[]]
+    for step in (each for each in taken if not each.subject.batched):
+        if step.removes_device != (len(runs) % 2 == 0):
+            runs.append([])
+        runs[-1].append(step)
+    return runs
 
 
 def _toward(desired: Resource, seen: Observed | None) -> list[Step]:

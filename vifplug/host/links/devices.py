@@ -31,7 +31,7 @@ from vifplug.plan.registry import (
     mark,
     marked_for,
 )
-from vifplug.plan.steps import Observed
+from vifplug.plan.steps import Observed, Step
 
 #: The kernel's kind (IFLA_INFO_KIND) of what vifplug makes
 _KINDS: dict[type[Resource], str] = {Tap: "tun", VethPair: "veth", LinuxBridge: "bridge", Macvtap: "macvtap"}
@@ -43,6 +43,8 @@ _MODE_NAMES = {kernel: mode for mode, kernel in _MODES.items()}
 #: The kernel counts these in USER_HZ, 100 in a second on every architecture (net/bridge/br_netlink.c)
 _USER_HZ = 100
 _IPV6_MIN_MTU = 1280  # RFC 8200 section 5; a device with less has no IPv6, and no sysctls for it (net/ipv6/addrconf.c)
+#: up to so many devices are removed one by one: to remove a group, all links of the host are listed
+_FEW = 8
 _BRIDGE_DATA = {
     "ageing_time": ("IFLA_BR_AGEING_TIME", _USER_HZ),
     "forward_delay": ("IFLA_BR_FORWARD_DELAY", _USER_HZ),
@@ -105,12 +107,32 @@ class DeviceBackend(NetlinkBackend):
 
     def remove(self, before: Resource) -> None:
         """Delete the link if it still has the mark of this VIF; the kernel removes the far end of a veth with it."""
-        if not isinstance(before, Device):
+        if isinstance(before, Device):
+            for link in self._own([before]).values():
+                self._delete(link, before)
+
+    def apply(self, steps: Sequence[Step], done: list[Step]) -> None:
+        """See `StepwiseBackend.apply`. Many devices are removed together: all, or none if one is another's by now."""
+        leaving = [step.before for step in steps if step.removes_device and isinstance(step.before, Device)]
+        if not _FEW < len(leaving) == len(steps):
+            super().apply(steps, done)
             return
-        if link := self._netlink.link(before.name):
-            if stranger := _stranger(link, before):
-                raise errors.Conflict(f"{before} of VIF {before.owner} is not removed: got {stranger}")
-            self._delete(link, before)
+        links = self._own(leaving)
+        own = [each for each in leaving if each.name in links]
+        marks = {
+            links[each.name].index: mark(each.owner) if each.ownership is Ownership.OWNED else None for each in own
+        }
+        with explaining(leaving[0], "remove it and others"):
+            self._netlink.delete_all(marks)
+        done.extend(steps)
+
+    def _own(self, devices: Sequence[Device]) -> dict[str, Link]:
+        """Return the links of devices that exist. Raises Conflict if one has no longer the mark of its VIF."""
+        links = self._netlink.links(each.name for each in devices)
+        for each in devices:
+            if each.name in links and (stranger := _stranger(links[each.name], each)):
+                raise errors.Conflict(f"{each} of VIF {each.owner} is not removed: got {stranger}")
+        return links
 
     # -- making ---------------------------------------------------------------------------------------------------
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable, Sequence
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from vifplug import errors
 from vifplug.host.netlink import messages, socket
-from vifplug.host.netlink.attributes import BR_VLAN_MSG, IFADDRMSG, ROUTE, RTMSG
+from vifplug.host.netlink.attributes import BR_VLAN_MSG, IFADDRMSG, LINK, ROUTE, RTMSG
+from vifplug.host.netlink.deletion import Deletions
 from vifplug.host.netlink.messages import Link, LinkChange, VfAttribute, encoded
 from vifplug.host.netlink.socket import NetlinkRefused, Request
 
@@ -19,6 +22,7 @@ class Netlink:
 
     def __init__(self) -> None:
         self._socket = socket.RtSocket()
+        self._deletions = Deletions()
 
     def links(self, names: Iterable[str], *, vfs: bool = False) -> dict[str, Link]:
         """Return the links of these names, with one request each. A name without a link is left out.
@@ -111,12 +115,46 @@ class Netlink:
         self._write([messages.vf_request(pf, attributes)])
 
     def delete(self, index: int) -> None:
-        """Remove a link, if it exists. Equivalent to: ip link delete dev NAME"""
+        """Remove a link, if it exists: return when it is gone. Equivalent to: ip link delete dev NAME"""
+        self._delete(encoded(messages.RTM_DELLINK, socket.NLM_F_ACK, index=index), [index])
+
+    def delete_all(self, marks: Mapping[int, str | None]) -> None:
+        """Remove links together: return when all are gone. Equivalent to: ip link delete group GROUP
+
+        The kernel waits once for all. The group is a random one; it is deleted only if a listing of all links shows
+        that no other link is in it. Otherwise, or if links change during each listing, they are removed one by one.
+
+        Args:
+            marks: the alias of each link, by index. It is written as well, unless it is None: a link can have been
+                marked by its group alone.
+        """
+        group = secrets.randbelow(2**31 - 1) + 1
+        changes = ((index, LinkChange(alias=alias, group=group)) for index, alias in marks.items())
+        moves = [encoded(messages.RTM_SETLINK, socket.NLM_F_ACK, settings=each, index=index) for index, each in changes]
+        self._write(moves, absent=True)
+        members = self._members(group)
+        if members is None or not members <= marks.keys():
+            for index in marks:
+                self.delete(index)
+        elif members:
+            request = encoded(messages.RTM_DELLINK, socket.NLM_F_ACK, [("IFLA_GROUP", group)])
+            self._delete(request, sorted(members))
+
+    def _members(self, group: int) -> frozenset[int] | None:
+        """Return the indexes of the links of a group; None if that cannot be told."""
+        request, sign = encoded(messages.RTM_GETLINK, socket.NLM_F_DUMP, [_MASK]), LINK.pack([("IFLA_GROUP", group)])
         try:
-            self._write([encoded(messages.RTM_DELLINK, socket.NLM_F_ACK, index=index)])
-        except NetlinkRefused as refused:
-            if refused.code != errno.ENODEV:
-                raise
+            links = [messages.parsed(reply) for reply in self._socket.dump(request) if sign in reply]
+        except errors.Unavailable:
+            return None
+        return frozenset(link.index for link in links if link.group == group)
+
+    def _delete(self, request: Request, indexes: Sequence[int]) -> None:
+        """Send a request that removes links, and return when all are gone."""
+        self._deletions.run(
+            lambda: self._write([request], absent=True),
+            lambda: bool(self.named(indexes[:1]) or self.named(indexes[1:])),  # while one is there, so are most
+        )
 
     def set_vlans(self, index: int, drop: Iterable[tuple[int, int]], add: Iterable[tuple[int, int]]) -> None:
         """Remove VLANs from a bridge port, and add VLANs to it: each (id, BRIDGE_VLAN_INFO_* flags).
@@ -136,7 +174,8 @@ class Netlink:
         return [vlan for reply in replies for vlan in messages.parsed_vlans(reply)]
 
     def close(self) -> None:
-        """Close the socket; the next use opens a new one."""
+        """Close the sockets, after the last deletion; the next use opens a new one."""
+        self._deletions.join()
         self._socket.close()
 
     def _read(self, requests: Sequence[Request]) -> list[Link | None]:
@@ -146,7 +185,8 @@ class Netlink:
                 raise socket.explained(reply, "network links", "read them")
         return [messages.parsed(reply) if isinstance(reply, bytes) else None for reply in replies]
 
-    def _write(self, requests: Sequence[Request]) -> None:
+    def _write(self, requests: Sequence[Request], *, absent: bool = False) -> None:
+        """Send requests. Raises the first refusal; ``absent``: a link that does not exist is none."""
         for reply in self._socket.exchange(requests):
-            if isinstance(reply, NetlinkRefused):
+            if isinstance(reply, NetlinkRefused) and not (absent and reply.code == errno.ENODEV):
                 raise reply
