@@ -38,9 +38,10 @@ agent, and what it is about (``vif_id``, ``resource``, ``holder`` ...). Callers 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from types import MappingProxyType
+from typing import Any, ClassVar, TypeVar
 
 E = TypeVar("E", bound="VifplugError")
 
@@ -236,13 +237,22 @@ class PartlyDone(VifplugError):
 
     Attributes:
         left: the changes that remain, one phrase each.
+        unplugged: of a batch that is unplugged, the VIFs of which nothing is left, and the steps of each.
     """
 
     exit_code = 6
     retryable = True
 
-    def __init__(self, sentence: str, left: Iterable[str] = (), *, vif_id: str | None = None) -> None:
+    def __init__(
+        self,
+        sentence: str,
+        left: Iterable[str] = (),
+        *,
+        vif_id: str | None = None,
+        unplugged: Mapping[str, tuple[Any, ...]] = MappingProxyType({}),
+    ) -> None:
         self.left: tuple[str, ...] = tuple(left)
+        self.unplugged = dict(unplugged)
         super().__init__(sentence, vif_id=vif_id)
 
 

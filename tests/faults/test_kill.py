@@ -83,3 +83,30 @@ def test_an_unplug_that_was_killed_is_finished_by_the_next(host: PrivateHost) ->
         host.driver.plug(vif)
         after += 1
     assert after >= 6
+
+
+GROUPED = """
+import os, signal, sys
+from vifplug import VIFDriver, conf
+from vifplug.host.netlink.client import Netlink
+def dies(self, group):
+    os.kill(os.getpid(), signal.SIGKILL)
+setattr(Netlink, sys.argv[2], dies)
+with VIFDriver(conf.load([sys.argv[1]])) as driver:
+    driver.unplug_many(sys.argv[3:])
+"""
+
+
+@pytest.mark.parametrize("at", ["_members", "delete_all"])
+def test_an_unplug_of_many_that_was_killed_is_finished_by_the_next(host: PrivateHost, at: str) -> None:
+    """Between the intent and the removal of the devices, and when they are in their group."""
+    wanted = [VIF.from_json({**DOCUMENT, "id": ID.replace("9c4e", f"9c4{number:x}")}) for number in range(10)]
+    host.driver.plug_many([(each, None) for each in wanted])
+    ids = [each.id for each in wanted]
+    command = ["ip", "netns", "exec", host.namespace, sys.executable, "-c", GROUPED, str(host.config), at, *ids]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == -signal.SIGKILL, run.stderr
+    assert {each.state for each in host.driver.list()} == {"unplugging"}
+    assert all(host.driver.unplug_many(ids))
+    assert host.driver.list() == [] and host.ports("br-int") == set()
+    assert not {link for link in host.links() if link.startswith(("tap", "qbr", "qvo", "qvb"))}

@@ -187,6 +187,25 @@ def test_unplug_goes_on_past_a_failure_and_can_be_repeated(bench: Bench) -> None
     assert bench.there() == set() and bench.driver.list() == []
 
 
+def test_unplugging_many_goes_on_past_a_failure_and_names_each_vif(bench: Bench) -> None:
+    third = ID.replace("9c4e", "9c4f")
+    wanted = [vif(**HYBRID), vif(id=OTHER), vif(id=third)]
+    bench.driver.plug_many([(each, None) for each in wanted])
+    bench.memory.fail_on = {("tap", TAP), ("tap", f"tap{OTHER[:11]}")}
+    with pytest.raises(errors.PartlyDone) as caught:
+        bench.driver.unplug_many(each.id for each in wanted)
+    error = caught.value
+    for vif_id in (ID, OTHER):
+        assert f"VIF {vif_id} is not completely unplugged: remove tap tap{vif_id[:11]} (" in str(error)
+    assert str(error).endswith("; unplug them again") and len(error.left) == 2
+    assert error.vif_ids == (ID, OTHER, third) and list(error.unplugged) == [third] and len(error.unplugged[third]) == 2
+    assert {each.id: each.state for each in bench.driver.list()} == {ID: "unplugging", OTHER: "unplugging"}
+    assert bench.there() == {TAP, f"tap{OTHER[:11]}"}
+    bench.memory.fail_on = ()
+    assert [len(each) for each in bench.driver.unplug_many([third, ID, OTHER, ID.upper()])] == [0, 1, 1, 0]
+    assert bench.there() == set() and bench.driver.list() == [] and bench.driver.unplug_many([]) == []
+
+
 def test_original_settings_come_back_field_by_field(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     facts = {"address": "0000:81:02.3", "pf": "ens1", "number": 3}
     monkeypatch.setattr(bench.driver._host, "virtual_function", lambda address: _facts(facts))

@@ -298,7 +298,7 @@ class Engine:
         if not pending:
             return
         releases = [step for job in jobs for step in job.plan.releases]
-        removals = steps.batched_first(step for job in jobs for step in job.plan.removals)
+        removals = steps.together(job.plan.removals for job in jobs)
         additions = steps.batched_last(step for job in jobs for step in job.plan.additions)
         try:  # without steps there is nothing that would need an intent
             planned = any(job.plan.steps for job in pending)
@@ -318,38 +318,63 @@ class Engine:
             self._undo(pending, [*releases, *removals, *additions], done, error)
             raise
 
-    def remove(self, vif_id: str, stored: StoredVif | None, *, force: bool) -> list[Step]:
-        """Remove what is recorded of a VIF, and return the steps that were taken.
+    def remove(self, stored: Mapping[str, StoredVif | None], *, force: bool) -> dict[str, list[Step]]:
+        """Remove what is recorded of VIFs, all together, and return the steps that were taken, by id.
 
-        What carries the VIF's mark is looked for if there is no sound record, or if a recorded device does not exist
-        under its name. A failure is not undone: the remaining steps are taken all the same. While something is left
-        the record stays, so that the next attempt resumes.
+        What carries a VIF's mark is looked for if there is no sound record, or if a recorded device does not exist
+        under its name. A failure is not undone: the remaining steps are taken all the same. While something of a VIF is
+        left its record stays, so that the next attempt resumes.
 
         Args:
+            stored: the record of each VIF; None if it has none.
             force: remove what a guest has open, and ignore resources whose plugin is not installed.
 
         Raises:
-            Held: a guest has the device open, and ``force`` is False.
+            Held: a guest has a device of one of them open, and ``force`` is False. Nothing was removed.
             PartlyDone: something is left.
         """
-        recorded = _recorded(stored, force=force)
-        desired, originals = recorded or (lasting(self._host.find(vif_id)), {})
-        others = {each.name for each in self._shared(desired) if each.vif_id != vif_id}
-        observed = self._host.observe(desired)
-        if any(_is_lost(each, observed) for each in desired):
-            desired = list({each.identity: each for each in (*desired, *self._host.find(vif_id))}.values())
-            observed = self._host.observe(desired)
-        if not force:
-            _refuse_held(desired, observed, vif_id)
-        interrupted = stored is not None and recorded is not None and stored.is_interrupted
-        taken = steps.batched_first(
-            steps.removal(desired, _left_to(others, observed), originals, interrupted=interrupted)
-        )
-        if stored and recorded and taken:
-            self._store.put([dataclasses.replace(stored.row, state="unplugging")])
-        self._take_all(vif_id, taken)
-        if stored:
-            self._store.delete([vif_id])
+        recorded = {vif_id: _recorded(each, force=force) for vif_id, each in stored.items()}
+        desired = {vif_id: has[0] if has else lasting(self._host.find(vif_id)) for vif_id, has in recorded.items()}
+        observed = dict(self._host.observe(_once_each(itertools.chain.from_iterable(desired.values()))))
+        for vif_id, own in desired.items():
+            if any(_is_lost(each, observed) for each in own):
+                desired[vif_id] = own = _once_each((*own, *self._host.find(vif_id)))
+                observed |= self._host.observe(own)
+            if not force:
+                _refuse_held(own, observed, vif_id)
+        taken = self._removals(stored, recorded, desired, observed)
+        known = [each.row for vif_id, each in stored.items() if each and recorded[vif_id] and taken[vif_id]]
+        if known:
+            self._store.put([dataclasses.replace(row, state="unplugging") for row in known])
+        failed = self._take_all(taken)
+        if removed := [vif_id for vif_id in (failed.unplugged if failed else taken) if stored[vif_id]]:
+            self._store.delete(removed)
+        if failed:
+            raise failed
+        return taken
+
+    def _removals(
+        self,
+        stored: Mapping[str, StoredVif | None],
+        recorded: Mapping[str, tuple[list[Resource], Mapping[Identity, Resource]] | None],
+        desired: Mapping[str, Sequence[Resource]],
+        observed: dict[Identity, Observed],
+    ) -> dict[str, list[Step]]:
+        """Return the steps that remove each VIF, as if those before it were removed already."""
+        places = {vif_id: place for place, vif_id in enumerate(desired)}
+        last: dict[str, int] = {}  # the place of the last VIF that has what a name stands for
+        for each in self._shared(itertools.chain.from_iterable(desired.values())):
+            last[each.name] = max(last.get(each.name, 0), places.get(each.vif_id, len(places)))
+        taken: dict[str, list[Step]] = {}
+        for vif_id, own in desired.items():
+            others = {name for name in _shares(own) if last.get(name, 0) > places[vif_id]}
+            before, has = stored[vif_id], recorded[vif_id]
+            interrupted = before is not None and has is not None and before.is_interrupted
+            seen = {each.identity: observed[each.identity] for each in own if each.identity in observed}
+            taken[vif_id] = steps.batched_first(
+                steps.removal(own, _left_to(others, seen), has[1] if has else {}, interrupted=interrupted)
+            )
+            observed |= {step.subject.identity: Observed(resource=step.after) for step in taken[vif_id]}
         return taken
 
     def differences(self, records: Iterable[StoredVif]) -> list[Difference]:
@@ -442,38 +467,60 @@ class Engine:
                 left.append(f"perhaps {step} ({error})")
         return left
 
-    def _take_all(self, vif_id: str, taken: Sequence[Step]) -> None:
-        """Take the steps, together if possible; after a failure take each remaining step by itself."""
+    def _take_all(self, taken: Mapping[str, Sequence[Step]]) -> PartlyDone | None:
+        """Take the steps of all VIFs, together if possible; after a failure take each remaining step by itself.
+
+        Returns:
+            The error if something is left.
+        """
         done: list[Step] = []
         try:
-            self._apply(taken, done)
+            self._apply(steps.together(taken.values()), done, leaving=taken)
         except VifplugError as error:
-            if left := self._attempt(step for step in taken if step not in done):
-                message = f"VIF {vif_id} is not completely unplugged: {'; '.join(left)}; unplug it again"
-                raise fill(PartlyDone(message, left, vif_id=vif_id), error) from None
+            made = set(done)
+            attempts = {
+                vif_id: self._attempt((step for step in own if step not in made), leaving=taken)
+                for vif_id, own in taken.items()
+            }
+            if any(attempts.values()):
+                return fill(_partly_unplugged(attempts, taken), error)
+        return None
 
-    def _apply(self, taken: Sequence[Step], done: list[Step], progress: Progress | None = None) -> None:
+    def _apply(
+        self,
+        taken: Sequence[Step],
+        done: list[Step],
+        progress: Progress | None = None,
+        *,
+        leaving: Collection[str] = (),
+    ) -> None:
         """Take the steps. What other VIFs may have begun to use is removed last, and only while none is recorded.
 
         A plug records what it shares before it observes; in a transaction of the store, either it is seen here, or it
         observes what is removed here as missing.
+
+        Args:
+            taken: the steps.
+            done: gets each step that was taken.
+            progress: see `vifplug.host.host.Host.apply`.
+            leaving: the VIFs that are unplugged together, which do not keep one another's.
         """
         shared = [step for step in taken if step.after is None and step.subject.shares]
         self._host.apply([step for step in taken if step not in shared], done, progress)
         for step in shared:
             with self._store.transaction() as transaction:
-                names, owner = step.subject.shares, step.subject.owner
-                others = {each.name for each in transaction.holdings(names) if each.vif_id != owner}
+                names, gone = step.subject.shares, {step.subject.owner, *leaving}
+                others = {each.name for each in transaction.holdings(names) if each.vif_id not in gone}
                 left = step.subject.left_to(others)
                 self._host.apply([step if left == step.subject else Step(left, None)], [])
             done.append(step)
 
-    def _attempt(self, taken: Iterable[Step]) -> list[str]:
+    def _attempt(self, taken: Iterable[Step], *, leaving: Collection[str] = ()) -> list[str]:
         """Take each step, whether or not others fail; return a phrase for each that failed."""
         left = []
         for step in taken:
             try:
-                self._apply([step], [])
+                self._apply([step], [], leaving=leaving)
             except VifplugError as error:
                 left.append(f"{step} ({error})")
         return left
@@ -503,6 +550,18 @@ def _recorded(stored: StoredVif | None, *, force: bool) -> tuple[list[Resource],
     # not above: what is logged in an except clause gets the exception's own text appended (oslo.log)
     _log.warning("VIF %s: its changes are not restored, because its record cannot be used: %s", stored.id, reason)
     return None
+
+
+def _partly_unplugged(left: Mapping[str, Sequence[str]], taken: Mapping[str, Sequence[Step]]) -> PartlyDone:
+    """Return the error for what is left of VIFs, by id; nothing is left of some."""
+    some = [vif_id for vif_id, phrases in left.items() if phrases]
+    sentences = (f"VIF {vif_id} is not completely unplugged: {'; '.join(left[vif_id])}" for vif_id in some)
+    return PartlyDone(
+        "; ".join([*sentences, "unplug it again" if len(some) == 1 else "unplug them again"]),
+        itertools.chain.from_iterable(left.values()),
+        vif_id=some[0] if len(some) == 1 else None,
+        unplugged={vif_id: tuple(own) for vif_id, own in taken.items() if not left[vif_id]},
+    )
 
 
 def _desired(jobs: Iterable[Job], *, settle: bool) -> list[Resource]:
@@ -584,6 +643,11 @@ def _is_lost(resource: Resource, observed: Observation) -> bool:
 
 def _same(some: Sequence[Resource], others: Sequence[Resource]) -> bool:
     return len(some) == len(others) and all(map(operator.is_, some, others))
+
+
+def _once_each(resources: Iterable[Resource]) -> list[Resource]:
+    """Return the resources, one for each identity: a batch has one bridge for many VIFs."""
+    return list({each.identity: each for each in resources}.values())
 
 
 def _once(*names: Iterable[str]) -> tuple[str, ...]:

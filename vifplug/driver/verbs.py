@@ -318,9 +318,29 @@ class VIFDriver:
             Held: a guest uses the device, and ``force`` is False.
             PartlyDone: something could not be removed.
         """
-        vif_id = self._id(vif_id)
-        with about(vif_id=vif_id, vif_ids=[vif_id]), self._store.lock([vif_id], self._settings.lock_timeout):
-            return tuple(self._engine.remove(vif_id, self._records.get(vif_id), force=force))
+        return self.unplug_many([vif_id], force=force)[0]
+
+    def unplug_many(self, vif_ids: Iterable[str], *, force: bool = False) -> list[tuple[Step, ...]]:
+        """Unplug several VIFs together: one transaction on Open vSwitch, and one wait of the kernel for all devices.
+
+        As `unplug`, it removes what it can. If one of the VIFs is refused before the first step, none is unplugged.
+
+        Args:
+            vif_ids: the ids of the VIFs.
+            force: see `unplug`.
+
+        Returns:
+            The steps that were applied for each VIF, in the given order; none for an id that was given before.
+
+        Raises:
+            Held: a guest uses a device of one of them, and ``force`` is False; nothing was removed.
+            PartlyDone: something could not be removed: the sentence names each VIF of which something is left, and
+                ``unplugged`` has the others.
+        """
+        ids = [self._id(each) for each in vif_ids]
+        with _about_ids(ids), self._store.lock(ids, self._settings.lock_timeout):
+            removed = self._engine.remove({each: self._records.get(each) for each in dict.fromkeys(ids)}, force=force)
+        return [tuple(removed.pop(each, ())) for each in ids]
 
     # -- verbs that only read ---------------------------------------------------------------------------------
 
@@ -492,8 +512,12 @@ class VIFDriver:
 def _about(vifs: Iterable[VIF]) -> Iterator[Collection[str]]:
     """Yield the ids of a batch, and say of an error which VIFs were in it."""
     ids = list(dict.fromkeys(vif.id for vif in vifs if isinstance(vif, VIF)))
-    with about(vif_id=ids[0] if len(ids) == 1 else None, vif_ids=ids):
+    with _about_ids(ids):
         yield ids
+
+
+def _about_ids(ids: Sequence[str]) -> contextlib.AbstractContextManager[None]:
+    return about(vif_id=ids[0] if len(ids) == 1 else None, vif_ids=ids)
 
 
 def _plugged(job: Job) -> Plugged:

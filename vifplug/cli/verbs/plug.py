@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vifplug.cli.output import Answer, Lister, PrintsElement, ShowOne, data, file_argument, lines
 from vifplug.cli.progress import meter
-from vifplug.errors import InvalidDocument, InvalidRequest, VifplugError
+from vifplug.errors import InvalidDocument, InvalidRequest, PartlyDone, VifplugError
 
 if TYPE_CHECKING:
-    from vifplug.driver.verbs import Plugged
+    from vifplug.driver.verbs import Plugged, VIFDriver
     from vifplug.model.vif import Instance
     from vifplug.plan.steps import Step
 
@@ -107,14 +108,27 @@ class Unplug(Lister):
         parser.add_argument("--force", action="store_true", help="unplug even while a guest has the device open")
 
     def take_action(self, parsed_args: argparse.Namespace) -> Answer:
-        rows = []
+        ids, force = parsed_args.ids, parsed_args.force
         with self.app.driver() as driver:
-            for vif_id in parsed_args.ids:
-                try:
-                    rows.append(_taken(vif_id, driver.unplug(vif_id, force=parsed_args.force)))
-                except VifplugError as error:
-                    self.exit_code = max(self.exit_code, self.app.complain(error))
-        return self.columns, rows
+            try:
+                unplugged = driver.unplug_many(ids, force=force)
+            except PartlyDone as error:
+                self.exit_code = self.app.complain(error)
+                return self.columns, list(itertools.starmap(_taken, error.unplugged.items()))
+            except VifplugError as error:
+                if len(ids) == 1:
+                    self.exit_code = self.app.complain(error)
+                    return self.columns, []
+                return self.columns, list(self._one_by_one(driver, ids, force=force))
+        return self.columns, list(map(_taken, ids, unplugged))
+
+    def _one_by_one(self, driver: VIFDriver, ids: Sequence[str], *, force: bool) -> Iterator[tuple[Any, ...]]:
+        """Yield the row of each VIF that is not refused."""
+        for vif_id in ids:
+            try:
+                yield _taken(vif_id, driver.unplug(vif_id, force=force))
+            except VifplugError as error:
+                self.exit_code = max(self.exit_code, self.app.complain(error))
 
 
 class Settle(ShowOne):
