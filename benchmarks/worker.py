@@ -69,10 +69,10 @@ class Vifplug:
         config = directory / "vifplug.conf"
         switch = f"connection = {ovs.connection}\ndatapath_type = netdev\ntimeout = 60\n"
         config.write_text(f"[vifplug]\nstate_path = {directory}/state\n[vifplug_ovs]\n{switch}")
-        self._driver = VIFDriver(conf.load([str(config)]))
+        self.driver = VIFDriver(conf.load([str(config)]))
 
     def verbs(self, form: str, numbers: Sequence[int], *, batch: bool) -> Iterator[tuple[str, Work]]:
-        driver = self._driver
+        driver = self.driver
         vifs = [VIF.from_json(document(form, number)) for number in numbers]
         many = [(vif, GUEST) for vif in vifs]
 
