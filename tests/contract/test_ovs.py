@@ -664,6 +664,19 @@ def test_a_pool_reuses_its_connection(ovs: PrivateOvs) -> None:
     assert pool._free == []
 
 
+def test_a_patch_that_nobody_answers_is_refused(door: OvsBackend) -> None:
+    """ovs-vswitchd says so a moment after it gave the OpenFlow port: seldom too late for vifplug, so one of ten is."""
+    for _ in range(10):
+        wanted = port(type="patch", options={"peer": "nobody"})
+        try:
+            door.apply([Step(None, wanted)], [])
+        except errors.StepFailed as error:
+            assert "No usable peer 'nobody' exists" in str(error)
+            return
+        unplug(door, wanted)
+    raise AssertionError("ten patches without a peer were taken")
+
+
 # -- kinds of port ------------------------------------------------------------------------------------------------
 
 
