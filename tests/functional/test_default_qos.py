@@ -54,17 +54,18 @@ def test_it_is_for_the_datapath_that_the_bridge_has(host: PrivateHost, bridge: s
 def test_a_plug_looks_at_the_host_once_and_changes_it_once(host: PrivateHost, monkeypatch: pytest.MonkeyPatch) -> None:
     """One request each; one more, or several while it is busy, ask for what ovs-vswitchd made of the port."""
     asked: list[str] = []
-    call = OvsdbConnection.call
+    ask = OvsdbConnection._ask
 
-    def counted(self: OvsdbConnection, method: str, params: list[Any], *arguments: Any) -> Any:
-        kinds = {each["op"] for each in params[1:]}
-        state = {each["table"] for each in params[1:]} == {"Interface"}
-        asked.append("state" if state else "change" if "mutate" in kinds else "select")
-        return call(self, method, params, *arguments)
+    def counted(self: OvsdbConnection, requests: list[tuple[str, list[Any]]], deadline: float) -> int:
+        for _, params in requests:
+            kinds = {each["op"] for each in params[1:]}
+            state = {each["table"] for each in params[1:]} <= {"Interface", "Open_vSwitch"}
+            asked.append("state" if state else "change" if "mutate" in kinds else "select")
+        return ask(self, requests, deadline)
 
     with host.new_driver() as driver:
         driver.plug(vif(id=ID.replace("5d0c", "5d0d"), mac="52:54:00:12:34:58"))  # makes the bridge, and connects
-        monkeypatch.setattr(OvsdbConnection, "call", counted)
+        monkeypatch.setattr(OvsdbConnection, "_ask", counted)
         assert driver.plug(vif()).changed
         assert [each for each in asked if each != "state"] == ["select", "change"]
         asked.clear()
