@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.memory import Bench
 from vifplug import VIF, Instance, VIFDriver, errors
+from vifplug.driver import records
 from vifplug.plan import registry
 from vifplug.plan.condition import Condition, Uplink
 from vifplug.plan.registry import LowerDevice, OvsPort, Tap, VirtualFunction
@@ -143,6 +144,17 @@ def test_the_guest_of_the_first_plug_is_kept_by_the_second(bench: Bench) -> None
     guest = Instance(uuid="77777777-aaaa-4bbb-8ccc-dddddddddddd")
     bench.driver.plug(vif(), guest)
     assert not bench.driver.plug(vif()).changed and bench.driver.show(ID).instance == guest
+
+
+def test_a_check_in_parts_finds_what_a_check_of_all_finds(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The MAC is the same in two parts; the switch is looked at in each."""
+    ids = [ID.replace("9c4e", f"9c4{number}") for number in range(5)]
+    bench.driver.plug_many([(vif(id=each, vlan=7), None) for each in ids])
+    bench.memory.there.pop(("tap", f"tap{ids[1][:11]}"))
+    found = bench.driver.check()
+    assert {each.vif_id for each in found} == set(ids)
+    monkeypatch.setattr(records, "_PART", 2)
+    assert bench.driver.check() == found
 
 
 def test_a_step_tells_the_keys_that_it_takes_away(bench: Bench) -> None:

@@ -232,6 +232,20 @@ def test_a_change_takes_few_statements_and_pages(store: Store, tmp_path: Path) -
         assert (len(statements) <= most_statements, pages <= most_pages) == (True, True), (statements, pages)
 
 
+def test_the_log_that_a_reader_let_grow_is_cut_again(store: Store, tmp_path: Path) -> None:
+    store.put([record("a")])
+    log = tmp_path / "state" / "vifplug.db-wal"
+    with contextlib.closing(sqlite3.connect(tmp_path / "state" / "vifplug.db")) as reader:
+        reader.execute("BEGIN")
+        assert len(reader.execute("SELECT * FROM vif").fetchall()) == 1
+        for letter in "bcdefgh":
+            store.put([record("a", wanted=letter * 900_000)])
+        assert log.stat().st_size > 5 << 20
+    store.put([record("a")])
+    store.put([record("b")])
+    assert log.stat().st_size <= 4 << 20 and store.all() == [record("a"), record("b")]
+
+
 # -- threads, processes, forks ------------------------------------------------------------------------------------
 
 

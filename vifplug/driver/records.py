@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, get_args
 
@@ -27,6 +28,8 @@ _PARTS = (
 _LAST_SECOND = 253_402_300_799
 #: a share of the VIFs that libvirt's hook plugged for a guest, before the guest's name; the hook's shell file knows it
 HOOK = "hook of guest "
+#: how many VIFs are checked at once: a decoded one takes 20 kB, and Open vSwitch lists all its ports for each part
+_PART = 1000
 #: an error quotes at most so many characters of what is wrong with a record
 _QUOTED = 300
 
@@ -87,6 +90,8 @@ class StoredVif:
     @functools.cached_property
     def originals(self) -> Mapping[Identity, Resource]:
         """What vifplug changed, as it was before the first change."""
+        if self.row.originals == "[]":  # as most are
+            return {}
         return {resource.identity: resource for resource in self._read("originals", self._resources)}
 
     @functools.cached_property
@@ -185,7 +190,13 @@ class Records:
 
     def all(self) -> list[StoredVif]:
         """Return all records, by id, damaged ones included."""
-        return [StoredVif(row, self._kinds) for row in self.store.all()]
+        return list(itertools.chain.from_iterable(self.parts()))
+
+    def parts(self) -> Iterator[list[StoredVif]]:
+        """Yield what `all` returns, in parts: a caller that keeps none of them takes the memory of one."""
+        rows = self.store.all()
+        for start in range(0, len(rows), _PART):
+            yield [StoredVif(row, self._kinds) for row in rows[start : start + _PART]]
 
 
 def guest_name(instance: str | None) -> str:

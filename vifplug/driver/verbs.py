@@ -374,9 +374,12 @@ class VIFDriver:
         Raises:
             NotPlugged: there is no record of the VIF.
         """
-        records = self._records.all() if vif_id is None else [self._recorded(self._id(vif_id))]
-        changed = (each for stored in records if not stored.problem for each in self._resolver.changed(stored))
-        return [*self._engine.differences(records), *changed]
+        found: list[Difference] = []
+        changed: list[Difference] = []
+        for records in self._records.parts() if vif_id is None else [[self._recorded(self._id(vif_id))]]:
+            found += self._engine.differences(records)
+            changed += (each for stored in records if not stored.problem for each in self._resolver.changed(stored))
+        return [*found, *changed]
 
     def list(self) -> list[StoredVif]:
         """Return the records of all VIFs, sorted by id. A damaged record has a ``problem``."""

@@ -19,6 +19,7 @@ SOCKET_PATH_BYTES = 107  # sizeof(sun_path) - 1: unix(7)
 MTU_MIN, MTU_MAX = 68, 65535  # RFC 791 section 3.1; ETH_MAX_MTU: linux/if_ether.h
 PROFILE_ID_BYTES = 39  # LIBVIRT_IFLA_VF_PORT_PROFILE_MAX - 1
 
+_PLAIN_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _UUID = re.compile(r"[0-9a-f]{2}(-?[0-9a-f]{2}){15}")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 #: names that the kernel refuses, and the directories of /proc/sys/net/*/conf that are not devices
@@ -54,6 +55,8 @@ def parse_mac(text: str) -> str:
 
 def parse_uuid(text: str) -> str:
     """Return a UUID in lower case with dashes, which are optional in the argument (as libvirt's virUUIDParse)."""
+    if _PLAIN_UUID.fullmatch(text):
+        return text
     if not _UUID.fullmatch(text.lower()):
         raise ValueError(f"expected a UUID of 32 hexadecimal digits, dashes optional, got {described(text)}")
     return str(uuid.UUID(text))

@@ -17,6 +17,9 @@ from vifplug.errors import InvalidRequest, StoreFailed
 #: How long SQLite waits for the transactions of others, in seconds; one takes milliseconds.
 _TIMEOUT = 30.0
 
+#: The log's bytes, about SQLite's 1,000 pages: one that grew while another program kept reading is cut to that.
+_LOG = 4 << 20
+
 _OPTION = "[vifplug] state_path"
 
 #: Begin a transaction that excludes other writers; wait for their transactions to end.
@@ -122,6 +125,7 @@ def connect(directory: Path, path: Path) -> DatabaseConnection:
             connection.text_factory = functools.partial(str, encoding="utf-8", errors="backslashreplace")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(f"PRAGMA journal_size_limit = {_LOG}")
             _migrate(connection, path)
         except BaseException:
             connection.close()
