@@ -139,10 +139,10 @@ def test_an_interrupt_leaves_no_link_that_vanishes_later(
     [tap] = taps(1)
     kernel.reach(tap)
 
-    def interrupted(indexes: Any) -> Any:
+    def interrupted(looks: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(links, "named", interrupted)
+    monkeypatch.setattr(links, "_exist", interrupted)
     with pytest.raises(KeyboardInterrupt):
         kernel.apply(Step(tap, None))
     assert not [each for each in threading.enumerate() if each.name.startswith("vifplug")]

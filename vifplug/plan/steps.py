@@ -204,7 +204,9 @@ def together(removals: Iterable[Iterable[Step]]) -> list[Step]:
 
     First the steps that are one transaction; then by turns what precedes the devices of each VIF, and the devices.
     """
-    whole = [list(each) for each in removals]
+    whole = [batched_first(each) for each in removals]
+    if len(whole) == 1:
+        return whole[0]
     batched = (step for each in whole for step in each if step.subject.batched)
     turns = itertools.zip_longest(*map(_runs, whole), fillvalue=())
     return list(dict.fromkeys(itertools.chain(batched, *itertools.chain.from_iterable(turns))))

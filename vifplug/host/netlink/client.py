@@ -151,10 +151,15 @@ class Netlink:
 
     def _delete(self, request: Request, indexes: Sequence[int]) -> None:
         """Send a request that removes links, and return when all are gone."""
+        looks = [encoded(messages.RTM_GETLINK, 0, [_MASK], index=index) for index in indexes]
         self._deletions.run(
             lambda: self._write([request], absent=True),
-            lambda: bool(self.named(indexes[:1]) or self.named(indexes[1:])),  # while one is there, so are most
+            lambda: self._exist(looks[:1]) or self._exist(looks[1:]),  # while one is there, so are most
         )
+
+    def _exist(self, looks: Sequence[Request]) -> bool:
+        replies = self._socket.exchange(looks)
+        return not all(isinstance(each, NetlinkRefused) and each.code == errno.ENODEV for each in replies)
 
     def set_vlans(self, index: int, drop: Iterable[tuple[int, int]], add: Iterable[tuple[int, int]]) -> None:
         """Remove VLANs from a bridge port, and add VLANs to it: each (id, BRIDGE_VLAN_INFO_* flags).
