@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import gc
 import json
 import os
 import random
@@ -438,6 +439,18 @@ def test_a_port_with_a_row_left_out_is_refused_as_an_answer(bench: Bench, name: 
 def _has_rows(message: Any) -> bool:
     results = message.get("result")
     return isinstance(results, list) and len(results) > 3 and all(each.get("rows") for each in results[:3])
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_a_large_answer_leaves_the_garbage_collector_as_it_was(collects: bool) -> None:
+    whole = compact({"result": ["x" * 1000] * 1000})
+    try:
+        (gc.enable if collects else gc.disable)()
+        assert decode.next_message(whole) == ({"result": ["x" * 1000] * 1000}, b"")
+        assert gc.isenabled() is collects
+        assert decode.next_message(b'{"a":{}' + whole) is None and gc.isenabled() is collects
+    finally:
+        gc.enable()
 
 
 def test_what_became_of_a_new_port_is_asked_again_unless_it_was_answered(bench: Bench) -> None:

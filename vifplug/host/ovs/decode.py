@@ -7,6 +7,7 @@ request did not ask for, is `NotUnderstood`; nothing behind this module has to d
 from __future__ import annotations
 
 import functools
+import gc
 import json
 import re
 import reprlib
@@ -35,6 +36,8 @@ _TAKEN = re.compile(r'in "\w+" table to have identical values \("?(.*?)"?\) for 
 _UNSENDABLE = re.compile("[\0\ud800-\udfff]")
 #: an error quotes at most so many characters of the server's words; the longest of ovsdb-server's own have some 300
 _QUOTED = 1000
+#: from so many characters on, the answer about some hundred ports
+_LARGE = 1 << 17
 _scan = json.JSONDecoder().raw_decode
 T = TypeVar("T")
 
@@ -86,7 +89,7 @@ def next_message(buffer: bytes) -> tuple[dict[str, Any], bytes] | None:
     except UnicodeDecodeError as error:
         raise NotUnderstood(f"it is not UTF-8 ({error.reason} at byte {error.start})") from None
     try:
-        message, end = _scan(text)
+        message, end = _scan(text) if len(text) < _LARGE or not gc.isenabled() else _uncollected(text)
         has_half = "\\u" in text and unsendable(message)
     except ValueError:
         return None
@@ -95,6 +98,18 @@ def next_message(buffer: bytes) -> tuple[dict[str, Any], bytes] | None:
     if has_half:
         raise NotUnderstood("a string contains NUL or half of a surrogate pair")
     return message, text[end:].lstrip().encode() + buffer[len(whole) :]
+
+
+def _uncollected(text: str) -> tuple[Any, int]:
+    """Scan a large text without the garbage collector, which would look for cycles that JSON cannot have.
+
+    With it the time for each port of a batch grows with the ports.
+    """
+    gc.disable()
+    try:
+        return _scan(text)
+    finally:
+        gc.enable()
 
 
 def result(message: Mapping[str, Any], number: int | str) -> Any:
