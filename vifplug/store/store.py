@@ -263,8 +263,8 @@ def _inode(path: Path) -> tuple[int, int] | None:
 
 
 def _to_row(record: Record) -> tuple[Any, ...]:
-    values = zip(_COLUMNS, _values(record), strict=True)
-    return tuple(json.dumps(value) if column in _TUPLES else value for column, value in values)
+    values = dict(zip(_COLUMNS, _values(record), strict=True))
+    return tuple((values | {name: json.dumps(values[name]) for name in _TUPLES}).values())
 
 
 def _to_record(row: Sequence[Any]) -> Record:
