@@ -334,7 +334,10 @@ class Engine:
             PartlyDone: something is left.
         """
         recorded = {vif_id: _recorded(each, force=force) for vif_id, each in stored.items()}
-        desired = {vif_id: has[0] if has else lasting(self._host.find(vif_id)) for vif_id, has in recorded.items()}
+        desired = {
+            vif_id: list(filter(steps.may_change, has[0])) if has else lasting(self._host.find(vif_id))
+            for vif_id, has in recorded.items()
+        }
         observed = dict(self._host.observe(_once_each(itertools.chain.from_iterable(desired.values()))))
         for vif_id, own in desired.items():
             if any(_is_lost(each, observed) for each in own):

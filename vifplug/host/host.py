@@ -95,8 +95,10 @@ class Host:
     def observe(self, resources: Iterable[Resource]) -> dict[Identity, Observed]:
         """Return what the machine has under the identity of each resource. Each backend is called once."""
         observed: dict[Identity, Observed] = {}
-        for backend, some in self._by_backend(resources).items():
-            observed |= backend.observe(some)
+        backends = self._by_backend(resources)
+        with self._links.one_look() if self._links else contextlib.nullcontext():
+            for backend, some in backends.items():
+                observed |= backend.observe(some)
         return observed
 
     def apply(self, steps: Sequence[Step], done: list[Step], progress: Progress | None = None) -> None:

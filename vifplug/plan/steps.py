@@ -159,6 +159,14 @@ def removal(
     return steps
 
 
+def may_change(resource: Resource) -> bool:
+    """Whether `removal` can have a step for a resource: it has none for a borrowed one of which nothing was set."""
+    if resource.ownership is not Ownership.BORROWED:
+        return True
+    settings = (name for name in _compared(type(resource)) if name not in _fields(type(resource), "kept"))
+    return any(getattr(resource, name) is not None for name in settings)
+
+
 def originals(desired: Iterable[Resource], observed: Observation) -> dict[Identity, Resource]:
     """Return what to record before the first change: the observed state of each borrowed resource."""
     return {

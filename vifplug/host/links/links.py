@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Collection, Sequence
@@ -38,6 +39,10 @@ class Links:
     def close(self) -> None:
         """Close the socket, which the backends share; the next use opens a new one."""
         self._netlink.close()
+
+    def one_look(self) -> contextlib.AbstractContextManager[None]:
+        """See `vifplug.host.netlink.client.Netlink.one_look`."""
+        return self._netlink.one_look()
 
     def root_qdisc(self, device: str) -> str | None:
         """Return the kind of the root qdisc (``noqueue``, ``htb``); None if the device does not exist.

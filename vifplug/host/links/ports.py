@@ -32,20 +32,23 @@ class BridgePortBackend(NetlinkBackend):
 
     def observe(self, desired: Sequence[Resource]) -> dict[Identity, Observed]:
         """See `vifplug.host.backend.Backend.observe`. A device that is in no bridge is left out."""
-        links = self._netlink.links(resource.name for resource in desired)
-        masters = self._netlink.named(link.master for link in links.values() if link.master)
+        ports = [port for port in desired if isinstance(port, BridgePort)]
+        links = self._netlink.links([*(port.name for port in ports), *(port.bridge for port in ports)])
+        masters = {link.index: link for link in links.values()}
+        others = {link.master for link in links.values() if link.master and link.master not in masters}
+        masters |= self._netlink.named(others)
         found: dict[Identity, Observed] = {}
-        for port in desired:
+        for port in ports:
             link = links.get(port.name)
             master = masters.get(link.master or 0) if link else None
-            if isinstance(port, BridgePort) and link and master:
+            if link and master:
                 found[port.identity] = self._observed(port, link, master)
         return found
 
     def make(self, after: Resource) -> None:
         """See `StepwiseBackend.make`."""
         assert isinstance(after, BridgePort)
-        bridge, link = self._bridge(after), self._link(after.name, after)
+        bridge, link = self._both(after)
         if link.master or _marked_for_another(link, after):
             raise errors.Conflict(
                 f"{after} for VIF {after.owner}: got {_stranger(link, None)}; remove it from there first"
@@ -60,7 +63,7 @@ class BridgePortBackend(NetlinkBackend):
     def change(self, before: Resource, after: Resource) -> None:
         """See `StepwiseBackend.change`. A port that moves to another bridge loses its flags, so all are written."""
         assert isinstance(before, BridgePort) and isinstance(after, BridgePort)
-        bridge, link = self._bridge(after), self._link(after.name, after)
+        bridge, link = self._both(after)
         with explaining(after, "change it"):
             if before.bridge != after.bridge:
                 self._enslave(after, bridge, link)
@@ -73,9 +76,9 @@ class BridgePortBackend(NetlinkBackend):
     def remove(self, before: Resource) -> None:
         """Take the device out of that bridge. Equivalent to: ip link set dev NAME nomaster"""
         assert isinstance(before, BridgePort)
-        link = self._netlink.link(before.name)
-        master = self._netlink.named([link.master]).get(link.master) if link and link.master else None
-        if master and master.name == before.bridge:
+        links = self._netlink.links((before.name, before.bridge))
+        link, bridge = links.get(before.name), links.get(before.bridge)
+        if link and bridge and link.master == bridge.index:
             with explaining(before, f"remove it from bridge {before.bridge}"):
                 self._netlink.set([(before.name, LinkChange(master=0))])
 
@@ -119,11 +122,15 @@ class BridgePortBackend(NetlinkBackend):
         add = desired - found
         self._netlink.set_vlans(link.index, ranges((vid, 0) for vid in drop), ranges(map(_bits, add)))
 
-    def _bridge(self, port: BridgePort) -> Link:
-        bridge = self._netlink.link(port.bridge)
+    def _both(self, port: BridgePort) -> tuple[Link, Link]:
+        """Return the bridge and the device of a port."""
+        links = self._netlink.links((port.bridge, port.name))
+        bridge, link = links.get(port.bridge), links.get(port.name)
         if bridge is None or bridge.kind != "bridge":
             raise errors.Missing(f"{port} of VIF {port.owner}: bridge {port.bridge} does not exist on this host")
-        return bridge
+        if link is None:
+            raise errors.Missing(f"{port} of VIF {port.owner}: device {port.name} does not exist on this host")
+        return bridge, link
 
 
 def _full(port: BridgePort, bridge: Link) -> tuple[BridgeVlan, ...]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from vifplug import errors
@@ -23,6 +25,19 @@ class Netlink:
     def __init__(self) -> None:
         self._socket = socket.RtSocket()
         self._deletions = Deletions()
+        self._look = threading.local()
+
+    @contextlib.contextmanager
+    def one_look(self) -> Iterator[None]:
+        """Ask for no link twice in the ``with``, in this thread: several backends observe the links of one VIF."""
+        if hasattr(self._look, "links"):  # one look within another
+            yield
+            return
+        self._look.links = {}
+        try:
+            yield
+        finally:
+            del self._look.links
 
     def links(self, names: Iterable[str], *, vfs: bool = False) -> dict[str, Link]:
         """Return the links of these names, with one request each. A name without a link is left out.
@@ -31,18 +46,24 @@ class Netlink:
         """
         desired = list(dict.fromkeys(names))
         mask = (_MASK[0], _MASK[1] | messages.RTEXT_FILTER_VF) if vfs else _MASK
-        found = self._read([encoded(messages.RTM_GETLINK, 0, [("IFLA_IFNAME", name), mask]) for name in desired])
-        return {name: link for name, link in zip(desired, found, strict=True) if link}
+        seen: dict[str, Link | None] = {} if vfs else getattr(self._look, "links", {})
+        new = [name for name in desired if name not in seen]
+        found = self._read([encoded(messages.RTM_GETLINK, 0, [("IFLA_IFNAME", name), mask]) for name in new])
+        seen.update(zip(new, found, strict=True))
+        return {name: link for name in desired if (link := seen[name])}
 
     def link(self, name: str) -> Link | None:
         """Return the link of a name; None if it does not exist. See `links`."""
-        return self._read([encoded(messages.RTM_GETLINK, 0, [("IFLA_IFNAME", name), _MASK])])[0]
+        return self.links((name,)).get(name)
 
     def named(self, indexes: Iterable[int]) -> dict[int, Link]:
         """Return the links of these indexes. An index without a link is left out."""
+        seen = {link.index: link for link in getattr(self._look, "links", {}).values() if link}
         desired = list(dict.fromkeys(indexes))
-        found = self._read([encoded(messages.RTM_GETLINK, 0, [_MASK], index=index) for index in desired])
-        return {index: link for index, link in zip(desired, found, strict=True) if link}
+        new = [index for index in desired if index not in seen]
+        found = self._read([encoded(messages.RTM_GETLINK, 0, [_MASK], index=index) for index in new])
+        seen.update({index: link for index, link in zip(new, found, strict=True) if link})
+        return {index: seen[index] for index in desired if index in seen}
 
     def marked(self, alias: str, group: int) -> list[Link]:
         """Return every link with this alias, or without an alias and in this group. Scans all links."""
@@ -184,6 +205,8 @@ class Netlink:
         self._socket.close()
 
     def _read(self, requests: Sequence[Request]) -> list[Link | None]:
+        if not requests:
+            return []
         replies = self._socket.exchange(requests)
         for reply in replies:
             if isinstance(reply, NetlinkRefused) and reply.code != errno.ENODEV:
