@@ -490,13 +490,7 @@ def _json(text: str | bytes, what: str, kind: type[T], expected: str) -> T:
     if len(text) > MAX_BYTES:
         raise InvalidDocument([Problem("$", f"expected a {what} of at most {MAX_BYTES} bytes, got {len(text)}")])
     try:
-        data = json.loads(
-            text if isinstance(text, str) else text.decode(),
-            object_pairs_hook=_unique,
-            parse_int=_integer,
-            parse_float=_finite,
-            parse_constant=_finite,
-        )
+        data = _DECODER.decode(text if isinstance(text, str) else text.decode())
     except RecursionError:
         raise InvalidDocument([Problem("$", f"is nested too deeply for a {what}")]) from None
     except UnicodeDecodeError as error:
@@ -539,6 +533,9 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 #: an error quotes at most so many characters of a value or key
 _QUOTED = 80
+
+#: made once: json.loads makes one for each text
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_int=_integer, parse_float=_finite, parse_constant=_finite)
 
 #: the types of values that plain data has as they are
 _SCALARS = (str, int, bool, type(None))
