@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vifplug.driver import macs
-from vifplug.driver.engine import Engine, Job
-from vifplug.driver.jobs import Request
+from vifplug.driver.engine import Engine
+from vifplug.driver.job import Job
 from vifplug.driver.records import StoredVif
+from vifplug.driver.requests import Request
 from vifplug.driver.resolver import PoolChoice, Resolver
 from vifplug.errors import HostNotReady, UnknownPortGroup, VifplugError, sentences
 from vifplug.model.vif import VIF

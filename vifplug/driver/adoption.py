@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vifplug.driver.engine import Engine, Job, check_distinct
+from vifplug.driver.engine import Engine
+from vifplug.driver.job import Job, check_distinct
 from vifplug.errors import Conflict, Missing, Unsupported, about
 from vifplug.model.vif import VIF
 from vifplug.plan import steps

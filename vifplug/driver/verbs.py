@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from vifplug import plugins
 from vifplug.driver import definitions
+from vifplug.driver.comparison import Comparison
 from vifplug.driver.definitions import NetworkDefinition, NetworkDefinitions, NetworkDirectory, StaticNetworks
-from vifplug.driver.engine import Engine, Job
-from vifplug.driver.jobs import JobFactory, Request
+from vifplug.driver.engine import Engine
+from vifplug.driver.job import Job
 from vifplug.driver.records import HOOK, Records, StoredVif, guest_of
+from vifplug.driver.removal import Removal
+from vifplug.driver.requests import JobFactory, Request
 from vifplug.driver.resolver import Resolver
 from vifplug.errors import InvalidRequest, NotPlugged, about
 from vifplug.model.codec import described
@@ -121,6 +124,8 @@ class VIFDriver:
         kinds = plugins.ResourceKinds(extra, registry.RESOURCES)
         self._records = Records(self._store, kinds)
         self._engine = Engine(self._host, self._store, self._settings.duplicate_mac)
+        self._removal = Removal(self._host, self._store)
+        self._comparison = Comparison(self._host, self._store, reports_macs=self._engine.reports_macs)
         self.networks: NetworkDefinitions = (
             NetworkDirectory(self._settings.networks_dir) if networks is None else StaticNetworks(networks)
         )
@@ -339,7 +344,7 @@ class VIFDriver:
         """
         ids = [self._id(each) for each in vif_ids]
         with _about_ids(ids), self._store.lock(ids, self._settings.lock_timeout):
-            removed = self._engine.remove({each: self._records.get(each) for each in dict.fromkeys(ids)}, force=force)
+            removed = self._removal.remove({each: self._records.get(each) for each in dict.fromkeys(ids)}, force=force)
         return [tuple(removed.pop(each, ())) for each in ids]
 
     # -- verbs that only read ---------------------------------------------------------------------------------
@@ -377,7 +382,7 @@ class VIFDriver:
         found: list[Difference] = []
         changed: list[Difference] = []
         for records in self._records.parts() if vif_id is None else [[self._recorded(self._id(vif_id))]]:
-            found += self._engine.differences(records)
+            found += self._comparison.differences(records)
             changed += (each for stored in records if not stored.problem for each in self._resolver.changed(stored))
         return [*found, *changed]
 

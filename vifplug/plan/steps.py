@@ -10,7 +10,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import operator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -174,6 +175,39 @@ def originals(desired: Iterable[Resource], observed: Observation) -> dict[Identi
         for resource in desired
         if resource.ownership is Ownership.BORROWED and (seen := observed.get(resource.identity)) and seen.resource
     }
+
+
+def shares(resources: Iterable[Resource]) -> set[str]:
+    """Return the names of what the resources share with those of other VIFs."""
+    return {name for resource in resources for name in resource.shares}
+
+
+def left_to(others: Collection[str], observed: Observation) -> Observation:
+    """Return the observation without what may not be removed: see `Resource.left_to`."""
+    if not others:
+        return observed
+    return {
+        identity: dataclasses.replace(seen, resource=seen.resource and seen.resource.left_to(others))
+        for identity, seen in observed.items()
+    }
+
+
+def lasting(resources: Iterable[Resource]) -> list[Resource]:
+    """Return the resources that must hold even when no guest is running."""
+    return list(itertools.filterfalse(operator.attrgetter("settled"), resources))
+
+
+def refuse_held(resources: Iterable[Resource], observed: Observation, vif_id: str) -> None:
+    """Raise Held if a running guest has one of the resources of a VIF open."""
+    for resource in resources:
+        seen = observed.get(resource.identity)
+        if seen and seen.held and not seen.foreign:
+            raise Held(
+                f"{resource} of VIF {vif_id} is in use by a running guest: stop the guest or detach the interface "
+                "first, or unplug with force",
+                vif_id=vif_id,
+                resource=str(resource),
+            )
 
 
 def with_former(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from vifplug import plugins
 from vifplug.conf import Config
 from vifplug.driver import own_names
-from vifplug.driver.engine import Job
+from vifplug.driver.job import Job
 from vifplug.driver.records import HOOK, Records, StoredVif
 from vifplug.driver.resolver import PoolChoice, Resolver
 from vifplug.errors import Conflict, InvalidRequest, about

@@ -1,0 +1,94 @@
+"""Compares the host with the records."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from vifplug.driver import macs
+from vifplug.driver.records import StoredVif
+from vifplug.errors import BrokenPlugin, DamagedRecord, Missing
+from vifplug.plan import steps
+from vifplug.plan.preconditions import Preconditions
+from vifplug.plan.registry import AdoptedPort, Identity, OvsBridge, OvsSwitch, Resource
+from vifplug.plan.steps import Difference, Observation, Observed, lasting
+from vifplug.store.store import Store
+
+if TYPE_CHECKING:
+    from vifplug.host.host import Host
+
+
+class Comparison:
+    """Compares a host with its records. Thread-safe.
+
+    Args:
+        host: the host.
+        store: the records.
+        reports_macs: whether VIFs with one MAC on one network or bridge are reported.
+    """
+
+    def __init__(self, host: Host, store: Store, *, reports_macs: bool) -> None:
+        self._host, self._store, self._reports_macs = host, store, reports_macs
+
+    def differences(self, records: Iterable[StoredVif]) -> list[Difference]:
+        """Return the differences between recorded and actual state, and the damaged records.
+
+        Settings that libvirt resets when a guest starts are compared only while a guest runs.
+        """
+        found: list[Difference] = []
+        readable: list[StoredVif] = []
+        for stored in records:
+            try:  # a record that cannot be read, or a plugin that was uninstalled, hides no other VIF
+                readable.append(stored.validate())
+            except DamagedRecord as error:
+                found.append(Difference(stored.id, "record", "a readable record", str(error)))
+            except Missing as error:
+                found.append(Difference(stored.id, "resources", "known kinds", str(error)))
+        needs = {stored.id: Preconditions(stored.resources) for stored in readable}
+        switched = {each.id: _switches(each.resources) for each in readable}
+        bridges = set(itertools.chain.from_iterable(switched.values()))
+        observed, failed = self._observed(needs, [OvsSwitch(examined=True)] if bridges else [])
+        switch = OvsSwitch.of(observed)
+        cut_off = self._host.cut_off(bridges) if switch and switch.nic_down else {}
+        named = {each.id: macs.names(each.vif, each.actual) for each in readable} if self._reports_macs else {}
+        neighbours = macs.Neighbours(self._store.holdings(set(itertools.chain.from_iterable(named.values()))))
+        found += failed.values()
+        for stored in readable:
+            if stored.id in failed:
+                continue
+            if stored.is_interrupted:
+                found.append(Difference(stored.id, "state", "plugged", stored.state))
+            desired = stored.resources
+            running = any(seen.held for each in desired if (seen := observed.get(each.identity)))
+            required = desired if running else lasting(desired)
+            differences = (*steps.differences(required, observed), *needs[stored.id].drift(observed))
+            found += [dataclasses.replace(one, vif_id=stored.id) for one in differences]  # a bridge has no owner
+            found += neighbours.differences(stored.id, named.get(stored.id, ()))
+            defects = (each for name in switched[stored.id] for each in cut_off.get(name, ()))
+            found += [Difference(stored.id, each.path, each.expected, each.found) for each in defects]
+        return found
+
+    def _observed(
+        self, needs: Mapping[str, Preconditions], besides: Sequence[Resource]
+    ) -> tuple[Observation, dict[str, Difference]]:
+        """Observe the resources of all VIFs at once; return also the VIFs whose plugin fails to observe them."""
+        whole = Preconditions.of_all(tuple(needs.values()))
+        try:
+            return self._host.observe([*besides, *whole.desired, *whole.required]), {}
+        except BrokenPlugin:
+            observed: dict[Identity, Observed] = {}
+            failed: dict[str, Difference] = {}
+            for vif_id, each in needs.items():
+                try:
+                    observed |= self._host.observe([*each.desired, *each.required])
+                except BrokenPlugin as error:
+                    failed[vif_id] = Difference(vif_id, "resources", "an answer of their plugin", str(error))
+            return observed, failed
+
+
+def _switches(resources: Iterable[Resource]) -> set[str]:
+    """Return the names of the Open vSwitch bridges that a VIF is on."""
+    switched = (each for each in resources if isinstance(each, (OvsBridge, AdoptedPort)))
+    return {each.bridge if isinstance(each, AdoptedPort) else each.name for each in switched}
