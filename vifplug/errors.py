@@ -263,7 +263,7 @@ def sentences(error: VifplugError) -> list[str]:
     return [str(error)]
 
 
-#: A sentence lists at most so many problems: each of 100,000 unknown keys would be told what is known.
+#: A sentence lists at most so many problems: for each of 100,000 unknown keys it would list all known ones.
 _MOST = 100
 
 

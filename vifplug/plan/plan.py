@@ -109,7 +109,7 @@ def with_bridges_mtu(desired: Sequence[Resource], observed: Observation) -> Sequ
 
     A bridge has the smallest MTU of its ports (net/bridge/br_if.c, br_mtu_auto_adjust; ovs-vswitchd does the same), so
     a tap with the kernel's default would cost the host its jumbo frames. libvirt copies the MTU too
-    (virNetDevTapAttachBridge). A smaller MTU is not copied: a guest that is told none sends frames of 1500 bytes.
+    (virNetDevTapAttachBridge). A smaller MTU is not copied: a guest that is given no MTU sends frames of 1500.
     """
     new = [each for each in desired if isinstance(each, Tap) and each.mtu is None and each.identity not in observed]
     if not new:

@@ -312,6 +312,7 @@ def _make_compared(kind: Any) -> tuple[str, ...]:
     return tuple(field.name for field in fields if field.name != "name")
 
 
+#: the fields of a class
 _every: Callable[[Any], tuple[dataclasses.Field[Any], ...]] = functools.cache(dataclasses.fields)
 #: the names of a class's fields that have a mark
 _fields: Callable[[Any, str], frozenset[str]] = functools.cache(_make_fields)

@@ -129,9 +129,8 @@ _MACVLAN_MODE = _choice({1: "private", 2: "vepa", 4: "bridge", 8: "passthru", 16
 #: What is before the attributes of a message. linux/rtnetlink.h: family, type of hardware, index, flags, changed flags
 IFINFOMSG = struct.Struct("=BxHiII")
 IFADDRMSG = struct.Struct("=BBBBI")  # linux/if_addr.h: family, length of the prefix, flags, scope, index
-RTMSG = struct.Struct(
-    "=BBBBBBBBI"
-)  # linux/rtnetlink.h: family, length of the prefix, ..., protocol, scope, type, flags
+#: linux/rtnetlink.h: family, length of the prefix, ..., protocol, scope, type, flags
+RTMSG = struct.Struct("=BBBBBBBBI")
 BR_VLAN_MSG = struct.Struct("=BxxxI")  # linux/if_bridge.h: family, index
 
 #: linux/if_link.h: IFLA_INET6_*; of the array of values, those with the indexes 0, 3 and 26 (linux/ipv6.h: DEVCONF_*)

@@ -162,7 +162,7 @@ class Netlink:
             self._delete(request, sorted(members))
 
     def _members(self, group: int) -> frozenset[int] | None:
-        """Return the indexes of the links of a group; None if that cannot be told."""
+        """Return the indexes of the links of a group; None if no listing of the links was complete."""
         request, sign = encoded(messages.RTM_GETLINK, socket.NLM_F_DUMP, [_MASK]), LINK.pack([("IFLA_GROUP", group)])
         try:
             links = [messages.parsed(reply) for reply in self._socket.dump(request) if sign in reply]

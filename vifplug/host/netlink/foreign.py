@@ -23,7 +23,7 @@ def packed(kind: str, values: Mapping[str, Any]) -> bytes:
 
 
 def unpacked(kind: str, data: bytes) -> dict[str, Any]:
-    """Return what is in the data that `packed` makes; nothing if pyroute2 cannot tell."""
+    """Return what is in the data that `packed` makes; nothing if pyroute2 cannot decode it."""
     named, name, inside = _attributes(kind)
     body = bytes(IFINFOMSG.size) + LINK.pack([("IFLA_LINKINFO", [(named, name), (inside, data)])])
     message = ifinfmsg(HEADER.pack(HEADER.size + len(body), 0, 0, 0, 0) + body)
