@@ -328,7 +328,7 @@ def test_what_an_interrupted_change_was_to_put_back_is_put_back() -> None:
 
 
 def test_the_rows_of_a_port_have_the_uuids_of_rfc_9562() -> None:
-    """Made by hand, since a plug needs four: the same as uuid.uuid5, which took five times as long."""
+    """The databases of hosts have them: another namespace or text would part a port from its VIF."""
     namespace = uuid.UUID("6f0b7b5e-4c1b-5c9f-9d7e-1d2c3b4a5f60")
     for number in range(100):
         assert ovs_uuid("port", f"vïf{number}", "r") == str(uuid.uuid5(namespace, f"port:vïf{number}:r"))
