@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from vifplug.errors import Busy, PartlyDone, StepFailed, Unavailable, VifplugError, fill, restated
+from vifplug.errors import Busy, PartlyDone, StepFailed, Unavailable, VifplugError, about, fill, restated
 from vifplug.host.ovs import operations, ovn
 from vifplug.host.ovs.adopted import SetPort
 from vifplug.host.ovs.commands import DropBridge, EnsureBridge, PlugPort, SetQos, UnplugPort
@@ -62,7 +62,7 @@ def commit(
 
     Raises a VifplugError when nothing was changed, PartlyDone when that is not known.
     """
-    with _About(*commands):
+    with _about(*commands):
         return _commit(pool, commands, deadline, new)
 
 
@@ -75,7 +75,7 @@ def _commit(pool: Pool, commands: Sequence[Command[Any]], deadline: float, new: 
     try:
         transaction.commit()
     except CommandRefused as refused:
-        with _About(*filter(None, [refused.command])):
+        with _about(*filter(None, [refused.command])):
             raise explained(pool, refused) from refused
     except Undecided as undecided:
         raise PartlyDone(
@@ -177,12 +177,12 @@ class _Verification:
         ports = [command for command in self.commands if isinstance(command, PlugPort)]
         for command in self.commands:
             if command.differences:
-                with _About(command):
+                with _about(command):
                     _refuse_stored(command)
         if states := _answered(ports, transaction):
             _check_states(states)
         elif self.wait != "none" or any(command.awaited for command in self.commands):
-            with _About(*self.commands):
+            with _about(*self.commands):
                 self._await_vswitchd(transaction.next_cfg)
             self._check_bridges()
             _check_states(self._final(ports, transaction.next_cfg))
@@ -223,7 +223,7 @@ class _Verification:
         while lacking := [port for port, state in self._states(sought) if not state.installed]:
             if time.monotonic() >= self.deadline:
                 first, timeout = lacking[0].subject, f"{self.pool.settings.timeout:g} s"
-                with _About(lacking[0]):
+                with _about(lacking[0]):
                     why = ovn.lacking(first, self.pool.select(*ovn.read(first)))
                     message = f"{_describe(lacking)} got no ovn-installed=true from OVN within {timeout}: {why}"
                     raise Unavailable(message)
@@ -246,7 +246,7 @@ class _Verification:
         found = self.pool.select(*(operations.read_state(port.subject) for port in ports))
         for port, interfaces in zip(ports, found, strict=True):
             if not interfaces:
-                with _About(port):
+                with _about(port):
                     raise Busy(f"{port.subject} was removed by another process right after it was created")
         return [(port, PortState.of(interface)) for port, [interface] in zip(ports, found, strict=True)]
 
@@ -264,7 +264,7 @@ def _check_states(found: Sequence[tuple[PlugPort, PortState]]) -> None:
     for port, state in found:
         if port.subject.error or _waits(port, state):
             continue  # it is the undo of a repair: the error is what there was before; or its device comes later
-        with _About(port):
+        with _about(port):
             _check_works(port.subject, state)
 
 
@@ -287,21 +287,12 @@ def _refuse_stored(command: Command[Any]) -> NoReturn:
     raise Busy(f"{command} was as desired, and another process is changing it: {wrong}")
 
 
-class _About:
-    """Says of an error that leaves the ``with`` what commands change, and for which VIF, if they are about one."""
-
-    def __init__(self, *commands: Command[Any]) -> None:
-        self._commands = commands
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if isinstance(error, VifplugError):
-            subjects = [command.subject for command in self._commands]
-            owners = {owner for each in subjects if (owner := getattr(each, "owner", ""))}
-            vif_id = owners.pop() if len(owners) == 1 else None
-            fill(error, VifplugError(vif_id=vif_id, resource=str(subjects[0]) if len(subjects) == 1 else None))
+def _about(*commands: Command[Any]) -> about:
+    """Say of an error what commands change, and for which VIF, if they are about one."""
+    subjects = [command.subject for command in commands]
+    owners = {owner for each in subjects if (owner := getattr(each, "owner", ""))}
+    vif_id = owners.pop() if len(owners) == 1 else None
+    return about(vif_id=vif_id, resource=subjects[0] if len(subjects) == 1 else None)
 
 
 def _waits(port: PlugPort, state: PortState) -> bool:
