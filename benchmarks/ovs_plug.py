@@ -19,10 +19,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from standin import fill, instant_vswitchd
+from standin import Floor, fill, instant_vswitchd
 
 from vifplug.host.ovs.backend import OvsBackend
-from vifplug.host.ovs.connection import OvsdbConnection
 from vifplug.host.ovs.settings import OvsSettings
 from vifplug.model.codec import FrozenMap
 from vifplug.plan.registry import OvsPort, OvsVlan
@@ -34,8 +33,6 @@ IDS = {
     "attached-mac": "52:54:00:12:34:56",
     "iface-status": "active",
 }
-BUMP = {"op": "mutate", "table": "Open_vSwitch", "where": [], "mutations": [["next_cfg", "+=", 1]]}
-NUMBER = {"op": "select", "table": "Open_vSwitch", "where": [], "columns": ["next_cfg"]}
 
 
 @dataclass
@@ -53,29 +50,8 @@ class Client:
 
 def raw(ovs: PrivateOvs, samples: int) -> Client:
     """The least that the protocol allows: one transact each, and the wait for cur_cfg."""
-    connection = OvsdbConnection(OvsSettings(connection=ovs.connection))
-
-    def send(*operations: dict[str, Any]) -> None:
-        deadline = time.monotonic() + 10
-        replies = connection.transact([*operations, BUMP, NUMBER], deadline)
-        assert connection.wait_cfg(replies[-1].rows[0]["next_cfg"], deadline)
-
-    rows: dict[str, str] = {}
-
-    def plug(name: str) -> None:
-        interface = {"name": name, "external_ids": ["map", [list(pair) for pair in IDS.items()]]}
-        port = {"name": name, "tag": 5, "interfaces": ["named-uuid", "i"]}
-        rows[name] = str(uuid.uuid4())
-        send(
-            {"op": "insert", "table": "Interface", "uuid-name": "i", "row": interface},
-            {"op": "insert", "table": "Port", "uuid": rows[name], "row": port},
-            bridge(["ports", "insert", ["uuid", rows[name]]]),
-        )
-
-    def bridge(mutation: list[Any]) -> dict[str, Any]:
-        return {"op": "mutate", "table": "Bridge", "where": [["name", "==", "br0"]], "mutations": [mutation]}
-
-    return Client("raw", plug, lambda name: send(bridge(["ports", "delete", ["uuid", rows.pop(name)]])), samples)
+    floor = Floor(str(ovs.socket), "br0")
+    return Client("raw", lambda name: floor.plug(name, IDS), floor.unplug, samples)
 
 
 def vifplug(ovs: PrivateOvs, samples: int) -> Client:
