@@ -157,8 +157,12 @@ def snapshot(host: PrivateHost) -> dict[str, Any]:
     qos = {row["_uuid"]: row for row in shapers}
     on = {port: bridge["name"] for bridge in bridges for port in _members(bridge["ports"])}
     links = json.loads(host.ip("-d", "-j", "link"))
-    with netns.inside(host.namespace):
-        devices = {link["ifname"]: _device(link) for link in links if link["ifname"] not in ("lo", "ovs-netdev")}
+    devices = {}
+    for link in links:
+        # ovs-vswitchd may remove a device of its own while this reads it
+        with netns.inside(host.namespace), contextlib.suppress(FileNotFoundError):
+            if link["ifname"] not in ("lo", "ovs-netdev"):
+                devices[link["ifname"]] = _device(link)
     return {
         "bridges": {row["name"]: row["datapath_type"] for row in bridges},
         "ports": {row["name"]: _port(row, on, qos) for row in ports},
