@@ -51,7 +51,9 @@ def adopt(jobs: Sequence[Job], engine: Engine, *, dry_run: bool = False) -> list
         Unsupported: vifplug would have to make a resource.
     """
     check_distinct(jobs)
-    look = engine.observe(jobs, settle=True)
+    for job in jobs:
+        job.settles = True  # the guest runs
+    look = engine.observe(jobs)
     observed = look.observed
     for job in jobs:
         _check(job, observed)
@@ -74,7 +76,7 @@ def adopt(jobs: Sequence[Job], engine: Engine, *, dry_run: bool = False) -> list
         for job, needs in zip(jobs, look.needs, strict=True)
     ]
     if not dry_run:
-        engine.apply(jobs, "plugging")  # which takes no steps: nothing is planned
+        engine.apply(jobs)  # which takes no steps: nothing is planned
     return adopted
 
 

@@ -18,10 +18,10 @@ from vifplug.errors import Conflict, Held, HostNotReady, PartlyDone, PluginFaile
 from vifplug.plan import steps
 from vifplug.plan.defaults import with_defaults
 from vifplug.plan.plan import make_plan, with_bridges_mtu, with_guests_mtu
-from vifplug.plan.preconditions import Preconditions
+from vifplug.plan.preconditions import Preconditions, without_uplink
 from vifplug.plan.registry import Resource
 from vifplug.plan.steps import Observation, Step, lasting
-from vifplug.store.store import Holding, State, Store
+from vifplug.store.store import Holding, Store
 
 if TYPE_CHECKING:
     from vifplug.host.host import Host, Progress
@@ -57,43 +57,53 @@ class Engine:
         #: whether VIFs with one MAC on one network or bridge are reported
         self.reports_macs = duplicate_mac != "allow"
 
-    def prepare(self, jobs: Sequence[Job], *, settle: bool = False) -> None:
-        """Observe once for all jobs, and plan the steps of each. Raises before anything is changed.
-
-        Args:
-            settle: include what can be applied only when a guest has started.
-        """
+    def prepare(self, jobs: Sequence[Job]) -> None:
+        """Observe once for all jobs, and plan the steps of each. Raises before anything is changed."""
         check_distinct(jobs)
-        self.plan(jobs, self.observe(jobs, settle=settle), settle=settle)
+        self.plan(jobs, self.observe(jobs))
 
-    def observe(self, jobs: Sequence[Job], *, settle: bool = False) -> Look:
+    def observe(self, jobs: Sequence[Job]) -> Look:
         """Observe what the jobs desire, what their plans require, and what they no longer desire.
 
         A job on a VLAN bridge becomes the job on the bridge's parent.
         """
-        needs = [Preconditions(job.desired if settle else lasting(job.desired)) for job in jobs]
+        needs = [Preconditions(job.applied(job.desired)) for job in jobs]
         whole = Preconditions.of_all(needs)
         leaving = lasting(itertools.chain.from_iterable(map(Job.dropped, jobs)))
         observed = self._host.observe([*whole.desired, *leaving, *whole.required])
         moved = [(job, other) for job in jobs if (other := job.on_parent_bridge(observed))]
         for job, other in moved:
             job.actual, job.interface_xml, job.desired = other.actual, other.interface_xml, other.desired
-        return self.observe(jobs, settle=settle) if moved else Look(observed, whole, needs)
+        return self.observe(jobs) if moved else Look(observed, whole, needs)
 
-    def plan(self, jobs: Sequence[Job], look: Look, *, settle: bool = False) -> None:
+    def restore(self, jobs: Sequence[Job]) -> None:
+        """Plan what brings recorded VIFs back; of what libvirt resets only that of running guests.
+
+        Raises:
+            Missing: the bridge of a VIF does not exist. One that was made here would lead nowhere.
+        """
+        for job in jobs:
+            job.settles = True
+        observed = self.observe(jobs).observed
+        for job in jobs:
+            job.settles = any(seen.held for each in job.desired if (seen := observed.get(each.identity)))
+            for error in without_uplink(job.desired, observed, job.vif.id):
+                raise error
+        needs = [Preconditions(job.applied(job.desired)) for job in jobs]
+        self.plan(jobs, Look(observed, Preconditions.of_all(needs), needs))
+
+    def plan(self, jobs: Sequence[Job], look: Look) -> None:
         """Plan the steps of each job from what `observe` returned; see `prepare`."""
         new = (needs for job, needs in zip(jobs, look.needs, strict=True) if not job.stands)
         objections = (needs.objections(look.observed, look.whole.made) for needs in new)
         for error in itertools.chain(look.whole.unmet(look.observed), *objections):
             raise error
-        twins = {} if settle else self.mac_warnings(jobs)
+        twins = self.mac_warnings([job for job in jobs if not job.settles])
         for job, needs in zip(jobs, look.needs, strict=True):
             with about(vif_id=job.vif.id):
-                self._plan(job, needs, look.of(job, needs), twins.get(job.vif.id, ()), settle=settle)
+                self._plan(job, needs, look.of(job, needs), twins.get(job.vif.id, ()))
 
-    def _plan(
-        self, job: Job, needs: Preconditions, observed: Observation, warnings: Iterable[str], *, settle: bool
-    ) -> None:
+    def _plan(self, job: Job, needs: Preconditions, observed: Observation, warnings: Iterable[str]) -> None:
         former, recorded = (job.former.resources, job.former.originals) if job.former else ((), {})
         dropped = job.dropped()
         said = needs.objections(observed) if job.stands else ()
@@ -106,7 +116,7 @@ class Engine:
         full = steps.with_former(job.desired, former, recorded)
         job.intent = [*full, *dropped]
         _refuse_other_mac(job, observed)
-        planned, kept = with_guests_mtu(full if settle else lasting(full), observed)
+        planned, kept = with_guests_mtu(job.applied(full), observed)
         job.warnings += kept
         job.plan = make_plan(
             with_bridges_mtu(planned, observed),
@@ -136,11 +146,10 @@ class Engine:
         if reserved and (left := self._restore_records(reserved)):
             _log.warning("not rolled back: %s", "; ".join(left))
 
-    def apply(self, jobs: Sequence[Job], state: State, progress: Progress | None = None) -> None:
+    def apply(self, jobs: Sequence[Job], progress: Progress | None = None) -> None:
         """Write the intent, take the steps, write the record; or undo all of it.
 
         Args:
-            state: the state that the records have until all steps are taken.
             progress: is called with the number of steps that are taken, and of all steps.
 
         Raises:
@@ -156,7 +165,7 @@ class Engine:
         additions = steps.batched_last(step for job in jobs for step in job.plan.additions)
         try:  # without steps there is nothing that would need an intent
             planned = any(job.plan.steps for job in pending)
-            begun = [job.record(state if planned else "plugged") for job in pending]
+            begun = [job.record(job.begun if planned else "plugged") for job in pending]
             self._store.put(begun)
         except BaseException:
             self.give_back(jobs)

@@ -48,6 +48,8 @@ class Job:
     marks: tuple[str, ...] = ()
     #: whether no other VIF may have its MAC on the same network or bridge
     exclusive_mac: bool = False
+    #: whether the verb includes what can be applied only when the guest has started
+    settles: bool = False
     #: makes the job of the same VIF with another actual VIF; None for a job that a record left
     remake: Callable[[VIF], Job] | None = None
 
@@ -60,8 +62,8 @@ class Job:
         return self.remake(own_names.on_parent_bridge(self.actual, bridge))
 
     @classmethod
-    def recorded(cls, stored: StoredVif) -> Job:
-        """Return the job that left a record."""
+    def recorded(cls, stored: StoredVif, *, settles: bool) -> Job:
+        """Return the job that left a record, to be done again."""
         return cls(
             vif=stored.vif,
             actual=stored.actual,
@@ -71,7 +73,17 @@ class Job:
             former=stored,
             marks=stored.marks,
             exclusive_mac=any(each.startswith(macs.MAC) for each in stored.claims),
+            settles=settles,
         )
+
+    @property
+    def begun(self) -> State:
+        """The state of the record until the verb is done; ``updating`` says that the VIF was plugged before."""
+        return "updating" if self.former and self.former.state in ("plugged", "updating") else "plugging"
+
+    def applied(self, resources: Iterable[Resource]) -> Sequence[Resource]:
+        """Return those of the resources that the verb applies."""
+        return list(resources) if self.settles else steps.lasting(resources)
 
     @property
     def macs(self) -> tuple[str, ...]:
@@ -132,7 +144,7 @@ class Job:
         claims, shares = _once(former.claims, record.claims), _once(former.shares, record.shares)
         if (claims, shares) == (former.claims, former.shares):
             return None
-        return dataclasses.replace(former.row, state="updating", claims=claims, shares=shares)
+        return dataclasses.replace(former.row, state=self.begun, claims=claims, shares=shares)
 
     def is_recorded(self) -> bool:
         """Return whether the record already has exactly this content."""

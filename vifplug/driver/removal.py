@@ -29,7 +29,9 @@ class Removal:
         self._host, self._store = host, store
         self._application = Application(host, store)
 
-    def remove(self, stored: Mapping[str, StoredVif | None], *, force: bool) -> dict[str, list[Step]]:
+    def remove(
+        self, stored: Mapping[str, StoredVif | None], *, force: bool, dry_run: bool = False
+    ) -> Mapping[str, Sequence[Step]]:
         """Remove what is recorded of VIFs, all together, and return the steps that were taken, by id.
 
         What carries a VIF's mark is looked for if there is no sound record, or if a recorded device does not exist
@@ -39,6 +41,7 @@ class Removal:
         Args:
             stored: the record of each VIF; None if it has none.
             force: remove what a guest has open, and ignore resources whose plugin is not installed.
+            dry_run: remove nothing.
 
         Raises:
             Held: a guest has a device of one of them open, and ``force`` is False. Nothing was removed.
@@ -57,6 +60,8 @@ class Removal:
             if not force:
                 steps.refuse_held(own, observed, vif_id)
         taken = self._removals(stored, recorded, desired, observed)
+        if dry_run:
+            return taken
         known = [each.row for vif_id, each in stored.items() if each and recorded[vif_id] and taken[vif_id]]
         if known:
             self._store.put([dataclasses.replace(row, state="unplugging") for row in known])

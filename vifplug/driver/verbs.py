@@ -17,6 +17,7 @@ from vifplug.driver.definitions import NetworkDefinition, NetworkDefinitions, Ne
 from vifplug.driver.engine import Engine
 from vifplug.driver.job import Job
 from vifplug.driver.records import HOOK, Records, StoredVif, guest_of
+from vifplug.driver.recovery import Outcome, Recovery
 from vifplug.driver.removal import Removal
 from vifplug.driver.requests import JobFactory, Request
 from vifplug.driver.resolver import Resolver
@@ -125,6 +126,7 @@ class VIFDriver:
         self._records = Records(self._store, kinds)
         self._engine = Engine(self._host, self._store, self._settings.duplicate_mac)
         self._removal = Removal(self._host, self._store)
+        self._recovery = Recovery(self._host, self._store, self._records, self._settings.lock_timeout)
         self._comparison = Comparison(self._host, self._store, reports_macs=self._engine.reports_macs)
         self.networks: NetworkDefinitions = (
             NetworkDirectory(self._settings.networks_dir) if networks is None else StaticNetworks(networks)
@@ -191,7 +193,7 @@ class VIFDriver:
             requests = [self._jobs.request(vif, instance, take_over=take_over, hook=hook) for vif, instance in pairs]
             with self._store.lock(ids, self._settings.lock_timeout):
                 jobs = self._prepared(requests)
-                self._engine.apply(jobs, "plugging", progress)
+                self._engine.apply(jobs, progress)
         return [_plugged(job) for job in jobs]
 
     def update(self, vif: VIF, instance: Instance | None = None, *, take_over: bool = False) -> Plugged:
@@ -214,7 +216,7 @@ class VIFDriver:
             with self._store.lock(ids, self._settings.lock_timeout):
                 self._recorded(vif.id)
                 [job] = self._prepared([request], refresh=True)
-                self._engine.apply([job], "updating")
+                self._engine.apply([job])
         return _plugged(job)
 
     def update_network(self, name: str) -> Sequence[Plugged]:
@@ -229,7 +231,7 @@ class VIFDriver:
         with _about(list(self._plugged_into(name))) as ids, self._store.lock(ids, self._settings.lock_timeout):
             requests = [self._jobs.request(vif) for vif in self._plugged_into(name) if vif.id in ids]
             jobs = self._prepared(requests, refresh=True)
-            self._engine.apply(jobs, "updating")
+            self._engine.apply(jobs)
         return [_plugged(job) for job in jobs]
 
     def _plugged_into(self, name: str) -> Iterator[VIF]:
@@ -300,9 +302,9 @@ class VIFDriver:
         with about(vif_id=vif_id, vif_ids=[vif_id]), self._store.lock([vif_id], self._settings.lock_timeout):
             stored = self._recorded(vif_id).validate()
             Request(stored.vif, instance, stored).check_guest()
-            job = Job.recorded(stored)
-            self._prepare([job], settle=True)
-            self._engine.apply([job], "updating")
+            job = Job.recorded(stored, settles=True)
+            self._prepare([job])
+            self._engine.apply([job])
         return job.plan.steps
 
     def unplug(self, vif_id: str, *, force: bool = False) -> tuple[Step, ...]:
@@ -345,7 +347,46 @@ class VIFDriver:
         ids = [self._id(each) for each in vif_ids]
         with _about_ids(ids), self._store.lock(ids, self._settings.lock_timeout):
             removed = self._removal.remove({each: self._records.get(each) for each in dict.fromkeys(ids)}, force=force)
-        return [tuple(removed.pop(each, ())) for each in ids]
+        taken = {each: tuple(steps) for each, steps in removed.items()}
+        return [taken.pop(each, ()) for each in ids]
+
+    def reconcile(self, vif_ids: Iterable[str] | None = None, *, dry_run: bool = False) -> Sequence[Outcome]:
+        """Bring VIFs back to what is recorded: after a reboot, a lost Open vSwitch database, a bridge that was remade.
+
+        What is right is not touched. The VIFs come back together; one that cannot is named, and stops no other. No
+        bridge is made: it would have no uplink.
+
+        Args:
+            vif_ids: the ids of the VIFs; None: all that are recorded.
+            dry_run: change nothing.
+
+        Returns:
+            What became of each VIF, or would.
+        """
+        ids = [each.id for each in self._records.all()] if vif_ids is None else map(self._id, vif_ids)
+        return self._recovery.reconcile(list(dict.fromkeys(ids)), dry_run=dry_run)
+
+    def recover(self) -> Sequence[Outcome]:
+        """End what a process began and did not finish, because it was killed, say.
+
+        A VIF that was being plugged for the first time is taken back, and one that was being unplugged is unplugged. A
+        VIF that was plugged and was being changed gets the change.
+
+        Returns:
+            What became of each of these VIFs.
+        """
+        return self._recovery.recover(lambda vif, instance: self.plug(vif, instance).steps)
+
+    def gc(self, *, dry_run: bool = False) -> Sequence[Outcome]:
+        """Remove what carries vifplug's mark and belongs to no recorded VIF; what a guest has open stays.
+
+        Args:
+            dry_run: remove nothing.
+
+        Returns:
+            What became of each VIF of which something was found.
+        """
+        return self._recovery.collect(dry_run=dry_run)
 
     # -- verbs that only read ---------------------------------------------------------------------------------
 
@@ -479,7 +520,7 @@ class VIFDriver:
             raise
         return jobs
 
-    def _prepare(self, jobs: Sequence[Job], *, settle: bool = False) -> None:
+    def _prepare(self, jobs: Sequence[Job]) -> None:
         """Plan the steps of the jobs, and wait for the ports that need none: an earlier call may not have waited."""
         ports = [[each for each in job.desired if isinstance(each, OvsPort)] for job in jobs]
         for job, own in zip(jobs, ports, strict=True) if self._wait == FLOWS else ():
@@ -490,7 +531,7 @@ class VIFDriver:
                     vif_id=job.vif.id,
                     option="[vifplug_ovs] wait",
                 )
-        self._engine.prepare(jobs, settle=settle)
+        self._engine.prepare(jobs)
         changing = {step.subject.identity for job in jobs for step in job.plan.steps}
         ready = [port for own in ports for port in own if port.identity not in changing] if self._confirms else []
         if ready:

@@ -245,6 +245,13 @@ class Host:
             found += self.ovs.find(owner)
         return found
 
+    def owners(self) -> set[str]:
+        """Return the ids of all VIFs whose mark something on this host carries."""
+        found = self.links.owners()
+        with contextlib.suppress(Absent):
+            found |= self.ovs.owners()
+        return found
+
     def host_info(self) -> dict[str, Any]:
         """Return the kernel, devices, bridges, SR-IOV and Open vSwitch of this host, as plain data."""
         from vifplug.host import survey

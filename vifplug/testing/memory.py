@@ -109,6 +109,10 @@ class MemoryHost(Host):
     def find(self, owner: str) -> list[Resource]:
         return self._memory.find(owner)
 
+    def owners(self) -> set[str]:
+        found = (seen.resource for seen in self._memory.there.values())
+        return {each.owner for each in found if each and each.ownership is Ownership.OWNED}
+
     def bridges(self) -> list[BridgeFacts]:
         return []
 

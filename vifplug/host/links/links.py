@@ -15,7 +15,7 @@ from vifplug.host.links.uses import DeviceUses, Switch
 from vifplug.host.netlink.client import Netlink
 from vifplug.host.netlink.messages import Link, LinkChange
 from vifplug.host.netlink.socket import explaining
-from vifplug.plan.registry import HARDENED, Device, LinuxBridge, Macvtap, Resource, Tap, VethPair, mark
+from vifplug.plan.registry import HARDENED, Device, LinuxBridge, Macvtap, Resource, Tap, VethPair, mark, marked_for
 
 _log = logging.getLogger(__name__)
 
@@ -83,6 +83,10 @@ class Links:
         questions = filter(None, (_question(link, owner, below.get(link.link or 0)) for link in links))
         seen = self.devices.observe(list({each.identity: each for each in questions}.values()))
         return [each.resource for each in seen.values() if each.resource]
+
+    def owners(self) -> set[str]:
+        """Return the ids of all VIFs whose mark a device has. Scans all links."""
+        return {owner for link in self.all() if (owner := marked_for(link.alias or ""))}
 
     def take_over(self, desired: Sequence[Device]) -> list[Device]:
         """Mark the devices that another program made for the VIF; those that there were. Else nothing of them changes.

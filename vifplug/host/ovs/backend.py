@@ -24,6 +24,10 @@ from vifplug.plan.steps import Observed, Step
 _OFFERS = {"datapath_types": "datapath_types", "iface_types": "interface_types"}
 
 
+#: the tables whose rows carry the mark of a VIF
+_MARKED = ("Interface", "Port", "QoS", "Queue")
+
+
 class OvsBackend:
     """The backend for the Open vSwitch of this host. Thread-safe.
 
@@ -114,6 +118,11 @@ class OvsBackend:
         roles = {row["external_ids"].get(ROLE, "") for row in self._pool.select(marked)[0]}
         ports, _ = commands.look(self._pool, [(owner, role) for role in sorted(roles)])
         return [seen.port for seen in ports if seen.port is not None]
+
+    def owners(self) -> set[str]:
+        """Return the ids of all VIFs whose mark a row has. Reads all ports, QoS and queues."""
+        tables = self._pool.select(*(select(table, [], ["external_ids"]) for table in _MARKED))
+        return {row["external_ids"][OWNER] for rows in tables for row in rows if OWNER in row["external_ids"]}
 
     def bridges(self) -> list[BridgeFacts]:
         """Return every bridge with its ports, by name. Reads all of them: for reports, never for a plug."""

@@ -1,0 +1,183 @@
+"""Day two on a real host: what a reboot, a lost database, a kill or a lost record took comes back, or goes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import command
+from tests.support.command import Answer
+from tests.support.guest import opened
+from tests.support.patience import becomes
+from vifplug import VIF, Instance, errors
+from vifplug.testing.host import PrivateHost
+
+GUEST = Instance(uuid="11111111-2222-4333-8444-555555555555", name="web")
+ON_OVS: dict[str, Any] = {"source": {"bridge": "br-int"}, "virtualport": {"type": "openvswitch"}}
+
+
+def vif(number: int, **keys: Any) -> VIF:
+    fields = {
+        "id": f"{number:08x}-6a1b-4c2d-9e3f-7a8b9c0d1e2f",
+        "type": "bridge",
+        "mac": f"52:54:00:12:34:{number:02x}",
+    }
+    return VIF.from_data({**fields, **ON_OVS, **keys})
+
+
+#: one of every kind that a host without special hardware can have
+KINDS = (
+    vif(1, vlan=7),
+    vif(2, source={"bridge": "br-int", "hybrid": True}),
+    vif(3, bandwidth={"inbound": {"average": 2000}}),
+    vif(4, source={"bridge": "lbr0"}, virtualport=None, port={"isolated": True}),
+    vif(5, type="ethernet", source={}, virtualport=None),
+    vif(6, type="direct", source={"dev": "up0", "mode": "bridge"}, virtualport=None, tap_owner="vifplug"),
+)
+
+
+@pytest.fixture
+def lan(host: PrivateHost) -> Iterator[PrivateHost]:
+    lay(host)
+    host.ovs.ctl("--may-exist", "add-br", "br-int", "--", "set", "bridge", "br-int", "datapath_type=netdev")
+    yield host
+
+
+def vifplug(host: PrivateHost, *words: str) -> Answer:
+    return command.vifplug(*words, config=host.config)
+
+
+def lay(host: PrivateHost) -> None:
+    """What a host's own network brings after a boot: a bridge and a NIC."""
+    for words in ("add lbr0 up type bridge", "add up0 up type veth peer name up1", "set up1 up"):
+        host.ip("link", *words.split())
+    Path("/proc/sys/net/ipv6/conf/lbr0/accept_ra").write_text("0")
+
+
+def rebooted(host: PrivateHost) -> None:
+    """Take away every link, and with it what was set on it; Open vSwitch's database stays, as conf.db does."""
+    for link in host.links() - {"lo", "br-int", "ovs-netdev"}:
+        host.ip("link", "delete", link) if link in host.links() else None
+    lay(host)
+
+
+def wiped(host: PrivateHost) -> None:
+    host.ovs.ctl("del-br", "br-int")
+    host.ovs.ctl("add-br", "br-int", "--", "set", "bridge", "br-int", "datapath_type=netdev")
+
+
+def mended(outcomes: Any) -> set[str]:
+    assert [str(each.error) for each in outcomes if each.error] == []
+    return {each.vif_id for each in outcomes if each.steps}
+
+
+@pytest.mark.parametrize("gone", [rebooted, wiped])
+def test_reconcile_brings_back_what_is_recorded(lan: PrivateHost, gone: Any) -> None:
+    lan.driver.plug_many([(each, GUEST) for each in KINDS])
+    before = set(lan.links())
+    assert mended(lan.driver.reconcile()) == set(), "what is right is not touched"
+    gone(lan)
+    assert lan.driver.check()
+    expected = mended(lan.driver.reconcile(dry_run=True))
+    assert mended(lan.driver.reconcile()) == expected == ({each.id for each in KINDS} if gone is rebooted else ids(3))
+    assert becomes(lambda: lan.links() == before) and lan.driver.check() == []
+    assert mended(lan.driver.reconcile()) == set()
+    lan.driver.unplug_many(each.id for each in KINDS)
+    assert lan.links().isdisjoint({f"tap{each.id[:11]}" for each in KINDS})
+
+
+def ids(first: int) -> set[str]:
+    return {each.id for each in KINDS[:first]}
+
+
+def test_a_vif_that_cannot_come_back_stops_no_other(lan: PrivateHost) -> None:
+    lan.driver.plug_many([(each, GUEST) for each in KINDS])
+    rebooted(lan)
+    lan.ip("link", "delete", "lbr0")
+    lan.ip("tuntap", "add", "dev", f"tap{KINDS[0].id[:11]}", "mode", "tap")  # a stranger has the name
+    answer = vifplug(lan, "reconcile", "-f", "json")
+    assert answer.code == errors.Conflict.exit_code
+    assert [KINDS[0].id in each or "lbr0" in each for each in answer.complaints] == [True, True]
+    assert {each["vif_id"] for each in json.loads(answer.out)} == {each.id for each in KINDS} - {
+        KINDS[0].id,
+        KINDS[3].id,
+    }
+
+
+def test_a_bridge_that_is_gone_is_not_made(lan: PrivateHost) -> None:
+    lan.driver.plug(KINDS[0])
+    lan.ovs.ctl("del-br", "br-int")
+    [outcome] = lan.driver.reconcile()
+    assert isinstance(outcome.error, errors.Missing) and "br-int" in str(outcome.error)
+    assert lan.ovs.ctl("list-br") == ""
+
+
+VICTIM = """
+import os, signal, sys
+from vifplug import VIF, VIFDriver, conf
+from vifplug.host.host import Host
+whole = Host.apply
+def apply(self, steps, done, progress=None):
+    whole(self, steps[:1], done, progress)
+    os.kill(os.getpid(), signal.SIGKILL)
+Host.apply = apply
+with VIFDriver(conf.load([sys.argv[1]])) as driver:
+    eval(sys.argv[2], {"driver": driver, "VIF": VIF})
+"""
+
+
+def killed(host: PrivateHost, expression: str) -> None:
+    words = ["ip", "netns", "exec", host.namespace, sys.executable, "-c", VICTIM, str(host.config), expression]
+    run = subprocess.run(words, capture_output=True, text=True)
+    assert run.returncode == -signal.SIGKILL, run.stderr
+
+
+def test_recover_ends_what_was_cut_off(lan: PrivateHost) -> None:
+    """A first plug is taken back, a change is made, an unplug is finished."""
+    first, changed, leaving = KINDS[0], KINDS[1], KINDS[2]
+    lan.driver.plug_many([(changed, GUEST), (leaving, GUEST)])
+    before = lan.links() - {f"tap{leaving.id[:11]}"}
+    killed(lan, f"driver.plug(VIF.from_json({first.to_json()!r}))")
+    killed(lan, f"driver.plug(VIF.from_json({changed.replace(mtu=1400).to_json()!r}))")
+    killed(lan, f"driver.unplug({leaving.id!r})")
+    states = {each.id: each.state for each in lan.driver.list()}
+    assert states == {first.id: "plugging", changed.id: "updating", leaving.id: "unplugging"}
+    assert all("vifplug recover" in str(each.error) for each in lan.driver.reconcile())
+    assert vifplug(lan, "recover").code == 0
+    assert lan.links() == before and lan.driver.check() == []
+    assert [(each.id, each.vif.mtu) for each in lan.driver.list()] == [(changed.id, 1400)]
+    assert lan.driver.recover() == []
+
+
+def forget(host: PrivateHost) -> None:
+    """Lose the records, as with a state_path that was restored from an old backup."""
+    with sqlite3.connect(host.driver.show(KINDS[1].id) and next(host.config.parent.rglob("vifplug.db"))) as database:
+        database.execute("DELETE FROM vif")
+        database.execute("DELETE FROM claim")
+
+
+def test_gc_removes_what_no_record_owns_and_no_guest_has(lan: PrivateHost) -> None:
+    lan.driver.plug_many([(each, GUEST) for each in KINDS])
+    forget(lan)
+    lan.driver.plug(KINDS[1])
+    held = f"tap{KINDS[0].id[:11]}"
+    guest = opened(held)
+    found = lan.driver.gc()
+    os.close(guest)
+    assert {each.vif_id for each in found} == {each.id for each in KINDS} - {KINDS[1].id}
+    assert [(each.vif_id, type(each.error)) for each in found if each.error] == [(KINDS[0].id, errors.Held)]
+    assert {link for link in lan.links() if link.startswith(("tap", "macvtap"))} == {held, f"tap{KINDS[1].id[:11]}"}
+    assert {each.vif_id for each in lan.driver.gc(dry_run=True)} == {KINDS[0].id} and held in lan.links()
+    assert vifplug(lan, "gc").code == 0 and lan.driver.check() == []
+    assert held not in lan.links() and lan.driver.gc() == []
+    for table in ("QoS", "Queue"):
+        assert "vifplug" not in lan.ovs.ctl("--columns=external_ids", "list", table)

@@ -1,0 +1,144 @@
+"""What day two needs: bring back what is recorded, end what was cut off, remove what no record owns."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vifplug.driver.engine import Engine
+from vifplug.driver.job import Job
+from vifplug.driver.records import Records, StoredVif
+from vifplug.driver.removal import Removal
+from vifplug.errors import HostNotReady, NotPlugged, PartlyDone, StoreFailed, Unavailable, VifplugError
+from vifplug.model.vif import VIF, Instance
+from vifplug.plan.steps import Step
+from vifplug.store.store import Store
+
+if TYPE_CHECKING:
+    from vifplug.host.host import Host
+
+#: seconds between the two looks of `Recovery.collect`: a plug marks a device some milliseconds before it is recorded
+_APART = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a verb over many VIFs did with one of them."""
+
+    vif_id: str
+    #: the steps that were applied, or would be
+    steps: tuple[Step, ...] = ()
+    #: why the VIF is not as it should be; None if it is
+    error: VifplugError | None = None
+
+
+#: does something with VIFs together, whose locks are held: all or none
+_Work = Callable[[Sequence[str]], Iterator[Outcome]]
+
+
+class Recovery:
+    """Brings a host and its records together again. Thread-safe.
+
+    Args:
+        host: the host.
+        store: the records, undecoded.
+        records: the records.
+        timeout: how long to wait for the locks of VIFs, in seconds.
+    """
+
+    def __init__(self, host: Host, store: Store, records: Records, timeout: float) -> None:
+        self._host, self._store, self._records, self._timeout = host, store, records, timeout
+        self._engine, self._removal = Engine(host, store, "allow"), Removal(host, store)
+
+    def reconcile(self, vif_ids: Sequence[str], *, dry_run: bool) -> list[Outcome]:
+        """Bring VIFs back to what is recorded: together, and those that cannot come back apart from the others."""
+        return self._each(vif_ids, lambda some: self._restored(some, dry_run=dry_run))
+
+    def recover(self, plug: Callable[[VIF, Instance | None], Sequence[Step]]) -> list[Outcome]:
+        """End what was cut off: a first plug is taken back, an unplug finished, a change of a plugged VIF made.
+
+        Args:
+            plug: plugs a VIF, whose lock it takes, and returns the steps.
+        """
+        cut_off = [each for each in self._records.all() if each.row.state != "plugged" and not each.problem]
+        removed = [each.id for each in cut_off if each.state != "updating"]
+        outcomes = self._each(removed, self._removed)
+        for each in cut_off:
+            if each.state == "updating":
+                try:
+                    outcomes.append(Outcome(vif_id=each.id, steps=tuple(plug(each.vif, each.instance))))
+                except VifplugError as error:
+                    outcomes.append(Outcome(vif_id=each.id, error=error))
+        return outcomes
+
+    def collect(self, *, dry_run: bool) -> list[Outcome]:
+        """Remove what carries vifplug's mark and is of no recorded VIF, seen twice, unless a guest has it open."""
+        unowned = self._unowned()
+        if unowned:
+            time.sleep(_APART)
+            unowned &= self._unowned()
+        return self._each(sorted(unowned), lambda some: self._removed(some, dry_run=dry_run))
+
+    def _unowned(self) -> set[str]:
+        marked = self._host.owners()
+        return marked.difference(each.id for each in self._records.all())
+
+    def _restored(self, vif_ids: Sequence[str], *, dry_run: bool) -> Iterator[Outcome]:
+        jobs = [Job.recorded(self._finished(each), settles=True) for each in vif_ids]
+        self._engine.restore(jobs)
+        if not dry_run:
+            self._engine.apply(jobs)
+        return (Outcome(vif_id=job.vif.id, steps=job.plan.steps) for job in jobs)
+
+    def _removed(self, vif_ids: Sequence[str], *, dry_run: bool = False) -> Iterator[Outcome]:
+        stored = {each: self._records.get(each) for each in vif_ids}
+        failed: VifplugError | None = None
+        try:
+            removed = self._removal.remove(stored, force=False, dry_run=dry_run)
+        except PartlyDone as error:
+            failed, removed = error, error.unplugged
+        for each in vif_ids:
+            yield Outcome(vif_id=each, steps=tuple(removed.get(each, ())), error=None if each in removed else failed)
+
+    def _finished(self, vif_id: str) -> StoredVif:
+        stored = self._records.get(vif_id)
+        if stored is None:
+            raise NotPlugged(f"VIF {vif_id} is not plugged on this host", vif_id=vif_id)
+        if stored.validate().is_interrupted:
+            message = f"VIF {vif_id}: its last change was cut off ({stored.state}): run `vifplug recover`"
+            raise HostNotReady(message, vif_id=vif_id)
+        return stored
+
+    def _each(self, vif_ids: Sequence[str], work: _Work) -> list[Outcome]:
+        """Return what became of VIFs that are worked on together; after a failure, in ever smaller parts."""
+        if not vif_ids:
+            return []
+        try:
+            with self._store.lock(vif_ids, self._timeout):
+                return list(work(vif_ids))
+        except VifplugError as error:
+            parts = self._parts(vif_ids, error)
+            if not parts:
+                return [Outcome(vif_id=each, error=error) for each in vif_ids]
+        return [outcome for part in parts for outcome in self._each(part, work)]
+
+    def _parts(self, vif_ids: Sequence[str], error: VifplugError) -> list[Sequence[str]]:
+        """Return the parts in which VIFs may succeed that failed together; none if they cannot.
+
+        First those on Open vSwitch apart from the others; then halves, unless it is the server that does not answer.
+        """
+        if len(vif_ids) == 1 or type(error) is StoreFailed:
+            return []
+        switched = [each for each in vif_ids if self._switched(each)]
+        others = [each for each in vif_ids if each not in set(switched)]
+        if switched and others:
+            return [switched, others]
+        half = len(vif_ids) // 2
+        return [] if isinstance(error, Unavailable) else [vif_ids[:half], vif_ids[half:]]
+
+    def _switched(self, vif_id: str) -> bool:
+        """Whether a VIF is on Open vSwitch, or on another machine of which one transaction is all."""
+        stored = self._records.get(vif_id)
+        return stored is not None and not stored.problem and any(each.batched for each in stored.resources)
