@@ -75,13 +75,14 @@ class Recovery:
 
     def collect(self, *, dry_run: bool) -> list[Outcome]:
         """Remove what carries vifplug's mark and is of no recorded VIF, seen twice, unless a guest has it open."""
-        unowned = self._unowned()
+        unowned = self.unowned()
         if unowned:
             time.sleep(_APART)
-            unowned &= self._unowned()
+            unowned &= self.unowned()
         return self._each(sorted(unowned), lambda some: self._removed(some, dry_run=dry_run))
 
-    def _unowned(self) -> set[str]:
+    def unowned(self) -> set[str]:
+        """Return the ids of VIFs that have marks on the host and no record."""
         marked = self._host.owners()
         return marked.difference(each.id for each in self._records.all())
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from vifplug.driver.admission import CanPlug
     from vifplug.driver.adoption import Adopted
+    from vifplug.driver.status import Finding
     from vifplug.host.host import Host, Progress
     from vifplug.networks.pool import PoolDevice
     from vifplug.topology.view import HostView
@@ -498,6 +499,18 @@ class VIFDriver:
             reasons=tuple((vif, each) for vif, reasons, _ in answers for each in reasons),
             warnings=tuple((vif, each) for vif, _, warnings in answers for each in warnings),
         )
+
+    def status(self) -> Sequence[Finding]:
+        """Look at everything that the verbs rely on, and at what differs from the records: for monitoring.
+
+        Nothing is changed; the record and Open vSwitch are written to, so that it is known that they can be.
+        """
+        from vifplug.driver.status import Examination
+
+        reports = (*self._types.report(), *plugins.report_resources())
+        broken = [f"{each.origin.name}: {each.reason}" for each in reports if each.reason]
+        looks = Examination(self._host, self._store, self.check, self._recovery.unowned, broken)
+        return list(looks.findings(self._records.all))
 
     def topology(self) -> HostView:
         """Return the networks, bridges, devices, VIFs and guests of this host, for `vifplug.topology` to draw."""

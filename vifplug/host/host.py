@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from vifplug.errors import Absent, BrokenPlugin, HostNotReady, Missing, about
-from vifplug.host import names
+from vifplug.host import identity, names
 from vifplug.host.backend import Backend
 from vifplug.host.sriov import pools
 from vifplug.host.sriov.sysfs import Sysfs
@@ -244,6 +244,15 @@ class Host:
         with contextlib.suppress(Absent):  # a host without Open vSwitch has no ports on it
             found += self.ovs.find(owner)
         return found
+
+    @property
+    def boot(self) -> str:
+        """This boot of the kernel and this network namespace, in words."""
+        return f"{identity.boot()}, network namespace {identity.namespace()}"
+
+    def obstacle(self) -> str:
+        """Return why this process cannot change links or sysctls here, and what to do; empty if it can."""
+        return self.links.obstacle()
 
     def owners(self) -> set[str]:
         """Return the ids of all VIFs whose mark something on this host carries."""

@@ -187,6 +187,21 @@ class Store:
         finally:
             os.close(descriptor)
 
+    def examine(self) -> str:
+        """Look through the whole database and write to it, without a change; return how it is, in words.
+
+        Raises StoreFailed if it is damaged, or cannot be written.
+        """
+        with database.failures(self._path):
+            connection = self._connection()
+            [problem] = connection.execute("PRAGMA quick_check(1)").fetchone()
+            if problem != "ok":
+                raise sqlite3.DatabaseError(problem)
+            [version] = connection.execute("PRAGMA user_version").fetchone()
+            connection.execute(f"PRAGMA user_version = {version}")  # writes, and waits for the disk
+            state = os.statvfs(self._directory)
+        return f"{self._path}, schema {version}, {state.f_bavail * state.f_frsize >> 20} MB free"
+
     def close(self) -> None:
         """Close the connections of all threads, which must not be at work. Later use opens them again."""
         self._epoch += 1

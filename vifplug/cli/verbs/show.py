@@ -1,4 +1,4 @@
-"""The verbs that change nothing: xml, check, list, show, types, host-info."""
+"""The verbs that change nothing: xml, check, status, list, show, types, host-info."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from vifplug.cli.output import Answer, Lister, PrintsElement, Shown, ShowOne, data, file_argument, lines
 from vifplug.cli.verbs import placement
-from vifplug.errors import VifplugError
+from vifplug.errors import HostNotReady, VifplugError
 
 if TYPE_CHECKING:
     from vifplug.driver.records import StoredVif
@@ -73,6 +73,22 @@ class Check(Lister):
             except VifplugError as error:
                 self.exit_code = max(self.exit_code, self.app.complain(error))
         return found
+
+
+class Status(Lister):
+    """show whether all is well: the record, the kernel, Open vSwitch, what differs, what is marked and not recorded.
+
+    Exit code 1 if something is to be mended, 3 if a verb would fail.
+    """
+
+    columns = ("subject", "state", "detail")
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Answer:
+        with self.app.driver() as driver:
+            found = driver.status()
+        codes = {"ok": 0, "different": DIFFERENT, "not ready": HostNotReady.exit_code}
+        self.exit_code = max(codes[each.state] for each in found)
+        return self.columns, [(each.subject, each.state, each.detail) for each in found]
 
 
 class List(Lister):

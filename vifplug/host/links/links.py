@@ -7,7 +7,8 @@ import logging
 import time
 from collections.abc import Collection, Sequence
 
-from vifplug.host.links import sysctls
+from vifplug.errors import HostNotReady
+from vifplug.host.links import sysctls, tap
 from vifplug.host.links.devices import DeviceBackend, birth_group, is_free
 from vifplug.host.links.ports import BridgePortBackend
 from vifplug.host.links.shared import SharedLinkBackend
@@ -83,6 +84,21 @@ class Links:
         questions = filter(None, (_question(link, owner, below.get(link.link or 0)) for link in links))
         seen = self.devices.observe(list({each.identity: each for each in questions}.values()))
         return [each.resource for each in seen.values() if each.resource]
+
+    def obstacle(self) -> str:
+        """Return why this process cannot change links, sysctls or taps here, and what to do; empty if it can.
+
+        The kernel asks for CAP_NET_ADMIN before it looks at a request (net/core/rtnetlink.c, rtnetlink_rcv_msg): this
+        one changes nothing.
+        """
+        try:
+            with explaining("link lo", "change it"):
+                self._netlink.set([("lo", LinkChange())])
+            sysctls.examine()
+            tap.examine()
+        except HostNotReady as error:
+            return str(error)
+        return ""
 
     def owners(self) -> set[str]:
         """Return the ids of all VIFs whose mark a device has. Scans all links."""

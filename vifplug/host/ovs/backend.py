@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
-from vifplug.errors import HostNotReady, Missing, PartlyDone, StepFailed, VifplugError, fill
+from vifplug.errors import HostNotReady, Missing, PartlyDone, StepFailed, Unavailable, VifplugError, fill
 from vifplug.host.ovs import adopted, commands, decode, errors, operations, survey, takeover
 from vifplug.host.ovs.apply import apply, apply_steps, commit
 from vifplug.host.ovs.connection import OutcomeUnknown
@@ -15,7 +15,7 @@ from vifplug.host.ovs.operations import DATABASE, OWNER, ROLE, has_pair, is_name
 from vifplug.host.ovs.pool import Pool
 from vifplug.host.ovs.settings import OvsSettings
 from vifplug.host.ovs.transaction import Command
-from vifplug.host.ovs.vswitchd import is_running
+from vifplug.host.ovs.vswitchd import applied, is_running
 from vifplug.plan.facts import BridgeFacts
 from vifplug.plan.registry import AdoptedPort, Identity, OvsBridge, OvsIfaceId, OvsPort, OvsQdisc, OvsSwitch, Resource
 from vifplug.plan.steps import Observed, Step
@@ -141,6 +141,24 @@ class OvsBackend:
             return {"reachable": False, "reason": str(error)}
         offers = {name: sorted(found[column]) for column, name in _OFFERS.items()}
         return {"reachable": True, "vswitchd": running, "version": found["ovs_version"]} | offers
+
+    def examine(self) -> str:
+        """Have ovs-vswitchd apply a configuration in which nothing is new; return what it is, in words.
+
+        Raises:
+            HostNotReady: the database or ovs-vswitchd does not answer.
+        """
+        until = self._pool.deadline()
+        columns = ["_uuid", "ovs_version", "db_version", "next_cfg"]
+        asked = [operations.mutate(DATABASE, [], ["next_cfg", "+=", 1]), select(DATABASE, [], columns)]
+        try:
+            [found] = self._pool.transact(asked, until)[1].rows
+        except OutcomeUnknown as unknown:
+            raise self._pool.unanswered(unknown) from unknown
+        if reason := applied(self._pool, found["next_cfg"], until):
+            raise Unavailable(f"Open vSwitch has a new configuration, and {reason}: start or restart ovs-vswitchd")
+        known = {"version": found["ovs_version"], "schema": found["db_version"], "database": found["_uuid"]}
+        return ", ".join(f"{name} {value}" for name, value in known.items() if value)
 
     # -- what other programs made -----------------------------------------------------------------------------------
 

@@ -337,7 +337,7 @@ _strings = map_of(string, string)
 #: Every column that vifplug reads. A name means the same in each table that has it.
 _COLUMNS: dict[str, Decode] = {
     **dict.fromkeys(("name", "type", "datapath_type"), string),
-    **dict.fromkeys(("vlan_mode", "error", "ovs_version", "link_state"), optional(string)),
+    **dict.fromkeys(("vlan_mode", "error", "ovs_version", "db_version", "link_state"), optional(string)),
     **dict.fromkeys(("tag", "ofport", "ofport_request", "mtu_request"), optional(integer)),
     **dict.fromkeys(("ingress_policing_rate", "ingress_policing_burst", "next_cfg", "cur_cfg"), integer),
     **dict.fromkeys(("external_ids", "other_config", "options"), _strings),
