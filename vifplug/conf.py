@@ -163,6 +163,15 @@ OPTIONS: tuple[cfg.Opt, ...] = (
         help="Time to wait for another thread or process that works on the same VIF, in seconds. 0: do not wait.",
     ),
     cfg.StrOpt(
+        "recover",
+        default="auto",
+        choices=[
+            ("auto", "before the first change in a process: after a reboot, VIFs come back as well"),
+            ("manual", "only by the verbs recover and reconcile"),
+        ],
+        help="When a change that a killed process began is finished or taken back.",
+    ),
+    cfg.StrOpt(
         "duplicate_mac",
         default="warn",
         choices=[
@@ -265,6 +274,8 @@ class Config:
     #: seconds
     lock_timeout: float
     duplicate_mac: str
+    #: ``auto`` or ``manual``
+    recover: str
     ovs: OvsSettings
     integration_bridge: str
     #: what every VIF type gets
@@ -339,6 +350,7 @@ def settings(conf: cfg.ConfigOpts, types: Iterable[Kind] = ()) -> Config:
         allow_host_devices=own["allow_host_devices"],
         lock_timeout=own["lock_timeout"],
         duplicate_mac=own["duplicate_mac"],
+        recover=own["recover"],
         ovs=_record(OvsSettings, every),
         integration_bridge=ovs["integration_bridge"],
         common=_record(TypeSettings, every),

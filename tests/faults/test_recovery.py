@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from tests.support.command import Answer
 from tests.support.guest import opened
 from tests.support.patience import becomes
 from vifplug import VIF, Instance, errors
+from vifplug.testing import netns
 from vifplug.testing.host import PrivateHost
 
 GUEST = Instance(uuid="11111111-2222-4333-8444-555555555555", name="web")
@@ -130,7 +132,9 @@ def apply(self, steps, done, progress=None):
     whole(self, steps[:1], done, progress)
     os.kill(os.getpid(), signal.SIGKILL)
 Host.apply = apply
-with VIFDriver(conf.load([sys.argv[1]])) as driver:
+options = conf.load([sys.argv[1]])
+options.set_override("recover", "manual", group="vifplug")
+with VIFDriver(options) as driver:
     eval(sys.argv[2], {"driver": driver, "VIF": VIF})
 """
 
@@ -158,11 +162,53 @@ def test_recover_ends_what_was_cut_off(lan: PrivateHost) -> None:
     assert lan.driver.recover() == []
 
 
+def test_the_first_change_ends_what_was_cut_off(lan: PrivateHost) -> None:
+    killed(lan, f"driver.plug(VIF.from_json({KINDS[0].to_json()!r}))")
+    with lan.new_driver() as driver:
+        driver.plug(KINDS[1])
+        assert [each.id for each in driver.list()] == [KINDS[1].id] and driver.check() == []
+
+
+def database(host: PrivateHost) -> sqlite3.Connection:
+    return sqlite3.connect(next(host.config.parent.rglob("vifplug.db")))
+
+
+def test_the_first_change_after_a_reboot_brings_all_back(lan: PrivateHost) -> None:
+    """And what a NIC was like before the reboot is not put back: the kernel has set it anew since."""
+    alone = vif(7, type="direct", source={"dev": "up1", "mode": "passthrough"}, virtualport=None, tap_owner="vifplug")
+    lan.driver.plug_many([(each, GUEST) for each in (*KINDS, alone)])
+    before = set(lan.links())
+    rebooted(lan)
+    with database(lan) as records:
+        records.execute("UPDATE meta SET value = 'another' WHERE name = 'boot'")
+    born = mac(lan, "up1")
+    with lan.new_driver() as driver:
+        driver.unplug("0000000a-6a1b-4c2d-9e3f-7a8b9c0d1e2f")
+        assert becomes(lambda: lan.links() == before) and driver.check() == []
+        driver.unplug(alone.id)
+    assert mac(lan, "up1") == born
+
+
+def mac(host: PrivateHost, device: str) -> str:
+    found: str = json.loads(host.ip("-j", "link", "show", device))[0]["address"]
+    return found
+
+
+def test_nothing_is_touched_in_another_namespace(lan: PrivateHost) -> None:
+    lan.driver.plug(KINDS[4])
+    with netns.named() as [name], netns.inside(name), lan.new_driver() as driver:
+        for verb in (driver.reconcile, driver.recover, driver.gc):
+            with pytest.raises(errors.HostNotReady, match="the records are of network namespace"):
+                verb()
+        assert len(socket.if_nameindex()) == 1, "the loopback alone"
+    assert lan.driver.check() == []
+
+
 def forget(host: PrivateHost) -> None:
     """Lose the records, as with a state_path that was restored from an old backup."""
-    with sqlite3.connect(host.driver.show(KINDS[1].id) and next(host.config.parent.rglob("vifplug.db"))) as database:
-        database.execute("DELETE FROM vif")
-        database.execute("DELETE FROM claim")
+    with database(host) as records:
+        records.execute("DELETE FROM vif")
+        records.execute("DELETE FROM claim")
 
 
 def test_gc_removes_what_no_record_owns_and_no_guest_has(lan: PrivateHost) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,14 +13,19 @@ from vifplug.driver.engine import Engine
 from vifplug.driver.job import Job
 from vifplug.driver.records import Records, StoredVif
 from vifplug.driver.removal import Removal
-from vifplug.errors import HostNotReady, NotPlugged, PartlyDone, StoreFailed, Unavailable, VifplugError
+from vifplug.errors import Busy, HostNotReady, NotPlugged, PartlyDone, StoreFailed, Unavailable, VifplugError
 from vifplug.model.vif import VIF, Instance
+from vifplug.plan import registry
 from vifplug.plan.steps import Step
 from vifplug.store.store import Store
 
 if TYPE_CHECKING:
     from vifplug.host.host import Host
 
+_log = logging.getLogger(__name__)
+
+#: the names in the store's meta of `vifplug.host.host.Host.place`
+_BOOT, _NAMESPACE = "boot", "namespace"
 #: seconds between the two looks of `Recovery.collect`: a plug marks a device some milliseconds before it is recorded
 _APART = 1.0
 
@@ -34,6 +41,7 @@ class Outcome:
     error: VifplugError | None = None
 
 
+_Prepare = Callable[[Sequence[tuple[VIF, Instance | None]]], Sequence[Job]]
 #: does something with VIFs together, whose locks are held: all or none
 _Work = Callable[[Sequence[str]], Iterator[Outcome]]
 
@@ -45,33 +53,60 @@ class Recovery:
         host: the host.
         store: the records, undecoded.
         records: the records.
+        prepare: returns the jobs of plugging VIFs, with their steps planned.
         timeout: how long to wait for the locks of VIFs, in seconds.
     """
 
-    def __init__(self, host: Host, store: Store, records: Records, timeout: float) -> None:
-        self._host, self._store, self._records, self._timeout = host, store, records, timeout
+    def __init__(self, host: Host, store: Store, records: Records, prepare: _Prepare, timeout: float) -> None:
+        self._host, self._store, self._records, self._prepare = host, store, records, prepare
+        self._timeout = timeout
         self._engine, self._removal = Engine(host, store, "allow"), Removal(host, store)
 
-    def reconcile(self, vif_ids: Sequence[str], *, dry_run: bool) -> list[Outcome]:
+    def begin(self, *, automatic: bool) -> None:
+        """Do what has to precede the first change in a process: see what became of the host since the last change.
+
+        After a reboot, the originals of devices are void: the kernel has set all of them anew. Nothing is touched in
+        another network namespace than the records are of.
+
+        Args:
+            automatic: end what was cut off, and after a reboot bring back what is recorded.
+        """
+        had, now = self._store.meta(), self._host.place()
+        if elsewhere := _elsewhere(had, now):
+            _log.warning("%s", elsewhere)
+            return
+        rebooted = had.get(_BOOT, now[_BOOT]) != now[_BOOT]
+        if rebooted:
+            self._void_originals()
+        if automatic:
+            outcomes = self.recover(timeout=0)
+            if rebooted:
+                outcomes += self.reconcile([each.id for each in self._records.all() if each.row.state == "plugged"])
+            for each in outcomes:
+                if each.error and not isinstance(each.error, Busy):
+                    _log.warning("VIF %s could not be recovered: %s", each.vif_id, each.error)
+        if had != had | now:
+            self._store.set_meta(now)
+
+    def check_place(self) -> None:
+        """Raise HostNotReady in another network namespace than the records are of."""
+        if elsewhere := _elsewhere(self._store.meta(), self._host.place()):
+            raise HostNotReady(elsewhere)
+
+    def reconcile(self, vif_ids: Sequence[str], *, dry_run: bool = False) -> list[Outcome]:
         """Bring VIFs back to what is recorded: together, and those that cannot come back apart from the others."""
         return self._each(vif_ids, lambda some: self._restored(some, dry_run=dry_run))
 
-    def recover(self, plug: Callable[[VIF, Instance | None], Sequence[Step]]) -> list[Outcome]:
+    def recover(self, *, timeout: float | None = None) -> list[Outcome]:
         """End what was cut off: a first plug is taken back, an unplug finished, a change of a plugged VIF made.
 
         Args:
-            plug: plugs a VIF, whose lock it takes, and returns the steps.
+            timeout: how long to wait for the locks of the VIFs, in seconds; None: as long as of other verbs.
         """
-        cut_off = [each for each in self._records.all() if each.row.state != "plugged" and not each.problem]
-        removed = [each.id for each in cut_off if each.state != "updating"]
-        outcomes = self._each(removed, self._removed)
-        for each in cut_off:
-            if each.state == "updating":
-                try:
-                    outcomes.append(Outcome(vif_id=each.id, steps=tuple(plug(each.vif, each.instance))))
-                except VifplugError as error:
-                    outcomes.append(Outcome(vif_id=each.id, error=error))
-        return outcomes
+        stored = filter(None, map(self._records.get, self._store.begun()))
+        cut_off = {each.id: each.row.state for each in stored if not each.problem}
+        removed = self._each([each for each in cut_off if cut_off[each] != "updating"], self._removed, timeout)
+        return removed + self._each([each for each in cut_off if cut_off[each] == "updating"], self._plugged, timeout)
 
     def collect(self, *, dry_run: bool) -> list[Outcome]:
         """Remove what carries vifplug's mark and is of no recorded VIF, seen twice, unless a guest has it open."""
@@ -93,6 +128,22 @@ class Recovery:
             self._engine.apply(jobs)
         return (Outcome(vif_id=job.vif.id, steps=job.plan.steps) for job in jobs)
 
+    def _plugged(self, vif_ids: Sequence[str]) -> Iterator[Outcome]:
+        stored = [each.validate() for each in map(self._records.get, vif_ids) if each]
+        jobs = self._prepare([(each.vif, each.instance) for each in stored])
+        self._engine.apply(jobs)
+        return (Outcome(vif_id=job.vif.id, steps=job.plan.steps) for job in jobs)
+
+    def _void_originals(self) -> None:
+        """Forget what devices were like before a reboot; what Open vSwitch keeps in its database is as it was."""
+        for stored in self._records.all():
+            if stored.row.originals != "[]" and not stored.problem:
+                kept = [each for each in stored.originals.values() if each.batched]
+                if len(kept) < len(stored.originals):
+                    gone = ", ".join(str(each) for each in stored.originals.values() if not each.batched)
+                    _log.info("VIF %s: after a reboot, unplug leaves %s as it finds it", stored.id, gone)
+                    self._store.put([dataclasses.replace(stored.row, originals=registry.to_json(kept))])
+
     def _removed(self, vif_ids: Sequence[str], *, dry_run: bool = False) -> Iterator[Outcome]:
         stored = {each: self._records.get(each) for each in vif_ids}
         failed: VifplugError | None = None
@@ -112,18 +163,18 @@ class Recovery:
             raise HostNotReady(message, vif_id=vif_id)
         return stored
 
-    def _each(self, vif_ids: Sequence[str], work: _Work) -> list[Outcome]:
+    def _each(self, vif_ids: Sequence[str], work: _Work, timeout: float | None = None) -> list[Outcome]:
         """Return what became of VIFs that are worked on together; after a failure, in ever smaller parts."""
         if not vif_ids:
             return []
         try:
-            with self._store.lock(vif_ids, self._timeout):
+            with self._store.lock(vif_ids, self._timeout if timeout is None else timeout):
                 return list(work(vif_ids))
         except VifplugError as error:
             parts = self._parts(vif_ids, error)
             if not parts:
                 return [Outcome(vif_id=each, error=error) for each in vif_ids]
-        return [outcome for part in parts for outcome in self._each(part, work)]
+        return [outcome for part in parts for outcome in self._each(part, work, timeout)]
 
     def _parts(self, vif_ids: Sequence[str], error: VifplugError) -> list[Sequence[str]]:
         """Return the parts in which VIFs may succeed that failed together; none if they cannot.
@@ -143,3 +194,16 @@ class Recovery:
         """Whether a VIF is on Open vSwitch, or on another machine of which one transaction is all."""
         stored = self._records.get(vif_id)
         return stored is not None and not stored.problem and any(each.batched for each in stored.resources)
+
+
+def _elsewhere(had: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """Return why the records are not of this network namespace, and what to do; empty if they are, or may be.
+
+    Inodes of namespaces are comparable within a boot alone.
+    """
+    if had.get(_BOOT) != now[_BOOT] or had[_NAMESPACE] == now[_NAMESPACE]:
+        return ""
+    return (
+        f"the records are of network namespace {had[_NAMESPACE]}, and this process is in {now[_NAMESPACE]}: run it "
+        "there, or set [vifplug] state_path to a directory for this namespace"
+    )

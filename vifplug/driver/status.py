@@ -81,7 +81,7 @@ class Examination:
             yield Finding("changes", "different", f"{words}: running, or cut off: run `vifplug recover` if none runs")
 
     def _host_findings(self) -> Iterator[Finding]:
-        yield Finding("boot", "ok", self._host.boot)
+        yield Finding("boot", "ok", ", ".join(f"{name} {value}" for name, value in self._host.place().items()))
         obstacle = self._host.obstacle()
         yield Finding("kernel", "not ready" if obstacle else "ok", obstacle or "links and sysctls can be changed")
 

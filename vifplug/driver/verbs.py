@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -127,13 +128,17 @@ class VIFDriver:
         self._records = Records(self._store, kinds)
         self._engine = Engine(self._host, self._store, self._settings.duplicate_mac)
         self._removal = Removal(self._host, self._store)
-        self._recovery = Recovery(self._host, self._store, self._records, self._settings.lock_timeout)
         self._comparison = Comparison(self._host, self._store, reports_macs=self._engine.reports_macs)
         self.networks: NetworkDefinitions = (
             NetworkDirectory(self._settings.networks_dir) if networks is None else StaticNetworks(networks)
         )
         self._resolver = Resolver(self.networks, self._host, self._settings.integration_bridge)
         self._jobs = JobFactory(self._types, self._settings, self._host, self._resolver, self._records)
+        self._recovery = Recovery(
+            self._host, self._store, self._records, self._prepared_again, self._settings.lock_timeout
+        )
+        self._beginning = threading.Lock()
+        self._begun = False
 
     def __enter__(self) -> VIFDriver:
         return self
@@ -192,7 +197,7 @@ class VIFDriver:
         pairs = tuple(pairs)
         with _about([vif for vif, _ in pairs]) as ids:
             requests = [self._jobs.request(vif, instance, take_over=take_over, hook=hook) for vif, instance in pairs]
-            with self._store.lock(ids, self._settings.lock_timeout):
+            with self._locked(ids):
                 jobs = self._prepared(requests)
                 self._engine.apply(jobs, progress)
         return [_plugged(job) for job in jobs]
@@ -214,7 +219,7 @@ class VIFDriver:
         """
         with _about([vif]) as ids:
             request = self._jobs.request(vif, instance, take_over=take_over)
-            with self._store.lock(ids, self._settings.lock_timeout):
+            with self._locked(ids):
                 self._recorded(vif.id)
                 [job] = self._prepared([request], refresh=True)
                 self._engine.apply([job])
@@ -229,7 +234,7 @@ class VIFDriver:
             UnknownNetwork: this host does not define the network. See also `update`.
         """
         definitions.get(self.networks, name)
-        with _about(list(self._plugged_into(name))) as ids, self._store.lock(ids, self._settings.lock_timeout):
+        with _about(list(self._plugged_into(name))) as ids, self._locked(ids):
             requests = [self._jobs.request(vif) for vif in self._plugged_into(name) if vif.id in ids]
             jobs = self._prepared(requests, refresh=True)
             self._engine.apply(jobs)
@@ -276,7 +281,7 @@ class VIFDriver:
                 self._jobs.request(vif, instance)
             defined = {each.name for each in self.networks.all() if each.network} if requested else set()
             known = {vif_id: vif for vif_id, vif in requested.items() if vif.source.network in defined}
-            with self._store.lock(ids, self._settings.lock_timeout):
+            with self._locked(ids):
                 requests = [
                     Request(known.get(vif.id, vif), instance, self._jobs.former(vif), take_over=take_over)
                     for vif, instance in found
@@ -300,7 +305,7 @@ class VIFDriver:
             DamagedRecord: its record cannot be read.
         """
         vif_id = self._id(vif_id)
-        with about(vif_id=vif_id, vif_ids=[vif_id]), self._store.lock([vif_id], self._settings.lock_timeout):
+        with about(vif_id=vif_id, vif_ids=[vif_id]), self._locked([vif_id]):
             stored = self._recorded(vif_id).validate()
             Request(stored.vif, instance, stored).check_guest()
             job = Job.recorded(stored, settles=True)
@@ -346,7 +351,7 @@ class VIFDriver:
                 ``unplugged`` has the others.
         """
         ids = [self._id(each) for each in vif_ids]
-        with _about_ids(ids), self._store.lock(ids, self._settings.lock_timeout):
+        with _about_ids(ids), self._locked(ids):
             removed = self._removal.remove({each: self._records.get(each) for each in dict.fromkeys(ids)}, force=force)
         taken = {each: tuple(steps) for each, steps in removed.items()}
         return [taken.pop(each, ()) for each in ids]
@@ -364,6 +369,8 @@ class VIFDriver:
         Returns:
             What became of each VIF, or would.
         """
+        self._begin(automatic=False)
+        self._recovery.check_place()
         ids = [each.id for each in self._records.all()] if vif_ids is None else map(self._id, vif_ids)
         return self._recovery.reconcile(list(dict.fromkeys(ids)), dry_run=dry_run)
 
@@ -376,7 +383,9 @@ class VIFDriver:
         Returns:
             What became of each of these VIFs.
         """
-        return self._recovery.recover(lambda vif, instance: self.plug(vif, instance).steps)
+        self._begin(automatic=False)
+        self._recovery.check_place()
+        return self._recovery.recover()
 
     def gc(self, *, dry_run: bool = False) -> Sequence[Outcome]:
         """Remove what carries vifplug's mark and belongs to no recorded VIF; what a guest has open stays.
@@ -387,6 +396,8 @@ class VIFDriver:
         Returns:
             What became of each VIF of which something was found.
         """
+        self._begin(automatic=False)
+        self._recovery.check_place()
         return self._recovery.collect(dry_run=dry_run)
 
     # -- verbs that only read ---------------------------------------------------------------------------------
@@ -522,6 +533,20 @@ class VIFDriver:
         return host_view.host(self._host.name, defined, self._host.bridges(), pools, self.list())
 
     # -- documents and records --------------------------------------------------------------------------------
+
+    def _begin(self, *, automatic: bool) -> None:
+        """Before the first change of this driver, see what became of the host since the last: `Recovery.begin`."""
+        with self._beginning:  # other threads wait
+            if not self._begun:
+                self._recovery.begin(automatic=automatic)
+                self._begun = True
+
+    def _locked(self, vif_ids: Iterable[str]) -> contextlib.AbstractContextManager[None]:
+        self._begin(automatic=self._settings.recover == "auto")
+        return self._store.lock(vif_ids, self._settings.lock_timeout)
+
+    def _prepared_again(self, pairs: Iterable[tuple[VIF, Instance | None]]) -> Sequence[Job]:
+        return self._prepared([self._jobs.request(vif, instance) for vif, instance in pairs])
 
     def _prepared(self, requests: Iterable[Request], *, refresh: bool = False) -> Sequence[Job]:
         """Return the jobs of a batch with their steps planned. The devices that they chose from pools are claimed."""

@@ -245,10 +245,9 @@ class Host:
             found += self.ovs.find(owner)
         return found
 
-    @property
-    def boot(self) -> str:
-        """This boot of the kernel and this network namespace, in words."""
-        return f"{identity.boot()}, network namespace {identity.namespace()}"
+    def place(self) -> dict[str, str]:
+        """Return the boot of the kernel and the network namespace that this process is in: see `identity`."""
+        return {"boot": identity.boot(), "namespace": str(identity.namespace())}
 
     def obstacle(self) -> str:
         """Return why this process cannot change links or sysctls here, and what to do; empty if it can."""

@@ -103,8 +103,13 @@ def _rowids(database: sqlite3.Connection) -> None:
     database.execute("DROP TABLE old_vif")
 
 
+def _meta(database: sqlite3.Connection) -> None:
+    """Let the records say of which boot of the kernel, and of which network namespace, they are."""
+    database.execute("CREATE TABLE meta (name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL)")
+
+
 #: ``MIGRATIONS[n]`` migrates schema n (PRAGMA user_version) to n + 1. A released migration is never changed.
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first_schema, _shares, _rowids)
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first_schema, _shares, _rowids, _meta)
 
 
 class DatabaseConnection(sqlite3.Connection):

@@ -15,7 +15,7 @@ import os
 import sqlite3
 import threading
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -186,6 +186,22 @@ class Store:
                 yield
         finally:
             os.close(descriptor)
+
+    def meta(self) -> dict[str, str]:
+        """Return what is recorded of the records as a whole: see `vifplug.driver.recovery`."""
+        with database.failures(self._path):
+            return dict(self._connection().execute("SELECT name, value FROM meta").fetchall())
+
+    def set_meta(self, values: Mapping[str, str]) -> None:
+        """Record something of the records as a whole; what is not named stays."""
+        with self.transaction() as transaction, database.failures(self._path):
+            transaction.connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items())
+
+    def begun(self) -> list[str]:
+        """Return the ids of the VIFs whose last change is not finished."""
+        with database.failures(self._path):
+            rows = self._connection().execute("SELECT vif_id FROM vif WHERE state != 'plugged' ORDER BY vif_id")
+            return [vif_id for (vif_id,) in rows]
 
     def examine(self) -> str:
         """Look through the whole database and write to it, without a change; return how it is, in words.
