@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vifplug import errors as errors
+    from vifplug.driver.report import traced as traced
     from vifplug.driver.standalone import interface_xml as interface_xml
     from vifplug.driver.verbs import VIFDriver as VIFDriver
     from vifplug.model.network import Network as Network
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from vifplug.model.vif import Instance as Instance
     from vifplug.networks.resolve import resolve as resolve
 
-__all__ = ["VIF", "Instance", "Network", "VIFDriver", "errors", "interface_xml", "resolve"]
+__all__ = ["VIF", "Instance", "Network", "VIFDriver", "errors", "interface_xml", "resolve", "traced"]
 
 _HOMES = {
     "VIF": "vifplug.model.vif",
@@ -32,6 +33,7 @@ _HOMES = {
     "VIFDriver": "vifplug.driver.verbs",
     "interface_xml": "vifplug.driver.standalone",
     "resolve": "vifplug.networks.resolve",
+    "traced": "vifplug.driver.report",
 }
 
 

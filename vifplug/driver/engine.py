@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from vifplug.driver import macs
 from vifplug.driver.application import Application
 from vifplug.driver.job import Job, check_distinct
+from vifplug.driver.report import ends
 from vifplug.errors import Conflict, Held, HostNotReady, PartlyDone, PluginFailed, StepFailed, VifplugError, about, fill
 from vifplug.plan import steps
 from vifplug.plan.defaults import with_defaults
@@ -71,6 +72,7 @@ class Engine:
         whole = Preconditions.of_all(needs)
         leaving = lasting(itertools.chain.from_iterable(map(Job.dropped, jobs)))
         observed = self._host.observe([*whole.desired, *leaving, *whole.required])
+        ends("observe")
         moved = [(job, other) for job in jobs if (other := job.on_parent_bridge(observed))]
         for job, other in moved:
             job.actual, job.interface_xml, job.desired = other.actual, other.interface_xml, other.desired
@@ -102,6 +104,7 @@ class Engine:
         for job, needs in zip(jobs, look.needs, strict=True):
             with about(vif_id=job.vif.id):
                 self._plan(job, needs, look.of(job, needs), twins.get(job.vif.id, ()))
+        ends("plan")
 
     def _plan(self, job: Job, needs: Preconditions, observed: Observation, warnings: Iterable[str]) -> None:
         former, recorded = (job.former.resources, job.former.originals) if job.former else ((), {})
@@ -170,14 +173,18 @@ class Engine:
         except BaseException:
             self.give_back(jobs)
             raise
+        ends("record")
         if not planned:
             return
         done: list[Step] = []
         try:
             self._host.apply(releases, done)
             self._application.take([*removals, *additions], done, progress)
+            ends("apply")
             self._store.put([job.record("plugged", record) for job, record in zip(pending, begun, strict=True)])
+            ends("record")
         except BaseException as error:
+            ends("apply")
             self._undo(pending, [*releases, *removals, *additions], done, error)
             raise
 

@@ -81,7 +81,7 @@ class Recovery:
         if automatic:
             outcomes = self.recover(timeout=0)
             if rebooted:
-                outcomes += self.reconcile([each.id for each in self._records.all() if each.row.state == "plugged"])
+                outcomes += self.reconcile()
             for each in outcomes:
                 if each.error and not isinstance(each.error, Busy):
                     _log.warning("VIF %s could not be recovered: %s", each.vif_id, each.error)
@@ -93,8 +93,15 @@ class Recovery:
         if elsewhere := _elsewhere(self._store.meta(), self._host.place()):
             raise HostNotReady(elsewhere)
 
-    def reconcile(self, vif_ids: Sequence[str], *, dry_run: bool = False) -> list[Outcome]:
-        """Bring VIFs back to what is recorded: together, and those that cannot come back apart from the others."""
+    def reconcile(self, vif_ids: Sequence[str] | None = None, *, dry_run: bool = False) -> list[Outcome]:
+        """Bring VIFs back to what is recorded: together, and those that cannot come back apart from the others.
+
+        Args:
+            vif_ids: the ids of the VIFs; None: all whose last change is finished.
+            dry_run: change nothing.
+        """
+        if vif_ids is None:
+            vif_ids = [each.id for each in self._records.all() if each.row.state == "plugged"]
         return self._each(vif_ids, lambda some: self._restored(some, dry_run=dry_run))
 
     def recover(self, *, timeout: float | None = None) -> list[Outcome]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from vifplug.driver.application import Application
 from vifplug.driver.records import StoredVif
+from vifplug.driver.report import ends
 from vifplug.errors import DamagedRecord, Missing, PartlyDone, VifplugError, fill
 from vifplug.plan import steps
 from vifplug.plan.registry import Device, Identity, Ownership, Resource
@@ -47,6 +48,7 @@ class Removal:
             Held: a guest has a device of one of them open, and ``force`` is False. Nothing was removed.
             PartlyDone: something is left.
         """
+        ends("lock")
         recorded = {vif_id: _recorded(each, force=force) for vif_id, each in stored.items()}
         desired = {
             vif_id: list(filter(steps.may_change, has[0])) if has else lasting(self._host.find(vif_id))
@@ -59,15 +61,20 @@ class Removal:
                 observed |= self._host.observe(own)
             if not force:
                 steps.refuse_held(own, observed, vif_id)
+        ends("observe")
         taken = self._removals(stored, recorded, desired, observed)
+        ends("plan")
         if dry_run:
             return taken
         known = [each.row for vif_id, each in stored.items() if each and recorded[vif_id] and taken[vif_id]]
         if known:
             self._store.put([dataclasses.replace(row, state="unplugging") for row in known])
+        ends("record")
         failed = self._take_all(taken)
+        ends("apply")
         if removed := [vif_id for vif_id in (failed.unplugged if failed else taken) if stored[vif_id]]:
             self._store.delete(removed)
+        ends("record")
         if failed:
             raise failed
         return taken

@@ -6,8 +6,8 @@ import contextlib
 import dataclasses
 import logging
 import threading
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from vifplug.driver.job import Job
 from vifplug.driver.records import HOOK, Records, StoredVif, guest_of
 from vifplug.driver.recovery import Outcome, Recovery
 from vifplug.driver.removal import Removal
+from vifplug.driver.report import Observer, Report, ends, reported
 from vifplug.driver.requests import JobFactory, Request
 from vifplug.driver.resolver import Resolver
 from vifplug.errors import InvalidRequest, NotPlugged, about
@@ -62,6 +63,8 @@ class Plugged:
     steps: tuple[Step, ...] = ()
     #: sentences about what was plugged, or would be, and will not work well or is risky
     warnings: tuple[str, ...] = ()
+    #: milliseconds by stage of the verb, for all VIFs of a batch together; empty for a plan
+    stages: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def changed(self) -> bool:
@@ -137,6 +140,8 @@ class VIFDriver:
         self._recovery = Recovery(
             self._host, self._store, self._records, self._prepared_again, self._settings.lock_timeout
         )
+        #: each gets a `Report` when a verb has ended
+        self.observers: list[Observer] = []
         self._beginning = threading.Lock()
         self._begun = False
 
@@ -195,12 +200,14 @@ class VIFDriver:
             The outcome for each VIF, in the given order.
         """
         pairs = tuple(pairs)
-        with _about([vif for vif, _ in pairs]) as ids:
+        ids = _ids(vif for vif, _ in pairs)
+        with self._reported("plug", ids) as report:
             requests = [self._jobs.request(vif, instance, take_over=take_over, hook=hook) for vif, instance in pairs]
             with self._locked(ids):
                 jobs = self._prepared(requests)
                 self._engine.apply(jobs, progress)
-        return [_plugged(job) for job in jobs]
+            _tell(report, jobs)
+        return [_plugged(job, report) for job in jobs]
 
     def update(self, vif: VIF, instance: Instance | None = None, *, take_over: bool = False) -> Plugged:
         """Change a plugged VIF to what its document and its network say now, in place if possible.
@@ -217,13 +224,15 @@ class VIFDriver:
             Held: a device would have to be recreated while a guest uses it.
             DamagedRecord: the record of the VIF cannot be read.
         """
-        with _about([vif]) as ids:
+        ids = _ids([vif])
+        with self._reported("update", ids) as report:
             request = self._jobs.request(vif, instance, take_over=take_over)
             with self._locked(ids):
                 self._recorded(vif.id)
                 [job] = self._prepared([request], refresh=True)
                 self._engine.apply([job])
-        return _plugged(job)
+            _tell(report, [job])
+        return _plugged(job, report)
 
     def update_network(self, name: str) -> Sequence[Plugged]:
         """Change all VIFs of a network to what the network says now: all of them or none.
@@ -234,11 +243,13 @@ class VIFDriver:
             UnknownNetwork: this host does not define the network. See also `update`.
         """
         definitions.get(self.networks, name)
-        with _about(list(self._plugged_into(name))) as ids, self._locked(ids):
+        ids = _ids(self._plugged_into(name))
+        with self._reported("update network of", ids) as report, self._locked(ids):
             requests = [self._jobs.request(vif) for vif in self._plugged_into(name) if vif.id in ids]
             jobs = self._prepared(requests, refresh=True)
             self._engine.apply(jobs)
-        return [_plugged(job) for job in jobs]
+            _tell(report, jobs)
+        return [_plugged(job, report) for job in jobs]
 
     def _plugged_into(self, name: str) -> Iterator[VIF]:
         """Yield the VIFs of a network that are plugged, without those of an unfinished plug or unplug."""
@@ -275,7 +286,8 @@ class VIFDriver:
         from vifplug.driver import adoption
 
         pairs = tuple(pairs)
-        with _about([vif for vif, _ in pairs]) as ids:
+        ids = _ids(vif for vif, _ in pairs)
+        with self._reported("adopt", ids):
             found = [(adoption.in_place(vif, self._host), instance) for vif, instance in pairs]
             for vif, instance in found:
                 self._jobs.request(vif, instance)
@@ -305,12 +317,13 @@ class VIFDriver:
             DamagedRecord: its record cannot be read.
         """
         vif_id = self._id(vif_id)
-        with about(vif_id=vif_id, vif_ids=[vif_id]), self._locked([vif_id]):
+        with self._reported("settle", [vif_id]) as report, self._locked([vif_id]):
             stored = self._recorded(vif_id).validate()
             Request(stored.vif, instance, stored).check_guest()
             job = Job.recorded(stored, settles=True)
             self._prepare([job])
             self._engine.apply([job])
+            _tell(report, [job])
         return job.plan.steps
 
     def unplug(self, vif_id: str, *, force: bool = False) -> tuple[Step, ...]:
@@ -351,8 +364,9 @@ class VIFDriver:
                 ``unplugged`` has the others.
         """
         ids = [self._id(each) for each in vif_ids]
-        with _about_ids(ids), self._locked(ids):
+        with self._reported("unplug", ids) as report, self._locked(ids):
             removed = self._removal.remove({each: self._records.get(each) for each in dict.fromkeys(ids)}, force=force)
+            report.steps = sum(map(len, removed.values()))
         taken = {each: tuple(steps) for each, steps in removed.items()}
         return [taken.pop(each, ()) for each in ids]
 
@@ -369,10 +383,8 @@ class VIFDriver:
         Returns:
             What became of each VIF, or would.
         """
-        self._begin(automatic=False)
-        self._recovery.check_place()
-        ids = [each.id for each in self._records.all()] if vif_ids is None else map(self._id, vif_ids)
-        return self._recovery.reconcile(list(dict.fromkeys(ids)), dry_run=dry_run)
+        ids = None if vif_ids is None else list(dict.fromkeys(map(self._id, vif_ids)))
+        return self._mend("reconcile", lambda: self._recovery.reconcile(ids, dry_run=dry_run))
 
     def recover(self) -> Sequence[Outcome]:
         """End what a process began and did not finish, because it was killed, say.
@@ -383,9 +395,7 @@ class VIFDriver:
         Returns:
             What became of each of these VIFs.
         """
-        self._begin(automatic=False)
-        self._recovery.check_place()
-        return self._recovery.recover()
+        return self._mend("recover", self._recovery.recover)
 
     def gc(self, *, dry_run: bool = False) -> Sequence[Outcome]:
         """Remove what carries vifplug's mark and belongs to no recorded VIF; what a guest has open stays.
@@ -396,9 +406,7 @@ class VIFDriver:
         Returns:
             What became of each VIF of which something was found.
         """
-        self._begin(automatic=False)
-        self._recovery.check_place()
-        return self._recovery.collect(dry_run=dry_run)
+        return self._mend("gc", lambda: self._recovery.collect(dry_run=dry_run))
 
     # -- verbs that only read ---------------------------------------------------------------------------------
 
@@ -415,7 +423,7 @@ class VIFDriver:
     ) -> list[Plugged]:
         """Return what `plug_many` would do now, without changing anything."""
         pairs = tuple(pairs)
-        with _about([vif for vif, _ in pairs]):
+        with _about_ids(_ids(vif for vif, _ in pairs)):
             requests = [self._jobs.request(vif, instance, take_over=take_over, hook=hook) for vif, instance in pairs]
             jobs = self._jobs.make(requests, dry_run=True)
             self._engine.prepare(jobs)
@@ -534,6 +542,22 @@ class VIFDriver:
 
     # -- documents and records --------------------------------------------------------------------------------
 
+    def _reported(self, verb: str, vif_ids: Sequence[str]) -> contextlib.AbstractContextManager[Report]:
+        return reported(verb, vif_ids, self.observers)
+
+    def _mend(self, verb: str, work: Callable[[], Sequence[Outcome]]) -> Sequence[Outcome]:
+        """Do what day two needs, in the network namespace of the records."""
+        with self._reported(verb, []) as report:
+            self._begin(automatic=False)
+            self._recovery.check_place()
+            outcomes = work()
+            report.vif_ids = [each.vif_id for each in outcomes]
+            report.steps = sum(len(each.steps) for each in outcomes)
+        for each in outcomes:
+            if each.error:
+                _log.info("%s %s: %s", verb, each.vif_id, each.error)
+        return outcomes
+
     def _begin(self, *, automatic: bool) -> None:
         """Before the first change of this driver, see what became of the host since the last: `Recovery.begin`."""
         with self._beginning:  # other threads wait
@@ -550,7 +574,9 @@ class VIFDriver:
 
     def _prepared(self, requests: Iterable[Request], *, refresh: bool = False) -> Sequence[Job]:
         """Return the jobs of a batch with their steps planned. The devices that they chose from pools are claimed."""
+        ends("lock")
         jobs = self._jobs.make(requests, refresh=refresh)
+        ends("resolve")
         try:
             self._prepare(jobs)
         except BaseException:
@@ -595,23 +621,27 @@ class VIFDriver:
             raise InvalidRequest(f"the id of a VIF: {error}", vif_id=str(text)) from None
 
 
-@contextlib.contextmanager
-def _about(vifs: Iterable[VIF]) -> Iterator[Collection[str]]:
-    """Yield the ids of a batch, and say of an error which VIFs were in it."""
-    ids = list(dict.fromkeys(vif.id for vif in vifs if isinstance(vif, VIF)))
-    with _about_ids(ids):
-        yield ids
+def _ids(vifs: Iterable[VIF]) -> Sequence[str]:
+    """Return the ids of a batch, each once."""
+    return list(dict.fromkeys(vif.id for vif in vifs if isinstance(vif, VIF)))
 
 
 def _about_ids(ids: Sequence[str]) -> contextlib.AbstractContextManager[None]:
     return about(vif_id=ids[0] if len(ids) == 1 else None, vif_ids=ids)
 
 
-def _plugged(job: Job) -> Plugged:
+def _tell(report: Report, jobs: Sequence[Job]) -> None:
+    report.steps = sum(len(job.plan.steps) for job in jobs)
+    if len(guests := {job.instance for job in jobs}) == 1:
+        [report.guest] = guests
+
+
+def _plugged(job: Job, report: Report | None = None) -> Plugged:
     return Plugged(
         vif=job.vif,
         actual=job.actual,
         interface_xml=job.interface_xml,
         steps=job.plan.steps,
         warnings=job.warnings,
+        stages=report.stages if report else {},
     )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import platform
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from vifplug.host.links.links import Links
     from vifplug.host.ovs.backend import OvsBackend
     from vifplug.host.ovs.settings import OvsSettings
+
+_log = logging.getLogger(__name__)
 
 _DEVICES = (
     registry.Tap,
@@ -111,7 +115,7 @@ class Host:
         """
         for backend, some in self._runs(steps):
             alone = some[0].subject if len(some) == 1 else None
-            with about(vif_id=alone.owner if alone else None, resource=alone):
+            with about(vif_id=alone.owner if alone else None, resource=alone), _timed(some):
                 backend.apply(some, done)
             if progress:
                 progress(len(done), len(steps))
@@ -289,6 +293,16 @@ class Host:
         with contextlib.suppress(Absent):  # a host without Open vSwitch has no bridges of it
             switched = self.ovs.bridges()
         return survey.bridges(self.links.all(), switched)
+
+
+@contextlib.contextmanager
+def _timed(some: Sequence[Step]) -> Iterator[None]:
+    """Log steps that are taken together, and how long they took."""
+    begun = time.perf_counter()
+    yield
+    if _log.isEnabledFor(logging.DEBUG):
+        spent = (time.perf_counter() - begun) * 1000
+        _log.debug("%s: %.1f ms", "; ".join(map(str, some)), spent)
 
 
 def _functions(host: Host) -> Backend:

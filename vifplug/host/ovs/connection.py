@@ -9,6 +9,7 @@ nothing happened, and the server says why. It was delivered and no reply came th
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -24,6 +25,8 @@ T = TypeVar("T")
 _MONITOR = "cur_cfg"
 _MONITORED = [DATABASE, _MONITOR, {DATABASE: {"columns": ["cur_cfg"]}}]
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
+_log = logging.getLogger(__name__)
 
 
 class OutcomeUnknown(Exception):
@@ -53,6 +56,7 @@ class OvsdbConnection:
         """Connect to the first remote that answers. Raises Unavailable or NotPermitted."""
         self.cur_cfg = -1
         self.used = 0.0
+        self._asked = 0.0
         self.is_open = True
         self._settings = settings
         self._number = 0
@@ -158,6 +162,7 @@ class OvsdbConnection:
                 self.cur_cfg = decode.first_cur_cfg(self._result(_MONITOR, deadline))
             except NotUnderstood as wrong:
                 raise self._misunderstood(wrong, "monitor") from wrong
+            _log.info("connected to Open vSwitch's database at %s", address)
         except (OutcomeUnknown, OvsdbRefused, Unavailable) as error:
             self.close()
             understood = not isinstance(error, AnswerNotUnderstood)
@@ -173,6 +178,7 @@ class OvsdbConnection:
         """Send requests, each a method and its params, together; the number of the first."""
         if time.monotonic() >= deadline:
             raise NotDelivered(f"no time was left to ask the Open vSwitch database at {self._settings.connection}")
+        self._asked = time.monotonic()
         first = self._number + 1
         self._number += len(requests)
         numbered = enumerate(requests, first)
@@ -193,6 +199,9 @@ class OvsdbConnection:
             database = f"Open vSwitch database at {self._settings.connection}"
             raise Unavailable(f"the {database} refused {method}: {refused}", resource=database) from refused
         self.used = time.monotonic()
+        if _log.isEnabledFor(logging.DEBUG):
+            spent = (self.used - self._asked) * 1000
+            _log.debug("Open vSwitch's database: %s of %d operations: %.1f ms", method, len(operations), spent)
         return result
 
     def _send(self, messages: Sequence[dict[str, Any]], deadline: float) -> None:

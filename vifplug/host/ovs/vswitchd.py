@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import time
 
 from vifplug.errors import Unavailable
 from vifplug.host.ovs import decode
 from vifplug.host.ovs.connection import OutcomeUnknown, OvsdbConnection
 from vifplug.host.ovs.pool import Pool
+
+_log = logging.getLogger(__name__)
 
 #: The lock that a running ovs-vswitchd holds (vswitchd/bridge.c, bridge_init).
 LOCK = "ovs_vswitchd"
@@ -26,9 +29,14 @@ def applied(pool: Pool, number: int, deadline: float) -> str | None:
     ABSENT is returned early, BUSY at the deadline. Waits for a database that restarts meanwhile; raises Unavailable
     when it does not come back.
     """
+    begun = time.monotonic()
     while True:
         try:
-            return pool.run(lambda connection: _wait(connection, number, deadline), deadline)
+            reason = pool.run(lambda connection: _wait(connection, number, deadline), deadline)
+            if _log.isEnabledFor(logging.DEBUG):
+                spent = (time.monotonic() - begun) * 1000
+                _log.debug("waited for ovs-vswitchd to apply configuration %d: %.1f ms", number, spent)
+            return reason
         except (OutcomeUnknown, Unavailable) as error:
             if time.monotonic() + _PAUSE >= deadline:
                 raise pool.unanswered(error) from error
