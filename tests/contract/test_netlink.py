@@ -118,11 +118,11 @@ SENT: dict[str, tuple[Any, list[tuple[int, int, bytes]]]] = {
     "by index": (lambda netlink: netlink.named([7]), [(GETLINK, 0, judge.body([MASK], index=7))]),
     "all": (lambda netlink: netlink.all(), [(GETLINK, DUMP, judge.body([MASK]))]),
     "ports": (
-        lambda netlink: netlink.ports_of(7, without="tun"),
+        lambda netlink: netlink.ports_without_taps(7),
         [(GETLINK, DUMP, judge.body([("IFLA_MASTER", 7), MASK]))],
     ),
     "what is on it": (
-        lambda netlink: netlink.stacked_on(7, ["macvlan"]),
+        lambda netlink: list(netlink.stacked_on(7, ["macvlan"])),
         [(GETLINK, DUMP, judge.body([("IFLA_LINKINFO", [("IFLA_INFO_KIND", "macvlan")]), MASK]))],
     ),
     "addresses": (lambda netlink: netlink.addresses(7), [(GETADDR, DUMP, encoded_by(ifaddrmsg(), index=7))]),

@@ -20,7 +20,7 @@ def uplinks(netlink: Netlink, bridge: Link) -> tuple[Uplink, ...]:
     used if it shows this network namespace.
     """
     names = _without_taps(bridge)
-    ports = netlink.ports_of(bridge.index, without="tun") if names is None else netlink.links(names).values()
+    ports = netlink.ports_without_taps(bridge.index) if names is None else netlink.links(names).values()
     return tuple(map(uplink, sorted((port for port in ports if is_outer(port)), key=lambda port: port.name)))
 
 

@@ -46,10 +46,12 @@ class DeviceUses:
             return ()
         # a macvtap on a macvlan is on the device below it (drivers/net/macvlan.c, macvlan_common_newlink)
         below = link.link if taking in ("macvtap", "passthrough") and link.kind in MACVLANS else None
-        kinds = (*MACVLANS, *ALONE) if taking == "macvtap" else (*MACVLANS, *ALONE, "vlan")
-        above = self._netlink.stacked_on(below or link.index, kinds)
-        if any(each.alias == mark(owner) or _may_be_libvirts(each, mac) for each in above):
-            return ()
+        kinds = ("macvtap", "macvlan", *ALONE) if taking == "macvtap" else ("macvtap", "macvlan", *ALONE, "vlan")
+        above: list[Link] = []
+        for each in self._netlink.stacked_on(below or link.index, kinds):
+            if each.alias == mark(owner) or _may_be_libvirts(each, mac):
+                return ()
+            above.append(each)
         found = [*_unfit(link), *self._master(link, taking), *map(_above, above)]
         if taking == "macvtap":
             found += (Use(kind="same MAC", by=by) for by in _with_mac(mac, link, above))

@@ -53,6 +53,13 @@ class Table:
     def __contains__(self, name: str) -> bool:
         return name in self._writers
 
+    def only(self, *names: str) -> Table:
+        """Return the table of these attributes alone: what is not read costs nothing."""
+        some = Table()
+        some._writers = {name: self._writers[name] for name in names}
+        some._readers = {number: each for number, each in self._readers.items() if each[0] in some._writers}
+        return some
+
     def pack(self, values: Iterable[tuple[str, Any]]) -> bytes:
         """Return the attributes in the order of ``values``."""
         packed = b""
@@ -174,6 +181,8 @@ LINK = Table(
     IFLA_PROP_LIST=(52, Many(IFLA_ALT_IFNAME=(53, TEXT))),
     IFLA_PARENT_DEV_NAME=(56, TEXT),
 )
+#: what says of a link how it uses the link below it
+STACKED = LINK.only(*("IFLA_ADDRESS", "IFLA_IFNAME", "IFLA_LINK", "IFLA_LINKINFO", "IFLA_IFALIAS", "IFLA_LINK_NETNSID"))
 #: the same of the family AF_BRIDGE; in it linux/if_bridge.h: IFLA_BRIDGE_* and struct bridge_vlan_info
 BRIDGE = Table(IFLA_AF_SPEC=(26, Table(IFLA_BRIDGE_VLAN_INFO=(2, _record("=HH", "flags vid")))))
 #: linux/if_link.h, linux/if_tun.h and linux/veth.h: IFLA_INFO_DATA, by IFLA_INFO_KIND

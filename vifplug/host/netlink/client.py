@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from vifplug import errors
+from vifplug.host.netlink import attributes as tables
 from vifplug.host.netlink import messages, socket
 from vifplug.host.netlink.attributes import BR_VLAN_MSG, IFADDRMSG, LINK, ROUTE, RTMSG
 from vifplug.host.netlink.deletion import Deletions
@@ -69,32 +70,39 @@ class Netlink:
         """Return every link with this alias, or without an alias and in this group. Scans all links."""
         return [link for link in self.all() if link.alias == alias or (not link.alias and link.group == group)]
 
-    def all(self, attributes: Sequence[tuple[str, Any]] = ()) -> list[Link]:
-        """Return every link, or those with these attributes. The kernel can filter by IFLA_MASTER and IFLA_INFO_KIND.
+    def all(self) -> list[Link]:
+        """Return every link. Equivalent to: ip -details link show"""
+        return list(map(messages.parsed, self._listed()))
 
-        Equivalent to: ip -details link show
-        """
-        request = encoded(messages.RTM_GETLINK, socket.NLM_F_DUMP, [*attributes, _MASK])
-        with socket.explaining("network links", "list them"):
-            return list(map(messages.parsed, self._socket.dump(request)))
+    def ports_without_taps(self, index: int) -> list[Link]:
+        """Return the ports of a bridge that are no taps. Equivalent to: ip -details link show master NAME"""
+        listed, tap = self._listed([("IFLA_MASTER", index)]), messages.kind_sign("tun")
+        found = map(messages.parsed, (each for each in listed if tap not in each))
+        return [link for link in found if link.kind != "tun"]
 
-    def ports_of(self, index: int, *, without: str) -> list[Link]:
-        """Return the ports of a bridge, without those of a kind. Equivalent to: ip link show master NAME"""
-        return [link for link in self.all([("IFLA_MASTER", index)]) if link.kind != without]
-
-    def stacked_on(self, index: int, kinds: Iterable[str]) -> list[Link]:
-        """Return the links of these kinds on a device. Equivalent to: ip -details link show type KIND, for each kind
+    def stacked_on(self, index: int, kinds: Iterable[str]) -> Iterator[Link]:
+        """Yield the links of these kinds on a device. Equivalent to: ip -details link show type KIND, for each kind
 
         The kernel lists the links of one kind, or all of them if it has no such kind (net/core/rtnetlink.c,
-        linkinfo_to_kind_ops). In that case no further kind is listed.
+        linkinfo_to_kind_ops). In that case no further kind is listed. Links have what is in `tables.STACKED`.
         """
-        kinds, found = tuple(kinds), dict[int, Link]()
+        kinds, sign, seen = tuple(kinds), messages.below_sign(index), set[int]()
         for kind in kinds:
-            listed = self.all([("IFLA_LINKINFO", [("IFLA_INFO_KIND", kind)])])
-            found |= {link.index: link for link in listed if link.link == index and link.kind in kinds}
-            if any(link.kind != kind for link in listed):
-                break
-        return list(found.values())
+            listed = self._listed([("IFLA_LINKINFO", [("IFLA_INFO_KIND", kind)])])
+            for each in listed:
+                if sign in each and (number := messages.index_of(each)) not in seen:
+                    seen.add(number)
+                    link = messages.parsed(each, tables.STACKED)
+                    if link.link == index and link.kind in kinds:
+                        yield link
+            if any(messages.kind_sign(kind) not in each for each in listed):
+                return
+
+    def _listed(self, attributes: Sequence[tuple[str, Any]] = ()) -> list[bytes]:
+        """Return every link, or those with some attributes: the kernel filters by IFLA_MASTER and IFLA_INFO_KIND."""
+        request = encoded(messages.RTM_GETLINK, socket.NLM_F_DUMP, [*attributes, _MASK])
+        with socket.explaining("network links", "list them"):
+            return self._socket.dump(request)
 
     def addresses(self, index: int) -> list[str]:
         """Return the addresses of a device, without the link-local ones of IPv6.

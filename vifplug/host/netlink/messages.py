@@ -239,6 +239,25 @@ def _prefixed(family: int, address: bytes | None, length: int) -> str | None:
         return None  # of another family, or of another size than its family's
 
 
+def index_of(reply: bytes) -> int:
+    """Return the index of the link in an RTM_NEWLINK."""
+    index: int = _header(IFINFOMSG, reply)[2]
+    return index
+
+
+def below_sign(index: int) -> bytes:
+    """Return the bytes that the RTM_NEWLINK of a link on another one has, and few others: to parse no more than these.
+
+    A message with these bytes elsewhere is still to be parsed.
+    """
+    return LINK.pack([("IFLA_LINK", index)])
+
+
+def kind_sign(kind: str) -> bytes:
+    """Return the bytes that the RTM_NEWLINK of a kind has. No text of a link has them: each ends at its first NUL."""
+    return tables.attribute(1, kind.encode() + b"\0")  # IFLA_INFO_KIND
+
+
 _ACCEPT_RA_ALWAYS = 2  # also with forwarding on: Documentation/networking/ip-sysctl.rst
 
 #: the fields of `Link` that are one attribute; one that the kernel leaves out has the field's default
@@ -250,10 +269,10 @@ _READ = _PLAIN | {
 }
 
 
-def parsed(reply: bytes) -> Link:
-    """Return the link in an RTM_NEWLINK. Raises Unavailable if it has no name."""
+def parsed(reply: bytes, table: tables.Table = LINK) -> Link:
+    """Return the link in an RTM_NEWLINK, as far as the table has its attributes. Raises Unavailable without a name."""
     _, hardware, index, flags, _ = _header(IFINFOMSG, reply)
-    found = LINK.unpack(reply, HEADER.size + IFINFOMSG.size)
+    found = table.unpack(reply, HEADER.size + IFINFOMSG.size)
     if "IFLA_IFNAME" not in found:
         raise errors.Unavailable(f"netlink: the kernel's answer lacks the name of link {index}; try again")
     if "IFLA_LINK_NETNSID" in found:
