@@ -59,16 +59,26 @@ class Engine:
         self.reports_macs = duplicate_mac != "allow"
 
     def prepare(self, jobs: Sequence[Job]) -> None:
-        """Observe once for all jobs, and plan the steps of each. Raises before anything is changed."""
+        """Observe once for all jobs, and plan the steps of each. Raises before anything is changed.
+
+        Of VIFs that are plugged as requested, what takes a scan to find is looked for only if something is to be done.
+        """
         check_distinct(jobs)
+        if all(job.stands for job in jobs):
+            self.plan(jobs, self.observe(jobs, scan=False))
+            if not any(job.plan.steps for job in jobs):
+                return
         self.plan(jobs, self.observe(jobs))
 
-    def observe(self, jobs: Sequence[Job]) -> Look:
+    def observe(self, jobs: Sequence[Job], *, scan: bool = True) -> Look:
         """Observe what the jobs desire, what their plans require, and what they no longer desire.
 
         A job on a VLAN bridge becomes the job on the bridge's parent.
+
+        Args:
+            scan: see `Preconditions`.
         """
-        needs = [Preconditions(job.applied(job.desired)) for job in jobs]
+        needs = [Preconditions(job.applied(job.desired), scan=scan) for job in jobs]
         whole = Preconditions.of_all(needs)
         leaving = lasting(itertools.chain.from_iterable(map(Job.dropped, jobs)))
         observed = self._host.observe([*whole.desired, *leaving, *whole.required])
@@ -76,7 +86,7 @@ class Engine:
         moved = [(job, other) for job in jobs if (other := job.on_parent_bridge(observed))]
         for job, other in moved:
             job.actual, job.interface_xml, job.desired = other.actual, other.interface_xml, other.desired
-        return self.observe(jobs) if moved else Look(observed, whole, needs)
+        return self.observe(jobs, scan=scan) if moved else Look(observed, whole, needs)
 
     def restore(self, jobs: Sequence[Job]) -> None:
         """Plan what brings recorded VIFs back; of what libvirt resets only that of running guests.

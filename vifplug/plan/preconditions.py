@@ -20,9 +20,10 @@ class Preconditions:
 
     Args:
         desired: all resources of one plan; what one of them makes meets the precondition of another.
+        scan: whether what takes a scan to find is required as well.
     """
 
-    def __init__(self, desired: Iterable[Resource]) -> None:
+    def __init__(self, desired: Iterable[Resource], *, scan: bool = True) -> None:
         self.desired = tuple(desired)
         #: what to observe besides ``desired``, each resource once: what it requires, and what is related to it
         self.required: list[Resource] = []
@@ -30,7 +31,7 @@ class Preconditions:
         self._needs: list[Resource] = []
         known: set[Identity] = {resource.identity for resource in self.desired}
         for number, resource in enumerate(itertools.chain(self.desired, self.required)):  # which grows
-            needs = resource.requires
+            needs = resource.requires if scan else [each for each in resource.requires if not each.scanned]
             if number < len(self.desired):
                 self._needs += needs
             for need in (*resource.related, *needs):

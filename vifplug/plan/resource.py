@@ -102,6 +102,8 @@ class Resource(Model):
     batched: ClassVar[bool] = False
     #: True for settings that libvirt resets when a guest starts: applied by ``settle``, checked while a guest runs
     settled: ClassVar[bool] = False
+    #: True if looking for it takes longer the more there is on the host: not done for a plug that changes nothing
+    scanned: ClassVar[bool] = False
     #: ``(kind, name)``, unique on the host
     identity: ClassVar[Identity] = property(operator.attrgetter("kind", "name"))  # type: ignore[assignment]
 

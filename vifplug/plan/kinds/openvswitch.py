@@ -121,6 +121,7 @@ class OvsIfaceId(Resource):
     kind = "iface-id"
     ownership = Ownership.EXTERNAL
     batched = True
+    scanned = True
     #: the port that has it, if vifplug did not make and mark the port
     port: str | None = uncompared(default=None)
     #: observed only: the ports of others that have it, each as a part of a sentence
