@@ -20,15 +20,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from oslo_config import cfg
-from oslo_config import types as kinds
-
 from vifplug.errors import InvalidConfig, NotPermitted, restated
 from vifplug.host.ovs.settings import OvsSettings
 from vifplug.model.codec import FrozenMap, described, joined
-from vifplug.model.names import matching, parse_device, parse_pci
-from vifplug.networks.resolve import DEFAULT_BRIDGE
+from vifplug.model.names import DEFAULT_BRIDGE, matching, parse_device, parse_pci
+from vifplug.postponed import postponed
 from vifplug.types.base import SOCKET_DIRS, Option, TypeSettings, VIFType
+
+with postponed("netaddr", "rfc3986"):  # for addresses and URLs, which no option of vifplug is
+    from oslo_config import cfg
+    from oslo_config import types as kinds
 
 PROJECT = "vifplug"
 OWN = "vifplug"

@@ -58,6 +58,18 @@ def test_a_driver_that_has_begun_has_loaded_no_backend(tmp_path: Path) -> None:
     assert not {"ovs", "pyroute2"} & loaded
 
 
+def test_the_options_load_no_room_of_networks_and_nothing_for_urls_and_addresses() -> None:
+    loaded = _modules("import vifplug.conf")
+    assert "oslo_config.types" in loaded
+    assert not {"netaddr", "rfc3986", "vifplug.networks"} & loaded
+
+
+def test_who_uses_what_was_postponed_gets_it() -> None:
+    uses = "types.URI(schemes=['https'])('https://example.org/'); types.IPAddress()('2001:db8::1')"
+    loaded = _modules(f"import vifplug.conf; from oslo_config import types; {uses}; import netaddr.core, rfc3986.api")
+    assert {"netaddr.ip", "rfc3986.validators"} <= loaded
+
+
 def test_the_switch_loads_of_ovsdbapp_only_what_a_command_is() -> None:
     """Its whole API, in vifplug.host.ovs.ovsdbapp_api, is for programs that speak it."""
     loaded = {name for name in _modules("import vifplug.host.ovs.backend") if name.startswith(("ovs", "vifplug"))}

@@ -18,6 +18,8 @@ IFNAME_BYTES = 15  # IFNAMSIZ - 1: linux/if.h
 SOCKET_PATH_BYTES = 107  # sizeof(sun_path) - 1: unix(7)
 MTU_MIN, MTU_MAX = 68, 65535  # RFC 791 section 3.1; ETH_MAX_MTU: linux/if_ether.h
 PROFILE_ID_BYTES = 39  # LIBVIRT_IFLA_VF_PORT_PROFILE_MAX - 1
+#: the Open vSwitch bridge of networks that name none, as OpenStack and OVN call it
+DEFAULT_BRIDGE = "br-int"
 
 _PLAIN_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _UUID = re.compile(r"[0-9a-f]{2}(-?[0-9a-f]{2}){15}")

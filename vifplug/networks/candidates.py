@@ -12,11 +12,12 @@ from typing import Any
 
 from vifplug.errors import VifplugError, sentences
 from vifplug.model.codec import joined
+from vifplug.model.names import DEFAULT_BRIDGE
 from vifplug.model.network import Network
 from vifplug.model.vif import VIF
 from vifplug.model.virtualport import OPENVSWITCH
 from vifplug.networks.pool import Holder, PoolDevice, pick
-from vifplug.networks.resolve import DEFAULT_BRIDGE, is_exclusive, mtu_problem, resolve_assuming_free
+from vifplug.networks.resolve import is_exclusive, mtu_problem, resolve_assuming_free
 
 HostInfo = Mapping[str, Any]
 

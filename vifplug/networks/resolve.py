@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from vifplug.errors import InvalidDocument, InvalidRequest, Problem, UnknownPortGroup, Unsupported, about
 from vifplug.guest import capabilities
 from vifplug.model.codec import joined
-from vifplug.model.names import default_target, is_pci
+from vifplug.model.names import DEFAULT_BRIDGE, default_target, is_pci
 from vifplug.model.network import Network, PortGroup
 from vifplug.model.nic import Driver, Port
 from vifplug.model.source import BridgeSource, DirectSource, HostDeviceSource
@@ -23,9 +23,6 @@ T = TypeVar("T")
 
 #: who says it, such as ``portgroup engineering``, and what
 Said = tuple[str, VirtualPort | None]
-
-#: the Open vSwitch bridge of networks that name none, as OpenStack and OVN call it
-DEFAULT_BRIDGE = "br-int"
 
 
 def resolve(
