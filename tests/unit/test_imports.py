@@ -64,6 +64,11 @@ def test_the_options_load_no_room_of_networks_and_nothing_for_urls_and_addresses
     assert not {"netaddr", "rfc3986", "vifplug.networks"} & loaded
 
 
+def test_an_element_loads_nothing_about_virtual_functions_and_networks() -> None:
+    loaded = _modules("import vifplug.cli.documents, vifplug.host.host")
+    assert not {"vifplug.host.sriov", "vifplug.model.network", "vifplug.networks"} & loaded
+
+
 def test_who_uses_what_was_postponed_gets_it() -> None:
     uses = "types.URI(schemes=['https'])('https://example.org/'); types.IPAddress()('2001:db8::1')"
     loaded = _modules(f"import vifplug.conf; from oslo_config import types; {uses}; import netaddr.core, rfc3986.api")

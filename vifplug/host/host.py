@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import logging
 import platform
 import threading
@@ -15,10 +16,7 @@ from typing import TYPE_CHECKING, Any
 from vifplug.errors import Absent, BrokenPlugin, HostNotReady, Missing, about
 from vifplug.host import identity, names
 from vifplug.host.backend import Backend
-from vifplug.host.sriov import pools
-from vifplug.host.sriov.sysfs import Sysfs
 from vifplug.model.names import is_pci
-from vifplug.model.network import Network
 from vifplug.plan import condition, registry
 from vifplug.plan.condition import Defect
 from vifplug.plan.facts import BridgeFacts, PoolDeviceFacts, VirtualFunctionFacts
@@ -29,6 +27,8 @@ if TYPE_CHECKING:
     from vifplug.host.links.links import Links
     from vifplug.host.ovs.backend import OvsBackend
     from vifplug.host.ovs.settings import OvsSettings
+    from vifplug.host.sriov.sysfs import Sysfs
+    from vifplug.model.network import Network
 
 _log = logging.getLogger(__name__)
 
@@ -92,7 +92,6 @@ class Host:
         self._links: Links | None = None
         self._look = look
         self._allowed = allowed
-        self._sysfs = Sysfs()
 
     # -- state ----------------------------------------------------------------------------------------------------
 
@@ -182,6 +181,12 @@ class Host:
 
     # -- facts ----------------------------------------------------------------------------------------------------
 
+    @functools.cached_property
+    def _sysfs(self) -> Sysfs:
+        from vifplug.host.sriov.sysfs import Sysfs
+
+        return Sysfs()
+
     def virtual_function(self, address: str) -> VirtualFunctionFacts:
         return self._sysfs.virtual_function(address)
 
@@ -203,10 +208,14 @@ class Host:
 
     def pool(self, network: Network) -> list[PoolDeviceFacts]:
         """Return the devices of a network's pool, in order."""
+        from vifplug.host.sriov import pools
+
         return pools.members(network, self._sysfs)
 
     def problem(self, network: Network, device: str, *, held: bool = False) -> str:
         """Return why a device of the pool cannot be used now; empty if it can. ``held``: VIFs have it already."""
+        from vifplug.host.sriov import pools
+
         return pools.problem(network, device, self.observe, self._sysfs, held=held)
 
     def has_device(self, device: str) -> bool:
