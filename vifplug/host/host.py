@@ -48,6 +48,7 @@ _SWITCH = (
     registry.OvsBridge,
     registry.OvsPort,
     registry.OvsIfaceId,
+    registry.OvsShaper,
     registry.AdoptedPort,
     registry.OvsQdisc,
 )

@@ -76,7 +76,7 @@ def make_plan(
     cut_off = [each for each in desired if each.attached_to in created or each.identity in stale]
     released = list(_released(cut_off, observed))
     observed = _without(observed, (resource.identity for resource in cut_off))
-    shared = [step for step in removals if step.subject.ownership is Ownership.SHARED and not step.subject.batched]
+    shared = [step for step in removals if step.subject.ownership is Ownership.SHARED]
     return Plan(
         releases=(*cleared, *released),
         removals=tuple(step for step in removals if step not in shared),

@@ -39,6 +39,7 @@ from vifplug.plan.kinds.openvswitch import (
     OvsPort,
     OvsQdisc,
     OvsQos,
+    OvsShaper,
     OvsSwitch,
     OvsVlan,
     osvif_qos_id,
@@ -66,7 +67,7 @@ RESOURCES: dict[str, type[Resource]] = {
     for cls in (
         *(Tap, LibvirtTap, Macvtap, VethPair, LinuxBridge, BridgePort, LowerDevice, SharedBridge, VlanLink),
         *(VirtualFunction, PciFunction, VhostSocket, SocketDirectory),
-        *(OvsSwitch, OvsBridge, OvsPort, OvsIfaceId, OvsQdisc),
+        *(OvsSwitch, OvsBridge, OvsPort, OvsIfaceId, OvsQdisc, OvsShaper),
         *(AdoptedPort, AdoptedBridgePort),
     )
 }

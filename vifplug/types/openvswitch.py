@@ -101,7 +101,7 @@ def own_bridge(vif: VIF, context: Context, tap_port: OvsPort) -> Iterator[OvsBri
     of the Interface stay with the tap. The port that OVN and Neutron see is ready before the guest's tap.
     """
     name, here, there = f"pb{vif.id[:12]}", f"pbp{vif.id}", f"ibp{vif.id}"
-    yield OvsBridge(name=name, ensure=True, datapath_type=_datapath(vif, context), transient=True)
+    yield OvsBridge(name=name, owner=vif.id, ensure=True, datapath_type=_datapath(vif, context), transient=True)
     moved = ("vlan", "initial", "protected", "external_ids", "other_config", "ofport_request", "awaited")
     blank = OvsPort(name=tap_port.name, bridge=name)
     yield tap_port.replace(bridge=name, **{key: getattr(blank, key) for key in moved})

@@ -11,14 +11,14 @@ from typing import Any, NoReturn
 from vifplug.errors import Busy, PartlyDone, StepFailed, Unavailable, VifplugError, about, fill, restated
 from vifplug.host.ovs import operations, ovn
 from vifplug.host.ovs.adopted import SetPort
-from vifplug.host.ovs.commands import DropBridge, EnsureBridge, PlugPort, SetQos, UnplugPort
+from vifplug.host.ovs.commands import DropBridge, DropShaper, EnsureBridge, PlugPort, SetQos, UnplugPort
 from vifplug.host.ovs.decode import PortState
 from vifplug.host.ovs.errors import explained
 from vifplug.host.ovs.pool import Pool
 from vifplug.host.ovs.transaction import Command, CommandRefused, OvsdbTransaction, TimedOut, Undecided
 from vifplug.host.ovs.vswitchd import applied
 from vifplug.model.codec import joined
-from vifplug.plan.registry import AdoptedPort, OvsBridge, OvsPort, OvsQdisc
+from vifplug.plan.registry import AdoptedPort, OvsBridge, OvsPort, OvsQdisc, OvsShaper
 from vifplug.plan.steps import Step
 
 LOG = logging.getLogger(__name__)
@@ -157,6 +157,8 @@ def _command(pool: Pool, step: Step) -> Command[Any]:
             return PlugPort(pool, before, after)
         case OvsPort() as port, None:
             return UnplugPort(pool, port)
+        case OvsShaper() as shaper, None:
+            return DropShaper(pool, shaper)
     raise AssertionError(f"no command for {step}")
 
 

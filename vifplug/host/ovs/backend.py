@@ -17,7 +17,17 @@ from vifplug.host.ovs.settings import OvsSettings
 from vifplug.host.ovs.transaction import Command
 from vifplug.host.ovs.vswitchd import applied, is_running
 from vifplug.plan.facts import BridgeFacts
-from vifplug.plan.registry import AdoptedPort, Identity, OvsBridge, OvsIfaceId, OvsPort, OvsQdisc, OvsSwitch, Resource
+from vifplug.plan.registry import (
+    AdoptedPort,
+    Identity,
+    OvsBridge,
+    OvsIfaceId,
+    OvsPort,
+    OvsQdisc,
+    OvsShaper,
+    OvsSwitch,
+    Resource,
+)
 from vifplug.plan.steps import Observed, Step
 
 #: Columns of Open_vSwitch that ovs-vswitchd fills, and their names in `OvsBackend.status`.
@@ -25,7 +35,7 @@ _OFFERS = {"datapath_types": "datapath_types", "iface_types": "interface_types"}
 
 
 #: the tables whose rows carry the mark of a VIF
-_MARKED = ("Interface", "Port", "QoS", "Queue")
+_MARKED = ("Bridge", "Interface", "QoS", "Queue")
 
 
 class OvsBackend:
@@ -45,6 +55,7 @@ class OvsBackend:
         OvsIfaceId,
         AdoptedPort,
         OvsQdisc,
+        OvsShaper,
     )
 
     def __init__(
@@ -91,11 +102,16 @@ class OvsBackend:
         for bridge, row in zip(bridges, rows, strict=False):
             if row:
                 datapath = row[0]["datapath_type"] or None
-                stored_bridge = OvsBridge(name=bridge.name, owner=bridge.owner, datapath_type=datapath)
+                stored_bridge = bridge.trusted(datapath_type=datapath)
                 found[bridge.identity] = Observed(resource=stored_bridge)
             elif other := self._no_bridge(bridge):
                 found[bridge.identity] = other
         found |= _holders(ids, rows[len(bridges) :])
+        for shaper in desired:
+            if isinstance(shaper, OvsShaper):
+                keys = operations.Keys.of(shaper.owner, shaper.role)
+                if any(self._pool.select(operations.read_qos(keys.qos), operations.read_queue(keys.queue))):
+                    found[shaper.identity] = Observed(resource=shaper)
         for qdisc in desired:
             if isinstance(qdisc, OvsQdisc) and (root := self._root_qdisc(qdisc.name)) is not None:
                 found[qdisc.identity] = Observed(resource=qdisc.trusted(root=root))
@@ -112,12 +128,18 @@ class OvsBackend:
         ids = interfaces[0]["external_ids"] if interfaces else {}
         return (str(bridges[0]["name"]), OWNER in ids or "iface-id" in ids) if bridges else None
 
-    def find(self, owner: str) -> list[OvsPort]:
-        """Return the ports that carry the mark of a VIF. Scans all interfaces: only for an unplug without a record."""
-        marked = select("Interface", has_pair("external_ids", OWNER, owner), ["external_ids"])
-        roles = {row["external_ids"].get(ROLE, "") for row in self._pool.select(marked)[0]}
-        ports, _ = commands.look(self._pool, [(owner, role) for role in sorted(roles)])
-        return [seen.port for seen in ports if seen.port is not None]
+    def find(self, owner: str) -> list[Resource]:
+        """Return the bridges, ports and QoS that carry the mark of a VIF. Scans all: for an unplug without a record."""
+        own = has_pair("external_ids", OWNER, owner)
+        questions = (select(table, own, ["external_ids"]) for table in ("Interface", "QoS", "Queue"))
+        bridges, *parts = self._pool.select(select("Bridge", own, ["name"]), *questions)
+        roles = sorted({row["external_ids"].get(ROLE, "") for rows in parts for row in rows})
+        ports, _ = commands.look(self._pool, [(owner, role) for role in roles])
+        return [
+            *(OvsBridge(name=row["name"], owner=owner, ensure=True, transient=True) for row in bridges),
+            *(seen.port for seen in ports if seen.port is not None),
+            *(_shaper(owner, role) for role, seen in zip(roles, ports, strict=True) if seen.port is None),
+        ]
 
     def owners(self) -> set[str]:
         """Return the ids of all VIFs whose mark a row has. Reads all ports, QoS and queues."""
@@ -276,6 +298,10 @@ class OvsBackend:
             return None
         hint = "; for a Linux bridge leave the virtualport out" if kind == "bridge" else ""
         return Observed(resource=None, foreign=f"a {kind or 'network'} device of that name{hint}")
+
+
+def _shaper(owner: str, role: str) -> OvsShaper:
+    return OvsShaper(name=f"{owner} {role}".rstrip(), owner=owner, role=role)
 
 
 def _holders(ids: Sequence[OvsIfaceId], found: Iterable[Sequence[Row]]) -> dict[Identity, Observed]:

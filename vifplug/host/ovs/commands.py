@@ -16,7 +16,7 @@ from vifplug.host.ovs.decode import NotUnderstood, OvsdbRefused, Reply, Row, Row
 from vifplug.host.ovs.operations import Keys, Operation, is_row, read_bridge, select
 from vifplug.host.ovs.pool import Pool
 from vifplug.host.ovs.transaction import Command, not_written
-from vifplug.plan.registry import OvsBridge, OvsPort, OvsQdisc, OvsQos
+from vifplug.plan.registry import OvsBridge, OvsPort, OvsQdisc, OvsQos, OvsShaper
 
 
 class PlugPort(Command[OvsPort]):
@@ -154,6 +154,22 @@ class SetQos(Command[OvsQdisc]):
 
     def inverse(self) -> Command[OvsQdisc]:
         return SetQos(self.pool, self.subject, on=True)
+
+
+class DropShaper(Command[OvsShaper]):
+    """Delete a VIF's rows of QoS and Queue. There is no inverse: no port refers to them."""
+
+    needs_vswitchd = False
+
+    def operations(self) -> list[Operation]:
+        keys = Keys.of(self.subject.owner, self.subject.role)
+        return [operations.delete("QoS", keys.qos), operations.delete("Queue", keys.queue)]
+
+    def finish(self, replies: list[Reply]) -> None:
+        self.wrote = any(reply.count for reply in replies) or self.undecided
+
+    def inverse(self) -> Command[OvsShaper]:
+        return self
 
 
 def look(pool: Pool, ports: Sequence[tuple[str, str]], *others: Operation) -> tuple[list[Seen], list[Sequence[Row]]]:

@@ -132,7 +132,9 @@ def attach_qos(keys: Keys, *, on: bool) -> Operation:
 def add_bridge(bridge: OvsBridge) -> list[Operation]:
     """Equivalent to: ovs-vsctl add-br NAME [-- set Bridge NAME datapath_type=TYPE]"""
     row, port, interface = bridge_rows(bridge.name)
-    columns = {"datapath_type": bridge.datapath_type} if bridge.datapath_type else {}
+    columns: dict[str, Any] = {"datapath_type": bridge.datapath_type} if bridge.datapath_type else {}
+    if bridge.transient and bridge.owner:  # of one VIF alone
+        columns["external_ids"] = operations.as_map({OWNER: bridge.owner})
     return [
         operations.insert("Interface", interface, {"name": bridge.name, "type": "internal"}),
         operations.insert("Port", port, {"name": bridge.name, "interfaces": reference(interface)}),

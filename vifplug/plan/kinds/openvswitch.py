@@ -107,6 +107,16 @@ class OvsQos(Model):
 
 
 @model
+class OvsShaper(Resource):
+    """The rows of a port's QoS that are left when another program removes the port: nothing refers to them any more."""
+
+    kind = "ovs-shaper"
+    noun = "QoS of port"
+    batched = True
+    role: str = uncompared(default="")
+
+
+@model
 class OvsPolicing(Model):
     """Interface.ingress_policing_rate (kbit/s) and _burst (kbit); 0 is off."""
 

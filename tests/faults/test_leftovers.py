@@ -1,0 +1,65 @@
+"""What used to stay behind: rows of QoS, bridges of one VIF, renamed devices, a guest's MAC on a NIC."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vifplug import VIF
+from vifplug.testing.host import PrivateHost
+
+ID = "9c4e2f10-6a1b-4c2d-9e3f-7a8b9c0d1e2f"
+TAP = f"tap{ID[:11]}"
+ON_OVS: dict[str, Any] = {"type": "bridge", "source": {"bridge": "br-int"}, "virtualport": {"type": "openvswitch"}}
+
+
+def vif(**keys: Any) -> VIF:
+    return VIF.from_data({"id": ID, "mac": "52:54:00:12:34:56", **ON_OVS, **keys})
+
+
+def records(host: PrivateHost) -> Path:
+    return next(host.config.parent.rglob("vifplug.db"))
+
+
+def forget(host: PrivateHost) -> None:
+    """Lose the record of every VIF."""
+    with sqlite3.connect(records(host)) as database:
+        database.execute("DELETE FROM vif")
+        database.execute("DELETE FROM claim")
+
+
+def rows(host: PrivateHost, *tables: str) -> list[str]:
+    """Return the rows of tables that name the VIF."""
+    return [line for table in tables for line in host.ovs.ctl("list", table).splitlines() if ID in line]
+
+
+@pytest.mark.parametrize("how", [("del-port", TAP), ("del-br", "br-int")])
+def test_qos_goes_with_a_vif_whose_port_went_by_other_hands(host: PrivateHost, how: tuple[str, str]) -> None:
+    host.driver.plug(vif(bandwidth={"inbound": {"average": 2000}}))
+    host.ovs.ctl(*how)
+    assert rows(host, "QoS", "Queue")
+    assert host.driver.unplug(ID)
+    assert rows(host, "QoS", "Queue", "Port", "Interface") == [] and host.driver.unplug(ID) == ()
+
+
+PER_PORT = {"source": {"bridge": "br-int", "per_port_bridge": True}}
+
+
+def test_a_bridge_of_one_vif_goes_without_a_record(host: PrivateHost) -> None:
+    host.driver.plug(vif(**PER_PORT))
+    made = set(host.ovs.ctl("list-br").split()) - {"br-int"}
+    forget(host)
+    assert [each.vif_id for each in host.driver.gc()] == [ID]
+    assert made and host.ovs.ctl("list-br").split() == ["br-int"] and rows(host, "Port", "Interface") == []
+
+
+@pytest.mark.parametrize("verb", ["plug", "update"])
+def test_a_bridge_of_one_vif_goes_when_it_is_no_longer_wanted(host: PrivateHost, verb: str) -> None:
+    """Also if the tap changes in the same breath: a step between those on Open vSwitch."""
+    host.driver.plug(vif(**PER_PORT, mtu=1450))
+    getattr(host.driver, verb)(vif(mtu=1400))
+    assert host.ovs.ctl("list-br").split() == ["br-int"] and TAP in host.ports("br-int")
+    assert host.driver.check() == []
