@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import logging
-import platform
+import os
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -205,7 +205,7 @@ class Host:
     @property
     def name(self) -> str:
         """The name of this host."""
-        return platform.node()
+        return os.uname().nodename
 
     def pool(self, network: Network) -> list[PoolDeviceFacts]:
         """Return the devices of a network's pool, in order."""
@@ -284,7 +284,7 @@ class Host:
         bridges = {name: {"openvswitch": each.openvswitch, "mtu": each.mtu} for name, each in named}
         return {
             "host": self.name,
-            "kernel": platform.release(),
+            "kernel": os.uname().release,
             "open_vswitch": status,
             "bridges": bridges,
             "devices": survey.devices(self.links.all()),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import posixpath
 import re
-import uuid
 from collections.abc import Callable, Mapping
 from typing import Annotated
 
@@ -59,9 +58,10 @@ def parse_uuid(text: str) -> str:
     """Return a UUID in lower case with dashes, which are optional in the argument (as libvirt's virUUIDParse)."""
     if _PLAIN_UUID.fullmatch(text):
         return text
+    digits = text.lower().replace("-", "")
     if not _UUID.fullmatch(text.lower()):
         raise ValueError(f"expected a UUID of 32 hexadecimal digits, dashes optional, got {described(text)}")
-    return str(uuid.UUID(text))
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def parse_device(text: str) -> str:
