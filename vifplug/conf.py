@@ -161,7 +161,8 @@ OPTIONS: tuple[cfg.Opt, ...] = (
         default=30,
         min=0,
         max=3600,
-        help="Time to wait for another thread or process that works on the same VIF, in seconds. 0: do not wait.",
+        help="Time to wait for another thread or process that works on the same VIF, or keeps the record locked, in "
+        "seconds. 0: do not wait for one that works on the VIF, and 2 s for the record.",
     ),
     cfg.StrOpt(
         "recover",

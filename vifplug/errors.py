@@ -26,7 +26,7 @@
     |-- Conflict                    exit 4: it belongs to another owner; nothing was changed
     |   |-- Held                    a running guest has the device open
     |   |-- PoolExhausted           other VIFs use all devices of the network; the error names them
-    |   `-- Busy                    another process works on the same VIF (retry helps)
+    |   `-- Busy                    another process works on the same VIF, or locks the record (retry helps)
     |
     |-- StepFailed                  exit 5: a step failed; all changes were rolled back
     |   `-- PluginFailed            the code of a plugin failed; the error names its package
@@ -217,7 +217,7 @@ class PoolExhausted(Conflict):
 
 
 class Busy(Conflict):
-    """Another thread or process works on the same VIF."""
+    """Another thread or process works on the same VIF, or keeps the record locked."""
 
     retryable = True
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import multiprocessing
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -585,7 +587,7 @@ def test_a_vif_locked_by_another_process_is_busy_and_the_process_is_named(store:
     process.start()
     assert held.wait(60)
     started = time.monotonic()
-    busy = pytest.raises(Busy, match=f"VIF b is being worked on by process {process.pid}; try again")
+    busy = pytest.raises(Busy, match=rf"VIF b is being worked on by process {process.pid} \(.*\); try again")
     with busy, store.lock(["c", "b"], 0.2):
         pass
     assert time.monotonic() - started >= 0.2
@@ -594,6 +596,43 @@ def test_a_vif_locked_by_another_process_is_busy_and_the_process_is_named(store:
     process.kill()
     process.join(60)
     with store.lock(["a", "b"], 5):  # the kernel has released those of the dead process
+        pass
+
+
+#: what keeps the record locked, by its name in the error
+FROZEN = {
+    "the directory of the record": "fcntl.flock(os.open(state, os.O_RDONLY), fcntl.LOCK_EX)",
+    "the record": "raw = sqlite3.connect(state + '/vifplug.db'); raw.execute('BEGIN IMMEDIATE')",
+}
+
+
+def test_a_stopped_process_that_keeps_the_record_locked_is_named_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PATIENCE", 0.2)
+    Store(tmp_path).put([record("a")])
+    for what, lock in FROZEN.items():
+        code = f"import fcntl, os, sqlite3; state = {str(tmp_path)!r}; {lock}; os.kill(os.getpid(), 19)"
+        process = subprocess.Popen([sys.executable, "-c", code])
+        os.waitpid(process.pid, os.WUNTRACED)
+        started = time.monotonic()
+        with pytest.raises(Busy) as busy:
+            Store(tmp_path, timeout=0).put([record("b")])
+        assert time.monotonic() - started < 5
+        process.kill()
+        process.wait()
+        assert str(busy.value).startswith(f"{what} of plugged VIFs, ")
+        named = rf"locked by process {process.pid} \(python\S*, running since 2\d+-\S+ \S+, now stopped\): try again"
+        assert re.search(named, str(busy.value)) and busy.value.holder == f"process {process.pid}"
+    Store(tmp_path, timeout=0).put([record("b")])
+
+
+def test_a_file_system_without_locks_is_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.fcntl", refused)
+    with pytest.raises(StoreFailed, match=r"vifplug\.lock, cannot be used: No locks available"), store.lock(["a"], 30):
         pass
 
 

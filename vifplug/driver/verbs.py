@@ -126,7 +126,7 @@ class VIFDriver:
         self._wait = wait
         #: whether ports that need no step are waited for as well
         self._confirms = wait is not None or ovs.wait == FLOWS
-        self._store = Store(self._settings.state_path)
+        self._store = Store(self._settings.state_path, self._settings.lock_timeout)
         kinds = plugins.ResourceKinds(extra, registry.RESOURCES)
         self._records = Records(self._store, kinds)
         self._engine = Engine(self._host, self._store, self._settings.duplicate_mac)

@@ -9,13 +9,15 @@ import functools
 import os
 import sqlite3
 import stat
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from vifplug.errors import InvalidRequest, StoreFailed
+from vifplug.store import locks
 
-#: How long SQLite waits for the transactions of others, in seconds; one takes milliseconds.
-_TIMEOUT = 30.0
+#: How long the transactions of others are waited for at least, in seconds; one takes milliseconds.
+_PATIENCE = 2.0
 
 #: The log's bytes, about SQLite's 1,000 pages: one that grew while another program kept reading is cut to that.
 _LOG = 4 << 20
@@ -116,14 +118,19 @@ class DatabaseConnection(sqlite3.Connection):
     """A connection that supports weak references: a thread's connection is closed when the thread ends."""
 
 
-def connect(directory: Path, path: Path) -> DatabaseConnection:
-    """Return a connection to the database, which is created, or migrated to the current schema, if necessary."""
-    with _directory_locked(directory):
+def connect(directory: Path, path: Path, timeout: float) -> DatabaseConnection:
+    """Return a connection to the database, which is created, or migrated to the current schema, if necessary.
+
+    Args:
+        timeout: how long this, and each transaction later, waits for other processes, in seconds.
+    """
+    timeout = max(timeout, _PATIENCE)
+    with _directory_locked(directory, time.monotonic() + timeout):
         _make_file(path)
         if path.is_symlink():  # which SQLite would follow
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         connection = sqlite3.connect(
-            path, timeout=_TIMEOUT, isolation_level=None, check_same_thread=False, factory=DatabaseConnection
+            path, timeout=timeout, isolation_level=None, check_same_thread=False, factory=DatabaseConnection
         )
         try:
             # text that is no UTF-8 must not hide the other rows; with such an escape it is no JSON any more
@@ -174,12 +181,13 @@ def make(directory: Path) -> None:
 
 
 @contextlib.contextmanager
-def _directory_locked(directory: Path) -> Iterator[None]:
+def _directory_locked(directory: Path, deadline: float) -> Iterator[None]:
     """Open databases one at a time: SQLite does not wait for others while it changes a new file to WAL."""
     make(directory)
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if not locks.wait(lambda: fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB), deadline):
+            raise locks.busy(f"the directory of the record of plugged VIFs, {directory},", [directory])
         yield
     finally:
         os.close(descriptor)
@@ -215,7 +223,6 @@ _REASONS: dict[str | int, str] = {
     **dict.fromkeys(("SQLITE_FULL", errno.ENOSPC, errno.EDQUOT), _FULL),
     **dict.fromkeys(("SQLITE_NOTADB", "SQLITE_CORRUPT"), _DAMAGED),
     **dict.fromkeys(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", errno.EACCES, errno.EPERM), _FORBIDDEN),
-    "SQLITE_BUSY": f"another process has kept it locked for {_TIMEOUT:g} s: end that process and try again",
     errno.EROFS: _READ_ONLY,
     errno.ELOOP: _LINK,
     **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), _NO_DIRECTORY),
@@ -229,6 +236,9 @@ def failures(path: Path) -> Iterator[None]:
     except UnicodeEncodeError as error:  # of a name in a command line that is not UTF-8: no record has it
         raise InvalidRequest(f"{error.object[:80]!r}: is not text in UTF-8") from None
     except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
+        if getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY"):
+            files = [path.with_name(path.name + "-shm"), path]
+            raise locks.busy(f"the record of plugged VIFs, {path},", files) from error
         remedy = "run as root, or " if os.geteuid() else ""
         reason = _reason(error, path).format(user=os.geteuid(), directory=path.parent, remedy=remedy)
         message = f"the record of plugged VIFs, {path}, cannot be used: {reason}"

@@ -14,6 +14,7 @@ import operator
 import os
 import sqlite3
 import threading
+import time
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -108,10 +109,15 @@ _inherited: list[sqlite3.Connection] = []
 class Store:
     """The records of this host, in ``state_path``. Thread-safe and fork-safe; opened when it is first used.
 
-    All methods raise StoreFailed, `put` also Conflict and `lock` Busy; nothing was changed then.
+    All methods raise StoreFailed and Busy, `put` also Conflict; nothing was changed then.
+
+    Args:
+        state_path: the directory.
+        timeout: how long to wait for the transactions of other processes, in seconds.
     """
 
-    def __init__(self, state_path: str | os.PathLike[str]) -> None:
+    def __init__(self, state_path: str | os.PathLike[str], timeout: float = 30.0) -> None:
+        self._timeout = timeout
         self._directory = Path(state_path)
         self._path = self._directory / "vifplug.db"
         self._lock_file = self._directory / "vifplug.lock"
@@ -178,13 +184,16 @@ class Store:
         Raises:
             Busy: another thread or process has locked one of them for longer than that.
         """
+        deadline = time.monotonic() + timeout
         with database.failures(self._lock_file):
             database.make(self._directory)
             descriptor = os.open(self._lock_file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
-            with locks.locked(descriptor, vif_ids, timeout):
-                yield
+            with database.failures(self._lock_file):
+                locks.take(descriptor, vif_ids, deadline)
+            yield
         finally:
+            locks.release(descriptor)
             os.close(descriptor)
 
     def meta(self) -> dict[str, str]:
@@ -238,7 +247,7 @@ class Store:
             _inherited.append(opened[1])
         elif opened:
             opened[1].close()
-        connection = database.connect(self._directory, self._path)
+        connection = database.connect(self._directory, self._path, self._timeout)
         self._local.opened = ((process, self._epoch, _inode(self._path)), connection)
         self._opened.setdefault(process, weakref.WeakSet()).add(connection)
         return connection
