@@ -122,7 +122,7 @@ class Job:
             state=state,
             asked=asked,
             actual=actual,
-            instance=json.dumps(self.instance.to_data()) if self.instance else None,
+            instance=begun.instance if begun else _guest(self.instance),
             interface_xml=self.interface_xml,
             wanted=begun.wanted if begun and _same(desired, self.intent) else registry.to_json(desired),
             originals=registry.to_json(_kept(self.originals, desired).values()),
@@ -151,6 +151,10 @@ class Job:
         return self.former is not None and self.former.row == dataclasses.replace(
             self.record("plugged"), changed_at=self.former.changed_at
         )
+
+
+def _guest(instance: Instance | None) -> str | None:
+    return json.dumps(instance.to_data()) if instance else None
 
 
 def check_distinct(jobs: Sequence[Job]) -> None:

@@ -182,7 +182,14 @@ class Records:
         Args:
             requested: a VIF that is used as the recorded one, without decoding it, if its document is the same.
         """
-        row = self.store.get(vif_id)
+        return self.some({vif_id: requested})[vif_id]
+
+    def some(self, requested: Mapping[str, VIF | None]) -> dict[str, StoredVif | None]:
+        """Return the same for several VIFs, by id, read together."""
+        rows = self.store.some(list(requested))
+        return {vif_id: self._stored(rows.get(vif_id), vif) for vif_id, vif in requested.items()}
+
+    def _stored(self, row: Record | None, requested: VIF | None) -> StoredVif | None:
         stored = StoredVif(row, self._kinds) if row else None
         if stored and requested and stored.row.asked == requested.to_json():
             stored.__dict__["actual" if stored.row.actual == stored.row.asked else "vif"] = requested

@@ -127,7 +127,11 @@ class JobFactory:
             DamagedRecord: the record of a VIF cannot be read.
             Missing: the host lacks what a VIF needs. Resolving a network raises further errors.
         """
-        requests = [dataclasses.replace(each, former=self.former(each.vif)) for each in requests]
+        requests = list(requests)
+        recorded = self._records.some({each.vif.id: each.vif for each in requests})
+        for stored in filter(None, recorded.values()):
+            stored.validate()
+        requests = [dataclasses.replace(each, former=recorded[each.vif.id]) for each in requests]
         for each in requests:
             each.check_guest()
         begun = [self._resolver.begin(each.vif, each.former, refresh=refresh) for each in requests]

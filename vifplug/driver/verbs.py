@@ -365,7 +365,7 @@ class VIFDriver:
         """
         ids = [self._id(each) for each in vif_ids]
         with self._reported("unplug", ids) as report, self._locked(ids):
-            removed = self._removal.remove({each: self._records.get(each) for each in dict.fromkeys(ids)}, force=force)
+            removed = self._removal.remove(self._records.some(dict.fromkeys(ids)), force=force)
             report.steps = sum(map(len, removed.values()))
         taken = {each: tuple(steps) for each, steps in removed.items()}
         return [taken.pop(each, ()) for each in ids]

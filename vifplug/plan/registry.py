@@ -75,7 +75,8 @@ RESOURCES: dict[str, type[Resource]] = {
 
 def to_json(resources: Iterable[Resource]) -> str:
     """Return the resources as JSON, for the record of what is plugged."""
-    return json.dumps([{"kind": resource.kind, **resource.recorded.to_data()} for resource in resources])
+    recorded = [{"kind": resource.kind, **resource.recorded.to_data()} for resource in resources]
+    return json.dumps(recorded) if recorded else "[]"
 
 
 def from_json(text: str, kinds: Mapping[str, type[Resource]] = RESOURCES) -> list[Resource]:

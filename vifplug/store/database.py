@@ -229,20 +229,29 @@ _REASONS: dict[str | int, str] = {
 }
 
 
-@contextlib.contextmanager
-def failures(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except UnicodeEncodeError as error:  # of a name in a command line that is not UTF-8: no record has it
-        raise InvalidRequest(f"{error.object[:80]!r}: is not text in UTF-8") from None
-    except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
-        if getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY"):
-            files = [path.with_name(path.name + "-shm"), path]
-            raise locks.busy(f"the record of plugged VIFs, {path},", files) from error
-        remedy = "run as root, or " if os.geteuid() else ""
-        reason = _reason(error, path).format(user=os.geteuid(), directory=path.parent, remedy=remedy)
-        message = f"the record of plugged VIFs, {path}, cannot be used: {reason}"
-        raise StoreFailed(message, option=_OPTION, path=str(path)) from error
+class failures:
+    """Raise what SQLite and the kernel say of the file inside the ``with`` as StoreFailed."""
+
+    __slots__ = ("_path",)
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, UnicodeEncodeError):  # of a name in a command line that is not UTF-8: no record has it
+            raise InvalidRequest(f"{error.object[:80]!r}: is not text in UTF-8") from None
+        if isinstance(error, (sqlite3.Error, OSError, UnicodeDecodeError)):
+            path = self._path
+            if getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY"):
+                files = [path.with_name(path.name + "-shm"), path]
+                raise locks.busy(f"the record of plugged VIFs, {path},", files) from error
+            remedy = "run as root, or " if os.geteuid() else ""
+            reason = _reason(error, path).format(user=os.geteuid(), directory=path.parent, remedy=remedy)
+            message = f"the record of plugged VIFs, {path}, cannot be used: {reason}"
+            raise StoreFailed(message, option=_OPTION, path=str(path)) from error
 
 
 def _reason(error: Exception, path: Path) -> str:

@@ -89,6 +89,8 @@ _PUT = (
 )
 
 _TUPLES = ("claims", "shares")
+#: made once, without the search for cycles that names cannot have
+_json = json.JSONEncoder(check_circular=False).encode
 _values = operator.attrgetter(*_COLUMNS)
 
 _HELD = "SELECT name, vif_id, alone FROM claim WHERE vif_id IN"
@@ -127,8 +129,13 @@ class Store:
 
     def get(self, vif_id: str) -> Record | None:
         """Return the record of one VIF; None if it does not exist."""
-        records = self._query("WHERE vif_id = ?", vif_id)
-        return records[0] if records else None
+        return self.some([vif_id]).get(vif_id)
+
+    def some(self, vif_ids: Sequence[str]) -> dict[str, Record]:
+        """Return, by id, the records of those of the VIFs that have one."""
+        with database.failures(self._path):
+            rows = _rows(self._connection(), f"{_SELECT} WHERE vif_id IN", vif_ids, "vif_id")
+            return {row[0]: _to_record(row) for row in rows}
 
     def all(self) -> list[Record]:
         """Return all records, by id."""
@@ -302,22 +309,26 @@ def _inode(path: Path) -> tuple[int, int] | None:
 # -- rows ---------------------------------------------------------------------------------------------------------
 
 
-def _to_row(record: Record) -> tuple[Any, ...]:
-    values = dict(zip(_COLUMNS, _values(record), strict=True))
-    return tuple((values | {name: json.dumps(values[name]) for name in _TUPLES}).values())
+def _to_row(record: Record) -> list[Any]:
+    return [_json(value) if type(value) is tuple else value for value in _values(record)]
 
 
 def _to_record(row: Sequence[Any]) -> Record:
     values = dict(zip(_COLUMNS, row, strict=True))
-    return Record(**values | {name: _to_names(values[name]) for name in _TUPLES})
+    for name in _TUPLES:
+        values[name] = _to_names(values[name])
+    return Record(**values)
 
 
 def _to_names(value: Any) -> Any:
     """Return a JSON list as a tuple, and anything else unchanged."""
-    with contextlib.suppress(ValueError, TypeError, RecursionError):
-        if isinstance(names := json.loads(value), list):
-            return tuple(names)
-    return value
+    if value == "[]":  # as most are
+        return ()
+    try:
+        names = json.loads(value)
+    except (ValueError, TypeError, RecursionError):
+        return value
+    return tuple(names) if isinstance(names, list) else value
 
 
 def taken(name: str, vif_id: str, holder: str) -> str:
@@ -340,8 +351,10 @@ def _holdings(connection: sqlite3.Connection, names: Iterable[str]) -> list[Hold
     ]
 
 
-def _rows(connection: sqlite3.Connection, query: str, values: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-    """Yield what a query that ends with IN finds for any number of values, by name and VIF."""
+def _rows(
+    connection: sqlite3.Connection, query: str, values: Sequence[str], order: str = "name, vif_id"
+) -> Iterator[tuple[Any, ...]]:
+    """Yield what a query that ends with IN finds for any number of values."""
     for start in range(0, len(values), _VARIABLES):
         some = values[start : start + _VARIABLES]
-        yield from connection.execute(f"{query} ({', '.join('?' * len(some))}) ORDER BY name, vif_id", some)
+        yield from connection.execute(f"{query} ({', '.join('?' * len(some))}) ORDER BY {order}", some)
