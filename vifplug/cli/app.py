@@ -174,8 +174,12 @@ class App(app.App):
             return self.complain(error)
         except VifplugError as error:
             return self.complain(error)
-        except KeyboardInterrupt:
-            self.say("interrupted")
+        except (KeyboardInterrupt, SystemExit) as error:
+            notes = [each for each in getattr(error, "__notes__", ()) if each]
+            if isinstance(error, KeyboardInterrupt) or notes:
+                self.say("; ".join(["interrupted", *notes]))
+            if isinstance(error, SystemExit):
+                raise
             return INTERRUPTED
         except ReaderGone:
             _forget_output()

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vifplug.driver import macs
+from vifplug.driver import interrupts, macs
 from vifplug.driver.application import Application
 from vifplug.driver.job import Job, check_distinct
 from vifplug.driver.report import ends
@@ -177,6 +177,7 @@ class Engine:
         removals = steps.together(job.plan.removals for job in jobs)
         additions = steps.batched_last(step for job in jobs for step in job.plan.additions)
         try:  # without steps there is nothing that would need an intent
+            interrupts.pending()
             planned = any(job.plan.steps for job in pending)
             begun = [job.record(job.begun if planned else "plugged") for job in pending]
             self._store.put(begun)
@@ -187,14 +188,24 @@ class Engine:
         if not planned:
             return
         done: list[Step] = []
+
+        def told(*numbers: int) -> None:
+            interrupts.pending()
+            if progress:
+                progress(*numbers)
+
         try:
             self._host.apply(releases, done)
-            self._application.take([*removals, *additions], done, progress)
+            self._application.take([*removals, *additions], done, told)
+            interrupts.pending()
             ends("apply")
             self._store.put([job.record("plugged", record) for job, record in zip(pending, begun, strict=True)])
             ends("record")
         except BaseException as error:
             ends("apply")
+            if interrupts.abandoned():
+                error.add_note(f"not finished: {', '.join(job.vif.id for job in pending)}: run `vifplug recover`")
+                raise
             self._undo(pending, [*releases, *removals, *additions], done, error)
             raise
 
@@ -210,10 +221,11 @@ class Engine:
         left += self._application.attempt(step.undo() for step in reversed(done))
         if not left:
             left += self._restore_records(jobs)
-        if left and isinstance(error, Exception):
-            message = (
-                f"{str(error) or 'interrupted'}; not rolled back: {'; '.join(left)}; plug or unplug again to repair it"
-            )
+        rest = f"not rolled back: {'; '.join(left)}; plug or unplug again to repair it" if left else ""
+        if left and not isinstance(error, Exception):
+            error.add_note(rest)
+        elif left:
+            message = f"{error}; {rest}"
             outcome = PartlyDone(message, left)
             raise (fill(outcome, error) if isinstance(error, VifplugError) else outcome) from error
         if isinstance(error, VifplugError) and not isinstance(error, (Conflict, HostNotReady, StepFailed)):

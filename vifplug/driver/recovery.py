@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vifplug.driver import interrupts
 from vifplug.driver.engine import Engine
 from vifplug.driver.job import Job
 from vifplug.driver.records import Records, StoredVif
@@ -175,7 +176,7 @@ class Recovery:
         if not vif_ids:
             return []
         try:
-            with self._store.lock(vif_ids, self._timeout if timeout is None else timeout):
+            with self._store.lock(vif_ids, self._timeout if timeout is None else timeout), interrupts.deferred():
                 return list(work(vif_ids))
         except VifplugError as error:
             parts = self._parts(vif_ids, error)

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from vifplug.driver import interrupts
 from vifplug.driver.application import Application
 from vifplug.driver.records import StoredVif
 from vifplug.driver.report import ends
@@ -66,6 +67,7 @@ class Removal:
         ends("plan")
         if dry_run:
             return taken
+        interrupts.pending()
         known = [each.row for vif_id, each in stored.items() if each and recorded[vif_id] and taken[vif_id]]
         if known:
             self._store.put([dataclasses.replace(row, state="unplugging") for row in known])

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from vifplug import plugins
-from vifplug.driver import definitions
+from vifplug.driver import definitions, interrupts
 from vifplug.driver.comparison import Comparison
 from vifplug.driver.definitions import NetworkDefinition, NetworkDefinitions, NetworkDirectory, StaticNetworks
 from vifplug.driver.engine import Engine
@@ -565,9 +565,11 @@ class VIFDriver:
                 self._recovery.begin(automatic=automatic)
                 self._begun = True
 
-    def _locked(self, vif_ids: Iterable[str]) -> contextlib.AbstractContextManager[None]:
+    @contextlib.contextmanager
+    def _locked(self, vif_ids: Iterable[str]) -> Iterator[None]:
         self._begin(automatic=self._settings.recover == "auto")
-        return self._store.lock(vif_ids, self._settings.lock_timeout)
+        with self._store.lock(vif_ids, self._settings.lock_timeout), interrupts.deferred():
+            yield
 
     def _prepared_again(self, pairs: Iterable[tuple[VIF, Instance | None]]) -> Sequence[Job]:
         return self._prepared([self._jobs.request(vif, instance) for vif, instance in pairs])

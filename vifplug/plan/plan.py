@@ -77,10 +77,14 @@ def make_plan(
     released = list(_released(cut_off, observed))
     observed = _without(observed, (resource.identity for resource in cut_off))
     shared = [step for step in removals if step.subject.ownership is Ownership.SHARED]
+    additions = steps_toward(desired, observed)
+    # first, so that the undo makes it last: a macvtap of mode passthrough has the MAC that its lower device then has
+    recreated = [step for step in additions if step.after is None and not step.subject.batched]
     return Plan(
         releases=(*cleared, *released),
         removals=tuple(step for step in removals if step not in shared),
-        additions=(*steps_toward(desired, observed), *shared),  # it goes with its last user, who leaves in between
+        # what is shared goes with its last user, who leaves in between
+        additions=(*reversed(recreated), *(each for each in additions if each not in recreated), *shared),
     )
 
 
