@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from vifplug import VIF
+from tests.support.guest import opened
+from vifplug import VIF, errors
 from vifplug.testing.host import PrivateHost
 
 ID = "9c4e2f10-6a1b-4c2d-9e3f-7a8b9c0d1e2f"
@@ -63,3 +66,22 @@ def test_a_bridge_of_one_vif_goes_when_it_is_no_longer_wanted(host: PrivateHost,
     getattr(host.driver, verb)(vif(mtu=1400))
     assert host.ovs.ctl("list-br").split() == ["br-int"] and TAP in host.ports("br-int")
     assert host.driver.check() == []
+
+
+def test_a_renamed_tap_is_told_and_not_made_a_second_time(host: PrivateHost) -> None:
+    """The guest on it would be cut off by the second one, and nobody would know of the first."""
+    host.driver.plug(vif())
+    guest = opened(TAP)
+    for words in (f"{TAP} down", f"{TAP} name web0", "web0 up"):
+        host.ip("link", "set", *words.split())
+    for verb in (host.driver.plug, host.driver.update):
+        with pytest.raises(errors.Conflict, match="device web0 has its mark: rename it back"):
+            verb(vif())
+    [outcome] = host.driver.reconcile()
+    assert isinstance(outcome.error, errors.Conflict)
+    assert "device web0: expected nothing, got the mark of this VIF" in map(str, host.driver.check(ID))
+    with pytest.raises(errors.Held, match="web0"):
+        host.driver.unplug(ID)
+    os.close(guest)
+    host.driver.unplug(ID)
+    assert host.links().isdisjoint({"web0", TAP}) and host.ports("br-int") == set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from vifplug.driver import macs
@@ -55,6 +55,7 @@ class Comparison:
         named = {each.id: macs.names(each.vif, each.actual) for each in readable} if self._reports_macs else {}
         neighbours = macs.Neighbours(self._store.holdings(set(itertools.chain.from_iterable(named.values()))))
         found += failed.values()
+        marked: Mapping[str, Collection[str]] | None = None
         for stored in readable:
             if stored.id in failed:
                 continue
@@ -65,6 +66,10 @@ class Comparison:
             required = desired if running else lasting(desired)
             differences = (*steps.differences(required, observed), *needs[stored.id].drift(observed))
             found += [dataclasses.replace(one, vif_id=stored.id) for one in differences]  # a bridge has no owner
+            if any(steps.is_lost(each, observed) for each in desired):
+                marked = self._host.marked_links() if marked is None else marked
+                for name in steps.astray(desired, marked.get(stored.id, ())):
+                    found.append(Difference(stored.id, f"device {name}", None, "the mark of this VIF"))
             found += neighbours.differences(stored.id, named.get(stored.id, ()))
             defects = (each for name in switched[stored.id] for each in cut_off.get(name, ()))
             found += [Difference(stored.id, each.path, each.expected, each.found) for each in defects]

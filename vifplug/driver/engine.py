@@ -86,7 +86,16 @@ class Engine:
         moved = [(job, other) for job in jobs if (other := job.on_parent_bridge(observed))]
         for job, other in moved:
             job.actual, job.interface_xml, job.desired = other.actual, other.interface_xml, other.desired
+        self._refuse_astray(jobs, observed)
         return self.observe(jobs, scan=scan) if moved else Look(observed, whole, needs)
+
+    def _refuse_astray(self, jobs: Sequence[Job], observed: Observation) -> None:
+        """Raise Conflict if a recorded device has got another name. Lists the links of the host if one is missing."""
+        recorded = {job.vif.id: job.former.resources for job in jobs if job.former}
+        lost = [each for some in recorded.values() for each in some if steps.is_lost(each, observed)]
+        marked = self._host.marked_links() if lost else {}
+        for each in lost:
+            steps.refuse_astray(recorded[each.owner], each, marked.get(each.owner, ()))
 
     def restore(self, jobs: Sequence[Job]) -> None:
         """Plan what brings recorded VIFs back; of what libvirt resets only that of running guests.

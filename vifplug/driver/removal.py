@@ -14,7 +14,7 @@ from vifplug.driver.records import StoredVif
 from vifplug.driver.report import ends
 from vifplug.errors import DamagedRecord, Missing, PartlyDone, VifplugError, fill
 from vifplug.plan import steps
-from vifplug.plan.registry import Device, Identity, OvsPort, Ownership, Resource
+from vifplug.plan.registry import Identity, OvsPort, Resource
 from vifplug.plan.steps import Observation, Observed, Step, lasting
 from vifplug.store.store import Store
 
@@ -158,8 +158,8 @@ def _partly_unplugged(left: Mapping[str, Sequence[str]], taken: Mapping[str, Seq
 
 def _is_lost(resource: Resource, observed: Observation) -> bool:
     """Return whether a device, or a port with QoS, that vifplug created no longer exists under its name."""
-    sought = isinstance(resource, Device) or (isinstance(resource, OvsPort) and resource.qos is not None)
-    return sought and resource.ownership is Ownership.OWNED and resource.identity not in observed
+    shaped = isinstance(resource, OvsPort) and resource.qos is not None and resource.identity not in observed
+    return shaped or steps.is_lost(resource, observed)
 
 
 def _once_each(resources: Iterable[Resource]) -> list[Resource]:

@@ -267,9 +267,13 @@ class Host:
         """Return why this process cannot change links or sysctls here, and what to do; empty if it can."""
         return self.links.obstacle()
 
+    def marked_links(self) -> Mapping[str, Collection[str]]:
+        """Return the names of the links that have a mark, by the id of the VIF. Scans all links."""
+        return self.links.marked()
+
     def owners(self) -> set[str]:
         """Return the ids of all VIFs whose mark something on this host carries."""
-        found = self.links.owners()
+        found = set(self.marked_links())
         with contextlib.suppress(Absent):
             found |= self.ovs.owners()
         return found

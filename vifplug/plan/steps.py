@@ -210,6 +210,29 @@ def refuse_held(resources: Iterable[Resource], observed: Observation, vif_id: st
             )
 
 
+def is_lost(resource: Resource, observed: Observation) -> bool:
+    """Return whether a device that vifplug created no longer exists under its name."""
+    return isinstance(resource, Device) and resource.ownership is Ownership.OWNED and resource.identity not in observed
+
+
+def astray(resources: Iterable[Resource], marked: Collection[str]) -> list[str]:
+    """Return the links that have the mark of a VIF and the name of none of its resources: renamed or left behind."""
+    return sorted(set(marked).difference(*(each.links for each in resources)))
+
+
+def refuse_astray(resources: Sequence[Resource], lost: Resource, marked: Collection[str]) -> None:
+    """Raise Conflict if a device that no longer exists under its name has got another: it may be a guest's."""
+    if found := astray(resources, marked):
+        name = found[0]
+        raise Conflict(
+            f"{lost} of VIF {lost.owner} does not exist, and device {name} has its mark: rename it back ('ip link set "
+            f"dev {name} down', 'name {lost.name}', 'up'), or unplug the VIF and plug it again",
+            vif_id=lost.owner,
+            resource=str(lost),
+            holder=f"device {name}",
+        )
+
+
 def with_former(
     desired: Sequence[Resource], former: Iterable[Resource], originals: Mapping[Identity, Resource]
 ) -> list[Resource]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 from vifplug import errors
@@ -108,6 +108,13 @@ class MemoryHost(Host):
 
     def find(self, owner: str) -> list[Resource]:
         return self._memory.find(owner)
+
+    def marked_links(self) -> Mapping[str, Collection[str]]:
+        found: dict[str, set[str]] = {}
+        for seen in self._memory.there.values():
+            if seen.resource and seen.resource.ownership is Ownership.OWNED:
+                found.setdefault(seen.resource.owner, set()).update(seen.resource.links)
+        return found
 
     def owners(self) -> set[str]:
         found = (seen.resource for seen in self._memory.there.values())

@@ -16,7 +16,7 @@ from vifplug.host.links.uses import DeviceUses, Switch
 from vifplug.host.netlink.client import Netlink
 from vifplug.host.netlink.messages import Link, LinkChange
 from vifplug.host.netlink.socket import explaining
-from vifplug.plan.registry import HARDENED, Device, LinuxBridge, Macvtap, Resource, Tap, VethPair, mark, marked_for
+from vifplug.plan.registry import HARDENED, Device, LinuxBridge, Macvtap, Resource, Tap, VethPair, mark
 
 _log = logging.getLogger(__name__)
 
@@ -100,9 +100,12 @@ class Links:
             return str(error)
         return ""
 
-    def owners(self) -> set[str]:
-        """Return the ids of all VIFs whose mark a device has. Scans all links."""
-        return {owner for link in self.all() if (owner := marked_for(link.alias or ""))}
+    def marked(self) -> dict[str, set[str]]:
+        """Return the names of the links that have a mark, by the id of the VIF. Scans all links."""
+        found: dict[str, set[str]] = {}
+        for name, alias in self._netlink.aliases(mark("")):
+            found.setdefault(alias.removeprefix(mark("")), set()).add(name)
+        return found
 
     def take_over(self, desired: Sequence[Device]) -> list[Device]:
         """Mark the devices that another program made for the VIF; those that there were. Else nothing of them changes.

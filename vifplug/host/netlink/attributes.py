@@ -183,6 +183,8 @@ LINK = Table(
 )
 #: what says of a link how it uses the link below it
 STACKED = LINK.only(*("IFLA_ADDRESS", "IFLA_IFNAME", "IFLA_LINK", "IFLA_LINKINFO", "IFLA_IFALIAS", "IFLA_LINK_NETNSID"))
+#: what says whose a link is
+NAMED = LINK.only("IFLA_IFNAME", "IFLA_IFALIAS")
 #: the same of the family AF_BRIDGE; in it linux/if_bridge.h: IFLA_BRIDGE_* and struct bridge_vlan_info
 BRIDGE = Table(IFLA_AF_SPEC=(26, Table(IFLA_BRIDGE_VLAN_INFO=(2, _record("=HH", "flags vid")))))
 #: linux/if_link.h, linux/if_tun.h and linux/veth.h: IFLA_INFO_DATA, by IFLA_INFO_KIND

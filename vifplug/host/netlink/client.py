@@ -70,6 +70,12 @@ class Netlink:
         """Return every link with this alias, or without an alias and in this group. Scans all links."""
         return [link for link in self.all() if link.alias == alias or (not link.alias and link.group == group)]
 
+    def aliases(self, beginning: str) -> list[tuple[str, str]]:
+        """Return the name and the alias of every link whose alias begins so. Scans all links."""
+        sign = beginning.encode()
+        links = (messages.parsed(each, tables.NAMED) for each in self._listed() if sign in each)
+        return [(link.name, link.alias) for link in links if link.alias.startswith(beginning)]
+
     def all(self) -> list[Link]:
         """Return every link. Equivalent to: ip -details link show"""
         return list(map(messages.parsed, self._listed()))
