@@ -85,3 +85,37 @@ def test_a_renamed_tap_is_told_and_not_made_a_second_time(host: PrivateHost) -> 
     os.close(guest)
     host.driver.unplug(ID)
     assert host.links().isdisjoint({"web0", TAP}) and host.ports("br-int") == set()
+
+
+ALONE = {"type": "direct", "source": {"dev": "up0", "mode": "passthrough"}, "virtualport": None, "tap_owner": "vifplug"}
+
+
+def mac(host: PrivateHost, device: str) -> str:
+    found: str = json.loads(host.ip("-j", "link", "show", device))[0]["address"]
+    return found
+
+
+def test_a_guests_mac_is_never_taken_for_a_devices_own(host: PrivateHost, caplog: pytest.LogCaptureFixture) -> None:
+    """A veth has no permanent MAC to go back to, so the plug is refused, and the unplug says what it leaves."""
+    host.ip("link", "add", "up0", "up", "type", "veth", "peer", "name", "up1")
+    host.driver.plug(vif(**ALONE))
+    forget(host)
+    with pytest.raises(errors.Conflict, match=r"up0 has the MAC 52:54:00:12:34:56 of VIF .* already"):
+        host.driver.plug(vif(**ALONE))
+    assert host.driver.unplug(ID) and "up0 has the MAC 52:54:00:12:34:56" in caplog.text
+    host.ip("link", "set", "up0", "address", "02:00:00:00:00:01")
+    host.driver.plug(vif(**ALONE))
+    host.driver.unplug(ID)
+    assert mac(host, "up0") == "02:00:00:00:00:01"
+
+
+def test_the_mac_of_a_replaced_nic_is_its_own(host: PrivateHost, caplog: pytest.LogCaptureFixture) -> None:
+    host.ip("link", "add", "up0", "up", "type", "veth", "peer", "name", "up1")
+    host.driver.plug(vif(**ALONE))
+    host.ip("link", "delete", "up0")
+    host.ip("link", "add", "up0", "up", "type", "veth", "peer", "name", "up1")
+    born = mac(host, "up0")
+    host.driver.plug(vif(**ALONE))
+    assert "lower-device up0 is another one than " in caplog.text
+    host.driver.unplug(ID)
+    assert mac(host, "up0") == born

@@ -108,7 +108,7 @@ def test_a_vif_that_cannot_come_back_stops_no_other(lan: PrivateHost) -> None:
     lan.ip("tuntap", "add", "dev", f"tap{KINDS[0].id[:11]}", "mode", "tap")  # a stranger has the name
     answer = vifplug(lan, "reconcile", "-f", "json")
     assert answer.code == errors.Conflict.exit_code
-    assert [KINDS[0].id in each or "lbr0" in each for each in answer.complaints] == [True, True]
+    assert [KINDS[0].id in each or "lbr0" in each for each in answer.complaints] == [True, True], answer
     assert {each["vif_id"] for each in json.loads(answer.out)} == {each.id for each in KINDS} - {
         KINDS[0].id,
         KINDS[3].id,

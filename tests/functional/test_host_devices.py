@@ -147,7 +147,7 @@ def test_other_macvtaps_and_addresses_keep_nobody_from_a_shared_device(site: Pri
 
 def test_libvirts_own_macvtap_is_no_obstacle(site: PrivateHost) -> None:
     """libvirt made it for the running guest: it has the guest's MAC, and no mark."""
-    wanted = macvtap("spare", "passthrough")
+    wanted, born = macvtap("spare", "passthrough"), Path("/sys/class/net/spare/address").read_text().strip()
     site.driver.plug(wanted)
     site.ip("link", "set", "spare", "address", MAC)
     site.ip("link", "add", "link", "spare", "name", "macvtap0", "type", "macvtap", "mode", "passthru")
@@ -159,6 +159,7 @@ def test_libvirts_own_macvtap_is_no_obstacle(site: PrivateHost) -> None:
         assert "has macvtap macvtap0 in mode passthrough on it" in str(refused(site, other))
     finally:
         site.ip("link", "delete", "macvtap0")
+        site.ip("link", "set", "spare", "address", born)
 
 
 @pytest.mark.parametrize(

@@ -489,3 +489,14 @@ def test_ids_of_one_minute_have_names_of_their_own(bench: Bench) -> None:
     clock = [f"01932c07-209c-7a3b-8f00-0{number:011x}" for number in range(8)]
     assert len({vif(id=each).device for each in clock}) == 8
     assert vif().device == TAP
+
+
+def test_a_nic_with_a_guests_mac_gets_that_of_its_hardware_back(bench: Bench) -> None:
+    """Its record was lost after a plug, so the first original is gone: the hardware's MAC is none of vifplug's."""
+    alone = vif("direct", source={"dev": "eno1", "mode": "passthrough"}, tap_owner="vifplug")
+    own = "02:00:00:00:00:01"
+    bench.memory.place(LowerDevice(name="eno1", up=True, mac=alone.mac, permanent_mac=own))
+    bench.driver.plug(alone)
+    assert [each.mac for each in bench.driver.show(ID).originals.values() if isinstance(each, LowerDevice)] == [own]
+    bench.driver.unplug(ID)
+    assert getattr(bench.memory.there["lower-device", "eno1"].resource, "mac", "") == own

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from vifplug.driver import interrupts, macs
 from vifplug.driver.application import Application
 from vifplug.driver.job import Job, check_distinct
+from vifplug.driver.records import valid_originals
 from vifplug.driver.report import ends
 from vifplug.errors import Conflict, Held, HostNotReady, PartlyDone, PluginFailed, StepFailed, VifplugError, about, fill
 from vifplug.plan import steps
@@ -126,7 +127,7 @@ class Engine:
         ends("plan")
 
     def _plan(self, job: Job, needs: Preconditions, observed: Observation, warnings: Iterable[str]) -> None:
-        former, recorded = (job.former.resources, job.former.originals) if job.former else ((), {})
+        former, recorded = (job.former.resources, valid_originals(job.former, observed)) if job.former else ((), {})
         dropped = job.dropped()
         said = needs.objections(observed) if job.stands else ()
         job.warnings = (*needs.warnings(observed), *map(str, said), *warnings)
@@ -134,7 +135,8 @@ class Engine:
         job.desired = with_defaults(job.desired, observed, {each.name for each in shared})
         stays = {each.name for each in shared if each.vif_id != job.vif.id} | steps.shares(job.desired)
         steps.refuse_held(lasting(dropped), observed, job.vif.id)
-        job.originals = {**steps.originals(lasting(job.desired), observed), **recorded}
+        new = (each for each in lasting(job.desired) if each.identity not in recorded)
+        job.originals = {**steps.originals(new, observed), **recorded}
         full = steps.with_former(job.desired, former, recorded)
         job.intent = [*full, *dropped]
         _refuse_other_mac(job, observed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,9 +14,12 @@ from vifplug.errors import DamagedRecord, InvalidDocument, Missing
 from vifplug.model.codec import described, json_object
 from vifplug.model.names import parse_uuid
 from vifplug.model.vif import VIF, Instance
-from vifplug.plan import registry
+from vifplug.plan import registry, steps
 from vifplug.plan.registry import Identity, Resource
+from vifplug.plan.steps import Observation
 from vifplug.store.store import Record, State, Store
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -204,6 +208,15 @@ class Records:
         rows = self.store.all()
         for start in range(0, len(rows), _PART):
             yield [StoredVif(row, self._kinds) for row in rows[start : start + _PART]]
+
+
+def valid_originals(stored: StoredVif, observed: Observation) -> Mapping[Identity, Resource]:
+    """Return the recorded originals, without those of things of which there are others now, such as a replaced NIC."""
+    gone = {each.identity for each in steps.void(stored.originals, observed)} if stored.originals else set()
+    for each in stored.resources if gone else ():
+        if each.identity in gone and steps.may_change(each):
+            _log.warning("VIF %s: %s is another one than when the VIF was plugged: left as it is", stored.id, each)
+    return {identity: each for identity, each in stored.originals.items() if identity not in gone}
 
 
 def guest_name(instance: str | None) -> str:

@@ -18,7 +18,7 @@ from vifplug.errors import Busy, HostNotReady, NotPlugged, PartlyDone, StoreFail
 from vifplug.model.vif import VIF, Instance
 from vifplug.plan import registry
 from vifplug.plan.steps import Step
-from vifplug.store.store import Store
+from vifplug.store.store import State, Store
 
 if TYPE_CHECKING:
     from vifplug.host.host import Host
@@ -111,10 +111,9 @@ class Recovery:
         Args:
             timeout: how long to wait for the locks of the VIFs, in seconds; None: as long as of other verbs.
         """
-        stored = filter(None, map(self._records.get, self._store.begun()))
-        cut_off = {each.id: each.row.state for each in stored if not each.problem}
-        removed = self._each([each for each in cut_off if cut_off[each] != "updating"], self._removed, timeout)
-        return removed + self._each([each for each in cut_off if cut_off[each] == "updating"], self._plugged, timeout)
+        begun = self._store.begun()
+        removed = self._each(begun, lambda some: self._removed(self._cut_off(some, "plugging", "unplugging")), timeout)
+        return removed + self._each(begun, lambda some: self._plugged(self._cut_off(some, "updating")), timeout)
 
     def collect(self, *, dry_run: bool) -> list[Outcome]:
         """Remove what carries vifplug's mark and is of no recorded VIF, seen twice, unless a guest has it open."""
@@ -122,7 +121,7 @@ class Recovery:
         if unowned:
             time.sleep(_APART)
             unowned &= self.unowned()
-        return self._each(sorted(unowned), lambda some: self._removed(some, dry_run=dry_run))
+        return self._each(sorted(unowned), lambda some: self._removed(self._unrecorded(some), dry_run=dry_run))
 
     def unowned(self) -> set[str]:
         """Return the ids of VIFs that have marks on the host and no record."""
@@ -136,30 +135,37 @@ class Recovery:
             self._engine.apply(jobs)
         return (Outcome(vif_id=job.vif.id, steps=job.plan.steps) for job in jobs)
 
-    def _plugged(self, vif_ids: Sequence[str]) -> Iterator[Outcome]:
-        stored = [each.validate() for each in map(self._records.get, vif_ids) if each]
-        jobs = self._prepare([(each.vif, each.instance) for each in stored])
+    def _cut_off(self, vif_ids: Sequence[str], *states: State) -> dict[str, StoredVif]:
+        """Return the records that are in these states now that their locks are held: others were at work before."""
+        stored = ((each, self._records.get(each)) for each in vif_ids)
+        return {vif_id: each for vif_id, each in stored if each and each.row.state in states and not each.problem}
+
+    def _unrecorded(self, vif_ids: Sequence[str]) -> dict[str, StoredVif | None]:
+        return {each: None for each in vif_ids if self._records.get(each) is None}
+
+    def _plugged(self, stored: Mapping[str, StoredVif]) -> Iterator[Outcome]:
+        jobs = self._prepare([(each.vif, each.instance) for each in stored.values()])
         self._engine.apply(jobs)
         return (Outcome(vif_id=job.vif.id, steps=job.plan.steps) for job in jobs)
 
     def _void_originals(self) -> None:
         """Forget what devices were like before a reboot; what Open vSwitch keeps in its database is as it was."""
-        for stored in self._records.all():
-            if stored.row.originals != "[]" and not stored.problem:
-                kept = [each for each in stored.originals.values() if each.batched]
-                if len(kept) < len(stored.originals):
+        for vif_id in [each.id for each in self._records.all() if each.row.originals != "[]"]:
+            with self._store.lock([vif_id], self._timeout):
+                stored = self._records.get(vif_id)
+                if stored and not stored.problem:
+                    kept = [each for each in stored.originals.values() if each.batched]
                     gone = ", ".join(str(each) for each in stored.originals.values() if not each.batched)
-                    _log.info("VIF %s: after a reboot, unplug leaves %s as it finds it", stored.id, gone)
+                    _log.info("VIF %s: after a reboot, unplug leaves %s as it finds it", vif_id, gone or "nothing")
                     self._store.put([dataclasses.replace(stored.row, originals=registry.to_json(kept))])
 
-    def _removed(self, vif_ids: Sequence[str], *, dry_run: bool = False) -> Iterator[Outcome]:
-        stored = {each: self._records.get(each) for each in vif_ids}
+    def _removed(self, stored: Mapping[str, StoredVif | None], *, dry_run: bool = False) -> Iterator[Outcome]:
         failed: VifplugError | None = None
         try:
             removed = self._removal.remove(stored, force=False, dry_run=dry_run)
         except PartlyDone as error:
             failed, removed = error, error.unplugged
-        for each in vif_ids:
+        for each in stored:
             yield Outcome(vif_id=each, steps=tuple(removed.get(each, ())), error=None if each in removed else failed)
 
     def _finished(self, vif_id: str) -> StoredVif:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from vifplug.driver import interrupts
 from vifplug.driver.application import Application
-from vifplug.driver.records import StoredVif
+from vifplug.driver.records import StoredVif, valid_originals
 from vifplug.driver.report import ends
-from vifplug.errors import DamagedRecord, Missing, PartlyDone, VifplugError, fill
+from vifplug.errors import Conflict, DamagedRecord, Missing, PartlyDone, VifplugError, fill
 from vifplug.plan import steps
-from vifplug.plan.registry import Identity, OvsPort, Resource
+from vifplug.plan.registry import Identity, OvsPort, Ownership, Resource
 from vifplug.plan.steps import Observation, Observed, Step, lasting
 from vifplug.store.store import Store
 
@@ -52,7 +52,7 @@ class Removal:
         ends("lock")
         recorded = {vif_id: _recorded(each, force=force) for vif_id, each in stored.items()}
         desired = {
-            vif_id: list(filter(steps.may_change, has[0])) if has else lasting(self._host.find(vif_id))
+            vif_id: lasting(self._host.find(vif_id)) if has is None else list(filter(steps.may_change, has))
             for vif_id, has in recorded.items()
         }
         observed = dict(self._host.observe(_once_each(itertools.chain.from_iterable(desired.values()))))
@@ -68,7 +68,8 @@ class Removal:
         if dry_run:
             return taken
         interrupts.pending()
-        known = [each.row for vif_id, each in stored.items() if each and recorded[vif_id] and taken[vif_id]]
+        sound = [vif_id for vif_id, has in recorded.items() if has is not None and taken[vif_id]]
+        known = [each.row for vif_id in sound if (each := stored[vif_id])]
         if known:
             self._store.put([dataclasses.replace(row, state="unplugging") for row in known])
         ends("record")
@@ -84,7 +85,7 @@ class Removal:
     def _removals(
         self,
         stored: Mapping[str, StoredVif | None],
-        recorded: Mapping[str, tuple[list[Resource], Mapping[Identity, Resource]] | None],
+        recorded: Mapping[str, Sequence[Resource] | None],
         desired: Mapping[str, Sequence[Resource]],
         observed: dict[Identity, Observed],
     ) -> dict[str, list[Step]]:
@@ -100,8 +101,9 @@ class Removal:
             before, has = stored[vif_id], recorded[vif_id]
             interrupted = before is not None and has is not None and before.is_interrupted
             seen = {each.identity: observed[each.identity] for each in own if each.identity in observed}
+            originals = valid_originals(before, seen) if before and has is not None else _presumed(own, seen)
             taken[vif_id] = steps.batched_first(
-                steps.removal(own, steps.left_to(others, seen), has[1] if has else {}, interrupted=interrupted)
+                steps.removal(own, steps.left_to(others, seen), originals, interrupted=interrupted)
             )
             observed |= {step.subject.identity: Observed(resource=step.after) for step in taken[vif_id]}
         return taken
@@ -126,13 +128,12 @@ class Removal:
         return None
 
 
-def _recorded(stored: StoredVif | None, *, force: bool) -> tuple[list[Resource], Mapping[Identity, Resource]] | None:
+def _recorded(stored: StoredVif | None, *, force: bool) -> list[Resource] | None:
     """Return what there is to remove and to restore of a VIF; None if its record does not say, or does not exist."""
     if stored is None:
         return None
     try:
-        stored.validate("state", "claims", "shares")
-        return lasting(stored.resources), stored.originals
+        return lasting(stored.validate("state", "claims", "shares", "originals").resources)
     except DamagedRecord as error:
         reason = error.reason
     except Missing as error:
@@ -142,6 +143,19 @@ def _recorded(stored: StoredVif | None, *, force: bool) -> tuple[list[Resource],
     # not above: what is logged in an except clause gets the exception's own text appended (oslo.log)
     _log.warning("VIF %s: its changes are not restored, because its record cannot be used: %s", stored.id, reason)
     return None
+
+
+def _presumed(own: Iterable[Resource], observed: Observation) -> dict[Identity, Resource]:
+    """Return what things were like before a VIF without a record, as far as they say it themselves: a NIC its MAC."""
+    found: dict[Identity, Resource] = {}
+    for each in own:
+        seen = observed.get(each.identity)
+        if each.ownership is Ownership.BORROWED and seen and seen.resource:
+            try:
+                found[each.identity] = each.original(seen.resource)
+            except Conflict as error:
+                _log.warning("%s", error)
+    return found
 
 
 def _partly_unplugged(left: Mapping[str, Sequence[str]], taken: Mapping[str, Sequence[Step]]) -> PartlyDone:

@@ -169,12 +169,22 @@ def may_change(resource: Resource) -> bool:
 
 
 def originals(desired: Iterable[Resource], observed: Observation) -> dict[Identity, Resource]:
-    """Return what to record before the first change: the observed state of each borrowed resource."""
+    """Return what to record before the first change: the observed state of each borrowed resource.
+
+    Raises:
+        Conflict: what is observed cannot be what was there before vifplug.
+    """
     return {
-        resource.identity: seen.resource.trusted(owner=resource.owner)  # a batch observes it once for all its VIFs
+        resource.identity: resource.original(seen.resource)
         for resource in desired
         if resource.ownership is Ownership.BORROWED and (seen := observed.get(resource.identity)) and seen.resource
     }
+
+
+def void(originals: Mapping[Identity, Resource], observed: Observation) -> list[Resource]:
+    """Return the originals of things of which there are others now under the same names: they are not put back."""
+    found = ((each, observed.get(identity)) for identity, each in originals.items())
+    return [each for each, seen in found if seen and seen.resource and not each.is_same(seen.resource)]
 
 
 def shares(resources: Iterable[Resource]) -> set[str]:

@@ -268,7 +268,7 @@ def _observed_lower(desired: LowerDevice, link: Link) -> Observed:
     if "IFLA_BR_VLAN_DEFAULT_PVID" in link.data:  # only with CONFIG_BRIDGE_VLAN_FILTERING (net/bridge/br_netlink.c)
         filters = bool(link.data.get("IFLA_BR_VLAN_FILTERING"))
     changes = {"up": link.up, "mac": link.mac, "mtu": link.mtu, "sysctls": values, "vlan_filtering": filters}
-    return Observed(resource=desired.trusted(**changes))
+    return Observed(resource=desired.trusted(**changes, index=link.index, permanent_mac=link.permanent_mac))
 
 
 def _stranger(link: Link, desired: Device) -> str:

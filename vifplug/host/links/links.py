@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from vifplug.errors import HostNotReady
 from vifplug.host.links import sysctls, tap
@@ -16,7 +16,7 @@ from vifplug.host.links.uses import DeviceUses, Switch
 from vifplug.host.netlink.client import Netlink
 from vifplug.host.netlink.messages import Link, LinkChange
 from vifplug.host.netlink.socket import explaining
-from vifplug.plan.registry import HARDENED, Device, LinuxBridge, Macvtap, Resource, Tap, VethPair, mark
+from vifplug.plan.registry import HARDENED, Device, LinuxBridge, LowerDevice, Macvtap, Resource, Tap, VethPair, mark
 
 _log = logging.getLogger(__name__)
 
@@ -83,7 +83,8 @@ class Links:
         below = self._netlink.named(link.link for link in links if link.link)
         questions = filter(None, (_question(link, owner, below.get(link.link or 0)) for link in links))
         seen = self.devices.observe(list({each.identity: each for each in questions}.values()))
-        return [each.resource for each in seen.values() if each.resource]
+        found = [each.resource for each in seen.values() if each.resource]
+        return [*_given_macs(found), *found]
 
     def obstacle(self) -> str:
         """Return why this process cannot change links, sysctls or taps here, and what to do; empty if it can.
@@ -118,6 +119,13 @@ class Links:
         with explaining(next(iter(free), None), "mark it as vifplug's"):
             self._netlink.set(changes)
         return free
+
+
+def _given_macs(found: Sequence[Resource]) -> Iterator[LowerDevice]:
+    """Yield the devices that have the MAC of a guest: those below its macvtaps in mode passthrough."""
+    for each in found:
+        if isinstance(each, Macvtap) and each.mode == "passthrough":
+            yield LowerDevice(name=each.lower, owner=each.owner, up=None, mac=each.mac)
 
 
 def _question(link: Link, owner: str, below: Link | None) -> Device | None:

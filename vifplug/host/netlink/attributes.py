@@ -179,6 +179,7 @@ LINK = Table(
     IFLA_LINK_NETNSID=(37, _U32),
     IFLA_MAX_MTU=(51, _U32),
     IFLA_PROP_LIST=(52, Many(IFLA_ALT_IFNAME=(53, TEXT))),
+    IFLA_PERM_ADDRESS=(54, _MAC),
     IFLA_PARENT_DEV_NAME=(56, TEXT),
 )
 #: what says of a link how it uses the link below it

@@ -41,6 +41,8 @@ class Link:
     alias: str = ""
     group: int = 0
     mac: str | None = None
+    #: that of the hardware (IFLA_PERM_ADDRESS: Linux 5.6); None if the driver tells none, as of virtual devices
+    permanent_mac: str | None = None
     mtu: int = 0
     txqueuelen: int = 0
     up: bool = False
@@ -266,6 +268,7 @@ _READ = _PLAIN | {
     "queues": "IFLA_NUM_RX_QUEUES",
     "qdisc": "IFLA_QDISC",
     "max_mtu": "IFLA_MAX_MTU",
+    "permanent_mac": "IFLA_PERM_ADDRESS",
 }
 
 

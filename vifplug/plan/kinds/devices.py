@@ -7,7 +7,7 @@ import posixpath
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Annotated, Literal
 
-from vifplug.errors import HostNotReady, InvalidDocument, KernelLacks, Problem, VifplugError, fill
+from vifplug.errors import Conflict, HostNotReady, InvalidDocument, KernelLacks, Problem, VifplugError, fill
 from vifplug.model.codec import FrozenMap, Model, joined, model
 from vifplug.model.names import AnyMac, DeviceName, Mac, Mtu, PciAddress, SocketPath, SysctlKey, Word, between
 from vifplug.plan.condition import Condition, Defect, Uplink, defects, narrow, too_narrow
@@ -269,6 +269,10 @@ class LowerDevice(Resource):
     carries: Mtu | None = uncompared(default=None, compare=False)
     #: the local port of an Open vSwitch bridge, on which the host receives what guests send to it
     local: bool = uncompared(default=False, compare=False)
+    #: observed only: the number that the kernel gave it, which no other device has until the next boot
+    index: int | None = uncompared(default=None, compare=False)
+    #: observed only: the MAC of the hardware
+    permanent_mac: AnyMac | None = uncompared(default=None, compare=False)
     #: observed only, of a Linux bridge: whether it filters VLANs; None if the kernel cannot
     vlan_filtering: bool | None = uncompared(default=None, compare=False)
 
@@ -279,6 +283,20 @@ class LowerDevice(Resource):
     @property
     def recorded(self) -> Resource:
         return self.trusted(taking=None, guest_mac=None)
+
+    def original(self, found: Resource) -> Resource:
+        """The MAC of a guest is never an original: a plug whose record was lost may have left it there."""
+        assert isinstance(found, LowerDevice)
+        if self.mac is None or found.mac != self.mac or found.permanent_mac == self.mac:
+            return super().original(found)
+        if found.permanent_mac is None:
+            message = f"{self.described} has the MAC {self.mac} of VIF {self.owner} already, and its own is not known"
+            hint = f"give it another ('ip link set dev {self.name} address MAC'), or the VIF"
+            raise Conflict(f"{message}: {hint}", vif_id=self.owner or None, resource=self.described)
+        return super().original(found.trusted(mac=found.permanent_mac))
+
+    def is_same(self, other: Resource) -> bool:
+        return not isinstance(other, LowerDevice) or None in (self.index, other.index) or self.index == other.index
 
     @property
     def claims(self) -> tuple[str, ...]:
