@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -147,7 +148,7 @@ def test_other_macvtaps_and_addresses_keep_nobody_from_a_shared_device(site: Pri
 
 def test_libvirts_own_macvtap_is_no_obstacle(site: PrivateHost) -> None:
     """libvirt made it for the running guest: it has the guest's MAC, and no mark."""
-    wanted, born = macvtap("spare", "passthrough"), Path("/sys/class/net/spare/address").read_text().strip()
+    wanted, born = macvtap("spare", "passthrough"), json.loads(site.ip("-j", "link", "show", "spare"))[0]["address"]
     site.driver.plug(wanted)
     site.ip("link", "set", "spare", "address", MAC)
     site.ip("link", "add", "link", "spare", "name", "macvtap0", "type", "macvtap", "mode", "passthru")

@@ -18,6 +18,7 @@ from vifplug.plan import registry
 from vifplug.plan.condition import Condition, Uplink
 from vifplug.plan.registry import LowerDevice, OvsPort, Tap, VirtualFunction
 from vifplug.plan.steps import Difference, Observed, Step
+from vifplug.store.store import Store
 
 ID = "9c4e2f10-6a1b-4c2d-9e3f-7a8b9c0d1e2f"
 OTHER = "1b2c3d4e-6a1b-4c2d-9e3f-7a8b9c0d1e2f"
@@ -500,3 +501,11 @@ def test_a_nic_with_a_guests_mac_gets_that_of_its_hardware_back(bench: Bench) ->
     assert [each.mac for each in bench.driver.show(ID).originals.values() if isinstance(each, LowerDevice)] == [own]
     bench.driver.unplug(ID)
     assert getattr(bench.memory.there["lower-device", "eno1"].resource, "mac", "") == own
+
+
+def test_recover_leaves_what_another_process_has_finished(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the look for unfinished changes and their locks, the process that was at work ended its plug."""
+    bench.driver.plug(vif())
+    monkeypatch.setattr(Store, "begun", lambda self: [ID])
+    assert bench.driver.recover() == []
+    assert bench.driver.list() and ("tap", TAP) in bench.memory.there
