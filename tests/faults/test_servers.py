@@ -87,6 +87,18 @@ def test_ovsdb_server_hangs_before_the_plug(host: PrivateHost) -> None:
     host.driver.unplug(ID)
 
 
+@pytest.mark.long
+def test_ovs_vswitchd_is_awaited_while_it_connects_again() -> None:
+    """It tries after 1, 2, 4 and 8 s. Until then it runs, and only the database does not know of it."""
+    with PrivateHost(vifplug_ovs={"timeout": 10, "ensure_bridge": True}) as host:
+        host.driver.plug(vif())
+        host.ovs.stop("ovsdb-server")
+        time.sleep(6)
+        host.ovs.start("ovsdb-server")
+        assert host.driver.unplug(ID) and host.driver.plug(vif()).changed
+        assert host.driver.check() == []
+
+
 def test_ovs_vswitchd_is_not_running(host: PrivateHost) -> None:
     host.driver.plug(vif())
     host.driver.unplug(ID)

@@ -226,9 +226,11 @@ class Engine:
         The records come last: a process that is killed meanwhile leaves the intent, which names all that may exist.
         """
         left = list(error.left) if isinstance(error, PartlyDone) else []
-        if not isinstance(error, VifplugError) or isinstance(error, PluginFailed):
-            # a step that was cut short has not cleaned up after itself
-            left += self._attempt_cut_short(step for step in reversed(planned) if step not in done)
+        # What was taken in part, or whose answer was lost: only a transaction says for sure that nothing was done.
+        certain = isinstance(error, VifplugError) and not isinstance(error, PluginFailed)
+        doubtful = () if isinstance(error, PartlyDone) else reversed(planned)
+        sent = (step for step in doubtful if step not in done and not (certain and step.subject.batched))
+        left += self._attempt_cut_short(sent)
         left += self._application.attempt(step.undo() for step in reversed(done))
         if not left:
             left += self._restore_records(jobs)

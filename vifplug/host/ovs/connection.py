@@ -152,6 +152,7 @@ class OvsdbConnection:
         raise Unavailable(sentence, resource=database, option=CONNECTION)
 
     def _open(self, address: str, deadline: float) -> None:
+        self.address = address
         try:
             self._line = transport.Line(transport.dial(address, self._settings, deadline))
         except OSError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from pathlib import Path
 
 from vifplug.errors import Unavailable
 from vifplug.host.ovs import decode
@@ -17,6 +18,7 @@ LOCK = "ovs_vswitchd"
 #: Why ovs-vswitchd has not applied a configuration
 ABSENT = "ovs-vswitchd is not running"
 BUSY = "ovs-vswitchd is connected and did not apply it in time (it hangs, or has too much to do)"
+AWAY = "ovs-vswitchd runs and has not connected to its database again in time"
 #: How long cur_cfg may stand still before vifplug asks whether an ovs-vswitchd runs. Seconds.
 _PATIENCE = 1.0
 #: Between two tries to reach a database that is being restarted. Seconds.
@@ -50,12 +52,26 @@ def is_running(connection: OvsdbConnection, deadline: float) -> bool:
     return not got
 
 
+def has_process(address: str) -> bool:
+    """Return whether the process of ovs-vswitchd runs, though it is not connected: it connects again after up to 8 s.
+
+    Its pid is beside the socket of the database (ovs-ctl(8); lib/reconnect.h: RECONNECT_DEFAULT_MAX_BACKOFF).
+    """
+    directory = Path(address.removeprefix("unix:")).parent
+    try:
+        pid = int((directory / "ovs-vswitchd.pid").read_text())
+        return Path(f"/proc/{pid}/comm").read_text().strip() == "ovs-vswitchd"
+    except (OSError, ValueError):
+        return False
+
+
 def _wait(connection: OvsdbConnection, number: int, deadline: float) -> str | None:
     while True:
         seen = connection.cur_cfg
         if connection.wait_cfg(number, min(deadline, time.monotonic() + _PATIENCE)):
             return None
-        if connection.cur_cfg == seen and not is_running(connection, time.monotonic() + _PATIENCE):
+        away = connection.cur_cfg == seen and not is_running(connection, time.monotonic() + _PATIENCE)
+        if away and not has_process(connection.address):
             return ABSENT
         if time.monotonic() >= deadline:
-            return BUSY
+            return AWAY if away else BUSY
