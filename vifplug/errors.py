@@ -188,6 +188,9 @@ class BrokenPlugin(HostNotReady):
 class StoreFailed(HostNotReady):
     """The record of plugged VIFs cannot be read or written."""
 
+    #: whether its file system is full
+    full: bool = False
+
 
 class DamagedRecord(StoreFailed):
     """The record of one VIF cannot be read, or belongs to another VIF. Other VIFs are not affected."""

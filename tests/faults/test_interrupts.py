@@ -14,7 +14,8 @@ import pytest
 from vifplug import VIF, errors
 from vifplug.testing.host import PrivateHost
 
-pytestmark = pytest.mark.needs("root", "namespaces", "tun")
+#: one after the other: /dev/tapN is of whichever namespace made the link of that number last
+pytestmark = [pytest.mark.needs("root", "namespaces", "tun"), pytest.mark.xdist_group("interrupts")]
 
 ID = "00000001-6a1b-4c2d-9e3f-7a8b9c0d1e2f"
 DOCUMENT = {"id": ID, "mac": "52:54:00:12:00:01", "type": "direct", "tap_owner": "vifplug"}
@@ -42,7 +43,7 @@ class Moments:
     def __init__(self, host: PrivateHost, patch: pytest.MonkeyPatch) -> None:
         self.count, self.at, self.does = 0, 0, lambda: signal.raise_signal(signal.SIGINT)
         driver = host.driver
-        for owner, name in ((driver._store, "put"), (driver._store, "delete"), (driver._host, "apply")):
+        for owner, name in ((driver._store, "put"), (driver._store, "restore"), (driver._host, "apply")):
             patch.setattr(owner, name, self._around(getattr(owner, name)))
 
     def _around(self, call: Callable[..., Any]) -> Callable[..., Any]:

@@ -129,6 +129,29 @@ def test_an_interrupted_update_brings_back_what_was(bench: Bench) -> None:
     assert bench.memory.there == before and bench.driver.show(ID).vif == vif(vlan=10)
 
 
+def full(*_: object) -> None:
+    error = errors.StoreFailed("its file system is full")
+    error.full = True
+    raise error
+
+
+def test_an_unplug_whose_record_cannot_be_deleted_is_partly_done(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither does it need its intent to be recorded."""
+    store = bench.driver._store
+    for failing in (["delete"], ["delete", "restore"]):
+        bench.driver.plug(vif())
+        with monkeypatch.context() as patch:
+            for each in failing:
+                patch.setattr(store, each, full)
+            with pytest.raises(
+                errors.PartlyDone, match=rf"VIF {ID} is not completely unplugged: its record \(its"
+            ) as left:
+                bench.driver.unplug(ID)
+            assert left.value.left == ("its record (its file system is full)",) and left.value.unplugged == {}
+        assert bench.there() == set()
+        assert bench.driver.unplug(ID) == () and bench.driver.list() == []
+
+
 def test_two_vhost_user_vifs_share_no_socket(bench: Bench) -> None:
     source = {"path": "/run/vifplug/s", "mode": "server"}
     bench.driver.plug(vif("vhostuser", source=source))

@@ -270,6 +270,28 @@ def test_what_fails_to_be_plugged_holds_no_device(bench: Networks) -> None:
     assert bench.driver.plug(vif(2)).actual.source.dev == "e0"
 
 
+def test_a_refused_plug_that_may_hold_its_device_says_so(bench: Networks, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.define(pool("passthrough", "e0"))
+    bench.devices("e0")
+
+    def full(*_: object) -> None:
+        raise errors.StoreFailed("full")
+
+    monkeypatch.setattr(bench.driver._store, "put", full)
+    with pytest.raises(errors.StoreFailed, match=r"^full$"):
+        bench.driver.plug(vif(1))
+    assert bench.driver.list() == [], "its device is free again"
+    monkeypatch.setattr(bench.driver._store, "restore", full)
+    with pytest.raises(
+        errors.PartlyDone, match=f"full; not rolled back: the record of {vif(1).id} .full.; plug or unplug"
+    ):
+        bench.driver.plug(vif(1))
+    monkeypatch.undo()
+    assert [each.state for each in bench.driver.list()] == ["plugging"]
+    bench.driver.unplug(vif(1).id)
+    assert bench.driver.list() == []
+
+
 def test_a_batch_takes_several_devices_or_none(bench: Networks) -> None:
     bench.define(pool("passthrough", "e0", "e1"))
     bench.devices("e0", "e1")

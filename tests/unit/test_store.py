@@ -102,7 +102,8 @@ def test_its_files_are_for_their_owner_only(tmp_path: Path) -> None:
         os.umask(old)
     assert (tmp_path / "open").stat().st_mode & 0o777 == 0o700
     files = {each.name: each.stat().st_mode & 0o777 for each in (tmp_path / "open").iterdir()}
-    assert files == dict.fromkeys(("vifplug.db", "vifplug.db-wal", "vifplug.db-shm", "vifplug.lock"), 0o600)
+    names = ("vifplug.db", "vifplug.db-wal", "vifplug.db-shm", "vifplug.lock", "vifplug.reserve")
+    assert files == dict.fromkeys(names, 0o600)
 
 
 @pytest.mark.parametrize(
@@ -523,6 +524,41 @@ def test_a_full_disk_is_told_and_what_was_there_stays(tmp_path: Path) -> None:
     )
     assert message[0].endswith("vifplug.db, cannot be used: its file system is full: free some space and try again")
     assert message[1:] == ["True True", "True"]
+
+
+def test_a_full_disk_stops_neither_reading_nor_removing(tmp_path: Path) -> None:
+    """Nor does one that was filled when the reserve had been given up stop reading."""
+    message = _on_a_file_system_of_its_own(
+        tmp_path,
+        """
+        def fill(name):
+            with contextlib.suppress(OSError), open(f"{state}/{name}", "wb", buffering=0) as ballast:
+                while True:
+                    ballast.write(bytes(4096))
+
+        subprocess.run(["mount", "-o", "remount,size=2m", state], check=True)
+        with contextlib.closing(Store(state)) as store:
+            store.put([record(each) for each in "abc"])
+        fill("ballast")
+        with contextlib.closing(Store(state)) as store:
+            print(*(each.vif_id for each in store.all()), *store.begun())
+            fill("more")
+            try:
+                store.put([record("d", wanted="x" * 100_000)])
+            except StoreFailed as error:
+                print(error.full)
+            fill("most")
+            store.delete(["a"])
+        fill("all")
+        store = Store(state)
+        print(*(each.vif_id for each in store.all()), store.get("a"), *store.begun(), store.holdings(["x"]))
+        for each in ("ballast", "more", "most", "all"):
+            os.unlink(f"{state}/{each}")
+        store.put([record("d")])
+        print(*(each.vif_id for each in store.all()), os.stat(f"{state}/vifplug.reserve").st_blocks * 512)
+        """,
+    )
+    assert message == ["a b c", "True", "b c None []", f"b c d {1 << 20}"]
 
 
 def test_a_disk_that_is_full_from_the_start_is_told(tmp_path: Path) -> None:

@@ -164,11 +164,14 @@ class Engine:
         neighbours = macs.Neighbours([*self._store.holdings({name for name, _ in names}), *own])
         return {job.vif.id: tuple(neighbours.warnings(job.vif.id, job.macs)) for job in jobs}
 
-    def give_back(self, jobs: Sequence[Job]) -> None:
-        """Restore the records as they were before anything was reserved for the jobs."""
+    def give_back(self, jobs: Sequence[Job], error: BaseException) -> None:
+        """Restore the records as they were before anything was reserved for the jobs, after an error.
+
+        Raises PartlyDone if that fails.
+        """
         reserved = [job for job in jobs if job.reserved]
         if reserved and (left := self._restore_records(reserved)):
-            _log.warning("not rolled back: %s", "; ".join(left))
+            _raise_partly_done(error, left)
 
     def apply(self, jobs: Sequence[Job], progress: Progress | None = None) -> None:
         """Write the intent, take the steps, write the record; or undo all of it.
@@ -192,8 +195,8 @@ class Engine:
             planned = any(job.plan.steps for job in pending)
             begun = [job.record(job.begun if planned else "plugged") for job in pending]
             self._store.put(begun)
-        except BaseException:
-            self.give_back(jobs)
+        except BaseException as error:
+            self.give_back(jobs, error)
             raise
         ends("record")
         if not planned:
@@ -234,13 +237,8 @@ class Engine:
         left += self._application.attempt(step.undo() for step in reversed(done))
         if not left:
             left += self._restore_records(jobs)
-        rest = f"not rolled back: {'; '.join(left)}; plug or unplug again to repair it" if left else ""
-        if left and not isinstance(error, Exception):
-            error.add_note(rest)
-        elif left:
-            message = f"{error}; {rest}"
-            outcome = PartlyDone(message, left)
-            raise (fill(outcome, error) if isinstance(error, VifplugError) else outcome) from error
+        if left:
+            _raise_partly_done(error, left)
         if isinstance(error, VifplugError) and not isinstance(error, (Conflict, HostNotReady, StepFailed)):
             raise fill(StepFailed(f"{error}; all changes were rolled back"), error) from error
 
@@ -260,11 +258,21 @@ class Engine:
 
     def _restore_records(self, jobs: Sequence[Job]) -> list[str]:
         try:
-            self._store.put([job.former.row for job in jobs if job.former])
-            self._store.delete([job.vif.id for job in jobs if not job.former])
+            former = [job.former.row for job in jobs if job.former]
+            self._store.restore(former, [job.vif.id for job in jobs if not job.former])
         except VifplugError as error:
             return [f"the record of {', '.join(job.vif.id for job in jobs)} ({error})"]
         return []
+
+
+def _raise_partly_done(error: BaseException, left: Sequence[str]) -> None:
+    """Raise PartlyDone for what an error has left, unless it is an interrupt, which is told instead."""
+    rest = f"not rolled back: {'; '.join(left)}; plug or unplug again to repair it"
+    if not isinstance(error, Exception):
+        error.add_note(rest)
+        return
+    outcome = PartlyDone(f"{error}; {rest}", left)
+    raise (fill(outcome, error) if isinstance(error, VifplugError) else outcome) from error
 
 
 def _refuse_other_mac(job: Job, observed: Observation) -> None:

@@ -87,7 +87,12 @@ class Recovery:
                 if each.error and not isinstance(each.error, Busy):
                     _log.warning("VIF %s could not be recovered: %s", each.vif_id, each.error)
         if had != had | now:
-            self._store.set_meta(now)
+            try:
+                self._store.set_meta(now)
+            except StoreFailed as error:
+                if not error.full:  # which must not stop an unplug
+                    raise
+                _log.warning("%s", error)
 
     def check_place(self) -> None:
         """Raise HostNotReady in another network namespace than the records are of."""

@@ -12,11 +12,11 @@ from vifplug.driver import interrupts
 from vifplug.driver.application import Application
 from vifplug.driver.records import StoredVif, valid_originals
 from vifplug.driver.report import ends
-from vifplug.errors import Conflict, DamagedRecord, Missing, PartlyDone, VifplugError, fill
+from vifplug.errors import Conflict, DamagedRecord, Missing, PartlyDone, StoreFailed, VifplugError, fill
 from vifplug.plan import steps
 from vifplug.plan.registry import Identity, OvsPort, Ownership, Resource
 from vifplug.plan.steps import Observation, Observed, Step, lasting
-from vifplug.store.store import Store
+from vifplug.store.store import Record, Store
 
 if TYPE_CHECKING:
     from vifplug.host.host import Host
@@ -71,16 +71,29 @@ class Removal:
         sound = [vif_id for vif_id, has in recorded.items() if has is not None and taken[vif_id]]
         known = [each.row for vif_id in sound if (each := stored[vif_id])]
         if known:
-            self._store.put([dataclasses.replace(row, state="unplugging") for row in known])
+            self._begin(known)
         ends("record")
-        failed = self._take_all(taken)
+        left, failed = self._take_all(taken)
         ends("apply")
-        if removed := [vif_id for vif_id in (failed.unplugged if failed else taken) if stored[vif_id]]:
-            self._store.delete(removed)
+        if removed := [vif_id for vif_id in taken if stored[vif_id] and not left.get(vif_id)]:
+            try:
+                self._store.delete(removed)
+            except VifplugError as error:
+                failed = failed or error
+                left |= {vif_id: [f"its record ({error})"] for vif_id in removed}
         ends("record")
         if failed:
-            raise failed
+            raise fill(_partly_unplugged(left, taken), failed) from failed
         return taken
+
+    def _begin(self, known: Iterable[Record]) -> None:
+        """Record what is begun. On a full disk it is not: what is removed is looked for in vain the next time."""
+        try:
+            self._store.restore([dataclasses.replace(row, state="unplugging") for row in known], [])
+        except StoreFailed as error:
+            if not error.full:
+                raise
+            _log.warning("%s", error)
 
     def _removals(
         self,
@@ -108,11 +121,11 @@ class Removal:
             observed |= {step.subject.identity: Observed(resource=step.after) for step in taken[vif_id]}
         return taken
 
-    def _take_all(self, taken: Mapping[str, Sequence[Step]]) -> PartlyDone | None:
+    def _take_all(self, taken: Mapping[str, Sequence[Step]]) -> tuple[dict[str, list[str]], VifplugError | None]:
         """Take the steps of all VIFs, together if possible; after a failure take each remaining step by itself.
 
         Returns:
-            The error if something is left.
+            By id, a phrase for each step that failed; and the error if there is any.
         """
         done: list[Step] = []
         try:
@@ -124,8 +137,8 @@ class Removal:
                 for vif_id, own in taken.items()
             }
             if any(attempts.values()):
-                return fill(_partly_unplugged(attempts, taken), error)
-        return None
+                return attempts, error
+        return {}, None
 
 
 def _recorded(stored: StoredVif | None, *, force: bool) -> list[Resource] | None:
@@ -166,7 +179,7 @@ def _partly_unplugged(left: Mapping[str, Sequence[str]], taken: Mapping[str, Seq
         "; ".join([*sentences, "unplug it again" if len(some) == 1 else "unplug them again"]),
         itertools.chain.from_iterable(left.values()),
         vif_id=some[0] if len(some) == 1 else None,
-        unplugged={vif_id: tuple(own) for vif_id, own in taken.items() if not left[vif_id]},
+        unplugged={vif_id: tuple(own) for vif_id, own in taken.items() if not left.get(vif_id)},
     )
 
 

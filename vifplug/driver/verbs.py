@@ -581,8 +581,8 @@ class VIFDriver:
         ends("resolve")
         try:
             self._prepare(jobs)
-        except BaseException:
-            self._engine.give_back(jobs)
+        except BaseException as error:
+            self._engine.give_back(jobs, error)
             raise
         return jobs
 

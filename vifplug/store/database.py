@@ -22,6 +22,9 @@ _PATIENCE = 2.0
 #: The log's bytes, about SQLite's 1,000 pages: one that grew while another program kept reading is cut to that.
 _LOG = 4 << 20
 
+#: The file, and its bytes, that are given up on a full disk: an unplug takes 70 kB, most of it for SQLite's -shm file.
+_RESERVE, _RESERVED = "vifplug.reserve", 1 << 20
+
 _OPTION = "[vifplug] state_path"
 
 #: Begin a transaction that excludes other writers; wait for their transactions to end.
@@ -133,16 +136,60 @@ def connect(directory: Path, path: Path, timeout: float) -> DatabaseConnection:
             path, timeout=timeout, isolation_level=None, check_same_thread=False, factory=DatabaseConnection
         )
         try:
-            # text that is no UTF-8 must not hide the other rows; with such an escape it is no JSON any more
-            connection.text_factory = functools.partial(str, encoding="utf-8", errors="backslashreplace")
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute(f"PRAGMA journal_size_limit = {_LOG}")
-            _migrate(connection, path)
+            try:
+                _prepare(connection, path)
+            except sqlite3.OperationalError as error:
+                if not (is_full(error, directory) and give_up(directory)):
+                    raise
+                _prepare(connection, path)
         except BaseException:
             connection.close()
             raise
+        _reserve(directory)
     return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    # text that is no UTF-8 must not hide the other rows; with such an escape it is no JSON any more
+    connection.text_factory = functools.partial(str, encoding="utf-8", errors="backslashreplace")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA journal_size_limit = {_LOG}")
+    _migrate(connection, path)
+
+
+def connect_read_only(path: Path) -> sqlite3.Connection | None:
+    """Return a connection that needs no space; None if the log has something that is not in the database.
+
+    SQLite opens a database in WAL mode only if it can make or grow its -shm file, except one that does not change
+    (uri.html, immutable). Opened for one query each.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists() and log.stat().st_size:
+        return None
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+    connection.text_factory = functools.partial(str, encoding="utf-8", errors="backslashreplace")
+    return connection
+
+
+def _reserve(directory: Path) -> None:
+    """Make the file that `give_up` shortens, as far as there is space for it."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(directory / _RESERVE, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            os.posix_fallocate(descriptor, 0, _RESERVED)
+        finally:
+            os.close(descriptor)
+
+
+def give_up(directory: Path) -> bool:
+    """Give up half of the reserve, then the rest; return whether there was any. The next connection makes it again."""
+    path = directory / _RESERVE
+    with contextlib.suppress(OSError):
+        size = path.lstat().st_size
+        os.truncate(path, _RESERVED // 2 if size > _RESERVED // 2 else 0)
+        return size > 0
+    return False
 
 
 def _make_file(path: Path) -> None:
@@ -220,7 +267,7 @@ _NO_DIRECTORY = "{directory} is not a directory: move it away, or set [vifplug] 
 
 #: Why, and what to do, by what SQLite (https://www.sqlite.org/rescode.html) or the kernel says.
 _REASONS: dict[str | int, str] = {
-    **dict.fromkeys(("SQLITE_FULL", errno.ENOSPC, errno.EDQUOT), _FULL),
+    **dict.fromkeys(("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE", errno.ENOSPC, errno.EDQUOT), _FULL),
     **dict.fromkeys(("SQLITE_NOTADB", "SQLITE_CORRUPT"), _DAMAGED),
     **dict.fromkeys(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", errno.EACCES, errno.EPERM), _FORBIDDEN),
     errno.EROFS: _READ_ONLY,
@@ -251,7 +298,14 @@ class failures:
             remedy = "run as root, or " if os.geteuid() else ""
             reason = _reason(error, path).format(user=os.geteuid(), directory=path.parent, remedy=remedy)
             message = f"the record of plugged VIFs, {path}, cannot be used: {reason}"
-            raise StoreFailed(message, option=_OPTION, path=str(path)) from error
+            failed = StoreFailed(message, option=_OPTION, path=str(path))
+            failed.full = reason == _FULL
+            raise failed from error
+
+
+def is_full(error: Exception, directory: Path) -> bool:
+    """Return whether something failed for want of space."""
+    return _reason(error, directory / "any") == _FULL
 
 
 def _reason(error: Exception, path: Path) -> str:
@@ -266,4 +320,4 @@ def _reason(error: Exception, path: Path) -> str:
         if state.f_bavail == 0:
             return _FULL
     name = getattr(error, "sqlite_errorname", "")
-    return _REASONS.get("_".join(name.split("_")[:2]), f"SQLite says {name}, {error}")
+    return _REASONS.get(name) or _REASONS.get("_".join(name.split("_")[:2]), f"SQLite says {name}, {error}")

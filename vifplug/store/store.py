@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from vifplug.errors import Conflict
+from vifplug.errors import Conflict, StoreFailed
 from vifplug.store import database, locks
 from vifplug.store.database import DatabaseConnection
 
@@ -134,7 +134,7 @@ class Store:
     def some(self, vif_ids: Sequence[str]) -> dict[str, Record]:
         """Return, by id, the records of those of the VIFs that have one."""
         with database.failures(self._path):
-            rows = _rows(self._connection(), f"{_SELECT} WHERE vif_id IN", vif_ids, "vif_id")
+            rows = _rows(self._reading(), f"{_SELECT} WHERE vif_id IN", vif_ids, "vif_id")
             return {row[0]: _to_record(row) for row in rows}
 
     def all(self) -> list[Record]:
@@ -144,7 +144,7 @@ class Store:
     def holdings(self, names: Iterable[str]) -> list[Holding]:
         """Return which VIFs have what the names stand for."""
         with database.failures(self._path):
-            return _holdings(self._connection(), names)
+            return _holdings(self._reading(), names)
 
     def put(self, records: Iterable[Record]) -> None:
         """Replace the records of the same VIFs: all or none. They are on the disk when it returns.
@@ -157,8 +157,24 @@ class Store:
 
     def delete(self, ids: Iterable[str]) -> None:
         """Remove the records of the VIFs and what they have: all or none. An unknown id is no error."""
+        self.restore([], ids)
+
+    def restore(self, records: Iterable[Record], gone: Iterable[str]) -> None:
+        """Replace records, and remove those of the ids: all or none. On a full disk, this takes what is reserved."""
+        records, gone = tuple(records), tuple(gone)
+        try:
+            self._restore(records, gone)
+        except StoreFailed as error:
+            if not (error.full and database.give_up(self._directory)):
+                raise
+            self._restore(records, gone)
+
+    def _restore(self, records: Sequence[Record], gone: Sequence[str]) -> None:
         with self.transaction() as transaction:
-            transaction.delete(ids)
+            if records:
+                transaction.put(records)
+            if gone:
+                transaction.delete(gone)
 
     @contextlib.contextmanager
     def transaction(self, *, dry_run: bool = False) -> Iterator[StoreTransaction]:
@@ -206,7 +222,7 @@ class Store:
     def meta(self) -> dict[str, str]:
         """Return what is recorded of the records as a whole: see `vifplug.driver.recovery`."""
         with database.failures(self._path):
-            return dict(self._connection().execute("SELECT name, value FROM meta").fetchall())
+            return dict(self._reading().execute("SELECT name, value FROM meta").fetchall())
 
     def set_meta(self, values: Mapping[str, str]) -> None:
         """Record something of the records as a whole; what is not named stays."""
@@ -216,7 +232,7 @@ class Store:
     def begun(self) -> list[str]:
         """Return the ids of the VIFs whose last change is not finished."""
         with database.failures(self._path):
-            rows = self._connection().execute("SELECT vif_id FROM vif WHERE state != 'plugged' ORDER BY vif_id")
+            rows = self._reading().execute("SELECT vif_id FROM vif WHERE state != 'plugged' ORDER BY vif_id")
             return [vif_id for (vif_id,) in rows]
 
     def examine(self) -> str:
@@ -242,7 +258,17 @@ class Store:
 
     def _query(self, clause: str, *values: str) -> list[Record]:
         with database.failures(self._path):
-            return [_to_record(row) for row in self._connection().execute(f"{_SELECT} {clause}", values)]
+            return [_to_record(row) for row in self._reading().execute(f"{_SELECT} {clause}", values)]
+
+    def _reading(self) -> sqlite3.Connection:
+        """Return a connection to read from, on a full disk too."""
+        try:
+            return self._connection()
+        except (sqlite3.Error, OSError) as error:
+            found = database.connect_read_only(self._path) if database.is_full(error, self._directory) else None
+            if found is None:
+                raise
+            return found
 
     def _connection(self) -> DatabaseConnection:
         """Return this thread's connection, unless it is of another process, was closed, or is to a removed file."""
