@@ -187,6 +187,21 @@ def test_one_vif_that_is_refused_does_not_keep_the_others(host: PrivateHost, run
     assert "tap-web" not in host.links()
 
 
+def test_vifs_are_chosen_by_guest_by_state_and_by_record(host: PrivateHost, run: Run, file: Files, db: Path) -> None:
+    run("plug", file(), "--instance-uuid", GUEST)
+    run("plug", db)
+    assert [each["vif_id"] for each in run("list", "--instance", GUEST.upper(), "-f", "json").data] == [WEB]
+    assert run("list", "--state", "updating", "-f", "json").data == []
+    host.ip("link", "delete", "tap-web")
+    assert run("update", file(mtu=1400), "--dry-run", "-f", "json").data["steps"]
+    assert run("plug", "--recorded", WEB, "-f", "json").data[0]["changed"] and run("check").code == 0
+    for wrong in (("unplug",), ("unplug", WEB, "--all"), ("plug",), ("list", "--instance", "x")):
+        assert run(*wrong).code == 2
+    assert [each["vif_id"] for each in run("unplug", "--instance", GUEST, "-f", "json").data] == [WEB]
+    assert [each["vif_id"] for each in run("unplug", "--all", "-f", "json").data] == [DB]
+    assert run("unplug", "--all").code == 0 and run("list", "-f", "json").data == []
+
+
 def test_unplugging_what_is_no_id_is_refused(run: Run) -> None:
     assert run("unplug", "web").complaints == [
         "the id of a VIF: expected a UUID of 32 hexadecimal digits, dashes optional, got 'web'"

@@ -154,7 +154,7 @@ def test_standard_input_is_called_so() -> None:
         (("nonsense", "--help"), "nonsense: unknown command"),
         (("a" * 100_000,), "aaa...: unknown command (`vifplug --help` lists all)"),
         (("--bogus", "list"), "--bogus: unknown option"),
-        (("plug",), "the following arguments are required: FILE; see `vifplug plug --help`"),
+        (("plug",), "plug: give a FILE, or --recorded with the id of a VIF"),
         (("list", "--bogus"), "unrecognized arguments: --bogus; see `vifplug list --help`"),
         (("list", "-f", "bogus"), "invalid choice: 'bogus'"),
         (("list", "-c", "bogus"), "bogus: unknown column (expected vif_id, type, device, instance or state)"),

@@ -209,7 +209,9 @@ class VIFDriver:
             _tell(report, jobs)
         return [_plugged(job, report) for job in jobs]
 
-    def update(self, vif: VIF, instance: Instance | None = None, *, take_over: bool = False) -> Plugged:
+    def update(
+        self, vif: VIF, instance: Instance | None = None, *, take_over: bool = False, dry_run: bool = False
+    ) -> Plugged:
         """Change a plugged VIF to what its document and its network say now, in place if possible.
 
         A VIF keeps its device of a pool while the device exists.
@@ -218,6 +220,7 @@ class VIFDriver:
             vif: the VIF with its new settings.
             instance: the guest that it belongs to; None keeps the recorded guest.
             take_over: see `plug`.
+            dry_run: change nothing.
 
         Raises:
             NotPlugged: there is no record of the VIF.
@@ -225,6 +228,13 @@ class VIFDriver:
             DamagedRecord: the record of the VIF cannot be read.
         """
         ids = _ids([vif])
+        if dry_run:
+            with _about_ids(ids):
+                request = self._jobs.request(vif, instance, take_over=take_over)
+                self._recorded(vif.id)
+                jobs = self._jobs.make([request], refresh=True, dry_run=True)
+                self._engine.prepare(jobs)
+            return _plugged(jobs[0])
         with self._reported("update", ids) as report:
             request = self._jobs.request(vif, instance, take_over=take_over)
             with self._locked(ids):

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from vifplug.cli.output import Answer, Lister, PrintsElement, ShowOne, data, file_argument, lines
 from vifplug.cli.progress import meter
 from vifplug.errors import InvalidDocument, InvalidRequest, PartlyDone, VifplugError
+from vifplug.model.names import parse_uuid
 
 if TYPE_CHECKING:
+    from vifplug.driver.records import StoredVif
     from vifplug.driver.verbs import Plugged, VIFDriver
     from vifplug.model.vif import Instance
     from vifplug.plan.steps import Step
@@ -38,7 +40,14 @@ class Plug(_Plugging, Lister):
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         _instance_options(parser)
-        file_argument(parser, "files", "+")
+        file_argument(parser, "files", "*")
+        parser.add_argument(
+            "--recorded",
+            action="append",
+            default=[],
+            metavar="ID",
+            help="plug a VIF again as it is recorded; may be given several times",
+        )
         parser.add_argument("--dry-run", action="store_true", help="change nothing; print the steps as a table")
         _wait_option(parser)
         parser.set_defaults(formatter=None)
@@ -54,7 +63,10 @@ class Plug(_Plugging, Lister):
         instance = _instance(parsed_args)
         read = documents.read_all(self.app, parsed_args.files, neutron=parsed_args.neutron)
         pairs = [(vif, instance) for vif, _ in read]
+        if not pairs and not parsed_args.recorded:
+            raise InvalidRequest("plug: give a FILE, or --recorded with the id of a VIF")
         with self.app.driver(wait=parsed_args.wait) as driver:
+            pairs += [(entry.vif, instance) for entry in map(driver.show, parsed_args.recorded)]
             if parsed_args.dry_run:
                 return self.columns, self.rows(driver.plan_many(pairs, take_over=parsed_args.take_over))
             with meter(self.app.stderr, f"plugging {len(pairs)} VIFs", shown=len(pairs) > 1) as show:
@@ -68,6 +80,7 @@ class Update(_Plugging, ShowOne):
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         _instance_options(parser)
         file_argument(parser)
+        parser.add_argument("--dry-run", action="store_true", help="change nothing; -f json prints the steps")
         _wait_option(parser)
 
     def take_action(self, parsed_args: argparse.Namespace) -> Answer:
@@ -75,7 +88,8 @@ class Update(_Plugging, ShowOne):
 
         [(vif, _)] = documents.read_all(self.app, [parsed_args.file], neutron=parsed_args.neutron)
         with self.app.driver(wait=parsed_args.wait) as driver:
-            updated = driver.update(vif, _instance(parsed_args), take_over=parsed_args.take_over)
+            keys = {"take_over": parsed_args.take_over, "dry_run": parsed_args.dry_run}
+            updated = driver.update(vif, _instance(parsed_args), **keys)
         return self.columns, self.rows([updated])[0]
 
 
@@ -104,12 +118,17 @@ class Unplug(Lister):
     columns = ("vif_id", "changed", "steps")
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("ids", nargs="+", metavar="ID", help="the id of a VIF")
+        parser.add_argument("ids", nargs="*", metavar="ID", help="the id of a VIF")
+        instance_option(parser, "unplug the VIFs of this guest")
+        parser.add_argument("--all", action="store_true", help="unplug every VIF that is recorded")
         parser.add_argument("--force", action="store_true", help="unplug even while a guest has the device open")
 
     def take_action(self, parsed_args: argparse.Namespace) -> Answer:
         ids, force = parsed_args.ids, parsed_args.force
+        if [bool(ids), bool(parsed_args.instance), parsed_args.all].count(True) != 1:
+            raise InvalidRequest("unplug: give the ids of VIFs, or --instance, or --all, and only one of these")
         with self.app.driver() as driver:
+            ids = ids or [each.id for each in driver.list() if is_of(each, parsed_args.instance)]
             try:
                 unplugged = driver.unplug_many(ids, force=force)
             except PartlyDone as error:
@@ -149,6 +168,26 @@ def _instance_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--instance-uuid", metavar="UUID", help="the guest that the VIFs belong to")
     parser.add_argument("--instance-name", metavar="NAME", help="the name of that guest, for people")
     take_over_option(parser)
+
+
+def instance_option(parser: argparse.ArgumentParser, message: str) -> None:
+    parser.add_argument("--instance", metavar="UUID", type=uuid_argument, help=message)
+
+
+def uuid_argument(text: str) -> str:
+    """Return a UUID in its normal form. Raises InvalidRequest."""
+    try:
+        return parse_uuid(text)
+    except ValueError as error:
+        raise InvalidRequest(f"--instance: {error}") from None
+
+
+def is_of(entry: StoredVif, instance: str | None) -> bool:
+    """Return whether a VIF is recorded for a guest; None: of any guest, or none. The guest may be damaged."""
+    from vifplug.driver.records import guest_of
+
+    guest = guest_of(entry.row.instance)
+    return instance is None or (guest is not None and guest.uuid == instance)
 
 
 def take_over_option(parser: argparse.ArgumentParser) -> None:

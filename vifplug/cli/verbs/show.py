@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from vifplug.cli.output import Answer, Lister, PrintsElement, Shown, ShowOne, data, file_argument, lines
-from vifplug.cli.verbs import placement
+from vifplug.cli.verbs import placement, plug
 from vifplug.errors import HostNotReady, VifplugError
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 DIFFERENT = 1
 NOTHING = "no VIF is plugged"
+STATES = ("plugging", "plugged", "updating", "unplugging")
 
 
 class Xml(PrintsElement, ShowOne):
@@ -97,9 +98,14 @@ class List(Lister):
     columns = ("vif_id", "type", "device", "instance", "state")
     nothing = NOTHING
 
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        plug.instance_option(parser, "list the VIFs of this guest")
+        parser.add_argument("--state", choices=STATES, help="list the VIFs in this state")
+
     def take_action(self, parsed_args: argparse.Namespace) -> Answer:
         with self.app.driver() as driver:
-            entries = driver.list()
+            found = (each for each in driver.list() if plug.is_of(each, parsed_args.instance))
+            entries = [each for each in found if parsed_args.state in (None, each.row.state)]
         for entry in entries:
             if entry.problem:
                 self.app.say(entry.problem)
