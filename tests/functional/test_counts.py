@@ -19,7 +19,7 @@ pytestmark = pytest.mark.needs("root", "namespaces", "tun", "openvswitch")
 
 #: form, how many at once -> the most calls of vifplug's functions for one VIF
 CALLS = {
-    ("ovs", 1): {"plug": 1400, "again": 1050, "check one": 700, "check": 600, "unplug": 800},
+    ("ovs", 1): {"plug": 1400, "again": 1050, "check one": 700, "check": 600, "unplug": 815},
     ("ovs", 50): {"plug": 1100, "again": 950, "check": 600, "unplug": 550},
     ("linux", 1): {"plug": 1500, "again": 1500, "check one": 1200, "check": 1200, "unplug": 950},
 }

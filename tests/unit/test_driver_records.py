@@ -99,7 +99,8 @@ class Site:
         self.row = dict(zip(names, next(row for row in self.tables["vif"] if row[0] == ID), strict=True))
 
     def alter(self, column: str, value: Any) -> None:
-        self.database.execute(f"UPDATE vif SET {column} = ? WHERE vif_id = ?", (value, ID))
+        """Alter a column of a row without a checksum, as one that an earlier vifplug has written."""
+        self.database.execute(f"UPDATE vif SET {column} = ?, checksum = NULL WHERE vif_id = ?", (value, ID))
 
     def restore(self) -> None:
         self.database.execute("BEGIN")
@@ -265,6 +266,44 @@ def test_a_kind_that_is_not_installed_leaves_only_by_force(site: Site) -> None:
         site.driver.unplug(ID)
     site.driver.unplug(ID, force=True)
     assert [each.id for each in site.driver.list()] == [SOUND] and site.memory.find(ID) == []
+
+
+#: what a flipped bit makes of a row: another that is as sound
+FLIPPED = [
+    ("asked", "52:54", "52:55"),
+    ("wanted", "br0", "br1"),
+    ("originals", '"e0"', '"e1"'),
+    ("interface_xml", "52:54", "52:55"),
+    ("instance", "web", "wef"),
+    ("claims", "tap", "tbp"),
+]
+
+
+def test_a_flipped_bit_is_told_and_hides_nothing(site: Site) -> None:
+    """And unplug goes by the marks, with and without force."""
+    for number, (column, found, flipped) in enumerate(FLIPPED):
+        if found not in site.row[column]:
+            continue
+        value = site.row[column].replace(found, flipped, 1)
+        site.database.execute(f"UPDATE vif SET {column} = ? WHERE vif_id = ?", (value, ID))
+        bad = {each.id: each.problem for each in site.driver.list() if each.problem}
+        assert list(bad) == [ID] and "checksum is not that of what was written" in bad[ID], column
+        assert {each.vif_id for each in site.driver.check() if each.path == "record"} == {ID}
+        with pytest.raises(errors.DamagedRecord):
+            site.driver.show(ID)
+        site.driver.unplug(ID, force=bool(number % 2))
+        assert [each.id for each in site.driver.list()] == [SOUND]
+        assert not [each for each in site.memory.there.values() if each.resource and each.resource.owner == ID], column
+        site.restore()
+    assert site.driver.list()[1].problem == ""
+
+
+def test_what_an_earlier_vifplug_writes_meanwhile_is_not_checked(site: Site) -> None:
+    """One that has the database open knows no checksum, and leaves the one of before."""
+    site.database.execute(
+        "UPDATE vif SET state = 'updating', asked = replace(asked, '52:54', '52:55') WHERE vif_id = ?", (ID,)
+    )
+    assert [each.problem for each in site.driver.list()] == ["", ""]
 
 
 def test_an_id_that_is_none_can_be_unplugged_as_it_is_listed(site: Site) -> None:

@@ -150,6 +150,8 @@ class StoredVif:
             self._read("vif_id", _is_id, text=False)
         for part in parts or _PARTS:
             getattr(self, part)
+        if self.row.damaged:
+            raise DamagedRecord(self.id, "its checksum is not that of what was written")
         return self
 
     def _read(self, column: str, read: Callable[[Any], T], *, text: bool = True) -> T:

@@ -113,8 +113,13 @@ def _meta(database: sqlite3.Connection) -> None:
     database.execute("CREATE TABLE meta (name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL)")
 
 
+def _checksums(database: sqlite3.Connection) -> None:
+    """Let a row say what it had when it was written; a row that does not is not checked."""
+    database.execute("ALTER TABLE vif ADD COLUMN checksum TEXT")
+
+
 #: ``MIGRATIONS[n]`` migrates schema n (PRAGMA user_version) to n + 1. A released migration is never changed.
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first_schema, _shares, _rowids, _meta)
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first_schema, _shares, _rowids, _meta, _checksums)
 
 
 class DatabaseConnection(sqlite3.Connection):

@@ -2,7 +2,7 @@
 
 The record is an SQLite database in WAL mode with ``synchronous=FULL``: what `Store.put` has returned from survives a
 power cut. Records are plain strings in and out; what they mean, and whether they are sound, `vifplug.driver.records`
-knows: SQLite keeps no checksums, so a column that is read may have any value.
+knows: a column that is read may have any value. Each row has a checksum, as SQLite keeps none.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import sqlite3
 import threading
 import time
 import weakref
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -53,6 +54,8 @@ class Record:
     shares: tuple[str, ...] = ()
     #: seconds since the epoch
     changed_at: float
+    #: whether the row is another than was written: SQLite keeps no checksums
+    damaged: bool = field(default=False, compare=False)
 
     @property
     def names(self) -> dict[str, bool]:
@@ -80,7 +83,8 @@ class Holding:
     instance: str | None
 
 
-_COLUMNS = tuple(field.name for field in dataclasses.fields(Record))
+_FIELDS = tuple(each.name for each in dataclasses.fields(Record) if each.compare)
+_COLUMNS = (*_FIELDS, "checksum")
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM vif"
 #: a row that exists is changed where it is: without a further page, and without a change of the index
 _PUT = (
@@ -91,7 +95,8 @@ _PUT = (
 _TUPLES = ("claims", "shares")
 #: made once, without the search for cycles that names cannot have
 _json = json.JSONEncoder(check_circular=False).encode
-_values = operator.attrgetter(*_COLUMNS)
+_STATE, _CHANGED_AT = map(_FIELDS.index, ("state", "changed_at"))
+_values = operator.attrgetter(*_FIELDS)
 
 _HELD = "SELECT name, vif_id, alone FROM claim WHERE vif_id IN"
 _RELEASE = "DELETE FROM claim WHERE name = ? AND vif_id = ?"
@@ -336,11 +341,24 @@ def _inode(path: Path) -> tuple[int, int] | None:
 
 
 def _to_row(record: Record) -> list[Any]:
-    return [_json(value) if type(value) is tuple else value for value in _values(record)]
+    values = [_json(value) if type(value) is tuple else value for value in _values(record)]
+    return [*values, _checksum(values)]
+
+
+def _checksum(values: Sequence[Any]) -> str:
+    """Return the checksum of a row, and what tells that an earlier vifplug, which knows of none, has written it since.
+
+    That leaves the checksum of before in its place.
+    """
+    text = "\0".join(map(str, values))
+    return f"{zlib.crc32(text.encode(errors='surrogatepass')):08x} {values[_STATE]} {values[_CHANGED_AT]!r}"
 
 
 def _to_record(row: Sequence[Any]) -> Record:
-    values = dict(zip(_COLUMNS, row, strict=True))
+    *row, checksum = row
+    values = dict(zip(_FIELDS, row, strict=True))
+    now = _checksum(row)
+    values["damaged"] = checksum != now and isinstance(checksum, str) and checksum[8:] == now[8:]
     for name in _TUPLES:
         values[name] = _to_names(values[name])
     return Record(**values)
