@@ -90,6 +90,7 @@ DEVICES = DescribedOption(
     lambda text: tuple(map(_device, filter(None, map(str.strip, text.split(","))))),
     "names, alternative names or PCI addresses of network devices, separated by commas",
 )
+METRICS = strings(r"textfile /[^\0]+\.prom", "textfile PATH, an absolute path that ends with .prom")
 BRIDGE = DescribedOption(parse_device, "the name of a bridge, at most 15 bytes")
 USER = id_of("user", lambda name: pwd.getpwnam(name).pw_uid)
 GROUP = id_of("group", lambda name: grp.getgrnam(name).gr_gid)
@@ -163,6 +164,13 @@ OPTIONS: tuple[cfg.Opt, ...] = (
         max=3600,
         help="Time to wait for another thread or process that works on the same VIF, or keeps the record locked, in "
         "seconds. 0: do not wait for one that works on the VIF, and 2 s for the record.",
+    ),
+    cfg.Opt(
+        "metrics",
+        METRICS,
+        help="Where metrics of the verbs go: textfile PATH, for the textfile collector of Prometheus' node_exporter. "
+        "Requires the extra metrics (prometheus_client). Unset: nowhere; an agent can serve its own "
+        "(vifplug.driver.metrics).",
     ),
     cfg.StrOpt(
         "recover",
@@ -278,6 +286,8 @@ class Config:
     duplicate_mac: str
     #: ``auto`` or ``manual``
     recover: str
+    #: the path of a file for metrics; None: there is none
+    metrics: str | None
     ovs: OvsSettings
     integration_bridge: str
     #: what every VIF type gets
@@ -353,6 +363,7 @@ def settings(conf: cfg.ConfigOpts, types: Iterable[Kind] = ()) -> Config:
         lock_timeout=own["lock_timeout"],
         duplicate_mac=own["duplicate_mac"],
         recover=own["recover"],
+        metrics=own["metrics"] and own["metrics"].removeprefix("textfile "),
         ovs=_record(OvsSettings, every),
         integration_bridge=ovs["integration_bridge"],
         common=_record(TypeSettings, every),

@@ -50,6 +50,8 @@ class Examination:
     ) -> None:
         self._host, self._store = host, store
         self._check, self._unowned, self._broken = check, unowned, broken
+        self.recorded: Sequence[StoredVif] = ()
+        self.differences = self.unrecorded = 0
 
     def findings(self, records: Callable[[], Sequence[StoredVif]]) -> Iterator[Finding]:
         """Yield what was found, in the order in which one thing relies on another.
@@ -59,7 +61,7 @@ class Examination:
         """
         try:
             yield Finding("record", "ok", self._store.examine())
-            recorded = records()
+            self.recorded = recorded = records()
         except StoreFailed as error:
             yield Finding("record", "not ready", str(error))
             recorded = []
@@ -97,13 +99,16 @@ class Examination:
 
     def _differences(self, recorded: Sequence[StoredVif]) -> Iterator[Finding]:
         found = self._check()
+        self.differences = len(found)
         detail = f"{len(recorded)} plugged"
         if found:
             kinds = Counter(each.path.partition(" ")[0] for each in found)
             words = ", ".join(f"{number} of {kind}" for kind, number in sorted(kinds.items()))
             detail = f"{len({each.vif_id for each in found})} of {len(recorded)} differ ({words}): run `vifplug check`"
         yield Finding("VIFs", "different" if found else "ok", detail)
-        if unowned := sorted(self._unowned()):
+        unowned = sorted(self._unowned())
+        self.unrecorded = len(unowned)
+        if unowned:
             some = ", ".join(unowned[:3]) + (" ..." if len(unowned) > 3 else "")
             message = f"{len(unowned)} VIFs have marks on this host and no record ({some})"
             yield Finding("marks", "different", f"{message}: plug them again, or run `vifplug gc`")

@@ -23,7 +23,7 @@ from vifplug.driver.removal import Removal
 from vifplug.driver.report import Observer, Report, ends, reported
 from vifplug.driver.requests import JobFactory, Request
 from vifplug.driver.resolver import Resolver
-from vifplug.errors import InvalidRequest, NotPlugged, about
+from vifplug.errors import InvalidConfig, InvalidRequest, NotPlugged, about
 from vifplug.model.codec import described
 from vifplug.model.names import parse_uuid
 from vifplug.model.network import Network
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from vifplug.driver.admission import CanPlug
     from vifplug.driver.adoption import Adopted
+    from vifplug.driver.metrics import Textfile
     from vifplug.driver.status import Finding
     from vifplug.host.host import Host, Progress
     from vifplug.networks.pool import PoolDevice
@@ -142,6 +143,9 @@ class VIFDriver:
         )
         #: each gets a `Report` when a verb has ended
         self.observers: list[Observer] = []
+        self._textfile = _textfile(self._settings.metrics)
+        if self._textfile:
+            self.observers.append(self._textfile)
         self._beginning = threading.Lock()
         self._begun = False
 
@@ -539,7 +543,10 @@ class VIFDriver:
         reports = (*self._types.report(), *plugins.report_resources())
         broken = [f"{each.origin.name}: {each.reason}" for each in reports if each.reason]
         looks = Examination(self._host, self._store, self.check, self._recovery.unowned, broken)
-        return list(looks.findings(self._records.all))
+        found = list(looks.findings(self._records.all))
+        if self._textfile:
+            self._textfile.examined(looks.recorded, looks.differences, looks.unrecorded)
+        return found
 
     def topology(self) -> HostView:
         """Return the networks, bridges, devices, VIFs and guests of this host, for `vifplug.topology` to draw."""
@@ -640,6 +647,17 @@ def _ids(vifs: Iterable[VIF]) -> Sequence[str]:
 
 def _about_ids(ids: Sequence[str]) -> contextlib.AbstractContextManager[None]:
     return about(vif_id=ids[0] if len(ids) == 1 else None, vif_ids=ids)
+
+
+def _textfile(path: str | None) -> Textfile | None:
+    if path is None:
+        return None
+    try:
+        from vifplug.driver.metrics import Textfile
+    except ImportError as error:
+        message = f"[vifplug] metrics: expected the extra metrics to be installed, got none ({error})"
+        raise InvalidConfig(f"{message}: pip install vifplug[metrics]", option="[vifplug] metrics") from None
+    return Textfile(path)
 
 
 def _tell(report: Report, jobs: Sequence[Job]) -> None:
