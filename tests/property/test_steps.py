@@ -6,9 +6,10 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from hypothesis import assume, given
+from hypothesis import assume, given, reject
 from hypothesis import strategies as st
 
+from vifplug.errors import Conflict
 from vifplug.model.codec import FrozenMap
 from vifplug.plan import steps
 from vifplug.plan.registry import (
@@ -26,7 +27,7 @@ from vifplug.plan.registry import (
     Tap,
     VirtualFunction,
 )
-from vifplug.plan.steps import Observed, Step
+from vifplug.plan.steps import Observation, Observed, Step
 
 State = dict[Identity, Resource]
 Case = tuple[list[Resource], State]
@@ -120,6 +121,14 @@ updates: st.SearchStrategy[tuple[list[tuple[Resource, Resource]], State]] = st.l
 # -- the machine --------------------------------------------------------------------------------------------------
 
 
+def originals(wanted: Sequence[Resource], there: Observation) -> dict[Identity, Resource]:
+    """Return what is there before the first change. A device that has the guest's MAC already is refused."""
+    try:
+        return steps.originals(wanted, there)
+    except Conflict:
+        reject()
+
+
 def observed(state: Mapping[Identity, Resource]) -> dict[Identity, Observed]:
     return {identity: Observed(resource=each) for identity, each in state.items()}
 
@@ -203,7 +212,7 @@ def test_steps_are_in_the_order_of_what_is_wanted(case: Case) -> None:
 def test_removal_takes_back_all_that_was_made_and_puts_back_all_that_was_set(case: Case) -> None:
     wanted, state = case
     state = {key: each for key, each in state.items() if each.ownership is not Ownership.OWNED}
-    before = steps.originals(wanted, observed(state))
+    before = originals(wanted, observed(state))
     plugged = taken(state, steps.steps_toward(wanted, observed(state)))
     left = taken(plugged, steps.removal(wanted, observed(plugged), before))
     assert not [each for each in left.values() if each.ownership is Ownership.OWNED]
@@ -215,7 +224,7 @@ def test_removal_takes_back_all_that_was_made_and_puts_back_all_that_was_set(cas
 @given(cases, st.data())
 def test_removal_leaves_what_somebody_else_has_changed_since(case: Case, data: st.DataObject) -> None:
     wanted, state = case
-    before = steps.originals(wanted, observed(state))
+    before = originals(wanted, observed(state))
     plugged = taken(state, steps.steps_toward(wanted, observed(state)))
     functions = [each for each in plugged.values() if isinstance(each, VirtualFunction)]
     assume(functions)
@@ -229,7 +238,7 @@ def test_removal_leaves_what_somebody_else_has_changed_since(case: Case, data: s
 @given(cases)
 def test_removing_again_does_nothing(case: Case) -> None:
     wanted, state = case
-    before = steps.originals(wanted, observed(state))
+    before = originals(wanted, observed(state))
     plugged = taken(state, steps.steps_toward(wanted, observed(state)))
     left = taken(plugged, steps.removal(wanted, observed(plugged), before))
     assert steps.removal(wanted, observed(left), before) == []
@@ -240,7 +249,7 @@ def test_an_update_is_as_good_as_unplugging_first(case: tuple[list[tuple[Resourc
     """What is no longer asked is as it was, or empty; what neither asked for is left alone."""
     both, state = case
     former, wanted = distinct(had for had, _ in both), distinct(want for _, want in both)
-    before = steps.originals([*former, *wanted], observed(state))
+    before = originals([*former, *wanted], observed(state))
     plugged = taken(state, steps.steps_toward(former, observed(state)))
     full = steps.with_former(wanted, former, before)
     updated = taken(plugged, steps.steps_toward(full, observed(plugged)))

@@ -27,7 +27,8 @@ class Home:
             vifplug: options of the group [vifplug].
         """
         options = conf.load([])
-        for name, option in vifplug.items():
+        # what a killed process began stays for the test to look at
+        for name, option in {"recover": "manual", **vifplug}.items():
             options.set_override(name, option, group="vifplug")
         for name, value in {"state_path": self.path / "state", "networks_dir": self.path / "networks.d"}.items():
             options.set_override(name, str(value), group="vifplug")
