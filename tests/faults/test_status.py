@@ -49,11 +49,18 @@ def test_what_is_to_be_mended(host: PrivateHost) -> None:
     assert code == 1 and states(found, "different") == ["VIFs"] and "1 of tap" in found["VIFs"][1]
     with sqlite3.connect(next(host.config.parent.rglob("vifplug.db"))) as database:
         database.execute("UPDATE vif SET state = 'updating'")
+    database.close()
     assert "1 updating" in status(host)[1]["changes"][1]
     with sqlite3.connect(next(host.config.parent.rglob("vifplug.db"))) as database:
         database.execute("DELETE FROM vif")
     code, found = status(host)
     assert code == 1 and states(found, "different") == ["marks"] and ID in found["marks"][1]
+    database.close()
+    host.driver.close()
+    next(host.config.parent.rglob("vifplug.db")).write_bytes(b"")
+    code, found = status(host)
+    assert code == 1 and states(found, "different") == ["record", "marks"]
+    assert "was removed or emptied: run `vifplug recover`" in found["record"][1]
 
 
 def test_what_would_fail(host: PrivateHost) -> None:

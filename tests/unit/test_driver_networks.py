@@ -292,6 +292,23 @@ def test_a_refused_plug_that_may_hold_its_device_says_so(bench: Networks, monkey
     assert bench.driver.list() == []
 
 
+def test_the_pools_of_a_lost_record_are_closed_until_recover(bench: Networks) -> None:
+    bench.define(pool("passthrough", "e0", "e1"))
+    bench.devices("e0", "e1")
+    bench.driver.plug(vif(1, tap_owner="vifplug"))
+    bench.driver.close()
+    (bench.home.path / "state" / "vifplug.db").write_bytes(b"")
+    told = r"the one that was written last, which was removed or emptied: run `vifplug recover`"
+    with pytest.raises(errors.HostNotReady, match=told + "; until then, no device of a pool is given to a VIF"):
+        bench.driver.plug(vif(2))
+    [lost] = bench.driver.check()
+    assert (lost.vif_id, lost.path) == ("", "record") and re.search(told, str(lost.found))
+    [missing] = bench.driver.recover()
+    assert missing.vif_id == vif(1).id and "has marks on this host and no record: plug it again" in str(missing.error)
+    bench.driver.plug(vif(2))
+    assert bench.driver.check() == [] and bench.driver.recover() == []
+
+
 def test_a_batch_takes_several_devices_or_none(bench: Networks) -> None:
     bench.define(pool("passthrough", "e0", "e1"))
     bench.devices("e0", "e1")

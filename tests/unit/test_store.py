@@ -218,10 +218,10 @@ def test_a_change_takes_few_statements_and_pages(store: Store, tmp_path: Path) -
     store.put([record(str(number), wanted="x" * 900, claims=(f"iface-id {number}",)) for number in range(101)])
     new = record("new", state="plugging", wanted="x" * 900, claims=("iface-id new",), shares=("MAC new",))
     changes: tuple[tuple[Callable[[], None], int, int], ...] = (
-        (lambda: store.put([new]), 6, 5),
-        (lambda: store.put([dataclasses.replace(new, state="plugged")]), 4, 1),
-        (lambda: store.put([dataclasses.replace(new, state="unplugging")]), 4, 1),
-        (lambda: store.delete(["new"]), 4, 7),
+        (lambda: store.put([new]), 7, 6),
+        (lambda: store.put([dataclasses.replace(new, state="plugged")]), 5, 2),
+        (lambda: store.put([dataclasses.replace(new, state="unplugging")]), 5, 2),
+        (lambda: store.delete(["new"]), 5, 8),
     )
     statements: list[str] = []
     with store.transaction() as transaction:
@@ -670,6 +670,60 @@ def test_a_file_system_without_locks_is_told(store: Store, monkeypatch: pytest.M
     monkeypatch.setattr("fcntl.fcntl", refused)
     with pytest.raises(StoreFailed, match=r"vifplug\.lock, cannot be used: No locks available"), store.lock(["a"], 30):
         pass
+
+
+def _copied_back(path: Path, copy: bytes) -> None:
+    path.write_bytes(copy)
+
+
+#: what becomes of the database, and what is said of it
+REPLACED: dict[str, tuple[Callable[[Path, bytes], object], str]] = {
+    "older": (
+        _copied_back,
+        "is an older copy of the one that was written last: it had 3 changes: run `vifplug recover`",
+    ),
+    "empty": (
+        lambda path, _: path.write_bytes(b""),
+        "is not the one that was written last, which was removed or emptied",
+    ),
+    "gone": (lambda path, _: path.unlink(), "is not the one that was written last, which was removed or emptied"),
+}
+
+
+@pytest.mark.parametrize("how", REPLACED)
+def test_a_database_that_is_not_the_one_written_last_is_told_until_it_is_accepted(tmp_path: Path, how: str) -> None:
+    replace, message = REPLACED[how]
+
+    def change(*vif_ids: str) -> str:
+        """In a process of its own; return what the next one says."""
+        for vif_id in vif_ids:
+            with contextlib.closing(Store(tmp_path)) as store, store.lock([vif_id], 1):
+                store.put([record(vif_id)])
+        with contextlib.closing(Store(tmp_path)) as store:
+            return store.lost()
+
+    assert change("a") == ""
+    copy = (tmp_path / "vifplug.db").read_bytes()
+    assert change("b", "c") == ""
+    replace(tmp_path / "vifplug.db", copy)
+    assert message in change()
+    assert message in change("d", "e", "f"), "also when it has as many changes again"
+    with contextlib.closing(Store(tmp_path)) as store:
+        store.accept()
+    assert change("g") == ""
+
+
+def test_a_record_whose_lock_file_was_removed_or_fell_behind_is_no_lost_one(tmp_path: Path) -> None:
+    with contextlib.closing(Store(tmp_path)) as store:
+        for vif_id in "abc":
+            with store.lock([vif_id], 1):
+                store.put([record(vif_id)])
+            behind = (tmp_path / "vifplug.lock").read_bytes()
+            (tmp_path / "vifplug.lock").unlink()
+        assert store.lost() == ""
+        store.put([record("d")])
+        (tmp_path / "vifplug.lock").write_bytes(behind)
+        assert store.lost() == ""
 
 
 def test_a_lock_is_waited_for(store: Store) -> None:

@@ -120,6 +120,16 @@ class Recovery:
         removed = self._each(begun, lambda some: self._removed(self._cut_off(some, "plugging", "unplugging")), timeout)
         return removed + self._each(begun, lambda some: self._plugged(self._cut_off(some, "updating")), timeout)
 
+    def accept(self) -> list[Outcome]:
+        """Take a database for the record that is not the one written last; return the VIFs that it does not have."""
+        if not (lost := self._store.lost()):
+            return []
+        _log.warning("%s", lost)
+        words = "has marks on this host and no record: plug it again, or run `vifplug gc`"
+        missing = [(each, HostNotReady(f"VIF {each}: {words}", vif_id=each)) for each in sorted(self.unowned())]
+        self._store.accept()
+        return [Outcome(vif_id=each, error=error) for each, error in missing]
+
     def collect(self, *, dry_run: bool) -> list[Outcome]:
         """Remove what carries vifplug's mark and is of no recorded VIF, seen twice, unless a guest has it open."""
         unowned = self.unowned()

@@ -14,7 +14,7 @@ from vifplug.driver import own_names
 from vifplug.driver.job import Job
 from vifplug.driver.records import HOOK, Records, StoredVif
 from vifplug.driver.resolver import PoolChoice, Resolver
-from vifplug.errors import Conflict, InvalidRequest, about
+from vifplug.errors import Conflict, HostNotReady, InvalidRequest, about
 from vifplug.guest import write
 from vifplug.model.codec import described
 from vifplug.model.vif import VIF, Instance
@@ -137,6 +137,8 @@ class JobFactory:
         begun = [self._resolver.begin(each.vif, each.former, refresh=refresh) for each in requests]
         choices = {number: each for number, each in enumerate(begun) if isinstance(each, PoolChoice)}
         jobs = {number: self._job(requests[number], each) for number, each in enumerate(begun) if isinstance(each, VIF)}
+        if choices and (lost := self._records.store.lost()):
+            raise HostNotReady(f"{lost}; until then, no device of a pool is given to a VIF")
         if choices or dry_run or any(job.shares_early for job in jobs.values()):
             with self._records.store.transaction(dry_run=dry_run) as transaction:
                 for job in jobs.values():  # a device that is named comes before one that is chosen

@@ -61,6 +61,8 @@ class Examination:
         """
         try:
             yield Finding("record", "ok", self._store.examine())
+            if lost := self._store.lost():
+                yield Finding("record", "different", lost)
             self.recorded = recorded = records()
         except StoreFailed as error:
             yield Finding("record", "not ready", str(error))
@@ -98,7 +100,7 @@ class Examination:
             return Finding("Open vSwitch", "not ready", str(error))
 
     def _differences(self, recorded: Sequence[StoredVif]) -> Iterator[Finding]:
-        found = self._check()
+        found = [each for each in self._check() if each.vif_id]
         self.differences = len(found)
         detail = f"{len(recorded)} plugged"
         if found:

@@ -406,10 +406,13 @@ class VIFDriver:
         A VIF that was being plugged for the first time is taken back, and one that was being unplugged is unplugged. A
         VIF that was plugged and was being changed gets the change.
 
+        If the database of the record was lost, or is an older copy, it is the record from now on, and its pools are
+        open again. The VIFs that have marks and no record then have an error.
+
         Returns:
             What became of each of these VIFs.
         """
-        return self._mend("recover", self._recovery.recover)
+        return self._mend("recover", lambda: [*self._recovery.accept(), *self._recovery.recover()])
 
     def gc(self, *, dry_run: bool = False) -> Sequence[Outcome]:
         """Remove what carries vifplug's mark and belongs to no recorded VIF; what a guest has open stays.
@@ -446,10 +449,10 @@ class VIFDriver:
     def check(self, vif_id: str | None = None) -> list[Difference]:
         """Return the differences between recorded and actual state, and the networks whose definition has changed.
 
-        A damaged record is a difference as well.
+        A damaged record is a difference as well; so is, of no VIF, a database that is not the one written last.
 
         Args:
-            vif_id: the VIF to check; None checks all.
+            vif_id: the VIF to check; None checks all, and the record itself.
 
         Raises:
             NotPlugged: there is no record of the VIF.
@@ -459,7 +462,9 @@ class VIFDriver:
         for records in self._records.parts() if vif_id is None else [[self._recorded(self._id(vif_id))]]:
             found += self._comparison.differences(records)
             changed += (each for stored in records if not stored.problem for each in self._resolver.changed(stored))
-        return [*found, *changed]
+        lost = self._store.lost() if vif_id is None else ""
+        whole = [Difference("", "record", "the database that was written last", lost)] if lost else []
+        return [*whole, *found, *changed]
 
     def list(self) -> list[StoredVif]:
         """Return the records of all VIFs, sorted by id. A damaged record has a ``problem``."""

@@ -118,8 +118,20 @@ def _checksums(database: sqlite3.Connection) -> None:
     database.execute("ALTER TABLE vif ADD COLUMN checksum TEXT")
 
 
+def _generation(database: sqlite3.Connection) -> None:
+    """Tell this database, and what it had when, from others: see `vifplug.store.witness`."""
+    database.execute("INSERT INTO meta VALUES ('generation', lower(hex(randomblob(8)))), ('changes', '0')")
+
+
 #: ``MIGRATIONS[n]`` migrates schema n (PRAGMA user_version) to n + 1. A released migration is never changed.
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first_schema, _shares, _rowids, _meta, _checksums)
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
+    _first_schema,
+    _shares,
+    _rowids,
+    _meta,
+    _checksums,
+    _generation,
+)
 
 
 class DatabaseConnection(sqlite3.Connection):
@@ -273,7 +285,7 @@ _NO_DIRECTORY = "{directory} is not a directory: move it away, or set [vifplug] 
 #: Why, and what to do, by what SQLite (https://www.sqlite.org/rescode.html) or the kernel says.
 _REASONS: dict[str | int, str] = {
     **dict.fromkeys(("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE", errno.ENOSPC, errno.EDQUOT), _FULL),
-    **dict.fromkeys(("SQLITE_NOTADB", "SQLITE_CORRUPT"), _DAMAGED),
+    **dict.fromkeys(("SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_IOERR_SHORT_READ"), _DAMAGED),
     **dict.fromkeys(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", errno.EACCES, errno.EPERM), _FORBIDDEN),
     errno.EROFS: _READ_ONLY,
     errno.ELOOP: _LINK,

@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from vifplug.errors import Conflict, StoreFailed
-from vifplug.store import database, locks
+from vifplug.errors import Conflict, StoreFailed, VifplugError
+from vifplug.store import database, locks, witness
 from vifplug.store.database import DatabaseConnection
 
 State = Literal["plugging", "plugged", "updating", "unplugging"]
@@ -92,6 +92,7 @@ _PUT = (
     f" ON CONFLICT (vif_id) DO UPDATE SET {', '.join(f'{each} = excluded.{each}' for each in _COLUMNS[1:])}"
 )
 
+_CHANGED = "UPDATE meta SET value = value + 1 WHERE name = 'changes'"
 _TUPLES = ("claims", "shares")
 #: made once, without the search for cycles that names cannot have
 _json = json.JSONEncoder(check_circular=False).encode
@@ -192,8 +193,12 @@ class Store:
             connection = self._connection()
             connection.execute(database.BEGIN)
         try:
+            before = connection.total_changes
             yield StoreTransaction(connection, self._path)
             with database.failures(self._path):
+                if connection.total_changes != before:
+                    connection.execute(_CHANGED)
+                    self._local.changed = True
                 connection.execute("ROLLBACK" if dry_run else "COMMIT")
         except BaseException:
             connection.rollback()  # does nothing if SQLite has rolled back itself, as after a full disk
@@ -213,16 +218,38 @@ class Store:
             Busy: another thread or process has locked one of them for longer than that.
         """
         deadline = time.monotonic() + timeout
+        with self._open_lock_file() as descriptor:
+            try:
+                with database.failures(self._lock_file):
+                    locks.take(descriptor, vif_ids, deadline)
+                yield
+            finally:
+                if getattr(self._local, "changed", False):
+                    self._local.changed = False
+                    with contextlib.suppress(VifplugError):  # what it was for is done
+                        witness.follow(descriptor, self.meta())
+                locks.release(descriptor)
+
+    @contextlib.contextmanager
+    def _open_lock_file(self) -> Iterator[int]:
         with database.failures(self._lock_file):
             database.make(self._directory)
             descriptor = os.open(self._lock_file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
-            with database.failures(self._lock_file):
-                locks.take(descriptor, vif_ids, deadline)
-            yield
+            yield descriptor
         finally:
-            locks.release(descriptor)
             os.close(descriptor)
+
+    def lost(self) -> str:
+        """Return why the database is not the one that was written last, as a sentence; empty if it is."""
+        with self._open_lock_file() as descriptor:
+            found = witness.lost(descriptor, self.meta)
+        return f"the record of plugged VIFs, {self._path}, {found}: run `vifplug recover`" if found else ""
+
+    def accept(self) -> None:
+        """Take the database for the one that was written last, whatever became of that."""
+        with self._open_lock_file() as descriptor:
+            witness.follow(descriptor, self.meta(), accept=True)
 
     def meta(self) -> dict[str, str]:
         """Return what is recorded of the records as a whole: see `vifplug.driver.recovery`."""
@@ -288,6 +315,8 @@ class Store:
         connection = database.connect(self._directory, self._path, self._timeout)
         self._local.opened = ((process, self._epoch, _inode(self._path)), connection)
         self._opened.setdefault(process, weakref.WeakSet()).add(connection)
+        if self._lock_file.exists():
+            self.lost()  # before anything is written to an older database
         return connection
 
 
