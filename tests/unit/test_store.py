@@ -550,15 +550,18 @@ def test_a_full_disk_stops_neither_reading_nor_removing(tmp_path: Path) -> None:
             fill("most")
             store.delete(["a"])
         fill("all")
+        with contextlib.closing(Store(state)) as store:
+            store.delete(["c"])
+        fill("really all")
         store = Store(state)
         print(*(each.vif_id for each in store.all()), store.get("a"), *store.begun(), store.holdings(["x"]))
-        for each in ("ballast", "more", "most", "all"):
+        for each in ("ballast", "more", "most", "all", "really all"):
             os.unlink(f"{state}/{each}")
         store.put([record("d")])
         print(*(each.vif_id for each in store.all()), os.stat(f"{state}/vifplug.reserve").st_blocks * 512)
         """,
     )
-    assert message == ["a b c", "True", "b c None []", f"b c d {1 << 20}"]
+    assert message == ["a b c", "True", "b None []", f"b d {1 << 20}"]
 
 
 def test_a_disk_that_is_full_from_the_start_is_told(tmp_path: Path) -> None:

@@ -153,26 +153,17 @@ def connect(directory: Path, path: Path, timeout: float) -> DatabaseConnection:
             path, timeout=timeout, isolation_level=None, check_same_thread=False, factory=DatabaseConnection
         )
         try:
-            try:
-                _prepare(connection, path)
-            except sqlite3.OperationalError as error:
-                if not (is_full(error, directory) and give_up(directory)):
-                    raise
-                _prepare(connection, path)
+            # text that is no UTF-8 must not hide the other rows; with such an escape it is no JSON any more
+            connection.text_factory = functools.partial(str, encoding="utf-8", errors="backslashreplace")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(f"PRAGMA journal_size_limit = {_LOG}")
+            _migrate(connection, path)
         except BaseException:
             connection.close()
             raise
         _reserve(directory)
     return connection
-
-
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    # text that is no UTF-8 must not hide the other rows; with such an escape it is no JSON any more
-    connection.text_factory = functools.partial(str, encoding="utf-8", errors="backslashreplace")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute(f"PRAGMA journal_size_limit = {_LOG}")
-    _migrate(connection, path)
 
 
 def connect_read_only(path: Path) -> sqlite3.Connection | None:

@@ -297,10 +297,13 @@ class Store:
         try:
             return self._connection()
         except (sqlite3.Error, OSError) as error:
-            found = database.connect_read_only(self._path) if database.is_full(error, self._directory) else None
-            if found is None:
+            if not database.is_full(error, self._directory):
                 raise
-            return found
+            if found := database.connect_read_only(self._path):
+                return found
+            if not database.give_up(self._directory):
+                raise
+            return self._connection()
 
     def _connection(self) -> DatabaseConnection:
         """Return this thread's connection, unless it is of another process, was closed, or is to a removed file."""
