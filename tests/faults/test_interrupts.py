@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from vifplug import VIF, errors
+from vifplug.testing import macvtaps
 from vifplug.testing.host import PrivateHost
 
-#: one after the other: /dev/tapN is of whichever namespace made the link of that number last
 pytestmark = [pytest.mark.needs("root", "namespaces", "tun"), pytest.mark.xdist_group("interrupts")]
 
 ID = "00000001-6a1b-4c2d-9e3f-7a8b9c0d1e2f"
@@ -27,7 +27,8 @@ TAP = "tap00000001-6a"
 
 @pytest.fixture(scope="module")
 def host() -> Iterator[PrivateHost]:
-    with PrivateHost() as made:
+    with macvtaps.claimed() as first, macvtaps.claimed(), PrivateHost() as made:
+        macvtaps.skip(made.namespace, first)
         made.ip("link", "add", "eno1", "type", "veth", "peer", "name", "wire")
         made.ip("link", "set", "eno1", "up")
         yield made
