@@ -114,7 +114,7 @@ class Job:
         finished = state == "plugged"
         desired = self.desired if finished else self.intent
         had = None if finished else self.former
-        claimed, shared = (self.macs, self.marks) if self.exclusive_mac else ((), (*self.marks, *self.macs))
+        claims, shares = self._holdings(desired, had)
         asked = begun.asked if begun else self.vif.to_json()
         actual = begun.actual if begun else asked if self.actual is self.vif else self.actual.to_json()
         return Record(
@@ -126,8 +126,8 @@ class Job:
             interface_xml=self.interface_xml,
             wanted=begun.wanted if begun and _same(desired, self.intent) else registry.to_json(desired),
             originals=registry.to_json(_kept(self.originals, desired).values()),
-            claims=_once(had.claims if had else (), claimed, *map(operator.attrgetter("claims"), desired)),
-            shares=_once(had.shares if had else (), shared, *map(operator.attrgetter("shares"), desired)),
+            claims=claims,
+            shares=shares,
             changed_at=time.time(),
         )
 
@@ -148,8 +148,23 @@ class Job:
 
     def is_recorded(self) -> bool:
         """Return whether the record already has exactly this content."""
-        return self.former is not None and self.former.row == dataclasses.replace(
-            self.record("plugged"), changed_at=self.former.changed_at
+        had = self.former
+        if had is None or had.state != "plugged":
+            return False
+        return (
+            (had.vif, had.actual, had.instance) == (self.vif, self.actual, self.instance)
+            and had.interface_xml == self.interface_xml
+            and (had.claims, had.shares) == self._holdings(self.desired, None)
+            and tuple(had.resources) == tuple(each.recorded for each in self.desired)
+            and had.originals == _kept(self.originals, self.desired)
+        )
+
+    def _holdings(self, desired: Sequence[Resource], had: StoredVif | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the names that the record claims and shares: those of the resources, of the MAC, and of ``had``."""
+        claimed, shared = (self.macs, self.marks) if self.exclusive_mac else ((), (*self.marks, *self.macs))
+        return (
+            _once(had.claims if had else (), claimed, *map(operator.attrgetter("claims"), desired)),
+            _once(had.shares if had else (), shared, *map(operator.attrgetter("shares"), desired)),
         )
 
 
