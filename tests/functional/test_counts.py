@@ -19,9 +19,9 @@ pytestmark = pytest.mark.needs("root", "namespaces", "tun", "openvswitch")
 
 #: form, how many at once -> the most calls of vifplug's functions for one VIF
 CALLS = {
-    ("ovs", 1): {"plug": 1400, "again": 1050, "check one": 700, "check": 615, "unplug": 830},
-    ("ovs", 50): {"plug": 1100, "again": 950, "check": 600, "unplug": 550},
-    ("linux", 1): {"plug": 1500, "again": 1500, "check one": 1200, "check": 1200, "unplug": 950},
+    ("ovs", 1): {"plug": 1420, "again": 990, "check one": 630, "check": 640, "unplug": 880},
+    ("ovs", 50): {"plug": 1000, "again": 790, "check": 480, "unplug": 540},
+    ("linux", 1): {"plug": 1380, "again": 970, "check one": 580, "check": 590, "unplug": 860},
 }
 #: and the most system calls; how often an unplug of one looks whether its links are gone is the kernel's affair
 SYSTEM_CALLS = {
