@@ -27,6 +27,8 @@ _log = logging.getLogger(__name__)
 
 #: the names in the store's meta of `vifplug.host.host.Host.place`
 _BOOT, _NAMESPACE = "boot", "namespace"
+#: ... and of the boot in which all that is recorded was brought back by itself
+_BACK = "back"
 #: seconds between the two looks of `Recovery.collect`: a plug marks a device some milliseconds before it is recorded
 _APART = 1.0
 
@@ -76,19 +78,23 @@ class Recovery:
         if elsewhere := _elsewhere(had, now):
             _log.warning("%s", elsewhere)
             return
-        rebooted = had.get(_BOOT, now[_BOOT]) != now[_BOOT]
-        if rebooted:
+        if had.get(_BOOT, now[_BOOT]) != now[_BOOT]:
             self._void_originals()
-        if automatic:
-            outcomes = self.recover(timeout=0)
-            if rebooted:
-                outcomes += self.reconcile()
-            for each in outcomes:
-                if each.error and not isinstance(each.error, Busy):
-                    _log.warning("VIF %s could not be recovered: %s", each.vif_id, each.error)
-        if had != had | now:
+        self._set_meta(had, now)  # what becomes an original from here on is one of this boot
+        if not automatic:
+            return
+        outcomes = self.recover(timeout=0)
+        if had.get(_BACK, now[_BOOT]) != now[_BOOT]:
+            outcomes += self.reconcile([each.id for each in self._records.all() if each.row.state == "plugged"])
+        for each in outcomes:
+            if each.error and not isinstance(each.error, Busy):
+                _log.warning("VIF %s could not be recovered: %s", each.vif_id, each.error)
+        self._set_meta(had, {_BACK: now[_BOOT]})
+
+    def _set_meta(self, had: Mapping[str, str], values: Mapping[str, str]) -> None:
+        if any(had.get(name) != value for name, value in values.items()):
             try:
-                self._store.set_meta(now)
+                self._store.set_meta(values)
             except StoreFailed as error:
                 if not error.full:  # which must not stop an unplug
                     raise
@@ -103,11 +109,11 @@ class Recovery:
         """Bring VIFs back to what is recorded: together, and those that cannot come back apart from the others.
 
         Args:
-            vif_ids: the ids of the VIFs; None: all whose last change is finished.
+            vif_ids: the ids of the VIFs; None: all that are recorded.
             dry_run: change nothing.
         """
         if vif_ids is None:
-            vif_ids = [each.id for each in self._records.all() if each.row.state == "plugged"]
+            vif_ids = [each.id for each in self._records.all()]
         return self._each(vif_ids, lambda some: self._restored(some, dry_run=dry_run))
 
     def recover(self, *, timeout: float | None = None) -> list[Outcome]:
@@ -212,10 +218,11 @@ class Recovery:
         """
         if len(vif_ids) == 1 or type(error) is StoreFailed:
             return []
-        switched = [each for each in vif_ids if self._switched(each)]
-        others = [each for each in vif_ids if each not in set(switched)]
-        if switched and others:
-            return [switched, others]
+        places: dict[bool, list[str]] = {}
+        for each in vif_ids:
+            places.setdefault(self._switched(each), []).append(each)
+        if len(places) > 1:
+            return list(places.values())
         half = len(vif_ids) // 2
         return [] if isinstance(error, Unavailable) else [vif_ids[:half], vif_ids[half:]]
 
