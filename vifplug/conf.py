@@ -179,7 +179,7 @@ OPTIONS: tuple[cfg.Opt, ...] = (
             ("auto", "before the first change in a process: after a reboot, VIFs come back as well"),
             ("manual", "only by the verbs recover and reconcile"),
         ],
-        help="When a change that a killed process began is finished or taken back.",
+        help="When a change that a killed process began is finished or rolled back.",
     ),
     cfg.StrOpt(
         "duplicate_mac",

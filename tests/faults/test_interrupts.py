@@ -1,8 +1,7 @@
-"""Ctrl-C and SIGTERM at any moment of a verb: what was begun is done or taken back, and the command says which."""
+"""Ctrl-C and SIGTERM at any moment of a verb: what was begun is done or rolled back, and the command says which."""
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.devices import mac
 from vifplug import VIF, errors
 from vifplug.testing import macvtaps
 from vifplug.testing.host import PrivateHost
@@ -32,10 +32,6 @@ def host() -> Iterator[PrivateHost]:
         made.ip("link", "add", "eno1", "type", "veth", "peer", "name", "wire")
         made.ip("link", "set", "eno1", "up")
         yield made
-
-
-def mac(host: PrivateHost) -> str:
-    return str(json.loads(host.ip("-j", "link", "show", "eno1"))[0]["address"])
 
 
 class Moments:
@@ -72,7 +68,7 @@ def state(host: PrivateHost) -> tuple[Any, ...]:
         [(each.state, each.vif) for each in listed],
         list(map(str, host.driver.check())),
         TAP in host.links(),
-        mac(host),
+        mac(host, "eno1"),
     )
 
 

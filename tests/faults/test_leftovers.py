@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sqlite3
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.devices import mac
 from tests.support.guest import opened
+from tests.support.records import forget
 from vifplug import VIF, errors
 from vifplug.testing.host import PrivateHost
 
@@ -21,17 +20,6 @@ ON_OVS: dict[str, Any] = {"type": "bridge", "source": {"bridge": "br-int"}, "vir
 
 def vif(**keys: Any) -> VIF:
     return VIF.from_data({"id": ID, "mac": "52:54:00:12:34:56", **ON_OVS, **keys})
-
-
-def records(host: PrivateHost) -> Path:
-    return next(host.config.parent.rglob("vifplug.db"))
-
-
-def forget(host: PrivateHost) -> None:
-    """Lose the record of every VIF."""
-    with sqlite3.connect(records(host)) as database:
-        database.execute("DELETE FROM vif")
-        database.execute("DELETE FROM claim")
 
 
 def rows(host: PrivateHost, *tables: str) -> list[str]:
@@ -88,11 +76,6 @@ def test_a_renamed_tap_is_told_and_not_made_a_second_time(host: PrivateHost) -> 
 
 
 ALONE = {"type": "direct", "source": {"dev": "up0", "mode": "passthrough"}, "virtualport": None, "tap_owner": "vifplug"}
-
-
-def mac(host: PrivateHost, device: str) -> str:
-    found: str = json.loads(host.ip("-j", "link", "show", device))[0]["address"]
-    return found
 
 
 def test_a_guests_mac_is_never_taken_for_a_devices_own(host: PrivateHost, caplog: pytest.LogCaptureFixture) -> None:

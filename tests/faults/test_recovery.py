@@ -6,21 +6,21 @@ import json
 import os
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support import command
+from tests.support import bridges, command
 from tests.support.command import Answer
+from tests.support.devices import mac
 from tests.support.guest import opened
 from tests.support.patience import becomes
+from tests.support.records import execute, forget
 from vifplug import VIF, Instance, errors
-from vifplug.testing import netns
+from vifplug.testing import macvtaps, netns
 from vifplug.testing.host import PrivateHost
 
 GUEST = Instance(uuid="11111111-2222-4333-8444-555555555555", name="web")
@@ -49,9 +49,11 @@ KINDS = (
 
 @pytest.fixture
 def lan(host: PrivateHost) -> Iterator[PrivateHost]:
-    lay(host)
-    host.ovs.ctl("--may-exist", "add-br", "br-int", "--", "set", "bridge", "br-int", "datapath_type=netdev")
-    yield host
+    with macvtaps.claimed() as first:
+        macvtaps.skip(host.namespace, first)
+        lay(host)
+        host.ovs.ctl("--may-exist", "add-br", "br-int", "--", "set", "bridge", "br-int", "datapath_type=netdev")
+        yield host
 
 
 def vifplug(host: PrivateHost, *words: str) -> Answer:
@@ -60,9 +62,9 @@ def vifplug(host: PrivateHost, *words: str) -> Answer:
 
 def lay(host: PrivateHost) -> None:
     """What a host's own network brings after a boot: a bridge and a NIC."""
-    for words in ("add lbr0 up type bridge", "add up0 up type veth peer name up1", "set up1 up"):
+    bridges.add(host, "lbr0")
+    for words in ("add up0 up type veth peer name up1", "set up1 up"):
         host.ip("link", *words.split())
-    Path("/proc/sys/net/ipv6/conf/lbr0/accept_ra").write_text("0")
 
 
 def rebooted(host: PrivateHost) -> None:
@@ -169,29 +171,19 @@ def test_the_first_change_ends_what_was_cut_off(lan: PrivateHost) -> None:
         assert [each.id for each in driver.list()] == [KINDS[1].id] and driver.check() == []
 
 
-def database(host: PrivateHost) -> sqlite3.Connection:
-    return sqlite3.connect(next(host.config.parent.rglob("vifplug.db")))
-
-
 def test_the_first_change_after_a_reboot_brings_all_back(lan: PrivateHost) -> None:
     """And what a NIC was like before the reboot is not put back: the kernel has set it anew since."""
     alone = vif(7, type="direct", source={"dev": "up1", "mode": "passthrough"}, virtualport=None, tap_owner="vifplug")
     lan.driver.plug_many([(each, GUEST) for each in (*KINDS, alone)])
     before = set(lan.links())
     rebooted(lan)
-    with database(lan) as records:
-        records.execute("UPDATE meta SET value = 'another' WHERE name IN ('boot', 'back')")
+    execute(lan, "UPDATE meta SET value = 'another' WHERE name IN ('boot', 'back')")
     born = mac(lan, "up1")
     with lan.new_driver() as driver:
         driver.unplug("0000000a-6a1b-4c2d-9e3f-7a8b9c0d1e2f")
         assert becomes(lambda: lan.links() == before) and driver.check() == []
         driver.unplug(alone.id)
     assert mac(lan, "up1") == born
-
-
-def mac(host: PrivateHost, device: str) -> str:
-    found: str = json.loads(host.ip("-j", "link", "show", device))[0]["address"]
-    return found
 
 
 def test_nothing_is_touched_in_another_namespace(lan: PrivateHost) -> None:
@@ -202,13 +194,6 @@ def test_nothing_is_touched_in_another_namespace(lan: PrivateHost) -> None:
                 verb()
         assert len(socket.if_nameindex()) == 1, "the loopback alone"
     assert lan.driver.check() == []
-
-
-def forget(host: PrivateHost) -> None:
-    """Lose the records, as with a state_path that was restored from an old backup."""
-    with database(host) as records:
-        records.execute("DELETE FROM vif")
-        records.execute("DELETE FROM claim")
 
 
 def test_gc_removes_what_no_record_owns_and_no_guest_has(lan: PrivateHost) -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Sequence
 from typing import Any
 
-from tests.support import command
+from tests.support import command, records
 from tests.support.command import WITHOUT_CAPABILITIES
 from vifplug import VIF
 from vifplug.testing.host import PrivateHost
@@ -21,6 +19,8 @@ DOCUMENT: dict[str, Any] = {
     "virtualport": {"type": "openvswitch"},
 }
 TAP = f"tap{ID[:11]}"
+#: as in some containers: the sysctls of IPv6 are not to be seen
+MASKED = ("unshare", "-m", "sh", "-c", 'mount -t tmpfs none /proc/sys/net/ipv6; exec "$@"', "-")
 
 
 def status(host: PrivateHost, *under: str) -> tuple[int, dict[str, tuple[str, str]]]:
@@ -47,17 +47,13 @@ def test_what_is_to_be_mended(host: PrivateHost) -> None:
     host.ip("link", "set", TAP, "down")
     code, found = status(host)
     assert code == 1 and states(found, "different") == ["VIFs"] and "1 of tap" in found["VIFs"][1]
-    with sqlite3.connect(next(host.config.parent.rglob("vifplug.db"))) as database:
-        database.execute("UPDATE vif SET state = 'updating'")
-    database.close()
+    records.execute(host, "UPDATE vif SET state = 'updating'")
     assert "1 updating" in status(host)[1]["changes"][1]
-    with sqlite3.connect(next(host.config.parent.rglob("vifplug.db"))) as database:
-        database.execute("DELETE FROM vif")
+    records.execute(host, "DELETE FROM vif")
     code, found = status(host)
     assert code == 1 and states(found, "different") == ["marks"] and ID in found["marks"][1]
-    database.close()
     host.driver.close()
-    next(host.config.parent.rglob("vifplug.db")).write_bytes(b"")
+    records.path_of(host).write_bytes(b"")
     code, found = status(host)
     assert code == 1 and states(found, "different") == ["record", "marks"]
     assert "was removed or emptied: run `vifplug recover`" in found["record"][1]
@@ -66,8 +62,7 @@ def test_what_is_to_be_mended(host: PrivateHost) -> None:
 def test_what_would_fail(host: PrivateHost) -> None:
     """An ovs-vswitchd that holds its lock and does nothing is alive for the database, and gives no answer."""
     host.driver.plug(VIF.from_data(DOCUMENT))
-    masked = ("unshare", "-m", "sh", "-c", 'mount -t tmpfs none /proc/sys/net/ipv6; exec "$@"', "-")
-    for under in (WITHOUT_CAPABILITIES, masked):
+    for under in (WITHOUT_CAPABILITIES, MASKED):
         code, found = status(host, *under)
         assert code == 3 and "kernel" in states(found, "not ready")
     host.ovs.pause("ovs-vswitchd")
@@ -76,18 +71,17 @@ def test_what_would_fail(host: PrivateHost) -> None:
     assert code == 3 and states(found, "not ready") == ["Open vSwitch"]
     assert "did not apply it in time" in found["Open vSwitch"][1]
     host.driver.close()
-    next(host.config.parent.rglob("vifplug.db")).write_bytes(b"x" * 4096)
+    records.path_of(host).write_bytes(b"x" * 4096)
     code, found = status(host)
     assert code == 3 and "record" in states(found, "not ready")
 
 
 def test_no_tap_is_plugged_without_its_hardening(host: PrivateHost) -> None:
     """Where the sysctls of IPv6 are masked, as in a container, a guest's router advertisement would be accepted."""
-    under: Sequence[str] = ("unshare", "-m", "sh", "-c", 'mount -t tmpfs none /proc/sys/net/ipv6; exec "$@"', "-")
-    answer = command.vifplug("plug", "-", config=host.config, under=under, stdin=json.dumps(DOCUMENT))
+    answer = command.vifplug("plug", "-", config=host.config, under=MASKED, stdin=json.dumps(DOCUMENT))
     assert answer.code == 3 and "disable_ipv6" in answer.err and host.driver.list() == []
     assert TAP not in host.links()
     host.driver.plug(VIF.from_data(DOCUMENT))
-    answer = command.vifplug("check", ID, "-f", "json", config=host.config, under=under)
+    answer = command.vifplug("check", ID, "-f", "json", config=host.config, under=MASKED)
     assert answer.code == 1 and "disable_ipv6" in answer.out
-    assert command.vifplug("unplug", ID, config=host.config, under=under).code == 0
+    assert command.vifplug("unplug", ID, config=host.config, under=MASKED).code == 0

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.devices import mac
 from vifplug import VIF, errors
 from vifplug.testing import macvtaps, netns
 from vifplug.testing.host import PrivateHost
@@ -148,7 +148,7 @@ def test_other_macvtaps_and_addresses_keep_nobody_from_a_shared_device(site: Pri
 
 def test_libvirts_own_macvtap_is_no_obstacle(site: PrivateHost) -> None:
     """libvirt made it for the running guest: it has the guest's MAC, and no mark."""
-    wanted, born = macvtap("spare", "passthrough"), json.loads(site.ip("-j", "link", "show", "spare"))[0]["address"]
+    wanted, born = macvtap("spare", "passthrough"), mac(site, "spare")
     site.driver.plug(wanted)
     site.ip("link", "set", "spare", "address", MAC)
     site.ip("link", "add", "link", "spare", "name", "macvtap0", "type", "macvtap", "mode", "passthru")

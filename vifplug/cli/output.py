@@ -18,6 +18,7 @@ from stevedore.extension import Extension
 from vifplug.cli.app import App, writing
 from vifplug.errors import InvalidRequest
 from vifplug.model.codec import Model, joined
+from vifplug.model.names import parse_uuid
 
 if TYPE_CHECKING:
     _Column = columns.FormattableColumn[Any]
@@ -54,6 +55,18 @@ def file_argument(parser: argparse.ArgumentParser, name: str = "file", nargs: st
     parser.add_argument(name, nargs=nargs, metavar="FILE", help=FILE)
     message = 'FILE contains a port that Neutron has bound, and its guest: {"port": ..., "guest": ...}'
     parser.add_argument("--neutron", action="store_true", help=message)
+
+
+def instance_option(parser: argparse.ArgumentParser, message: str) -> None:
+    """Add the option that chooses the VIFs of a guest."""
+    parser.add_argument("--instance", metavar="UUID", type=_instance, help=message)
+
+
+def _instance(text: str) -> str:
+    try:
+        return parse_uuid(text)
+    except ValueError as error:
+        raise InvalidRequest(f"--instance: {error}") from None
 
 
 def lines(values: Iterable[object]) -> Shown:

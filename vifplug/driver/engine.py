@@ -101,11 +101,12 @@ class Engine:
     def restore(self, jobs: Sequence[Job]) -> None:
         """Plan what brings recorded VIFs back; of what libvirt resets only that of running guests.
 
+        Args:
+            jobs: jobs that settle.
+
         Raises:
             Missing: the bridge of a VIF does not exist. One that was made here would lead nowhere.
         """
-        for job in jobs:
-            job.settles = True
         observed = self.observe(jobs).observed
         for job in jobs:
             job.settles = any(seen.held for each in job.desired if (seen := observed.get(each.identity)))
@@ -203,14 +204,14 @@ class Engine:
             return
         done: list[Step] = []
 
-        def told(*numbers: int) -> None:
+        def advance(*numbers: int) -> None:
             interrupts.pending()
             if progress:
                 progress(*numbers)
 
         try:
             self._host.apply(releases, done)
-            self._application.take([*removals, *additions], done, told)
+            self._application.take([*removals, *additions], done, advance)
             interrupts.pending()
             ends("apply")
             self._store.put([job.record("plugged", record) for job, record in zip(pending, begun, strict=True)])
@@ -266,7 +267,7 @@ class Engine:
 
 
 def _raise_partly_done(error: BaseException, left: Sequence[str]) -> None:
-    """Raise PartlyDone for what an error has left, unless it is an interrupt, which is told instead."""
+    """Raise PartlyDone for what an error has left, unless it is an interrupt, which gets a note instead."""
     rest = f"not rolled back: {'; '.join(left)}; plug or unplug again to repair it"
     if not isinstance(error, Exception):
         error.add_note(rest)

@@ -6,6 +6,7 @@ prometheus_client is the extra ``metrics``.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -21,6 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from vifplug.driver.report import Report
+from vifplug.store import locks
 
 if TYPE_CHECKING:
     from vifplug.driver.records import StoredVif
@@ -135,16 +137,9 @@ def _key(sample: Sample) -> tuple[str, tuple[tuple[str, str], ...]]:
 def _locked(path: Path) -> Iterator[None]:
     """Lock a file against other threads and processes. Raises OSError if another keeps it locked."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    deadline = time.monotonic() + _PATIENCE
     try:
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise
-            time.sleep(0.01)
+        if not locks.wait(lambda: fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB), time.monotonic() + _PATIENCE):
+            raise BlockingIOError(errno.EAGAIN, "another process keeps it locked", str(path))
         yield
     finally:
         os.close(descriptor)

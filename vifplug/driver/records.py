@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, get_args
 
-from vifplug.errors import DamagedRecord, InvalidDocument, Missing
+from vifplug.errors import DamagedRecord, InvalidDocument, Missing, NotPlugged
 from vifplug.model.codec import described, json_object
 from vifplug.model.names import parse_uuid
 from vifplug.model.vif import VIF, Instance
@@ -127,6 +127,11 @@ class StoredVif:
         """Return whether the VIF requests the named network."""
         return self.vif.type == "network" and bool(self.vif.source.network == name)
 
+    def is_of_guest(self, uuid: str | None) -> bool:
+        """Return whether the VIF belongs to a guest, which may be damaged; None: to any guest, or to none."""
+        guest = guest_of(self.row.instance) if uuid else None
+        return uuid is None or (guest is not None and guest.uuid == uuid)
+
     @functools.cached_property
     def problem(self) -> str:
         """What is wrong with the record, and what to do, in one sentence; empty for a sound one.
@@ -199,6 +204,15 @@ class Records:
         stored = StoredVif(row, self._kinds) if row else None
         if stored and requested and stored.row.asked == requested.to_json():
             stored.__dict__["actual" if stored.row.actual == stored.row.asked else "vif"] = requested
+        return stored
+
+    def recorded(self, vif_id: str) -> StoredVif:
+        """Return the record of one VIF. Raises NotPlugged if there is none."""
+        stored = self.get(vif_id)
+        if stored is None:
+            raise NotPlugged(
+                f"VIF {vif_id} is not plugged on this host; `vifplug list` shows the VIFs that are", vif_id=vif_id
+            )
         return stored
 
     def all(self) -> list[StoredVif]:

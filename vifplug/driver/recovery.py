@@ -14,7 +14,7 @@ from vifplug.driver.engine import Engine
 from vifplug.driver.job import Job
 from vifplug.driver.records import Records, StoredVif
 from vifplug.driver.removal import Removal
-from vifplug.errors import Busy, HostNotReady, NotPlugged, PartlyDone, StoreFailed, Unavailable, VifplugError
+from vifplug.errors import Busy, HostNotReady, PartlyDone, StoreFailed, Unavailable, VifplugError
 from vifplug.model.vif import VIF, Instance
 from vifplug.plan import registry
 from vifplug.plan.steps import Step
@@ -68,7 +68,7 @@ class Recovery:
     def begin(self, *, automatic: bool) -> None:
         """Do what has to precede the first change in a process: see what became of the host since the last change.
 
-        After a reboot, the originals of devices are void: the kernel has set all of them anew. Nothing is touched in
+        After a reboot, the originals of devices are void: the kernel has initialized all of them. Nothing is touched in
         another network namespace than the records are of.
 
         Args:
@@ -117,7 +117,7 @@ class Recovery:
         return self._each(vif_ids, lambda some: self._restored(some, dry_run=dry_run))
 
     def recover(self, *, timeout: float | None = None) -> list[Outcome]:
-        """End what was cut off: a first plug is taken back, an unplug finished, a change of a plugged VIF made.
+        """End what was cut off: a first plug is rolled back, an unplug finished, a change of a plugged VIF made.
 
         Args:
             timeout: how long to wait for the locks of the VIFs, in seconds; None: as long as of other verbs.
@@ -150,7 +150,9 @@ class Recovery:
         return marked.difference(each.id for each in self._records.all())
 
     def _restored(self, vif_ids: Sequence[str], *, dry_run: bool) -> Iterator[Outcome]:
-        jobs = [Job.recorded(self._finished(each), settles=True) for each in vif_ids]
+        stored = self._records.some(dict.fromkeys(vif_ids))
+        finished = (_finished(stored[each] or self._records.recorded(each)) for each in vif_ids)
+        jobs = [Job.recorded(each, settles=True) for each in finished]
         self._engine.restore(jobs)
         if not dry_run:
             self._engine.apply(jobs)
@@ -158,11 +160,11 @@ class Recovery:
 
     def _cut_off(self, vif_ids: Sequence[str], *states: State) -> dict[str, StoredVif]:
         """Return the records that are in these states now that their locks are held: others were at work before."""
-        stored = ((each, self._records.get(each)) for each in vif_ids)
+        stored = self._records.some(dict.fromkeys(vif_ids)).items()
         return {vif_id: each for vif_id, each in stored if each and each.row.state in states and not each.problem}
 
     def _unrecorded(self, vif_ids: Sequence[str]) -> dict[str, StoredVif | None]:
-        return {each: None for each in vif_ids if self._records.get(each) is None}
+        return {vif_id: each for vif_id, each in self._records.some(dict.fromkeys(vif_ids)).items() if each is None}
 
     def _plugged(self, stored: Mapping[str, StoredVif]) -> Iterator[Outcome]:
         jobs = self._prepare([(each.vif, each.instance) for each in stored.values()])
@@ -189,15 +191,6 @@ class Recovery:
         for each in stored:
             yield Outcome(vif_id=each, steps=tuple(removed.get(each, ())), error=None if each in removed else failed)
 
-    def _finished(self, vif_id: str) -> StoredVif:
-        stored = self._records.get(vif_id)
-        if stored is None:
-            raise NotPlugged(f"VIF {vif_id} is not plugged on this host", vif_id=vif_id)
-        if stored.validate().is_interrupted:
-            message = f"VIF {vif_id}: its last change was cut off ({stored.state}): run `vifplug recover`"
-            raise HostNotReady(message, vif_id=vif_id)
-        return stored
-
     def _each(self, vif_ids: Sequence[str], work: _Work, timeout: float | None = None) -> list[Outcome]:
         """Return what became of VIFs that are worked on together; after a failure, in ever smaller parts."""
         if not vif_ids:
@@ -219,17 +212,25 @@ class Recovery:
         if len(vif_ids) == 1 or type(error) is StoreFailed:
             return []
         places: dict[bool, list[str]] = {}
-        for each in vif_ids:
-            places.setdefault(self._switched(each), []).append(each)
+        for vif_id, stored in self._records.some(dict.fromkeys(vif_ids)).items():
+            places.setdefault(_is_switched(stored), []).append(vif_id)
         if len(places) > 1:
             return list(places.values())
         half = len(vif_ids) // 2
         return [] if isinstance(error, Unavailable) else [vif_ids[:half], vif_ids[half:]]
 
-    def _switched(self, vif_id: str) -> bool:
-        """Whether a VIF is on Open vSwitch, or on another machine of which one transaction is all."""
-        stored = self._records.get(vif_id)
-        return stored is not None and not stored.problem and any(each.batched for each in stored.resources)
+
+def _finished(stored: StoredVif) -> StoredVif:
+    """Return a sound record. Raises HostNotReady if the last change of the VIF is not finished."""
+    if stored.validate().is_interrupted:
+        message = f"VIF {stored.id}: its last change was cut off ({stored.state}): run `vifplug recover`"
+        raise HostNotReady(message, vif_id=stored.id)
+    return stored
+
+
+def _is_switched(stored: StoredVif | None) -> bool:
+    """Return whether a VIF is on Open vSwitch, or on another machine of which one transaction is all."""
+    return stored is not None and not stored.problem and any(each.batched for each in stored.resources)
 
 
 def _elsewhere(had: Mapping[str, str], now: Mapping[str, str]) -> str:

@@ -63,9 +63,9 @@ class Report:
         guest = f" of {self.guest.described}" if self.guest else ""
         stages = ", ".join(f"{stage} {spent:.1f}" for stage, spent in self.stages.items())
         trace = f", trace {self.trace}" if self.trace else ""
-        told = f"{self.result} ({self.error})" if self.error else self.result
+        outcome = f"{self.result} ({self.error})" if self.error else self.result
         subject = f"{self.verb} {ids}".rstrip()
-        return f"{subject}{guest}: {told}, {self.steps} steps, {self.milliseconds:.1f} ms ({stages}){trace}"
+        return f"{subject}{guest}: {outcome}, {self.steps} steps, {self.milliseconds:.1f} ms ({stages}){trace}"
 
 
 #: gets each report when its verb has ended
@@ -81,7 +81,7 @@ def reported(verb: str, vif_ids: Sequence[str], observers: Iterable[Observer] = 
     report = Report(verb=verb, vif_ids=vif_ids, trace=_trace())
     token = _current.set(report)
     try:
-        with about(vif_id=vif_ids[0] if len(vif_ids) == 1 else None, vif_ids=vif_ids):
+        with about_all(vif_ids):
             yield report
     except BaseException as error:
         report.error = error
@@ -92,6 +92,11 @@ def reported(verb: str, vif_ids: Sequence[str], observers: Iterable[Observer] = 
         _log.info("%s", report)
         for observe in observers:
             observe(report)
+
+
+def about_all(vif_ids: Sequence[str]) -> about:
+    """Say of an error which VIFs the verb is about, and which one if it is one."""
+    return about(vif_id=vif_ids[0] if len(vif_ids) == 1 else None, vif_ids=vif_ids)
 
 
 def ends(stage: str) -> None:

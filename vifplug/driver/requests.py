@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -128,10 +128,8 @@ class JobFactory:
             Missing: the host lacks what a VIF needs. Resolving a network raises further errors.
         """
         requests = list(requests)
-        recorded = self._records.some({each.vif.id: each.vif for each in requests})
-        for stored in filter(None, recorded.values()):
-            stored.validate()
-        requests = [dataclasses.replace(each, former=recorded[each.vif.id]) for each in requests]
+        formers = self.formers(each.vif for each in requests)
+        requests = [dataclasses.replace(each, former=formers[each.vif.id]) for each in requests]
         for each in requests:
             each.check_guest()
         begun = [self._resolver.begin(each.vif, each.former, refresh=refresh) for each in requests]
@@ -154,10 +152,10 @@ class JobFactory:
         request.check_guest()
         return self._job(request, actual)
 
-    def former(self, vif: VIF) -> StoredVif | None:
-        """Return what is recorded of a VIF. Raises DamagedRecord."""
-        stored = self._records.get(vif.id, vif)
-        return stored and stored.validate()
+    def formers(self, vifs: Iterable[VIF]) -> Mapping[str, StoredVif | None]:
+        """Return what is recorded of VIFs, by id, read together. Raises DamagedRecord."""
+        recorded = self._records.some({each.id: each for each in vifs})
+        return {vif_id: stored and stored.validate() for vif_id, stored in recorded.items()}
 
     def _job(self, request: Request, actual: VIF) -> Job:
         with about(vif_id=request.vif.id):

@@ -92,11 +92,9 @@ class Examination:
     def _open_vswitch(self, *, switched: bool) -> Finding:
         try:
             return Finding("Open vSwitch", "ok", self._host.ovs.examine())
-        except Absent as error:
-            if not switched:
-                return Finding("Open vSwitch", "ok", "is not on this host, and no VIF needs it")
-            return Finding("Open vSwitch", "not ready", str(error))
         except HostNotReady as error:
+            if isinstance(error, Absent) and not switched:
+                return Finding("Open vSwitch", "ok", "is not on this host, and no VIF needs it")
             return Finding("Open vSwitch", "not ready", str(error))
 
     def _differences(self, recorded: Sequence[StoredVif]) -> Iterator[Finding]:

@@ -20,10 +20,10 @@ from vifplug.driver.job import Job
 from vifplug.driver.records import HOOK, Records, StoredVif, guest_of
 from vifplug.driver.recovery import Outcome, Recovery
 from vifplug.driver.removal import Removal
-from vifplug.driver.report import Observer, Report, ends, reported
+from vifplug.driver.report import Observer, Report, about_all, ends, reported
 from vifplug.driver.requests import JobFactory, Request
 from vifplug.driver.resolver import Resolver
-from vifplug.errors import InvalidConfig, InvalidRequest, NotPlugged, about
+from vifplug.errors import InvalidConfig, InvalidRequest
 from vifplug.model.codec import described
 from vifplug.model.names import parse_uuid
 from vifplug.model.network import Network
@@ -233,16 +233,14 @@ class VIFDriver:
         """
         ids = _ids([vif])
         if dry_run:
-            with _about_ids(ids):
+            with about_all(ids):
                 request = self._jobs.request(vif, instance, take_over=take_over)
-                self._recorded(vif.id)
-                jobs = self._jobs.make([request], refresh=True, dry_run=True)
-                self._engine.prepare(jobs)
-            return _plugged(jobs[0])
+                self._records.recorded(vif.id)
+                return self._planned([request], refresh=True)[0]
         with self._reported("update", ids) as report:
             request = self._jobs.request(vif, instance, take_over=take_over)
             with self._locked(ids):
-                self._recorded(vif.id)
+                self._records.recorded(vif.id)
                 [job] = self._prepared([request], refresh=True)
                 self._engine.apply([job])
             _tell(report, [job])
@@ -308,8 +306,9 @@ class VIFDriver:
             defined = {each.name for each in self.networks.all() if each.network} if requested else set()
             known = {vif_id: vif for vif_id, vif in requested.items() if vif.source.network in defined}
             with self._locked(ids):
+                formers = self._jobs.formers(vif for vif, _ in found)
                 requests = [
-                    Request(known.get(vif.id, vif), instance, self._jobs.former(vif), take_over=take_over)
+                    Request(known.get(vif.id, vif), instance, formers[vif.id], take_over=take_over)
                     for vif, instance in found
                 ]
                 jobs = [self._jobs.of(request, vif) for request, (vif, _) in zip(requests, found, strict=True)]
@@ -332,7 +331,7 @@ class VIFDriver:
         """
         vif_id = self._id(vif_id)
         with self._reported("settle", [vif_id]) as report, self._locked([vif_id]):
-            stored = self._recorded(vif_id).validate()
+            stored = self._records.recorded(vif_id).validate()
             Request(stored.vif, instance, stored).check_guest()
             job = Job.recorded(stored, settles=True)
             self._prepare([job])
@@ -440,11 +439,9 @@ class VIFDriver:
     ) -> list[Plugged]:
         """Return what `plug_many` would do now, without changing anything."""
         pairs = tuple(pairs)
-        with _about_ids(_ids(vif for vif, _ in pairs)):
+        with about_all(_ids(vif for vif, _ in pairs)):
             requests = [self._jobs.request(vif, instance, take_over=take_over, hook=hook) for vif, instance in pairs]
-            jobs = self._jobs.make(requests, dry_run=True)
-            self._engine.prepare(jobs)
-        return [_plugged(job) for job in jobs]
+            return [*self._planned(requests)]
 
     def check(self, vif_id: str | None = None) -> list[Difference]:
         """Return the differences between recorded and actual state, and the networks whose definition has changed.
@@ -459,7 +456,7 @@ class VIFDriver:
         """
         found: list[Difference] = []
         changed: list[Difference] = []
-        for records in self._records.parts() if vif_id is None else [[self._recorded(self._id(vif_id))]]:
+        for records in self._records.parts() if vif_id is None else [[self._records.recorded(self._id(vif_id))]]:
             found += self._comparison.differences(records)
             changed += (each for stored in records if not stored.problem for each in self._resolver.changed(stored))
         lost = self._store.lost() if vif_id is None else ""
@@ -478,7 +475,7 @@ class VIFDriver:
             DamagedRecord: its record cannot be read.
             Missing: the plugin of a resource is not installed.
         """
-        return self._recorded(self._id(vif_id)).validate()
+        return self._records.recorded(self._id(vif_id)).validate()
 
     def hooked(self, guest: str, uuid: str | None = None) -> Sequence[str]:
         """Return the ids of the VIFs that libvirt's hook plugged for a guest, damaged records included.
@@ -593,6 +590,12 @@ class VIFDriver:
         with self._store.lock(vif_ids, self._settings.lock_timeout), interrupts.deferred():
             yield
 
+    def _planned(self, requests: Iterable[Request], *, refresh: bool = False) -> Sequence[Plugged]:
+        """Return what would be done now. Nothing is recorded."""
+        jobs = self._jobs.make(requests, refresh=refresh, dry_run=True)
+        self._engine.prepare(jobs)
+        return [_plugged(job) for job in jobs]
+
     def _prepared_again(self, pairs: Iterable[tuple[VIF, Instance | None]]) -> Sequence[Job]:
         return self._prepared([self._jobs.request(vif, instance) for vif, instance in pairs])
 
@@ -625,14 +628,6 @@ class VIFDriver:
         if ready:
             self._host.ovs.confirm(ready)
 
-    def _recorded(self, vif_id: str) -> StoredVif:
-        stored = self._records.get(vif_id)
-        if stored is None:
-            raise NotPlugged(
-                f"VIF {vif_id} is not plugged on this host; `vifplug list` shows the VIFs that are", vif_id=vif_id
-            )
-        return stored
-
     def _id(self, text: str) -> str:
         """Return a VIF's id in its normal form; as it is if a damaged record has it."""
         if not isinstance(text, str):
@@ -648,10 +643,6 @@ class VIFDriver:
 def _ids(vifs: Iterable[VIF]) -> Sequence[str]:
     """Return the ids of a batch, each once."""
     return list(dict.fromkeys(vif.id for vif in vifs if isinstance(vif, VIF)))
-
-
-def _about_ids(ids: Sequence[str]) -> contextlib.AbstractContextManager[None]:
-    return about(vif_id=ids[0] if len(ids) == 1 else None, vif_ids=ids)
 
 
 def _textfile(path: str | None) -> Textfile | None:

@@ -9,7 +9,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -115,8 +115,11 @@ class Host:
         """
         for backend, some in self._runs(steps):
             alone = some[0].subject if len(some) == 1 else None
-            with about(vif_id=alone.owner if alone else None, resource=alone), _timed(some):
+            begun = time.perf_counter()
+            with about(vif_id=alone.owner if alone else None, resource=alone):
                 backend.apply(some, done)
+            if _log.isEnabledFor(logging.DEBUG):
+                _log.debug("%s: %.1f ms", "; ".join(map(str, some)), (time.perf_counter() - begun) * 1000)
             if progress:
                 progress(len(done), len(steps))
 
@@ -307,16 +310,6 @@ class Host:
         with contextlib.suppress(Absent):  # a host without Open vSwitch has no bridges of it
             switched = self.ovs.bridges()
         return survey.bridges(self.links.all(), switched)
-
-
-@contextlib.contextmanager
-def _timed(some: Sequence[Step]) -> Iterator[None]:
-    """Log steps that are taken together, and how long they took."""
-    begun = time.perf_counter()
-    yield
-    if _log.isEnabledFor(logging.DEBUG):
-        spent = (time.perf_counter() - begun) * 1000
-        _log.debug("%s: %.1f ms", "; ".join(map(str, some)), spent)
 
 
 def _functions(host: Host) -> Backend:

@@ -17,7 +17,7 @@ _OLDER = "0" * 16
 def lost(descriptor: int, read_meta: Callable[[], Mapping[str, str]]) -> str:
     """Return why a database is not the one that was written last; empty if it is, or if nothing is known.
 
-    An older one is told from then on, however much is written to it.
+    An older one is reported from then on, however much is written to it.
 
     Args:
         descriptor: the open file.

@@ -117,8 +117,7 @@ class MemoryHost(Host):
         return found
 
     def owners(self) -> set[str]:
-        found = (seen.resource for seen in self._memory.there.values())
-        return {each.owner for each in found if each and each.ownership is Ownership.OWNED}
+        return set(self.marked_links())
 
     def bridges(self) -> list[BridgeFacts]:
         return []

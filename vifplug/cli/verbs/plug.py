@@ -7,13 +7,11 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from vifplug.cli.output import Answer, Lister, PrintsElement, ShowOne, data, file_argument, lines
+from vifplug.cli.output import Answer, Lister, PrintsElement, ShowOne, data, file_argument, instance_option, lines
 from vifplug.cli.progress import meter
 from vifplug.errors import InvalidDocument, InvalidRequest, PartlyDone, VifplugError
-from vifplug.model.names import parse_uuid
 
 if TYPE_CHECKING:
-    from vifplug.driver.records import StoredVif
     from vifplug.driver.verbs import Plugged, VIFDriver
     from vifplug.model.vif import Instance
     from vifplug.plan.steps import Step
@@ -128,7 +126,7 @@ class Unplug(Lister):
         if [bool(ids), bool(parsed_args.instance), parsed_args.all].count(True) != 1:
             raise InvalidRequest("unplug: give the ids of VIFs, or --instance, or --all, and only one of these")
         with self.app.driver() as driver:
-            ids = ids or [each.id for each in driver.list() if is_of(each, parsed_args.instance)]
+            ids = ids or [each.id for each in driver.list() if each.is_of_guest(parsed_args.instance)]
             try:
                 unplugged = driver.unplug_many(ids, force=force)
             except PartlyDone as error:
@@ -168,26 +166,6 @@ def _instance_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--instance-uuid", metavar="UUID", help="the guest that the VIFs belong to")
     parser.add_argument("--instance-name", metavar="NAME", help="the name of that guest, for people")
     take_over_option(parser)
-
-
-def instance_option(parser: argparse.ArgumentParser, message: str) -> None:
-    parser.add_argument("--instance", metavar="UUID", type=uuid_argument, help=message)
-
-
-def uuid_argument(text: str) -> str:
-    """Return a UUID in its normal form. Raises InvalidRequest."""
-    try:
-        return parse_uuid(text)
-    except ValueError as error:
-        raise InvalidRequest(f"--instance: {error}") from None
-
-
-def is_of(entry: StoredVif, instance: str | None) -> bool:
-    """Return whether a VIF is recorded for a guest; None: of any guest, or none. The guest may be damaged."""
-    from vifplug.driver.records import guest_of
-
-    guest = guest_of(entry.row.instance)
-    return instance is None or (guest is not None and guest.uuid == instance)
 
 
 def take_over_option(parser: argparse.ArgumentParser) -> None:

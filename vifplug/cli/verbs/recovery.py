@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from vifplug.cli.output import Answer, Lister, lines
@@ -18,12 +18,9 @@ class _Mending(Lister):
     columns = ("vif_id", "changed", "steps")
     nothing = "nothing to do"
 
-    def rows(self, outcomes: Iterable[Outcome]) -> list[tuple[Any, ...]]:
-        told: set[str] = set()
-        for each in outcomes:
-            if each.error and str(each.error) not in told:  # what stops many VIFs is told once
-                told.add(str(each.error))
-                self.exit_code = max(self.exit_code, self.app.complain(each.error))
+    def rows(self, outcomes: Sequence[Outcome]) -> list[tuple[Any, ...]]:
+        errors = {str(each.error): each.error for each in outcomes if each.error}  # one may stop many VIFs
+        self.exit_code = max([self.exit_code, *map(self.app.complain, errors.values())])
         return [(each.vif_id, True, lines(each.steps)) for each in outcomes if each.steps]
 
 
@@ -40,7 +37,7 @@ class Reconcile(_Mending):
 
 
 class Recover(_Mending):
-    """finish or take back what a killed process began: see `vifplug list` for the states."""
+    """finish or roll back what a killed process began: see `vifplug list` for the states."""
 
     def take_action(self, parsed_args: argparse.Namespace) -> Answer:
         with self.app.driver() as driver:

@@ -5,10 +5,20 @@ from __future__ import annotations
 import argparse
 import datetime
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from vifplug.cli.output import Answer, Lister, PrintsElement, Shown, ShowOne, data, file_argument, lines
-from vifplug.cli.verbs import placement, plug
+from vifplug.cli.output import (
+    Answer,
+    Lister,
+    PrintsElement,
+    Shown,
+    ShowOne,
+    data,
+    file_argument,
+    instance_option,
+    lines,
+)
+from vifplug.cli.verbs import placement
 from vifplug.errors import HostNotReady, VifplugError
 
 if TYPE_CHECKING:
@@ -19,7 +29,6 @@ if TYPE_CHECKING:
 
 DIFFERENT = 1
 NOTHING = "no VIF is plugged"
-STATES = ("plugging", "plugged", "updating", "unplugging")
 
 
 class Xml(PrintsElement, ShowOne):
@@ -99,12 +108,14 @@ class List(Lister):
     nothing = NOTHING
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
-        plug.instance_option(parser, "list the VIFs of this guest")
-        parser.add_argument("--state", choices=STATES, help="list the VIFs in this state")
+        from vifplug.store.store import State
+
+        instance_option(parser, "list the VIFs of this guest")
+        parser.add_argument("--state", choices=get_args(State), help="list the VIFs in this state")
 
     def take_action(self, parsed_args: argparse.Namespace) -> Answer:
         with self.app.driver() as driver:
-            found = (each for each in driver.list() if plug.is_of(each, parsed_args.instance))
+            found = (each for each in driver.list() if each.is_of_guest(parsed_args.instance))
             entries = [each for each in found if parsed_args.state in (None, each.row.state)]
         for entry in entries:
             if entry.problem:
