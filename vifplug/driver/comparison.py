@@ -41,7 +41,7 @@ class Comparison:
         readable: list[StoredVif] = []
         for stored in records:
             try:  # a record that cannot be read, or a plugin that was uninstalled, hides no other VIF
-                readable.append(stored.validate())
+                readable.append(stored.comparable())
             except DamagedRecord as error:
                 found.append(Difference(stored.id, "record", "a readable record", str(error)))
             except Missing as error:
@@ -52,7 +52,7 @@ class Comparison:
         observed, failed = self._observed(needs, [OvsSwitch(examined=True)] if bridges else [])
         switch = OvsSwitch.of(observed)
         cut_off = self._host.cut_off(bridges) if switch and switch.nic_down else {}
-        named = {each.id: macs.names(each.vif, each.actual) for each in readable} if self._reports_macs else {}
+        named = {each.id: each.macs for each in readable} if self._reports_macs else {}
         neighbours = macs.Neighbours(self._store.holdings(set(itertools.chain.from_iterable(named.values()))))
         found += failed.values()
         marked: Mapping[str, Collection[str]] | None = None

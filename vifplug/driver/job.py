@@ -72,7 +72,7 @@ class Job:
             desired=stored.resources,
             former=stored,
             marks=stored.marks,
-            exclusive_mac=any(each.startswith(macs.MAC) for each in stored.claims),
+            exclusive_mac=any(each in stored.claims for each in stored.macs),
             settles=settles,
         )
 

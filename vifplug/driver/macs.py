@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator
 
-from vifplug.driver.records import guest_name
+from vifplug.driver.records import MAC, guest_name
 from vifplug.model.codec import joined
 from vifplug.model.vif import VIF
 from vifplug.plan.steps import Difference
@@ -17,8 +17,6 @@ from vifplug.store.store import Holding
 
 #: so many VIFs are named, and the others are counted
 _NAMED = 3
-#: what the names begin with
-MAC = "MAC "
 
 
 def names(vif: VIF, actual: VIF) -> tuple[str, ...]:

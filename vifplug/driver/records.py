@@ -32,6 +32,10 @@ _PARTS = (
 _LAST_SECOND = 253_402_300_799
 #: a share of the VIFs that libvirt's hook plugged for a guest, before the guest's name; the hook's shell file knows it
 HOOK = "hook of guest "
+#: what the names of MACs begin with that VIFs claim or share; see `vifplug.driver.macs`
+MAC = "MAC "
+#: what a row that is as it was written is read for when it is compared with the host
+_COMPARED = ("originals", "resources")
 #: how many VIFs are checked at once: a decoded one takes 20 kB, and Open vSwitch lists all its ports for each part
 _PART = 1000
 #: an error quotes at most so many characters of what is wrong with a record
@@ -114,6 +118,11 @@ class StoredVif:
         return tuple(each for each in self.shares if each.startswith(HOOK))
 
     @property
+    def macs(self) -> tuple[str, ...]:
+        """The claims and shares that name the VIF's MAC."""
+        return tuple(each for each in (*self.claims, *self.shares) if each.startswith(MAC))
+
+    @property
     def is_interrupted(self) -> bool:
         """Whether the change that wrote the record was not finished."""
         return self.state != "plugged"
@@ -144,6 +153,10 @@ class StoredVif:
             return str(error) if isinstance(error, DamagedRecord) else ""
         return ""
 
+    def comparable(self) -> StoredVif:
+        """Decode what is compared with the host, of a row that is not surely what was written all; as `validate`."""
+        return self.validate(*(_COMPARED if self.row.sound else ()))
+
     def validate(self, *parts: str) -> StoredVif:
         """Decode the named parts, or all of them, and return the record itself.
 
@@ -155,7 +168,7 @@ class StoredVif:
             self._read("vif_id", _is_id, text=False)
         for part in parts or _PARTS:
             getattr(self, part)
-        if self.row.damaged:
+        if self.row.sound is False:
             raise DamagedRecord(self.id, "its checksum is not that of what was written")
         return self
 
@@ -221,9 +234,8 @@ class Records:
 
     def parts(self) -> Iterator[list[StoredVif]]:
         """Yield what `all` returns, in parts: a caller that keeps none of them takes the memory of one."""
-        rows = self.store.all()
-        for start in range(0, len(rows), _PART):
-            yield [StoredVif(row, self._kinds) for row in rows[start : start + _PART]]
+        for rows in self.store.parts(_PART):
+            yield [StoredVif(row, self._kinds) for row in rows]
 
 
 def valid_originals(stored: StoredVif, observed: Observation) -> Mapping[Identity, Resource]:

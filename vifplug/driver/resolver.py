@@ -102,9 +102,9 @@ class Resolver:
 
     def changed(self, stored: StoredVif) -> Iterator[Difference]:
         """Return where a network no longer says what a VIF was plugged with."""
-        vif = stored.vif
-        if vif.type != "network":
+        if stored.row.asked == stored.row.actual or stored.problem or stored.vif.type != "network":
             return
+        vif = stored.vif
         path = f"network {vif.source.network}"
         try:
             now = self.begin(vif, stored, refresh=True)

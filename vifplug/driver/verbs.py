@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -458,7 +459,7 @@ class VIFDriver:
         changed: list[Difference] = []
         for records in self._records.parts() if vif_id is None else [[self._records.recorded(self._id(vif_id))]]:
             found += self._comparison.differences(records)
-            changed += (each for stored in records if not stored.problem for each in self._resolver.changed(stored))
+            changed += itertools.chain.from_iterable(map(self._resolver.changed, records))
         lost = self._store.lost() if vif_id is None else ""
         whole = [Difference("", "record", "the database that was written last", lost)] if lost else []
         return [*whole, *found, *changed]

@@ -119,13 +119,16 @@ class Model:
         """
         mapping = data if isinstance(data, (dict, Mapping)) else _abbreviated(cls, data)
         schema = _schema(cls)
-        problems = list(map(schema.unknown_key, itertools.filterfalse(schema.converters.__contains__, mapping)))
-        problems += map(_missing, itertools.filterfalse(mapping.__contains__, schema.required))
+        known = schema.converters
+        problems: list[Problem] = []
+        if not known.keys() >= mapping.keys() >= schema.required:
+            problems += map(schema.unknown_key, itertools.filterfalse(known.__contains__, mapping))
+            problems += map(_missing, itertools.filterfalse(mapping.__contains__, schema.required))
+            mapping = {name: mapping[name] for name in known if name in mapping}
         made = object.__new__(cls)
         made.__dict__.update(schema.defaults)
-        for name in (given := list(filter(mapping.__contains__, schema.converters))):
-            made.__dict__[name] = mapping[name]
-        _validate(made, given, problems)
+        made.__dict__.update(mapping)
+        _validate(made, filter(mapping.__contains__, known), problems)
         return made
 
     def to_data(self) -> dict[str, Any]:
@@ -239,11 +242,12 @@ def _validate(model: Model, names: Iterable[str], problems: list[Problem]) -> No
     """
     schema, state = _schema(type(model)), model.__dict__
     early = model.adapt() if "adapt" in schema.overrides else ()
+    fields, sound = schema.fields, schema.sound
     for name in names:
         value = state[name]
-        if value is schema.fields[name]:
+        if value is fields[name]:
             state[name] = schema.defaults[name]
-        elif type(value) not in schema.sound[name]:
+        elif type(value) not in sound[name]:
             state[name] = schema.converters[name](value, f"$.{name}", problems)
     if not problems and "normal" in schema.overrides:
         state.update(model.normal())

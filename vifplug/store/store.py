@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import operator
 import os
@@ -54,8 +55,8 @@ class Record:
     shares: tuple[str, ...] = ()
     #: seconds since the epoch
     changed_at: float
-    #: whether the row is another than was written: SQLite keeps no checksums
-    damaged: bool = field(default=False, compare=False)
+    #: whether the row is what was written: SQLite keeps no checksums; None if that is not known
+    sound: bool | None = field(default=None, compare=False)
 
     @property
     def names(self) -> dict[str, bool]:
@@ -145,7 +146,15 @@ class Store:
 
     def all(self) -> list[Record]:
         """Return all records, by id."""
-        return self._query("ORDER BY vif_id")
+        return list(itertools.chain.from_iterable(self.parts()))
+
+    def parts(self, size: int = 1000) -> Iterator[list[Record]]:
+        """Yield what `all` returns, ``size`` at a time. What is written meanwhile is seen, or not."""
+        rows = self._query("ORDER BY vif_id LIMIT ?", size)
+        yield rows
+        while len(rows) == size:
+            rows = self._query("WHERE vif_id > ? ORDER BY vif_id LIMIT ?", rows[-1].vif_id, size)
+            yield rows
 
     def holdings(self, names: Iterable[str]) -> list[Holding]:
         """Return which VIFs have what the names stand for."""
@@ -288,7 +297,7 @@ class Store:
         for connection in list(self._opened.pop(os.getpid(), ())):
             connection.close()
 
-    def _query(self, clause: str, *values: str) -> list[Record]:
+    def _query(self, clause: str, *values: str | int) -> list[Record]:
         with database.failures(self._path):
             return [_to_record(row) for row in self._reading().execute(f"{_SELECT} {clause}", values)]
 
@@ -390,7 +399,8 @@ def _to_record(row: Sequence[Any]) -> Record:
     *row, checksum = row
     values = dict(zip(_FIELDS, row, strict=True))
     now = _checksum(row)
-    values["damaged"] = checksum != now and isinstance(checksum, str) and checksum[8:] == now[8:]
+    known = isinstance(checksum, str) and checksum[8:] == now[8:]
+    values["sound"] = checksum == now if known else None
     for name in _TUPLES:
         values[name] = _to_names(values[name])
     return Record(**values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -88,6 +89,10 @@ class LinkChange:
     peer: str | None = None
 
 
+#: the attributes of all tables of `DATA`
+_KNOWN = frozenset(itertools.chain.from_iterable(DATA.values()))
+
+
 class Details(Mapping[str, Any]):
     """What a link has as one of its kind, IFLA_INFO_DATA; or as a port, IFLA_INFO_SLAVE_DATA. ``kind``: see `DATA`.
 
@@ -98,7 +103,7 @@ class Details(Mapping[str, Any]):
         self._kind, self._data = kind, data
 
     def __getitem__(self, name: str) -> Any:
-        return self._own[name] if name in self._own or self._is_known(name) else self._all[name]
+        return self._own[name] if name in self._own or name in _KNOWN else self._all[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._all)
@@ -115,10 +120,7 @@ class Details(Mapping[str, Any]):
         from vifplug.host.netlink import foreign
 
         found = foreign.unpacked(self._kind, self._data)
-        return {name: value for name, value in found.items() if not self._is_known(name)} | self._own
-
-    def _is_known(self, name: str) -> bool:
-        return any(name in table for table in DATA.values())
+        return {name: value for name, value in found.items() if name not in _KNOWN} | self._own
 
 
 # -- requests ---------------------------------------------------------------------------------------------------------

@@ -87,7 +87,7 @@ class OvsBackend:
             queries.append(select(DATABASE, [], ["iface_types", "other_config"]))
         if examined := any(switch.examined for switch in switches):
             queries.append(survey.DOWN)
-        seen, rows = commands.look(self._pool, [(port.owner, port.role) for port in ports], *queries)
+        seen, rows = commands.look(self._pool, [(port.owner, port.role, port.has_qos) for port in ports], *queries)
         found = adopted.observe(self._pool, [each for each in desired if isinstance(each, AdoptedPort)])
         for port, stored in zip(ports, seen, strict=True):
             # Under the VIF's row there may be a port of another name: that is not the desired one.
@@ -134,7 +134,7 @@ class OvsBackend:
         questions = (select(table, own, ["external_ids"]) for table in ("Interface", "QoS", "Queue"))
         bridges, *parts = self._pool.select(select("Bridge", own, ["name"]), *questions)
         roles = sorted({row["external_ids"].get(ROLE, "") for rows in parts for row in rows})
-        ports, _ = commands.look(self._pool, [(owner, role) for role in roles])
+        ports, _ = commands.look(self._pool, [(owner, role, True) for role in roles])
         return [
             *(OvsBridge(name=row["name"], owner=owner, ensure=True, transient=True) for row in bridges),
             *(seen.port for seen in ports if seen.port is not None),
@@ -277,7 +277,7 @@ class OvsBackend:
 
     def _shaper(self, qdisc: OvsQdisc) -> str | None:
         """Return the type of the VIF's own QoS on its port; None if it has none."""
-        [found], _ = commands.look(self._pool, [(qdisc.owner, qdisc.role)])
+        [found], _ = commands.look(self._pool, [(qdisc.owner, qdisc.role, True)])
         return found.port.qos.type if found.port and found.port.qos and not found.foreign_qos else None
 
     def _is_shaped(self, qdisc: OvsQdisc) -> bool:

@@ -33,8 +33,7 @@ class PlugPort(Command[OvsPort]):
     def operations(self) -> list[Operation]:
         written = encode.write(self.have, self.subject)
         self.wrote = any(operation["op"] != "wait" for operation in written) or self.undecided
-        own = self.subject.qos is not None and self.subject.qos.type is not None
-        self._reads = operations.read_port(self.subject.owner, self.subject.role, qos=own)
+        self._reads = operations.read_port(self.subject.owner, self.subject.role, qos=self.subject.has_qos)
         return [*written, *self._reads]
 
     def finish(self, replies: list[Reply]) -> None:
@@ -45,7 +44,7 @@ class PlugPort(Command[OvsPort]):
 
     def reconsider(self, refused: OvsdbRefused | None) -> bool:
         known = self.have
-        [self.have], _ = look(self.pool, [(self.subject.owner, self.subject.role)])
+        [self.have], _ = look(self.pool, [(self.subject.owner, self.subject.role, True)])
         if refused is not None and self.have == known:
             return self._worth_another_try(refused)
         if not self.undecided:
@@ -172,19 +171,29 @@ class DropShaper(Command[OvsShaper]):
         return self
 
 
-def look(pool: Pool, ports: Sequence[tuple[str, str]], *others: Operation) -> tuple[list[Seen], list[Sequence[Row]]]:
-    """Return what the database has for each (owner, role), and what ``others`` select, by one request.
+#: a VIF, the role of its port, and whether the port is expected to have a QoS row
+Sought = tuple[str, str, bool]
 
-    Each port with a foreign QoS row takes more requests.
+
+def look(pool: Pool, ports: Sequence[Sought], *others: Operation) -> tuple[list[Seen], list[Sequence[Row]]]:
+    """Return what the database has for each port, and what ``others`` select, by one request.
+
+    Each port with a QoS row that is not expected, or is foreign, takes more requests.
     """
-    queries = [operations.read_port(owner, role) for owner, role in ports]
+    queries = [operations.read_port(owner, role, qos=shaped) for owner, role, shaped in ports]
     answers = iter(pool.select(*[operation for query in queries for operation in query], *others))
-    found = [seen(pool, *port, [next(answers) for _ in query]) for port, query in zip(ports, queries, strict=True)]
+    found = [
+        seen(pool, owner, role, [next(answers) for _ in query])
+        for (owner, role, _), query in zip(ports, queries, strict=True)
+    ]
     return found, list(answers)
 
 
 def seen(pool: Pool, owner: str, role: str, rows: Rows) -> Seen:
-    """Return one port from what `operations.read_port` found, with the content of a QoS row that is somebody else's."""
+    """Return one port from what `operations.read_port` found, with the content of a QoS row that was not expected."""
+    keys = Keys.of(owner, role)
+    if len(rows) == 3 and rows[0] and rows[0][0]["qos"] == keys.qos:
+        rows = [*rows, *pool.select(operations.read_qos(keys.qos), operations.read_queue(keys.queue))]
     foreign = decode.foreign_qos(owner, role, rows)
     [qos] = pool.select(operations.read_qos(foreign)) if foreign else [[]]
     queue = qos[0]["queues"].get(0) if qos else None

@@ -371,7 +371,7 @@ class Seen:
 
 def assumed(port: OvsPort | None) -> Seen:
     """Return what the database has if ``port`` is still right: a guess that the server confirms or refuses."""
-    shaped = port is not None and port.qos is not None and port.qos.type is not None
+    shaped = port is not None and port.has_qos
     return Seen(port, has_qos=shaped, has_queue=shaped)
 
 

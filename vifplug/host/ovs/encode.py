@@ -69,7 +69,7 @@ def _insert(have: Seen, after: OvsPort) -> Iterator[Operation]:
     yield operations.insert("Interface", keys.interface, _set_only(_interface_row(after)))
     born = after if after.vlan is not None else after.replace(vlan=after.initial)
     port = _set_only(_port_row(born)) | {"interfaces": reference(keys.interface)}
-    if after.qos is not None and after.qos.type is not None:
+    if after.qos is not None and after.has_qos:
         yield from _write_qos(keys, have, after, after.qos)
         port["qos"] = reference(keys.qos)
     yield operations.insert("Port", keys.port, port)

@@ -275,6 +275,11 @@ class OvsPort(Resource):
         return (*_claims(self.external_ids), *number)
 
     @property
+    def has_qos(self) -> bool:
+        """Whether it has a row of QoS of its own."""
+        return self.qos is not None and self.qos.type is not None
+
+    @property
     def shapes(self) -> bool:
         """Whether ovs-vswitchd sets up qdiscs on the device; linux-noop sets up none (ovs-vswitchd.conf.db(5), QoS)."""
         return bool((self.qos and self.qos.type not in (None, "linux-noop")) or (self.policing and self.policing.rate))
