@@ -19,9 +19,9 @@ pytestmark = pytest.mark.needs("root", "namespaces", "tun", "openvswitch")
 
 #: form, how many at once -> the most calls of vifplug's functions for one VIF
 CALLS = {
-    ("ovs", 1): {"plug": 1420, "again": 990, "check one": 630, "check": 640, "unplug": 880},
-    ("ovs", 50): {"plug": 1000, "again": 790, "check": 480, "unplug": 540},
-    ("linux", 1): {"plug": 1380, "again": 970, "check one": 580, "check": 590, "unplug": 860},
+    ("ovs", 1): {"plug": 1370, "again": 950, "check one": 465, "check": 480, "unplug": 810},
+    ("ovs", 50): {"plug": 960, "again": 740, "check": 325, "unplug": 475},
+    ("linux", 1): {"plug": 1310, "again": 930, "check one": 450, "check": 460, "unplug": 760},
 }
 #: and the most system calls; how often an unplug of one looks whether its links are gone is the kernel's affair
 SYSTEM_CALLS = {

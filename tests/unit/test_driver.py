@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import pickle
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 
 from tests.support.memory import Bench
 from vifplug import VIF, Instance, VIFDriver, errors
-from vifplug.driver import records
+from vifplug.driver import comparison, records
 from vifplug.plan import registry
 from vifplug.plan.condition import Condition, Uplink
 from vifplug.plan.registry import LowerDevice, OvsPort, Tap, VirtualFunction
@@ -171,14 +172,20 @@ def test_the_guest_of_the_first_plug_is_kept_by_the_second(bench: Bench) -> None
 
 
 def test_a_check_in_parts_finds_what_a_check_of_all_finds(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The MAC is the same in two parts; the switch is looked at in each."""
+    """The MAC is the same in two parts; the switch is looked at in each, and the ports of others once."""
     ids = [ID.replace("9c4e", f"9c4{number}") for number in range(5)]
     bench.driver.plug_many([(vif(id=each, vlan=7), None) for each in ids])
     bench.memory.there.pop(("tap", f"tap{ids[1][:11]}"))
+    twin = Observed(resource=registry.OvsIfaceId(name=ids[3], holders=("port vnet7 has it",)))
+    with bench.memory._lock:
+        bench.memory._there["iface-id", ids[3]] = twin
     found = bench.driver.check()
+    assert (ids[3], f"iface-id {ids[3]}") in {(each.vif_id, each.path) for each in found}
     assert {each.vif_id for each in found} == set(ids)
-    monkeypatch.setattr(records, "_PART", 2)
-    assert bench.driver.check() == found
+    for module in (records, comparison):
+        monkeypatch.setattr(module, "PART", 2)
+    parts = bench.driver.check()
+    assert Counter(parts) == Counter(found) and [each.vif_id for each in parts] == [each.vif_id for each in found]
 
 
 def test_a_step_tells_the_keys_that_it_takes_away(bench: Bench) -> None:

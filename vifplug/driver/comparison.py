@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import operator
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from vifplug.driver import macs
-from vifplug.driver.records import StoredVif
+from vifplug.driver.records import PART, StoredVif
 from vifplug.errors import BrokenPlugin, DamagedRecord, Missing
 from vifplug.plan import steps
 from vifplug.plan.preconditions import Preconditions
@@ -32,11 +33,30 @@ class Comparison:
     def __init__(self, host: Host, store: Store, *, reports_macs: bool) -> None:
         self._host, self._store, self._reports_macs = host, store, reports_macs
 
-    def differences(self, records: Iterable[StoredVif]) -> list[Difference]:
+    def differences(self, parts: Iterable[Sequence[StoredVif]]) -> list[Difference]:
         """Return the differences between recorded and actual state, and the damaged records.
 
-        Settings that libvirt resets when a guest starts are compared only while a guest runs.
+        They are sorted by VIF. Settings that libvirt resets when a guest starts are compared only while a guest runs.
+        What takes a scan of the host is looked for once, for all parts.
         """
+        found: list[Difference] = []
+        scanned: dict[str, Preconditions] = {}
+        for number, records in enumerate(parts):
+            whole = number == 0 and len(records) < PART
+            found += self._differences(records, scan=whole)
+            for stored in records if not whole else ():
+                required = itertools.chain.from_iterable(each.requires for each in _resources(stored))
+                if scans := [each for each in required if each.scanned]:
+                    scanned[stored.id] = Preconditions(scans)
+        observed, failed = self._observed(scanned, []) if scanned else ({}, {})
+        found += failed.values()
+        for vif_id, needs in scanned.items():
+            if vif_id not in failed:
+                found += [*steps.differences(needs.desired, observed), *needs.drift(observed)]
+        return sorted(found, key=operator.attrgetter("vif_id"))
+
+    def _differences(self, records: Iterable[StoredVif], *, scan: bool) -> list[Difference]:
+        """Return the differences of some VIFs, which are observed together."""
         found: list[Difference] = []
         readable: list[StoredVif] = []
         for stored in records:
@@ -46,7 +66,7 @@ class Comparison:
                 found.append(Difference(stored.id, "record", "a readable record", str(error)))
             except Missing as error:
                 found.append(Difference(stored.id, "resources", "known kinds", str(error)))
-        needs = {stored.id: Preconditions(stored.resources) for stored in readable}
+        needs = {stored.id: Preconditions(stored.resources, scan=scan) for stored in readable}
         switched = {each.id: _switches(each.resources) for each in readable}
         bridges = set(itertools.chain.from_iterable(switched.values()))
         observed, failed = self._observed(needs, [OvsSwitch(examined=True)] if bridges else [])
@@ -91,6 +111,14 @@ class Comparison:
                 except BrokenPlugin as error:
                     failed[vif_id] = Difference(vif_id, "resources", "an answer of their plugin", str(error))
             return observed, failed
+
+
+def _resources(stored: StoredVif) -> Sequence[Resource]:
+    """Return the recorded resources; none of a record that cannot be read."""
+    try:
+        return stored.resources
+    except (DamagedRecord, Missing):
+        return ()
 
 
 def _switches(resources: Iterable[Resource]) -> set[str]:

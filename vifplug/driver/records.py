@@ -36,8 +36,8 @@ HOOK = "hook of guest "
 MAC = "MAC "
 #: what a row that is as it was written is read for when it is compared with the host
 _COMPARED = ("originals", "resources")
-#: how many VIFs are checked at once: a decoded one takes 20 kB, and Open vSwitch lists all its ports for each part
-_PART = 1000
+#: how many VIFs are checked at once: a decoded one takes 20 kB
+PART = 250
 #: an error quotes at most so many characters of what is wrong with a record
 _QUOTED = 300
 
@@ -234,7 +234,7 @@ class Records:
 
     def parts(self) -> Iterator[list[StoredVif]]:
         """Yield what `all` returns, in parts: a caller that keeps none of them takes the memory of one."""
-        for rows in self.store.parts(_PART):
+        for rows in self.store.parts(PART):
             yield [StoredVif(row, self._kinds) for row in rows]
 
 

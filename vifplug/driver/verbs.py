@@ -455,11 +455,15 @@ class VIFDriver:
         Raises:
             NotPlugged: there is no record of the VIF.
         """
-        found: list[Difference] = []
         changed: list[Difference] = []
-        for records in self._records.parts() if vif_id is None else [[self._records.recorded(self._id(vif_id))]]:
-            found += self._comparison.differences(records)
-            changed += itertools.chain.from_iterable(map(self._resolver.changed, records))
+
+        def parts() -> Iterator[Sequence[StoredVif]]:
+            some = [[self._records.recorded(self._id(vif_id))]] if vif_id is not None else self._records.parts()
+            for records in some:
+                changed.extend(itertools.chain.from_iterable(map(self._resolver.changed, records)))
+                yield records
+
+        found = self._comparison.differences(parts())
         lost = self._store.lost() if vif_id is None else ""
         whole = [Difference("", "record", "the database that was written last", lost)] if lost else []
         return [*whole, *found, *changed]
