@@ -15,7 +15,7 @@ VIFPLUG_TEST_GUEST ?= $(CURDIR)/.guest
 # The other releases of Debian that `make test-long` runs on.
 RELEASES ?= $(filter-out $(shell . /etc/os-release && echo "$$VERSION_CODENAME"),bookworm trixie)
 
-.PHONY: demo demo-guests test test-long lint types imports unit bench bench-compare sample-config clean packages-demo packages-test kernel guest
+.PHONY: demo demo-guests test test-long lint types imports unit bench bench-compare reliability sample-config clean packages-demo packages-test kernel guest
 .NOTPARALLEL:
 export PYTHON VIFPLUG_TEST_KERNEL VIFPLUG_TEST_GUEST
 
@@ -50,6 +50,12 @@ imports: $(INSTALLED)
 bench: packages-test $(INSTALLED)
 	@for name in verbs 'verbs --real --ports 0 --batch' command_start ovs_plug resolve pools; do \
 		$(AS_ROOT) $(BIN)/python benchmarks/$${name%% *}.py $$(echo "$$name " | cut -d' ' -f2-) || exit; done
+
+# Every proof of doc/reliability.md, at every place: an hour.
+reliability: packages-test kernel guest $(INSTALLED)
+	@$(AS_ROOT) $(BIN)/python reliability/matrix.py
+	@$(AS_ROOT) $(BIN)/python reliability/matrix.py --failing
+	@$(AS_ROOT) $(BIN)/python reliability/page.py
 
 # make bench-compare REV=HEAD~1
 bench-compare: packages-test $(INSTALLED)

@@ -440,3 +440,15 @@ def test_one_socket_is_one_claim_whatever_its_directory_is_called(
         assert driver.plug(first).actual == first
         with pytest.raises(errors.Conflict, match=rf"socket {tmp_path}/run/s.sock is requested by VIF {second.id}"):
             driver.plug(second)
+
+
+def test_a_directory_that_was_not_finished_gets_its_rights(path: Path) -> None:
+    """Who made it was killed before: at the first one, at the last."""
+    for left in (path.parent.parent, path.parent):
+        for resource in (wanted(path), wanted(path, mode=0o750)):
+            path.parent.parent.mkdir(exist_ok=True)
+            left.mkdir(exist_ok=True)
+            left.chmod(0o1700)
+            reach(resource)
+            assert [rights(each)[2] for each in path.parents[:2]] == [resource.mode or 0o755, 0o755]
+            path.parent.rmdir()

@@ -403,10 +403,17 @@ def test_the_program_of_the_ovsdbapp_page_runs_and_what_it_expects_to_fail_does(
 @pytest.mark.needs("namespaces", "tun", "openvswitch", "libvirt", "qemu")
 def test_the_guest_of_the_testing_page_pings() -> None:
     Kernel.named("VIFPLUG_TEST_GUEST")
-    [program] = page("testing").blocks("python")
+    program, _ = page("testing").blocks("python")
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "1 packets received" in done.stdout
+
+
+@pytest.mark.needs("namespaces", "tun", "openvswitch")
+def test_the_matrix_of_the_testing_page_passes() -> None:
+    _, program = page("testing").blocks("python")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 # -- doc/plugins.md: whoever writes its files and runs its commands, in order, has a plugin that works ----------------

@@ -105,13 +105,18 @@ class Recovery:
         if elsewhere := _elsewhere(self._store.meta(), self._host.place()):
             raise HostNotReady(elsewhere)
 
-    def reconcile(self, vif_ids: Sequence[str] | None = None, *, dry_run: bool = False) -> list[Outcome]:
+    def reconcile(
+        self, vif_ids: Sequence[str] | None = None, *, dry_run: bool = False, ends: bool = False
+    ) -> list[Outcome]:
         """Bring VIFs back to what is recorded: together, and those that cannot come back apart from the others.
 
         Args:
             vif_ids: the ids of the VIFs; None: all that are recorded.
             dry_run: change nothing.
+            ends: end what was cut off before, an earlier reconcile among it.
         """
+        if ends:
+            self.recover(timeout=0)
         if vif_ids is None:
             vif_ids = [each.id for each in self._records.all()]
         return self._each(vif_ids, lambda some: self._restored(some, dry_run=dry_run))

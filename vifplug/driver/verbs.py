@@ -398,7 +398,8 @@ class VIFDriver:
             What became of each VIF, or would.
         """
         ids = None if vif_ids is None else list(dict.fromkeys(map(self._id, vif_ids)))
-        return self._mend("reconcile", lambda: self._recovery.reconcile(ids, dry_run=dry_run))
+        ends = self._settings.recover == "auto" and not dry_run
+        return self._mend("reconcile", lambda: self._recovery.reconcile(ids, dry_run=dry_run, ends=ends))
 
     def recover(self) -> Sequence[Outcome]:
         """End what a process began and did not finish, because it was killed, say.

@@ -22,6 +22,8 @@ from vifplug.plan.steps import Observed
 
 _PATIENCE = 0.5  # seconds for another process to finish a directory that it is creating
 _PARENT_MODE = 0o755
+#: the mode of a directory until it has its rights: nobody else has a reason for it, so a leftover is recognized
+_UNFINISHED = 0o1700
 
 
 class SocketBackend(StepwiseBackend):
@@ -58,9 +60,11 @@ class SocketBackend(StepwiseBackend):
     def change(self, before: Resource, after: Resource) -> None:
         """Remove a stale socket; undo does not restore it. Raises HostNotReady if the directory is not as desired.
 
-        An existing directory is never changed: see VhostSocket.
+        An existing directory is never changed, except one that was not finished: see VhostSocket.
         """
         assert isinstance(before, VhostSocket) and isinstance(after, VhostSocket)
+        if before.unfinished and not after.unfinished:
+            _make_directories(after)
         _demand_rights(before, after)
         if before.stale and not after.stale:
             _remove_stale(before)
@@ -103,7 +107,9 @@ def _observed(desired: VhostSocket) -> Observed:
             held = _is_bound(entry)
             stale = not held
     mode = stat.S_IMODE(status.st_mode)
-    found = desired.trusted(user=status.st_uid, group=status.st_gid, mode=mode, stale=stale)
+    unfinished = mode == _UNFINISHED != desired.mode
+    rights = {} if unfinished else {"user": status.st_uid, "group": status.st_gid, "mode": mode}
+    found = desired.trusted(**rights, stale=stale, unfinished=unfinished)
     return Observed(resource=found, held=held)
 
 
@@ -182,15 +188,18 @@ def _entry(desired: VhostSocket, directory: int) -> Iterator[int]:
 
 
 def _make_directories(desired: VhostSocket) -> list[str]:
-    """Create the directory and its parents; return those that were created, outermost first."""
+    """Create the directory and its parents, or finish them; return those that were, outermost first."""
     created: list[str] = []
     path = PurePosixPath(_parent(desired))
     try:
         for each in [*reversed(path.parents[:-1]), path]:
-            with _opened(str(each.parent), _base(desired)) as parent, contextlib.suppress(FileExistsError):
-                os.mkdir(each.name, mode=0o700, dir_fd=parent)
-                created.append(str(each))
-                _set_rights(parent, each.name, desired if each == path else VhostSocket(name=desired.name))
+            with _opened(str(each.parent), _base(desired)) as parent:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(each.name, mode=_UNFINISHED, dir_fd=parent)
+                status = os.stat(each.name, dir_fd=parent, follow_symlinks=False)
+                if stat.S_ISDIR(status.st_mode) and stat.S_IMODE(status.st_mode) == _UNFINISHED:
+                    created.append(str(each))
+                    _set_rights(parent, each.name, desired if each == path else VhostSocket(name=desired.name))
     except OSError as error:
         _remove_directories(created, desired)
         raise _explained(error, desired, f"create directory {path}") from error

@@ -7,7 +7,9 @@ ovn                 OVN's central databases, and private hosts that are joined t
 libvirt, guests     a private libvirtd on it, and QEMU guests that boot and ping
 kernel              the kernel and the initramfs of emulated machines
 memory              a host in memory, for tests of what plans and drives
+faults, matrix      kill a verb, or let it fail, at each of its effects, and compare the whole host (picture)
 macvtaps            link numbers for hosts that run at the same time
+tracing             what faults traces system calls with
 needs               the requirements of a test, by name
 daemons             what the servers of ovs and ovn share
 """

@@ -408,6 +408,7 @@ class VhostSocket(Resource):
 
     They are set when the directory is created; an existing directory is never changed, because a document may name any.
     ``stale``: the socket exists and no process has it bound. A live socket is never removed: its VIF is in use.
+    ``unfinished``: the directory was created, and whoever did it was killed before it had its rights.
     """
 
     kind = "vhost-socket"
@@ -416,6 +417,7 @@ class VhostSocket(Resource):
     group: UserId | None = None
     mode: Annotated[int, between(0, 0o7777)] | None = None
     stale: bool = False
+    unfinished: bool = False
     #: the directories below which a socket may be; empty: anywhere, in a directory that is trusted
     socket_dirs: tuple[str, ...] = uncompared(default=())
     #: ``base`` without symbolic links, such as /run for /var/run: one socket is claimed under one name

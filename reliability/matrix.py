@@ -1,0 +1,181 @@
+"""The crash matrix and the errno matrix of all types, on private hosts: reliability/results/matrix-*.json.
+
+reliability/matrix.py                      # killed before and after each effect
+reliability/matrix.py --failing            # each effect fails with each errno, or loses its answer
+reliability/matrix.py --subject hybrid     # one type; nothing is written
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import random
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from reliability.page import write
+from vifplug import VIF
+from vifplug.testing import macvtaps
+from vifplug.testing.host import PrivateHost
+from vifplug.testing.matrix import Cell, Matrix, Result, Subject
+
+ID = "9c4e2f10-6a1b-4c2d-9e3f-7a8b9c0d1e2f"
+SWITCHED: dict[str, Any] = {"source": {"bridge": "br-int"}, "virtualport": {"type": "openvswitch"}}
+SHAPED = {"inbound": {"average": 2000, "peak": 4000, "burst": 256}, "outbound": {"average": 1000}}
+NETWORK = """<network><name>red</name><forward mode='bridge'/><bridge name='br-int'/><virtualport type='openvswitch'/>
+<portgroup name='ten'><vlan><tag id='10'/></vlan><bandwidth><inbound average='2000'/></bandwidth></portgroup>
+<portgroup name='all'><vlan trunk='yes'><tag id='10'/><tag id='20'/></vlan></portgroup></network>"""
+
+
+def _direct(mode: str, **keys: Any) -> dict[str, Any]:
+    return {"type": "direct", "source": {"dev": "up0", "mode": mode}, "tap_owner": "vifplug", **keys}
+
+
+#: a document of each type, and what it is changed to
+DOCUMENTS: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "Open vSwitch tap": (SWITCHED, {**SWITCHED, "vlan": 7}),
+    "Open vSwitch with QoS": (
+        {**SWITCHED, "vlan": {"trunk": True, "tags": [{"id": 5}, {"id": 6}]}, "bandwidth": SHAPED},
+        {**SWITCHED, "mtu": 1400, "bandwidth": {"inbound": {"average": 3000}}},
+    ),
+    "hybrid": (
+        {**SWITCHED, "source": {"bridge": "br-int", "hybrid": True}},
+        {**SWITCHED, "source": {"bridge": "br-int", "hybrid": True}, "mtu": 1400, "vlan": 7},
+    ),
+    "hybrid to tap": ({**SWITCHED, "source": {"bridge": "br-int", "hybrid": True}}, SWITCHED),
+    "Linux bridge": (
+        {"source": {"bridge": "lbr0"}, "port": {"isolated": True}},
+        {"source": {"bridge": "lbr0"}, "mtu": 1400},
+    ),
+    "ethernet": ({"type": "ethernet", "source": {}}, {"type": "ethernet", "source": {}, "mtu": 1400}),
+    "macvtap": (_direct("bridge"), _direct("private")),
+    "macvtap passthrough": (_direct("passthrough"), _direct("vepa")),
+    "network": (
+        {"type": "network", "source": {"network": "red", "portgroup": "ten"}},
+        {"type": "network", "source": {"network": "red", "portgroup": "all"}},
+    ),
+    "vhostuser": (
+        {"type": "vhostuser", "source": {"path": "{directory}/vhost/one", "mode": "server"}},
+        {"type": "vhostuser", "source": {"path": "{directory}/vhost/two/two", "mode": "server"}},
+    ),
+}
+#: a macvtap's device node has the number of its link, and a host has 200 of its own
+_CELLS_OF_A_HOST = 30
+
+
+@contextmanager
+def site() -> Iterator[PrivateHost]:
+    """A host with what VIFs of all types need."""
+    with macvtaps.claimed() as first, PrivateHost(vifplug_ovs={"timeout": 5}) as host:
+        macvtaps.skip(host.namespace, first)
+        host.ovs.ctl("add-br", "br-int", "--", "set", "bridge", "br-int", "datapath_type=netdev")
+        for words in (
+            "add lbr0 up type bridge",
+            "add up0 address 02:00:00:00:00:01 up type veth peer name up1",
+            "set up1 up",
+        ):
+            host.ip("link", *words.split())
+        Path("/proc/sys/net/ipv6/conf/lbr0/accept_ra").write_text("0")
+        (host.networks / "red.xml").write_text(NETWORK)
+        yield host
+
+
+def subject(name: str, host: PrivateHost) -> Subject:
+    """Return what a matrix of DOCUMENTS is about, on a host."""
+    one, two = (_vif(each, host) for each in DOCUMENTS[name])
+    return Subject(name, one, two)
+
+
+def _vif(keys: Mapping[str, Any], host: PrivateHost) -> VIF:
+    source = dict(keys["source"])
+    if "path" in source:
+        source["path"] = source["path"].format(directory=host.directory)
+    return VIF.from_json({"id": ID, "type": "bridge", "mac": "52:54:00:12:34:56", **keys, "source": source})
+
+
+def all_cells(matrix: Matrix, *, failing: bool) -> list[Cell]:
+    """Return the cells of all verbs; of those with errnos one for each repair in turn."""
+    cells = [cell for verb in matrix.verbs() for cell in matrix.cells(verb, failing=failing)]
+    return [cell for place, cell in enumerate(cells) if place % 3 == place // 3 % 3] if failing else cells
+
+
+def sampled(host: PrivateHost, seed: int, *, types: int, cells: int) -> Iterator[Result]:
+    """Run cells at random: of some types, of each verb, as many that are killed as that fail."""
+    dice = random.Random(seed)
+    for name in dice.sample(list(DOCUMENTS), types):
+        matrix = Matrix(host, subject(name, host))
+        for verb, failing in itertools.product(matrix.verbs(), (False, True)):
+            for cell in dice.sample(list(matrix.cells(verb, failing=failing)), cells):
+                yield matrix.run(cell)
+        matrix.leave()
+
+
+def whole(name: str, failing: bool) -> list[Result]:
+    """Run all cells of a type."""
+    results: list[Result] = []
+    with site() as host:
+        cells = all_cells(Matrix(host, subject(name, host)), failing=failing)
+    few = _CELLS_OF_A_HOST if "macvtap" in name else len(cells)
+    for start in range(0, len(cells), few):
+        with site() as host:
+            results += _run(Matrix(host, subject(name, host)), cells[start : start + few])
+    return results
+
+
+def _run(matrix: Matrix, cells: Iterable[Cell]) -> Iterator[Result]:
+    for cell in cells:
+        try:
+            result = matrix.run(cell)
+        except AssertionError as error:
+            result = Result(f"{cell}: {error}", 0.0, landed=True)
+            matrix.forget()
+        if result.problem:
+            print(result.problem, flush=True)
+        yield result
+
+
+def main() -> int:
+    """Run the matrix; return how many cells do not pass."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--failing", action="store_true")
+    parser.add_argument("--subject", choices=list(DOCUMENTS))
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    options = parser.parse_args()
+    names = [options.subject] if options.subject else list(DOCUMENTS)
+    results: list[Result] = []
+    with get_context("spawn").Pool(options.jobs, maxtasksperchild=1) as pool:
+        for name, found in zip(names, pool.starmap(whole, [(each, options.failing) for each in names], 1), strict=True):
+            print(f"{name}: {len(found)} cells", flush=True)
+            results += found
+    if not options.subject:
+        _tell(results, failing=options.failing)
+    return sum(bool(each.problem) for each in results)
+
+
+def _tell(results: Sequence[Result], *, failing: bool) -> None:
+    types = len(DOCUMENTS)
+    title = "each system call with an effect fails, with each errno" if failing else "killed at each effect"
+    write(
+        "matrix-errno" if failing else "matrix-crash",
+        proof=f"{types} types, plug, again, update, unplug, reconcile: {title}",
+        command="reliability/matrix.py" + " --failing" * failing,
+        cells=len(results),
+        faults=sum(each.landed for each in results),
+        survived=sum(each.landed and not each.problem for each in results),
+        answers=[each.milliseconds for each in results],
+        note="An answer that comes late comes after a lost one: Open vSwitch is asked again, or the kernel."
+        if failing
+        else "",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(min(main(), 1))
