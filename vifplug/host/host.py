@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import itertools
 import logging
 import os
 import threading
@@ -113,15 +114,26 @@ class Host:
             done: gets each step that was taken.
             progress: is called with the number of steps that are taken, and the number of all steps.
         """
-        for backend, some in self._runs(steps):
-            alone = some[0].subject if len(some) == 1 else None
-            begun = time.perf_counter()
-            with about(vif_id=alone.owner if alone else None, resource=alone):
-                backend.apply(some, done)
-            if _log.isEnabledFor(logging.DEBUG):
-                _log.debug("%s: %.1f ms", "; ".join(map(str, some)), (time.perf_counter() - begun) * 1000)
-            if progress:
-                progress(len(done), len(steps))
+        for makes_links, runs in itertools.groupby(self._runs(steps), self._makes_links):
+            with self.links.one_look() if makes_links else contextlib.nullcontext():
+                for backend, some in runs:
+                    self._apply(backend, some, done)
+                    if progress:
+                        progress(len(done), len(steps))
+
+    def _makes_links(self, run: tuple[Backend, list[Step]]) -> bool:
+        """Return whether nothing but netlink changes the links of a run, none of which is removed."""
+        backend, steps = run
+        own = self._links is not None and backend in (self._links.devices, self._links.ports, self._links.shared)
+        return own and not any(step.removes_device for step in steps)
+
+    def _apply(self, backend: Backend, steps: Sequence[Step], done: list[Step]) -> None:
+        alone = steps[0].subject if len(steps) == 1 else None
+        begun = time.perf_counter()
+        with about(vif_id=alone.owner if alone else None, resource=alone):
+            backend.apply(steps, done)
+        if _log.isEnabledFor(logging.DEBUG):
+            _log.debug("%s: %.1f ms", "; ".join(map(str, steps)), (time.perf_counter() - begun) * 1000)
 
     def backend(self, kind: str) -> Backend:
         """Return the backend of a kind of resource. Raises BrokenPlugin if it does not exist."""

@@ -143,7 +143,7 @@ class DeviceBackend(NetlinkBackend):
             whole = LinkChange(
                 alias=mark(after.owner), mac=after.mac, mtu=after.mtu, up=after.up or None, txqueuelen=after.txqueuelen
             )
-            self._netlink.set([(after.name, whole)])
+            self._netlink.set([(after.name, whole)], read=False)
             tap.persist(descriptor, after.name)
 
     def _make_link(self, after: Device) -> None:

@@ -15,7 +15,7 @@ from vifplug.host.netlink import messages, socket
 from vifplug.host.netlink.attributes import BR_VLAN_MSG, IFADDRMSG, LINK, ROUTE, RTMSG
 from vifplug.host.netlink.deletion import Deletions
 from vifplug.host.netlink.messages import Link, LinkChange, VfAttribute, encoded
-from vifplug.host.netlink.socket import NetlinkRefused, Request
+from vifplug.host.netlink.socket import NetlinkRefused, Reply, Request
 
 _MASK = ("IFLA_EXT_MASK", messages.RTEXT_FILTER_SKIP_STATS)
 
@@ -30,7 +30,10 @@ class Netlink:
 
     @contextlib.contextmanager
     def one_look(self) -> Iterator[None]:
-        """Ask for no link twice in the ``with``, in this thread: several backends observe the links of one VIF."""
+        """Ask for no link twice in the ``with``, in this thread: several backends observe the links of one VIF.
+
+        A link that is changed is read again, in the conversation that changes it.
+        """
         if hasattr(self._look, "links"):  # one look within another
             yield
             return
@@ -49,7 +52,7 @@ class Netlink:
         mask = (_MASK[0], _MASK[1] | messages.RTEXT_FILTER_VF) if vfs else _MASK
         seen: dict[str, Link | None] = {} if vfs else getattr(self._look, "links", {})
         new = [name for name in desired if name not in seen]
-        found = self._read([encoded(messages.RTM_GETLINK, 0, [("IFLA_IFNAME", name), mask]) for name in new])
+        found = self._read([_look_at(name, mask) for name in new])
         seen.update(zip(new, found, strict=True))
         return {name: link for name in desired if (link := seen[name])}
 
@@ -136,14 +139,29 @@ class Netlink:
         Equivalent to: ip link add dev NAME type KIND ...
         """
         flags = socket.NLM_F_ACK | socket.NLM_F_CREATE | socket.NLM_F_EXCL
-        self._write([encoded(messages.RTM_NEWLINK, flags, [("IFLA_IFNAME", name)], settings)])
+        request = encoded(messages.RTM_NEWLINK, flags, [("IFLA_IFNAME", name)], settings)
+        self._change([request], [name, *filter(None, [settings.peer])], read=False)
 
-    def set(self, changes: Sequence[tuple[str, LinkChange]]) -> None:
+    def set(self, changes: Sequence[tuple[str, LinkChange]], *, read: bool = True) -> None:
         """Change links, in order, in one go. Equivalent to: ip link set dev NAME ...
 
         The kernel tries every change, even after it has refused one. Raises the first refusal.
+
+        Args:
+            read: whether `one_look` may read the links at once: nothing else changes them afterwards.
         """
-        self._write([messages.set_request(name, settings) for name, settings in changes])
+        names = list(dict.fromkeys(name for name, _ in changes))
+        self._change([messages.set_request(name, settings) for name, settings in changes], names, read=read)
+
+    def _change(self, requests: Sequence[Request], names: Sequence[str], *, read: bool) -> None:
+        """Send requests that change the links of these names. Raises the first refusal."""
+        seen: dict[str, Link | None] = getattr(self._look, "links", {})
+        for name in names:
+            seen.pop(name, None)
+        looks = [_look_at(name, _MASK) for name in names] if read and hasattr(self._look, "links") else []
+        replies = self._socket.exchange([*requests, *looks])
+        _raise_refusal(replies[: len(requests)])
+        seen.update(zip(names, self._parsed(replies[len(requests) :]), strict=False))
 
     def set_vf(self, pf: str, attributes: Sequence[VfAttribute]) -> None:
         """Write settings of one VF through its PF. Equivalent to: ip link set dev PF vf N ..."""
@@ -221,7 +239,9 @@ class Netlink:
     def _read(self, requests: Sequence[Request]) -> list[Link | None]:
         if not requests:
             return []
-        replies = self._socket.exchange(requests)
+        return self._parsed(self._socket.exchange(requests))
+
+    def _parsed(self, replies: Sequence[Reply]) -> list[Link | None]:
         for reply in replies:
             if isinstance(reply, NetlinkRefused) and reply.code != errno.ENODEV:
                 raise socket.explained(reply, "network links", "read them")
@@ -229,6 +249,16 @@ class Netlink:
 
     def _write(self, requests: Sequence[Request], *, absent: bool = False) -> None:
         """Send requests. Raises the first refusal; ``absent``: a link that does not exist is none."""
-        for reply in self._socket.exchange(requests):
-            if isinstance(reply, NetlinkRefused) and not (absent and reply.code == errno.ENODEV):
-                raise reply
+        getattr(self._look, "links", {}).clear()
+        _raise_refusal(self._socket.exchange(requests), absent=absent)
+
+
+def _look_at(name: str, mask: tuple[str, int]) -> Request:
+    return encoded(messages.RTM_GETLINK, 0, [("IFLA_IFNAME", name), mask])
+
+
+def _raise_refusal(replies: Iterable[Reply], *, absent: bool = False) -> None:
+    """Raise the first refusal; ``absent``: a link that does not exist is none."""
+    for reply in replies:
+        if isinstance(reply, NetlinkRefused) and not (absent and reply.code == errno.ENODEV):
+            raise reply
