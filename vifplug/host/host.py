@@ -122,10 +122,9 @@ class Host:
                         progress(len(done), len(steps))
 
     def _makes_links(self, run: tuple[Backend, list[Step]]) -> bool:
-        """Return whether nothing but netlink changes the links of a run, none of which is removed."""
+        """Return whether nothing but netlink changes the links of a run, and nothing is removed."""
         backend, steps = run
-        own = self._links is not None and backend in (self._links.devices, self._links.ports, self._links.shared)
-        return own and not any(step.removes_device for step in steps)
+        return steps[0].after is not None and self._links is not None and backend in self._links.backends
 
     def _apply(self, backend: Backend, steps: Sequence[Step], done: list[Step]) -> None:
         alone = steps[0].subject if len(steps) == 1 else None

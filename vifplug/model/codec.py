@@ -187,8 +187,8 @@ class _Schema:
     """What the type hints of a model say."""
 
     converters: Mapping[str, Convert]
-    #: of each field, the types whose values need no conversion
-    sound: Mapping[str, frozenset[type]]
+    #: of each field: its default as the class has it, and converted; the types whose values need no conversion
+    checks: Mapping[str, tuple[Any, Any, frozenset[type], Convert]]
     #: the fields that have no default
     required: frozenset[str]
     #: the default of each other field, converted
@@ -212,15 +212,19 @@ def _make_schema(cls: Any) -> _Schema:
     problems: list[Problem] = []
     defaults = {field.name: _default(field) for field in fields}
     converters = {field.name: _converter(hints[field.name]) for field in fields if field.init}
+    converted = {
+        name: converters[name](value, f"the default of {name}", problems) if name in converters else value
+        for name, value in defaults.items()
+        if value is not dataclasses.MISSING
+    }
     return _Schema(
         converters=converters,
-        sound={name: _sound(hints[name]) for name in converters},
-        required=frozenset(name for name in converters if defaults[name] is dataclasses.MISSING),
-        defaults={
-            name: converters[name](value, f"the default of {name}", problems) if name in converters else value
-            for name, value in defaults.items()
-            if value is not dataclasses.MISSING
+        checks={
+            name: (defaults[name], converted.get(name), _sound(hints[name]), convert)
+            for name, convert in converters.items()
         },
+        required=frozenset(name for name in converters if defaults[name] is dataclasses.MISSING),
+        defaults=converted,
         fields=defaults,
         key=operator.attrgetter("__class__", *(field.name for field in fields if field.compare)),
         problems=tuple(problems),
@@ -242,13 +246,13 @@ def _validate(model: Model, names: Iterable[str], problems: list[Problem]) -> No
     """
     schema, state = _schema(type(model)), model.__dict__
     early = model.adapt() if "adapt" in schema.overrides else ()
-    fields, sound = schema.fields, schema.sound
     for name in names:
         value = state[name]
-        if value is fields[name]:
-            state[name] = schema.defaults[name]
-        elif type(value) not in sound[name]:
-            state[name] = schema.converters[name](value, f"$.{name}", problems)
+        default, converted, sound, convert = schema.checks[name]
+        if value is default:
+            state[name] = converted
+        elif type(value) not in sound:
+            state[name] = convert(value, f"$.{name}", problems)
     if not problems and "normal" in schema.overrides:
         state.update(model.normal())
     if not problems and "rules" in schema.overrides:

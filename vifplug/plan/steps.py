@@ -379,6 +379,8 @@ def _restored(desired: Resource, found: Resource, original: Resource, *, interru
 
 
 def _reset(desired: Resource, former: Resource, original: Resource | None) -> Resource:
+    if desired == former:
+        return desired
     changes: dict[str, Any] = {}
     for field in _every(type(desired)):
         want, had = getattr(desired, field.name), getattr(former, field.name)

@@ -36,6 +36,7 @@ class Links:
         self.devices = DeviceBackend(self._netlink, self.uses)
         self.ports = BridgePortBackend(self._netlink)
         self.shared = SharedLinkBackend(self._netlink)
+        self.backends = (self.devices, self.ports, self.shared)
 
     def close(self) -> None:
         """Close the socket, which the backends share; the next use opens a new one."""
