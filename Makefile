@@ -55,6 +55,7 @@ bench: packages-test $(INSTALLED)
 reliability: packages-test kernel guest $(INSTALLED)
 	@$(AS_ROOT) $(BIN)/python reliability/matrix.py
 	@$(AS_ROOT) $(BIN)/python reliability/matrix.py --failing
+	@$(AS_ROOT) $(BIN)/python reliability/soak.py
 	@$(AS_ROOT) $(BIN)/python reliability/page.py
 
 # make bench-compare REV=HEAD~1

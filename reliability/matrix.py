@@ -72,10 +72,14 @@ _CELLS_OF_A_HOST = 30
 
 
 @contextmanager
-def site() -> Iterator[PrivateHost]:
-    """A host with what VIFs of all types need."""
-    with macvtaps.claimed() as first, PrivateHost(vifplug_ovs={"timeout": 5}) as host:
-        macvtaps.skip(host.namespace, first)
+def site(first: int | None = None) -> Iterator[PrivateHost]:
+    """A host with what VIFs of all types need.
+
+    Args:
+        first: the number of its first link, where no other host comes to; None: one of 200 that are this host's own.
+    """
+    with macvtaps.claimed() as claimed, PrivateHost(vifplug_ovs={"timeout": 5}) as host:
+        macvtaps.skip(host.namespace, first or claimed)
         host.ovs.ctl("add-br", "br-int", "--", "set", "bridge", "br-int", "datapath_type=netdev")
         for words in (
             "add lbr0 up type bridge",
@@ -90,15 +94,16 @@ def site() -> Iterator[PrivateHost]:
 
 def subject(name: str, host: PrivateHost) -> Subject:
     """Return what a matrix of DOCUMENTS is about, on a host."""
-    one, two = (_vif(each, host) for each in DOCUMENTS[name])
+    one, two = (vif_of(each, host.directory) for each in DOCUMENTS[name])
     return Subject(name, one, two)
 
 
-def _vif(keys: Mapping[str, Any], host: PrivateHost) -> VIF:
+def vif_of(keys: Mapping[str, Any], directory: Path, id: str = ID, mac: str = "52:54:00:12:34:56") -> VIF:
+    """Return the VIF of one of DOCUMENTS, with its socket somewhere in the directory."""
     source = dict(keys["source"])
     if "path" in source:
-        source["path"] = source["path"].format(directory=host.directory)
-    return VIF.from_json({"id": ID, "type": "bridge", "mac": "52:54:00:12:34:56", **keys, "source": source})
+        source["path"] = source["path"].format(directory=directory)
+    return VIF.from_json({"id": id, "type": "bridge", "mac": mac, **keys, "source": source})
 
 
 def all_cells(matrix: Matrix, *, failing: bool) -> list[Cell]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from vifplug.testing import MissingRequirement, netns
 
 #: links that a host may make; the first block begins where a host that claims none does not come
-_BLOCK, _FIRST, _END = 200, 400, 4000
+_BLOCK, _FIRST, END = 200, 400, 4000
 _SKIPPED = 0x76696670  # a group of links that no other link is in
 
 
@@ -31,12 +31,12 @@ def claimed() -> Iterator[int]:
     Raises:
         MissingRequirement: all numbers are in use.
     """
-    for first in range(_FIRST, _END, _BLOCK):
+    for first in range(_FIRST, END, _BLOCK):
         with socket.socket(socket.AF_UNIX) as claim:
             if _is_bound(claim, first) and not any(_node(each).exists() for each in range(first, first + _BLOCK)):
                 yield first
                 return
-    raise MissingRequirement(f"no numbers for macvtaps: others use {_node(_FIRST)} to {_node(_END - 1)}")
+    raise MissingRequirement(f"no numbers for macvtaps: others use {_node(_FIRST)} to {_node(END - 1)}")
 
 
 def skip(namespace: str, first: int) -> None:
