@@ -30,7 +30,8 @@ def host() -> Iterator[PrivateHost]:
     with macvtaps.claimed() as first, macvtaps.claimed(), PrivateHost() as made:
         macvtaps.skip(made.namespace, first)
         made.ip("link", "add", "eno1", "type", "veth", "peer", "name", "wire")
-        made.ip("link", "set", "eno1", "up")
+        for name in ("eno1", "wire"):
+            made.ip("link", "set", name, "up")
         yield made
 
 

@@ -35,6 +35,7 @@ class Links:
     def make(self, *devices: str, up: bool = True) -> None:
         for dev in devices:
             self.ip("link", "add", dev, "type", "veth", "peer", "name", f"peer-{dev}")
+            self.ip("link", "set", f"peer-{dev}", "up")
             self.ip("link", "set", dev, "up" if up else "down")
 
     def ip(self, *arguments: str) -> str:

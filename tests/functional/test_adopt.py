@@ -57,7 +57,7 @@ def taken(guests: LibvirtHost, host: PrivateHost) -> Iterator[LibvirtHost]:
     """libvirtd on a host with a Linux bridge and a device for macvtaps; adopted VIFs are forgotten afterwards."""
     bridges.add(host, "br0")
     host.ip("link", "add", "low0", "type", "veth", "peer", "low1")
-    for device in ("low0", "br0"):
+    for device in ("low0", "low1", "br0"):
         host.ip("link", "set", "dev", device, "up")
     yield guests
     for entry in host.driver.list():

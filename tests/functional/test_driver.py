@@ -170,6 +170,7 @@ def test_preconditions_are_observed_in_the_sends_of_a_plug(
 
 def test_no_verb_of_a_usual_vif_loads_pyroute2(host: PrivateHost, linux_bridge: str) -> None:
     host.ip("link", "add", "low0", "type", "veth", "peer", "name", "low1")
+    host.ip("link", "set", "low1", "up")
     on_ovs = {"type": "bridge", "virtualport": {"type": "openvswitch"}, "vlan": 7}
     forms: list[dict[str, Any]] = [
         {"type": "ethernet", "mtu": 1400},
@@ -246,6 +247,7 @@ def test_ethernet_is_a_tap_and_nothing_else(host: PrivateHost) -> None:
 @pytest.mark.parametrize("mode", ["vepa", "bridge", "private", "passthrough"])
 def test_a_macvtap_made_beforehand(host: PrivateHost, mode: str) -> None:
     host.ip("link", "add", "up0", "type", "veth", "peer", "name", "up1")
+    host.ip("link", "set", "up1", "up")
     before = link(host, "up0")["address"]
     settled_twice(host, vif("direct", tap_owner="vifplug", source={"dev": "up0", "mode": mode}))
     macvtap = link(host, TAP)

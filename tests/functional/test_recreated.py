@@ -92,6 +92,7 @@ def test_a_device_that_somebody_deleted_is_connected_again(
 
 def test_a_tap_and_a_macvtap_change_places_under_one_name(place: PrivateHost) -> None:
     place.ip("link", "add", "up0", "type", "veth", "peer", "name", "up1")
+    place.ip("link", "set", "up1", "up")
     direct = vif({"type": "direct", "source": {"dev": "up0"}, "tap_owner": "vifplug"})
     with macvtaps.claimed() as first:
         macvtaps.skip(place.namespace, first)

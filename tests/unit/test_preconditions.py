@@ -163,6 +163,12 @@ def test_a_bridge_that_will_not_work_well_is_told(
     assert len(Preconditions(desired).warnings(observed)) == len(paths)
 
 
+def test_a_vlan_device_without_a_carrier_is_told() -> None:
+    tagged = VlanLink(name="up0.7", owner=VIF, physical="up0", vlan=7)
+    seen = {(LowerDevice.kind, "up0.7"): Observed(resource=None, condition=Condition(up=True, carrier=False))}
+    assert [each.path for each in Preconditions([tagged]).drift(seen)] == ["device up0.7 carrier"]
+
+
 def test_the_local_port_of_open_vswitch_is_told_of_while_it_is_up() -> None:
     bridge = OvsBridge(name="br-int", ensure=True)
     [local] = Preconditions([bridge]).required

@@ -33,17 +33,24 @@ class Comparison:
     def __init__(self, host: Host, store: Store, *, reports_macs: bool) -> None:
         self._host, self._store, self._reports_macs = host, store, reports_macs
 
-    def differences(self, parts: Iterable[Sequence[StoredVif]]) -> list[Difference]:
+    def differences(self, parts: Iterable[Sequence[StoredVif]], *, every: bool) -> list[Difference]:
         """Return the differences between recorded and actual state, and the damaged records.
 
         They are sorted by VIF. Settings that libvirt resets when a guest starts are compared only while a guest runs.
         What takes a scan of the host is looked for once, for all parts.
+
+        Args:
+            parts: the records, in parts.
+            every: whether these are the records of all VIFs, so that marks of others have none.
         """
         found: list[Difference] = []
         scanned: dict[str, Preconditions] = {}
+        known: set[str] = set()
+        on_switch: dict[str, int] = {}
         for number, records in enumerate(parts):
             whole = number == 0 and len(records) < PART
-            found += self._differences(records, scan=whole)
+            found += self._differences(records, on_switch, scan=whole)
+            known.update(stored.id for stored in records)
             for stored in records if not whole else ():
                 required = itertools.chain.from_iterable(each.requires for each in _resources(stored))
                 if scans := [each for each in required if each.scanned]:
@@ -53,10 +60,18 @@ class Comparison:
         for vif_id, needs in scanned.items():
             if vif_id not in failed:
                 found += [*steps.differences(needs.desired, observed), *needs.drift(observed)]
+        if on_switch and (reason := self._host.ovs_stopped(max(on_switch.values()))):
+            found += [Difference(vif_id, "ovs-switch", "running", reason) for vif_id in on_switch]
+        if every and (marked := self._host.owners(switched=bool(on_switch)).difference(known)):
+            recorded = self._store.some(list(marked))  # plugged meanwhile
+            found += [Difference(vif_id, "record", "present", None) for vif_id in marked.difference(recorded)]
         return sorted(found, key=operator.attrgetter("vif_id"))
 
-    def _differences(self, records: Iterable[StoredVif], *, scan: bool) -> list[Difference]:
-        """Return the differences of some VIFs, which are observed together."""
+    def _differences(self, records: Iterable[StoredVif], on_switch: dict[str, int], *, scan: bool) -> list[Difference]:
+        """Return the differences of some VIFs, which are observed together.
+
+        ``on_switch`` gets those on Open vSwitch, with the configuration that it has still to apply (0: none).
+        """
         found: list[Difference] = []
         readable: list[StoredVif] = []
         for stored in records:
@@ -71,6 +86,7 @@ class Comparison:
         bridges = set(itertools.chain.from_iterable(switched.values()))
         observed, failed = self._observed(needs, [OvsSwitch(examined=True)] if bridges else [])
         switch = OvsSwitch.of(observed)
+        on_switch |= dict.fromkeys(filter(switched.get, switched), switch.pending if switch else 0)
         cut_off = self._host.cut_off(bridges) if switch and switch.nic_down else {}
         named = {each.id: each.macs for each in readable} if self._reports_macs else {}
         neighbours = macs.Neighbours(self._store.holdings(set(itertools.chain.from_iterable(named.values()))))

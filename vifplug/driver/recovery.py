@@ -152,7 +152,7 @@ class Recovery:
     def unowned(self) -> set[str]:
         """Return the ids of VIFs that have marks on the host and no record."""
         marked = self._host.owners()
-        return marked.difference(each.id for each in self._records.all())
+        return marked.difference(self._store.some(list(marked)))
 
     def _restored(self, vif_ids: Sequence[str], *, dry_run: bool) -> Iterator[Outcome]:
         stored = self._records.some(dict.fromkeys(vif_ids))

@@ -98,7 +98,8 @@ class Examination:
             return Finding("Open vSwitch", "not ready", str(error))
 
     def _differences(self, recorded: Sequence[StoredVif]) -> Iterator[Finding]:
-        found = [each for each in self._check() if each.vif_id]
+        ids = {each.id for each in recorded}
+        found = [each for each in self._check() if each.vif_id in ids]
         self.differences = len(found)
         detail = f"{len(recorded)} plugged"
         if found:

@@ -448,7 +448,9 @@ class VIFDriver:
     def check(self, vif_id: str | None = None) -> list[Difference]:
         """Return the differences between recorded and actual state, and the networks whose definition has changed.
 
-        A damaged record is a difference as well; so is, of no VIF, a database that is not the one written last.
+        A damaged record is a difference as well; so is what would leave a guest without network though each setting is
+        as recorded, a VIF that has marks on this host and no record, and, of no VIF, a database that is not the one
+        written last.
 
         Args:
             vif_id: the VIF to check; None checks all, and the record itself.
@@ -464,7 +466,7 @@ class VIFDriver:
                 changed.extend(itertools.chain.from_iterable(map(self._resolver.changed, records)))
                 yield records
 
-        found = self._comparison.differences(parts())
+        found = self._comparison.differences(parts(), every=vif_id is None)
         lost = self._store.lost() if vif_id is None else ""
         whole = [Difference("", "record", "the database that was written last", lost)] if lost else []
         return [*whole, *found, *changed]

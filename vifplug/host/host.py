@@ -266,6 +266,10 @@ class Host:
         found = (each for each in self.bridges() if each.openvswitch and each.name in bridges)
         return {each.name: list(condition.cut_off(each.name, each.uplinks)) for each in found}
 
+    def ovs_stopped(self, pending: int) -> str:
+        """Return why Open vSwitch does not do what its database says; empty if it does: see `OvsBackend.stopped`."""
+        return self.ovs.stopped(pending)
+
     def find(self, owner: str) -> list[Resource]:
         """Return everything on this host that carries the mark of VIF ``owner``, in the order in which it is made."""
         found = self.links.find(owner)
@@ -285,11 +289,15 @@ class Host:
         """Return the names of the links that have a mark, by the id of the VIF. Scans all links."""
         return self.links.marked()
 
-    def owners(self) -> set[str]:
-        """Return the ids of all VIFs whose mark something on this host carries."""
+    def owners(self, *, switched: bool = True) -> set[str]:
+        """Return the ids of all VIFs whose mark something on this host carries.
+
+        Args:
+            switched: whether Open vSwitch is asked as well.
+        """
         found = set(self.marked_links())
         with contextlib.suppress(Absent):
-            found |= self.ovs.owners()
+            found |= self.ovs.owners() if switched else set()
         return found
 
     def host_info(self) -> dict[str, Any]:

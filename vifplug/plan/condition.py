@@ -23,9 +23,10 @@ class Uplink:
 
 @dataclass(frozen=True, kw_only=True)
 class Condition:
-    """What the kernel reports of a bridge."""
+    """What the kernel reports of a bridge, or of the device below a macvtap."""
 
     up: bool
+    carrier: bool = True
     #: its sysctl accept_ra; 0 if it ignores router advertisements for another reason
     accept_ra: int = 0
     #: of a Linux bridge
@@ -65,6 +66,13 @@ def defects(name: str, found: Condition, *, linux: bool) -> Iterator[Defect]:
             found=str(found.accept_ra),
             sentence=f"{message}; end it with 'sysctl -w {key}=0'",
         )
+
+
+def unplugged(name: str, found: Condition, owner: str) -> Iterator[Defect]:
+    """Yield a defect if a device below a macvtap of VIF ``owner`` is up, and no cable is plugged in, say."""
+    if found.up and not found.carrier:
+        sentence = f"device {name} has no carrier, and nothing else leads out for VIF {owner}: connect it"
+        yield Defect(path=f"device {name} carrier", expected="on", found="off", sentence=sentence)
 
 
 def cut_off(name: str, uplinks: Sequence[Uplink]) -> Iterator[Defect]:

@@ -116,8 +116,11 @@ class MemoryHost(Host):
                 found.setdefault(seen.resource.owner, set()).update(seen.resource.links)
         return found
 
-    def owners(self) -> set[str]:
+    def owners(self, *, switched: bool = True) -> set[str]:
         return set(self.marked_links())
+
+    def ovs_stopped(self, pending: int) -> str:
+        return ""
 
     def bridges(self) -> list[BridgeFacts]:
         return []

@@ -82,7 +82,7 @@ class DeviceBackend(NetlinkBackend):
 
     def _condition(self, link: Link, desired: LowerDevice) -> Condition:
         ports = uplinks(self._netlink, link) if desired.link_kind == link.kind == "bridge" else ()
-        return Condition(up=link.up, accept_ra=link.accept_ra, uplinks=ports)
+        return Condition(up=link.up, carrier=link.carrier, accept_ra=link.accept_ra, uplinks=ports)
 
     def make(self, after: Resource) -> None:
         """See `StepwiseBackend.make`."""

@@ -15,7 +15,7 @@ from vifplug.host.ovs.operations import DATABASE, OWNER, ROLE, has_pair, is_name
 from vifplug.host.ovs.pool import Pool
 from vifplug.host.ovs.settings import OvsSettings
 from vifplug.host.ovs.transaction import Command
-from vifplug.host.ovs.vswitchd import applied, is_running
+from vifplug.host.ovs.vswitchd import ABSENT, applied, is_running
 from vifplug.plan.facts import BridgeFacts
 from vifplug.plan.registry import (
     AdoptedPort,
@@ -86,19 +86,22 @@ class OvsBackend:
         if more := switches and any(port.needs_more for port in ports):
             queries.append(select(DATABASE, [], ["iface_types", "other_config"]))
         if examined := any(switch.examined for switch in switches):
-            queries.append(survey.DOWN)
+            queries += [survey.DOWN, operations.read_progress()]
         seen, rows = commands.look(self._pool, [(port.owner, port.role, port.has_qos) for port in ports], *queries)
         found = adopted.observe(self._pool, [each for each in desired if isinstance(each, AdoptedPort)])
         for port, stored in zip(ports, seen, strict=True):
             # Under the VIF's row there may be a port of another name: that is not the desired one.
             if stored.port is not None and stored.port.name == port.name:
                 found[port.identity] = Observed(resource=stored.port)
+        pending = operations.unapplied(rows.pop()[0]) if examined else 0
         nic_down = examined and any(map(survey.is_nic, rows.pop()))
         offered = rows.pop()[0] if more else None
         missing = [bridge.name for bridge, row in zip(bridges, rows, strict=False) if not row]
         for switch in switches[:1] if missing or more or examined else ():
             names = self._pool.select(select("Bridge", [], ["name"]))[0] if missing else ()
-            found[switch.identity] = Observed(resource=_offers(switch.trusted(nic_down=nic_down), offered, names))
+            found[switch.identity] = Observed(
+                resource=_offers(switch.trusted(nic_down=nic_down, pending=pending), offered, names)
+            )
         for bridge, row in zip(bridges, rows, strict=False):
             if row:
                 datapath = row[0]["datapath_type"] or None
@@ -157,12 +160,29 @@ class OvsBackend:
         """
         try:
             [[found]] = self._pool.select(select(DATABASE, [], ["ovs_version", *_OFFERS]))
-            until = self._pool.deadline()
-            running = self._pool.run(lambda connection: is_running(connection, until), until)
+            running = self._is_running()
         except (HostNotReady, OutcomeUnknown) as error:
             return {"reachable": False, "reason": str(error)}
         offers = {name: sorted(found[column]) for column, name in _OFFERS.items()}
         return {"reachable": True, "vswitchd": running, "version": found["ovs_version"]} | offers
+
+    def stopped(self, pending: int) -> str:
+        """Return why ovs-vswitchd does not do what the database says; empty if it does. Nothing is written.
+
+        One that hangs is noticed when it has a new configuration to apply: see `examine`.
+
+        Args:
+            pending: the configuration that it has still to apply; 0: none.
+        """
+        try:
+            reason = applied(self._pool, pending, self._pool.deadline()) if pending else ""
+            return reason or ("" if self._is_running() else ABSENT)
+        except OutcomeUnknown as unknown:
+            raise self._pool.unanswered(unknown) from unknown
+
+    def _is_running(self) -> bool:
+        until = self._pool.deadline()
+        return self._pool.run(lambda connection: is_running(connection, until), until)
 
     def examine(self) -> str:
         """Have ovs-vswitchd apply a configuration in which nothing is new; return what it is, in words.

@@ -111,6 +111,13 @@ class OvsdbConnection:
         operations = params[1:] if method == "transact" else ()
         return self._answer(number, method, operations, deadline, read)
 
+    def is_free(self, lock: str, deadline: float) -> bool:
+        """Return whether no client has a lock (RFC 7047, 4.1.8): take it and release it, in one round trip."""
+        number = self._ask([("lock", [lock]), ("unlock", [lock])], deadline)
+        got = self._answer(number, "lock", (), deadline, decode.locked)
+        self._answer(number + 1, "unlock", (), deadline, lambda found: found)
+        return got
+
     def wait_cfg(self, number: int, until: float) -> bool:
         """Wait for ovs-vswitchd to have applied configuration ``number``; False when the time ran out.
 

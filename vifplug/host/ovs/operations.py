@@ -175,6 +175,16 @@ def read_next_cfg() -> Operation:
     return select(DATABASE, [], ["next_cfg"])
 
 
+def read_progress() -> Operation:
+    """Select that number, and how far ovs-vswitchd is."""
+    return select(DATABASE, [], ["next_cfg", "cur_cfg"])
+
+
+def unapplied(row: Mapping[str, int]) -> int:
+    """Return the number of the newest configuration if ovs-vswitchd has not applied it yet; else 0."""
+    return row["next_cfg"] if row["cur_cfg"] < row["next_cfg"] else 0
+
+
 # -- values -------------------------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 from vifplug.errors import Unavailable
-from vifplug.host.ovs import decode
 from vifplug.host.ovs.connection import OutcomeUnknown, OvsdbConnection
 from vifplug.host.ovs.pool import Pool
 
@@ -47,9 +46,7 @@ def applied(pool: Pool, number: int, deadline: float) -> str | None:
 
 def is_running(connection: OvsdbConnection, deadline: float) -> bool:
     """Return whether some ovs-vswitchd is connected: it holds its lock. (One that is free is released at once.)"""
-    got = connection.call("lock", [LOCK], deadline, decode.locked)
-    connection.call("unlock", [LOCK], deadline, lambda found: found)
-    return not got
+    return not connection.is_free(LOCK, deadline)
 
 
 def has_process(address: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from vifplug.errors import Conflict, HostNotReady, InvalidDocument, KernelLacks, Problem, VifplugError, fill
 from vifplug.model.codec import FrozenMap, Model, joined, model
 from vifplug.model.names import AnyMac, DeviceName, Mac, Mtu, PciAddress, SocketPath, SysctlKey, Word, between
-from vifplug.plan.condition import Condition, Defect, Uplink, defects, narrow, too_narrow
+from vifplug.plan.condition import Condition, Defect, Uplink, defects, narrow, too_narrow, unplugged
 from vifplug.plan.resource import (
     Device,
     Difference,
@@ -214,6 +214,7 @@ class VlanLink(SharedLink):
     @property
     def requires(self) -> tuple[Resource, ...]:
         itself = LowerDevice(name=self.name, owner=self.owner, up=None, taking=self.taking, guest_mac=self.guest_mac)
+        itself = itself.trusted(exclusive=self.exclusive, shared=not self.exclusive)
         return (LowerDevice(name=self.physical, owner=self.owner, up=None), itself)
 
     @property
@@ -340,6 +341,8 @@ class LowerDevice(Resource):
         switch = observed.get(("ovs-bridge", self.name)) if self.local else None
         if found and (self.link_kind == "bridge" or self.local) and not (switch and switch.foreign):
             yield from defects(self.name, found, linux=not self.local)
+        elif found and (self.exclusive or self.shared):
+            yield from unplugged(self.name, found, self.owner)
 
 
 @model

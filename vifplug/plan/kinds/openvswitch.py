@@ -31,6 +31,8 @@ class OvsSwitch(Resource):
     examined: bool = uncompared(default=False)
     #: observed only: whether there may be one
     nic_down: bool = uncompared(default=False)
+    #: the configuration that ovs-vswitchd has still to apply; 0: none
+    pending: int = uncompared(default=0)
     #: how many tags of a frame it looks at (Open_vSwitch.other_config:vlan-limit); 0: any number
     vlan_limit: int = uncompared(default=1)
 
