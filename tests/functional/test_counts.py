@@ -20,7 +20,7 @@ pytestmark = pytest.mark.needs("root", "namespaces", "tun", "openvswitch")
 #: form, how many at once -> the most calls of vifplug's functions for one VIF
 CALLS = {
     ("ovs", 1): {"plug": 1370, "again": 950, "check one": 495, "check": 610, "unplug": 810},
-    ("ovs", 50): {"plug": 960, "again": 740, "check": 325, "unplug": 475},
+    ("ovs", 50): {"plug": 960, "again": 740, "check": 335, "unplug": 475},
     ("linux", 1): {"plug": 1310, "again": 930, "check one": 450, "check": 495, "unplug": 760},
 }
 #: and the most system calls; how often an unplug of one looks whether its links are gone is the kernel's affair

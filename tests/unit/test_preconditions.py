@@ -23,6 +23,7 @@ from vifplug.plan.registry import (
     Resource,
     SharedBridge,
     Tap,
+    VirtualFunction,
     VlanLink,
 )
 from vifplug.plan.steps import Observation, Observed
@@ -167,6 +168,20 @@ def test_a_vlan_device_without_a_carrier_is_told() -> None:
     tagged = VlanLink(name="up0.7", owner=VIF, physical="up0", vlan=7)
     seen = {(LowerDevice.kind, "up0.7"): Observed(resource=None, condition=Condition(up=True, carrier=False))}
     assert [each.path for each in Preconditions([tagged]).drift(seen)] == ["device up0.7 carrier"]
+
+
+@pytest.mark.parametrize(
+    ("pf", "link_state", "paths"),
+    [
+        (Condition(up=True), None, []),
+        (Condition(up=False, carrier=False), "enable", ["device ens1 state"]),
+        (Condition(up=True, carrier=False), "auto", ["device ens1 carrier"]),
+        (Condition(up=True, carrier=False), "enable", []),
+    ],
+)
+def test_a_vf_whose_pf_passes_nothing_is_told(pf: Condition, link_state: Any, paths: list[str]) -> None:
+    desired = VirtualFunction(name="0000:81:02.3", owner=VIF, pf="ens1", number=3, link_state=link_state)
+    assert [each.path for each in desired.drift({desired.identity: Observed(resource=desired, condition=pf)})] == paths
 
 
 def test_the_local_port_of_open_vswitch_is_told_of_while_it_is_up() -> None:

@@ -7,7 +7,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import stevedore
 from cliff import columns, command, display, lister, show
@@ -148,8 +148,8 @@ class Shell(ShellFormatter):
 class _Answering(Verb, _Display):
     """A verb with an answer. ``columns`` are all that it has, ``brief`` those of a table where none are chosen."""
 
-    columns: ClassVar[Sequence[str]]
-    brief: ClassVar[Sequence[str]] = ()
+    columns: Sequence[str]
+    brief: Sequence[str] = ()
 
     def _load_formatter_plugins(self) -> stevedore.ExtensionManager[Any]:
         manager = super()._load_formatter_plugins()

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from vifplug.driver.admission import CanPlug
     from vifplug.driver.adoption import Adopted
+    from vifplug.driver.explanation import Hop
     from vifplug.driver.metrics import Textfile
     from vifplug.driver.status import Finding
     from vifplug.host.host import Host, Progress
@@ -470,6 +471,23 @@ class VIFDriver:
         lost = self._store.lost() if vif_id is None else ""
         whole = [Difference("", "record", "the database that was written last", lost)] if lost else []
         return [*whole, *found, *changed]
+
+    def explain(self, vif_id: str) -> Sequence[Hop]:
+        """Return the way from a guest to its network, one thing after the other, and how each is.
+
+        What `check` says of the VIF is at the thing that it is about. Nothing is changed, and no program is run.
+
+        Args:
+            vif_id: the id of the VIF.
+
+        Raises:
+            NotPlugged: there is no record of the VIF.
+            DamagedRecord: its record cannot be read.
+        """
+        from vifplug.driver import explanation
+
+        stored = self.show(vif_id)
+        return explanation.explain(stored, self._host, self.check(stored.id))
 
     def list(self) -> list[StoredVif]:
         """Return the records of all VIFs, sorted by id. A damaged record has a ``problem``."""

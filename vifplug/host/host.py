@@ -21,7 +21,7 @@ from vifplug.model.names import is_pci
 from vifplug.plan import condition, registry
 from vifplug.plan.condition import Defect
 from vifplug.plan.facts import BridgeFacts, PoolDeviceFacts, VirtualFunctionFacts
-from vifplug.plan.registry import Identity, LowerDevice, OvsBridge, Resource
+from vifplug.plan.registry import Identity, LowerDevice, OvsBridge, OvsPort, Resource
 from vifplug.plan.steps import Observed, Step
 
 if TYPE_CHECKING:
@@ -269,6 +269,16 @@ class Host:
     def ovs_stopped(self, pending: int) -> str:
         """Return why Open vSwitch does not do what its database says; empty if it does: see `OvsBackend.stopped`."""
         return self.ovs.stopped(pending)
+
+    def flows(self, port: OvsPort) -> tuple[bool | None, str]:
+        """Return whether a port of Open vSwitch has flows, and how that is known; None: it cannot be told."""
+        return self.ovs.flows(port)
+
+    def socket_holder(self, path: str) -> str:
+        """Return the process that has bound a vhost-user socket, in words; empty if none is seen."""
+        from vifplug.host import vhost_sockets
+
+        return vhost_sockets.holder(path)
 
     def find(self, owner: str) -> list[Resource]:
         """Return everything on this host that carries the mark of VIF ``owner``, in the order in which it is made."""

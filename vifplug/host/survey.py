@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +23,20 @@ def bridges(links: Sequence[Link], switched: Iterable[BridgeFacts]) -> list[Brid
         wired = [by_name[each.name] for each in bridge.uplinks if each.name in by_name]
         outer = [*(each for each in bridge.uplinks if not each.kernel), *(map(uplink, filter(is_outer, wired)))]
         found.append(replace(bridge, mtu=_mtu(wired), uplinks=tuple(outer)))
+    sides = {port.name: bridge for bridge in found if bridge.openvswitch for port in bridge.ports}
+    found = [replace(bridge, uplinks=tuple(_beyond(bridge, sides, {bridge.name}))) for bridge in found]
     return sorted(found, key=lambda bridge: bridge.name)
+
+
+def _beyond(bridge: BridgeFacts, sides: Mapping[str, BridgeFacts], passed: set[str]) -> Iterator[Uplink]:
+    """Yield what leads out of a bridge, and out of those behind its patches; ``sides``: the bridges by their ports."""
+    for each in bridge.uplinks:
+        far = sides.get(each.peer)
+        if far is None:
+            yield each
+        elif far.name not in passed:
+            passed.add(far.name)
+            yield from _beyond(far, sides, passed)
 
 
 def devices(links: Iterable[Link]) -> dict[str, dict[str, Any]]:

@@ -19,6 +19,8 @@ class Uplink:
     veth: bool = False
     #: whether it is a device of the kernel; on Open vSwitch it may be a tunnel, a patch or a device of DPDK
     kernel: bool = True
+    #: of a patch of Open vSwitch: the port at its other end
+    peer: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -63,7 +63,7 @@ class BridgeFacts:
     ports: tuple[BridgePortFacts, ...] = ()
     #: Open vSwitch's VLAN bridges on it (``ovs-vsctl add-br NAME PARENT VLAN``)
     vlan_bridges: tuple[str, ...] = ()
-    #: only of a bridge of Open vSwitch: what leads out of it
+    #: only of a bridge of Open vSwitch: what leads out of it, and out of the bridges behind its patches
     uplinks: tuple[Uplink, ...] = ()
 
     @property

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import datetime
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, get_args
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from vifplug.cli.output import (
     Answer,
@@ -19,13 +19,12 @@ from vifplug.cli.output import (
     lines,
 )
 from vifplug.cli.verbs import placement
-from vifplug.errors import HostNotReady, VifplugError
+from vifplug.errors import HostNotReady, InvalidRequest, VifplugError
 
 if TYPE_CHECKING:
     from vifplug.driver.records import StoredVif
-    from vifplug.driver.verbs import VIFDriver
-    from vifplug.plan.steps import Difference
 
+T = TypeVar("T")
 
 DIFFERENT = 1
 NOTHING = "no VIF is plugged"
@@ -55,17 +54,36 @@ class Xml(PrintsElement, ShowOne):
 
 
 class Check(Lister):
-    """compare the host with the records; exit code 1 if they differ."""
+    """compare the host with the records; exit code 1 if they differ.
 
-    columns = ("vif_id", "path", "wanted", "found")
+    With --explain: how each thing is between a guest and its network; exit code 1 if one is wrong.
+    """
+
+    columns: Sequence[str] = ("vif_id", "path", "wanted", "found")
     checked = 0
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("ids", nargs="*", metavar="ID", help="the id of a VIF (default: all that are plugged)")
+        parser.add_argument(
+            "--explain", action="store_true", help="show the way from the guest of ID to its network instead"
+        )
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        if parsed_args.explain:
+            self.columns = ("vif_id", "hop", "name", "state", "detail")
+            self.brief = self.columns[len(parsed_args.ids) == 1 :]
+            if not parsed_args.ids:
+                raise InvalidRequest("check --explain: expected the id of a VIF, got none: `vifplug list` has the ids")
+        return super().run(parsed_args)
 
     def take_action(self, parsed_args: argparse.Namespace) -> Answer:
         with self.app.driver() as driver:
-            found = self._each(driver, parsed_args.ids) if parsed_args.ids else driver.check()
+            if parsed_args.explain:
+                hops = self._each(parsed_args.ids, lambda vif_id: [(vif_id, each) for each in driver.explain(vif_id)])
+                wrong = any(each.state == "wrong" for _, each in hops)
+                self.exit_code = max(self.exit_code, DIFFERENT if wrong else 0)
+                return self.columns, [(vif_id, each.hop, each.name, each.state, each.detail) for vif_id, each in hops]
+            found = self._each(parsed_args.ids, driver.check) if parsed_args.ids else driver.check()
             if not parsed_args.ids:
                 self.checked = len(driver.list())
         if self.checked or not self.exit_code:
@@ -73,12 +91,12 @@ class Check(Lister):
         self.exit_code = max(self.exit_code, DIFFERENT if found else 0)
         return self.columns, [(each.vif_id, each.path, _value(each.wanted), _value(each.found)) for each in found]
 
-    def _each(self, driver: VIFDriver, ids: Iterable[str]) -> list[Difference]:
-        """Return the VIFs' differences; a VIF that cannot be checked does not hide those of the others."""
-        found: list[Difference] = []
+    def _each(self, ids: Iterable[str], look: Callable[[str], Iterable[T]]) -> list[T]:
+        """Return what is found; a VIF that cannot be looked at does not hide what is found of the others."""
+        found: list[T] = []
         for vif_id in ids:
             try:
-                found += driver.check(vif_id)
+                found += look(vif_id)
                 self.checked += 1
             except VifplugError as error:
                 self.exit_code = max(self.exit_code, self.app.complain(error))

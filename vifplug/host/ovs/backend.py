@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
 from vifplug.errors import HostNotReady, Missing, PartlyDone, StepFailed, Unavailable, VifplugError, fill
-from vifplug.host.ovs import adopted, commands, decode, errors, operations, survey, takeover
+from vifplug.host.ovs import adopted, commands, decode, errors, operations, ovn, survey, takeover
 from vifplug.host.ovs.apply import apply, apply_steps, commit
 from vifplug.host.ovs.connection import OutcomeUnknown
 from vifplug.host.ovs.decode import Row
@@ -165,6 +165,10 @@ class OvsBackend:
             return {"reachable": False, "reason": str(error)}
         offers = {name: sorted(found[column]) for column, name in _OFFERS.items()}
         return {"reachable": True, "vswitchd": running, "version": found["ovs_version"]} | offers
+
+    def flows(self, port: OvsPort) -> tuple[bool | None, str]:
+        """Return whether a port has flows, and how that is known: see `ovn.flows`. Reads all bridges."""
+        return ovn.flows(port, self._pool.select(*ovn.read_flows(port)))
 
     def stopped(self, pending: int) -> str:
         """Return why ovs-vswitchd does not do what the database says; empty if it does. Nothing is written.

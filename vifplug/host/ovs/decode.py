@@ -336,16 +336,16 @@ _strings = map_of(string, string)
 
 #: Every column that vifplug reads. A name means the same in each table that has it.
 _COLUMNS: dict[str, Decode] = {
-    **dict.fromkeys(("name", "type", "datapath_type"), string),
-    **dict.fromkeys(("vlan_mode", "error", "ovs_version", "db_version", "link_state"), optional(string)),
+    **dict.fromkeys(("name", "type", "datapath_type", "target"), string),
+    **dict.fromkeys(("vlan_mode", "error", "ovs_version", "db_version", "link_state", "fail_mode"), optional(string)),
     **dict.fromkeys(("tag", "ofport", "ofport_request", "mtu_request"), optional(integer)),
     **dict.fromkeys(("ingress_policing_rate", "ingress_policing_burst", "next_cfg", "cur_cfg"), integer),
     **dict.fromkeys(("external_ids", "other_config", "options"), _strings),
     **dict.fromkeys(("datapath_types", "iface_types"), set_of(string)),
-    **dict.fromkeys(("ports", "interfaces"), set_of(row_id)),
+    **dict.fromkeys(("ports", "interfaces", "controller"), set_of(row_id)),
     "_uuid": row_id,
     **dict.fromkeys(("trunks", "cvlans"), set_of(integer)),
-    **dict.fromkeys(("protected", "fake_bridge"), boolean),
+    **dict.fromkeys(("protected", "fake_bridge", "is_connected"), boolean),
     "qos": optional(row_id),
     "queues": map_of(integer, row_id),
 }

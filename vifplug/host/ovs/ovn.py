@@ -1,7 +1,7 @@
-"""Why OVN has not installed a port's flows, as far as the local database tells (ovn-controller.8). Pure.
+"""Whether a port has flows, and why OVN has installed none, as far as the local database tells. Pure.
 
 Whether ovn-controller runs now, and what the southbound database says, is not written in the local one. The
-configuration of ovn-controller is, and ovn-controller leaves marks on its bridge once it has worked.
+configuration of ovn-controller (ovn-controller.8) is, and ovn-controller leaves marks on its bridge once it has worked.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from vifplug.host.ovs.decode import Row
-from vifplug.host.ovs.operations import DATABASE, Operation, has_pair, select
+from vifplug.host.ovs.operations import DATABASE, Operation, has_pair, is_named, select
 from vifplug.model.codec import joined
 from vifplug.plan.registry import OvsPort
 
@@ -28,7 +28,7 @@ def read(port: OvsPort) -> list[Operation]:
     return [
         select(DATABASE, [], ["external_ids"]),
         select("Bridge", [], ["name", "external_ids"]),
-        select("Interface", has_pair("external_ids", "iface-id", port.iface_id), ["name"]),
+        select("Interface", has_pair("external_ids", "iface-id", port.iface_id or ""), ["name"]),
     ]
 
 
@@ -39,6 +39,39 @@ def lacking(port: OvsPort, found: Sequence[Sequence[Row]]) -> str:
     marks = {key: value for key, value in ids.items() if key.startswith(_MARKS)}
     others = sorted({str(row["name"]) for row in namesakes} - {port.name})
     return next(_reasons(port, switch["external_ids"], marks, others))
+
+
+def read_flows(port: OvsPort) -> list[Operation]:
+    """Return the selects that `flows` needs."""
+    return [
+        *read(port),
+        select("Bridge", is_named(port.bridge), ["fail_mode", "controller"]),
+        select("Controller", [], ["_uuid", "target", "is_connected"]),
+        select("Interface", is_named(port.name), ["external_ids"]),
+    ]
+
+
+def flows(port: OvsPort, found: Sequence[Sequence[Row]]) -> tuple[bool | None, str]:
+    """Return whether a port has flows, and how that is known, from what `read_flows` found; None: it cannot be told.
+
+    The flows themselves are not in the database (ovs-vswitchd.conf.db(5): Bridge.fail_mode, Controller.is_connected).
+    """
+    *local, bridges, controllers, interfaces = found
+    configured, known = local[0][0]["external_ids"], local[0][0]["external_ids"].get("system-id")
+    if any(row["external_ids"].get("ovn-installed") == "true" for row in interfaces):
+        return True, "OVN has installed them"
+    joins = {"ovn-remote", f"ovn-remote-{known}"} & set(configured)
+    if port.iface_id and joins and port.bridge == configured.get("ovn-bridge", _BRIDGE):
+        return False, f"OVN has not installed them: {lacking(port, local)}"
+    own = [row for row in controllers if any(row["_uuid"] in bridge["controller"] for bridge in bridges)]
+    secure = any(bridge["fail_mode"] == "secure" for bridge in bridges)
+    if connected := [row["target"] for row in own if row["is_connected"]]:
+        return True, f"{joined(connected, 'and')} controls the bridge"
+    if own and secure:
+        return False, f"no controller is connected ({joined([row['target'] for row in own], 'and')}): start it"
+    if secure:
+        return None, "fail_mode is secure, and no controller is set: there are those that were added by hand"
+    return True, "the bridge forwards as a learning switch does"
 
 
 def _reasons(port: OvsPort, configured: Ids, marks: Ids, others: Sequence[str]) -> Iterator[str]:

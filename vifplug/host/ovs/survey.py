@@ -15,7 +15,7 @@ from vifplug.plan.facts import BridgeFacts, BridgePortFacts
 QUERIES = (
     select("Bridge", [], ["name", "ports"]),
     select("Port", [], ["_uuid", "name", "tag", "trunks", "cvlans", "vlan_mode", "interfaces", "fake_bridge"]),
-    select("Interface", [], ["_uuid", "name", "type", "external_ids", "link_state"]),
+    select("Interface", [], ["_uuid", "name", "type", "external_ids", "link_state", "options"]),
 )
 #: the interfaces that `bridges` may find to be uplinks that pass no frames; few, apart from guests that are stopped
 DOWN = select("Interface", [["link_state", "==", "down"]], ["type", "external_ids"])
@@ -60,7 +60,8 @@ def _is_outer(row: Row) -> bool:
 
 def _uplink(row: Row) -> Uplink:
     passing = row["type"] not in _NICS or row["link_state"] == "up"  # a tunnel or a patch has no carrier
-    return Uplink(name=row["name"], mtu=0, passing=passing, kernel=row["type"] == "")
+    peer = row["options"].get("peer", "") if row["type"] == "patch" else ""
+    return Uplink(name=row["name"], mtu=0, passing=passing, kernel=row["type"] == "", peer=peer)
 
 
 def _port(row: Row, owners: Mapping[str, str | None]) -> BridgePortFacts:

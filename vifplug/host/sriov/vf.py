@@ -14,6 +14,7 @@ from vifplug.host.netlink.messages import LINK_STATES, VLAN_PROTOCOLS, VfAttribu
 from vifplug.host.netlink.socket import NetlinkRefused, explained, explaining
 from vifplug.host.sriov.sysfs import Sysfs
 from vifplug.model.codec import joined
+from vifplug.plan.condition import Condition
 from vifplug.plan.registry import Identity, PciFunction, Resource, VirtualFunction
 from vifplug.plan.steps import Observed, compare
 from vifplug.plan.uses import Use
@@ -46,8 +47,9 @@ class VirtualFunctionBackend(NetlinkBackend):
             if not isinstance(each, VirtualFunction):
                 if self._sysfs.has(each.name):
                     found[each.identity] = Observed(resource=each)
-            elif each.pf in pfs and (message := pfs[each.pf].vfs.get(each.number)):
-                found[each.identity] = Observed(resource=record(each, message))
+            elif (pf := pfs.get(each.pf)) and (message := pf.vfs.get(each.number)):
+                condition = Condition(up=pf.up, carrier=pf.carrier)
+                found[each.identity] = Observed(resource=record(each, message), condition=condition)
         for each in desired:
             if isinstance(each, PciFunction) and each.taking and each.identity in found:
                 uses = tuple(self._uses_of(each.name))

@@ -388,6 +388,15 @@ class VirtualFunction(PciFunction):
     min_tx_rate: Rate | None = resettable(0)
     max_tx_rate: Rate | None = resettable(0)
 
+    def drift(self, observed: Observation) -> Iterator[Difference]:
+        """The link of a VF is that of its PF, unless ``link_state`` says otherwise (ip-link(8), vf NUM state)."""
+        seen = observed.get(self.identity)
+        pf = seen.condition if seen else None
+        if pf and not pf.up:
+            yield Difference(self.owner, f"device {self.pf} state", "up", "down")
+        elif pf and not pf.carrier and self.link_state != "enable":
+            yield Difference(self.owner, f"device {self.pf} carrier", "on", "off")
+
 
 @model
 class SocketDirectory(Resource):
