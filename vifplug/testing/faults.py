@@ -87,6 +87,8 @@ class Effect(NamedTuple):
 
     call: str
     on: str
+    #: the requests that a netlink effect has
+    requests: int = 1
 
     def __str__(self) -> str:
         return f"{self.call} {self.on}"
@@ -101,17 +103,20 @@ class Fault:
         moment: before it or after it.
         error: the errno with which it fails: ``before``: it is refused; ``after``: it is done, and a socket loses the
             answer, while another call says that it failed. 0: the process is killed.
+        request: which of the requests is refused that one netlink effect has, from 0.
         event: is called there instead, in another process, and nothing fails: what others do meanwhile.
     """
 
     number: int
     moment: Literal["before", "after"] = "before"
     error: int = 0
+    request: int = 0
     event: Callable[[], None] | None = None
 
     def __str__(self) -> str:
         what = "event" if self.event else errno.errorcode[self.error] if self.error else "killed"
-        return f"{what} {self.moment} effect {self.number}"
+        which = f", request {self.request}" if self.request else ""
+        return f"{what} {self.moment} effect {self.number}{which}"
 
 
 @dataclass(frozen=True)
@@ -246,7 +251,7 @@ class _Watch:
         elif after:
             return lambda made: made.answer(-fault.error)
         elif answers and self._protocol(call) is not None:
-            self._refuse(call, fault.error)
+            self._refuse(call, fault)
         else:
             call.skip(-fault.error)
         return None
@@ -255,18 +260,18 @@ class _Watch:
         if self._answer and call.result > 0:
             self._answer[1](call)
 
-    def _refuse(self, call: Call, error: int) -> None:
-        """Have the kernel refuse the first request of a send, and put the errno into its answer."""
-        place, _ = _message(call)
-        _, _, _, sequence, _ = _HEADER.unpack(call.read(place, _HEADER.size))
-        call.write(place + 4, struct.pack("=H", _NO_SUCH_REQUEST))
+    def _refuse(self, call: Call, fault: Fault) -> None:
+        """Have the kernel refuse a request of a send, and put the errno into its answer."""
+        place, size = _message(call)
+        start, _, sequence = _requests(call.read(place, size))[fault.request]
+        call.write(place + start + 4, struct.pack("=H", _NO_SUCH_REQUEST))
 
         def answered(reply: Call) -> None:
             place, _ = _message(reply)
             data = reply.read(place, reply.result)
             for start, kind, number in _requests(data):
                 if kind == _NLMSG_ERROR and number == sequence:
-                    reply.write(place + start + _HEADER.size, struct.pack("=i", -error))
+                    reply.write(place + start + _HEADER.size, struct.pack("=i", -fault.error))
                     self._answer = None
 
         self._answer = (call.arguments[0], answered)
@@ -313,8 +318,10 @@ class _Watch:
                 changes = re.findall(rb'"op":\s*"(?:insert|update|mutate|delete)"', data)
                 return Effect(name, "OVSDB transact") if changes else None
             return None if asked or re.search(rb'"id":\s*"echo"', data) else Effect(name, "socket")
-        kinds = [kind for _, kind, _ in _requests(data) if protocol != _ROUTE or kind % 4 != _READS]
-        return Effect(name, f"netlink {protocol}: {' '.join(map(str, kinds))}") if kinds else None
+        kinds = [kind for _, kind, _ in _requests(data)]
+        if protocol == _ROUTE and all(kind % 4 == _READS for kind in kinds):
+            return None
+        return Effect(name, f"netlink {protocol}: {' '.join(map(str, kinds))}", len(kinds))
 
     def _protocol(self, call: Call) -> int | None:
         """Return the protocol of a netlink socket; None for another socket."""

@@ -292,9 +292,11 @@ class Matrix:
 
 
 def _failing(number: int, effect: Effect) -> Iterator[Fault]:
-    for moment, table in (("before", ERRORS), ("after", LOST)):
-        for code in next((codes for name, codes in table.items() if name in effect.on), ()):
-            yield Fault(number, moment, code)  # type: ignore[arg-type]
+    for code in next(codes for name, codes in ERRORS.items() if name in effect.on):
+        for request in range(effect.requests):
+            yield Fault(number, error=code, request=request)
+    for code in next((codes for name, codes in LOST.items() if name in effect.on), ()):
+        yield Fault(number, "after", error=code)
 
 
 def _errors(outcomes: Sequence[Any]) -> list[str]:
