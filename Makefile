@@ -53,8 +53,7 @@ bench: packages-test $(INSTALLED)
 
 # Every proof of doc/reliability.md, at every place: an hour.
 reliability: packages-test kernel guest $(INSTALLED)
-	@$(AS_ROOT) $(BIN)/python reliability/matrix.py
-	@$(AS_ROOT) $(BIN)/python reliability/matrix.py --failing
+	@for what in '' --failing --events; do $(AS_ROOT) $(BIN)/python reliability/matrix.py $$what || exit; done
 	@$(AS_ROOT) $(BIN)/python reliability/soak.py
 	@$(AS_ROOT) $(BIN)/python reliability/page.py
 

@@ -2,6 +2,7 @@
 
 reliability/matrix.py                      # killed before and after each effect
 reliability/matrix.py --failing            # each effect fails with each errno, or loses its answer
+reliability/matrix.py --events             # others remove or replace a link or a port there
 reliability/matrix.py --subject hybrid     # one type; nothing is written
 """
 
@@ -106,28 +107,55 @@ def vif_of(keys: Mapping[str, Any], directory: Path, id: str = ID, mac: str = "5
     return VIF.from_json({"id": id, "type": "bridge", "mac": mac, **keys, "source": source})
 
 
-def all_cells(matrix: Matrix, *, failing: bool) -> list[Cell]:
-    """Return the cells of all verbs; of those with errnos one for each repair in turn."""
-    cells = [cell for verb in matrix.verbs() for cell in matrix.cells(verb, failing=failing)]
-    return [cell for place, cell in enumerate(cells) if place % 3 == place // 3 % 3] if failing else cells
+#: the matrices, in the reader's words
+PROOFS = {
+    "crash": "killed at each effect, before and after it",
+    "errno": "each effect fails with each errno, or its answer is lost",
+    "events": "others remove or replace a link or a port of the VIF at each effect",
+}
+NOTES = {
+    "crash": "Each cell is repaired with `recover`, with the same verb, and with `unplug`.",
+    "errno": "The errnos of a place are repaired in turn with `recover`, the same verb and `unplug`. The longest answer"
+    " follows a lost one of the kernel or of Open vSwitch, which is asked again.",
+    "events": "Some eighty places of each type. Whatever has the name of a VIF's link by then is not touched.",
+}
+
+
+def all_cells(matrix: Matrix, what: str) -> list[Cell]:
+    """Return the cells of all verbs; of those with errnos one in turn for each place of a file and each repair.
+
+    Of events some eighty.
+    """
+    if what == "events":
+        events = [cell for verb in matrix.verbs() for cell in matrix.events(verb)]
+        return events[:: max(1, len(events) // 80)]
+    cells = [cell for verb in matrix.verbs() for cell in matrix.cells(verb, failing=what == "errno")]
+    if what == "crash":
+        return cells
+    turn = itertools.count()
+    files = {each for each in cells if not each.effect.on.startswith(("netlink", "OVSDB", "/"))}
+    some = [each for each in cells if each not in files or next(turn) % 4 == each.fault.number % 4]
+    return [each for place, each in enumerate(some) if place % 3 == place // 3 % 3]
 
 
 def sampled(host: PrivateHost, seed: int, *, types: int, cells: int) -> Iterator[Result]:
-    """Run cells at random: of some types, of each verb, as many that are killed as that fail."""
+    """Run cells at random: of some types, and of each verb as many of each matrix."""
     dice = random.Random(seed)
     for name in dice.sample(list(DOCUMENTS), types):
         matrix = Matrix(host, subject(name, host))
-        for verb, failing in itertools.product(matrix.verbs(), (False, True)):
-            for cell in dice.sample(list(matrix.cells(verb, failing=failing)), cells):
-                yield matrix.run(cell)
+        for verb in matrix.verbs():
+            for each in (matrix.cells(verb), matrix.cells(verb, failing=True), matrix.events(verb)):
+                there = list(each)
+                for cell in dice.sample(there, min(cells, len(there))):
+                    yield matrix.run(cell)
         matrix.leave()
 
 
-def whole(name: str, failing: bool) -> list[Result]:
+def whole(name: str, what: str) -> list[Result]:
     """Run all cells of a type."""
     results: list[Result] = []
     with site() as host:
-        cells = all_cells(Matrix(host, subject(name, host)), failing=failing)
+        cells = all_cells(Matrix(host, subject(name, host)), what)
     few = _CELLS_OF_A_HOST if "macvtap" in name else len(cells)
     for start in range(0, len(cells), few):
         with site() as host:
@@ -150,35 +178,33 @@ def _run(matrix: Matrix, cells: Iterable[Cell]) -> Iterator[Result]:
 def main() -> int:
     """Run the matrix; return how many cells do not pass."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--failing", action="store_true")
+    parser.add_argument("--failing", dest="what", action="store_const", const="errno", default="crash")
+    parser.add_argument("--events", dest="what", action="store_const", const="events")
     parser.add_argument("--subject", choices=list(DOCUMENTS))
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     options = parser.parse_args()
     names = [options.subject] if options.subject else list(DOCUMENTS)
     results: list[Result] = []
     with get_context("spawn").Pool(options.jobs, maxtasksperchild=1) as pool:
-        for name, found in zip(names, pool.starmap(whole, [(each, options.failing) for each in names], 1), strict=True):
+        for name, found in zip(names, pool.starmap(whole, [(each, options.what) for each in names], 1), strict=True):
             print(f"{name}: {len(found)} cells", flush=True)
             results += found
     if not options.subject:
-        _tell(results, failing=options.failing)
+        tell(results, options.what)
     return sum(bool(each.problem) for each in results)
 
 
-def _tell(results: Sequence[Result], *, failing: bool) -> None:
-    types = len(DOCUMENTS)
-    title = "each system call with an effect fails, with each errno" if failing else "killed at each effect"
+def tell(results: Sequence[Result], what: str) -> None:
+    """Write the result of a matrix."""
     write(
-        "matrix-errno" if failing else "matrix-crash",
-        proof=f"{types} types, plug, again, update, unplug, reconcile: {title}",
-        command="reliability/matrix.py" + " --failing" * failing,
+        f"matrix-{what}",
+        proof=f"{len(DOCUMENTS)} types; plug, again, update, unplug, reconcile: {PROOFS[what]}",
+        command="reliability/matrix.py" + {"crash": "", "errno": " --failing", "events": " --events"}[what],
         cells=len(results),
         faults=sum(each.landed for each in results),
         survived=sum(each.landed and not each.problem for each in results),
         answers=[each.milliseconds for each in results],
-        note="An answer that comes late comes after a lost one: Open vSwitch is asked again, or the kernel."
-        if failing
-        else "",
+        note=NOTES[what],
     )
 
 

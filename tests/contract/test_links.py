@@ -538,3 +538,16 @@ def test_the_root_qdisc_is_told(kernel: Any) -> None:
 
 def test_the_tests_have_a_network_of_their_own(namespace: None) -> None:
     assert [line.split()[0] for line in ip("-brief", "link").splitlines()] == ["lo"]
+
+
+@pytest.mark.parametrize("wanted", [TAP, Macvtap(name="m0", owner=OWNER, lower="up0", mode="bridge")])
+def test_a_link_that_has_got_the_name_meanwhile_is_not_changed(kernel: Any, wanted: Any) -> None:
+    """Between looking and changing, another program removes the link and makes one of its own."""
+    ip("link", "add", "up0", "type", "veth", "peer", "name", "up1")
+    kernel.reach(wanted)
+    planned = kernel.plan(wanted.replace(mtu=1300))
+    ip("link", "delete", wanted.name)
+    ip("link", "add", wanted.name, "type", "bridge")
+    with pytest.raises(errors.PartlyDone, match="is not changed: got a bridge without the mark of vifplug"):
+        kernel.apply(*planned)
+    assert "mtu 1500" in ip("link", "show", wanted.name) and "alias" not in ip("link", "show", wanted.name)

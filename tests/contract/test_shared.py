@@ -147,7 +147,7 @@ def test_a_tap_of_vifplugs_is_not_taken_for_libvirts(kernel: Any) -> None:
 
 
 def test_one_that_a_guest_has_open_is_held(kernel: Any) -> None:
-    with tap.opened("t0", multi_queue=False, user=0, group=None):
+    with tap.opened("t0", multi_queue=False):
         ip("link", "set", "dev", "t0", "up")
         assert kernel.see(LIBVIRTS).held
 

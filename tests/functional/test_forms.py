@@ -48,7 +48,7 @@ def test_the_port_is_there_before_libvirts_tap_and_works_when_the_tap_comes(host
     ids = host.port(TAP, "external_ids")
     assert f'iface-id="{ID}"' in ids and f'vm-id="{GUEST.uuid}"' in ids
     assert host.driver.check(ID) == [] and not host.driver.plug(vif(**DELEGATED, vlan=10, mtu=1450), GUEST).changed
-    with netns.inside(host.namespace), tap.opened(TAP, multi_queue=False, user=0, group=None):
+    with netns.inside(host.namespace), tap.opened(TAP, multi_queue=False):
         until(lambda: host.port(TAP, "ofport") not in ("-1", "[]"))
         assert host.driver.settle(ID)  # what libvirt leaves as the kernel has it
         assert link(host, TAP)["mtu"] == 1450 and host.driver.check(ID) == []
@@ -64,7 +64,7 @@ def test_the_port_takes_up_the_tap_of_each_start_of_the_guest_and_keeps_its_vlan
     host.driver.plug(vif(**DELEGATED), GUEST)
     host.ovs.ctl("set", "Port", TAP, "tag=7")
     for _ in range(2):
-        with netns.inside(host.namespace), tap.opened(TAP, multi_queue=False, user=0, group=None):
+        with netns.inside(host.namespace), tap.opened(TAP, multi_queue=False):
             host.ip("link", "set", TAP, "up")
             until(lambda: is_read(host))
         until(lambda: host.port(TAP, "ifindex") == "0")

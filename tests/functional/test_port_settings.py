@@ -121,7 +121,7 @@ def test_the_vifs_word_on_learning_wins_and_others_have_the_hosts(plugged: Priva
 
 def test_a_tap_that_libvirt_makes_gets_its_queue_when_it_is_there(plugged: PrivateHost) -> None:
     plugged.driver.plug(vif(**DELEGATED, txqueuelen=700))
-    with netns.inside(plugged.namespace), tap.opened(TAP, multi_queue=False, user=0, group=None):
+    with netns.inside(plugged.namespace), tap.opened(TAP, multi_queue=False):
         assert becomes(lambda: bool(plugged.driver.settle(ID)), 10)
         assert link(plugged)["txqlen"] == 700 and plugged.driver.check(ID) == []
     assert becomes(lambda: TAP not in plugged.links(), 10)

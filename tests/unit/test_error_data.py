@@ -321,7 +321,7 @@ def forbidden_socket() -> None:
 
 
 def a_tap() -> None:
-    with tap.opened("tap0", multi_queue=False, user=0, group=None):
+    with tap.opened("tap0", multi_queue=False):
         pass
 
 

@@ -72,6 +72,8 @@ _OF_PATHS = {
     316: ("renameat2", 3),
 }
 _OPENAT = 257
+#: what the kernel has a call begin again with, unseen by the process: a sysctl of a device that waits for the RTNL lock
+_ERESTARTNOINTR = 513  # include/linux/errno.h
 _SENDS = {44: "sendto", 46: "sendmsg"}
 _RECEIVES = {45: "recvfrom", 47: "recvmsg"}
 
@@ -222,6 +224,8 @@ class _Watch:
         #: the descriptor whose next answer is not what the kernel says, and what is done to it
         self._answer: tuple[int, Callable[[Call], None]] | None = None
         self._protocols: dict[str, int] = {}
+        #: the threads whose last call begins again
+        self._again: set[int] = set()
 
     def __call__(self, call: Call) -> Callable[[Call], None] | None:
         """See `vifplug.testing.tracing.trace`."""
@@ -230,10 +234,18 @@ class _Watch:
         effect = self._effect(call)
         if effect is None:
             return None
+        waits = self._restarted if effect.on.startswith("/proc/") else None
+        if call.thread in self._again:
+            self._again.discard(call.thread)
+            return waits
         self.effects.append(effect)
         if self._fault is None or self._fault.number != len(self.effects):
-            return None
+            return waits
         return self._strike(call, self._fault)
+
+    def _restarted(self, call: Call) -> None:
+        if call.result == -_ERESTARTNOINTR:
+            self._again.add(call.thread)
 
     def _strike(self, call: Call, fault: Fault) -> Callable[[Call], None] | None:
         answers, after = call.number in _SENDS, fault.moment == "after"

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import functools
+import json
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,7 +45,7 @@ VERBS: Mapping[Verb, tuple[State, State]] = {
 }
 #: what the kernel, a disk and a server can answer (rtnetlink(7), drivers/net/tun.c, write(2), proc_dointvec_minmax)
 ERRORS: Mapping[str, Sequence[int]] = {
-    "netlink": (errno.EPERM, errno.EBUSY, errno.ENOMEM, errno.EINVAL, errno.ENODEV, errno.EOPNOTSUPP, errno.ENOSPC),
+    "netlink": (errno.EPERM, errno.EBUSY, errno.ENOMEM, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSPC),
     "OVSDB": (errno.EPIPE, errno.ECONNRESET, errno.ENOMEM),
     "/dev/net/tun": (errno.EPERM, errno.EBUSY, errno.ENOMEM, errno.EINVAL),
     "/proc/": (errno.EACCES, errno.EPERM, errno.EINVAL, errno.EIO),
@@ -75,16 +77,18 @@ class Subject:
 
 @dataclass(frozen=True)
 class Cell:
-    """One place of a matrix."""
+    """One place of a matrix; ``event``: the name of what others do there."""
 
     subject: str
     verb: Verb
     fault: Fault
     effect: Effect
     repair: Repair
+    event: str = ""
 
     def __str__(self) -> str:
-        return f"{self.subject}: {self.verb}, {self.fault} ({self.effect}), then {self.repair}"
+        what = f"{self.event} {self.fault.moment} effect {self.fault.number}" if self.event else self.fault
+        return f"{self.subject}: {self.verb}, {what} ({self.effect}), then {self.repair}"
 
 
 @dataclass(frozen=True)
@@ -138,11 +142,25 @@ class Matrix:
         return self._effects[verb]
 
     def cells(self, verb: Verb, *, failing: bool = False) -> Iterator[Cell]:
-        """Yield the cells of a verb: killed before and after each effect; ``failing``: with each errno instead."""
-        for number, effect in enumerate(self.effects(verb), 1):
-            for fault in _failing(number, effect) if failing else (Fault(number), Fault(number, "after")):
+        """Yield the cells of a verb: killed before and after each effect; ``failing``: with each errno instead.
+
+        After an effect is before the next one, except where a server is still at work (OVSDB).
+        """
+        effects = self.effects(verb)
+        for number, effect in enumerate(effects, 1):
+            after = [Fault(number, "after")] if "OVSDB" in effect.on or number == len(effects) else []
+            for fault in _failing(number, effect) if failing else (Fault(number), *after):
                 for repair in REPAIRS:
                     yield Cell(self._subject.name, verb, fault, effect, repair)
+
+    def events(self, verb: Verb) -> Iterator[Cell]:
+        """Yield the cells in which others do something before an effect of a verb: see EVENTS. Repair is by unplug."""
+        for number, effect in enumerate(self.effects(verb), 1):
+            for name in sorted(self._made):
+                for text, happens in EVENTS.items():
+                    event = functools.partial(happens, self._host, name)
+                    fault = Fault(number, event=event)
+                    yield Cell(self._subject.name, verb, fault, effect, "unplug", text.format(name))
 
     def run(self, cell: Cell) -> Result:
         """Let the fault of a cell happen, repair, and compare."""
@@ -151,7 +169,7 @@ class Matrix:
         self._state = None
         cut = self._do(cell.verb, cell.fault)
         landed = len(cut.effects) >= cell.fault.number
-        problem = self._untrue(cut, before, after)
+        problem = self._strangers(cut) if cell.event else self._untrue(cut, before, after)
         repaired = self._mend(cell)
         if not problem and (repaired.bug or repaired.error):
             problem = f"the repair says {repaired.bug or repaired.message}"
@@ -175,6 +193,16 @@ class Matrix:
         if cell.repair == "recover" and cell.verb != "reconcile":
             return (before, after)
         return ("absent" if cell.repair == "unplug" else after,)
+
+    def _strangers(self, cut: faults.Outcome) -> str:
+        """Return what was done to others' links; remove them."""
+        problem = cut.bug
+        for link in json.loads(self._host.ip("-d", "-j", "link")):
+            if link.get("ifalias") == _STRANGE:
+                if link["mtu"] != _STRANGE_MTU or "UP" in link["flags"] or "master" in link:
+                    problem += f"another's link was changed: {link}"
+                self._host.ip("link", "delete", link["ifname"])
+        return problem
 
     def _untrue(self, cut: faults.Outcome, before: State, after: State) -> str:
         """Return what is wrong with the answer of a verb that failed, or that did not."""
@@ -267,8 +295,8 @@ class Matrix:
         """
         seen: list[dict[str, str]] = []
         with self._host.inside(), self._host.new_driver() as driver:
-            before = self._host.links()
             for _ in range(2):
+                before = self._host.links()
                 driver.plug(self._subject.vif)
                 self._made = self._host.links() - before
                 time.sleep(0.1)  # Open vSwitch takes the address of its bridge from the ports
@@ -289,6 +317,30 @@ class Matrix:
             if (now := picture.take(self._host, self._random)) != seen:
                 seen, since = now, time.monotonic()
         return seen
+
+
+def _gone(host: PrivateHost, name: str) -> None:
+    if name in host.links():
+        host.ip("link", "delete", name)
+
+
+def _unported(host: PrivateHost, name: str) -> None:
+    host.ovs.ctl("--if-exists", "del-port", name)
+
+
+def _replaced(host: PrivateHost, name: str) -> None:
+    _gone(host, name)
+    host.ip("tuntap", "add", name, "mode", "tap")
+    host.ip("link", "set", name, "mtu", str(_STRANGE_MTU), "alias", _STRANGE)
+
+
+#: what others do to a link that a plug makes: it is seen no more, or another one is seen for it
+EVENTS: Mapping[str, Callable[[PrivateHost, str], None]] = {
+    "{} is removed by others": _gone,
+    "another's link is there as {}": _replaced,
+    "the port of {} is removed": _unported,
+}
+_STRANGE, _STRANGE_MTU = "another's", 1300
 
 
 def _failing(number: int, effect: Effect) -> Iterator[Fault]:

@@ -138,12 +138,14 @@ class DeviceBackend(NetlinkBackend):
 
     def _make_tap(self, after: Tap) -> None:
         user = 0 if after.user is None else after.user
-        with tap.opened(after.name, multi_queue=after.multi_queue, user=user, group=after.group) as descriptor:
+        with tap.opened(after.name, multi_queue=after.multi_queue) as descriptor:
+            index = self._netlink.index(after.name)
+            tap.give(descriptor, after.name, user=user, group=after.group)
             sysctls.write(after.name, after.sysctls)
             whole = LinkChange(
                 alias=mark(after.owner), mac=after.mac, mtu=after.mtu, up=after.up or None, txqueuelen=after.txqueuelen
             )
-            self._netlink.set([(after.name, whole)], read=False)
+            self._netlink.set([(after.name, whole)], read=False, indexes={after.name: index})
             tap.persist(descriptor, after.name)
 
     def _make_link(self, after: Device) -> None:
@@ -153,21 +155,22 @@ class DeviceBackend(NetlinkBackend):
         is the mark until the alias is set, so that the link is found if this process is killed in between.
         """
         self._netlink.create(after.name, self._creation(after))
+        indexes = {name: self._netlink.index(name) for name in after.links}
         promiscuous = after.promiscuous if isinstance(after, VethPair) else None
         last = LinkChange(alias=mark(after.owner), group=0, up=after.up or None, promiscuous=promiscuous)
         try:
-            self._write(after, after.sysctls, last)
+            self._write(after, after.sysctls, last, indexes)
             if isinstance(after, Macvtap) and after.user is not None:
                 self._give_node(after, after.user)
         except (NetlinkRefused, errors.VifplugError):
             self.remove(after)
             raise
 
-    def _write(self, device: Device, values: Mapping[str, str], change: LinkChange) -> None:
+    def _write(self, device: Device, values: Mapping[str, str], change: LinkChange, indexes: Mapping[str, int]) -> None:
         """Write sysctls, then settings, of every link of a device."""
         for name in device.links:
             sysctls.write(name, values)
-        self._netlink.set([(name, change) for name in device.links])
+        self._netlink.set([(name, change) for name in device.links], indexes=indexes)
 
     def _give_node(self, macvtap: Macvtap, user: int) -> None:
         devnode.give(macvtap.name, self._link(macvtap.name, macvtap).index, user)
@@ -189,6 +192,11 @@ class DeviceBackend(NetlinkBackend):
     # -- changing -------------------------------------------------------------------------------------------------
 
     def _change_link(self, before: Device, after: Device) -> None:
+        """Change links by index: another's that has got the name meanwhile is not touched."""
+        found = self._netlink.links(after.links)
+        if after.name in found and (stranger := _stranger(found[after.name], after)):
+            raise errors.Conflict(f"{after} of VIF {after.owner} is not changed: got {stranger}")
+        indexes = {name: link.index for name, link in found.items()}
         sysctls_changed = _new_sysctls(before, after)
         ours = after.ownership is Ownership.OWNED
         changed = LinkChange(
@@ -199,9 +207,10 @@ class DeviceBackend(NetlinkBackend):
             **{name: _new(before, after, name) for name in ("mac", "mtu", "up", "promiscuous", "txqueuelen")},
         )
         if _regains_ipv6(before, after):
-            self._netlink.set([(name, LinkChange(mtu=after.mtu, up=False)) for name in after.links])
+            down = LinkChange(mtu=after.mtu, up=False)
+            self._netlink.set([(name, down) for name in after.links], indexes=indexes)
             changed, sysctls_changed = dataclasses.replace(changed, up=after.up), dict(after.sysctls)
-        self._write(after, sysctls_changed, changed)
+        self._write(after, sysctls_changed, changed, indexes)
         if isinstance(after, Macvtap) and (user := _new(before, after, "user")) is not None:
             self._give_node(after, user)
 

@@ -57,7 +57,7 @@ class BridgePortBackend(NetlinkBackend):
             self._enslave(after, bridge, link)
         except NetlinkRefused as refused:
             with contextlib.suppress(NetlinkRefused):
-                self._netlink.set([(after.name, LinkChange(master=0))])
+                self._netlink.set([(after.name, LinkChange(master=0))], indexes={after.name: link.index})
             raise explained(refused, after, f"add it to bridge {after.bridge}") from refused
 
     def change(self, before: Resource, after: Resource) -> None:
@@ -69,7 +69,7 @@ class BridgePortBackend(NetlinkBackend):
                 self._enslave(after, bridge, link)
             else:
                 if flags := _flags(after, before):
-                    self._netlink.set([(after.name, LinkChange(port=flags))])
+                    self._netlink.set([(after.name, LinkChange(port=flags))], indexes={after.name: link.index})
                 if after.vlans is not None and after.vlans != before.vlans:
                     self._set_vlans(after, link, bridge)
 
@@ -80,7 +80,7 @@ class BridgePortBackend(NetlinkBackend):
         link, bridge = links.get(before.name), links.get(before.bridge)
         if link and bridge and link.master == bridge.index:
             with explaining(before, f"remove it from bridge {before.bridge}"):
-                self._netlink.set([(before.name, LinkChange(master=0))])
+                self._netlink.set([(before.name, LinkChange(master=0))], indexes={before.name: link.index})
 
     def _observed(self, port: BridgePort, link: Link, master: Link) -> Observed:
         if isinstance(port, AdoptedBridgePort) and port.mac not in (None, link.mac):
@@ -112,7 +112,7 @@ class BridgePortBackend(NetlinkBackend):
         # If the first message fails, the kernel refuses the port flags too: they need the master (rtnl_changelink)
         flags = _flags(after, None)
         changes = [LinkChange(master=bridge.index), *([LinkChange(port=flags)] if flags else ())]
-        self._netlink.set([(after.name, each) for each in changes])
+        self._netlink.set([(after.name, each) for each in changes], indexes={after.name: link.index})
         if after.vlans is not None:
             self._set_vlans(after, link, bridge)
 

@@ -21,23 +21,28 @@ _IFREQ = struct.Struct("16sH22x")  # struct ifreq: name, flags
 
 
 @contextlib.contextmanager
-def opened(name: str, *, multi_queue: bool, user: int, group: int | None) -> Iterator[int]:
+def opened(name: str, *, multi_queue: bool) -> Iterator[int]:
     """Create a tap and yield its open descriptor. On exit the tap is removed, unless `persist` was called.
 
     A failure before `persist`, even a kill signal, therefore leaves no tap behind.
-    Equivalent to: ip tuntap add dev NAME mode tap vnet_hdr [multi_queue] user USER [group GROUP]
+    Equivalent to: ip tuntap add dev NAME mode tap vnet_hdr [multi_queue]
     """
     flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_TUN_EXCL | (IFF_MULTI_QUEUE if multi_queue else 0)
     descriptor = _open(name)
     try:
         _ioctl(descriptor, TUNSETIFF, _IFREQ.pack(name.encode(), flags), name)
-        # An un-owned tap may be opened by any local user: tun_not_capable() in drivers/net/tun.c
-        _ioctl(descriptor, TUNSETOWNER, user, name)
-        if group is not None:
-            _ioctl(descriptor, TUNSETGROUP, group, name)
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def give(descriptor: int, name: str, *, user: int, group: int | None) -> None:
+    """Let a user, or a group as well, open the tap. Any local user may open one without (drivers/net/tun.c,
+    tun_not_capable).
+    """
+    _ioctl(descriptor, TUNSETOWNER, user, name)
+    if group is not None:
+        _ioctl(descriptor, TUNSETGROUP, group, name)
 
 
 def persist(descriptor: int, name: str) -> None:

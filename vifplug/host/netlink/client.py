@@ -6,6 +6,7 @@ import contextlib
 import errno
 import secrets
 import threading
+import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -59,6 +60,13 @@ class Netlink:
     def link(self, name: str) -> Link | None:
         """Return the link of a name; None if it does not exist. See `links`."""
         return self.links((name,)).get(name)
+
+    def index(self, name: str) -> int:
+        """Return the index of a link: another program may give its name to another link. Raises NetlinkRefused.
+
+        One system call; a request would be two.
+        """
+        return self._socket.index(name)
 
     def named(self, indexes: Iterable[int]) -> dict[int, Link]:
         """Return the links of these indexes. An index without a link is left out."""
@@ -142,16 +150,25 @@ class Netlink:
         request = encoded(messages.RTM_NEWLINK, flags, [("IFLA_IFNAME", name)], settings)
         self._change([request], [name, *filter(None, [settings.peer])], read=False)
 
-    def set(self, changes: Sequence[tuple[str, LinkChange]], *, read: bool = True) -> None:
+    def set(
+        self,
+        changes: Sequence[tuple[str, LinkChange]],
+        *,
+        read: bool = True,
+        indexes: Mapping[str, int] = types.MappingProxyType({}),
+    ) -> None:
         """Change links, in order, in one go. Equivalent to: ip link set dev NAME ...
 
         The kernel tries every change, even after it has refused one. Raises the first refusal.
 
         Args:
+            changes: the names of the links, and what is set.
             read: whether `one_look` may read the links at once: nothing else changes them afterwards.
+            indexes: the indexes of links by name: another's link that has the name by now is not changed.
         """
         names = list(dict.fromkeys(name for name, _ in changes))
-        self._change([messages.set_request(name, settings) for name, settings in changes], names, read=read)
+        requests = [messages.set_request(indexes.get(name, name), settings) for name, settings in changes]
+        self._change(requests, names, read=read)
 
     def _change(self, requests: Sequence[Request], names: Sequence[str], *, read: bool) -> None:
         """Send requests that change the links of these names. Raises the first refusal."""

@@ -150,10 +150,14 @@ def encoded(
     return (kind, flags, IFINFOMSG.pack(0, 0, index, value, change) + LINK.pack(attributes))
 
 
-def set_request(name: str, settings: LinkChange) -> Request:
-    """Return the request to change a link. RTM_SETLINK would ignore settings of its kind and as a bridge port."""
+def set_request(link: str | int, settings: LinkChange) -> Request:
+    """Return the request to change a link, by name or index. RTM_SETLINK would ignore settings of its kind and as a
+    bridge port.
+    """
     kind = RTM_NEWLINK if settings.kind or settings.port else RTM_SETLINK
-    return encoded(kind, NLM_F_ACK, [("IFLA_IFNAME", name)], settings)
+    if isinstance(link, int):
+        return encoded(kind, NLM_F_ACK, settings=settings, index=link)
+    return encoded(kind, NLM_F_ACK, [("IFLA_IFNAME", link)], settings)
 
 
 def vf_request(pf: str, attributes: Sequence[VfAttribute]) -> Request:

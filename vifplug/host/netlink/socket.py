@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import itertools
 import os
 import socket
@@ -32,6 +33,7 @@ _NLMSG_ERROR, _NLMSG_DONE, _NLMSGERR_ATTR_MSG = 2, 3, 1
 _SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK = 270, 10, 11, 12
 
 HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence number, port
+_IFREQ, _SIOCGIFINDEX = struct.Struct("16si20x"), 0x8933  # linux/if.h: name, index; linux/sockios.h
 _CODE = struct.Struct("=i")  # struct nlmsgerr: the negative errno, before the header of the request
 #: A PF with 128 VFs answers with some 30 kB, and no attribute is larger than 64 KiB. malloc(3) would map and unmap a
 #: buffer of 128 KiB for each answer, which takes longer than the answer itself.
@@ -126,6 +128,15 @@ class RtSocket:
                     if number in numbers:
                         answers[number] = _refusal(payload) if kind == _NLMSG_ERROR else payload
             return [answers[number] for number in numbers]
+
+    def index(self, name: str) -> int:
+        """Return the index of a link, by SIOCGIFINDEX (netdevice(7)). Raises NetlinkRefused if there is none."""
+        with self._connection() as connection:
+            try:
+                answer = fcntl.ioctl(connection, _SIOCGIFINDEX, _IFREQ.pack(name.encode(), 0))
+            except OSError as error:
+                raise NetlinkRefused(error.errno or errno.EIO) from error
+            return int(_IFREQ.unpack(answer)[1])
 
     def dump(self, message: Request) -> list[bytes]:
         """Return every message of a listing (NLM_F_DUMP).
