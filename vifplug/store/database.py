@@ -217,8 +217,11 @@ def make(directory: Path) -> None:
     try:
         found = directory.lstat()
     except FileNotFoundError:
+        new = [each for each in (directory, *directory.parents) if not each.exists()]
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = directory.lstat()
+        for each in new:
+            _flush(each.parent)
     user, mode = os.geteuid(), stat.S_IMODE(found.st_mode)
     if not stat.S_ISDIR(found.st_mode) and not directory.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
@@ -233,6 +236,19 @@ def make(directory: Path) -> None:
         return
     message = f"the directory of the record of plugged VIFs, {directory}, {reason}"
     raise StoreFailed(message, option=_OPTION, path=str(directory))
+
+
+def _flush(directory: Path) -> None:
+    """Have the names in a directory on the disk, if that can be: what is flushed in a new one is lost without its name.
+
+    See fsync(2).
+    """
+    with contextlib.suppress(OSError):
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 @contextlib.contextmanager
