@@ -132,10 +132,16 @@ class Tape(Watch):
         super().__init__(None)
         self._look, self._disk = look, Disk()
 
-    def __call__(self, call: Call) -> None:
+    def __call__(self, call: Call) -> Callable[[Call], None] | None:
         """See `vifplug.testing.tracing.trace`."""
-        effect = self.effect(call)
-        if effect is None or effect.on in _UNREAD:
+        known = len(self.effects)
+        after = super().__call__(call)
+        for effect in self.effects[known:]:
+            self._follow(call, effect)
+        return after
+
+    def _follow(self, call: Call, effect: Effect) -> None:
+        if effect.on in _UNREAD:
             return
         if effect.on == _DIRECTORY or effect.on.startswith("vifplug."):
             self._write(call, effect)

@@ -221,7 +221,6 @@ class Watch:
     def __init__(self, fault: Fault | None) -> None:
         self._fault = fault
         self.effects: list[Effect] = []
-        self._last: Effect | None = None
         #: the descriptor whose next answer is not what the kernel says, and what is done to it
         self._answer: tuple[int, Callable[[Call], None]] | None = None
         self._protocols: dict[str, int] = {}
@@ -232,7 +231,7 @@ class Watch:
         """See `vifplug.testing.tracing.trace`."""
         if call.number in _RECEIVES:
             return self._received if self._answer and self._answer[0] == call.arguments[0] else None
-        effect = self.effect(call)
+        effect = self._effect(call)
         if effect is None:
             return None
         waits = self._restarted if effect.on.startswith("/proc/") else None
@@ -290,16 +289,6 @@ class Watch:
         self._answer = (call.arguments[0], answered)
 
     # -- what is an effect ----------------------------------------------------------------------------------------
-
-    def effect(self, call: Call) -> Effect | None:
-        """Return the effect of a call that is about to be made; None if it has none, or is the same one again.
-
-        The kernel begins a write to /proc/sys/net again while another holds rtnl (restart_syscall).
-        """
-        effect = None if call.number in _RECEIVES else self._effect(call)
-        again = effect is not None and effect.on.startswith("/proc/") and effect == self._last
-        self._last = effect
-        return None if again else effect
 
     def _effect(self, call: Call) -> Effect | None:
         if call.number in _OF_PATHS:
