@@ -1,4 +1,4 @@
-"""The way from a guest to its network: each thing on it, and what is wrong, at the thing that it is about."""
+"""The way from a guest to its network, and the picture of the host: what is missing, where it is missing."""
 
 from __future__ import annotations
 
@@ -178,3 +178,39 @@ def test_no_way_is_shown_of_what_is_not_recorded(wired: PrivateHost) -> None:
     with plugged(wired, **DIRECT):
         answer = command.vifplug("check", ID, ID.replace("9", "1"), "--explain", "-f", "value", config=wired.config)
     assert answer.code == 2 and answer.out.startswith(f"{ID} uplink up0 ok") and "is not plugged" in answer.err
+
+
+def test_the_picture_marks_what_is_missing(wired: PrivateHost) -> None:
+    host = wired
+
+    def drawn() -> list[str]:
+        """The lines of the picture without the id and the tree."""
+        lines = command.vifplug("topology", config=host.config).out.splitlines()
+        return [" ".join(line.strip("├─└│ ").split()) for line in lines if line.endswith("]") or "no uplink" in line]
+
+    second = ID.replace("9", "1")
+    macvtap = VIF.from_data({"id": second, "mac": "52:54:00:12:34:57", **DIRECT, "tap_owner": "vifplug"})
+    with plugged(host, **ON_OVS):
+        host.driver.plug(macvtap)
+        assert drawn() == []
+        host.ovs.ctl("del-port", TAP, "--", "del-port", "to-ex")
+        host.ip("link", "set", "nic0-far", "down")
+        host.ip("link", "del", "up0")
+        for name in ("eth0", "br0"):
+            host.ip("link", "set", name, "down")
+        assert becomes(lambda: any(line.startswith("nic0 no VIF's port [is down]") for line in drawn()))
+        told = "\n".join(drawn())
+        for expected in (
+            "br0 Linux bridge 1 port [is down]",
+            "eth0 no VIF's port [is down]",
+            "br-int Open vSwitch bridge 0 ports no uplink",
+            "up0 [does not exist]",
+            f"[ovs-port {TAP} is missing]",
+            f"[macvtap {macvtap.device} is missing]",
+        ):
+            assert expected in told
+        host.driver.unplug(second)
+        host.ip("link", "add", "up0", "type", "veth", "peer", "name", "up0-far")
+        host.ovs.ctl(
+            "add-port", "br-int", "to-ex", "--", "set", "interface", "to-ex", "type=patch", "options:peer=to-int"
+        )

@@ -166,6 +166,16 @@ def groups(seen: HostView, kind: str) -> dict[str, ET.Element]:
     return {each.findtext(f"{SVG}text") or "": each for each in found}
 
 
+@every_format
+def test_what_is_missing_or_down_is_marked(drawn: Format) -> None:
+    ports = (PortView(name="eth0", vlan="", vif=None, problem="lies dead"),)
+    bridge = BridgeView(name="br0", kind="Linux", ports=ports, outward=False, problem="is down")
+    vifs = (vif(1, "tap1", bridge="br0", problem="tap tap1 is missing"), vif(2, "macvtap0", dev="ens9"))
+    shown = drawn(host(bridges=(bridge,), vifs=vifs, missing=frozenset({"ens9"})))
+    for words in ("lies dead", "no uplink", "is down", "tap tap1 is missing", "does not exist"):
+        assert words in shown
+
+
 # -- VLANs --------------------------------------------------------------------------------------------------------
 
 

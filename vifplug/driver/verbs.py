@@ -577,13 +577,26 @@ class VIFDriver:
         return found
 
     def topology(self) -> HostView:
-        """Return the networks, bridges, devices, VIFs and guests of this host, for `vifplug.topology` to draw."""
+        """Return the networks, bridges, devices, VIFs and guests of this host, for `vifplug.topology` to draw.
+
+        What is missing, or down, is marked.
+        """
         from vifplug.driver import host_view
 
         defined = list(map(self._resolver.named_here, self.networks.all()))
         networks = [each.network for each in defined if each.network and each.network.pooled]
         pools = {each.name: self._resolver.pool(each, self._store.holdings) for each in networks}
-        return host_view.host(self._host.name, defined, self._host.bridges(), pools, self.list())
+        return host_view.host(
+            host_view.Sources(
+                name=self._host.name,
+                definitions=defined,
+                bridges=self._host.bridges(),
+                pools=pools,
+                plugged=self.list(),
+                differences=self.check(),
+                has_device=self._host.has_device,
+            )
+        )
 
     # -- documents and records --------------------------------------------------------------------------------
 

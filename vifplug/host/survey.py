@@ -48,7 +48,15 @@ def _linux(bridge: Link, links: Iterable[Link]) -> BridgeFacts:
     members = sorted((link for link in links if link.master == bridge.index), key=lambda link: link.name)
     ports = tuple(BridgePortFacts(name=link.name, owner=marked_for(link.alias)) for link in members)
     filters = bool(bridge.data.get("IFLA_BR_VLAN_FILTERING"))  # absent on a kernel without VLAN filtering
-    return BridgeFacts(name=bridge.name, openvswitch=False, mtu=_mtu(members), ports=ports, filters_vlans=filters)
+    return BridgeFacts(
+        name=bridge.name,
+        openvswitch=False,
+        up=bridge.up,
+        mtu=_mtu(members),
+        ports=ports,
+        filters_vlans=filters,
+        uplinks=tuple(map(uplink, filter(is_outer, members))),
+    )
 
 
 def _mtu(ports: Iterable[Link]) -> int | None:

@@ -56,6 +56,8 @@ class BridgeFacts:
 
     name: str
     openvswitch: bool
+    #: whether it passes frames: one of Linux that is down does not
+    up: bool = True
     #: bytes: the smallest MTU of the ports that belong to no guest; None if there are none
     mtu: int | None = None
     #: whether it keeps the VLANs of its ports apart, as Open vSwitch always does
@@ -63,7 +65,7 @@ class BridgeFacts:
     ports: tuple[BridgePortFacts, ...] = ()
     #: Open vSwitch's VLAN bridges on it (``ovs-vsctl add-br NAME PARENT VLAN``)
     vlan_bridges: tuple[str, ...] = ()
-    #: only of a bridge of Open vSwitch: what leads out of it, and out of the bridges behind its patches
+    #: what leads out of it, and on Open vSwitch out of the bridges behind its patches
     uplinks: tuple[Uplink, ...] = ()
 
     @property

@@ -164,7 +164,8 @@ class _Drawing:
             return node
         seen = self._devices.get(name)
         unrecorded = tuple(each for each in (seen.holders if seen else ()) if each not in self._known)
-        node = self._add(("device", name), replace(boxes.device(name, seen, unrecorded=unrecorded), pool=pool))
+        box = boxes.device(name, seen, unrecorded=unrecorded, missing=name in self.host.missing)
+        node = self._add(("device", name), replace(box, pool=pool))
         if pool:
             self.members[pool].append(node.id)
         return node

@@ -77,18 +77,18 @@ def portgroup(seen: PortGroupView) -> Node:
 def bridge(seen: BridgeView) -> Node:
     if not seen.kind:
         return Node(kind="bridge", label=seen.name, details=("bridge",), problem="does not exist")
-    details = (f"{seen.kind} bridge", counted(len(seen.ports), "port"))
-    return Node(kind="bridge", label=seen.name, details=details)
+    details = (f"{seen.kind} bridge", counted(len(seen.ports), "port"), *(() if seen.outward else ("no uplink",)))
+    return Node(kind="bridge", label=seen.name, details=details, problem=seen.problem)
 
 
 def pool(seen: NetworkView) -> Node:
     return Node(kind="pool", label=f"pool of {seen.name}")
 
 
-def device(name: str, seen: DeviceView | None, *, unrecorded: tuple[str, ...]) -> Node:
+def device(name: str, seen: DeviceView | None, *, unrecorded: tuple[str, ...], missing: bool) -> Node:
     """Return the box of a device. ``unrecorded``: the VIFs that use it and are not in this picture."""
     if seen is None:
-        return Node(kind="device", label=name)
+        return Node(kind="device", label=name, problem="does not exist" if missing else "")
     others = tuple(f"used by VIF {each}" for each in unrecorded)
     return Node(kind="device", label=name, details=(_use(seen), *others), problem=seen.problem)
 
@@ -106,7 +106,7 @@ def port(seen: PortView, owner: VifView | None) -> Node:
     """Return the box of a port that is not drawn as one with its VIF, such as an uplink or a VIF's second port."""
     name = (owner.device or owner.id) if owner else seen.vif
     detail = f"belongs to VIF {name}" if name else "no VIF's port"
-    return Node(kind="port", label=seen.name, details=(detail,), vlan=seen.vlan)
+    return Node(kind="port", label=seen.name, details=(detail,), vlan=seen.vlan, problem=seen.problem)
 
 
 def vif(seen: VifView, own: PortView | None) -> Node:
@@ -115,6 +115,7 @@ def vif(seen: VifView, own: PortView | None) -> Node:
     problems = [] if seen.state == "plugged" else [seen.state or "state unknown"]
     if own and own.vlan and seen.vlan and own.vlan != seen.vlan:
         problems.append(f"its port has {vlan_label(own.vlan)}")
+    problems += [seen.problem] if seen.problem else []
     details = (" · ".join(filter(None, (seen.type, seen.mac))), requested)
     vlan, problem = seen.vlan or (own.vlan if own else ""), ", ".join(problems)
     return Node(kind="vif", label=seen.device, details=details, handle=seen.id, vlan=vlan, problem=problem)

@@ -35,11 +35,15 @@ class NetworkView:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PortView:
-    """A port of a bridge. ``vif``: the id of the VIF whose port it is; None for an uplink or a foreign port."""
+    """A port of a bridge. ``vif``: the id of the VIF whose port it is; None for an uplink or a foreign port.
+
+    ``problem``: such as "is down".
+    """
 
     name: str
     vlan: str
     vif: str | None
+    problem: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,6 +53,9 @@ class BridgeView:
     name: str
     kind: str
     ports: tuple[PortView, ...]
+    #: whether something leads out of it
+    outward: bool = True
+    problem: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,6 +85,8 @@ class VifView:
     guest: str = ""
     #: the state in the record, or ``damaged``
     state: str
+    #: what of it is missing on the host, or differs
+    problem: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,6 +98,8 @@ class HostView:
     bridges: tuple[BridgeView, ...]
     devices: tuple[DeviceView, ...]
     vifs: tuple[VifView, ...]
+    #: the devices below VIFs that do not exist on the host
+    missing: frozenset[str] = frozenset()
 
 
 def vlan_text(vlan: Vlan | None) -> str:
