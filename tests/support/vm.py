@@ -91,6 +91,10 @@ class VirtualMachine(Scoped):
             print(machine.output())
     """
 
+    #: the second program (`_JOB`), and arguments of QEMU's for the end of the machine
+    second: str = _JOB
+    end: Sequence[str] = ("-no-reboot",)
+
     def __init__(self, hardware: Hardware, script: str) -> None:
         require("setpriv", "/bin/busybox", "cpio")
         self._kernel, self._hardware, self._script = Kernel.named(VARIABLE), hardware, script
@@ -123,7 +127,7 @@ class VirtualMachine(Scoped):
         """The files that it boots from, and those that it finds in the directory that it shares."""
         version, needed = self._kernel.version, " ".join(self._hardware.modules)
         modules = self._kernel.place / "lib/modules" / version
-        (self.directory / "init").write_text(_JOB.format(version=version, modules=modules, needed=needed))
+        (self.directory / "init").write_text(self.second.format(version=version, modules=modules, needed=needed))
         (self.directory / "job").write_text(self._script)
         Image.made(self.directory, self._kernel, self._hardware.guest)  # its kernel is the machine's own, too
         initramfs(self.directory / "initramfs", self._kernel, _BOOT_MODULES, {"init": _INIT})
@@ -142,7 +146,7 @@ class VirtualMachine(Scoped):
             *("setpriv", "--pdeathsig=KILL", *self._qemu),  # it ends with the process that started it
             *("-M", "q35,kernel-irqchip=split", "-accel", "tcg,thread=multi", "-cpu", "max"),
             *("-smp", "2", "-m", str(self._hardware.memory), "-nodefaults", "-nographic", "-serial", "stdio"),
-            *("-no-reboot", "-kernel", str(self.directory / "vmlinux")),
+            *(*self.end, "-kernel", str(self.directory / "vmlinux")),
             *("-initrd", str(self.directory / "initramfs"), "-append", _KERNEL_OPTIONS),
             *(*shared, *self._hardware.arguments),
         ]

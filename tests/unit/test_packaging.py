@@ -86,7 +86,9 @@ def _holds_what_it_should(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     sources = {str(path.relative_to(ROOT)) for path in (ROOT / "vifplug").rglob("*.py")}
     assert sources | {"vifplug/py.typed"} <= names
-    assert any(name.endswith("/etc/vifplug/vifplug.conf.sample") for name in names)
+    sandbox = "/lib/systemd/system/vifplug-.service.d/sandbox.conf"
+    for installed in ("/etc/vifplug/vifplug.conf.sample", "/lib/systemd/system/vifplug-recover.service", sandbox):
+        assert any(name.endswith(installed) for name in names), installed
     assert not [name for name in names if name.startswith(("tests", "benchmarks", "examples"))]
 
 
