@@ -18,7 +18,7 @@ from tests.support.command import Answer
 from tests.support.devices import mac
 from tests.support.guest import opened
 from tests.support.patience import becomes
-from tests.support.records import execute, forget
+from tests.support.records import execute, forget, path_of
 from vifplug import VIF, Instance, errors
 from vifplug.testing import macvtaps, netns
 from vifplug.testing.host import PrivateHost
@@ -194,6 +194,46 @@ def test_nothing_is_touched_in_another_namespace(lan: PrivateHost) -> None:
                 verb()
         assert len(socket.if_nameindex()) == 1, "the loopback alone"
     assert lan.driver.check() == []
+
+
+def lose(host: PrivateHost) -> None:
+    """Remove the database, and leave the lock file beside it."""
+    host.driver.close()
+    for each in path_of(host).parent.glob("vifplug.db*"):
+        each.unlink()
+
+
+def test_recover_records_from_marks_what_was_recorded_in_a_lost_database(lan: PrivateHost) -> None:
+    """Only the bandwidth has no mark that tells it."""
+    profile = {"type": "openvswitch", "interfaceid": GUEST.uuid}
+    trunk = vif(7, port={"isolated": True}, vlan="5u,7-8", mtu=1400, virtualport=profile)
+    lan.driver.plug_many([(each, GUEST) for each in (*KINDS, trunk)])
+    before = lan.links()
+    lose(lan)
+    with lan.new_driver() as driver:
+        with pytest.raises(errors.HostNotReady, match="was removed or emptied"):
+            driver.gc()
+        assert {each.vif_id: each.error for each in driver.recover()} == {each.id: None for each in (*KINDS, trunk)}
+        recorded = {each.id: each for each in driver.list()}
+        for each in (*KINDS, trunk):
+            assert recorded[each.id].vif.replace(tap_owner=None) == each.replace(bandwidth=None, tap_owner=None)
+        assert recorded[trunk.id].instance == Instance(uuid=GUEST.uuid)
+        assert driver.check() == [] and driver.gc() == [] and lan.links() == before
+        assert not driver.plug(KINDS[0], GUEST).changed
+        driver.unplug_many(recorded)
+    assert lan.links().isdisjoint({f"tap{each[:11]}" for each in recorded})
+    for table in ("Port", "QoS", "Queue"):
+        assert "vifplug" not in lan.ovs.ctl("--columns=external_ids", "list", table)
+
+
+def test_what_no_mark_tells_is_an_error_of_recover(lan: PrivateHost) -> None:
+    lan.driver.plug(KINDS[4].replace(mac="02:00:00:12:34:05"))
+    lose(lan)
+    with lan.new_driver() as driver:
+        [outcome] = driver.recover()
+        assert "no mark tells the guest's MAC; plug it again" in str(outcome.error)
+        assert driver.list() == [] and driver.recover() == []
+        assert [each.vif_id for each in driver.gc()] == [KINDS[4].id]
 
 
 def test_gc_removes_what_no_record_owns_and_no_guest_has(lan: PrivateHost) -> None:

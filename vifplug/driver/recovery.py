@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vifplug.driver import interrupts
+from vifplug.driver import interrupts, rebuilding
 from vifplug.driver.engine import Engine
 from vifplug.driver.job import Job
 from vifplug.driver.records import Records, StoredVif
@@ -17,8 +17,10 @@ from vifplug.driver.removal import Removal
 from vifplug.errors import Busy, HostNotReady, PartlyDone, StoreFailed, Unavailable, VifplugError
 from vifplug.model.vif import VIF, Instance
 from vifplug.plan import registry
+from vifplug.plan.defaults import with_defaults
+from vifplug.plan.registry import Tap
 from vifplug.plan.steps import Step
-from vifplug.store.store import State, Store
+from vifplug.store.store import State
 
 if TYPE_CHECKING:
     from vifplug.host.host import Host
@@ -44,7 +46,7 @@ class Outcome:
     error: VifplugError | None = None
 
 
-_Prepare = Callable[[Sequence[tuple[VIF, Instance | None]]], Sequence[Job]]
+_Jobs = Callable[[Sequence[tuple[VIF, Instance | None]]], Sequence[Job]]
 #: does something with VIFs together, whose locks are held: all or none
 _Work = Callable[[Sequence[str]], Iterator[Outcome]]
 
@@ -54,16 +56,16 @@ class Recovery:
 
     Args:
         host: the host.
-        store: the records, undecoded.
         records: the records.
-        prepare: returns the jobs of plugging VIFs, with their steps planned.
+        make: returns the jobs of plugging VIFs.
+        prepare: returns the same with their steps planned.
         timeout: how long to wait for the locks of VIFs, in seconds.
     """
 
-    def __init__(self, host: Host, store: Store, records: Records, prepare: _Prepare, timeout: float) -> None:
-        self._host, self._store, self._records, self._prepare = host, store, records, prepare
-        self._timeout = timeout
-        self._engine, self._removal = Engine(host, store, "allow"), Removal(host, store)
+    def __init__(self, host: Host, records: Records, make: _Jobs, prepare: _Jobs, timeout: float) -> None:
+        self._host, self._store, self._records, self._timeout = host, records.store, records, timeout
+        self._make, self._prepare = make, prepare
+        self._engine, self._removal = Engine(host, records.store, "allow"), Removal(host, records.store)
 
     def begin(self, *, automatic: bool) -> None:
         """Do what has to precede the first change in a process: see what became of the host since the last change.
@@ -132,17 +134,43 @@ class Recovery:
         return removed + self._each(begun, lambda some: self._plugged(self._cut_off(some, "updating")), timeout)
 
     def accept(self) -> list[Outcome]:
-        """Take a database for the record that is not the one written last; return the VIFs that it does not have."""
+        """Take a database for the record that is not the one written last, with the VIFs that have marks and no record.
+
+        Returns what became of these: what their marks do not tell is an error.
+        """
         if not (lost := self._store.lost()):
             return []
         _log.warning("%s", lost)
-        words = "has marks on this host and no record: plug it again, or run `vifplug gc`"
-        missing = [(each, HostNotReady(f"VIF {each}: {words}", vif_id=each)) for each in sorted(self.unowned())]
+        unowned = sorted(self.unowned())
+        outcomes = [outcome for each in unowned for outcome in self._each([each], self._rebuilt)]
         self._store.accept()
-        return [Outcome(vif_id=each, error=error) for each, error in missing]
+        return outcomes
+
+    def _rebuilt(self, vif_ids: Sequence[str]) -> Iterator[Outcome]:
+        """Record VIFs from their marks. What devices were like before they were plugged stays unknown."""
+        for vif_id in self._unrecorded(vif_ids):
+            found = self._host.find(vif_id)
+            questions = [rebuilding.place_of(each) for each in found if isinstance(each, Tap)]
+            places = [each.resource for each in self._host.observe(questions).values() if each.resource]
+            try:
+                [job] = self._make([rebuilding.vif_of(vif_id, [*found, *places])])
+                rebuilding.check_complete(job.desired, found)
+                job.desired = with_defaults(job.desired, self._engine.observe([job]).observed, ())
+            except VifplugError as error:
+                words = "has marks on this host and no record, and could not be recorded from them"
+                message = f"VIF {vif_id} {words}: {error}; plug it again, or run `vifplug gc`"
+                raise HostNotReady(message, vif_id=vif_id) from error
+            self._store.put([job.record("plugged")])
+            _log.info("VIF %s: recorded from its marks", vif_id)
+            yield Outcome(vif_id=vif_id)
 
     def collect(self, *, dry_run: bool) -> list[Outcome]:
-        """Remove what carries vifplug's mark and is of no recorded VIF, seen twice, unless a guest has it open."""
+        """Remove what carries vifplug's mark and is of no recorded VIF, seen twice, unless a guest has it open.
+
+        Raises HostNotReady while the record is lost: it says nothing of what nobody owns.
+        """
+        if lost := self._store.lost():
+            raise HostNotReady(lost)
         unowned = self.unowned()
         if unowned:
             time.sleep(_APART)

@@ -141,7 +141,7 @@ class VIFDriver:
         self._resolver = Resolver(self.networks, self._host, self._settings.integration_bridge)
         self._jobs = JobFactory(self._types, self._settings, self._host, self._resolver, self._records)
         self._recovery = Recovery(
-            self._host, self._store, self._records, self._prepared_again, self._settings.lock_timeout
+            self._host, self._records, self._made_again, self._prepared_again, self._settings.lock_timeout
         )
         #: each gets a `Report` when a verb has ended
         self.observers: list[Observer] = []
@@ -409,7 +409,8 @@ class VIFDriver:
         VIF that was plugged and was being changed gets the change.
 
         If the database of the record was lost, or is an older copy, it is the record from now on, and its pools are
-        open again. The VIFs that have marks and no record then have an error.
+        open again. The VIFs that have marks and no record are recorded as far as their marks tell them, and have an
+        error where they tell too little.
 
         Returns:
             What became of each of these VIFs.
@@ -424,6 +425,9 @@ class VIFDriver:
 
         Returns:
             What became of each VIF of which something was found.
+
+        Raises:
+            HostNotReady: the record is lost, or an older copy: see `recover`.
         """
         return self._mend("gc", lambda: self._recovery.collect(dry_run=dry_run))
 
@@ -634,6 +638,9 @@ class VIFDriver:
         jobs = self._jobs.make(requests, refresh=refresh, dry_run=True)
         self._engine.prepare(jobs)
         return [_plugged(job) for job in jobs]
+
+    def _made_again(self, pairs: Iterable[tuple[VIF, Instance | None]]) -> Sequence[Job]:
+        return self._jobs.make([self._jobs.request(vif, instance) for vif, instance in pairs])
 
     def _prepared_again(self, pairs: Iterable[tuple[VIF, Instance | None]]) -> Sequence[Job]:
         return self._prepared([self._jobs.request(vif, instance) for vif, instance in pairs])
