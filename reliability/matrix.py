@@ -2,6 +2,7 @@
 
 reliability/matrix.py                      # killed before and after each effect
 reliability/matrix.py --failing            # each effect fails with each errno, or loses its answer
+reliability/matrix.py --looks              # it cannot open a file, make or connect a socket, or take a lock
 reliability/matrix.py --events             # others remove or replace a link or a port there
 reliability/matrix.py --subject hybrid     # one type; nothing is written
 """
@@ -111,12 +112,14 @@ def vif_of(keys: Mapping[str, Any], directory: Path, id: str = ID, mac: str = "5
 PROOFS = {
     "crash": "killed at each effect, before and after it",
     "errno": "each effect fails with each errno, or its answer is lost",
+    "looks": "a verb cannot open a file, make or connect a socket, or take a lock",
     "events": "others remove or replace a link or a port of the VIF at each effect",
 }
 NOTES = {
     "crash": "Each cell is repaired with `recover`, with the same verb, and with `unplug`.",
     "errno": "The errnos of a place are repaired in turn with `recover`, the same verb and `unplug`. The longest answer"
     " follows a lost one of the kernel or of Open vSwitch, which is asked again.",
+    "looks": "Some eighty places of each type.",
     "events": "Some eighty places of each type. Whatever has the name of a VIF's link by then is not touched.",
 }
 
@@ -124,11 +127,12 @@ NOTES = {
 def all_cells(matrix: Matrix, what: str) -> list[Cell]:
     """Return the cells of all verbs; of those with errnos one in turn for each place of a file and each repair.
 
-    Of events some eighty.
+    Of looks and events some eighty.
     """
-    if what == "events":
-        events = [cell for verb in matrix.verbs() for cell in matrix.events(verb)]
-        return events[:: max(1, len(events) // 80)]
+    if what in ("looks", "events"):
+        places = matrix.looks if what == "looks" else matrix.events
+        there = [cell for verb in matrix.verbs() for cell in places(verb)]
+        return there[:: max(1, len(there) // 80)]
     cells = [cell for verb in matrix.verbs() for cell in matrix.cells(verb, failing=what == "errno")]
     if what == "crash":
         return cells
@@ -144,7 +148,8 @@ def sampled(host: PrivateHost, seed: int, *, types: int, cells: int) -> Iterator
     for name in dice.sample(list(DOCUMENTS), types):
         matrix = Matrix(host, subject(name, host))
         for verb in matrix.verbs():
-            for each in (matrix.cells(verb), matrix.cells(verb, failing=True), matrix.events(verb)):
+            killed, failing = matrix.cells(verb), matrix.cells(verb, failing=True)
+            for each in (killed, failing, matrix.looks(verb), matrix.events(verb)):
                 there = list(each)
                 for cell in dice.sample(there, min(cells, len(there))):
                     yield matrix.run(cell)
@@ -179,6 +184,7 @@ def main() -> int:
     """Run the matrix; return how many cells do not pass."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--failing", dest="what", action="store_const", const="errno", default="crash")
+    parser.add_argument("--looks", dest="what", action="store_const", const="looks")
     parser.add_argument("--events", dest="what", action="store_const", const="events")
     parser.add_argument("--subject", choices=list(DOCUMENTS))
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
@@ -199,7 +205,7 @@ def tell(results: Sequence[Result], what: str) -> None:
     write(
         f"matrix-{what}",
         proof=f"{len(DOCUMENTS)} types; plug, again, update, unplug, reconcile: {PROOFS[what]}",
-        command="reliability/matrix.py" + {"crash": "", "errno": " --failing", "events": " --events"}[what],
+        command="reliability/matrix.py" + {"crash": "", "errno": " --failing"}.get(what, f" --{what}"),
         cells=len(results),
         faults=sum(each.landed for each in results),
         survived=sum(each.landed and not each.problem for each in results),

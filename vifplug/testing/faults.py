@@ -7,8 +7,9 @@
     lost = faults.run(work, Fault(3, "after", error=errno.ENOBUFS)) # the third is done, and its answer is lost
 
 An effect is a request of netlink or OVSDB that changes something, an ioctl(2) of a device, and what changes a file:
-the record, /proc/sys and /sys among them. What only reads is none. ``work`` runs in a forked process, in the network
-namespace of the calling thread; it must open its own driver (`vifplug.testing.host.PrivateHost.new_driver`).
+the record, /proc/sys and /sys among them. What only reads is none; ``run(work, looks=True)`` counts instead what opens
+a file, makes or connects a socket, or takes a lock. ``work`` runs in a forked process, in the network namespace of the
+calling thread; it must open its own driver (`vifplug.testing.host.PrivateHost.new_driver`).
 """
 
 from __future__ import annotations
@@ -72,6 +73,8 @@ _OF_PATHS = {
     316: ("renameat2", 3),
 }
 _OPENAT = 257
+_LOOKS = {41: "socket", 42: "connect", 72: "fcntl", 73: "flock"}
+_LOCKS = {6, 7, 37, 38}  # F_SETLK, F_SETLKW, F_OFD_SETLK, F_OFD_SETLKW: asm-generic/fcntl.h
 #: what the kernel has a call begin again with, unseen by the process: a sysctl of a device that waits for the RTNL lock
 _ERESTARTNOINTR = 513  # include/linux/errno.h
 _SENDS = {44: "sendto", 46: "sendmsg"}
@@ -144,8 +147,14 @@ class Outcome:
     milliseconds: float = 0.0
 
 
-def run(work: Callable[[], Any], fault: Fault | None = None, *, timeout: float = 60.0) -> Outcome:
+def run(work: Callable[[], Any], fault: Fault | None = None, *, looks: bool = False, timeout: float = 60.0) -> Outcome:
     """Run ``work`` in a forked process, and return how it ended. It may return what is in JSON.
+
+    Args:
+        work: what is run.
+        fault: what happens to it.
+        looks: count, instead of effects, what opens a file, makes or connects a socket, or takes a lock.
+        timeout: seconds after which it is killed.
 
     Raises:
         MissingRequirement: this machine cannot trace system calls.
@@ -157,7 +166,7 @@ def run(work: Callable[[], Any], fault: Fault | None = None, *, timeout: float =
     keeper = os.fork()
     if not keeper:
         os.close(reading)
-        _keep(work, fault, writing)
+        _keep(work, Watch(fault, looks=looks), writing)
     os.close(writing)
     try:
         told = _read(reading, time.monotonic() + timeout)
@@ -183,10 +192,9 @@ def _read(pipe: int, deadline: float) -> bytes:
     raise TimeoutError("what was run with a fault did not end in time")
 
 
-def _keep(work: Callable[[], Any], fault: Fault | None, pipe: int) -> None:
+def _keep(work: Callable[[], Any], watch: Watch, pipe: int) -> None:
     """Trace the process in which ``work`` runs, and tell how it ended; do not return."""
     try:
-        watch = Watch(fault)
         status = tracing.trace(lambda: _tell(pipe, _worked(work)), watch.numbers, watch)
         told: dict[str, Any] = {"effects": watch.effects, "killed": os.WIFSIGNALED(status)}
     except MissingRequirement as missing:
@@ -216,10 +224,14 @@ def _worked(work: Callable[[], Any]) -> dict[str, Any]:
 class Watch:
     """Counts the effects of a process, and has the fault happen."""
 
-    numbers = (*_OF_DESCRIPTORS, *_OF_PATHS, _OPENAT, *_RECEIVES)
+    #: the system calls of interest
+    numbers: tuple[int, ...] = (*_OF_DESCRIPTORS, *_OF_PATHS, _OPENAT, *_RECEIVES)
 
-    def __init__(self, fault: Fault | None) -> None:
+    def __init__(self, fault: Fault | None, *, looks: bool = False) -> None:
         self._fault = fault
+        if looks:
+            self.numbers = (*_LOOKS, _OPENAT)
+        self._effect = self._opening if looks else self._change
         self.effects: list[Effect] = []
         #: the descriptor whose next answer is not what the kernel says, and what is done to it
         self._answer: tuple[int, Callable[[Call], None]] | None = None
@@ -290,7 +302,15 @@ class Watch:
 
     # -- what is an effect ----------------------------------------------------------------------------------------
 
-    def _effect(self, call: Call) -> Effect | None:
+    def _opening(self, call: Call) -> Effect | None:
+        if call.number == _OPENAT:
+            path = _text(call, call.arguments[1])
+            return None if re.search(r"\.pyc?$|\.so(\.|$)", path) else Effect("openat", path)
+        if call.number == 72 and call.arguments[1] not in _LOCKS:
+            return None
+        return Effect(_LOOKS[call.number], Path(call.file(call.arguments[0])).name)
+
+    def _change(self, call: Call) -> Effect | None:
         if call.number in _OF_PATHS:
             name, place = _OF_PATHS[call.number]
             return Effect(name, Path(_text(call, call.arguments[place])).name)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import functools
+import itertools
 import json
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -52,6 +53,14 @@ ERRORS: Mapping[str, Sequence[int]] = {
     "/sys/": (errno.EACCES, errno.EPERM, errno.EBUSY, errno.EIO),
     "": (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS),
 }
+#: ... where a verb opens a file, makes or connects a socket, or takes a lock (open(2), socket(2), connect(2), fcntl(2))
+LOOKS: Mapping[str, Sequence[int]] = {
+    "openat": (errno.EMFILE, errno.EACCES, errno.EIO),
+    "socket": (errno.EMFILE, errno.ENOBUFS),
+    "connect": (errno.ECONNREFUSED, errno.EACCES),
+    "fcntl": (errno.ENOLCK,),
+    "flock": (errno.ENOLCK,),
+}
 #: how an answer is lost after the effect; other calls give their result with the effect
 LOST: Mapping[str, Sequence[int]] = {"netlink": (errno.ENOBUFS,), "OVSDB": (errno.ECONNRESET,)}
 #: seconds until ovs-vswitchd has done what the database says
@@ -85,6 +94,7 @@ class Cell:
     effect: Effect
     repair: Repair
     event: str = ""
+    looks: bool = False
 
     def __str__(self) -> str:
         what = f"{self.event} {self.fault.moment} effect {self.fault.number}" if self.event else self.fault
@@ -153,6 +163,15 @@ class Matrix:
                 for repair in REPAIRS:
                     yield Cell(self._subject.name, verb, fault, effect, repair)
 
+    def looks(self, verb: Verb) -> Iterator[Cell]:
+        """Yield the cells in which a verb cannot open a file, make or connect a socket, or take a lock: see LOOKS."""
+        self._reach(VERBS[verb][0])
+        seen = self._do(verb, looks=True)
+        self._state = VERBS[verb][1]
+        for number, look in enumerate(seen.effects, 1):
+            for code, repair in zip(LOOKS[look.call], itertools.cycle(REPAIRS), strict=False):
+                yield Cell(self._subject.name, verb, Fault(number, error=code), look, repair, looks=True)
+
     def events(self, verb: Verb) -> Iterator[Cell]:
         """Yield the cells in which others do something before an effect of a verb: see EVENTS. Repair is by unplug."""
         for number, effect in enumerate(self.effects(verb), 1):
@@ -167,7 +186,7 @@ class Matrix:
         before, after = VERBS[cell.verb]
         self._reach(before)
         self._state = None
-        cut = self._do(cell.verb, cell.fault)
+        cut = self._do(cell.verb, cell.fault, looks=cell.looks)
         landed = len(cut.effects) >= cell.fault.number
         problem = self._strangers(cut) if cell.event else self._untrue(cut, before, after)
         repaired = self._mend(cell)
@@ -241,7 +260,9 @@ class Matrix:
             mended = self._do("unplug", recover="manual")
         return dataclasses.replace(mended, message=mended.message or "; ".join(mended.answer or ()))
 
-    def _do(self, verb: Verb, fault: Fault | None = None, recover: str = "auto") -> faults.Outcome:
+    def _do(
+        self, verb: Verb, fault: Fault | None = None, recover: str = "auto", *, looks: bool = False
+    ) -> faults.Outcome:
         subject = self._subject
         works: dict[Verb, Callable[[VIFDriver], Any]] = {
             "plug": lambda driver: driver.plug(subject.vif) and None,
@@ -250,10 +271,15 @@ class Matrix:
             "unplug": lambda driver: driver.unplug(subject.vif.id) and None,
             "reconcile": lambda driver: _errors(driver.reconcile([subject.vif.id])),
         }
-        return self._drive(works[verb], fault, recover)
+        return self._drive(works[verb], fault, recover, looks=looks)
 
     def _drive(
-        self, work: Callable[[VIFDriver], Any], fault: Fault | None = None, recover: str = "auto"
+        self,
+        work: Callable[[VIFDriver], Any],
+        fault: Fault | None = None,
+        recover: str = "auto",
+        *,
+        looks: bool = False,
     ) -> faults.Outcome:
         def driven() -> Any:
             conf = options.load([str(self._host.config)])
@@ -262,7 +288,7 @@ class Matrix:
                 return work(driver)
 
         with self._host.inside():
-            outcome = faults.run(driven, fault)
+            outcome = faults.run(driven, fault, looks=looks)
         return dataclasses.replace(outcome, error="Outcome", message=outcome.answer[0]) if outcome.answer else outcome
 
     def _reach(self, state: State) -> None:
