@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from typing import Any
 
-from tests.support import records
+import pytest
+
+from tests.support import bridges, guest, records
 from tests.support.patience import becomes
 from vifplug import VIF
+from vifplug.host.netlink.socket import RtSocket
+from vifplug.host.ovs.connection import OvsdbConnection
+from vifplug.testing import netns
 from vifplug.testing.host import PrivateHost
 
 ON_OVS, ON_NIC = "9c4e2f10-6a1b-4c2d-9e3f-7a8b9c0d1e2f", "1c4e2f10-6a1b-4c2d-9e3f-7a8b9c0d1e2f"
@@ -55,6 +62,20 @@ def test_a_device_below_a_macvtap_without_a_carrier(host: PrivateHost) -> None:
     assert checked(host) == set()
 
 
+def test_a_port_that_its_bridge_does_not_forward_from(host: PrivateHost) -> None:
+    bridges.add(host, "br0")
+    host.driver.plug(vif(ON_NIC, "bridge", source={"bridge": "br0"}))
+    tap = f"tap{ON_NIC[:11]}"
+    held = guest.opened(tap)
+    assert checked(host) == set(), "the bridge learns of the carrier a little later"
+    assert becomes(lambda: "state forwarding" in netns.run("bridge", "-n", host.namespace, "link", "show", "dev", tap))
+    for state, told in (("disabled", "disabled"), ("forwarding", "")):
+        netns.run("bridge", "-n", host.namespace, "link", "set", "dev", tap, "state", state)
+        assert checked(host, ON_NIC) == ({(ON_NIC, f"bridge-port {tap}: state", told)} if told else set())
+    os.close(held)
+    assert checked(host) == set(), "without a guest it is disabled"
+
+
 def test_marks_without_a_record(host: PrivateHost) -> None:
     host.driver.plug(vif(ON_NIC, "ethernet"))
     host.driver.plug(vif(ON_OVS, "bridge", source={"bridge": "br-int"}, virtualport={"type": "openvswitch"}))
@@ -63,3 +84,33 @@ def test_marks_without_a_record(host: PrivateHost) -> None:
     assert checked(host) == {(ON_NIC, "record", None)} and host.driver.check(ON_OVS) == []
     records.execute(host, "DELETE FROM vif")
     assert checked(host) == {(ON_NIC, "record", None), (ON_OVS, "record", None)}
+
+
+def test_a_look_at_many_asks_as_often_as_one_at_few(host: PrivateHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: Counter[str] = Counter()
+
+    def counting(cls: type, name: str) -> None:
+        real = getattr(cls, name)
+
+        def counted(self: Any, *arguments: Any) -> Any:
+            asked[name] += 1
+            return real(self, *arguments)
+
+        monkeypatch.setattr(cls, name, counted)
+
+    on_ovs: dict[str, Any] = {"source": {"bridge": "br-int"}, "virtualport": {"type": "openvswitch"}}
+    ids = [f"{number:08x}-6a1b-4c2d-9e3f-7a8b9c0d1e2f" for number in range(60)]
+    vifs = [
+        VIF.from_data({"id": each, "type": "bridge", "mac": f"52:54:00:00:01:{each[6:8]}", **on_ovs}) for each in ids
+    ]
+    for cls, name in ((OvsdbConnection, "_ask"), (RtSocket, "exchange"), (RtSocket, "dump")):
+        counting(cls, name)
+    counts = []
+    for some in (vifs[:2], vifs):
+        host.driver.plug_many((each, None) for each in some)
+        host.driver.check()
+        asked.clear()
+        assert host.driver.check() == []
+        counts.append(dict(asked))
+    assert counts[0] == counts[1]
+    host.driver.unplug_many(ids)

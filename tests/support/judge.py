@@ -82,6 +82,7 @@ def link(reply: bytes) -> Link:
         up=bool(message["flags"] & 0x1),
         promiscuous=bool(message["flags"] & 0x100),
         carrier=bool(get("IFLA_CARRIER")),
+        running=bool(message["flags"] & 0x40),
         ethernet=message["ifi_type"] == 1 and not message["flags"] & 0x8,
         aliases=tuple(filter(None, (*names, get("IFLA_PARENT_DEV_NAME")))),
         accept_ra=0 if ignores else conf["accept_ra"],

@@ -24,6 +24,9 @@ _FLAGS = {
     "flood": "IFLA_BRPORT_UNICAST_FLOOD",
 }
 
+#: linux/if_bridge.h, BR_STATE_*
+_STATES = ("disabled", "listening", "learning", "forwarding", "blocking")
+
 
 class BridgePortBackend(NetlinkBackend):
     """Ports of Linux bridges in the network namespace of ``netlink``."""
@@ -92,7 +95,9 @@ class BridgePortBackend(NetlinkBackend):
         flags = {name: None if value is None else bool(value) for name, value in found.items()}
         adopted = isinstance(port, AdoptedBridgePort)  # they are restored, also if only a later update sets them
         vlans = self._found_vlans(port, link, master) if port.vlans is not None or adopted else None
-        return Observed(resource=port.trusted(bridge=master.name, vlans=vlans, **flags))
+        # without a carrier the bridge disables it (net/bridge/br_if.c, br_port_carrier_check)
+        state = _STATES[link.port.get("IFLA_BRPORT_STATE", 3)] if link.running else None
+        return Observed(resource=port.trusted(bridge=master.name, vlans=vlans, state=state, **flags))
 
     def _found_vlans(self, port: BridgePort, link: Link, bridge: Link) -> tuple[BridgeVlan, ...]:
         """Return the port's VLANs, in the desired order if they are the same; none if the bridge does not filter."""

@@ -221,6 +221,7 @@ DATA = {
     "vlan": Table(IFLA_VLAN_ID=(1, _U16)),
     # IFLA_INFO_SLAVE_DATA of the IFLA_INFO_SLAVE_KIND before _slave
     "bridge_slave": Table(
+        IFLA_BRPORT_STATE=(1, _U8),
         IFLA_BRPORT_MODE=(4, _U8),
         IFLA_BRPORT_LEARNING=(8, _U8),
         IFLA_BRPORT_UNICAST_FLOOD=(9, _U8),

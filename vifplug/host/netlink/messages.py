@@ -19,7 +19,7 @@ from vifplug.host.netlink.socket import HEADER, NLM_F_ACK, Request, cut_short
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK, RTM_GETVLAN = 16, 17, 18, 19, 114
 RTM_GETADDR, RTM_GETROUTE = 22, 26
 RTEXT_FILTER_VF, RTEXT_FILTER_SKIP_STATS = 1, 8
-IFF_UP, IFF_LOOPBACK, IFF_PROMISC = 0x1, 0x8, 0x100  # linux/if.h
+IFF_UP, IFF_LOOPBACK, IFF_RUNNING, IFF_PROMISC = 0x1, 0x8, 0x40, 0x100  # linux/if.h
 _ARPHRD_ETHER = 1  # linux/if_arp.h
 AF_BRIDGE = 7  # linux/socket.h
 
@@ -49,6 +49,8 @@ class Link:
     up: bool = False
     promiscuous: bool = False
     carrier: bool = False
+    #: whether it passes frames; the rest of the kernel learns of a carrier a little later (net/core/link_watch.c)
+    running: bool = False
     link: int | None = None
     master: int | None = None
     queues: int = 1
@@ -294,6 +296,7 @@ def parsed(reply: bytes, table: tables.Table = LINK) -> Link:
         up=bool(flags & IFF_UP),
         promiscuous=bool(flags & IFF_PROMISC),
         carrier=bool(found.get("IFLA_CARRIER")),
+        running=bool(flags & IFF_RUNNING),
         ethernet=hardware == _ARPHRD_ETHER and not flags & IFF_LOOPBACK,
         aliases=tuple(filter(None, names)),
         accept_ra=_accept_ra(found.get("IFLA_AF_SPEC", {}).get("AF_INET6", {}).get("IFLA_INET6_CONF")),

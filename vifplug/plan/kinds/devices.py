@@ -125,6 +125,8 @@ class BridgePort(Resource):
     flood: bool | None = resettable(True)
     #: all of the port's VLANs, by id; needs a bridge with vlan_filtering on. Empty: what the bridge gives new ports
     vlans: tuple[BridgeVlan, ...] | None = resettable(())
+    #: observed only, of a device with a carrier: its state of the spanning tree
+    state: str | None = uncompared(default=None, compare=False)
 
     @property
     def attached_to(self) -> str | None:
@@ -156,6 +158,9 @@ class BridgePort(Resource):
     def drift(self, observed: Observation) -> Iterator[Difference]:
         if self._passes_all(observed):
             yield Difference(self.owner, f"bridge {self.bridge} vlan_filtering", "1", "0")
+        seen = observed.get(self.identity)
+        if seen and isinstance(seen.resource, BridgePort) and seen.resource.state in ("disabled", "blocking"):
+            yield Difference(self.owner, f"{self}: state", "forwarding", seen.resource.state)
 
     def _passes_all(self, observed: Observation) -> bool:
         """Return whether the VIF has VLANs, and the bridge passes the frames of all."""
