@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from reliability.matrix import ID, sampled, site
+from reliability.matrix import ID, sampled, site, subject
 from tests.support.places import ROOT
 from vifplug import VIF
 from vifplug.driver.engine import Engine
@@ -44,6 +44,15 @@ def test_a_matrix_sees_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
             with monkeypatch.context() as patch:
                 patch.setattr(of, method, lambda *_args, **_keys: [])
                 assert "the host differs" in matrix.run(last).problem, name
+
+
+def test_a_change_from_passthrough_that_is_cut_off_is_made() -> None:
+    """The NIC still had the guest's MAC, which a macvtap on it cannot have."""
+    with site() as host:
+        matrix = Matrix(host, subject("macvtap passthrough", host))
+        there = (each for each in matrix.cells("update") if "netlink" in each.effect.on)
+        cells = [each for each in there if each.repair != "unplug"]
+        assert [problem for each in cells if (problem := matrix.run(each).problem)] == []
 
 
 @pytest.mark.long

@@ -82,7 +82,9 @@ class Engine:
         needs = [Preconditions(job.applied(job.desired), scan=scan) for job in jobs]
         whole = Preconditions.of_all(needs)
         leaving = lasting(itertools.chain.from_iterable(map(Job.dropped, jobs)))
-        observed = self._host.observe([*whole.desired, *leaving, *whole.required])
+        seen = self._host.observe([*whole.desired, *leaving, *whole.required])
+        given = itertools.chain.from_iterable(job.former.originals.values() for job in jobs if job.former)
+        observed = steps.without_given_macs(given, seen)
         ends("observe")
         moved = [(job, other) for job in jobs if (other := job.on_parent_bridge(observed))]
         for job, other in moved:

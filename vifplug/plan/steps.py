@@ -17,11 +17,12 @@ from typing import Any
 
 from vifplug.errors import Conflict, Held, HostNotReady, Missing, VifplugError, fill
 from vifplug.model.codec import FrozenMap
-from vifplug.plan.registry import Device, Identity, Ownership, Resource
+from vifplug.plan.registry import Device, Identity, LowerDevice, Ownership, Resource
 from vifplug.plan.resource import Difference as Difference
 from vifplug.plan.resource import Observation as Observation
 from vifplug.plan.resource import Observed as Observed
 from vifplug.plan.resource import shown
+from vifplug.plan.uses import ITSELF
 
 
 @dataclass(frozen=True)
@@ -185,6 +186,20 @@ def void(originals: Mapping[Identity, Resource], observed: Observation) -> list[
     """Return the originals of things of which there are others now under the same names: they are not put back."""
     found = ((each, observed.get(identity)) for identity, each in originals.items())
     return [each for each, seen in found if seen and seen.resource and not each.is_same(seen.resource)]
+
+
+def without_given_macs(originals: Iterable[Resource], observed: Observation) -> Observation:
+    """Return what was observed, where a guest's MAC is no obstacle that its VIF has given to a device itself.
+
+    A change from mode passthrough that was cut off leaves it there; the plan gives the device its own back first.
+    """
+    given = {each.identity for each in originals if isinstance(each, LowerDevice) and each.mac is not None}
+    own = {
+        identity: dataclasses.replace(seen, uses=tuple(use for use in seen.uses if use.by != ITSELF))
+        for identity in given
+        if (seen := observed.get(identity)) and seen.uses
+    }
+    return {**observed, **own} if own else observed
 
 
 def shares(resources: Iterable[Resource]) -> set[str]:
