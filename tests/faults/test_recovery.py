@@ -196,20 +196,21 @@ def test_nothing_is_touched_in_another_namespace(lan: PrivateHost) -> None:
     assert lan.driver.check() == []
 
 
-def lose(host: PrivateHost) -> None:
-    """Remove the database, and leave the lock file beside it."""
+def lose(host: PrivateHost, names: str = "vifplug.db*") -> None:
+    """Remove the database, and by default leave the lock file beside it."""
     host.driver.close()
-    for each in path_of(host).parent.glob("vifplug.db*"):
+    for each in path_of(host).parent.glob(names):
         each.unlink()
 
 
-def test_recover_records_from_marks_what_was_recorded_in_a_lost_database(lan: PrivateHost) -> None:
+@pytest.mark.parametrize("names", ["vifplug.db*", "*"], ids=["database", "directory"])
+def test_recover_records_from_marks_what_was_lost(lan: PrivateHost, names: str) -> None:
     """Only the bandwidth has no mark that tells it."""
     profile = {"type": "openvswitch", "interfaceid": GUEST.uuid}
     trunk = vif(7, port={"isolated": True}, vlan="5u,7-8", mtu=1400, virtualport=profile)
     lan.driver.plug_many([(each, GUEST) for each in (*KINDS, trunk)])
     before = lan.links()
-    lose(lan)
+    lose(lan, names)
     with lan.new_driver() as driver:
         with pytest.raises(errors.HostNotReady, match="was removed or emptied"):
             driver.gc()

@@ -52,6 +52,7 @@ def test_an_agent_serves_its_own(bench: Bench) -> None:
         bench.driver.update(vif(mtu=1300))
     for verb, result in (("plug", "done"), ("plug", "nothing to do"), ("update", "StepFailed")):
         assert registry.get_sample_value("vifplug_verbs_total", {"verb": verb, "result": result}) == 1
+    assert registry.get_sample_value("vifplug_lost_connections_total") == 0
     stage = {"verb": "plug", "stage": "observe"}
     assert registry.get_sample_value("vifplug_stage_seconds_count", stage) == 2
     assert TRACE in generate_latest(registry).decode()

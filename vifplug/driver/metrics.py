@@ -48,6 +48,9 @@ class Metrics:
         self._stages = Histogram(
             "vifplug_stage_seconds", "Duration of a stage", ("verb", "stage"), buckets=_BUCKETS, registry=registry
         )
+        self._lost = Counter(
+            "vifplug_lost_connections", "Connections to Open vSwitch that ended by themselves", registry=registry
+        )
         self._vifs = Gauge("vifplug_vifs", "Recorded VIFs", ("state",), registry=registry)
         self._differences = Gauge("vifplug_differences", "Differences that check reports", registry=registry)
         self._unrecorded = Gauge("vifplug_unrecorded", "VIFs with marks and without a record", registry=registry)
@@ -55,6 +58,7 @@ class Metrics:
     def __call__(self, report: Report) -> None:
         """Count a verb that has ended, and its stages; the trace that it is part of is the exemplar."""
         self._verbs.labels(report.verb, report.result).inc()
+        self._lost.inc(report.lost_connections)
         exemplar = {"trace_id": report.trace} if report.trace else None
         for stage, spent in report.stages.items():
             self._stages.labels(report.verb, stage).observe(spent / 1000, exemplar)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import time
@@ -31,6 +32,8 @@ _log = logging.getLogger(__name__)
 _BOOT, _NAMESPACE = "boot", "namespace"
 #: ... and of the boot in which all that is recorded was brought back by itself
 _BACK = "back"
+#: ... and of how often the database was changed, as `vifplug.store.witness` knows it
+_CHANGES = "changes"
 #: seconds between the two looks of `Recovery.collect`: a plug marks a device some milliseconds before it is recorded
 _APART = 1.0
 
@@ -80,6 +83,8 @@ class Recovery:
         if elsewhere := _elsewhere(had, now):
             _log.warning("%s", elsewhere)
             return
+        if had[_CHANGES] == "0":
+            self._distrust_new_store()
         if had.get(_BOOT, now[_BOOT]) != now[_BOOT]:
             self._void_originals()
         self._set_meta(had, now)  # what becomes an original from here on is one of this boot
@@ -92,6 +97,12 @@ class Recovery:
             if each.error and not isinstance(each.error, Busy):
                 _log.warning("VIF %s could not be recovered: %s", each.vif_id, each.error)
         self._set_meta(had, {_BACK: now[_BOOT]})
+
+    def _distrust_new_store(self) -> None:
+        """Take a record to which nothing was written for another one if the host has VIFs: its directory was lost."""
+        with contextlib.suppress(HostNotReady):
+            if self.unowned():
+                self._store.distrust()
 
     def _set_meta(self, had: Mapping[str, str], values: Mapping[str, str]) -> None:
         if any(had.get(name) != value for name, value in values.items()):

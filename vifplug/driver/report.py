@@ -33,6 +33,8 @@ class Report:
     stages: dict[str, float] = field(default_factory=dict)
     #: how many steps were applied
     steps: int = 0
+    #: how many connections to Open vSwitch were found ended, and made again
+    lost_connections: int = 0
     #: what was raised
     error: BaseException | None = None
     #: the id of the trace that the caller is part of, 32 hexadecimal digits; empty if there is none

@@ -604,8 +604,13 @@ class VIFDriver:
 
     # -- documents and records --------------------------------------------------------------------------------
 
-    def _reported(self, verb: str, vif_ids: Sequence[str]) -> contextlib.AbstractContextManager[Report]:
-        return reported(verb, vif_ids, self.observers)
+    @contextlib.contextmanager
+    def _reported(self, verb: str, vif_ids: Sequence[str]) -> Iterator[Report]:
+        with reported(verb, vif_ids, self.observers) as report:
+            try:
+                yield report
+            finally:
+                report.lost_connections = self._host.lost_connections()
 
     def _mend(self, verb: str, work: Callable[[], Sequence[Outcome]]) -> Sequence[Outcome]:
         """Do what day two needs, in the network namespace of the records."""

@@ -175,6 +175,11 @@ class Host:
         assert isinstance(backend, OvsBackend)
         return backend
 
+    def lost_connections(self) -> int:
+        """Return how many connections to Open vSwitch ended by themselves since the last call."""
+        made = self._made.values()
+        return sum(each.lost_connections() for each in made if hasattr(each, "lost_connections"))
+
     def _by_backend(self, resources: Iterable[Resource]) -> dict[Backend, list[Resource]]:
         found: dict[Backend, list[Resource]] = {}
         for resource in resources:

@@ -255,6 +255,11 @@ class Store:
             found = witness.lost(descriptor, self.meta)
         return f"the record of plugged VIFs, {self._path}, {found}: run `vifplug recover`" if found else ""
 
+    def distrust(self) -> None:
+        """Take the database for another one than was written last, until it is accepted."""
+        with self._open_lock_file() as descriptor:
+            witness.distrust(descriptor)
+
     def accept(self) -> None:
         """Take the database for the one that was written last, whatever became of that."""
         with self._open_lock_file() as descriptor:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 
 #: instead of a generation, from the moment when an older database was found, until it is accepted
 _OLDER = "0" * 16
+#: ... and from the moment when an empty database was found on a host that has VIFs
+_ANOTHER = "f" * 16
 
 
 def lost(descriptor: int, read_meta: Callable[[], Mapping[str, str]]) -> str:
@@ -33,6 +35,11 @@ def lost(descriptor: int, read_meta: Callable[[], Mapping[str, str]]) -> str:
     if generation != _OLDER:
         _write(descriptor, _OLDER, changes)
     return f"is an older copy of the one that was written last: it had {changes} changes"
+
+
+def distrust(descriptor: int) -> None:
+    """Say that a database is not the one that was written last, of which nothing else is known."""
+    _write(descriptor, _ANOTHER, 0)
 
 
 def follow(descriptor: int, meta: Mapping[str, str], *, accept: bool = False) -> None:

@@ -15,7 +15,7 @@ from vifplug.host.ovs.operations import DATABASE, OWNER, ROLE, has_pair, is_name
 from vifplug.host.ovs.pool import Pool
 from vifplug.host.ovs.settings import OvsSettings
 from vifplug.host.ovs.transaction import Command
-from vifplug.host.ovs.vswitchd import ABSENT, applied, is_running
+from vifplug.host.ovs.vswitchd import ABSENT, applied, has_process, is_running
 from vifplug.plan.facts import BridgeFacts
 from vifplug.plan.registry import (
     AdoptedPort,
@@ -73,6 +73,10 @@ class OvsBackend:
 
     def close(self) -> None:
         self._pool.close()
+
+    def lost_connections(self) -> int:
+        """See `vifplug.host.ovs.pool.Pool.lost`."""
+        return self._pool.lost()
 
     # -- observe ----------------------------------------------------------------------------------------------------
 
@@ -186,7 +190,7 @@ class OvsBackend:
 
     def _is_running(self) -> bool:
         until = self._pool.deadline()
-        return self._pool.run(lambda connection: is_running(connection, until), until)
+        return self._pool.run(lambda line: is_running(line, until) or has_process(line.address), until)
 
     def examine(self) -> str:
         """Have ovs-vswitchd apply a configuration in which nothing is new; return what it is, in words.

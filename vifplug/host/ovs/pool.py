@@ -27,6 +27,12 @@ class Pool:
         self.settings = settings
         self._free: list[OvsdbConnection] = []  # append and pop of a list are atomic
         self._process = os.getpid()
+        self._lost = 0
+
+    def lost(self) -> int:
+        """Return how many connections ended by themselves since the last call."""
+        lost, self._lost = self._lost, 0
+        return lost
 
     def close(self) -> None:
         """Close what is not in use; the next request opens another."""
@@ -104,7 +110,11 @@ class Pool:
                 connection.close()
                 if not connection.used:
                     raise
-                # it went stale between the look and the request
+                self._lost += 1  # it went stale between the look and the request
+            except OutcomeUnknown as unknown:
+                connection.close()
+                self._lost += unknown.lost
+                raise
             except BaseException:
                 connection.close()
                 raise
@@ -129,6 +139,7 @@ class Pool:
             if connection.alive() and (recent or self._answers(connection, deadline)):
                 return connection
             connection.close()
+            self._lost += 1
         return None
 
     def _answers(self, connection: OvsdbConnection, deadline: float) -> bool:
