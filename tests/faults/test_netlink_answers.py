@@ -53,6 +53,7 @@ def test_a_plug_whose_answer_is_lost_leaves_nothing(
     host: PrivateHost, monkeypatch: pytest.MonkeyPatch, form: dict[str, Any]
 ) -> None:
     host.ip("link", "add", "up0", "up", "type", "veth", "peer", "name", "up1")
+    host.ip("link", "set", "up1", "up")
     host.ovs.ctl("--may-exist", "add-br", "br-int", "--", "set", "bridge", "br-int", "datapath_type=netdev")
     before, lost = host.links(), Lost(monkeypatch)
     for number in itertools.count():
@@ -74,6 +75,7 @@ def test_an_update_whose_answer_is_lost_brings_back_what_was(
 ) -> None:
     """The macvtap is made again in another mode: it had been removed, and the record said that it was plugged."""
     host.ip("link", "add", "up0", "up", "type", "veth", "peer", "name", "up1")
+    host.ip("link", "set", "up1", "up")
     host.driver.plug(vif(**MACVTAP))
     lost, other = Lost(monkeypatch), vif(**{**MACVTAP, "source": {"dev": "up0", "mode": "private"}})
     for number in itertools.count():

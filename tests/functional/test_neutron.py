@@ -51,6 +51,7 @@ def wired(host: PrivateHost) -> Iterator[PrivateHost]:
     """A host with br-int, and a device for macvtaps."""
     host.ovs.ctl("--may-exist", "add-br", "br-int", "--", "set", "bridge", "br-int", "datapath_type=netdev")
     host.ip("link", "add", "eno1", "type", "veth", "peer", "name", "wire")
+    host.ip("link", "set", "wire", "up")
     yield host
     host.ip("link", "delete", "dev", "eno1")
 
