@@ -54,6 +54,7 @@ bench: packages-test $(INSTALLED)
 # Every proof of doc/reliability.md, at every place: an hour.
 reliability: packages-test kernel guest $(INSTALLED)
 	@for what in '' --failing --looks --events; do $(AS_ROOT) $(BIN)/python reliability/matrix.py $$what || exit; done
+	@$(AS_ROOT) $(BIN)/python reliability/disasters.py
 	@$(AS_ROOT) $(BIN)/python reliability/power.py
 	@$(AS_ROOT) $(BIN)/python reliability/soak.py
 	@$(AS_ROOT) $(BIN)/python reliability/page.py

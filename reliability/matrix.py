@@ -41,6 +41,8 @@ def _direct(mode: str, **keys: Any) -> dict[str, Any]:
     return {"type": "direct", "source": {"dev": "up0", "mode": mode}, "tap_owner": "vifplug", **keys}
 
 
+#: of the NIC
+MAC = "02:00:00:00:00:01"
 #: a document of each type, and what it is changed to
 DOCUMENTS: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "Open vSwitch tap": (SWITCHED, {**SWITCHED, "vlan": 7}),
@@ -83,15 +85,22 @@ def site(first: int | None = None) -> Iterator[PrivateHost]:
     with macvtaps.claimed() as claimed, PrivateHost(vifplug_ovs={"timeout": 5}) as host:
         macvtaps.skip(host.namespace, first or claimed)
         host.ovs.ctl("add-br", "br-int", "--", "set", "bridge", "br-int", "datapath_type=netdev")
-        for words in (
-            "add lbr0 up type bridge",
-            "add up0 address 02:00:00:00:00:01 up type veth peer name up1",
-            "set up1 up",
-        ):
-            host.ip("link", *words.split())
-        Path("/proc/sys/net/ipv6/conf/lbr0/accept_ra").write_text("0")
+        lay(host)
         (host.networks / "red.xml").write_text(NETWORK)
         yield host
+
+
+def lay(host: PrivateHost) -> None:
+    """Make what the host's own network has after a boot: a bridge, on which a port has been, and a NIC."""
+    for words in (
+        "add lbr0 up type bridge",
+        "add up0 master lbr0 up type veth peer name up1",
+        "del up0",
+        f"add up0 address {MAC} up type veth peer name up1 address 02:00:00:00:00:03",
+        "set up1 up",
+    ):
+        host.ip("link", *words.split())
+    Path("/proc/sys/net/ipv6/conf/lbr0/accept_ra").write_text("0")
 
 
 def subject(name: str, host: PrivateHost) -> Subject:

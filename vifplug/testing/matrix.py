@@ -239,7 +239,7 @@ class Matrix:
         """Return in what the host differs from all these states; empty, and remember it, if it is as one of them."""
         deadline = time.monotonic() + _SETTLED
         while True:
-            seen = picture.take(self._host, self._random)
+            seen = self._seen()
             for state in states:
                 if seen == self._pictures[state]:
                     self._state = state
@@ -335,12 +335,15 @@ class Matrix:
             if name in host.links():
                 host.ip("link", "delete", name)
 
+    def _seen(self) -> tuple[str, ...]:
+        return picture.take(self._host, self._random)
+
     def _still(self) -> tuple[str, ...]:
         """Return the picture of a host when it does not change any more."""
-        seen, since = picture.take(self._host, self._random), time.monotonic()
+        seen, since = self._seen(), time.monotonic()
         while time.monotonic() - since < 0.2:
             time.sleep(0.05)
-            if (now := picture.take(self._host, self._random)) != seen:
+            if (now := self._seen()) != seen:
                 seen, since = now, time.monotonic()
         return seen
 

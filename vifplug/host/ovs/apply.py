@@ -200,8 +200,8 @@ class _Verification:
         if reason is None:
             return
         if any(command.needs_vswitchd or command.awaited for command in self.commands):
-            raise Unavailable(f"{_describe(self.commands)} was stored, and {reason}")
-        LOG.warning("%s is removed from the database, and %s", _describe(self.commands), reason)
+            raise Unavailable(f"the database has {_describe(self.commands)}, and {reason}")
+        LOG.warning("the database no longer has %s, and %s", _describe(self.commands), reason)
 
     def _check_bridges(self) -> None:
         """Raise StepFailed for a bridge made here that does not work, such as one named like a kernel device."""
