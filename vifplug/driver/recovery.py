@@ -15,7 +15,7 @@ from vifplug.driver.engine import Engine
 from vifplug.driver.job import Job
 from vifplug.driver.records import Records, StoredVif
 from vifplug.driver.removal import Removal
-from vifplug.errors import Busy, HostNotReady, PartlyDone, StoreFailed, Unavailable, VifplugError
+from vifplug.errors import Busy, HostNotReady, PartlyDone, StepFailed, StoreFailed, Unavailable, VifplugError
 from vifplug.model.vif import VIF, Instance
 from vifplug.plan import registry
 from vifplug.plan.defaults import with_defaults
@@ -78,25 +78,38 @@ class Recovery:
 
         Args:
             automatic: end what was cut off, and after a reboot bring back what is recorded.
+
+        Raises:
+            HostNotReady: this is another network namespace than the records are of.
         """
         had, now = self._store.meta(), self._host.place()
         if elsewhere := _elsewhere(had, now):
-            _log.warning("%s", elsewhere)
-            return
+            raise HostNotReady(elsewhere)
         if had[_CHANGES] == "0":
             self._distrust_new_store()
         if had.get(_BOOT, now[_BOOT]) != now[_BOOT]:
-            self._void_originals()
+            self._void_originals(now[_BOOT])
         self._set_meta(had, now)  # what becomes an original from here on is one of this boot
         if not automatic:
             return
         outcomes = self.recover(timeout=0)
-        if had.get(_BACK, now[_BOOT]) != now[_BOOT]:
-            outcomes += self.reconcile([each.id for each in self._records.all() if each.row.state == "plugged"])
+        if rebooted := had.get(_BACK, now[_BOOT]) != now[_BOOT]:
+            plugged = [each.id for each in self._records.all() if each.row.state == "plugged"]
+            outcomes += self._each(plugged, lambda some: self._restored(some, dry_run=False), 0)
         for each in outcomes:
             if each.error and not isinstance(each.error, Busy):
                 _log.warning("VIF %s could not be recovered: %s", each.vif_id, each.error)
-        self._set_meta(had, {_BACK: now[_BOOT]})
+        if not (rebooted and self._goes_on(outcomes)):
+            self._set_meta(had, {_BACK: now[_BOOT]})
+
+    def _goes_on(self, outcomes: Sequence[Outcome]) -> bool:
+        """Return whether a VIF is not back after a reboot, and may be when the next process tries.
+
+        Until then another device can take the name of its port in Open vSwitch, and with it the VLAN.
+        """
+        failed = {each.vif_id: each.error for each in outcomes if each.error}
+        passing = (error.retryable or isinstance(error, (StepFailed, StoreFailed)) for error in failed.values())
+        return any(passing) or not failed.keys() >= set(self._store.begun())
 
     def _distrust_new_store(self) -> None:
         """Take a record to which nothing was written for another one if the host has VIFs: its directory was lost."""
@@ -215,10 +228,15 @@ class Recovery:
         self._engine.apply(jobs)
         return (Outcome(vif_id=job.vif.id, steps=job.plan.steps) for job in jobs)
 
-    def _void_originals(self) -> None:
-        """Forget what devices were like before a reboot; what Open vSwitch keeps in its database is as it was."""
+    def _void_originals(self, boot: str) -> None:
+        """Forget what devices were like before a reboot; what Open vSwitch keeps in its database is as it was.
+
+        Ends when another process has done so: what it has recorded since then is of this boot.
+        """
         for vif_id in [each.id for each in self._records.all() if each.row.originals != "[]"]:
             with self._store.lock([vif_id], self._timeout):
+                if self._store.meta().get(_BOOT) == boot:
+                    return
                 stored = self._records.get(vif_id)
                 if stored and not stored.problem:
                     kept = [each for each in stored.originals.values() if each.batched]
