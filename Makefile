@@ -56,6 +56,7 @@ reliability: packages-test kernel guest $(INSTALLED)
 	@for what in '' --failing --looks --events; do $(AS_ROOT) $(BIN)/python reliability/matrix.py $$what || exit; done
 	@$(AS_ROOT) $(BIN)/python reliability/disasters.py
 	@$(AS_ROOT) $(BIN)/python reliability/power.py
+	@$(BIN)/python -m reliability.model
 	@$(AS_ROOT) $(BIN)/python reliability/soak.py
 	@$(AS_ROOT) $(BIN)/python reliability/page.py
 
