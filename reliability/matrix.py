@@ -4,6 +4,7 @@ reliability/matrix.py                      # killed before and after each effect
 reliability/matrix.py --failing            # each effect fails with each errno, or loses its answer
 reliability/matrix.py --looks              # it cannot open a file, make or connect a socket, or take a lock
 reliability/matrix.py --events             # others remove or replace a link or a port there
+reliability/matrix.py --sample 20          # as many places of each type, at random
 reliability/matrix.py --subject hybrid     # one type; nothing is written
 """
 
@@ -25,6 +26,7 @@ if __name__ == "__main__":
 
 from reliability.page import write
 from vifplug import VIF
+from vifplug.model.codec import joined
 from vifplug.testing import macvtaps
 from vifplug.testing.host import PrivateHost
 from vifplug.testing.matrix import Cell, Matrix, Result, Subject
@@ -165,11 +167,13 @@ def sampled(host: PrivateHost, seed: int, *, types: int, cells: int) -> Iterator
         matrix.leave()
 
 
-def whole(name: str, what: str) -> list[Result]:
-    """Run all cells of a type."""
+def whole(name: str, what: str, sample: int = 0) -> list[Result]:
+    """Run all cells of a type, or ``sample`` of them."""
     results: list[Result] = []
     with site() as host:
         cells = all_cells(Matrix(host, subject(name, host)), what)
+    if 0 < sample < len(cells):
+        cells = random.Random(sample).sample(cells, sample)
     few = _CELLS_OF_A_HOST if "macvtap" in name else len(cells)
     for start in range(0, len(cells), few):
         with site() as host:
@@ -195,31 +199,36 @@ def main() -> int:
     parser.add_argument("--failing", dest="what", action="store_const", const="errno", default="crash")
     parser.add_argument("--looks", dest="what", action="store_const", const="looks")
     parser.add_argument("--events", dest="what", action="store_const", const="events")
+    parser.add_argument("--sample", type=int, default=0)
     parser.add_argument("--subject", choices=list(DOCUMENTS))
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     options = parser.parse_args()
     names = [options.subject] if options.subject else list(DOCUMENTS)
     results: list[Result] = []
     with get_context("spawn").Pool(options.jobs, maxtasksperchild=1) as pool:
-        for name, found in zip(names, pool.starmap(whole, [(each, options.what) for each in names], 1), strict=True):
+        for name, found in zip(
+            names, pool.starmap(whole, [(each, options.what, options.sample) for each in names], 1), strict=True
+        ):
             print(f"{name}: {len(found)} cells", flush=True)
             results += found
     if not options.subject:
-        tell(results, options.what)
+        tell(results, options.what, names, options.sample)
     return sum(bool(each.problem) for each in results)
 
 
-def tell(results: Sequence[Result], what: str) -> None:
-    """Write the result of a matrix."""
+def tell(results: Sequence[Result], what: str, names: Sequence[str], sample: int) -> None:
+    """Write the result of a matrix of some types."""
+    option = {"crash": "", "errno": " --failing"}.get(what, f" --{what}")
+    which = f"{joined(names, 'and')}; {'a sample of ' if sample else ''}plug, again, update, unplug, reconcile"
     write(
         f"matrix-{what}",
-        proof=f"{len(DOCUMENTS)} types; plug, again, update, unplug, reconcile: {PROOFS[what]}",
-        command="reliability/matrix.py" + {"crash": "", "errno": " --failing"}.get(what, f" --{what}"),
+        proof=PROOFS[what],
+        command=f"reliability/matrix.py{option}{f' --sample {sample}' if sample else ''}",
         cells=len(results),
         faults=sum(each.landed for each in results),
         survived=sum(each.landed and not each.problem for each in results),
         answers=[each.milliseconds for each in results],
-        note=NOTES[what],
+        note=f"{which}. {NOTES[what]}",
     )
 
 

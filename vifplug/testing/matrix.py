@@ -86,7 +86,12 @@ class Subject:
 
 @dataclass(frozen=True)
 class Cell:
-    """One place of a matrix; ``event``: the name of what others do there."""
+    """One place of a matrix.
+
+    Attributes:
+        event: what others do there, of EVENTS, and ``link``: to which link.
+        looks: whether ``fault`` counts what opens, connects and locks.
+    """
 
     subject: str
     verb: Verb
@@ -94,10 +99,15 @@ class Cell:
     effect: Effect
     repair: Repair
     event: str = ""
+    link: str = ""
     looks: bool = False
 
     def __str__(self) -> str:
-        what = f"{self.event} {self.fault.moment} effect {self.fault.number}" if self.event else self.fault
+        what = (
+            f"{self.event.format(self.link)} {self.fault.moment} effect {self.fault.number}"
+            if self.event
+            else self.fault
+        )
         return f"{self.subject}: {self.verb}, {what} ({self.effect}), then {self.repair}"
 
 
@@ -176,17 +186,16 @@ class Matrix:
         """Yield the cells in which others do something before an effect of a verb: see EVENTS. Repair is by unplug."""
         for number, effect in enumerate(self.effects(verb), 1):
             for name in sorted(self._made):
-                for text, happens in EVENTS.items():
-                    event = functools.partial(happens, self._host, name)
-                    fault = Fault(number, event=event)
-                    yield Cell(self._subject.name, verb, fault, effect, "unplug", text.format(name))
+                for event in EVENTS:
+                    yield Cell(self._subject.name, verb, Fault(number), effect, "unplug", event, name)
 
     def run(self, cell: Cell) -> Result:
         """Let the fault of a cell happen, repair, and compare."""
         before, after = VERBS[cell.verb]
         self._reach(before)
         self._state = None
-        cut = self._do(cell.verb, cell.fault, looks=cell.looks)
+        event = functools.partial(EVENTS[cell.event], self._host, cell.link) if cell.event else None
+        cut = self._do(cell.verb, dataclasses.replace(cell.fault, event=event), looks=cell.looks)
         landed = len(cut.effects) >= cell.fault.number
         problem = self._strangers(cut) if cell.event else self._untrue(cut, before, after)
         repaired = self._mend(cell)

@@ -29,7 +29,7 @@ _TABLES = {
     "Queue": "other_config external_ids dscp",
     "Mirror": "name external_ids",
 }
-_LINK = "ifname mtu master link ifalias group linkmode promiscuity txqlen operstate vfinfo_list"
+_LINK = "ifname mtu master link ifalias group linkmode promiscuity txqlen vfinfo_list"
 _TIMED = {"hello_timer", "tcn_timer", "topology_change_timer", "gc_timer", "root_id", "bridge_id", "designated_root"}
 _TIMED |= {"designated_bridge", "forward_delay_timer", "hold_timer", "message_age_timer", "root_port", "root_path_cost"}
 _TIMED |= {"topology_change", "topology_change_detected", "no", "id", "state", "designated_port"}
