@@ -31,6 +31,7 @@ from vifplug.plan.registry import (
     OvsBridge,
     OvsPort,
     OvsVlan,
+    PciFunction,
     Resource,
     SharedBridge,
     Tap,
@@ -166,6 +167,8 @@ def _lines(each: Resource, observed: Observation, ports: Collection[str]) -> Ite
             yield _line(0, "function", each, f"VF {each.number} of {each.pf}")
             hop = Hop(hop="uplink", name=each.pf, state="ok", detail="up, with a carrier")
             yield _Line(rank=10, hop=hop, about=(f"device {each.pf}",))
+        case PciFunction():
+            yield _line(0, "function", each, "there")
         case OvsBridge() | VhostSocket():
             return  # their lines need more than what was observed of them
         case _:
