@@ -1,6 +1,6 @@
 """What many at once cost: threads of one agent, processes, and all VIFs of a host after it was rebooted.
 
-    python benchmarks/many.py [--workers 1 2 4 8] [--vifs 1000] [--real]
+    python benchmarks/many.py [--workers 1 2 4 8] [--vifs 1000] [--real | --delay MS]
 
 Run as root. Prints pairs of a plug and an unplug a second; and, for the VIFs of a host whose devices are gone, the
 milliseconds a VIF until all are back.
@@ -65,7 +65,8 @@ def after_a_reboot(ovs: PrivateOvs, directory: Path, count: int) -> tuple[float,
     used, begun = time.process_time(), time.perf_counter()
     client.driver.reconcile()
     spent = (time.process_time() - used, time.perf_counter() - begun)
-    assert not client.driver.check()
+    left = client.driver.check()
+    assert not left, left[:3]
     client.driver.close()
     return spent[0] * 1000 / count, spent[1] * 1000 / count
 
@@ -76,13 +77,15 @@ def main() -> None:
     parser.add_argument("--vifs", type=int, default=1000)
     parser.add_argument("--ports", type=int, default=0, help="how many ports the switch has already")
     parser.add_argument("--real", action="store_true", help="with a real ovs-vswitchd, on its userspace datapath")
+    parser.add_argument("--delay", type=float, default=0, help="milliseconds that ovs-vswitchd takes for a change")
     arguments = parser.parse_args()
+    place = {"real": arguments.real, "delay": arguments.delay / 1000}
     print(f"{os.cpu_count()} processors\n\n| workers | form | threads: pairs a second | processes |\n|---|---|---|---|")
-    with stage(arguments.ports, real=arguments.real) as (ovs, directory):
+    with stage(arguments.ports, **place) as (ovs, directory):
         for form, workers in itertools.product(("ovs", "linux"), arguments.workers):
             threads, processes = side_by_side(ovs, directory, form, workers)
             print(f"| {workers} | {form} | {threads:.0f} | {processes:.0f} |", flush=True)
-    with stage(arguments.ports, real=arguments.real) as (ovs, directory):
+    with stage(arguments.ports, **place) as (ovs, directory):
         processor, wall = after_a_reboot(ovs, directory, arguments.vifs)
     print(
         f"\nafter a reboot, {arguments.vifs} VIFs: {processor:.2f} ms of processor and {wall:.2f} ms of wall time each"

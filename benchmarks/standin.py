@@ -5,9 +5,11 @@ So what is measured is the client and the database, and the ratios hold on any m
 
 from __future__ import annotations
 
+import functools
 import json
 import multiprocessing
 import socket
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -77,11 +79,16 @@ def fill(path: str, bridge: str, count: int) -> None:
 
 
 @contextmanager
-def instant_vswitchd(path: str) -> Iterator[None]:
-    """Run the stand-in, a process of its own: every interface gets ofport 1, and cur_cfg follows next_cfg."""
+def instant_vswitchd(path: str, delay: float = 0.0) -> Iterator[None]:
+    """Run the stand-in, a process of its own: every interface gets ofport 1, and cur_cfg follows next_cfg.
+
+    Args:
+        path: the database's socket.
+        delay: after how many seconds it does so, as one does that has much to do.
+    """
     context = multiprocessing.get_context("spawn")
     watches = context.Event()
-    process = context.Process(target=_apply_at_once, args=[path, watches], daemon=True)
+    process = context.Process(target=_apply_at_once, args=[path, watches, delay], daemon=True)
     process.start()
     try:
         assert watches.wait(30)
@@ -91,20 +98,24 @@ def instant_vswitchd(path: str) -> Iterator[None]:
         process.join()
 
 
-def _apply_at_once(path: str, watches: Any) -> None:
+def _apply_at_once(path: str, watches: Any, delay: float) -> None:
     line = Line(path)
     new = {"initial": False, "insert": True, "modify": False, "delete": False}
     watched = {
         "Open_vSwitch": {"columns": ["next_cfg"], "select": {"initial": True, "modify": True}},
         "Interface": {"columns": ["name"], "select": new},
     }
+    line.send("lock", "ovs_vswitchd")  # which says that one runs
     line.send("monitor", "Open_vSwitch", None, watched)
     for message in line.received():
         if message.get("id") == "monitor":
             watches.set()
-        tables = message["result"] if message.get("id") == "monitor" else message.get("params", (0, {}))[1]
+        tables = message["result"] if message.get("id") == "monitor" else {}
+        if message.get("method") == "update":
+            tables = message["params"][1]
         if operations := list(_answers(tables)):
-            line.send("transact", "Open_vSwitch", *operations)
+            answer = functools.partial(line.send, "transact", "Open_vSwitch", *operations)
+            threading.Timer(delay, answer).start() if delay else answer()
 
 
 def _answers(tables: dict[str, Any]) -> Iterator[dict[str, Any]]:

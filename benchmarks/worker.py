@@ -247,7 +247,7 @@ MEASURES: dict[str, Callable[[str, Work], Any]] = {"time": timed, "calls": calle
 
 
 @contextlib.contextmanager
-def stage(ports: int, *, real: bool) -> Iterator[tuple[PrivateOvs, Path]]:
+def stage(ports: int, *, real: bool, delay: float = 0.0) -> Iterator[tuple[PrivateOvs, Path]]:
     """Provide a namespace with a switch, a Linux bridge and a NIC, and enter it."""
     with contextlib.ExitStack() as stack:
         name = stack.enter_context(netns.named())[0]
@@ -256,7 +256,7 @@ def stage(ports: int, *, real: bool) -> Iterator[tuple[PrivateOvs, Path]]:
         ovs.ctl(*([] if real else ["--no-wait"]), "add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev")
         fill(str(ovs.socket), "br0", ports)
         if not real:
-            stack.enter_context(instant_vswitchd(str(ovs.socket)))
+            stack.enter_context(instant_vswitchd(str(ovs.socket), delay))
         for words in ("add lbr0 up type bridge", "add up0 up type veth peer name up1", "set up1 up"):
             netns.ip("link", *words.split())
         yield ovs, Path(stack.enter_context(tempfile.TemporaryDirectory()))
