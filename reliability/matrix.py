@@ -130,7 +130,8 @@ NOTES = {
     "crash": "Each cell is repaired with `recover`, with the same verb, and with `unplug`.",
     "errno": "The errnos of a place are repaired in turn with `recover`, the same verb and `unplug`. The longest answer"
     " follows a lost one of the kernel or of Open vSwitch, which is asked again.",
-    "looks": "Some eighty places of each type.",
+    "looks": "Some eighty places of each type. The longest answer follows a lock that the kernel refuses (ENOLCK),"
+    " for which SQLite waits as for one that another process has, for `[vifplug] lock_timeout`.",
     "events": "Some eighty places of each type. Whatever has the name of a VIF's link by then is not touched.",
 }
 
