@@ -206,6 +206,27 @@ def test_unplug_refuses_while_a_guest_holds_the_tap(bench: Bench) -> None:
     assert bench.there() == set()
 
 
+def test_a_device_that_could_not_be_removed_to_be_made_again_is_left_alone(bench: Bench) -> None:
+    """Its second step was not taken either: that the device is there is no trace of it."""
+    for name in ("eth0", "eth1"):
+        bench.memory.place(LowerDevice(name=name, up=True))
+
+    def direct(lower: str) -> VIF:
+        source = {"dev": lower, "mode": "bridge"}
+        return VIF.from_data(
+            {"id": ID, "type": "direct", "mac": "52:54:00:12:34:56", "source": source, "tap_owner": "vifplug"}
+        )
+
+    bench.driver.plug(direct("eth0"))
+    before = dict(bench.memory.there)
+    bench.memory.fail_on = lambda step: step.subject.kind == "macvtap"
+    with pytest.raises(errors.StepFailed):
+        bench.driver.update(direct("eth1"))
+    assert bench.memory.there == before
+    bench.memory.fail_on = lambda step: False
+    assert bench.driver.update(direct("eth1")).steps
+
+
 def test_a_held_tap_is_not_made_anew_under_its_guest(bench: Bench) -> None:
     bench.driver.plug(vif(model="virtio"))
     seen = bench.memory.there["tap", TAP].resource

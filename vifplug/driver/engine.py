@@ -234,8 +234,9 @@ class Engine:
         left = list(error.left) if isinstance(error, PartlyDone) else []
         # What was taken in part, or whose answer was lost: only a transaction says for sure that nothing was done.
         certain = isinstance(error, VifplugError) and not isinstance(error, PluginFailed)
-        doubtful = () if isinstance(error, PartlyDone) else reversed(planned)
-        sent = (step for step in doubtful if step not in done and not (certain and step.subject.batched))
+        doubtful = [] if isinstance(error, PartlyDone) else [step for step in planned if step not in done]
+        first = {step.subject.identity: step for step in reversed(doubtful)}  # a device may be removed and made again
+        sent = (step for step in first.values() if not (certain and step.subject.batched))
         left += self._attempt_cut_short(sent)
         left += self._application.attempt(step.undo() for step in reversed(done))
         if not left:
