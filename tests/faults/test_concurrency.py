@@ -6,9 +6,13 @@ import json
 import subprocess
 import sys
 import threading
+import time
+from pathlib import Path
 from typing import Any
 
-from vifplug import VIF
+from tests.support.memory import Bench
+from vifplug import VIF, errors
+from vifplug.store.store import Store
 from vifplug.testing.host import PrivateHost
 
 ID = "9c4e2f10-6a1b-4c2d-9e3f-7a8b9c0d1e2f"
@@ -90,3 +94,19 @@ def test_eight_vifs_from_eight_processes_on_a_bridge_that_does_not_exist_yet(hos
     ]
     assert workers(host, documents, 1, "plug") == []
     assert len(host.ports("br-int")) == 8 and host.driver.check() == []
+
+
+def test_a_vif_that_another_works_on_holds_a_reconcile_up_once(tmp_path: Path) -> None:
+    """Those that are not to blame are reconciled; none of the parts in which they are waits as long again."""
+    bench = Bench(tmp_path)
+    some = [
+        VIF.from_data({"id": f"{number:08x}{ID[8:]}", "type": "ethernet", "mac": f"52:54:00:12:34:{number:02x}"})
+        for number in range(16)
+    ]
+    bench.driver.plug_many([(each, None) for each in some])
+    with Store(tmp_path / "state").lock([some[7].id], 0), bench.home.driver(lock_timeout=1) as driver:
+        began = time.monotonic()
+        outcomes = driver.reconcile()
+        waited = time.monotonic() - began
+    assert {each.vif_id for each in outcomes if isinstance(each.error, errors.Busy)} == {some[7].id}
+    assert len(outcomes) == len(some) and waited < 3.5, "a second, and little more"

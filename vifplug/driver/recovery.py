@@ -36,6 +36,8 @@ _BACK = "back"
 _CHANGES = "changes"
 #: seconds between the two looks of `Recovery.collect`: a plug marks a device some milliseconds before it is recorded
 _APART = 1.0
+#: by what the time is divided that parts are waited for, after all together were busy
+_SHORTLY = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,13 +256,19 @@ class Recovery:
             yield Outcome(vif_id=each, steps=tuple(removed.get(each, ())), error=None if each in removed else failed)
 
     def _each(self, vif_ids: Sequence[str], work: _Work, timeout: float | None = None) -> list[Outcome]:
-        """Return what became of VIFs that are worked on together; after a failure, in ever smaller parts."""
+        """Return what became of VIFs that are worked on together; after a failure, in ever smaller parts.
+
+        Parts of what was waited for in vain are waited for shortly: the locks of all take not much longer than one may.
+        """
         if not vif_ids:
             return []
+        timeout = self._timeout if timeout is None else timeout
         try:
-            with self._store.lock(vif_ids, self._timeout if timeout is None else timeout), interrupts.deferred():
+            with self._store.lock(vif_ids, timeout), interrupts.deferred():
                 return list(work(vif_ids))
         except VifplugError as error:
+            if isinstance(error, Busy):
+                timeout /= _SHORTLY
             parts = self._parts(vif_ids, error)
             if not parts:
                 return [Outcome(vif_id=each, error=error) for each in vif_ids]
