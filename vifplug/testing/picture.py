@@ -105,8 +105,6 @@ def _links(random: Collection[str]) -> Iterator[str]:
             continue
         about = link.get("linkinfo", {})
         kept = {key: link[key] for key in _LINK.split() if key in link}
-        if kept["operstate"] == "UNKNOWN":  # until linkwatch.c looks at it, once a second
-            kept["operstate"] = "UP"
         kept["up"], kept["kind"] = "UP" in link["flags"], about.get("info_kind")
         kept["port"] = {key: about.get("info_slave_data", {}).get(key) for key in _PORT}
         kept["data"] = {key: each for key, each in about.get("info_data", {}).items() if key not in _TIMED}
