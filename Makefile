@@ -57,6 +57,7 @@ reliability: packages-test kernel guest $(INSTALLED)
 	@$(AS_ROOT) $(BIN)/python reliability/disasters.py
 	@$(AS_ROOT) $(BIN)/python reliability/power.py
 	@$(BIN)/python -m reliability.model
+	@$(AS_ROOT) $(BIN)/python -m reliability.laws
 	@$(AS_ROOT) $(BIN)/python reliability/soak.py
 	@$(AS_ROOT) $(BIN)/python reliability/page.py
 
