@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import operator
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -65,7 +64,7 @@ class Comparison:
         if every and (marked := self._host.owners(switched=bool(on_switch)).difference(known)):
             recorded = self._store.some(list(marked))  # plugged meanwhile
             found += [Difference(vif_id, "record", "present", None) for vif_id in marked.difference(recorded)]
-        return sorted(found, key=operator.attrgetter("vif_id"))
+        return sorted(found, key=lambda each: str(each.vif_id))  # which may be of any type in a damaged row
 
     def _differences(self, records: Iterable[StoredVif], on_switch: dict[str, int], *, scan: bool) -> list[Difference]:
         """Return the differences of some VIFs, which are observed together.
