@@ -12,6 +12,7 @@ from tests.support.places import ROOT
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_nothing_is_lost_in_bad_weather() -> None:
     soaked = soak(15, 120, seed=14)
     assert soaked.problems == []
