@@ -98,24 +98,24 @@ def explain(stored: StoredVif, host: Host, differences: Iterable[Difference]) ->
     for bridge in bridges:
         lines += _switch(bridge, known)
     lines += _flows(stored.resources, observed, host)
-    return [*_told(sorted(lines, key=lambda line: line.rank), differences)]
+    return [*_with_differences(sorted(lines, key=lambda line: line.rank), differences)]
 
 
-def _told(lines: Iterable[_Line], differences: Iterable[Difference]) -> Iterator[Hop]:
+def _with_differences(lines: Iterable[_Line], differences: Iterable[Difference]) -> Iterator[Hop]:
     """Yield the hops with the differences that are about them; what is about none comes last."""
-    lines, told, rest = list(lines), defaultdict[int, list[str]](list), []
+    lines, wrong, rest = list(lines), defaultdict[int, list[str]](list), []
     for each in differences:
         about = [(beginning, number) for number, line in enumerate(lines) for beginning in line.about]
         own = [(len(beginning), -number) for beginning, number in about if _is_about(each, beginning)]
         if own:
             length, number = max(own)
-            told[-number].append(str(each)[length:].lstrip(": "))
+            wrong[-number].append(str(each)[length:].lstrip(": "))
         else:
             kind, _, name = each.path.partition(" ")
             rest.append(Hop(hop=kind, name=name, state="wrong", detail=str(each).removeprefix(f"{each.path}: ")))
     for number, line in enumerate(lines):
-        wrong = "; ".join(told.get(number, ()))
-        yield dataclasses.replace(line.hop, state="wrong", detail=wrong) if wrong else line.hop
+        detail = "; ".join(wrong.get(number, ()))
+        yield dataclasses.replace(line.hop, state="wrong", detail=detail) if detail else line.hop
     yield from rest
 
 

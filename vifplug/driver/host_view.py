@@ -45,10 +45,10 @@ def host(seen: Sources) -> view.HostView:
     sound = [each for each in seen.plugged if not each.problem]
     recorded = {each.id: each.actual for each in sound}
     adopted = {each.actual.device: each.id for each in sound if each.is_adopted}
-    told: dict[str, list[Difference]] = defaultdict(list)
+    by_vif: dict[str, list[Difference]] = defaultdict(list)
     for each in seen.differences:
-        told[each.vif_id].append(each)
-    stopped = next((str(each.found) for some in told.values() for each in some if each.path == "ovs-switch"), "")
+        by_vif[each.vif_id].append(each)
+    stopped = next((str(each.found) for some in by_vif.values() for each in some if each.path == "ovs-switch"), "")
     below = {device for each in recorded.values() if (device := device_of(each))}
     used = {getattr(each.source, "bridge", None) for each in recorded.values()}  # not those that a VIF has for itself
     bridges = (_bridge(each, recorded, adopted, stopped) for each in seen.bridges)
@@ -57,7 +57,7 @@ def host(seen: Sources) -> view.HostView:
         networks=tuple(_network(each, seen.pools.get(each.name, ())) for each in networks),
         bridges=tuple(each if each.name in used else replace(each, outward=True) for each in bridges),
         devices=tuple(_devices(networks, seen.pools)),
-        vifs=tuple(_vif(each, told[each.id]) for each in seen.plugged),
+        vifs=tuple(_vif(each, by_vif[each.id]) for each in seen.plugged),
         missing=frozenset(each for each in below if not seen.has_device(each)),
     )
 

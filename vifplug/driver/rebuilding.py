@@ -8,18 +8,17 @@ from typing import Any, TypeVar
 from vifplug.errors import Missing
 from vifplug.model.names import default_target
 from vifplug.model.vif import VIF, Instance
+from vifplug.plan.plan import DEFAULT_MTU
 from vifplug.plan.registry import BridgePort, BridgeVlan, Macvtap, OvsPort, OvsVlan, Resource, Tap, VethPair
 
 R = TypeVar("R", bound=Resource)
 
-#: bytes: what a device has that nobody requested another MTU for
-_DEFAULT_MTU = 1500
 #: the first byte of a guest's MAC, by the next two: of libvirt, and of OpenStack ([DEFAULT] base_mac of Neutron). The
 #: tap of a Linux bridge has another first byte: see `vifplug.model.names.host_mac`
 _FIRST_BYTES = {"54:00": "52", "16:3e": "fa"}
 #: the flags of a port, as the kernel gives them to a new one (net/bridge/br_if.c, new_nbp)
 _FLAGS = {"isolated": False, "hairpin": False, "learning": True, "flood": True}
-#: of a multi-queue tap: how many queues it had is told by no mark
+#: of a multi-queue tap: no mark has the number of its queues
 _QUEUES = 2
 
 
@@ -118,7 +117,7 @@ def _plain(tap: Tap, places: Sequence[BridgePort]) -> dict[str, Any]:
 
 
 def _of_tap(taps: Sequence[Tap]) -> Mapping[str, Any]:
-    mtu = next((each.mtu for each in taps if each.mtu != _DEFAULT_MTU), None)
+    mtu = next((each.mtu for each in taps if each.mtu != DEFAULT_MTU), None)
     return {"mtu": mtu, "driver": {"queues": _QUEUES} if any(each.multi_queue for each in taps) else None}
 
 

@@ -84,9 +84,7 @@ class Recovery:
         Raises:
             HostNotReady: this is another network namespace than the records are of.
         """
-        had, now = self._store.meta(), self._host.place()
-        if elsewhere := _elsewhere(had, now):
-            raise HostNotReady(elsewhere)
+        had, now = self.check_place()
         if had[_CHANGES] == "0":
             self._distrust_new_store()
         if had.get(_BOOT, now[_BOOT]) != now[_BOOT]:
@@ -128,10 +126,15 @@ class Recovery:
                     raise
                 _log.warning("%s", error)
 
-    def check_place(self) -> None:
-        """Raise HostNotReady in another network namespace than the records are of."""
-        if elsewhere := _elsewhere(self._store.meta(), self._host.place()):
+    def check_place(self) -> tuple[Mapping[str, str], Mapping[str, str]]:
+        """Return what is recorded of the records as a whole, and the place of this process.
+
+        Raises HostNotReady in another network namespace than the records are of.
+        """
+        had, now = self._store.meta(), self._host.place()
+        if elsewhere := _elsewhere(had, now):
             raise HostNotReady(elsewhere)
+        return had, now
 
     def reconcile(
         self, vif_ids: Sequence[str] | None = None, *, dry_run: bool = False, ends: bool = False

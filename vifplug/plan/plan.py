@@ -26,7 +26,7 @@ from vifplug.plan.registry import (
 )
 from vifplug.plan.steps import Observation, Observed, Step, dropped, removal, steps_toward
 
-_DEFAULT_MTU = 1500  # bytes: ETH_DATA_LEN, linux/if_ether.h
+DEFAULT_MTU = 1500  # bytes: ETH_DATA_LEN, linux/if_ether.h
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +121,7 @@ def with_bridges_mtu(desired: Sequence[Resource], observed: Observation) -> Sequ
     bridges = {each.name: each.bridge for each in desired if isinstance(each, (BridgePort, OvsPort))}
     seen = ((tap.identity, observed.get((LowerDevice.kind, bridges.get(tap.name, "")))) for tap in new)
     found = {identity: each.resource.mtu for identity, each in seen if each and isinstance(each.resource, LowerDevice)}
-    wide = {identity: mtu for identity, mtu in found.items() if mtu and mtu > _DEFAULT_MTU}
+    wide = {identity: mtu for identity, mtu in found.items() if mtu and mtu > DEFAULT_MTU}
     return [each.trusted(mtu=wide[each.identity]) if each.identity in wide else each for each in desired]
 
 
