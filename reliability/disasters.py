@@ -75,7 +75,7 @@ def reboot(host: PrivateHost) -> None:
 
 
 def wipe(host: PrivateHost) -> None:
-    """Begin the database of Open vSwitch anew, with the bridges of the host's own network."""
+    """Replace the database of Open vSwitch by a new one, with the bridges of the host's own network."""
     for server in ("ovs-vswitchd", "ovsdb-server"):
         host.ovs.kill(server)
     database = host.ovs.directory / "conf.db"

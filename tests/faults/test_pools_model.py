@@ -466,6 +466,10 @@ def _says(entry: StoredVif, id: str, ask: Ask) -> bool:
     return json.loads(entry.vif.to_json()) == json.loads(ask.vif(id).to_json())
 
 
+#: of as many examples each
+_ROUNDS = 5
+
+
 @pytest.mark.slow
 def test_whatever_happens_the_record_says_who_has_which_device() -> None:
     Pools.counts.clear()
@@ -477,7 +481,11 @@ def test_whatever_happens_the_record_says_who_has_which_device() -> None:
         report_multiple_bugs=False,
         print_blob=False,
     )
-    run_state_machine_as_test(Pools, settings=few)  # type: ignore[no-untyped-call]
+    kinds = ("plugged", "PoolExhausted", "failed", "killed", "survived", "batch refused")
+    for _ in range(_ROUNDS):  # what comes up is chance
+        run_state_machine_as_test(Pools, settings=few)  # type: ignore[no-untyped-call]
+        if all(Pools.counts[each] for each in kinds):
+            break
     print(dict(Pools.counts))
-    for each in ("plugged", "PoolExhausted", "failed", "killed", "survived", "batch refused"):
+    for each in kinds:
         assert Pools.counts[each], f"nothing of this kind came up: {each}"

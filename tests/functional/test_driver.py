@@ -159,6 +159,7 @@ def test_preconditions_are_observed_in_the_sends_of_a_plug(
         listed.append(message)
         return dump(self, message)
 
+    host.driver.unplug(ID)  # the first change to a new record looks for marks on the host
     monkeypatch.setattr(RtSocket, "exchange", counted)
     monkeypatch.setattr(RtSocket, "dump", listing)
     host.driver.plug(vif(**keys))
